@@ -1,0 +1,28 @@
+//! The words of Landfall as plain values: datasets, objects, jobs, chunks, rows, versions, rejects.
+//!
+//! Nothing here does I/O, waits, or knows AWS or a database. Everything that decides (which row
+//! wins, when a job may close) is a function of these values, so that tests, the simulation and the
+//! deployed functions run the same code.
+
+mod chunk;
+mod dataset;
+mod job;
+mod raw_dataset;
+mod reject;
+mod row;
+mod value;
+mod version;
+
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
+pub use dataset::{
+    CsvOptions, Dataset, DatasetError, DatasetRef, Field, FieldType, Format, JsonOptions, Limits,
+    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, UnknownColumns, is_name,
+};
+pub use job::{
+    CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
+    StoreCounts, StoreKind,
+};
+pub use reject::{MAX_RAW_BYTES, Reject, RejectCode, excerpt};
+pub use row::{Row, latest_by_key};
+pub use value::{Value, ValueError};
+pub use version::{ObjectOrder, RowVersion, VersionError};
