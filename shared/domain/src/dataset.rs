@@ -228,7 +228,10 @@ pub struct Limits {
 impl Limits {
     /// Whether so many rejects of so many rows are too many.
     pub fn exceeded(&self, rows: u64, rejected: u64) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share needs no more than 53 bits"
+        )]
         let share = || rejected as f64 / rows.max(1) as f64;
         self.rejects.is_some_and(|most| rejected > most)
             || self.reject_share.is_some_and(|most| share() > most)

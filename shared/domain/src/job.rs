@@ -54,7 +54,7 @@ pub struct ObjectRef {
     pub bucket: String,
     /// Key, as people wrote it (not form-encoded).
     pub key: String,
-    /// Version id; none in a bucket without versions, where the ETag alone pins the bytes.
+    /// Version id; none in a bucket without versions, where the `ETag` alone pins the bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// `ETag`, without quotes.

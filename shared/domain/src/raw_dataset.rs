@@ -1,6 +1,6 @@
 //! The TOML of a dataset as it is written, and the checks that make a [`Dataset`] of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -111,14 +111,14 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Dataset, DatasetError> {
     }
     let mut fields = Vec::with_capacity(raw.fields.get_ref().len());
     let mut names = HashMap::new();
-    let mut columns = HashMap::new();
+    let mut columns = HashSet::new();
     for raw_field in raw.fields.get_ref() {
         let field = check_field(&source, raw_field, raw.nulls.as_deref())?;
         let span = raw_field.name.span();
         if names.insert(field.name.clone(), fields.len()).is_some() {
             return Err(source.error(&span, &field.name, "two fields have this name"));
         }
-        if columns.insert(field.column.clone(), ()).is_some() {
+        if !columns.insert(field.column.clone()) {
             let span = raw_field.column.as_ref().map_or(span, Spanned::span);
             return Err(source.error(&span, &field.name, "two fields have this column"));
         }
@@ -188,9 +188,8 @@ fn check_field(
                 return Err(source.error(&default.span(), name, message));
             }
         };
-        let value = Value::parse(&field, &text).map_err(|error| {
-            source.error(&default.span(), name, format!("the default {error}"))
-        })?;
+        let value = Value::parse(&field, &text)
+            .map_err(|error| source.error(&default.span(), name, format!("the default {error}")))?;
         field.default = Some(value);
     }
     Ok(field)
@@ -281,13 +280,15 @@ fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limits, DatasetE
     })
 }
 
-
 /// The name of the setting on the line of this byte, or `syntax` where there is none.
 fn setting_at(text: &str, byte: usize) -> &str {
-    let start = text.get(..byte).map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
+    let start = text
+        .get(..byte)
+        .map_or(0, |before| before.rfind('\n').map_or(0, |at| at + 1));
     let line = text[start..].lines().next().unwrap_or_default();
     let name = line.split(['=', ' ']).next().unwrap_or_default().trim();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
     if !name.is_empty() && name.bytes().all(plain) {
         name.trim_matches(['[', ']'])
     } else {
@@ -314,7 +315,9 @@ default = 0.5
 "#;
 
     fn error_of(text: &str) -> String {
-        Dataset::from_toml("products.toml", text).unwrap_err().to_string()
+        Dataset::from_toml("products.toml", text)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -331,17 +334,44 @@ default = 0.5
     fn errors_name_file_line_and_field() {
         let with = |from: &str, to: &str| error_of(&PRODUCTS.replace(from, to));
         for (error, start) in [
-            (with("\"products\"", "\"Products\""), "products.toml:2: name: "),
-            (with("[\"sku\"]", "[\"id\"]"), "products.toml:3: key: no field is named \"id\""),
+            (
+                with("\"products\"", "\"Products\""),
+                "products.toml:2: name: ",
+            ),
+            (
+                with("[\"sku\"]", "[\"id\"]"),
+                "products.toml:3: key: no field is named \"id\"",
+            ),
             (with("\"decimal\"", "\"money\""), "products.toml:11: type: "),
-            (with("0.5", "\"cheap\""), "products.toml:12: price: the default \"cheap\" is not"),
+            (
+                with("0.5", "\"cheap\""),
+                "products.toml:12: price: the default \"cheap\" is not",
+            ),
             (with("[\"sku\"]", "[\"sku\""), "products.toml:"),
-            (with("type = \"text\"", "type = \"text\"\ntyp = 1"), "products.toml:8: typ: "),
-            (with("name = \"price\"", "name = \"sku\""), "products.toml:10: sku: two fields"),
-            (with("\"text\"", "\"float\""), "products.toml:3: sku: float can't be part of a key"),
-            (with("default = 0.5", "format = \"%Y\""), "products.toml:12: price: only dates"),
-            (with("[\"sku\"]\n", "[\"sku\"]\ncsv.delimiter = \"ab\"\n"), "products.toml:4: csv.delimiter: "),
-            (with("[\"sku\"]\n", "[\"sku\"]\nlimits.reject_share = 2.0\n"), "products.toml:4: limits.reject_share: "),
+            (
+                with("type = \"text\"", "type = \"text\"\ntyp = 1"),
+                "products.toml:8: typ: ",
+            ),
+            (
+                with("name = \"price\"", "name = \"sku\""),
+                "products.toml:10: sku: two fields",
+            ),
+            (
+                with("\"text\"", "\"float\""),
+                "products.toml:3: sku: float can't be part of a key",
+            ),
+            (
+                with("default = 0.5", "format = \"%Y\""),
+                "products.toml:12: price: only dates",
+            ),
+            (
+                with("[\"sku\"]\n", "[\"sku\"]\ncsv.delimiter = \"ab\"\n"),
+                "products.toml:4: csv.delimiter: ",
+            ),
+            (
+                with("[\"sku\"]\n", "[\"sku\"]\nlimits.reject_share = 2.0\n"),
+                "products.toml:4: limits.reject_share: ",
+            ),
         ] {
             assert!(error.starts_with(start), "{error}");
         }

@@ -32,10 +32,7 @@ impl Row {
 /// Stores rely on both: a key stands once in a batch, and all writers touch keys in one order.
 pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
     let before = rows.len();
-    rows.sort_unstable_by(|a, b| {
-        a.cmp_key(b, dataset)
-            .then_with(|| b.offset.cmp(&a.offset))
-    });
+    rows.sort_unstable_by(|a, b| a.cmp_key(b, dataset).then_with(|| b.offset.cmp(&a.offset)));
     rows.dedup_by(|later, kept| later.cmp_key(kept, dataset).is_eq());
     let superseded = before - rows.len();
     (rows, superseded as u64)

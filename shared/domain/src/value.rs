@@ -88,7 +88,10 @@ impl Value {
                 .ok_or_else(|| {
                     ValueError::expected(
                         text,
-                        &format!("a date like {}", field.pattern.as_deref().unwrap_or("2026-11-20")),
+                        &format!(
+                            "a date like {}",
+                            field.pattern.as_deref().unwrap_or("2026-11-20")
+                        ),
                     )
                 }),
             FieldType::Timestamp => parse_timestamp(trimmed, field.pattern.as_deref())
@@ -154,7 +157,11 @@ impl Value {
 pub(crate) fn has_json_nul(text: &str) -> bool {
     text.match_indices("\\u0000").any(|(at, _)| {
         // An even number of backslashes before it are escaped backslashes themselves.
-        let before = text[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        let before = text[..at]
+            .bytes()
+            .rev()
+            .take_while(|byte| *byte == b'\\')
+            .count();
         before % 2 == 0
     })
 }
@@ -182,7 +189,11 @@ fn parse_decimal(text: &str) -> Option<Decimal> {
         .filter(u8::is_ascii_digit)
         .count();
     let number = number.normalize();
-    (digits <= 28).then_some(if number.is_zero() { Decimal::ZERO } else { number })
+    (digits <= 28).then_some(if number.is_zero() {
+        Decimal::ZERO
+    } else {
+        number
+    })
 }
 
 fn parse_boolean(text: &str) -> Option<bool> {
@@ -239,7 +250,10 @@ mod tests {
     #[test]
     fn integers() {
         assert_eq!(parse(FieldType::Integer, " 12 "), Some(Value::Integer(12)));
-        assert_eq!(parse(FieldType::Integer, "-7.000"), Some(Value::Integer(-7)));
+        assert_eq!(
+            parse(FieldType::Integer, "-7.000"),
+            Some(Value::Integer(-7))
+        );
         for wrong in ["", "1.5", "1.", "9223372036854775808", "1e3", "0x10"] {
             assert_eq!(parse(FieldType::Integer, wrong), None, "{wrong}");
         }
@@ -281,9 +295,15 @@ mod tests {
         let instant = parse(FieldType::Timestamp, "2026-11-20T08:30:00Z");
         assert!(instant.is_some());
         assert_eq!(parse(FieldType::Timestamp, "2026-11-20 08:30:00"), instant);
-        assert_eq!(parse(FieldType::Timestamp, "2026-11-20T09:30:00+01:00"), instant);
+        assert_eq!(
+            parse(FieldType::Timestamp, "2026-11-20T09:30:00+01:00"),
+            instant
+        );
         let fine = parse(FieldType::Timestamp, "2026-11-20T08:30:00.123456789Z");
-        assert_eq!(fine, parse(FieldType::Timestamp, "2026-11-20T08:30:00.123456Z"));
+        assert_eq!(
+            fine,
+            parse(FieldType::Timestamp, "2026-11-20T08:30:00.123456Z")
+        );
         let mut field = Field::new("d", FieldType::Date);
         field.pattern = Some("%b %d %Y".to_owned());
         assert!(Value::parse(&field, "Jan 1 2000").is_ok());

@@ -1,0 +1,111 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
+
+use crate::{AwsError, Objects};
+
+/// How long a definition is used before it is read again.
+const FRESH: Duration = Duration::from_mins(1);
+/// The most bytes of a definition.
+const MAX_BYTES: usize = 256 * 1024;
+/// The most definitions that are kept.
+const MAX_KEPT: usize = 200;
+
+/// A name, and the version where a certain one is asked for.
+type Place = (String, Option<String>);
+
+/// What there is of a dataset.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Its definition.
+    Found(Arc<Dataset>, DatasetRef),
+    /// A definition with an error.
+    Bad(DatasetError, DatasetRef),
+    /// None: no definition, or a name that cannot be one's.
+    Unknown,
+}
+
+/// Datasets' definitions in the configuration bucket, at `datasets/<name>.toml`; kept for a minute,
+/// a certain version of one for good.
+pub struct Datasets {
+    objects: Arc<dyn Objects>,
+    bucket: String,
+    kept: Mutex<HashMap<Place, (Instant, Lookup)>>,
+}
+
+impl Datasets {
+    /// The definitions in this bucket.
+    pub fn new(objects: Arc<dyn Objects>, bucket: impl Into<String>) -> Self {
+        Self {
+            objects,
+            bucket: bucket.into(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The definition as it is now, or was at most a minute ago.
+    pub async fn latest(&self, name: &str) -> Result<Lookup, AwsError> {
+        self.find(name, None).await
+    }
+
+    /// The definition that a job was planned with. Where the bucket has no versions it is the latest.
+    pub async fn pinned(&self, dataset: &DatasetRef) -> Result<Lookup, AwsError> {
+        self.find(&dataset.name, dataset.version.as_deref()).await
+    }
+
+    async fn find(&self, name: &str, version: Option<&str>) -> Result<Lookup, AwsError> {
+        if !is_name(name) {
+            return Ok(Lookup::Unknown);
+        }
+        let place = (name.to_owned(), version.map(ToOwned::to_owned));
+        if let Some(kept) = self.kept(&place) {
+            return Ok(kept);
+        }
+        let key = format!("datasets/{name}.toml");
+        let read = self
+            .objects
+            .read_text(&self.bucket, &key, version, MAX_BYTES)
+            .await?;
+        let found = match read {
+            None => return Ok(Lookup::Unknown),
+            Some((text, version)) => {
+                let reference = DatasetRef {
+                    name: name.to_owned(),
+                    version,
+                };
+                match Dataset::from_toml(&key, &text) {
+                    Ok(dataset) if dataset.name == name => {
+                        Lookup::Found(Arc::new(dataset), reference)
+                    }
+                    Ok(dataset) => {
+                        let error = DatasetError {
+                            file: key,
+                            line: 1,
+                            field: "name".to_owned(),
+                            message: format!(
+                                "is {:?}, but the file is that of {name:?}: both must be the same",
+                                dataset.name
+                            ),
+                        };
+                        Lookup::Bad(error, reference)
+                    }
+                    Err(error) => Lookup::Bad(error, reference),
+                }
+            }
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(place, (Instant::now(), found.clone()));
+        Ok(found)
+    }
+
+    fn kept(&self, place: &Place) -> Option<Lookup> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, lookup) = kept.get(place)?;
+        (place.1.is_some() || since.elapsed() < FRESH).then(|| lookup.clone())
+    }
+}

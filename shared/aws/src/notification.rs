@@ -1,0 +1,137 @@
+use aws_lambda_events::event::s3::S3EventRecord;
+use landfall_domain::{JobId, ObjectOrder, ObjectRef, VersionError};
+use percent_encoding::percent_decode_str;
+
+/// A notification of S3's that an object was created, as plain values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectCreated {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its job.
+    pub job: JobId,
+    /// Where it stands in the order of objects.
+    pub order: ObjectOrder,
+}
+
+/// A notification that says too little, or nothing sensible.
+#[derive(Debug, thiserror::Error)]
+pub enum NotificationError {
+    /// A part is missing.
+    #[error("the notification has no {0}")]
+    Missing(&'static str),
+    /// The key is not form-encoded UTF-8.
+    #[error("the key of the notification is not form-encoded UTF-8")]
+    Key,
+    /// The size is negative.
+    #[error("the size of the notification is not a number of bytes: {0}")]
+    Size(i64),
+    /// It has no order.
+    #[error("the notification has no order: {0}")]
+    Order(#[from] VersionError),
+}
+
+impl TryFrom<S3EventRecord> for ObjectCreated {
+    type Error = NotificationError;
+
+    fn try_from(record: S3EventRecord) -> Result<Self, Self::Error> {
+        use NotificationError::Missing;
+
+        let entity = record.s3.object;
+        let bucket = record.s3.bucket.name.ok_or(Missing("bucket name"))?;
+        // The crate's own `url_decoded_key` leaves `+` as it is.
+        let key = decode(&entity.key.ok_or(Missing("object key"))?)?;
+        let etag = entity
+            .e_tag
+            .unwrap_or_default()
+            .trim_matches('"')
+            .to_owned();
+        let sequencer = entity.sequencer.unwrap_or_default();
+        let size = entity.size.unwrap_or_default();
+        let version = entity
+            .version_id
+            .filter(|version| !version.is_empty() && version != "null");
+        if etag.is_empty() && version.is_none() {
+            return Err(Missing("version id and no ETag"));
+        }
+        let object = ObjectRef {
+            size: u64::try_from(size).map_err(|_| NotificationError::Size(size))?,
+            bucket,
+            key,
+            version,
+            etag,
+        };
+        // Without version ids, equal bytes that are put again are told apart by the sequencer.
+        let named = match &object.version {
+            Some(version) => version.clone(),
+            None => format!("{}/{sequencer}", object.etag),
+        };
+        let job = JobId::of(&object.bucket, &object.key, &named);
+        let time = record.event_time.timestamp_millis();
+        Ok(Self {
+            order: ObjectOrder::new(time, &sequencer, job)?,
+            object,
+            job,
+        })
+    }
+}
+
+/// Keys are form-encoded: `+` is a space, and what is in the key itself comes as `%2B`.
+fn decode(key: &str) -> Result<String, NotificationError> {
+    let spaced = key.replace('+', " ");
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| NotificationError::Key)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lambda_events::event::s3::S3Event;
+
+    use super::*;
+
+    fn notification(key: &str, version: &str) -> ObjectCreated {
+        let event: S3Event = serde_json::from_value(serde_json::json!({ "Records": [{
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": "us-east-1",
+            "eventTime": "2026-11-20T08:30:00.250Z",
+            "eventName": "ObjectCreated:Put",
+            "userIdentity": { "principalId": "p" },
+            "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+            "responseElements": {},
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "configurationId": "c",
+                "bucket": { "name": "inbox", "ownerIdentity": { "principalId": "p" }, "arn": "a" },
+                "object": {
+                    "key": key, "size": 12, "eTag": "d41d8cd9", "versionId": version,
+                    "sequencer": "0055AED6DCD90281E5",
+                },
+            },
+        }]}))
+        .unwrap();
+        event
+            .records
+            .into_iter()
+            .next()
+            .unwrap()
+            .try_into()
+            .unwrap()
+    }
+
+    #[test]
+    fn keys_are_form_decoded() {
+        let created = notification("products/a+b%2Bc%25+%C3%A9%27%22.csv", "v1");
+        assert_eq!(created.object.key, "products/a b+c% é'\".csv");
+        assert_eq!(created.object.dataset_name(), Some("products"));
+    }
+
+    #[test]
+    fn one_job_for_each_version() {
+        let first = notification("products/a.csv", "v1");
+        assert_eq!(first, notification("products/a.csv", "v1"));
+        assert_ne!(first.job, notification("products/a.csv", "v2").job);
+        assert_eq!(notification("products/a.csv", "null").object.version, None);
+    }
+}

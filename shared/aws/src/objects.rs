@@ -1,0 +1,209 @@
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::{Bytes, BytesMut};
+use landfall_domain::{ByteRange, ObjectRef};
+
+use crate::AwsError;
+
+const GET: &str = "GetObject";
+
+/// Objects in buckets.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// Bytes of this version of an object: as many as asked for, or an error. [`AwsError::Gone`] where
+    /// that version is no longer there.
+    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError>;
+
+    /// The text of the latest or a certain version of an object of at most `limit` bytes, with its
+    /// version id where the bucket has versions; none where there is no such object.
+    async fn read_text(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<(String, Option<String>)>, AwsError>;
+
+    /// Writes a whole object.
+    async fn write(
+        &self,
+        bucket: &str,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<(), AwsError>;
+}
+
+/// Objects in S3.
+#[derive(Clone, Debug)]
+pub struct S3Objects {
+    client: Client,
+}
+
+impl S3Objects {
+    /// What this client reaches.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn get(&self, object: &ObjectRef, range: ByteRange) -> GetObjectFluentBuilder {
+        self.client
+            .get_object()
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .range(format!("bytes={}-{}", range.start, range.end - 1))
+    }
+}
+
+#[async_trait]
+impl Objects for S3Objects {
+    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let answer = match &object.version {
+            // The latest version, if it is still the one that is meant: every endpoint honours a range
+            // then, not every one does beside a version id.
+            _ if !object.etag.is_empty() => {
+                let answer = self
+                    .get(object, range)
+                    .if_match(format!("\"{}\"", object.etag))
+                    .send()
+                    .await;
+                match (&object.version, answer) {
+                    (Some(version), Err(error)) if is_other_version(&error) => {
+                        self.get(object, range).version_id(version).send().await
+                    }
+                    (_, answer) => answer,
+                }
+            }
+            Some(version) => self.get(object, range).version_id(version).send().await,
+            None => self.get(object, range).send().await,
+        };
+        let output = answer.map_err(|error| {
+            if is_other_version(&error) {
+                AwsError::Gone(object.key.clone())
+            } else {
+                AwsError::of(GET, &object.key, &error)
+            }
+        })?;
+        collect(output, object, range).await
+    }
+
+    async fn read_text(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<(String, Option<String>)>, AwsError> {
+        let answer = self
+            .client
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .set_version_id(version.map(ToOwned::to_owned))
+            .send()
+            .await;
+        let output = match answer {
+            Ok(output) => output,
+            Err(error) if is_other_version(&error) => return Ok(None),
+            Err(error) => return Err(AwsError::of(GET, key, &error)),
+        };
+        let version = output.version_id.filter(|version| version != "null");
+        let mut body = output.body;
+        let mut text = Vec::new();
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|error| AwsError::unavailable(GET, key, error))?;
+            if text.len() + part.len() > limit {
+                return Err(AwsError::answer(
+                    GET,
+                    key,
+                    format!("more than {limit} bytes"),
+                ));
+            }
+            text.extend_from_slice(&part);
+        }
+        let text = String::from_utf8(text).map_err(|_| AwsError::answer(GET, key, "not UTF-8"))?;
+        Ok(Some((text, version)))
+    }
+
+    async fn write(
+        &self,
+        bucket: &str,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<(), AwsError> {
+        self.client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .content_type(media_type)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| AwsError::of("PutObject", key, &error))
+    }
+}
+
+/// Whether the object, or the version that was asked for, is not there (any more).
+fn is_other_version(error: &SdkError<GetObjectError>) -> bool {
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
+    matches!(
+        error.code(),
+        Some("NoSuchKey" | "NoSuchVersion" | "PreconditionFailed")
+    ) || (matches!(status, Some(404 | 412)) && error.code() != Some("NoSuchBucket"))
+}
+
+/// Takes the asked range out of an answer, which some endpoints answer with the whole object.
+async fn collect(
+    output: GetObjectOutput,
+    object: &ObjectRef,
+    range: ByteRange,
+) -> Result<Bytes, AwsError> {
+    let wrong = |reason: String| AwsError::answer(GET, &object.key, reason);
+    let wanted = usize::try_from(range.len())
+        .map_err(|_| wrong(format!("{} bytes do not fit into memory", range.len())))?;
+    let mut skip = match output.content_range() {
+        Some(text) => {
+            let start =
+                content_start(text).ok_or_else(|| wrong(format!("content range {text:?}")))?;
+            range
+                .start
+                .checked_sub(start)
+                .ok_or_else(|| wrong(format!("content range {text:?} starts late")))?
+        }
+        // Status 200: the bytes of the whole object follow.
+        None => range.start,
+    };
+    let mut body = output.body;
+    let mut bytes = BytesMut::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let Some(part) = body.next().await else {
+            return Err(wrong(format!(
+                "it ended {} bytes early",
+                wanted - bytes.len()
+            )));
+        };
+        let mut part = part.map_err(|error| AwsError::unavailable(GET, &object.key, error))?;
+        let skipped = usize::try_from(skip).map_or(part.len(), |skip| skip.min(part.len()));
+        skip -= skipped as u64;
+        let mut rest = part.split_off(skipped);
+        rest.truncate(wanted - bytes.len());
+        bytes.extend_from_slice(&rest);
+    }
+    Ok(bytes.freeze())
+}
+
+/// The first byte of `bytes 5-9/20`.
+fn content_start(text: &str) -> Option<u64> {
+    text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}

@@ -1,0 +1,198 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use landfall_domain::{
+    CompletionEvent, Counts, DatasetRef, JobId, JobState, Limits, ObjectOrder, ObjectRef, Problem,
+    ProblemCode, RejectsLocation,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{SHARD_CHUNKS, shards_of};
+
+/// Seconds after which `DynamoDB` may drop the items of a job.
+const KEPT_SECONDS: i64 = 90 * 24 * 3600;
+
+/// When an item that is made now may be dropped; seconds since 1970.
+pub(crate) fn expiry() -> i64 {
+    Timestamp::now().as_second() + KEPT_SECONDS
+}
+
+/// The head of a job. What a second event of the object, or a second try of the splitter, goes by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobHead {
+    /// The job.
+    pub job: JobId,
+    /// Its object.
+    pub object: ObjectRef,
+    /// Where the object stands in the order of objects.
+    pub order: ObjectOrder,
+    /// The definition it is planned with; none where the key names no dataset that is defined.
+    pub dataset: Option<DatasetRef>,
+    /// Bytes of a chunk, about. Pinned: a second plan must cut where the first did.
+    pub chunk_bytes: u64,
+    /// The most rejects with which it can succeed.
+    pub max_rejects: Option<u64>,
+    /// The largest share of rejects with which it can succeed.
+    pub max_reject_share: Option<f64>,
+    /// Where it stands.
+    pub state: JobState,
+    /// Number of chunks, once sealed.
+    pub chunks: Option<u32>,
+    /// Shards whose chunks are all done or dead.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub full: BTreeSet<u32>,
+    /// What the splitter, and at the end the closer, has to say.
+    pub problem: Option<Problem>,
+    /// Summed counts, once closed.
+    pub counts: Option<Counts>,
+    /// When it was created; RFC 3339.
+    pub created_at: String,
+    /// When it closed; RFC 3339.
+    pub closed_at: Option<String>,
+    /// Whether its completion event has been taken by the event bus.
+    #[serde(default)]
+    pub published: bool,
+    /// When the item may be dropped; seconds since 1970.
+    pub expires_at: i64,
+}
+
+impl JobHead {
+    /// The head of a job that starts now.
+    pub fn new(
+        job: JobId,
+        object: ObjectRef,
+        order: ObjectOrder,
+        dataset: Option<DatasetRef>,
+        chunk_bytes: u64,
+        limits: Option<&Limits>,
+    ) -> Self {
+        Self {
+            job,
+            object,
+            order,
+            dataset,
+            chunk_bytes,
+            max_rejects: limits.and_then(|limits| limits.rejects),
+            max_reject_share: limits.and_then(|limits| limits.reject_share),
+            state: JobState::Open,
+            chunks: None,
+            full: BTreeSet::new(),
+            problem: None,
+            counts: None,
+            created_at: Timestamp::now().to_string(),
+            closed_at: None,
+            published: false,
+            expires_at: expiry(),
+        }
+    }
+
+    /// Whether the number of chunks is known and every one of them is done or dead.
+    pub fn is_complete(&self) -> bool {
+        self.chunks
+            .is_some_and(|chunks| self.full.len() == shards_of(chunks) as usize)
+    }
+
+    /// How the job ends, given its sums: its state and what there is to say.
+    pub fn outcome(&self, counts: &Counts, dead: u32) -> (JobState, Option<Problem>) {
+        if let Some(problem) = &self.problem
+            && problem.code.fails()
+        {
+            return (JobState::Failed, self.problem.clone());
+        }
+        if dead > 0 {
+            let message = format!(
+                "{dead} of {} chunks were given up; their rows may be missing",
+                self.chunks.unwrap_or_default()
+            );
+            let problem = Problem::new(ProblemCode::DeadChunks, message);
+            return (JobState::Partial, Some(problem));
+        }
+        let limits = Limits {
+            record_bytes: 0,
+            rejects: self.max_rejects,
+            reject_share: self.max_reject_share,
+        };
+        if limits.exceeded(counts.rows, counts.rejected) {
+            let message = format!(
+                "{} of {} rows were rejected, more than the dataset allows; the others are in the stores",
+                counts.rejected, counts.rows
+            );
+            let problem = Problem::new(ProblemCode::TooManyRejects, message);
+            return (JobState::Failed, Some(problem));
+        }
+        (JobState::Succeeded, self.problem.clone())
+    }
+
+    /// The completion event of a closed job; the same each time.
+    pub fn completion(&self, rejects_bucket: &str) -> CompletionEvent {
+        let counts = self.counts.clone().unwrap_or_default();
+        let rejects = self
+            .dataset
+            .as_ref()
+            .filter(|_| counts.rejected > 0)
+            .map(|dataset| RejectsLocation::new(rejects_bucket, &dataset.name, self.job));
+        CompletionEvent {
+            id: CompletionEvent::id_of(self.job),
+            job: self.job,
+            dataset: self.dataset.as_ref().map(|dataset| dataset.name.clone()),
+            object: self.object.clone(),
+            state: self.state,
+            problem: self.problem.clone(),
+            counts,
+            chunks: self.chunks.unwrap_or_default(),
+            rejects,
+            created_at: self.created_at.clone(),
+            closed_at: self.closed_at.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// What a splitter says when it has sent the last chunk of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seal {
+    /// Number of chunks.
+    pub chunks: u32,
+    /// What there is to say about the object.
+    pub problem: Option<Problem>,
+}
+
+/// A shard of a job's chunks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shard {
+    /// Its number in the job, from 0.
+    pub index: u32,
+    /// Number of chunks it is planned with; [`crate::SHARD_CHUNKS`] until the seal says less.
+    pub chunks: u32,
+    /// Ordinals of the chunks that are done.
+    pub done: BTreeSet<u32>,
+    /// Ordinals of the chunks that were given up.
+    pub dead: BTreeSet<u32>,
+    /// Summed counts of the done ones.
+    pub counts: Counts,
+}
+
+impl Shard {
+    /// Whether a chunk is done or dead.
+    pub fn has(&self, ordinal: u32) -> bool {
+        self.done.contains(&ordinal) || self.dead.contains(&ordinal)
+    }
+
+    /// Number of its planned chunks that are done or dead.
+    ///
+    /// A chunk beyond the plan is one that a splitter sent before it died, of an object that was gone
+    /// when the next one came to it.
+    pub fn taken(&self) -> u32 {
+        let first = self.index * SHARD_CHUNKS;
+        let planned = first..first + self.chunks;
+        let taken = self
+            .done
+            .union(&self.dead)
+            .filter(|ordinal| planned.contains(ordinal));
+        u32::try_from(taken.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether every planned chunk is done or dead.
+    pub fn is_full(&self) -> bool {
+        self.taken() == self.chunks
+    }
+}

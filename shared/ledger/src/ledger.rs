@@ -1,0 +1,188 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use landfall_domain::{CompletionEvent, Counts, JobId, JobState};
+use tracing::info;
+
+use crate::{
+    ChunkOutcome, JobHead, LedgerError, LedgerTable, Seal, Shard, chunks_in, shard_of, shards_of,
+};
+
+/// Shards read at once when a job's counts are summed.
+const SHARDS_AT_ONCE: usize = 100;
+
+/// Where completion events go.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Publishes an event; returns when the bus has taken it. The text of an error says why not.
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), String>;
+}
+
+/// The steps of a job, each of them safe to repeat.
+#[derive(Clone)]
+pub struct Ledger {
+    table: Arc<dyn LedgerTable>,
+    publisher: Arc<dyn Publisher>,
+    rejects_bucket: String,
+}
+
+impl Ledger {
+    /// A ledger over a table. Events say that rejects are in `rejects_bucket`.
+    pub fn new(
+        table: Arc<dyn LedgerTable>,
+        publisher: Arc<dyn Publisher>,
+        rejects_bucket: impl Into<String>,
+    ) -> Self {
+        Self {
+            table,
+            publisher,
+            rejects_bucket: rejects_bucket.into(),
+        }
+    }
+
+    /// Starts a job, or finds the one that an earlier event of its object started.
+    pub async fn start(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
+        self.table.create(head).await
+    }
+
+    /// Makes room for a chunk, before its message is sent.
+    pub async fn expect_chunk(&self, job: JobId, ordinal: u32) -> Result<(), LedgerError> {
+        if ordinal == shard_of(ordinal) * crate::SHARD_CHUNKS {
+            self.table.create_shard(job, shard_of(ordinal)).await?;
+        }
+        Ok(())
+    }
+
+    /// Says how many chunks a job has, once all their messages are sent. Closes it if all are done.
+    pub async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+        let shards = shards_of(seal.chunks);
+        let mut head = self.table.seal(job, seal).await?;
+        if let Some(sealed) = head.chunks.filter(|sealed| *sealed != seal.chunks) {
+            return Err(LedgerError::PlanChanged {
+                job,
+                sealed,
+                planned: seal.chunks,
+            });
+        }
+        if shards > 0 {
+            let last = shards - 1;
+            let size = chunks_in(last, seal.chunks);
+            // A worker that came before the shard's size was known could not see that it was full.
+            if self.table.size_shard(job, last, size).await?.is_full() {
+                head = self.table.add_full(job, last).await?;
+            }
+        }
+        self.finish(head).await
+    }
+
+    /// Whether a chunk is done or dead. If so, whatever its taker may have died before is done too.
+    pub async fn is_taken(&self, job: JobId, ordinal: u32) -> Result<bool, LedgerError> {
+        let shards = self.table.shards(job, &[shard_of(ordinal)]).await?;
+        let Some(shard) = shards.first() else {
+            return Err(LedgerError::Missing(format!(
+                "shard of chunk {ordinal} of job {job}"
+            )));
+        };
+        if !shard.has(ordinal) {
+            return Ok(false);
+        }
+        self.after_chunk(job, ordinal, shard).await?;
+        Ok(true)
+    }
+
+    /// Marks a chunk as done or dead, once; closes the job and publishes its completion if it was
+    /// the last. Gives whether it was counted now.
+    pub async fn finish_chunk(
+        &self,
+        job: JobId,
+        ordinal: u32,
+        outcome: &ChunkOutcome,
+    ) -> Result<bool, LedgerError> {
+        let (shard, added) = self.table.add_chunk(job, ordinal, outcome).await?;
+        self.after_chunk(job, ordinal, &shard).await?;
+        Ok(added)
+    }
+
+    /// Does what remains of a sealed job whose chunks are all done: closes it, publishes its event.
+    pub async fn finish(&self, mut head: JobHead) -> Result<JobHead, LedgerError> {
+        if !head.is_complete() || head.published {
+            return Ok(head);
+        }
+        let job = head.job;
+        if head.state == JobState::Open {
+            let (counts, dead) = self.sums(&head).await?;
+            let (state, problem) = head.outcome(&counts, dead);
+            let now = Timestamp::now().to_string();
+            head = self
+                .table
+                .close(job, state, problem.as_ref(), &counts, &now)
+                .await?;
+        }
+        self.publisher
+            .publish(&head.completion(&self.rejects_bucket))
+            .await
+            .map_err(|reason| LedgerError::Publish { job, reason })?;
+        self.table.set_published(job).await?;
+        head.published = true;
+        info!(%job, state = head.state.as_str(), "job closed");
+        Ok(head)
+    }
+
+    /// The head of a job.
+    pub async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
+        self.table.head(job).await
+    }
+
+    /// Chunks done or dead so far, and their summed counts. For a job that is not sealed, the shards
+    /// up to the first that is not there.
+    pub async fn progress(&self, head: &JobHead) -> Result<(u32, Counts), LedgerError> {
+        let mut taken = 0;
+        let mut counts = Counts::default();
+        let most = head.chunks.map_or(u32::MAX, shards_of);
+        let mut next = 0;
+        while next < most {
+            let asked: Vec<u32> = (next..most).take(SHARDS_AT_ONCE).collect();
+            let shards = self.table.shards(head.job, &asked).await?;
+            for shard in &shards {
+                taken += shard.taken();
+                counts += &shard.counts;
+            }
+            if shards.len() < asked.len() {
+                break;
+            }
+            next += u32::try_from(asked.len()).unwrap_or(u32::MAX);
+        }
+        Ok((taken, counts))
+    }
+
+    async fn after_chunk(
+        &self,
+        job: JobId,
+        ordinal: u32,
+        shard: &Shard,
+    ) -> Result<(), LedgerError> {
+        if shard.is_full() {
+            let head = self.table.add_full(job, shard_of(ordinal)).await?;
+            self.finish(head).await?;
+        }
+        Ok(())
+    }
+
+    async fn sums(&self, head: &JobHead) -> Result<(Counts, u32), LedgerError> {
+        let shards: Vec<u32> = (0..shards_of(head.chunks.unwrap_or_default())).collect();
+        let mut counts = Counts::default();
+        let mut dead = 0;
+        for asked in shards.chunks(SHARDS_AT_ONCE) {
+            let found = self.table.shards(head.job, asked).await?;
+            if found.len() < asked.len() {
+                return Err(LedgerError::Missing(format!("shard of job {}", head.job)));
+            }
+            for shard in found {
+                counts += &shard.counts;
+                dead += u32::try_from(shard.dead.len()).unwrap_or(u32::MAX);
+            }
+        }
+        Ok((counts, dead))
+    }
+}

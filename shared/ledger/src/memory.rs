@@ -1,0 +1,144 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use landfall_domain::{Counts, JobId, JobState, Problem};
+
+use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
+
+/// A ledger table in memory, for the simulation and for tests; gone with the process.
+#[derive(Default)]
+pub struct MemoryTable {
+    items: Mutex<Items>,
+}
+
+#[derive(Default)]
+struct Items {
+    heads: HashMap<JobId, JobHead>,
+    shards: HashMap<(JobId, u32), Shard>,
+}
+
+impl Items {
+    fn head(&mut self, job: JobId) -> Result<&mut JobHead, LedgerError> {
+        self.heads
+            .get_mut(&job)
+            .ok_or_else(|| LedgerError::Missing(format!("job {job}")))
+    }
+
+    fn shard(&mut self, job: JobId, shard: u32) -> Result<&mut Shard, LedgerError> {
+        self.shards
+            .get_mut(&(job, shard))
+            .ok_or_else(|| LedgerError::Missing(format!("shard {shard} of job {job}")))
+    }
+}
+
+impl MemoryTable {
+    fn items(&self) -> MutexGuard<'_, Items> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl LedgerTable for MemoryTable {
+    async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        Ok(items
+            .heads
+            .entry(head.job)
+            .or_insert_with(|| head.clone())
+            .clone())
+    }
+
+    async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
+        Ok(self.items().heads.get(&job).cloned())
+    }
+
+    async fn create_shard(&self, job: JobId, shard: u32) -> Result<(), LedgerError> {
+        let empty = Shard {
+            index: shard,
+            chunks: SHARD_CHUNKS,
+            ..Shard::default()
+        };
+        self.items().shards.entry((job, shard)).or_insert(empty);
+        Ok(())
+    }
+
+    async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
+        let items = self.items();
+        Ok(shards
+            .iter()
+            .filter_map(|shard| items.shards.get(&(job, *shard)).cloned())
+            .collect())
+    }
+
+    async fn add_chunk(
+        &self,
+        job: JobId,
+        ordinal: u32,
+        outcome: &ChunkOutcome,
+    ) -> Result<(Shard, bool), LedgerError> {
+        let mut items = self.items();
+        let shard = items.shard(job, shard_of(ordinal))?;
+        let added = !shard.has(ordinal);
+        if added {
+            match outcome {
+                ChunkOutcome::Done(counts) => {
+                    shard.done.insert(ordinal);
+                    shard.counts += counts;
+                }
+                ChunkOutcome::Dead => {
+                    shard.dead.insert(ordinal);
+                }
+            }
+        }
+        Ok((shard.clone(), added))
+    }
+
+    async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError> {
+        let mut items = self.items();
+        let shard = items.shard(job, shard)?;
+        shard.chunks = chunks;
+        Ok(shard.clone())
+    }
+
+    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        head.full.insert(shard);
+        Ok(head.clone())
+    }
+
+    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        if head.chunks.is_none() {
+            head.chunks = Some(seal.chunks);
+            head.problem.clone_from(&seal.problem);
+        }
+        Ok(head.clone())
+    }
+
+    async fn close(
+        &self,
+        job: JobId,
+        state: JobState,
+        problem: Option<&Problem>,
+        counts: &Counts,
+        closed_at: &str,
+    ) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        if head.state == JobState::Open {
+            head.state = state;
+            head.problem = problem.cloned();
+            head.counts = Some(counts.clone());
+            head.closed_at = Some(closed_at.to_owned());
+        }
+        Ok(head.clone())
+    }
+
+    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
+        self.items().head(job)?.published = true;
+        Ok(())
+    }
+}
