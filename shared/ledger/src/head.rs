@@ -88,8 +88,10 @@ impl JobHead {
 
     /// Whether the number of chunks is known and every one of them is done or dead.
     pub fn is_complete(&self) -> bool {
-        self.chunks
-            .is_some_and(|chunks| self.full.len() == shards_of(chunks) as usize)
+        self.chunks.is_some_and(|chunks| {
+            let shards = shards_of(chunks);
+            self.full.range(..shards).count() == shards as usize
+        })
     }
 
     /// How the job ends, given its sums: its state and what there is to say.

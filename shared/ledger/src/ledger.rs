@@ -56,24 +56,31 @@ impl Ledger {
 
     /// Says how many chunks a job has, once all their messages are sent. Closes it if all are done.
     pub async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
-        let shards = shards_of(seal.chunks);
-        let mut head = self.table.seal(job, seal).await?;
-        if let Some(sealed) = head.chunks.filter(|sealed| *sealed != seal.chunks) {
-            return Err(LedgerError::PlanChanged {
-                job,
-                sealed,
-                planned: seal.chunks,
-            });
+        let head = self.table.head(job).await?;
+        if let Some(head) = head.filter(|head| head.chunks.is_some()) {
+            return self.finish_sealed(head, seal).await;
         }
-        if shards > 0 {
-            let last = shards - 1;
+        if let Some(last) = shards_of(seal.chunks).checked_sub(1) {
+            // Before the seal, so that a sealed job lacks nothing but its chunks. A worker that came
+            // before the shard's size was known could not see that it was full.
             let size = chunks_in(last, seal.chunks);
-            // A worker that came before the shard's size was known could not see that it was full.
             if self.table.size_shard(job, last, size).await?.is_full() {
-                head = self.table.add_full(job, last).await?;
+                self.table.add_full(job, last).await?;
             }
         }
-        self.finish(head).await
+        let head = self.table.seal(job, seal).await?;
+        self.finish_sealed(head, seal).await
+    }
+
+    async fn finish_sealed(&self, head: JobHead, seal: &Seal) -> Result<JobHead, LedgerError> {
+        match head.chunks {
+            Some(sealed) if sealed != seal.chunks => Err(LedgerError::PlanChanged {
+                job: head.job,
+                sealed,
+                planned: seal.chunks,
+            }),
+            _ => self.finish(head).await,
+        }
     }
 
     /// Whether a chunk is done or dead. If so, whatever its taker may have died before is done too.

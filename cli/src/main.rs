@@ -1,0 +1,99 @@
+//! `landfall`: the command line.
+
+use std::fs::File;
+use std::io::{BufWriter, Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use landfall_cli::{check, seed};
+
+#[derive(Parser)]
+#[command(name = "landfall", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a sample file, with repeated keys, quoted newlines, Unicode and some bad rows
+    Seed {
+        /// What it holds
+        kind: Kind,
+        /// Number of rows
+        #[arg(long, default_value_t = 10_000)]
+        rows: u64,
+        /// The same seed makes the same file
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// File to write; standard output unless given
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Definitions of datasets
+    #[command(subcommand)]
+    Datasets(Datasets),
+}
+
+#[derive(Subcommand)]
+enum Datasets {
+    /// Check definitions, and say for each error the file, the line and the field
+    Check {
+        /// Files, or directories of .toml files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Products,
+    Orders,
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Seed {
+            kind,
+            rows,
+            seed,
+            out,
+        } => {
+            let kind = match kind {
+                Kind::Products => seed::Kind::Products,
+                Kind::Orders => seed::Kind::Orders,
+            };
+            let out: Box<dyn Write> = match &out {
+                None => Box::new(stdout().lock()),
+                Some(path) => Box::new(
+                    File::create(path)
+                        .with_context(|| format!("cannot write {}", path.display()))?,
+                ),
+            };
+            seed::write(kind, rows, seed, BufWriter::new(out)).context("cannot write the file")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Datasets(Datasets::Check { paths }) => {
+            let definitions = check(&paths)?;
+            for (dataset, _) in &definitions.valid {
+                let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
+                println!(
+                    "{}: {} fields, key {}",
+                    dataset.name,
+                    dataset.fields.len(),
+                    key.join(", ")
+                );
+            }
+            for error in &definitions.errors {
+                eprintln!("{error}");
+            }
+            Ok(if definitions.errors.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A job closes once, with exact counts, whichever step somebody dies at: before the step took
+//! effect, or after it, with its answer lost.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use landfall_domain::{
+    CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, StoreCounts,
+    StoreKind,
+};
+use landfall_ledger::{
+    ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
+};
+
+/// Where the crash comes.
+#[derive(Clone, Copy, Debug)]
+enum Crash {
+    Before(usize),
+    After(usize),
+    Never,
+}
+
+/// A table and a bus whose caller dies at one of the steps.
+struct Flaky {
+    table: MemoryTable,
+    published: Mutex<Vec<CompletionEvent>>,
+    crash: Crash,
+    steps: AtomicUsize,
+}
+
+impl Flaky {
+    fn new(crash: Crash) -> Arc<Self> {
+        Arc::new(Self {
+            table: MemoryTable::default(),
+            published: Mutex::default(),
+            crash,
+            steps: AtomicUsize::new(0),
+        })
+    }
+
+    async fn step<T>(
+        &self,
+        effect: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        let died = || LedgerError::Missing(format!("answer to step {step}"));
+        match self.crash {
+            Crash::Before(at) if at == step => Err(died()),
+            Crash::After(at) if at == step => effect.await.and(Err(died())),
+            _ => effect.await,
+        }
+    }
+}
+
+#[async_trait]
+impl LedgerTable for Flaky {
+    async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
+        self.step(self.table.create(head)).await
+    }
+    async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
+        self.step(self.table.head(job)).await
+    }
+    async fn create_shard(&self, job: JobId, shard: u32) -> Result<(), LedgerError> {
+        self.step(self.table.create_shard(job, shard)).await
+    }
+    async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
+        self.step(self.table.shards(job, shards)).await
+    }
+    async fn add_chunk(
+        &self,
+        job: JobId,
+        ordinal: u32,
+        outcome: &ChunkOutcome,
+    ) -> Result<(Shard, bool), LedgerError> {
+        self.step(self.table.add_chunk(job, ordinal, outcome)).await
+    }
+    async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError> {
+        self.step(self.table.size_shard(job, shard, chunks)).await
+    }
+    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
+        self.step(self.table.add_full(job, shard)).await
+    }
+    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+        self.step(self.table.seal(job, seal)).await
+    }
+    async fn close(
+        &self,
+        job: JobId,
+        state: JobState,
+        problem: Option<&Problem>,
+        counts: &Counts,
+        closed_at: &str,
+    ) -> Result<JobHead, LedgerError> {
+        self.step(self.table.close(job, state, problem, counts, closed_at))
+            .await
+    }
+    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
+        self.step(self.table.set_published(job)).await
+    }
+}
+
+/// The bus, whose answers can get lost too.
+struct Bus(Arc<Flaky>);
+
+#[async_trait]
+impl Publisher for Bus {
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), String> {
+        let taken = async {
+            self.0.published.lock().unwrap().push(event.clone());
+            Ok(())
+        };
+        self.0.step(taken).await.map_err(|error| error.to_string())
+    }
+}
+
+fn job() -> JobHead {
+    let job = JobId::of("inbox", "products/a.csv", "v1");
+    let object = ObjectRef {
+        bucket: "inbox".to_owned(),
+        key: "products/a.csv".to_owned(),
+        version: Some("v1".to_owned()),
+        etag: "e".to_owned(),
+        size: 1,
+    };
+    let order = ObjectOrder::new(1, "01", job).unwrap();
+    JobHead::new(job, object, order, None, 1, None)
+}
+
+fn counts_of(ordinal: u32) -> Counts {
+    let store = StoreCounts {
+        inserted: u64::from(ordinal),
+        updated: 1,
+        ..StoreCounts::default()
+    };
+    Counts {
+        rows: u64::from(ordinal) + 2,
+        rejected: 1,
+        stores: [(StoreKind::Mongodb, store)].into(),
+    }
+}
+
+/// As a splitter does it, called again until it ends well.
+async fn split(ledger: &Ledger, chunks: u32) {
+    for _ in 0..3 {
+        let tried = async {
+            let head = ledger.start(&job()).await?;
+            if head.chunks.is_some() {
+                return ledger.finish(head).await;
+            }
+            for ordinal in 0..chunks {
+                ledger.expect_chunk(head.job, ordinal).await?;
+            }
+            let seal = Seal {
+                chunks,
+                problem: None,
+            };
+            ledger.seal(head.job, &seal).await
+        };
+        if tried.await.is_ok() {
+            return;
+        }
+    }
+    panic!("one crash cannot stop three tries");
+}
+
+/// As a worker does it, with its message delivered until it is answered well, and once more.
+async fn work(ledger: &Ledger, ordinal: u32) {
+    let mut answered = 0;
+    for _ in 0..4 {
+        let tried = async {
+            if !ledger.is_taken(job().job, ordinal).await? {
+                let outcome = ChunkOutcome::Done(counts_of(ordinal));
+                ledger.finish_chunk(job().job, ordinal, &outcome).await?;
+            }
+            Ok::<_, LedgerError>(())
+        };
+        answered += u32::from(tried.await.is_ok());
+        if answered == 2 {
+            return;
+        }
+    }
+    panic!("one crash cannot stop four deliveries");
+}
+
+/// Gives the number of steps.
+async fn run(chunks: u32, crash: Crash, seal_first: bool) -> usize {
+    let flaky = Flaky::new(crash);
+    let ledger = Ledger::new(
+        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
+        Arc::new(Bus(Arc::clone(&flaky))),
+        "rejects",
+    );
+    if seal_first {
+        split(&ledger, chunks).await;
+    } else {
+        // Messages leave while the object is still being scanned.
+        let head = flaky.table.create(&job()).await.unwrap();
+        for ordinal in 0..chunks {
+            flaky
+                .table
+                .create_shard(head.job, landfall_ledger::shard_of(ordinal))
+                .await
+                .unwrap();
+        }
+    }
+    for ordinal in (0..chunks).rev() {
+        let head = flaky.table.head(job().job).await.unwrap().unwrap();
+        assert_eq!(
+            head.state,
+            JobState::Open,
+            "closed before its last chunk: {crash:?}"
+        );
+        work(&ledger, ordinal).await;
+    }
+    if !seal_first {
+        split(&ledger, chunks).await;
+    }
+
+    let head = flaky.table.head(job().job).await.unwrap().unwrap();
+    assert_eq!(head.state, JobState::Succeeded, "{crash:?}");
+    assert!(head.published, "{crash:?}");
+    let mut expected = Counts::default();
+    for ordinal in 0..chunks {
+        expected += &counts_of(ordinal);
+    }
+    assert_eq!(head.counts, Some(expected), "{crash:?}");
+    let published = flaky.published.lock().unwrap();
+    assert!(!published.is_empty(), "{crash:?}");
+    assert!(
+        published.iter().all(|event| *event == published[0]),
+        "{crash:?}"
+    );
+    flaky.steps.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_is_mended() {
+    // None, one, some, a whole shard, one more than a shard.
+    for chunks in [0, 1, 3, 128, 129] {
+        for seal_first in [true, false] {
+            let steps = run(chunks, Crash::Never, seal_first).await;
+            // The chunks in the middle of a shard are all alike.
+            let telling =
+                |step: &usize| *step < 12 || *step + 24 > steps || step.is_multiple_of(37);
+            for step in (0..steps).filter(telling) {
+                run(chunks, Crash::Before(step), seal_first).await;
+                run(chunks, Crash::After(step), seal_first).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn dead_chunks_make_a_job_partial_and_leave_the_rest_counted() {
+    let flaky = Flaky::new(Crash::Never);
+    let ledger = Ledger::new(
+        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
+        Arc::new(Bus(Arc::clone(&flaky))),
+        "rejects",
+    );
+    split(&ledger, 2).await;
+    ledger
+        .finish_chunk(job().job, 0, &ChunkOutcome::Dead)
+        .await
+        .unwrap();
+    // Dead is dead: a late worker does not count it.
+    let late = ChunkOutcome::Done(counts_of(0));
+    assert!(!ledger.finish_chunk(job().job, 0, &late).await.unwrap());
+    work(&ledger, 1).await;
+    let published = flaky.published.lock().unwrap();
+    assert_eq!(published[0].state, JobState::Partial);
+    assert_eq!(published[0].counts, counts_of(1));
+}
+
+#[tokio::test]
+async fn a_second_plan_that_differs_is_refused() {
+    let flaky = Flaky::new(Crash::Never);
+    let ledger = Ledger::new(
+        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
+        Arc::new(Bus(Arc::clone(&flaky))),
+        "rejects",
+    );
+    split(&ledger, 2).await;
+    let other = Seal {
+        chunks: 3,
+        problem: None,
+    };
+    let refused = ledger.seal(job().job, &other).await;
+    assert!(matches!(
+        refused,
+        Err(LedgerError::PlanChanged {
+            sealed: 2,
+            planned: 3,
+            ..
+        })
+    ));
+}
