@@ -1,0 +1,317 @@
+use std::sync::Arc;
+
+use aws_lambda_events::event::s3::S3Event;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects};
+use landfall_domain::{
+    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
+};
+use landfall_formats::{HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect};
+use landfall_ledger::{JobHead, Seal};
+use tokio::sync::mpsc;
+use tracing::{Instrument, error, info, info_span};
+
+use crate::{Context, SplitError};
+
+/// Bytes that one read of the object asks for.
+pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Reads of the object under way at once.
+pub const SEGMENTS_AHEAD: usize = 4;
+/// Chunks of a job, about, from which on chunks grow with the object.
+const MANY_CHUNKS: u64 = 1_000_000;
+/// Batches of messages on their way at once.
+const BATCHES_AT_ONCE: usize = 8;
+
+/// Works off an event of S3's: each of its notifications, also when one before it failed.
+pub async fn handle(context: &Context, event: serde_json::Value) -> Result<(), SplitError> {
+    if event["Event"] == "s3:TestEvent" {
+        info!("S3 says that notifications are set up");
+        return Ok(());
+    }
+    let event: S3Event = serde_json::from_value(event)?;
+    let mut outcome = Ok(());
+    for record in event.records {
+        let result = match ObjectCreated::try_from(record) {
+            Ok(created) => {
+                let span = info_span!("job", id = %created.job, key = created.object.key);
+                split(context, &created).instrument(span).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = result {
+            error!(%error, retryable = error.retryable(), "a notification could not be worked off");
+            outcome = Err(error);
+        }
+    }
+    outcome
+}
+
+/// What a job is planned by, or why there is nothing to plan.
+type Plan = Result<(Arc<Dataset>, DatasetRef), Problem>;
+
+async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitError> {
+    let ledger = &context.ledger;
+    let (head, plan) = match ledger.head(created.job).await? {
+        Some(head) if head.chunks.is_some() => {
+            ledger.finish(head).await?;
+            return Ok(());
+        }
+        Some(head) => resume(context, head).await?,
+        None => start(context, created).await?,
+    };
+    let seal = match plan {
+        Err(problem) => Seal {
+            chunks: 0,
+            problem: Some(problem),
+        },
+        Ok(_) if head.object.size == 0 => Seal {
+            chunks: 0,
+            problem: Some(Problem::new(
+                ProblemCode::EmptyObject,
+                "the object has no byte",
+            )),
+        },
+        Ok((dataset, reference)) => send_chunks(context, &head, &dataset, &reference).await?,
+    };
+    info!(
+        chunks = seal.chunks,
+        problem = seal
+            .problem
+            .as_ref()
+            .map(|problem| problem.message.as_str()),
+        "sealed"
+    );
+    ledger.seal(head.job, &seal).await?;
+    Ok(())
+}
+
+/// Starts a job, with the definition as it is now.
+async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, Plan), SplitError> {
+    let object = &created.object;
+    let lookup = match object.dataset_name() {
+        Some(name) => context.datasets.latest(name).await?,
+        None => Lookup::Unknown,
+    };
+    let (reference, limits) = match &lookup {
+        Lookup::Found(dataset, reference) => (Some(reference.clone()), Some(&dataset.limits)),
+        Lookup::Bad(_, reference) => (Some(reference.clone()), None),
+        Lookup::Unknown => (None, None),
+    };
+    let chunk_bytes = context.chunk_bytes.max(object.size / MANY_CHUNKS);
+    let head = JobHead::new(
+        created.job,
+        object.clone(),
+        created.order,
+        reference,
+        chunk_bytes,
+        limits,
+    );
+    let head = context.ledger.start(&head).await?;
+    // Another event of the object may have been faster, and have pinned something else.
+    resume(context, head).await
+}
+
+/// Goes by what an earlier event of the object has pinned.
+async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), SplitError> {
+    let Some(reference) = &head.dataset else {
+        let problem = unknown_dataset(&head.object);
+        return Ok((head, Err(problem)));
+    };
+    let plan = match context.datasets.pinned(reference).await? {
+        Lookup::Found(dataset, reference) => Ok((dataset, reference)),
+        Lookup::Bad(error, _) => Err(Problem::new(ProblemCode::BadDataset, error.to_string())),
+        Lookup::Unknown => return Err(SplitError::DefinitionGone(reference.name.clone())),
+    };
+    Ok((head, plan))
+}
+
+fn unknown_dataset(object: &ObjectRef) -> Problem {
+    let message = match object.dataset_name() {
+        Some(name) => format!(
+            "no dataset {name:?} is defined: put its definition into the configuration bucket as \
+             datasets/{name}.toml, then drop the file again"
+        ),
+        None => "the key names no dataset: drop files as <dataset>/<file name>".to_owned(),
+    };
+    Problem::new(ProblemCode::UnknownDataset, message)
+}
+
+/// Reads the object, and sends its chunks on their way while it does.
+async fn send_chunks(
+    context: &Context,
+    head: &JobHead,
+    dataset: &Dataset,
+    reference: &DatasetRef,
+) -> Result<Seal, SplitError> {
+    let (sender, receiver) = mpsc::channel(MAX_BATCH * BATCHES_AT_ONCE);
+    let planner = Planner {
+        context,
+        head,
+        dataset,
+        reference,
+        header: None,
+        sender,
+        chunks: 0,
+    };
+    let (planned, sent) = futures::join!(planner.run(), send_all(context, receiver));
+    // Where sending failed, planning ended because of it.
+    sent?;
+    planned
+}
+
+async fn send_all(
+    context: &Context,
+    receiver: mpsc::Receiver<ChunkMessage>,
+) -> Result<(), SplitError> {
+    stream::unfold(receiver, |mut receiver| async {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        (receiver.recv_many(&mut batch, MAX_BATCH).await > 0).then_some((batch, receiver))
+    })
+    .map(|batch| async move { context.queue.send(&batch).await })
+    .buffer_unordered(BATCHES_AT_ONCE)
+    .try_collect::<()>()
+    .await
+    .map_err(SplitError::from)
+}
+
+/// Why planning ends before the end of the object.
+enum Stop {
+    /// Because of the object; what came before stays.
+    Problem(Problem),
+    /// Because of something else; the next try begins again.
+    Error(SplitError),
+}
+
+impl<E: Into<SplitError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// Cuts an object into chunks, and hands their messages over to be sent.
+struct Planner<'a> {
+    context: &'a Context,
+    head: &'a JobHead,
+    dataset: &'a Dataset,
+    reference: &'a DatasetRef,
+    header: Option<ByteRange>,
+    sender: mpsc::Sender<ChunkMessage>,
+    chunks: u32,
+}
+
+impl Planner<'_> {
+    async fn run(mut self) -> Result<Seal, SplitError> {
+        let problem = match self.plan().await {
+            Ok(0) => Some(Problem::new(
+                ProblemCode::NoRecords,
+                "the object has no record",
+            )),
+            Ok(_) => None,
+            Err(Stop::Problem(problem)) => Some(problem),
+            Err(Stop::Error(error)) => return Err(error),
+        };
+        Ok(Seal {
+            chunks: self.chunks,
+            problem,
+        })
+    }
+
+    /// Gives the number of records.
+    async fn plan(&mut self) -> Result<u64, Stop> {
+        let object = &self.head.object;
+        let mut segments = std::pin::pin!(segments(&*self.context.objects, object));
+        let mut segment = kept(segments.next().await.transpose())?.unwrap_or_default();
+        let head = &segment[..segment.len().min(HEAD_BYTES)];
+        let format = detect(&object.key, head, self.dataset)?;
+        let options = ScanOptions::from_dataset(self.dataset, format, self.head.chunk_bytes);
+        let mut scanner = Scanner::new(options);
+        let mut found = Vec::new();
+        loop {
+            let scanned = scanner.feed(&segment, &mut found);
+            self.hand_over(&mut found, format, scanner.header()).await?;
+            scanned?;
+            match kept(segments.next().await.transpose())? {
+                Some(next) => segment = next,
+                None => break,
+            }
+        }
+        let finished = scanner.finish(&mut found);
+        let header = finished.as_ref().ok().and_then(|summary| summary.header);
+        self.hand_over(&mut found, format, header).await?;
+        Ok(finished?.records)
+    }
+
+    /// Checks the header before the first chunk goes out.
+    async fn hand_over(
+        &mut self,
+        found: &mut Vec<PlannedChunk>,
+        format: Format,
+        header: Option<ByteRange>,
+    ) -> Result<(), Stop> {
+        if let (None, Some(range)) = (self.header, header) {
+            let bytes = self.context.objects.read(&self.head.object, range).await;
+            Header::parse(&kept(bytes)?, self.dataset, format)?;
+            self.header = header;
+        }
+        for chunk in found.drain(..) {
+            self.context
+                .ledger
+                .expect_chunk(self.head.job, self.chunks)
+                .await?;
+            let message = ChunkMessage {
+                job: self.head.job,
+                ordinal: self.chunks,
+                object: self.head.object.clone(),
+                dataset: self.reference.clone(),
+                format,
+                order: self.head.order,
+                range: chunk.range,
+                first_line: chunk.first_line,
+                records: chunk.records,
+                header: self.header,
+                kind: chunk.kind,
+            };
+            self.sender
+                .send(message)
+                .await
+                .map_err(|_| SplitError::QueueClosed)?;
+            self.chunks = self
+                .chunks
+                .checked_add(1)
+                .ok_or(SplitError::TooManyChunks)?;
+        }
+        Ok(())
+    }
+}
+
+/// An answer of S3's; an object that is gone is a problem of the job's.
+fn kept<T>(answer: Result<T, AwsError>) -> Result<T, Stop> {
+    answer.map_err(|error| match error {
+        AwsError::Gone(_) => Problem::new(
+            ProblemCode::ObjectGone,
+            "the object was deleted or overwritten before all of it was read",
+        )
+        .into(),
+        error => error.into(),
+    })
+}
+
+fn segments<'a>(
+    objects: &'a dyn Objects,
+    object: &'a ObjectRef,
+) -> impl Stream<Item = Result<Bytes, AwsError>> + 'a {
+    stream::iter(0..object.size.div_ceil(SEGMENT_BYTES))
+        .map(move |index| {
+            let start = index * SEGMENT_BYTES;
+            let end = (start + SEGMENT_BYTES).min(object.size);
+            objects.read(object, ByteRange { start, end })
+        })
+        .buffered(SEGMENTS_AHEAD)
+}

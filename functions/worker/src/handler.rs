@@ -1,0 +1,219 @@
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use bytes::Bytes;
+use futures::{StreamExt, future, stream};
+use landfall_aws::{AwsError, Lookup};
+use landfall_domain::{
+    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Reject, RejectsLocation,
+    StoreCounts, latest_by_key,
+};
+use landfall_formats::{Decoded, Header, decode, oversize};
+use landfall_ledger::ChunkOutcome;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, error, info, info_span};
+
+use crate::context::KnownHeader;
+use crate::{Context, WorkError};
+
+/// Chunks under way at once: one is read and parsed while the stores take another.
+pub const CHUNKS_AT_ONCE: usize = 2;
+/// Time that is kept for the answer: without it, all messages of the batch would come again.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// Works off a batch of messages until shortly before `deadline`, and says which have to come again.
+pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
+    let left = deadline
+        .duration_since(SystemTime::now())
+        .unwrap_or_default();
+    let until = Instant::now() + left.saturating_sub(RESERVE);
+    let failures = stream::iter(event.records)
+        .map(|record| async move {
+            let id = record.message_id.clone().unwrap_or_default();
+            let result = match timeout_at(until, take_message(context, record)).await {
+                Ok(result) => result,
+                Err(_) => Err(WorkError::Time),
+            };
+            let error = result.err()?;
+            error!(message = id, %error, retryable = error.retryable(), "a chunk was not taken");
+            Some(id)
+        })
+        .buffer_unordered(CHUNKS_AT_ONCE)
+        .filter_map(future::ready);
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect()
+        .await;
+    response
+}
+
+async fn take_message(context: &Context, record: SqsMessage) -> Result<(), WorkError> {
+    let body = record.body.unwrap_or_default();
+    let message: ChunkMessage = serde_json::from_str(&body).map_err(WorkError::Message)?;
+    let span = info_span!("chunk", job = %message.job, ordinal = message.ordinal);
+    take(context, &message).instrument(span).await
+}
+
+async fn take(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
+    let ledger = &context.ledger;
+    if ledger.is_taken(message.job, message.ordinal).await? {
+        info!("taken already");
+        return Ok(());
+    }
+    let outcome = match land(context, message).await {
+        Ok(counts) => ChunkOutcome::Done(counts),
+        Err(WorkError::Aws(AwsError::Gone(_))) => {
+            error!("the object was deleted; the chunk is dead");
+            ChunkOutcome::Dead
+        }
+        Err(error) => return Err(error),
+    };
+    let counted = ledger
+        .finish_chunk(message.job, message.ordinal, &outcome)
+        .await?;
+    info!(counted, "taken");
+    Ok(())
+}
+
+/// Puts every record of a chunk into all stores or among the rejects.
+async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
+    let dataset = match context.datasets.pinned(&message.dataset).await? {
+        Lookup::Found(dataset, _) => dataset,
+        Lookup::Bad(error, _) => return Err(WorkError::Definition(error)),
+        Lookup::Unknown => return Err(WorkError::DefinitionGone(message.dataset.name.clone())),
+    };
+    let decoded = read(context, message, &dataset).await?;
+    if decoded.records != message.records {
+        return Err(WorkError::RecordCount {
+            planned: message.records,
+            found: decoded.records,
+            kind: message.kind,
+        });
+    }
+    let rejected = decoded.rejects.len() as u64;
+    if rejected > 0 {
+        write_rejects(context, message, &decoded.rejects).await?;
+    }
+    let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
+    // Both to their end: what one store has begun is not cut off because the other one failed.
+    let applied = context.stores.iter().map(|store| async {
+        store.prepare(&dataset).await?;
+        let mut counts = store.apply(&dataset, &message.order, &rows).await?;
+        counts.stale += superseded;
+        Ok::<(_, StoreCounts), WorkError>((store.kind(), counts))
+    });
+    Ok(Counts {
+        rows: decoded.records,
+        rejected,
+        stores: future::join_all(applied)
+            .await
+            .into_iter()
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+async fn read(
+    context: &Context,
+    message: &ChunkMessage,
+    dataset: &Dataset,
+) -> Result<Decoded, WorkError> {
+    let range = message.range;
+    if message.kind == ChunkKind::Oversize {
+        let shown = ByteRange {
+            end: range.end.min(range.start + MAX_RAW_BYTES as u64),
+            ..range
+        };
+        let head = context.objects.read(&message.object, shown).await?;
+        let limit = dataset.limits.record_bytes;
+        let reject = oversize(&head, range.start, message.first_line, range.len(), limit);
+        return Ok(Decoded {
+            rows: Vec::new(),
+            rejects: vec![reject],
+            records: 1,
+        });
+    }
+    let header = header(context, message, dataset).await?;
+    let bytes = context.objects.read(&message.object, range).await?;
+    Ok(decode(
+        dataset,
+        message.format,
+        header.as_deref(),
+        &bytes,
+        range.start,
+        message.first_line,
+    ))
+}
+
+async fn header(
+    context: &Context,
+    message: &ChunkMessage,
+    dataset: &Dataset,
+) -> Result<Option<Arc<Header>>, WorkError> {
+    let Some(range) = message.header else {
+        return Ok(None);
+    };
+    let known = || {
+        context
+            .header
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if let Some(known) = &*known()
+        && (known.job, known.range) == (message.job, range)
+    {
+        return Ok(Some(Arc::clone(&known.header)));
+    }
+    let bytes = context.objects.read(&message.object, range).await?;
+    let header = Header::parse(&bytes, dataset, message.format).map_err(WorkError::Header)?;
+    let header = Arc::new(header);
+    *known() = Some(KnownHeader {
+        job: message.job,
+        range,
+        header: Arc::clone(&header),
+    });
+    Ok(Some(header))
+}
+
+/// A line of a rejects object: where the record is, why it was not taken, and the record.
+#[derive(Serialize)]
+struct RejectLine<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(flatten)]
+    reject: &'a Reject,
+}
+
+async fn write_rejects(
+    context: &Context,
+    message: &ChunkMessage,
+    rejects: &[Reject],
+) -> Result<(), WorkError> {
+    let mut lines = Vec::new();
+    for reject in rejects {
+        let line = RejectLine {
+            bucket: &message.object.bucket,
+            key: &message.object.key,
+            version: message.object.version.as_deref(),
+            reject,
+        };
+        serde_json::to_writer(&mut lines, &line).map_err(WorkError::Reject)?;
+        lines.push(b'\n');
+    }
+    let bucket = &context.rejects_bucket;
+    let key = RejectsLocation::new(bucket, &message.dataset.name, message.job).key(message.ordinal);
+    let media_type = "application/x-ndjson";
+    context
+        .objects
+        .write(bucket, &key, media_type, Bytes::from(lines))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! **Worker**: the rows of a chunk land in every store.
+//!
+//! *Input*: chunk messages from SQS, a few at once, each at least once, in any order.
+//!
+//! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON
+//! object of the rejects bucket, under a key that is the same each time; its mark and counts in the
+//! ledger. The worker whose mark completes a sealed job closes it and publishes its completion.
+//!
+//! *Failure policy*: each message is answered for itself. One that fails, or that there is no time
+//! left for, comes back after its visibility timeout, and goes to the dead-letter queue after five
+//! tries. A row that cannot be taken is a reject, not a failure. A chunk whose object was deleted
+//! meanwhile is marked as dead, and its job ends as partial. The mark comes last: whatever a worker
+//! dies before is done again by the next, and meets rows of its own version.
+//!
+//! *Memory*: [`CHUNKS_AT_ONCE`] chunks, with their rows.
+
+mod context;
+mod error;
+mod handler;
+
+pub use context::Context;
+pub use error::WorkError;
+pub use handler::{CHUNKS_AT_ONCE, handle};

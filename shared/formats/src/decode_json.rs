@@ -1,0 +1,250 @@
+//! JSON objects, one a line or the elements of an array, to rows.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use landfall_domain::{Dataset, Field, FieldType, RejectCode, UnknownColumns, Value, excerpt};
+use memchr::{memchr, memmem};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::checked_json::{check_json, not_taken};
+use crate::decode::{Fault, Record, Sink, Source, check_key, field_value};
+use crate::json_value::JsonValue;
+use crate::scan_ndjson::is_space;
+
+/// The records of an NDJSON chunk.
+pub(crate) fn lines(dataset: &Dataset, sink: &mut Sink<'_>) {
+    let chunk = sink.chunk;
+    let mut decoder = Decoder::new(dataset, chunk);
+    let mut at = 0;
+    while let Some(blank) = chunk[at..].iter().position(|byte| !is_space(*byte)) {
+        let start = at + blank;
+        let end = memchr(b'\n', &chunk[start..]).map_or(chunk.len(), |found| start + found);
+        decoder.record(start, trim_end(&chunk[start..end]), sink);
+        at = end;
+    }
+}
+
+/// The records of a chunk of a JSON array.
+pub(crate) fn elements(dataset: &Dataset, sink: &mut Sink<'_>) {
+    let chunk = sink.chunk;
+    let mut decoder = Decoder::new(dataset, chunk);
+    let mut at = 0;
+    let between = |byte: &u8| is_space(*byte) || *byte == b',';
+    while let Some(blank) = chunk[at..].iter().position(|byte| !between(byte)) {
+        let start = at + blank;
+        let rest = &chunk[start + 1..];
+        let length = JsonValue::starting_with(chunk[start])
+            .and_then(|mut value| value.feed(rest).ok().flatten())
+            // The last one may be a number that ends with the chunk.
+            .unwrap_or(rest.len());
+        at = start + 1 + length;
+        decoder.record(start, &chunk[start..at], sink);
+    }
+}
+
+/// What is the same for all records of a chunk.
+struct Decoder<'d, 'c> {
+    dataset: &'d Dataset,
+    /// Whether any record may hold U+0000.
+    any_zero: bool,
+    columns: HashMap<&'d str, usize>,
+    values: Vec<Option<&'c RawValue>>,
+    unknown: Vec<(Cow<'c, str>, &'c RawValue)>,
+}
+
+impl<'d, 'c> Decoder<'d, 'c> {
+    fn new(dataset: &'d Dataset, chunk: &[u8]) -> Self {
+        Self {
+            dataset,
+            any_zero: has_zero(chunk),
+            columns: dataset
+                .fields
+                .iter()
+                .enumerate()
+                .map(|(index, field)| (field.column.as_str(), index))
+                .collect(),
+            values: vec![None; dataset.fields.len()],
+            unknown: Vec::new(),
+        }
+    }
+
+    fn record(&mut self, start: usize, raw: &'c [u8], sink: &mut Sink<'c>) {
+        let text = std::str::from_utf8(raw);
+        let outcome = match text {
+            Err(_) => Err(Fault::of_record(
+                RejectCode::Encoding,
+                "the record is not UTF-8",
+            )),
+            Ok(text) => self.row(text),
+        };
+        sink.push(start, raw, outcome, || record_of(text.ok()?));
+    }
+
+    fn row(&mut self, text: &'c str) -> Result<(Vec<Value>, Option<String>), Fault> {
+        self.values.fill(None);
+        self.unknown.clear();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let parsed = Properties(self)
+            .deserialize(&mut json)
+            .and_then(|()| json.end());
+        if self.any_zero && has_zero(text.as_bytes()) {
+            return Err(Fault::of_record(
+                RejectCode::Encoding,
+                "the record holds U+0000, which databases do not take",
+            ));
+        }
+        parsed.map_err(|error| {
+            let message = format!("{:?} is not a JSON object: {error}", excerpt(text));
+            Fault::of_record(RejectCode::Json, message)
+        })?;
+        let dataset = self.dataset;
+        if dataset.unknown_columns == UnknownColumns::Reject
+            && let Some((name, _)) = self.unknown.first()
+        {
+            let message = format!("no field of the dataset takes {:?}", excerpt(name));
+            return Err(Fault::of_column(name, RejectCode::UnknownColumn, message));
+        }
+        let mut values = Vec::with_capacity(dataset.fields.len());
+        for (field, value) in dataset.fields.iter().zip(&self.values) {
+            values.push(match value {
+                None => field_value(field, Source::Missing)?,
+                Some(value) => json_field_value(field, value.get())?,
+            });
+        }
+        check_key(dataset, &values)?;
+        Ok((values, self.extra()?))
+    }
+
+    /// The kept properties that are no field's, by name; the last of a name is the one that counts.
+    fn extra(&mut self) -> Result<Option<String>, Fault> {
+        self.unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut text = String::new();
+        for (index, (name, value)) in self.unknown.iter().enumerate() {
+            if self
+                .unknown
+                .get(index + 1)
+                .is_some_and(|(next, _)| next == name)
+            {
+                continue;
+            }
+            check_json(value.get()).map_err(|error| {
+                Fault::of_column(name, RejectCode::Type, not_taken(value.get(), &error))
+            })?;
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text += &serde_json::Value::from(&**name).to_string();
+            text.push(':');
+            text += value.get();
+        }
+        Ok((!text.is_empty()).then(|| text + "}"))
+    }
+}
+
+/// A name or string, without a copy where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads the properties of one record to the slots of a [`Decoder`].
+struct Properties<'s, 'd, 'c>(&'s mut Decoder<'d, 'c>);
+
+impl<'c> DeserializeSeed<'c> for Properties<'_, '_, 'c> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'c>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'c> Visitor<'c> for Properties<'_, '_, 'c> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'c>>(self, mut map: A) -> Result<(), A::Error> {
+        let decoder = self.0;
+        let keeps = decoder.dataset.unknown_columns != UnknownColumns::Drop;
+        while let Some(Text(name)) = map.next_key()? {
+            if let Some(index) = decoder.columns.get(&*name) {
+                decoder.values[*index] = Some(map.next_value()?);
+            } else if keeps {
+                decoder.unknown.push((name, map.next_value()?));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a field from the text of a JSON value.
+fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
+    let fault = |code, message| Err(Fault::of_column(&field.column, code, message));
+    let first = json.as_bytes().first().copied().unwrap_or_default();
+    match (first, field.kind) {
+        (b'n', _) => field_value(field, Source::Null),
+        (_, FieldType::Json) => match check_json(json) {
+            Ok(()) => Ok(Value::Json(json.to_owned())),
+            Err(error) => fault(RejectCode::Type, not_taken(json, &error)),
+        },
+        (b'"', _) => match serde_json::from_str(json) {
+            Ok(Text(text)) => field_value(field, Source::Text(text)),
+            Err(error) => fault(
+                RejectCode::Encoding,
+                format!("{} is not Unicode text: {error}", excerpt(json)),
+            ),
+        },
+        (b'{' | b'[', _) | (_, FieldType::Date | FieldType::Timestamp) => {
+            let what = match first {
+                b'{' => "an object",
+                b'[' => "an array",
+                b't' | b'f' => "a boolean",
+                _ => "a number",
+            };
+            let (name, kind) = (&field.name, field.kind.as_str());
+            let message = format!("{} is {what}; {name} is of type {kind}", excerpt(json));
+            fault(RejectCode::Type, message)
+        }
+        // Texts that mean null are strings in the file; a number is never one.
+        _ => Value::parse(field, json).or_else(|error| fault(RejectCode::Type, error.to_string())),
+    }
+}
+
+fn trim_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| !is_space(*byte));
+    end.map_or(&[], |end| &line[..=end])
+}
+
+/// Whether there is a U+0000, escaped or not.
+fn has_zero(bytes: &[u8]) -> bool {
+    memchr(0, bytes).is_some()
+        || memmem::find_iter(bytes, b"\\u0000").any(|at| {
+            // After an odd number of backslashes this one is itself escaped.
+            let before = bytes[..at]
+                .iter()
+                .rev()
+                .take_while(|byte| **byte == b'\\')
+                .count();
+            before % 2 == 0
+        })
+}
+
+/// The record for its reject. A number that a float would change is given as a string instead.
+fn record_of(text: &str) -> Option<Record> {
+    let properties: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let mut record = Record::new();
+    for (name, raw) in properties {
+        let mut value: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
+        if let serde_json::Value::Number(number) = &value
+            && number.to_string().as_str() != raw.get()
+        {
+            value = raw.get().into();
+        }
+        record.insert(name, value);
+    }
+    Some(record)
+}

@@ -1,0 +1,131 @@
+//! The end of one JSON value, by its brackets and strings alone.
+//!
+//! What is between them is not looked at: a record that is no JSON is a reject of its own, as long
+//! as the next record can be found.
+
+use memchr::memchr2;
+
+/// The deepest nesting of a value.
+pub(crate) const MAX_DEPTH: usize = 512;
+
+/// Follows one value from its first byte to its last, over any number of slices.
+pub(crate) struct JsonValue {
+    /// One bit for each open bracket, set for an object.
+    open: [u64; MAX_DEPTH / 64],
+    depth: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between the tokens of an array or object.
+    Between,
+    /// In a number or word, which ends before the first byte that can't be its.
+    Scalar,
+    String,
+    /// After a backslash in a string.
+    Escape,
+}
+
+/// Where a value can't go on, and why.
+pub(crate) struct Broken {
+    pub(crate) at: usize,
+    pub(crate) message: String,
+}
+
+impl JsonValue {
+    /// The value that starts with this byte, which is then taken; none where no value does.
+    pub(crate) fn starting_with(byte: u8) -> Option<Self> {
+        let mut value = Self {
+            open: [0; MAX_DEPTH / 64],
+            depth: 0,
+            state: State::Between,
+        };
+        match byte {
+            b'{' | b'[' => value.push(byte == b'{'),
+            b'"' => value.state = State::String,
+            _ if ends_scalar(byte) => return None,
+            _ => value.state = State::Scalar,
+        }
+        Some(value)
+    }
+
+    /// Takes bytes up to the end of the value: how many those were, or none where it goes on.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Broken> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.state {
+                State::String => match memchr2(b'"', b'\\', &bytes[at..]) {
+                    None => return Ok(None),
+                    Some(found) => {
+                        at += found + 1;
+                        if bytes[at - 1] == b'\\' {
+                            self.state = State::Escape;
+                        } else {
+                            self.state = State::Between;
+                            if self.depth == 0 {
+                                return Ok(Some(at));
+                            }
+                        }
+                    }
+                },
+                State::Escape => {
+                    self.state = State::String;
+                    at += 1;
+                }
+                State::Scalar => {
+                    let end = bytes[at..].iter().position(|byte| ends_scalar(*byte));
+                    return Ok(end.map(|end| at + end));
+                }
+                State::Between => {
+                    let byte = bytes[at];
+                    match byte {
+                        b'"' => self.state = State::String,
+                        b'{' | b'[' if self.depth == MAX_DEPTH => {
+                            let message = format!("nested more than {MAX_DEPTH} deep");
+                            return Err(Broken { at, message });
+                        }
+                        b'{' | b'[' => self.push(byte == b'{'),
+                        b'}' | b']' => {
+                            if self.pop() != (byte == b'}') {
+                                let (open, close) =
+                                    if byte == b'}' { ('[', '}') } else { ('{', ']') };
+                                let message = format!("'{open}' is closed by '{close}'");
+                                return Err(Broken { at, message });
+                            }
+                            if self.depth == 0 {
+                                return Ok(Some(at + 1));
+                            }
+                        }
+                        _ => {}
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn push(&mut self, object: bool) {
+        let (word, bit) = (self.depth / 64, 1 << (self.depth % 64));
+        if object {
+            self.open[word] |= bit;
+        } else {
+            self.open[word] &= !bit;
+        }
+        self.depth += 1;
+    }
+
+    /// Whether the innermost open bracket was an object's. One is open in [`State::Between`].
+    fn pop(&mut self) -> bool {
+        self.depth -= 1;
+        self.open[self.depth / 64] & (1 << (self.depth % 64)) != 0
+    }
+}
+
+fn ends_scalar(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' | b'[' | b']' | b'{' | b'}' | b'"'
+    )
+}

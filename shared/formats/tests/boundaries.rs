@@ -1,0 +1,224 @@
+//! The same records as the `csv` crate and `serde_json` see, for any bytes, chunk size and feed.
+
+mod oracle;
+
+use landfall_domain::Format;
+use oracle::Setup;
+use proptest::prelude::*;
+
+fn setup(format: Format) -> impl Strategy<Value = Setup> {
+    let delimiter = prop_oneof![Just(b','), Just(b';'), Just(b'|'), Just(b'\t'), Just(b'a')];
+    let quote = prop_oneof![4 => Just(b'"'), 1 => Just(b'\'')];
+    let record_bytes = prop_oneof![3 => Just(1 << 20), 1 => 1u64..40];
+    (
+        delimiter,
+        quote,
+        any::<bool>(),
+        record_bytes,
+        1u64..60,
+        prop::collection::vec(1usize..30, 1..4),
+    )
+        .prop_map(
+            move |(delimiter, quote, header, record_bytes, chunk_bytes, pieces)| Setup {
+                format,
+                delimiter,
+                quote,
+                header,
+                path: Vec::new(),
+                record_bytes,
+                chunk_bytes,
+                pieces,
+            },
+        )
+}
+
+/// Bytes of which most mean something to CSV.
+fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let token = prop_oneof![
+        4 => Just(&b"\""[..]),
+        3 => Just(&b","[..]),
+        1 => Just(&b"'"[..]),
+        1 => Just(&b";"[..]),
+        1 => Just(&b"|"[..]),
+        1 => Just(&b"\t"[..]),
+        3 => Just(&b"\n"[..]),
+        2 => Just(&b"\r"[..]),
+        1 => Just(&b"\r\n"[..]),
+        3 => Just(&b"a"[..]),
+        2 => Just(&b"k,v"[..]),
+        1 => Just("é€".as_bytes()),
+        1 => Just(&b"\xe2"[..]),
+        1 => Just(&b"\x82\xac"[..]),
+        1 => Just(&b"\0"[..]),
+        1 => Just(&b"\xef\xbb\xbf"[..]),
+        1 => Just(&b"0123456789012345"[..]),
+    ];
+    prop::collection::vec(token, 0..80).prop_map(|tokens| tokens.concat())
+}
+
+fn space() -> impl Strategy<Value = String> {
+    "[ \n\t\r]{0,2}"
+}
+
+fn string() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => "[a-zé€😀\\[\\]{},: ]{0,4}",
+        1 => Just("\\\"".to_owned()),
+        1 => Just("\\\\".to_owned()),
+        1 => Just("\\u0041\\ud83d\\ude00".to_owned()),
+        1 => Just("\\n".to_owned()),
+        1 => Just("\\u0000".to_owned()),
+    ];
+    prop::collection::vec(piece, 0..4).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        2 => string(),
+        1 => Just("null".to_owned()),
+        1 => Just("true".to_owned()),
+        1 => any::<i64>().prop_map(|number| number.to_string()),
+        1 => Just("-1.50e3".to_owned()),
+    ];
+    leaf.prop_recursive(4, 20, 4, |inner| {
+        prop_oneof![array_of(inner.clone()), object_of(inner)]
+    })
+}
+
+fn array_of(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let element = (space(), inner, space()).prop_map(|(a, value, b)| a + &value + &b);
+    prop::collection::vec(element, 0..5).prop_map(|elements| format!("[{}]", elements.join(",")))
+}
+
+fn object_of(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        2 => Just("\"k\"".to_owned()),
+        2 => Just("\"v\"".to_owned()),
+        1 => Just("\"\\u0076\"".to_owned()),
+        2 => Just("\"d\"".to_owned()),
+        2 => string(),
+    ];
+    let property = (space(), name, space(), space(), inner, space())
+        .prop_map(|(a, name, b, c, value, d)| format!("{a}{name}{b}:{c}{value}{d}"));
+    prop::collection::vec(property, 0..5)
+        .prop_map(|properties| format!("{{{}}}", properties.join(",")))
+}
+
+/// An array, perhaps below `d` and `v` of a document that has other things too.
+fn document() -> impl Strategy<Value = (bool, String)> {
+    let rows = array_of(prop_oneof![4 => object_of(value()), 1 => value()]);
+    let name = prop_oneof![Just("d"), Just("\\u0064")];
+    let other = || (string(), value()).prop_map(|(name, value)| format!("{name}:{value}"));
+    (any::<bool>(), rows, name, other(), other(), space()).prop_map(
+        |(nested, rows, name, before, after, space)| {
+            if nested {
+                let inner = format!("{{{before},{space}\"v\":{rows}{space},{after}}}");
+                (
+                    true,
+                    format!("{space}{{{before},\"{name}\":{inner},{after}}}{space}"),
+                )
+            } else {
+                (false, format!("{space}{rows}{space}"))
+            }
+        },
+    )
+}
+
+/// A few bytes changed, put in or taken out.
+fn mutated(text: String) -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop::sample::select(&b"[]{}\",:\\ \n1n\0\xff"[..]);
+    prop::collection::vec((any::<prop::sample::Index>(), byte, 0..3), 0..4).prop_map(
+        move |changes| {
+            let mut bytes = text.clone().into_bytes();
+            for (index, byte, change) in changes {
+                if bytes.is_empty() {
+                    break;
+                }
+                let index = index.index(bytes.len());
+                match change {
+                    0 => bytes[index] = byte,
+                    1 => bytes.insert(index, byte),
+                    _ => {
+                        bytes.remove(index);
+                    }
+                }
+            }
+            bytes
+        },
+    )
+}
+
+fn path(nested: bool) -> Vec<String> {
+    if nested {
+        vec!["d".to_owned(), "v".to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn csv(setup in setup(Format::Csv), data in csv_bytes()) {
+        oracle::check(&setup, &data);
+    }
+
+    #[test]
+    fn csv_after_a_byte_order_mark_or_part_of_it(
+        setup in setup(Format::Csv),
+        length in 1usize..=3,
+        data in csv_bytes(),
+    ) {
+        oracle::check(&setup, &[&b"\xef\xbb\xbf"[..length], &data].concat());
+    }
+
+    #[test]
+    fn ndjson(
+        setup in setup(Format::Ndjson),
+        lines in prop::collection::vec((space(), object_of(value()), space()), 0..6),
+    ) {
+        let lines: Vec<String> = lines
+            .into_iter()
+            .map(|(before, object, after)| before + &object.replace(['\n', '\r'], " ") + &after)
+            .collect();
+        oracle::check(&setup, lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn mutated_ndjson(
+        setup in setup(Format::Ndjson),
+        data in prop::collection::vec(object_of(value()), 0..6)
+            .prop_flat_map(|lines| mutated(lines.join("\n"))),
+    ) {
+        oracle::check(&setup, &data);
+    }
+
+    #[test]
+    fn json(mut setup in setup(Format::Json), (nested, text) in document()) {
+        setup.path = path(nested);
+        oracle::check(&setup, text.as_bytes());
+    }
+
+    #[test]
+    fn mutated_json(
+        mut setup in setup(Format::Json),
+        (nested, data) in document()
+            .prop_flat_map(|(nested, text)| (Just(nested), mutated(text))),
+    ) {
+        setup.path = path(nested);
+        oracle::check(&setup, &data);
+    }
+
+    #[test]
+    fn any_bytes(
+        setup in prop_oneof![
+            setup(Format::Csv), setup(Format::Ndjson), setup(Format::Json)
+        ],
+        nested in any::<bool>(),
+        data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let setup = Setup { path: path(nested), ..setup };
+        oracle::check(&setup, &data);
+    }
+}

@@ -1,0 +1,202 @@
+//! What records any bytes hold, by the `csv` crate and by `serde_json` on the whole of them; the
+//! scanner and the decoder together must come to the same. Property tests and fuzz targets share it.
+
+#![allow(clippy::unwrap_used, reason = "a check that panics has failed")]
+
+mod delimited;
+mod json;
+
+use landfall_domain::{ChunkKind, Dataset, Format, Problem, Reject, Row};
+use landfall_formats::{Header, PlannedChunk, ScanOptions, Scanner, Summary, decode};
+
+/// How some bytes are to be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) format: Format,
+    pub(crate) delimiter: u8,
+    pub(crate) quote: u8,
+    pub(crate) header: bool,
+    pub(crate) path: Vec<String>,
+    pub(crate) record_bytes: u64,
+    pub(crate) chunk_bytes: u64,
+    /// Lengths of the pieces that the scanner is fed, over and over.
+    pub(crate) pieces: Vec<usize>,
+}
+
+impl Setup {
+    /// A setup from the first bytes of a fuzzer's input, and the rest of them.
+    #[allow(dead_code, reason = "only fuzz targets use it")]
+    pub(crate) fn from_fuzz(
+        format: Format,
+        path: &[&str],
+        input: &[u8],
+    ) -> Option<(Self, Vec<u8>)> {
+        let (&[flags, chunk, limit, first, second], data) = input.split_first_chunk()?;
+        let setup = Self {
+            format,
+            delimiter: match (format, flags & 0b11) {
+                (Format::Tsv, _) => b'\t',
+                (_, 0 | 1) => b',',
+                (_, 2) => b';',
+                _ => b'|',
+            },
+            quote: if flags & 0b1100 == 0b1100 {
+                b'\''
+            } else {
+                b'"'
+            },
+            header: flags & 0x10 != 0,
+            path: path.iter().map(|&name| name.to_owned()).collect(),
+            record_bytes: if flags & 0x20 == 0 {
+                1 << 20
+            } else {
+                1 + u64::from(limit)
+            },
+            chunk_bytes: 1 + u64::from(chunk),
+            pieces: vec![1 + usize::from(first), 1 + usize::from(second)],
+        };
+        Some((setup, data.to_vec()))
+    }
+
+    /// A dataset that is read as this says.
+    fn dataset(&self, template: &Dataset) -> Dataset {
+        let mut dataset = template.clone();
+        dataset.csv.delimiter = Some(self.delimiter);
+        dataset.csv.quote = self.quote;
+        dataset.csv.header = self.header;
+        dataset.json.path.clone_from(&self.path);
+        dataset.limits.record_bytes = self.record_bytes;
+        dataset
+    }
+}
+
+/// A dataset with the key `k`.
+fn template(fields: &str) -> Dataset {
+    let text = format!("name = \"oracle\"\nkey = [\"k\"]\nnulls = []\n{fields}");
+    Dataset::from_toml("oracle.toml", &text).unwrap()
+}
+
+/// Panics where the records of `data` are not those that the oracle sees.
+pub(crate) fn check(setup: &Setup, data: &[u8]) {
+    match setup.format {
+        Format::Csv | Format::Tsv => delimited::check(setup, data),
+        Format::Ndjson => json::check_lines(setup, data),
+        Format::Json => json::check_document(setup, data),
+    }
+}
+
+/// What became of one record.
+#[derive(Debug)]
+enum Outcome {
+    Row(Row),
+    Reject(Reject),
+    /// Longer than allowed; its range.
+    Oversize(u64, u64),
+}
+
+impl Outcome {
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Row(row) => row.offset,
+            Self::Reject(reject) => reject.offset,
+            Self::Oversize(start, _) => *start,
+        }
+    }
+}
+
+struct Scan {
+    chunks: Vec<PlannedChunk>,
+    end: Result<Summary, Problem>,
+}
+
+fn scan(setup: &Setup, dataset: &Dataset, data: &[u8]) -> Scan {
+    let options = ScanOptions::from_dataset(dataset, setup.format, setup.chunk_bytes);
+    let mut scanner = Scanner::new(options);
+    let mut chunks = Vec::new();
+    let mut rest = data;
+    for piece in setup.pieces.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, next) = rest.split_at(rest.len().min((*piece).max(1)));
+        rest = next;
+        if let Err(problem) = scanner.feed(piece, &mut chunks) {
+            return Scan {
+                chunks,
+                end: Err(problem),
+            };
+        }
+    }
+    let header = scanner.header();
+    let end = scanner.finish(&mut chunks);
+    if let (Some(header), Ok(summary)) = (header, &end) {
+        assert_eq!(summary.header, Some(header));
+    }
+    if let Ok(summary) = &end {
+        assert_eq!(summary.bytes, data.len() as u64);
+    }
+    let planned: u64 = chunks.iter().map(|chunk| chunk.records).sum();
+    if let Ok(summary) = &end {
+        assert_eq!(summary.records, planned);
+    }
+    Scan { chunks, end }
+}
+
+/// Decodes every chunk, checks what holds for any chunk, and gives all records in order.
+fn outcomes(
+    setup: &Setup,
+    dataset: &Dataset,
+    data: &[u8],
+    chunks: &[PlannedChunk],
+) -> Vec<Outcome> {
+    let header = Header::without(dataset);
+    let mut all: Vec<Outcome> = Vec::new();
+    let mut before = 0;
+    for chunk in chunks {
+        let (start, end) = (chunk.range.start, chunk.range.end);
+        assert!(before <= start && start < end && end <= data.len() as u64);
+        before = end;
+        assert_eq!(chunk.first_line, line_at(data, start));
+        if chunk.kind == ChunkKind::Oversize {
+            assert!(chunk.range.len() > setup.record_bytes && chunk.records == 1);
+            all.push(Outcome::Oversize(start, end));
+            continue;
+        }
+        let bytes = &data[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
+        let decoded = decode(
+            dataset,
+            setup.format,
+            Some(&header),
+            bytes,
+            start,
+            chunk.first_line,
+        );
+        assert_eq!(decoded.records, chunk.records, "planned and decoded");
+        let mut records: Vec<Outcome> = decoded.rows.into_iter().map(Outcome::Row).collect();
+        records.extend(decoded.rejects.into_iter().map(Outcome::Reject));
+        assert_eq!(records.len() as u64, chunk.records);
+        records.sort_by_key(Outcome::offset);
+        assert_eq!(records[0].offset(), start);
+        let last = records[records.len() - 1].offset();
+        assert!(
+            last == start || last - start < setup.chunk_bytes,
+            "closed in time"
+        );
+        for record in &records {
+            if let Outcome::Reject(reject) = record {
+                assert_eq!(reject.line, line_at(data, reject.offset));
+            }
+        }
+        all.extend(records);
+    }
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[0].offset() < pair[1].offset())
+    );
+    all
+}
+
+fn line_at(data: &[u8], offset: u64) -> u64 {
+    let before = &data[..usize::try_from(offset).unwrap()];
+    before.split(|byte| *byte == b'\n').count() as u64
+}

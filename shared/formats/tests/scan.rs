@@ -1,0 +1,265 @@
+//! Chunks, and what is told where an object stops being of its format.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem, ProblemCode};
+use landfall_formats::{MAX_CHUNK_RECORDS, PlannedChunk, ScanOptions, Scanner, Summary};
+
+fn dataset(settings: &str) -> Dataset {
+    let text = format!(
+        "name = \"d\"\nkey = [\"k\"]\n{settings}\n[[fields]]\nname = \"k\"\ntype = \"text\"\n"
+    );
+    Dataset::from_toml("d.toml", &text).unwrap()
+}
+
+struct Scan {
+    chunks: Vec<PlannedChunk>,
+    header: Option<ByteRange>,
+    end: Result<Summary, Problem>,
+}
+
+fn scan(settings: &str, format: Format, chunk_bytes: u64, text: &str) -> Scan {
+    let options = ScanOptions::from_dataset(&dataset(settings), format, chunk_bytes);
+    let mut scanner = Scanner::new(options);
+    let mut chunks = Vec::new();
+    let fed = scanner.feed(text.as_bytes(), &mut chunks);
+    let header = scanner.header();
+    let end = fed.and_then(|()| scanner.finish(&mut chunks));
+    Scan {
+        chunks,
+        header,
+        end,
+    }
+}
+
+/// The texts of the chunks.
+fn texts<'a>(found: &Scan, text: &'a str) -> Vec<&'a str> {
+    let place = |at| usize::try_from(at).unwrap();
+    found
+        .chunks
+        .iter()
+        .map(|chunk| &text[place(chunk.range.start)..place(chunk.range.end)])
+        .collect()
+}
+
+fn problem(path: &str, text: &str) -> (ProblemCode, String) {
+    let settings = if path.is_empty() {
+        String::new()
+    } else {
+        format!("json.path = \"{path}\"")
+    };
+    let problem = scan(&settings, Format::Json, 1, text).end.unwrap_err();
+    (problem.code, problem.message)
+}
+
+#[test]
+fn csv_chunks_hold_whole_records() {
+    let text = "\u{feff}k,v\r\n1,\"a\r\n\r\nb\"\r\n\r\n2,\"say \"\"x\"\"\"\n3,not \"open\n4,d";
+    let found = scan("", Format::Csv, 1, text);
+    assert_eq!(
+        texts(&found, text),
+        [
+            "1,\"a\r\n\r\nb\"",
+            "2,\"say \"\"x\"\"\"",
+            "3,not \"open",
+            "4,d"
+        ]
+    );
+    let lines: Vec<u64> = found.chunks.iter().map(|chunk| chunk.first_line).collect();
+    assert_eq!(lines, [2, 6, 7, 8]);
+    assert_eq!(found.header, Some(ByteRange { start: 3, end: 6 }));
+    let summary = found.end.unwrap();
+    assert_eq!((summary.records, summary.bytes), (4, text.len() as u64));
+    assert_eq!(summary.header, found.header);
+}
+
+#[test]
+fn a_chunk_is_closed_once_it_is_large_enough() {
+    let text = "k\naaaa\nbbbb\ncccc\ndddd\ne\n";
+    let found = scan("", Format::Csv, 8, text);
+    assert_eq!(texts(&found, text), ["aaaa\nbbbb", "cccc\ndddd", "e"]);
+    let records: Vec<u64> = found.chunks.iter().map(|chunk| chunk.records).collect();
+    assert_eq!(records, [2, 2, 1]);
+}
+
+#[test]
+fn blank_lines_do_not_swell_a_chunk() {
+    let text = format!("k\na\n{}b\n", "\n".repeat(1000));
+    let found = scan("", Format::Csv, 100, &text);
+    assert_eq!(texts(&found, &text), ["a", "b"]);
+}
+
+#[test]
+fn a_chunk_has_no_more_than_so_many_records() {
+    let text = "a\n".repeat(50_001);
+    let found = scan("csv.header = false", Format::Csv, u64::MAX, &text);
+    let records: Vec<u64> = found.chunks.iter().map(|chunk| chunk.records).collect();
+    assert_eq!(records, [MAX_CHUNK_RECORDS, 1]);
+}
+
+#[test]
+fn a_record_over_the_limit_is_a_chunk_of_its_own() {
+    let settings = "limits.record_bytes = 16";
+    for (format, text) in [
+        (Format::Csv, "k\na\n\"bbbbb\nbbbbbbbbbb\"\nc\n"),
+        (Format::Ndjson, "\n1\n[2222,2222,222222]\n3\n"),
+        (Format::Json, "[1, [2222,2222,222222], 3]"),
+    ] {
+        let found = scan(settings, format, 100, text);
+        let kinds: Vec<ChunkKind> = found.chunks.iter().map(|chunk| chunk.kind).collect();
+        assert_eq!(
+            kinds,
+            [ChunkKind::Records, ChunkKind::Oversize, ChunkKind::Records]
+        );
+        assert_eq!(found.chunks[1].range.len(), 18, "{text}");
+        assert_eq!(found.end.unwrap().records, 3);
+    }
+}
+
+#[test]
+fn a_header_that_does_not_end_is_refused_before_the_object_does() {
+    let options = ScanOptions::from_dataset(&dataset("limits.record_bytes = 16"), Format::Csv, 1);
+    let mut scanner = Scanner::new(options);
+    let mut chunks = Vec::new();
+    scanner.feed(b"k,\"v\n1,2\n3,4", &mut chunks).unwrap();
+    let problem = scanner.feed(b"\n5,6\n7,8\n", &mut chunks).unwrap_err();
+    assert_eq!(problem.code, ProblemCode::HeaderMismatch);
+    assert!(chunks.is_empty());
+}
+
+#[test]
+fn an_open_quote_is_a_record_to_the_end() {
+    let text = "k\n1\n2,\"b\n3,c\n";
+    let found = scan("", Format::Csv, 1, text);
+    assert_eq!(texts(&found, text), ["1", "2,\"b\n3,c\n"]);
+}
+
+#[test]
+fn objects_without_records() {
+    for (format, text) in [
+        (Format::Csv, ""),
+        (Format::Csv, "k,v\n"),
+        (Format::Ndjson, " \n\t\r\n"),
+        (Format::Json, "\u{feff}\n"),
+        (Format::Json, "[ ]"),
+    ] {
+        let found = scan("", format, 1, text);
+        assert_eq!(found.end.unwrap().records, 0, "{text:?}");
+        assert!(found.chunks.is_empty());
+    }
+}
+
+#[test]
+fn elements_of_an_array_at_a_path() {
+    let text =
+        r#"{"v": "1", "\u0064ata": {"rows ": [0], "rows": [{"k": "]"} , [1,[2]],3 ], "x": [[]]}}"#;
+    let found = scan("json.path = \"data.rows\"", Format::Json, 1, text);
+    assert_eq!(texts(&found, text), [r#"{"k": "]"}"#, "[1,[2]]", "3"]);
+    assert!(found.end.is_ok());
+}
+
+#[test]
+fn a_document_without_the_array_is_of_another_format() {
+    for (path, text, what) in [
+        ("", r#"{"k": 1}"#, "the document is an object"),
+        ("", "12", "a single value, not an array"),
+        (
+            "rows",
+            "[1]",
+            "the document is an array, and has no property rows",
+        ),
+        ("rows", r#"{"row": []}"#, "no property rows"),
+        ("a.rows", r#"{"a": []}"#, "a is an array, not an object"),
+        (
+            "rows",
+            r#"{"rows": {"k": 1}}"#,
+            "is an object, not an array",
+        ),
+        ("rows", r#"{"rows": null}"#, "not an array"),
+    ] {
+        let (code, message) = problem(path, text);
+        assert_eq!(code, ProblemCode::FormatMismatch, "{text}");
+        assert!(message.contains(what), "{message}");
+    }
+}
+
+#[test]
+fn a_document_that_breaks_off_says_where() {
+    for (path, text, what) in [
+        (
+            "",
+            "[1 2]",
+            "expected ',' or ']' after a record, found '2' (byte 3, line 1)",
+        ),
+        ("", "[1,\n]", "expected a value, found ']' (byte 4, line 2)"),
+        ("", "[,1]", "expected a value, found ','"),
+        (
+            "",
+            "[1]\n\nx",
+            "nothing more after the document, found 'x' (byte 5, line 3)",
+        ),
+        (
+            "",
+            "[{\"a\":1},\n{\"b\":[1}]",
+            "'[' is closed by '}' (byte 17, line 2)",
+        ),
+        ("", "[1}", "expected ',' or ']' after a record, found '}'"),
+        (
+            "",
+            "[1,2 ",
+            "ends before the array of rows is closed (byte 5, line 1)",
+        ),
+        ("", "[1,{\"a\":", "ends in the record that starts at byte 3"),
+        ("", "[1,\"a", "ends in the record that starts at byte 3"),
+        ("", "]", "expected a value, found ']' (byte 0"),
+        ("", "[\x01", "the document ends"),
+        ("r", "{\"r\":[1],}", "expected a property, found '}'"),
+        ("r", "{\"r\" [1]}", "expected ':', found '['"),
+        ("r", "{r:[1]}", "expected a property or '}', found 'r'"),
+        (
+            "r",
+            "{\"r\":[1] \"s\":1}",
+            "expected ',' or '}' after a property, found '\"'",
+        ),
+        ("r", "{\"r\":[1]", "ends before the document is complete"),
+        ("r", "{\"r\":[1],\"r\":[2]}", "the property r stands twice"),
+        (
+            "r.s",
+            "{\"r\":{\"s\":[1]},\"r\":1}",
+            "the property r stands twice",
+        ),
+    ] {
+        let (code, message) = problem(path, text);
+        assert_eq!(code, ProblemCode::Malformed, "{text}: {message}");
+        assert!(message.contains(what), "{text}: {message}");
+    }
+    let deep = format!("[{}", "[".repeat(513));
+    assert!(problem("", &deep).1.contains("nested more than 512 deep"));
+}
+
+#[test]
+fn what_came_before_the_break_is_planned() {
+    let text = "[1, {\"k\": \"x\"}, 3, \"cut";
+    for chunk_bytes in [1, 1000] {
+        let found = scan("", Format::Json, chunk_bytes, text);
+        assert_eq!(
+            found.chunks.iter().map(|chunk| chunk.records).sum::<u64>(),
+            3
+        );
+        assert_eq!(found.end.unwrap_err().code, ProblemCode::Malformed);
+    }
+    let found = scan("", Format::Json, 1000, "[1, 2 3]");
+    assert_eq!(found.chunks.len(), 1);
+    assert_eq!(found.chunks[0].records, 2);
+}
+
+#[test]
+fn a_record_that_is_no_json_leaves_the_others() {
+    let text = "[{\"k\" 1}, {k:2}, tru, {\"k\":3}]";
+    let found = scan("", Format::Json, 1, text);
+    assert_eq!(
+        texts(&found, text),
+        ["{\"k\" 1}", "{k:2}", "tru", "{\"k\":3}"]
+    );
+    assert!(found.end.is_ok());
+}

@@ -1,0 +1,221 @@
+//! What surrounds the functions, in memory: each call can be the last of its caller.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use landfall_aws::{AwsError, ChunkQueue, Objects};
+use landfall_domain::{
+    ByteRange, ChunkMessage, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder,
+    ObjectRef, Problem, Row, RowVersion, StoreCounts, StoreKind, Value,
+};
+use landfall_ledger::{
+    ChunkOutcome, JobHead, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
+};
+use landfall_stores::{Store, StoreError};
+
+use crate::schedule::pause;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+/// Buckets: every version of the inbox's objects, the latest of all others.
+#[derive(Default)]
+pub struct Buckets {
+    pub versions: Mutex<HashMap<(String, String), Bytes>>,
+    pub latest: Mutex<BTreeMap<(String, String), Bytes>>,
+}
+
+#[async_trait]
+impl Objects for Buckets {
+    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
+        pause().await;
+        let version = object
+            .version
+            .clone()
+            .unwrap_or_else(|| object.etag.clone());
+        let found = locked(&self.versions)
+            .get(&(object.key.clone(), version))
+            .cloned();
+        let bytes = found.ok_or_else(|| AwsError::Gone(object.key.clone()))?;
+        let at = |place: u64| usize::try_from(place).unwrap();
+        Ok(bytes.slice(at(range.start)..at(range.end)))
+    }
+
+    async fn read_text(
+        &self,
+        bucket: &str,
+        key: &str,
+        _version: Option<&str>,
+        _limit: usize,
+    ) -> Result<Option<(String, Option<String>)>, AwsError> {
+        pause().await;
+        let found = locked(&self.latest)
+            .get(&(bucket.to_owned(), key.to_owned()))
+            .cloned();
+        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+    }
+
+    async fn write(&self, bucket: &str, key: &str, _: &str, body: Bytes) -> Result<(), AwsError> {
+        pause().await;
+        locked(&self.latest).insert((bucket.to_owned(), key.to_owned()), body);
+        pause().await;
+        Ok(())
+    }
+}
+
+/// The chunk queue: what was sent and waits to be delivered.
+#[derive(Default)]
+pub struct Queue {
+    pub waiting: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl ChunkQueue for Queue {
+    async fn send(&self, messages: &[ChunkMessage]) -> Result<(), AwsError> {
+        for message in messages {
+            pause().await;
+            let body = serde_json::to_string(message).unwrap();
+            locked(&self.waiting).push(body);
+        }
+        pause().await;
+        Ok(())
+    }
+}
+
+/// The event bus: all that was published.
+#[derive(Default)]
+pub struct Bus {
+    pub events: Mutex<Vec<CompletionEvent>>,
+}
+
+#[async_trait]
+impl Publisher for Bus {
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), String> {
+        pause().await;
+        locked(&self.events).push(event.clone());
+        pause().await;
+        Ok(())
+    }
+}
+
+/// The ledger's table, with a pause on either side of each update.
+#[derive(Default)]
+pub struct Table(pub MemoryTable);
+
+macro_rules! paused {
+    ($effect:expr) => {{
+        pause().await;
+        let answer = $effect.await;
+        pause().await;
+        answer
+    }};
+}
+
+#[async_trait]
+impl LedgerTable for Table {
+    async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
+        paused!(self.0.create(head))
+    }
+    async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
+        paused!(self.0.head(job))
+    }
+    async fn create_shard(&self, job: JobId, shard: u32) -> Result<(), LedgerError> {
+        paused!(self.0.create_shard(job, shard))
+    }
+    async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
+        paused!(self.0.shards(job, shards))
+    }
+    async fn add_chunk(
+        &self,
+        job: JobId,
+        ordinal: u32,
+        outcome: &ChunkOutcome,
+    ) -> Result<(Shard, bool), LedgerError> {
+        paused!(self.0.add_chunk(job, ordinal, outcome))
+    }
+    async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError> {
+        paused!(self.0.size_shard(job, shard, chunks))
+    }
+    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
+        paused!(self.0.add_full(job, shard))
+    }
+    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+        paused!(self.0.seal(job, seal))
+    }
+    async fn close(
+        &self,
+        job: JobId,
+        state: JobState,
+        problem: Option<&Problem>,
+        counts: &Counts,
+        closed_at: &str,
+    ) -> Result<JobHead, LedgerError> {
+        paused!(self.0.close(job, state, problem, counts, closed_at))
+    }
+    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
+        paused!(self.0.set_published(job))
+    }
+}
+
+/// A store: a map, with the guard by version that the real ones have.
+pub struct Map {
+    pub kind: StoreKind,
+    pub rows: Mutex<BTreeMap<String, (RowVersion, Vec<Value>)>>,
+}
+
+impl Map {
+    pub fn new(kind: StoreKind) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            rows: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Map {
+    fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
+    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        _: &Dataset,
+        order: &ObjectOrder,
+        rows: &[Row],
+    ) -> Result<StoreCounts, StoreError> {
+        pause().await;
+        let mut counts = StoreCounts::default();
+        {
+            let mut stored = locked(&self.rows);
+            for row in rows {
+                let Value::Text(key) = &row.values[0] else {
+                    panic!("a row without key was applied");
+                };
+                let version = order.at(row.offset);
+                let count = match stored.get(key) {
+                    None => &mut counts.inserted,
+                    Some((there, _)) if *there > version => {
+                        counts.stale += 1;
+                        continue;
+                    }
+                    Some((there, values)) if *there == version || *values == row.values => {
+                        &mut counts.unchanged
+                    }
+                    Some(_) => &mut counts.updated,
+                };
+                *count += 1;
+                stored.insert(key.clone(), (version, row.values.clone()));
+            }
+        }
+        pause().await;
+        Ok(counts)
+    }
+}

@@ -1,0 +1,318 @@
+//! One world of the simulation: files dropped, functions called, and what must hold in the end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use bytes::Bytes;
+use landfall_aws::{ChunkQueue, Datasets, Objects};
+use landfall_domain::{CompletionEvent, JobState, StoreKind, Value};
+use landfall_ledger::{Ledger, LedgerTable, Publisher};
+use landfall_stores::Store;
+use landfall_tests::Products;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+use crate::fakes::{Buckets, Bus, Map, Queue, Table};
+use crate::schedule::{Schedule, Step, Task};
+
+const DEFINITION: &str = r#"
+name = "products"
+key = ["sku"]
+[[fields]]
+name = "sku"
+type = "text"
+[[fields]]
+name = "name"
+type = "text"
+required = true
+[[fields]]
+name = "description"
+type = "text"
+"#;
+
+/// Functions that run at once.
+const RUNNING: usize = 6;
+
+/// What a function is called for.
+enum Cause {
+    Notification(serde_json::Value),
+    Messages(Vec<String>),
+}
+
+/// What an invocation answers: the messages that have to come again, or an error.
+type Answer = Result<HashSet<String>, ()>;
+
+struct File {
+    key: String,
+    version: String,
+    bytes: Bytes,
+    /// Place in the order of objects.
+    time_ms: i64,
+}
+
+struct World {
+    buckets: Arc<Buckets>,
+    queue: Arc<Queue>,
+    bus: Arc<Bus>,
+    table: Arc<Table>,
+    stores: [Arc<Map>; 2],
+    splitter: Arc<splitter::Context>,
+    worker: Arc<worker::Context>,
+}
+
+impl World {
+    fn new(chunk_bytes: u64) -> Self {
+        let buckets = Arc::new(Buckets::default());
+        buckets.latest.lock().unwrap().insert(
+            ("config".to_owned(), "datasets/products.toml".to_owned()),
+            Bytes::from_static(DEFINITION.as_bytes()),
+        );
+        let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
+        let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
+        let ledger = Ledger::new(
+            Arc::clone(&table) as Arc<dyn LedgerTable>,
+            Arc::clone(&bus) as Arc<dyn Publisher>,
+            "rejects",
+        );
+        let objects = Arc::clone(&buckets) as Arc<dyn Objects>;
+        let datasets = || Datasets::new(Arc::clone(&objects), "config");
+        let splitter = splitter::Context {
+            objects: Arc::clone(&objects),
+            datasets: datasets(),
+            ledger: ledger.clone(),
+            queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+            chunk_bytes,
+        };
+        let both = stores
+            .iter()
+            .map(|store| Arc::clone(store) as Arc<dyn Store>)
+            .collect();
+        let worker =
+            worker::Context::new(Arc::clone(&objects), datasets(), ledger, both, "rejects");
+        Self {
+            buckets,
+            queue,
+            bus,
+            table,
+            stores,
+            splitter: Arc::new(splitter),
+            worker: Arc::new(worker),
+        }
+    }
+
+    fn call(&self, cause: &Cause) -> Task<Answer> {
+        match cause {
+            Cause::Notification(event) => {
+                let (context, event) = (Arc::clone(&self.splitter), event.clone());
+                Box::pin(async move {
+                    let done = splitter::handle(&context, event).await;
+                    done.map(|()| HashSet::new()).map_err(drop)
+                })
+            }
+            Cause::Messages(bodies) => {
+                let context = Arc::clone(&self.worker);
+                let mut event = SqsEvent::default();
+                for body in bodies {
+                    let mut message = SqsMessage::default();
+                    message.message_id = Some(body.clone());
+                    message.body = Some(body.clone());
+                    event.records.push(message);
+                }
+                let deadline = SystemTime::now() + Duration::from_hours(1);
+                Box::pin(async move {
+                    let response = worker::handle(&context, event, deadline).await;
+                    let failed = response.batch_item_failures.into_iter();
+                    Ok(failed.map(|failure| failure.item_identifier).collect())
+                })
+            }
+        }
+    }
+}
+
+pub async fn simulate(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap());
+    let files = files(&mut rng);
+    let mut notifications = Vec::new();
+    for file in &files {
+        let place = (file.key.clone(), file.version.clone());
+        world
+            .buckets
+            .versions
+            .lock()
+            .unwrap()
+            .insert(place, file.bytes.clone());
+        // At least once, in any order.
+        for _ in 0..rng.random_range(1..4) {
+            notifications.push(notification(file));
+        }
+    }
+    notifications.shuffle(&mut rng);
+
+    let mut crashes = rng.random_range(0..12);
+    let mut schedule = Schedule::new();
+    loop {
+        let waiting = world.queue.waiting.lock().unwrap().len();
+        let idle = notifications.is_empty() && waiting == 0;
+        if idle && schedule.len() == 0 {
+            break;
+        }
+        if !idle && (schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2))) {
+            let cause = if waiting == 0 || (!notifications.is_empty() && rng.random_bool(0.3)) {
+                Cause::Notification(notifications.pop().unwrap())
+            } else {
+                Cause::Messages(receive(&world, &mut rng))
+            };
+            let task = world.call(&cause);
+            schedule.start(cause, task);
+            continue;
+        }
+        let dies = crashes > 0 && rng.random_bool(0.02);
+        crashes -= usize::from(dies);
+        match schedule.step(&mut rng, dies).await {
+            Step::On | Step::Ended(Cause::Notification(_), Ok(_)) => {}
+            Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
+                let again = bodies.into_iter().filter(|body| failed.contains(body));
+                world.queue.waiting.lock().unwrap().extend(again);
+            }
+            Step::Ended(Cause::Notification(event), Err(()))
+            | Step::Died(Cause::Notification(event)) => {
+                notifications.push(event);
+            }
+            Step::Ended(Cause::Messages(bodies), Err(())) | Step::Died(Cause::Messages(bodies)) => {
+                world.queue.waiting.lock().unwrap().extend(bodies);
+            }
+        }
+    }
+    check(&world, &files).await;
+}
+
+/// Takes up to four messages out of the queue, some of which stay in it to come again.
+fn receive(world: &World, rng: &mut StdRng) -> Vec<String> {
+    let mut waiting = world.queue.waiting.lock().unwrap();
+    waiting.shuffle(rng);
+    let count = rng.random_range(1..=4).min(waiting.len());
+    let at = waiting.len() - count;
+    let mut taken = waiting.split_off(at);
+    for body in &taken {
+        if rng.random_bool(0.1) {
+            waiting.push(body.clone());
+        }
+    }
+    // A batch does not hold one message twice.
+    taken.sort();
+    taken.dedup();
+    taken
+}
+
+/// Some small files of few keys: several keys of objects, and several versions of one.
+fn files(rng: &mut StdRng) -> Vec<File> {
+    (0..rng.random_range(1..4))
+        .map(|index| {
+            let mut text = String::from("sku,name,description\n");
+            for row in 0..rng.random_range(0..14) {
+                let sku = rng.random_range(0..8);
+                match rng.random_range(0..10) {
+                    0 => text.push_str(",nameless,\n"),
+                    1 => text.push_str(&format!("s{sku},ragged\n")),
+                    2 => text.push_str(&format!("s{sku},\"two\nlines {index}.{row}\",x\n")),
+                    // The same values from several files.
+                    3 => text.push_str(&format!("s{sku},same,same\n")),
+                    _ => text.push_str(&format!("s{sku},n{index}.{row},\n")),
+                }
+            }
+            File {
+                key: format!("products/{}.csv", rng.random_range(0..2)),
+                version: format!("v{index}"),
+                bytes: text.into(),
+                time_ms: 1_000 + index,
+            }
+        })
+        .collect()
+}
+
+fn notification(file: &File) -> serde_json::Value {
+    let time = format!("2026-11-20T08:30:{:02}.000Z", file.time_ms - 1_000);
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": time,
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": { "principalId": "p" },
+        "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+        "responseElements": {},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "c",
+            "bucket": { "name": "inbox", "ownerIdentity": { "principalId": "p" }, "arn": "a" },
+            "object": {
+                "key": file.key, "size": file.bytes.len(), "eTag": file.version,
+                "versionId": file.version, "sequencer": format!("{:018X}", file.time_ms),
+            },
+        },
+    }]})
+}
+
+async fn check(world: &World, files: &[File]) {
+    let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
+    for event in world.bus.events.lock().unwrap().iter() {
+        let first = events.entry(event.job).or_insert_with(|| event.clone());
+        assert_eq!(first, event, "a job has two different completions");
+    }
+    let ids: HashSet<_> = events.values().map(|event| event.id).collect();
+    assert_eq!(
+        ids.len(),
+        files.len(),
+        "one job and one completion for each version"
+    );
+
+    let mut reference = Products::default();
+    for file in files {
+        reference.read(&file.bytes);
+        let event = events
+            .values()
+            .find(|event| event.object.version.as_deref() == Some(&file.version))
+            .expect("every job completes");
+        let head = world.table.0.head(event.job).await.unwrap().unwrap();
+        assert!(head.published);
+        assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+
+        let alone = Products::of(&file.bytes);
+        assert_eq!(event.counts.rows, alone.records);
+        assert_eq!(event.counts.rejected, alone.rejected);
+        if alone.records > 0 {
+            assert_eq!(event.counts.stores.len(), 2);
+        }
+        for counts in event.counts.stores.values() {
+            assert_eq!(counts.total() + alone.rejected, alone.records);
+        }
+        let prefix = format!("products/{}/", event.job);
+        let buckets = world.buckets.latest.lock().unwrap();
+        let rejects = buckets
+            .iter()
+            .filter(|((bucket, key), _)| bucket == "rejects" && key.starts_with(&prefix))
+            .map(|(_, body)| body.iter().filter(|byte| **byte == b'\n').count() as u64);
+        assert_eq!(rejects.sum::<u64>(), alone.rejected);
+    }
+    for store in &world.stores {
+        let rows: BTreeMap<_, _> = store
+            .rows
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(key, (_, values))| match &values[1..] {
+                [Value::Text(name), Value::Null] => (key.clone(), (name.clone(), None)),
+                [Value::Text(name), Value::Text(text)] => {
+                    (key.clone(), (name.clone(), Some(text.clone())))
+                }
+                other => panic!("not a product: {other:?}"),
+            })
+            .collect();
+        assert_eq!(rows, reference.rows, "{}", store.kind);
+    }
+}
