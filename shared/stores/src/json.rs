@@ -1,0 +1,190 @@
+//! What a JSON text holds that some stores can't.
+
+/// Traits of a JSON text that decide whether a store can hold it as JSON.
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How deep objects and arrays are nested.
+    pub(crate) depth: usize,
+    /// Half of a surrogate pair, alone: an escape that stands for no character.
+    pub(crate) lone_surrogate: bool,
+    /// A number of more than 1,000 digits or with an exponent beyond ±400.
+    pub(crate) huge_number: bool,
+    /// A number that neither 64 signed bits nor a double hold exactly enough to give it back.
+    pub(crate) inexact_number: bool,
+    /// An object's name that is empty, starts with `$` or has a dot.
+    pub(crate) odd_name: bool,
+}
+
+impl Shape {
+    /// Looks through a text that is known to be JSON.
+    pub(crate) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let mut shape = Self::default();
+        let (mut at, mut depth) = (0, 0_usize);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'{' | b'[' => {
+                    depth += 1;
+                    shape.depth = shape.depth.max(depth);
+                    at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.saturating_sub(1);
+                    at += 1;
+                }
+                b'"' => {
+                    let end = end_of_string(bytes, at);
+                    shape.see_string(text, at, end);
+                    at = end;
+                }
+                b'-' | b'0'..=b'9' => {
+                    let end = bytes[at..]
+                        .iter()
+                        .position(|byte| {
+                            !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
+                        })
+                        .map_or(bytes.len(), |length| at + length);
+                    shape.see_number(&text[at..end]);
+                    at = end;
+                }
+                _ => at += 1,
+            }
+        }
+        shape
+    }
+
+    /// `start` is at the opening quote, `end` behind the closing one.
+    fn see_string(&mut self, text: &str, start: usize, end: usize) {
+        let inner = text
+            .get(start + 1..end.saturating_sub(1))
+            .unwrap_or_default();
+        let escaped = inner.contains('\\');
+        self.lone_surrogate |= escaped && has_lone_surrogate(inner);
+        let is_name = text[end..].trim_start().starts_with(':');
+        if is_name {
+            let is_odd =
+                |name: &str| name.is_empty() || name.starts_with('$') || name.contains('.');
+            self.odd_name |= if escaped {
+                serde_json::from_str::<String>(&text[start..end]).map_or(true, |name| is_odd(&name))
+            } else {
+                is_odd(inner)
+            };
+        }
+    }
+
+    fn see_number(&mut self, number: &str) {
+        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+        let exponent_fits = exponent
+            .parse()
+            .is_ok_and(|exponent: i32| exponent.abs() <= 400);
+        self.huge_number |= mantissa.len() > 1000 || !exponent_fits;
+        self.inexact_number |= if number.contains(['.', 'e', 'E']) {
+            let digits = mantissa.trim_start_matches(['-', '0', '.']);
+            let digits = digits.bytes().filter(u8::is_ascii_digit).count();
+            // A normal double gives back any 15 digits; writers print doubles with up to 17.
+            let is_normal = |double: f64| double.is_normal() || (double == 0.0 && digits == 0);
+            digits > 17 || !number.parse().is_ok_and(is_normal)
+        } else {
+            number.parse::<i64>().is_err()
+        };
+    }
+}
+
+/// One past the closing quote of the string that opens at `start`.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' => return at + 1,
+            b'\\' => 2,
+            _ => 1,
+        };
+    }
+    bytes.len()
+}
+
+fn has_lone_surrogate(inner: &str) -> bool {
+    let bytes = inner.as_bytes();
+    let unit = |at: usize| {
+        let digits = (bytes.get(at..at + 2)? == b"\\u").then(|| inner.get(at + 2..at + 6))??;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => return true,
+            _ if bytes[at] == b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+/// The text as a JSON string: how a store keeps JSON that it can't hold as JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_json_is_plain() {
+        let shape = Shape::of(
+            r#" {"a": [1, -2.5e3, "x.y", "$z", "\ud83d\ude00", null], "é": {"b": 9007199254740993}} "#,
+        );
+        assert_eq!(
+            shape,
+            Shape {
+                depth: 2,
+                ..Shape::default()
+            }
+        );
+        assert_eq!(Shape::of("7"), Shape::default());
+    }
+
+    #[test]
+    fn each_trait_is_seen() {
+        for lone in [
+            r#""\ud800""#,
+            r#"["a\\\udc00"]"#,
+            r#""\ud800x\udc00""#,
+            r#"{"\ud800":1}"#,
+        ] {
+            assert!(Shape::of(lone).lone_surrogate, "{lone}");
+        }
+        assert!(!Shape::of(r#""\\ud800""#).lone_surrogate);
+        for huge in ["1e401", "[1e-99999999999]", &"1".repeat(1001)] {
+            assert!(Shape::of(huge).huge_number, "{huge}");
+        }
+        for inexact in [
+            "9223372036854775808",
+            "0.123456789012345678",
+            "1e400",
+            "1e-400",
+        ] {
+            assert!(Shape::of(inexact).inexact_number, "{inexact}");
+        }
+        for exact in [
+            "-9223372036854775808",
+            "0.1",
+            "0.0",
+            "1e300",
+            "3.141592653589793",
+        ] {
+            assert!(!Shape::of(exact).inexact_number, "{exact}");
+        }
+        for odd in [
+            r#"{"a.b":1}"#,
+            r#"{"$a" :1}"#,
+            r#"[{"":1}]"#,
+            r#"{"\u0024a":1}"#,
+        ] {
+            assert!(Shape::of(odd).odd_name, "{odd}");
+        }
+        assert_eq!(Shape::of(&"[".repeat(100_000)).depth, 100_000);
+    }
+}

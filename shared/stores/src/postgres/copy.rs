@@ -1,0 +1,122 @@
+//! Rows in the binary format of `COPY`.
+//!
+//! A row is a count of fields (16 bits), then each field as its length (32 bits, -1 for null) and its
+//! bytes as the type's `recv` function reads them; all big-endian.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, date};
+use landfall_domain::{Row, RowVersion, Value};
+use rust_decimal::Decimal;
+
+use crate::json::{Shape, quoted};
+
+/// What comes before the rows: signature, flags, length of the extension.
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What comes after them.
+pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Days and microseconds count from here.
+const EPOCH: Date = date(2000, 1, 1);
+const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
+
+/// JSON deeper than this is kept as text; the server's parser is bounded by its stack.
+const MAX_DEPTH: usize = 500;
+
+/// Appends one row: its values, `_extra` if kept, `_version`.
+pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &RowVersion) {
+    let fields = row.values.len() + usize::from(has_extra) + 1;
+    // A dataset has at most 500 fields.
+    out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
+    for value in &row.values {
+        put_value(out, value);
+    }
+    if has_extra {
+        match &row.extra {
+            None => put_null(out),
+            Some(extra) => put_field(out, |out| put_json(out, extra)),
+        }
+    }
+    put_field(out, |out| out.extend_from_slice(version.as_bytes()));
+}
+
+fn put_null(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1_i32).to_be_bytes());
+}
+
+/// Writes what `put` appends behind its length.
+fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    put(out);
+    // A record has at most 8 MiB.
+    let length = i32::try_from(out.len() - start - 4).unwrap_or(i32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    if value.is_null() {
+        return put_null(out);
+    }
+    put_field(out, |out| match value {
+        Value::Null => {}
+        Value::Text(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
+        Value::Decimal(number) => put_numeric(out, *number),
+        Value::Float(number) => out.extend_from_slice(&number.to_be_bytes()),
+        Value::Boolean(boolean) => out.push(u8::from(*boolean)),
+        Value::Date(day) => out.extend_from_slice(&days(*day).to_be_bytes()),
+        Value::Timestamp(instant) => out.extend_from_slice(&microseconds(*instant).to_be_bytes()),
+        Value::Json(text) => put_json(out, text),
+    });
+}
+
+fn days(day: Date) -> i32 {
+    (day - EPOCH).get_days()
+}
+
+fn microseconds(instant: Timestamp) -> i64 {
+    instant.as_microsecond() - EPOCH_UNIX_MICROSECONDS
+}
+
+/// `jsonb`: a format number, then the text; text that `jsonb` can't hold as a JSON string of itself.
+fn put_json(out: &mut Vec<u8>, text: &str) {
+    out.push(1);
+    let shape = Shape::of(text);
+    if shape.lone_surrogate || shape.huge_number || shape.depth > MAX_DEPTH {
+        out.extend_from_slice(quoted(text).as_bytes());
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// `numeric`: digits to base 10,000, the power of the first one, sign, and decimals shown.
+fn put_numeric(out: &mut Vec<u8>, number: Decimal) {
+    let scale = number.scale();
+    // Pads so that the decimal point falls between two digits; 10^29 x 10^3 fits 128 bits.
+    let padding = (4 - scale % 4) % 4;
+    let mut rest = number.mantissa().unsigned_abs() * 10_u128.pow(padding);
+    let mut digits = Vec::with_capacity(8);
+    while rest > 0 {
+        digits.push(u16::try_from(rest % 10_000).unwrap_or_default());
+        rest /= 10_000;
+    }
+    let after_point = i16::try_from((scale + padding) / 4).unwrap_or_default();
+    let count = i16::try_from(digits.len()).unwrap_or_default();
+    let weight = if count == 0 {
+        0
+    } else {
+        count - 1 - after_point
+    };
+    let sign: u16 = if number.is_sign_negative() && count > 0 {
+        0x4000
+    } else {
+        0
+    };
+    out.extend_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(&weight.to_be_bytes());
+    out.extend_from_slice(&sign.to_be_bytes());
+    out.extend_from_slice(&u16::try_from(scale).unwrap_or_default().to_be_bytes());
+    for digit in digits.iter().rev() {
+        out.extend_from_slice(&digit.to_be_bytes());
+    }
+}

@@ -1,0 +1,105 @@
+//! Errors of SQL databases, reduced to what may be logged.
+
+use landfall_domain::StoreKind;
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::StoreError;
+
+/// Sorts an error of sqlx.
+pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
+    let sqlx::Error::Database(database) = error else {
+        let reason = match error {
+            // The message of an I/O error is the system's, of a decoder or the protocol, the data's.
+            sqlx::Error::Io(error) => format!("I/O: {}", error.kind()),
+            sqlx::Error::Tls(_) => "TLS could not be established".to_owned(),
+            sqlx::Error::PoolTimedOut => "no connection became free or could be made".to_owned(),
+            sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
+            sqlx::Error::Configuration(_) => "its settings can't be used".to_owned(),
+            _ => "the answer could not be understood".to_owned(),
+        };
+        return StoreError::Unavailable { store, reason };
+    };
+    let (code, class) = if let Some(mysql) = database.try_downcast_ref::<MySqlDatabaseError>() {
+        (mysql.number().to_string(), mysql_class(mysql))
+    } else {
+        let code = database.code().unwrap_or_default().into_owned();
+        let class = postgres_class(&code);
+        (code, class)
+    };
+    let mut reason = format!("{code} {}", without_values(database.message()));
+    if let Some(constraint) = database.constraint() {
+        reason = format!("{reason} (constraint {constraint})");
+    }
+    match class {
+        Class::Contended => StoreError::Contended { store, reason },
+        Class::Unavailable => StoreError::Unavailable { store, reason },
+        Class::Refused => StoreError::Refused { store, reason },
+    }
+}
+
+enum Class {
+    Contended,
+    Unavailable,
+    Refused,
+}
+
+fn postgres_class(code: &str) -> Class {
+    match code {
+        // Serialization failure, deadlock, lock not available.
+        "40001" | "40P01" | "55P03" => Class::Contended,
+        // Undefined table: dropped since it was prepared, and made again by the next delivery.
+        "42P01" => Class::Unavailable,
+        // Statement too complex (nesting), row or other thing too large.
+        "54000" | "54001" | "54011" | "54023" => Class::Refused,
+        // Unsupported, data, integrity, syntax or access rule, check option.
+        _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => {
+            Class::Refused
+        }
+        // Connections, resources, operator's intervention, the system, and what is not known.
+        _ => Class::Unavailable,
+    }
+}
+
+fn mysql_class(error: &MySqlDatabaseError) -> Class {
+    match error.number() {
+        // Lock wait timeout, deadlock, record changed since last read (MariaDB).
+        1205 | 1213 | 1020 => Class::Contended,
+        // No such table.
+        1146 => Class::Unavailable,
+        // Row size, too many columns, index too long, packet too large.
+        1118 | 1117 | 1071 | 1153 => Class::Refused,
+        _ => match error.code().and_then(|state| state.get(..2)) {
+            Some("22" | "23" | "42" | "44" | "0A" | "21") => Class::Refused,
+            _ => Class::Unavailable,
+        },
+    }
+}
+
+/// A message up to where it begins to quote something: values come after that.
+pub(crate) fn without_values(message: &str) -> &str {
+    let cut = |char: char| matches!(char, '\'' | '"' | '`' | ':' | '=') || char.is_ascii_digit();
+    message.split(cut).next().unwrap_or_default().trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_lose_their_values() {
+        for (message, kept) in [
+            (
+                "Duplicate entry 'secret' for key 'PRIMARY'",
+                "Duplicate entry",
+            ),
+            (
+                "invalid input syntax for type integer: \"secret\"",
+                "invalid input syntax for type integer",
+            ),
+            ("value 4711 is out of range", "value"),
+            ("deadlock detected", "deadlock detected"),
+        ] {
+            assert_eq!(without_values(message), kept);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The databases that the suite runs on, and how a plain client of each reads a table back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures::TryStreamExt;
+use landfall_domain::{Dataset, Field, FieldType, Value};
+use landfall_stores::{Store, StoreOptions, connect_mongodb, connect_sql};
+use mongodb::bson::{Bson, Document, doc};
+use sqlx::mysql::MySqlPool;
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Row as _};
+use tempfile::TempDir;
+
+/// A row as a plain client finds it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) values: Vec<Value>,
+    pub(crate) extra: Option<String>,
+    pub(crate) version: Vec<u8>,
+}
+
+/// A database of the suite.
+pub(crate) enum Database {
+    Sqlite(TempDir),
+    Postgres(String),
+    Mysql(String),
+    Mongodb(String),
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `cargo verify`, which starts the databases, or set it")
+    })
+}
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(variable("LANDFALL_TEST_POSTGRES_URL"))
+    }
+
+    pub(crate) fn mysql() -> Self {
+        Self::Mysql(variable("LANDFALL_TEST_MYSQL_URL"))
+    }
+
+    pub(crate) fn mongodb() -> Self {
+        Self::Mongodb(variable("LANDFALL_TEST_MONGODB_URI"))
+    }
+
+    pub(crate) fn is_mongodb(&self) -> bool {
+        matches!(self, Self::Mongodb(_))
+    }
+
+    fn file(directory: &TempDir) -> PathBuf {
+        directory.path().join("landfall.db")
+    }
+
+    /// A store of its own pool, as another process would have.
+    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+        let options = StoreOptions::default();
+        let store = match self {
+            Self::Sqlite(directory) => {
+                let url = format!("sqlite://{}", Self::file(directory).display());
+                connect_sql(&url, options).await
+            }
+            Self::Postgres(url) | Self::Mysql(url) => connect_sql(url, options).await,
+            Self::Mongodb(uri) => connect_mongodb(uri, options).await,
+        };
+        store.unwrap()
+    }
+
+    /// All rows of the dataset, in the order of the database's own.
+    pub(crate) async fn read(&self, dataset: &Dataset) -> Vec<Found> {
+        match self {
+            Self::Sqlite(directory) => read_sqlite(&Self::file(directory), dataset),
+            Self::Postgres(url) => read_postgres(url, dataset).await,
+            Self::Mysql(url) => read_mysql(url, dataset).await,
+            Self::Mongodb(uri) => read_mongodb(uri, dataset).await,
+        }
+    }
+
+    /// Runs a statement as a person at a console would; not for `MongoDB`.
+    pub(crate) async fn execute(&self, statement: &str) {
+        match self {
+            Self::Sqlite(directory) => {
+                let connection = rusqlite::Connection::open(Self::file(directory)).unwrap();
+                connection.execute_batch(statement).unwrap();
+            }
+            Self::Postgres(url) => {
+                let pool = PgPool::connect(url).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(statement))
+                    .execute(&pool)
+                    .await
+                    .unwrap();
+            }
+            Self::Mysql(url) => {
+                let pool = MySqlPool::connect(url).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(statement))
+                    .execute(&pool)
+                    .await
+                    .unwrap();
+            }
+            Self::Mongodb(_) => panic!("MongoDB has no SQL"),
+        }
+    }
+
+    /// Removes what a test has made.
+    pub(crate) async fn drop_table(&self, dataset: &Dataset) {
+        if let Self::Mongodb(uri) = self {
+            collection(uri, dataset).await.drop().await.unwrap();
+        } else {
+            self.execute(&format!("DROP TABLE {}", dataset.name)).await;
+        }
+    }
+}
+
+/// A definition with a name that no other test has, in this run or others at the same time.
+pub(crate) fn dataset(definition: &str) -> Dataset {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("t_{}_{count}", std::process::id());
+    Dataset::from_toml("test.toml", &format!("name = \"{name}\"\n{definition}")).unwrap()
+}
+
+/// The value that a text stands for; null where there is none.
+fn parsed(field: &Field, text: Option<String>) -> Value {
+    text.map_or(Value::Null, |text| Value::parse(field, &text).unwrap())
+}
+
+fn read_sqlite(file: &std::path::Path, dataset: &Dataset) -> Vec<Found> {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let mut statement = connection
+        .prepare(&format!("SELECT * FROM {}", dataset.name))
+        .unwrap();
+    let rows = statement.query_map([], |row| {
+        let value = |field: &Field| {
+            let name = field.name.as_str();
+            Ok(match field.kind {
+                FieldType::Integer => row
+                    .get::<_, Option<i64>>(name)?
+                    .map_or(Value::Null, Value::Integer),
+                FieldType::Float => row
+                    .get::<_, Option<f64>>(name)?
+                    .map_or(Value::Null, Value::Float),
+                FieldType::Boolean => row
+                    .get::<_, Option<bool>>(name)?
+                    .map_or(Value::Null, Value::Boolean),
+                _ => parsed(field, row.get(name)?),
+            })
+        };
+        Ok(Found {
+            values: dataset
+                .fields
+                .iter()
+                .map(value)
+                .collect::<rusqlite::Result<_>>()?,
+            extra: row.get("_extra").unwrap_or_default(),
+            version: row.get("_version")?,
+        })
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+async fn read_postgres(url: &str, dataset: &Dataset) -> Vec<Found> {
+    let pool = PgPool::connect(url).await.unwrap();
+    let columns: Vec<String> = dataset
+        .fields
+        .iter()
+        .map(|field| {
+            let name = format!("\"{}\"", field.name);
+            match field.kind {
+                FieldType::Decimal | FieldType::Date | FieldType::Json => format!("{name}::text"),
+                FieldType::Timestamp => {
+                    format!(
+                        "to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+                    )
+                }
+                _ => name,
+            }
+        })
+        .collect();
+    let columns = columns.join(", ");
+    let query = format!(
+        "SELECT {columns}, _version, to_jsonb(t) ->> '_extra' FROM {} t",
+        dataset.name
+    );
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            let value = |(index, field): (usize, &Field)| match field.kind {
+                FieldType::Integer => row
+                    .get::<Option<i64>, _>(index)
+                    .map_or(Value::Null, Value::Integer),
+                FieldType::Float => row
+                    .get::<Option<f64>, _>(index)
+                    .map_or(Value::Null, Value::Float),
+                FieldType::Boolean => row
+                    .get::<Option<bool>, _>(index)
+                    .map_or(Value::Null, Value::Boolean),
+                _ => parsed(field, row.get(index)),
+            };
+            Found {
+                values: dataset.fields.iter().enumerate().map(value).collect(),
+                version: row.get(dataset.fields.len()),
+                extra: row.get(dataset.fields.len() + 1),
+            }
+        })
+        .collect()
+}
+
+async fn read_mysql(url: &str, dataset: &Dataset) -> Vec<Found> {
+    let pool = MySqlPool::connect(url).await.unwrap();
+    let columns: Vec<String> = dataset
+        .fields
+        .iter()
+        .map(|field| {
+            let name = format!("`{}`", field.name);
+            match field.kind {
+                FieldType::Text => format!("CONVERT({name} USING utf8mb4)"),
+                FieldType::Decimal => {
+                    format!("TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {name}))")
+                }
+                FieldType::Date => format!("DATE_FORMAT({name}, '%Y-%m-%d')"),
+                FieldType::Timestamp => format!("DATE_FORMAT({name}, '%Y-%m-%dT%H:%i:%s.%fZ')"),
+                _ => name,
+            }
+        })
+        .collect();
+    let columns = columns.join(", ");
+    let query = format!("SELECT {columns}, t.* FROM {} t", dataset.name);
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            let value = |(index, field): (usize, &Field)| match field.kind {
+                FieldType::Integer => row
+                    .get::<Option<i64>, _>(index)
+                    .map_or(Value::Null, Value::Integer),
+                FieldType::Float => row
+                    .get::<Option<f64>, _>(index)
+                    .map_or(Value::Null, Value::Float),
+                FieldType::Boolean => row
+                    .get::<Option<bool>, _>(index)
+                    .map_or(Value::Null, Value::Boolean),
+                _ => parsed(field, row.get(index)),
+            };
+            Found {
+                values: dataset.fields.iter().enumerate().map(value).collect(),
+                version: row.get("_version"),
+                extra: row.try_get("_extra").unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+async fn collection(uri: &str, dataset: &Dataset) -> mongodb::Collection<Document> {
+    let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+    let database = client
+        .default_database()
+        .unwrap_or_else(|| client.database("landfall"));
+    database.collection(&dataset.name)
+}
+
+async fn read_mongodb(uri: &str, dataset: &Dataset) -> Vec<Found> {
+    let documents = collection(uri, dataset).await.find(doc! {}).await.unwrap();
+    let documents: Vec<Document> = documents.try_collect().await.unwrap();
+    let version = |document: &Document| document.get_binary_generic("_version").unwrap().clone();
+    documents
+        .iter()
+        .map(|document| Found {
+            values: dataset
+                .fields
+                .iter()
+                .map(|field| from_bson(field, document.get(&field.name).unwrap()))
+                .collect(),
+            extra: document.get_str("_extra").ok().map(str::to_owned),
+            version: version(document),
+        })
+        .collect()
+}
+
+fn from_bson(field: &Field, bson: &Bson) -> Value {
+    match (field.kind, bson) {
+        (_, Bson::Null) => Value::Null,
+        (FieldType::Text, Bson::String(text)) => Value::Text(text.clone()),
+        (FieldType::Integer, Bson::Int64(number)) => Value::Integer(*number),
+        (FieldType::Float, Bson::Double(number)) => Value::Float(*number),
+        (FieldType::Boolean, Bson::Boolean(boolean)) => Value::Boolean(*boolean),
+        (FieldType::Decimal, Bson::Decimal128(number)) => parsed(field, Some(number.to_string())),
+        (FieldType::Date, Bson::DateTime(date)) => {
+            let text = date.try_to_rfc3339_string().unwrap();
+            assert!(text.ends_with("T00:00:00Z"), "{text}");
+            parsed(field, Some(text[..10].to_owned()))
+        }
+        (FieldType::Timestamp, Bson::DateTime(time)) => {
+            parsed(field, Some(time.try_to_rfc3339_string().unwrap()))
+        }
+        (FieldType::Json, bson) => parsed(field, Some(serde_json::to_string(bson).unwrap())),
+        (kind, bson) => panic!("{} as {bson:?}", kind.as_str()),
+    }
+}

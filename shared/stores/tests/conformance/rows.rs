@@ -1,0 +1,86 @@
+//! Rows of the tests, and how they are applied.
+
+use std::collections::BTreeMap;
+
+use landfall_domain::{Dataset, JobId, ObjectOrder, Row, StoreCounts, Value, latest_by_key};
+use landfall_stores::Store;
+
+use crate::databases::Found;
+
+/// Two texts, one of them the key.
+pub(crate) const PAIRS: &str = r#"
+key = ["id"]
+fields = [{ name = "id", type = "text" }, { name = "note", type = "text" }]
+"#;
+
+/// Every type.
+pub(crate) const TYPES: &str = r#"
+key = ["id"]
+fields = [
+    { name = "id", type = "integer" },
+    { name = "text", type = "text" },
+    { name = "integer", type = "integer" },
+    { name = "decimal", type = "decimal" },
+    { name = "float", type = "float" },
+    { name = "boolean", type = "boolean" },
+    { name = "date", type = "date" },
+    { name = "timestamp", type = "timestamp" },
+    { name = "json", type = "json" },
+]
+"#;
+
+/// The order of the object of this moment.
+pub(crate) fn order(moment: i64) -> ObjectOrder {
+    ObjectOrder::new(moment, "", JobId::of("inbox", "k", "1")).unwrap()
+}
+
+pub(crate) fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
+    Row {
+        offset,
+        values,
+        extra: None,
+    }
+}
+
+pub(crate) fn pair(id: &str, note: &str) -> Row {
+    row(0, vec![text(id), text(note)])
+}
+
+pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) -> StoreCounts {
+    StoreCounts {
+        inserted,
+        updated,
+        unchanged,
+        stale,
+    }
+}
+
+/// Applies rows of the object of this moment, whatever their order.
+pub(crate) async fn apply(
+    store: &dyn Store,
+    dataset: &Dataset,
+    moment: i64,
+    rows: Vec<Row>,
+) -> StoreCounts {
+    let (rows, _) = latest_by_key(rows, dataset);
+    let counts = store.apply(dataset, &order(moment), &rows).await.unwrap();
+    assert_eq!(counts.total(), rows.len() as u64, "{counts:?}");
+    counts
+}
+
+/// The notes by id, and the versions' moments.
+pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
+    let note = |found: &Found| match found.values.as_slice() {
+        [Value::Text(id), Value::Text(note)] => (id.clone(), (note.clone(), found.version.clone())),
+        other => panic!("{other:?}"),
+    };
+    found.iter().map(note).collect()
+}
+
+pub(crate) fn note(text: &str, moment: i64) -> (String, Vec<u8>) {
+    (text.to_owned(), order(moment).at(0).as_bytes().to_vec())
+}

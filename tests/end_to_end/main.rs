@@ -1,0 +1,11 @@
+//! Scenarios on the local stack: the zips that are deployed, on real databases, through the inbox.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+#![allow(unreachable_pub, reason = "modules of one test")]
+
+mod delivery;
+mod objects;
+mod outcomes;
+mod products;
+mod public_files;
+mod support;

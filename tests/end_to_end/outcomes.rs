@@ -1,0 +1,193 @@
+//! Objects that are not what they should be: each closes its job with a clear outcome.
+
+use landfall_domain::{JobState, ProblemCode, RejectCode};
+use landfall_local::Sql;
+
+use crate::support::{documents, land, rejects, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_closes_its_job_and_says_why() {
+    use ProblemCode as P;
+
+    let stack = start(Sql::Sqlite, &[]).await;
+    stack
+        .put_dataset(
+            "broken",
+            "name = \"broken\"\nkey = [\"id\"]\n\n[[fields]]\nname = \"id\"\ntype = \"txt\"\n",
+        )
+        .await
+        .unwrap();
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01";
+    let orders = |count: usize, rest: &str| {
+        let order =
+            r#"{"order_id":1,"customer":1,"items":2,"total":3,"placed_at":"2026-11-20T08:30:00Z"}"#;
+        format!("[{}{rest}", vec![order; count].join(",")).into_bytes()
+    };
+    let cases: Vec<(&str, Vec<u8>, JobState, P, &str)> = vec![
+        (
+            "nobody/a.csv",
+            b"a\n1\n".to_vec(),
+            JobState::Failed,
+            P::UnknownDataset,
+            "nobody",
+        ),
+        (
+            "a.csv",
+            b"a\n1\n".to_vec(),
+            JobState::Failed,
+            P::UnknownDataset,
+            "names no dataset",
+        ),
+        (
+            "../etc/a.csv",
+            b"a\n1\n".to_vec(),
+            JobState::Failed,
+            P::UnknownDataset,
+            "..",
+        ),
+        (
+            "broken/a.csv",
+            b"id\n1\n".to_vec(),
+            JobState::Failed,
+            P::BadDataset,
+            "broken.toml:6",
+        ),
+        (
+            "products/empty.csv",
+            Vec::new(),
+            JobState::Succeeded,
+            P::EmptyObject,
+            "no byte",
+        ),
+        (
+            "products/header.csv",
+            b"sku,name,description\n".to_vec(),
+            JobState::Succeeded,
+            P::NoRecords,
+            "no record",
+        ),
+        (
+            "products/header alone.csv",
+            b"sku,name,description".to_vec(),
+            JobState::Succeeded,
+            P::NoRecords,
+            "no record",
+        ),
+        (
+            "products/picture.csv",
+            png.to_vec(),
+            JobState::Failed,
+            P::FormatMismatch,
+            "PNG",
+        ),
+        (
+            "products/json.csv",
+            b"[{\"sku\":1}]".to_vec(),
+            JobState::Failed,
+            P::FormatMismatch,
+            "JSON",
+        ),
+        (
+            "products/columns.csv",
+            b"sku,title\n1,x\n".to_vec(),
+            JobState::Failed,
+            P::HeaderMismatch,
+            "name",
+        ),
+        (
+            "products/twice.csv",
+            b"sku,name,sku\n1,x,2\n".to_vec(),
+            JobState::Failed,
+            P::HeaderMismatch,
+            "sku",
+        ),
+        (
+            "orders/cut.json",
+            orders(3, ""),
+            JobState::Failed,
+            P::Malformed,
+            "byte",
+        ),
+        (
+            "orders/more.json",
+            orders(2, "] []"),
+            JobState::Failed,
+            P::Malformed,
+            "byte",
+        ),
+    ];
+    for (key, body, state, code, says) in cases {
+        let event = land(&stack, key, body).await;
+        let problem = event.problem.unwrap();
+        assert_eq!(
+            (event.state, problem.code),
+            (state, code),
+            "{key}: {}",
+            problem.message
+        );
+        assert!(problem.message.contains(says), "{key}: {}", problem.message);
+    }
+    // What was complete before the cut has landed.
+    assert_eq!(documents(stack.mongodb_uri(), "orders").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_can_be_mended_and_dropped_again() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    let long = "x".repeat(1_100_000);
+    let file = format!(
+        "sku,name,description\n1,Chair,good\n,Lamp,no sku\n2,Desk\n3,Rug,\"{long}\"\n4,Vase,\"never closed\n5,x,y\n"
+    );
+    let event = land(&stack, "products/odd.csv", file.into_bytes()).await;
+    assert_eq!(event.state, JobState::Succeeded);
+    assert_eq!((event.counts.rows, event.counts.rejected), (5, 4));
+    let mut rejects = rejects(&stack, &event).await;
+    rejects.sort_by_key(|reject| reject.line);
+    let told: Vec<_> = rejects
+        .iter()
+        .map(|reject| (reject.line, reject.code))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (3, RejectCode::Required),
+            (4, RejectCode::ColumnCount),
+            (5, RejectCode::RecordLength),
+            (6, RejectCode::UnclosedQuote),
+        ]
+    );
+    assert_eq!(rejects[0].column.as_deref(), Some("sku"));
+    assert!(rejects[2].raw_bytes > 1_100_000 && rejects[2].raw.len() <= 64 * 1024);
+
+    let mut mended = rejects[0].record.clone().unwrap();
+    mended.insert("sku".to_owned(), "6".into());
+    let event = land(
+        &stack,
+        "products/mended.ndjson",
+        serde_json::to_vec(&mended).unwrap(),
+    )
+    .await;
+    assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+    let found = documents(stack.mongodb_uri(), "products").await;
+    assert!(
+        found
+            .iter()
+            .any(|document| document.get_str("_id").is_ok_and(|sku| sku == "6"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_rejects_fail_a_job_and_leave_the_good_rows() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    let good =
+        r#"{"order_id":1,"customer":1,"items":2,"total":3,"placed_at":"2026-11-20T08:30:00Z"}"#;
+    let event = land(
+        &stack,
+        "orders/bad.ndjson",
+        format!("{good}\nnot json\n").into_bytes(),
+    )
+    .await;
+    assert_eq!(event.state, JobState::Failed);
+    assert_eq!(event.problem.unwrap().code, ProblemCode::TooManyRejects);
+    assert_eq!(documents(stack.mongodb_uri(), "orders").await.len(), 1);
+}

@@ -1,0 +1,65 @@
+//! Half a million products, as the fifth of the systems that Landfall replaces has them.
+
+use landfall_domain::{JobState, RejectCode};
+use landfall_local::Sql;
+use landfall_tests::Products;
+
+use crate::support::{assert_counts, assert_products, land, products_file, rejects, start};
+
+const ROWS: u64 = 500_000;
+
+async fn half_a_million_land_exactly(sql: Sql) {
+    let stack = start(sql, &[]).await;
+    let file = products_file(ROWS, 11);
+    let expected = Products::of(&file);
+    assert_eq!(expected.records, ROWS);
+    assert!(expected.rejected > 0);
+
+    let event = land(&stack, "products/half a million.csv", file.clone()).await;
+    assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+    assert_counts(&event, &expected);
+    assert_products(&stack, &expected.rows).await;
+    for counts in event.counts.stores.values() {
+        assert_eq!(counts.inserted, expected.rows.len() as u64);
+    }
+
+    // Every reject says where it is, and the record that stands there is it.
+    let mut rejects = rejects(&stack, &event).await;
+    assert_eq!(rejects.len() as u64, expected.rejected);
+    rejects.sort_by_key(|reject| reject.offset);
+    let (mut seen, mut line) = (0, 1);
+    for reject in &rejects {
+        let start = usize::try_from(reject.offset).unwrap();
+        let bytes = &file[start..start + usize::try_from(reject.raw_bytes).unwrap()];
+        assert_eq!(String::from_utf8_lossy(bytes), reject.raw);
+        line += file[seen..start].split(|byte| *byte == b'\n').count() as u64 - 1;
+        assert_eq!(reject.line, line);
+        seen = start;
+    }
+    for code in [
+        RejectCode::ColumnCount,
+        RejectCode::Required,
+        RejectCode::Encoding,
+    ] {
+        assert!(rejects.iter().any(|reject| reject.code == code), "{code:?}");
+    }
+
+    // The same file again: another job, and nothing changes.
+    let again = land(&stack, "products/half a million.csv", file).await;
+    assert_ne!(again.id, event.id);
+    assert_counts(&again, &expected);
+    for counts in again.counts.stores.values() {
+        assert_eq!(counts.inserted, 0);
+    }
+    assert_products(&stack, &expected.rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_million_land_exactly_in_postgres_and_mongodb() {
+    half_a_million_land_exactly(Sql::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_million_land_exactly_in_sqlite_and_mongodb() {
+    half_a_million_land_exactly(Sql::Sqlite).await;
+}
