@@ -233,7 +233,10 @@ fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions, DatasetErr
         None => b'"',
         Some(text) => source.one_byte("csv.quote", text)?,
     };
-    if delimiter.unwrap_or(b',') == quote {
+    // Without a delimiter of its own, a file is comma- or tab-separated.
+    if delimiter.map_or(matches!(quote, b',' | b'\t'), |delimiter| {
+        delimiter == quote
+    }) {
         let span = raw.quote.as_ref().map_or(0..0, Spanned::span);
         return Err(source.error(&span, "csv.quote", "is the delimiter too"));
     }

@@ -176,6 +176,10 @@ fn parse_integer(text: &str) -> Option<i64> {
 }
 
 fn parse_decimal(text: &str) -> Option<Decimal> {
+    // The type's own parser takes digits apart by underscores, as Rust does.
+    if text.contains('_') {
+        return None;
+    }
     let number = match text.find(['e', 'E']) {
         None => Decimal::from_str_exact(text).ok()?,
         Some(_) => Decimal::from_scientific(text).ok()?,
@@ -270,6 +274,7 @@ mod tests {
             "",
             ".",
             "1,5",
+            "1_000",
             "NaN",
             "12345678901234567890123456789",
             "0.12345678901234567890123456789",

@@ -1,0 +1,97 @@
+use std::path::PathBuf;
+
+use clap::Parser;
+use landfall_domain::is_name;
+use landfall_local::{Sql, StackOptions};
+
+/// Starts the whole stack on this machine, drops files into it, and shows what becomes of their rows.
+#[derive(Debug, Parser)]
+#[command(name = "cargo local", bin_name = "cargo local", version)]
+pub(crate) struct Arguments {
+    /// Exit when the jobs of this call are closed: with 0 when all succeeded, else with 2.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one JSON document about the jobs on standard output; all else goes to standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A file to drop. Its dataset is the one given, else the one that its name or directory names.
+    /// Without any, a file of made-up products is dropped.
+    #[arg(long = "file", value_name = "[DATASET=]PATH")]
+    pub(crate) files: Vec<FileArgument>,
+    /// A directory with dataset definitions, beside infra/datasets.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) datasets: Vec<PathBuf>,
+    /// The SQL database: sqlite, postgres or mysql (started here), or the URL of a running one.
+    #[arg(long, default_value = "sqlite", value_name = "KIND|URL")]
+    pub(crate) sql: Sql,
+    /// The URI of a running MongoDB, with the database as its path. Without it, one is started.
+    #[arg(long, value_name = "URI")]
+    pub(crate) mongodb: Option<String>,
+    /// Rows of the made-up file.
+    #[arg(
+        long,
+        default_value_t = 100_000,
+        value_name = "N",
+        conflicts_with = "files"
+    )]
+    pub(crate) rows: u64,
+    /// Keep all data in this directory, for the next call with it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(crate) fn stack_options(&self) -> StackOptions {
+        StackOptions {
+            sql: self.sql.clone(),
+            mongodb: self.mongodb.clone(),
+            keep: self.keep.clone(),
+            datasets: self.datasets.clone(),
+            parameters: Vec::new(),
+        }
+    }
+}
+
+/// `PATH` or `DATASET=PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileArgument {
+    pub(crate) dataset: Option<String>,
+    pub(crate) path: PathBuf,
+}
+
+impl std::str::FromStr for FileArgument {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('=') {
+            Some((dataset, path)) if is_name(dataset) => Self {
+                dataset: Some(dataset.to_owned()),
+                path: path.into(),
+            },
+            _ => Self {
+                dataset: None,
+                path: text.into(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_stands_before_the_first_equals_sign() {
+        let parsed: FileArgument = "orders=/data/a=b.csv".parse().unwrap();
+        assert_eq!(parsed.dataset.as_deref(), Some("orders"));
+        assert_eq!(parsed.path, PathBuf::from("/data/a=b.csv"));
+        let parsed: FileArgument = "./a=b.csv".parse().unwrap();
+        assert_eq!(parsed.dataset, None);
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,69 @@
+//! The definitions of datasets that a stack starts with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::run::workspace;
+
+/// A dataset's definition, unchecked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Name, by the name of its file.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub toml: String,
+}
+
+/// The definitions in `infra/datasets` and in these directories, by name; later directories win.
+pub fn definitions(directories: &[PathBuf]) -> Result<Vec<Definition>> {
+    let mut found = BTreeMap::new();
+    let own = workspace()?.join("infra/datasets");
+    for directory in std::iter::once(&own).chain(directories) {
+        for definition in in_directory(directory)? {
+            found.insert(definition.name.clone(), definition);
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn in_directory(directory: &Path) -> Result<Vec<Definition>> {
+    let cannot = || format!("cannot read the datasets in {}", directory.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .with_context(|| format!("{} is not UTF-8", path.display()))?
+            .to_owned();
+        let toml = fs::read_to_string(&path).with_context(cannot)?;
+        found.push(Definition { name, path, toml });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{definitions, in_directory};
+
+    #[test]
+    fn later_directories_win() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("products.toml"), "mine").unwrap();
+        std::fs::write(directory.path().join("README.md"), "").unwrap();
+        let found = definitions(&[directory.path().to_owned()]).unwrap();
+        let mine: Vec<_> = found.iter().filter(|one| one.toml == "mine").collect();
+        assert_eq!(mine.len(), 1);
+        assert_eq!(mine[0].name, "products");
+        assert!(found.iter().any(|one| one.name == "orders"));
+        assert!(in_directory(&directory.path().join("nothing")).is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! A subscriber to completion events, as outside code would have one: a rule on the bus, and a queue.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use aws_config::SdkConfig;
+use aws_sdk_eventbridge::types::Target;
+use aws_sdk_sqs::types::QueueAttributeName;
+use landfall_domain::CompletionEvent;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+const NAME: &str = "landfall-local-events";
+
+/// A completion event as a subscriber gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What EventBridge sent: `source`, `detail-type`, `time`, `detail` and the rest.
+    pub envelope: Value,
+    /// The event's detail.
+    pub detail: CompletionEvent,
+}
+
+impl Event {
+    fn parse(body: &str) -> Result<Self> {
+        let envelope: Value = serde_json::from_str(body).context("an event is not valid JSON")?;
+        let detail = CompletionEvent::deserialize(&envelope["detail"])
+            .context("an event's detail is not that of a completion")?;
+        Ok(Self { envelope, detail })
+    }
+}
+
+/// Receives every event of Landfall's on a bus, each at least once.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    sqs: aws_sdk_sqs::Client,
+    queue_url: String,
+    received: Mutex<VecDeque<Event>>,
+}
+
+impl Subscriber {
+    /// Makes the rule and the queue; the ones of an earlier run are taken over.
+    pub(crate) async fn subscribe(config: &SdkConfig, bus: &str) -> Result<Self> {
+        let sqs = aws_sdk_sqs::Client::new(config);
+        let eventbridge = aws_sdk_eventbridge::Client::new(config);
+        let queue_url = sqs
+            .create_queue()
+            .queue_name(NAME)
+            .send()
+            .await
+            .context("cannot make the subscriber's queue")?
+            .queue_url
+            .context("the subscriber's queue has no URL")?;
+        let attributes = sqs
+            .get_queue_attributes()
+            .queue_url(&queue_url)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .context("cannot ask for the subscriber's queue")?;
+        let queue_arn = attributes
+            .attributes()
+            .and_then(|all| all.get(&QueueAttributeName::QueueArn))
+            .context("the subscriber's queue has no ARN")?;
+        let rule_arn = eventbridge
+            .put_rule()
+            .name(NAME)
+            .event_bus_name(bus)
+            .event_pattern(json!({ "source": [CompletionEvent::SOURCE] }).to_string())
+            .send()
+            .await
+            .context("cannot make the subscriber's rule")?
+            .rule_arn
+            .context("the subscriber's rule has no ARN")?;
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": "events.amazonaws.com" },
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": { "ArnEquals": { "aws:SourceArn": rule_arn } },
+            }],
+        });
+        sqs.set_queue_attributes()
+            .queue_url(&queue_url)
+            .attributes(QueueAttributeName::Policy, policy.to_string())
+            .send()
+            .await
+            .context("cannot open the subscriber's queue to the rule")?;
+        let targets = eventbridge
+            .put_targets()
+            .event_bus_name(bus)
+            .rule(NAME)
+            .targets(Target::builder().id(NAME).arn(queue_arn).build()?)
+            .send()
+            .await
+            .context("cannot set the rule's target")?;
+        ensure!(
+            targets.failed_entry_count() == 0,
+            "the rule refused its target: {:?}",
+            targets.failed_entries()
+        );
+        Ok(Self {
+            sqs,
+            queue_url,
+            received: Mutex::default(),
+        })
+    }
+
+    /// The next event, or nothing when none comes in time.
+    pub(crate) async fn next(&self, timeout: Duration) -> Result<Option<Event>> {
+        let deadline = Instant::now() + timeout;
+        let mut received = self.received.lock().await;
+        loop {
+            if let Some(event) = received.pop_front() {
+                return Ok(Some(event));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // At most a second at once: the queue counts whole seconds.
+            let wait = i32::from(left >= Duration::from_secs(1));
+            let answer = self
+                .sqs
+                .receive_message()
+                .queue_url(&self.queue_url)
+                .max_number_of_messages(10)
+                .wait_time_seconds(wait)
+                .send()
+                .await
+                .context("cannot receive events")?;
+            let messages = answer.messages.unwrap_or_default();
+            if messages.is_empty() && wait == 0 {
+                tokio::time::sleep(left.min(Duration::from_millis(20))).await;
+            }
+            for message in messages {
+                let body = message.body().unwrap_or_default();
+                received.push_back(Event::parse(body)?);
+                self.sqs
+                    .delete_message()
+                    .queue_url(&self.queue_url)
+                    .set_receipt_handle(message.receipt_handle)
+                    .send()
+                    .await
+                    .context("cannot delete a received event")?;
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A private `MariaDB`, from the programs of the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use crate::accounts::{Account, password, write_secret};
+use crate::processes::{self, Process};
+
+const INSTALL: &str = "apt-get install -y mariadb-server";
+const NAME: &str = "landfall";
+
+/// Starts a server on `data`, which is made when missing, and says the URL of its database.
+pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Process, String)> {
+    let server = find("mariadbd")?;
+    let account = Account::for_server("mysql")?;
+    let password_file = data.with_added_extension("password");
+    // Written last, so it also says that all before it was done.
+    if !password_file.exists() {
+        initialise(data, account).await?;
+        write_secret(&password_file, &password())?;
+    }
+    let password = fs::read_to_string(&password_file)
+        .with_context(|| format!("cannot read {}", password_file.display()))?;
+    account.own(sockets)?;
+
+    let accounts = data.with_added_extension("sql");
+    write_secret(
+        &accounts,
+        &format!(
+            "CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n\
+             CREATE USER IF NOT EXISTS '{NAME}'@'%' IDENTIFIED BY '{password}';\n\
+             GRANT ALL ON {NAME}.* TO '{NAME}'@'%';\n"
+        ),
+    )?;
+    account.own(&accounts)?;
+
+    let port = processes::free_port()?;
+    let mut command = command(&server, data);
+    command
+        .arg(format!("--port={port}"))
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
+        .arg(format!("--socket={}", sockets.join("mariadb").display()))
+        .arg(format!(
+            "--pid-file={}",
+            sockets.join("mariadb.pid").display()
+        ))
+        .arg(format!("--init-file={}", accounts.display()))
+        .current_dir(data);
+    account.run(&mut command);
+    processes::log_to(&mut command, log)?;
+    let mut process = Process::start("mariadbd", command, Signal::TERM)?;
+    // It opens its port before it has run the file with the accounts, but takes clients only after.
+    processes::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    Ok((
+        process,
+        format!("mysql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
+    ))
+}
+
+async fn initialise(data: &Path, account: Account) -> Result<()> {
+    let install = find("mariadb-install-db")?;
+    if data.exists() {
+        fs::remove_dir_all(data)
+            .with_context(|| format!("cannot remove the unfinished {}", data.display()))?;
+    }
+    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    account.own(data)?;
+    let mut command = command(&install, data);
+    command
+        .args(["--skip-test-db", "--auth-root-authentication-method=socket"])
+        .current_dir(data);
+    account.run(&mut command);
+    processes::run("mariadb-install-db", command, |_| {})
+        .await
+        .with_context(|| format!("{} must be open to the server's user", data.display()))
+}
+
+/// A command that reads no configuration of the machine's.
+fn command(program: &Path, data: &Path) -> Command {
+    let mut command = processes::command(program);
+    command
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", data.display()));
+    command
+}
+
+pub(crate) fn is_installed() -> bool {
+    ["mariadbd", "mariadb-install-db"]
+        .iter()
+        .all(|program| find(program).is_ok())
+}
+
+fn find(program: &str) -> Result<PathBuf> {
+    processes::find(
+        program,
+        &[PathBuf::from("/usr/sbin"), PathBuf::from("/usr/bin")],
+    )
+    .with_context(|| format!("MariaDB's {program} is missing: {INSTALL}"))
+}

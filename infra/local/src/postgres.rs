@@ -1,0 +1,116 @@
+//! A private `PostgreSQL` cluster, from the programs of the machine.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use crate::accounts::{Account, password, write_secret};
+use crate::processes::{self, Process};
+
+const INSTALL: &str = "apt-get install -y postgresql";
+const NAME: &str = "landfall";
+
+/// Starts a cluster on `data`, which is made when missing, and says the URL of its database.
+pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> {
+    let server = find("postgres")?;
+    let account = Account::for_server("postgres")?;
+    let password_file = data.with_added_extension("password");
+    // Written last, so it also says that all before it was done.
+    if !password_file.exists() {
+        initialise(data, &password_file, account).await?;
+    }
+    let password = fs::read_to_string(&password_file)
+        .with_context(|| format!("cannot read {}", password_file.display()))?;
+
+    let port = processes::free_port()?;
+    let mut command = processes::command(server);
+    command
+        .arg("-D")
+        .arg(data)
+        .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""])
+        .current_dir(data);
+    account.run(&mut command);
+    processes::log_to(&mut command, log)?;
+    // SIGINT is its fast shutdown; SIGTERM waits for every client to leave.
+    let mut process = Process::start("postgres", command, Signal::INT)?;
+    processes::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    Ok((
+        process,
+        format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
+    ))
+}
+
+async fn initialise(data: &Path, password_file: &Path, account: Account) -> Result<()> {
+    let (server, initdb) = (find("postgres")?, find("initdb")?);
+    if data.exists() {
+        fs::remove_dir_all(data)
+            .with_context(|| format!("cannot remove the unfinished {}", data.display()))?;
+    }
+    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+    account.own(data)?;
+
+    let unfinished = password_file.with_added_extension("new");
+    write_secret(&unfinished, &password())?;
+    account.own(&unfinished)?;
+    let mut command = processes::command(initdb);
+    command
+        .args(["--username", NAME, "--auth", "scram-sha-256"])
+        .args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--pwfile"])
+        .arg(&unfinished)
+        .arg("--pgdata")
+        .arg(data)
+        .current_dir(data);
+    account.run(&mut command);
+    processes::run("initdb", command, |_| {})
+        .await
+        .with_context(|| format!("{} must be open to the server's user", data.display()))?;
+
+    let statement = data.with_added_extension("sql");
+    fs::write(&statement, format!("CREATE DATABASE {NAME}\n"))?;
+    let mut command = processes::command(server);
+    command
+        .args(["--single", "-D"])
+        .arg(data)
+        .arg("postgres")
+        .current_dir(data);
+    account.run(&mut command);
+    processes::run_with(
+        "postgres --single",
+        command,
+        File::open(&statement)?,
+        |_| {},
+    )
+    .await?;
+    fs::remove_file(&statement)?;
+    fs::rename(&unfinished, password_file)?;
+    Ok(())
+}
+
+pub(crate) fn is_installed() -> bool {
+    ["postgres", "initdb"]
+        .iter()
+        .all(|program| find(program).is_ok())
+}
+
+fn find(program: &str) -> Result<PathBuf> {
+    processes::find(program, &installed())
+        .with_context(|| format!("PostgreSQL's {program} is missing: {INSTALL}"))
+}
+
+/// Where Debian keeps the server's programs, the newest version first.
+fn installed() -> Vec<PathBuf> {
+    let mut versions: Vec<u32> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions
+        .into_iter()
+        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
+        .collect()
+}
