@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod fakes;
+mod samples;
 mod schedule;
 mod world;
 

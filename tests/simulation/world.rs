@@ -54,18 +54,19 @@ struct File {
     time_ms: i64,
 }
 
-struct World {
-    buckets: Arc<Buckets>,
-    queue: Arc<Queue>,
-    bus: Arc<Bus>,
+/// The functions, and what surrounds them.
+pub struct World {
+    pub buckets: Arc<Buckets>,
+    pub queue: Arc<Queue>,
+    pub bus: Arc<Bus>,
     table: Arc<Table>,
-    stores: [Arc<Map>; 2],
-    splitter: Arc<splitter::Context>,
-    worker: Arc<worker::Context>,
+    pub stores: [Arc<Map>; 2],
+    pub splitter: Arc<splitter::Context>,
+    pub worker: Arc<worker::Context>,
 }
 
 impl World {
-    fn new(chunk_bytes: u64) -> Self {
+    pub fn new(chunk_bytes: u64) -> Self {
         let buckets = Arc::new(Buckets::default());
         buckets.latest.lock().unwrap().insert(
             ("config".to_owned(), "datasets/products.toml".to_owned()),

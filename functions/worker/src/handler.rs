@@ -22,6 +22,8 @@ use crate::{Context, WorkError};
 pub const CHUNKS_AT_ONCE: usize = 2;
 /// Time that is kept for the answer: without it, all messages of the batch would come again.
 const RESERVE: Duration = Duration::from_secs(5);
+/// Time that a batch has where its deadline has passed before it began: `cargo lambda watch` tells none.
+const UNTOLD: Duration = Duration::from_mins(1);
 
 /// Works off a batch of messages until shortly before `deadline`, and says which have to come again.
 pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {

@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use crate::processes::{self, Process};
 
 /// `MiniStack` checks no credentials; these name its account.
-const ACCESS_KEY: &str = "test";
-const REGION: &str = "us-east-1";
+pub(crate) const ACCESS_KEY: &str = "test";
+pub(crate) const REGION: &str = "us-east-1";
 const WITHIN: Duration = Duration::from_mins(1);
 
 /// Starts an endpoint and says its address. What it keeps under `kept` names its port, so it keeps that too.

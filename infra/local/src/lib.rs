@@ -11,6 +11,7 @@ mod databases;
 mod datasets;
 mod deploy;
 mod endpoint;
+mod environment;
 mod events;
 mod logs;
 mod mariadb;

@@ -11,7 +11,7 @@ use crate::events::{Event, Subscriber};
 use crate::processes::Process;
 use crate::progress::Progress;
 use crate::run::{RunDirectory, workspace};
-use crate::{datasets, endpoint, logs, mariadb, mongodb, postgres, zips};
+use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, zips};
 
 /// How long a server may take to end in an orderly way; the endpoint writes what it keeps.
 const GRACE: Duration = Duration::from_secs(15);
@@ -214,6 +214,19 @@ impl Stack {
     /// Directory for files of the caller's; gone with the stack.
     pub fn scratch(&self) -> Result<PathBuf> {
         self.run.sub("scratch")
+    }
+
+    /// Writes what the functions have in their environment to a file, for functions that run outside
+    /// of the endpoint. Gone with the stack.
+    pub async fn write_environment(&self) -> Result<PathBuf> {
+        let functions = [
+            &self.outputs.splitter_function,
+            &self.outputs.worker_function,
+        ];
+        let text = environment::of_functions(&self.config, &self.endpoint, &functions).await?;
+        let path = self.run.path().join("functions.env");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Uploads a dataset definition. The functions check it when they first need it.

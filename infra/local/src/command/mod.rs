@@ -76,7 +76,8 @@ async fn work(arguments: &Arguments, progress: &Lines) -> Result<Option<Worked>>
         look::rows(&stack, dataset).await?;
     }
     if !arguments.once {
-        report::how_to_go_on(&stack);
+        let environment = stack.write_environment().await?;
+        report::how_to_go_on(&stack, &environment);
     }
     let failed = closed
         .iter()

@@ -1,6 +1,7 @@
 //! What is told about closed jobs: for people on standard error, for programs on standard output.
 
 use std::io::{BufRead, Cursor, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
@@ -160,7 +161,7 @@ pub(crate) fn json(stack: &Stack, jobs: &[Told<'_>]) -> Result<()> {
 fn job_json(told: &Told<'_>) -> Value {
     let completed = &told.job.event.detail;
     json!({
-        "job": completed.job,
+        "id": completed.job,
         "object": completed.object,
         "state": completed.state,
         "problem": completed.problem,
@@ -176,7 +177,7 @@ fn job_json(told: &Told<'_>) -> Value {
 }
 
 /// Tells how to look further while the stack is up.
-pub(crate) fn how_to_go_on(stack: &Stack) {
+pub(crate) fn how_to_go_on(stack: &Stack, environment: &Path) {
     let outputs = stack.outputs();
     let endpoint = stack.endpoint();
     let sql = match sql_kind(stack.sql_url()) {
@@ -188,11 +189,17 @@ pub(crate) fn how_to_go_on(stack: &Stack) {
         "
 To look further, in another terminal:
   export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
-  aws s3 cp FILE s3://{inbox}/products/        # drop another file
+  curl -T FILE {endpoint}/{inbox}/products/      # drop another file, with aws: s3 cp
   aws s3 ls --recursive s3://{rejects}         # rejects
   aws logs tail --follow {logs}                # what the workers log
   aws dynamodb scan --table-name {ledger}      # the ledger
-  PATH={tools}:$PATH cargo lambda invoke --remote --endpoint-url {endpoint} --data-file EVENT {splitter}
+One function at a time, rebuilt as you save it, on the events in events/:
+  curl -T events/products.csv '{endpoint}/{inbox}/products/some%20products.csv'
+  export PATH={tools}:$PATH
+  cargo lambda watch --env-file {environment}
+  cargo lambda invoke splitter --data-file events/s3-object-created.json   # in a third terminal
+  cargo lambda invoke worker --data-file events/sqs-chunks.json
+The databases:
   mongosh '{mongodb}'
   {sql}
 The servers' logs are in {servers}",
@@ -201,7 +208,7 @@ The servers' logs are in {servers}",
         logs = outputs.worker_log_group,
         ledger = outputs.ledger_table,
         tools = stack.tools().display(),
-        splitter = outputs.splitter_function,
+        environment = environment.display(),
         mongodb = stack.mongodb_uri(),
         servers = stack.logs().display(),
     );

@@ -1,0 +1,56 @@
+//! The events in `events/` are what the functions take: they stand in the documentation.
+
+use std::path::{Path, PathBuf};
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::world::World;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../events")
+        .join(name)
+}
+
+fn event(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(file(name)).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn sample_events_are_taken() {
+    let world = World::new(1_000_000);
+    splitter::handle(&world.splitter, event("s3-test-event.json"))
+        .await
+        .unwrap();
+    assert!(world.queue.waiting.lock().unwrap().is_empty());
+
+    let created = event("s3-object-created.json");
+    let object = &created["Records"][0]["s3"]["object"];
+    let bytes = Bytes::from(std::fs::read(file("products.csv")).unwrap());
+    assert_eq!(object["size"], bytes.len());
+    let place = (
+        "products/some products.csv".to_owned(),
+        object["eTag"].as_str().unwrap().to_owned(),
+    );
+    world.buckets.versions.lock().unwrap().insert(place, bytes);
+    splitter::handle(&world.splitter, created).await.unwrap();
+    let sent: Value = serde_json::from_str(&world.queue.waiting.lock().unwrap()[0]).unwrap();
+
+    let chunks = event("sqs-chunks.json");
+    let body: Value = serde_json::from_str(chunks["Records"][0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        body, sent,
+        "events/sqs-chunks.json must hold what the splitter sends: {sent}"
+    );
+    let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
+    let deadline = std::time::SystemTime::now() + std::time::Duration::from_mins(1);
+    let response = worker::handle(&world.worker, chunks, deadline).await;
+    assert!(response.batch_item_failures.is_empty());
+
+    let rows = world.stores[0].rows.lock().unwrap();
+    assert_eq!(rows.keys().collect::<Vec<_>>(), ["A-1", "A-2"]);
+    let events = world.bus.events.lock().unwrap();
+    assert_eq!((events[0].counts.rows, events[0].counts.rejected), (4, 1));
+}
