@@ -139,7 +139,9 @@ async fn rejects_can_be_mended_and_dropped_again() {
         "sku,name,description\n1,Chair,good\n,Lamp,no sku\n2,Desk\n3,Rug,\"{long}\"\n4,Vase,\"never closed\n5,x,y\n"
     );
     let event = land(&stack, "products/odd.csv", file.into_bytes()).await;
-    assert_eq!(event.state, JobState::Succeeded);
+    // The rest of a file whose last quote is never closed could be anything: that is no success.
+    assert_eq!(event.state, JobState::Failed);
+    assert_eq!(event.problem.as_ref().unwrap().code, ProblemCode::Malformed);
     assert_eq!((event.counts.rows, event.counts.rejected), (5, 4));
     let mut rejects = rejects(&stack, &event).await;
     rejects.sort_by_key(|reject| reject.line);

@@ -22,9 +22,6 @@ pub enum SplitError {
     /// The sending of messages has ended before the planning; its own error says why.
     #[error("chunk messages are no longer being sent")]
     QueueClosed,
-    /// More chunks than a job can have.
-    #[error("the object has more than {} chunks", u32::MAX)]
-    TooManyChunks,
 }
 
 impl SplitError {
@@ -34,10 +31,7 @@ impl SplitError {
             Self::Aws(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
             Self::QueueClosed => true,
-            Self::Event(_)
-            | Self::Notification(_)
-            | Self::DefinitionGone(_)
-            | Self::TooManyChunks => false,
+            Self::Event(_) | Self::Notification(_) | Self::DefinitionGone(_) => false,
         }
     }
 }

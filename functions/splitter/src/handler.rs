@@ -7,7 +7,9 @@ use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects};
 use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
 };
-use landfall_formats::{HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect};
+use landfall_formats::{
+    CUTTING_RULES, HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect,
+};
 use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
@@ -20,6 +22,10 @@ pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 pub const SEGMENTS_AHEAD: usize = 4;
 /// Chunks of a job, about, from which on chunks grow with the object.
 const MANY_CHUNKS: u64 = 1_000_000;
+/// The most chunks of a job; more than that are records over the limit, each of which is one.
+const MAX_CHUNKS: u32 = 4_000_000;
+/// The most bytes of an object: what can be read in the time of a Lambda function.
+pub const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// Batches of messages on their way at once.
 const BATCHES_AT_ONCE: usize = 8;
 
@@ -60,28 +66,16 @@ async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitEr
         Some(head) => resume(context, head).await?,
         None => start(context, created).await?,
     };
-    let seal = match plan {
+    let seal = match plan.and_then(|plan| takeable(&head).map(|()| plan)) {
         Err(problem) => Seal {
             chunks: 0,
             problem: Some(problem),
         },
-        Ok(_) if head.object.size == 0 => Seal {
-            chunks: 0,
-            problem: Some(Problem::new(
-                ProblemCode::EmptyObject,
-                "the object has no byte",
-            )),
-        },
         Ok((dataset, reference)) => send_chunks(context, &head, &dataset, &reference).await?,
     };
-    info!(
-        chunks = seal.chunks,
-        problem = seal
-            .problem
-            .as_ref()
-            .map(|problem| problem.message.as_str()),
-        "sealed"
-    );
+    // The code alone: messages quote what is in the file.
+    let problem = seal.problem.as_ref().map(|problem| problem.code);
+    info!(chunks = seal.chunks, ?problem, "sealed");
     ledger.seal(head.job, &seal).await?;
     Ok(())
 }
@@ -105,6 +99,7 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
         created.order,
         reference,
         chunk_bytes,
+        CUTTING_RULES,
         limits,
     );
     let head = context.ledger.start(&head).await?;
@@ -124,6 +119,30 @@ async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), Spl
         Lookup::Unknown => return Err(SplitError::DefinitionGone(reference.name.clone())),
     };
     Ok((head, plan))
+}
+
+/// What is known of an object before it is read.
+fn takeable(head: &JobHead) -> Result<(), Problem> {
+    let size = head.object.size;
+    if size == 0 {
+        return Err(Problem::new(
+            ProblemCode::EmptyObject,
+            "the object has no byte",
+        ));
+    }
+    if size > MAX_OBJECT_BYTES {
+        let message = format!(
+            "the object has {size} bytes; one job takes at most {MAX_OBJECT_BYTES}: drop it in parts"
+        );
+        return Err(Problem::new(ProblemCode::TooLarge, message));
+    }
+    if head.cutting_rules != CUTTING_RULES {
+        return Err(Problem::new(
+            ProblemCode::OtherRelease,
+            "the job was begun by another release of Landfall and cannot be gone on with: drop the file again",
+        ));
+    }
+    Ok(())
 }
 
 fn unknown_dataset(object: &ObjectRef) -> Problem {
@@ -245,7 +264,15 @@ impl Planner<'_> {
         let finished = scanner.finish(&mut found);
         let header = finished.as_ref().ok().and_then(|summary| summary.header);
         self.hand_over(&mut found, format, header).await?;
-        Ok(finished?.records)
+        let summary = finished?;
+        if let Some(line) = summary.open_quote {
+            let message = format!(
+                "a quote in the record that starts on line {line} is never closed, so all that follows it is \
+                 one cell: is the file whole?"
+            );
+            return Err(Problem::new(ProblemCode::Malformed, message).into());
+        }
+        Ok(summary.records)
     }
 
     /// Checks the header before the first chunk goes out.
@@ -261,6 +288,12 @@ impl Planner<'_> {
             self.header = header;
         }
         for chunk in found.drain(..) {
+            if self.chunks == MAX_CHUNKS {
+                let message = format!(
+                    "the object has more than {MAX_CHUNKS} chunks: are most of its records over the limit?"
+                );
+                return Err(Problem::new(ProblemCode::TooLarge, message).into());
+            }
             self.context
                 .ledger
                 .expect_chunk(self.head.job, self.chunks)
@@ -282,10 +315,7 @@ impl Planner<'_> {
                 .send(message)
                 .await
                 .map_err(|_| SplitError::QueueClosed)?;
-            self.chunks = self
-                .chunks
-                .checked_add(1)
-                .ok_or(SplitError::TooManyChunks)?;
+            self.chunks += 1;
         }
         Ok(())
     }

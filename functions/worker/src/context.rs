@@ -44,6 +44,11 @@ pub enum StartError {
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// SQLite is for one machine.
+    #[error(
+        "the SQL database is an SQLite file, which functions on AWS do not share: give a postgres:// or mysql:// URL"
+    )]
+    SqliteOnAws,
 }
 
 impl Context {
@@ -80,6 +85,10 @@ impl Context {
             stores.push(connect_mongodb(uri, StoreOptions::default()).await?);
         }
         if let Some(url) = &addresses.sql_url {
+            // A file of a Lambda function's own is gone with it, and the rows in it.
+            if url.starts_with("sqlite:") && aws.endpoint_url().is_none() {
+                return Err(StartError::SqliteOnAws);
+            }
             stores.push(connect_sql(url, StoreOptions::default()).await?);
         }
         let objects: Arc<dyn Objects> = Arc::new(S3Objects::new(landfall_aws::s3(&aws)));

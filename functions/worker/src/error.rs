@@ -40,6 +40,9 @@ pub enum WorkError {
     /// The rejects could not be written down.
     #[error("a reject could not be written as JSON: {0}")]
     Reject(serde_json::Error),
+    /// A defect; the log has the panic.
+    #[error("panicked")]
+    Panic,
     /// The time of the invocation ran out.
     #[error("no time is left; the message will come again")]
     Time,
@@ -59,7 +62,8 @@ impl WorkError {
             | Self::Definition(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
-            | Self::Reject(_) => false,
+            | Self::Reject(_)
+            | Self::Panic => false,
         }
     }
 }

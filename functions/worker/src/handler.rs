@@ -1,9 +1,10 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use bytes::Bytes;
-use futures::{StreamExt, future, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Lookup};
 use landfall_domain::{
     ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Reject, RejectsLocation,
@@ -27,15 +28,16 @@ const UNTOLD: Duration = Duration::from_mins(1);
 
 /// Works off a batch of messages until shortly before `deadline`, and says which have to come again.
 pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
-    let left = deadline
-        .duration_since(SystemTime::now())
-        .unwrap_or_default();
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or(UNTOLD);
     let until = Instant::now() + left.saturating_sub(RESERVE);
     let failures = stream::iter(event.records)
         .map(|record| async move {
             let id = record.message_id.clone().unwrap_or_default();
-            let result = match timeout_at(until, take_message(context, record)).await {
-                Ok(result) => result,
+            // A defect that one chunk meets must not fail the others of the batch.
+            let taken = AssertUnwindSafe(take_message(context, record)).catch_unwind();
+            let result = match timeout_at(until, taken).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(WorkError::Panic),
                 Err(_) => Err(WorkError::Time),
             };
             let error = result.err()?;

@@ -64,10 +64,25 @@ impl Datasets {
             return Ok(kept);
         }
         let key = format!("datasets/{name}.toml");
-        let read = self
+        let answer = self
             .objects
-            .read_text(&self.bucket, &key, version, MAX_BYTES)
-            .await?;
+            .read_text(&self.bucket, &key, version, MAX_BYTES);
+        let read = match answer.await {
+            Err(AwsError::Answer { reason, .. }) => {
+                let error = DatasetError {
+                    file: key,
+                    line: 1,
+                    field: "file".to_owned(),
+                    message: reason,
+                };
+                let reference = DatasetRef {
+                    name: name.to_owned(),
+                    version: version.map(ToOwned::to_owned),
+                };
+                return Ok(Lookup::Bad(error, reference));
+            }
+            read => read?,
+        };
         let found = match read {
             None => return Ok(Lookup::Unknown),
             Some((text, version)) => {

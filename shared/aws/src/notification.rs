@@ -46,7 +46,7 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
             .trim_matches('"')
             .to_owned();
         let sequencer = entity.sequencer.unwrap_or_default();
-        let size = entity.size.unwrap_or_default();
+        let size = entity.size.ok_or(Missing("object size"))?;
         let version = entity
             .version_id
             .filter(|version| !version.is_empty() && version != "null");

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -6,10 +8,13 @@ use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 use landfall_domain::{ByteRange, ObjectRef};
+use tracing::warn;
 
 use crate::AwsError;
 
 const GET: &str = "GetObject";
+/// Times that a read is tried whose body breaks off.
+const READ_TRIES: u32 = 3;
 
 /// Objects in buckets.
 #[async_trait]
@@ -57,11 +62,8 @@ impl S3Objects {
             .key(&object.key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
     }
-}
 
-#[async_trait]
-impl Objects for S3Objects {
-    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
+    async fn read_once(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -92,6 +94,24 @@ impl Objects for S3Objects {
             }
         })?;
         collect(output, object, range).await
+    }
+}
+
+#[async_trait]
+impl Objects for S3Objects {
+    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
+        let mut attempt = 1;
+        loop {
+            // The client's own retries end where the body begins.
+            match self.read_once(object, range).await {
+                Err(error) if error.retryable() && attempt < READ_TRIES => {
+                    warn!(%error, attempt, "a read is tried again");
+                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn read_text(
@@ -174,8 +194,11 @@ async fn collect(
         .map_err(|_| wrong(format!("{} bytes do not fit into memory", range.len())))?;
     let mut skip = match output.content_range() {
         Some(text) => {
-            let start =
-                content_start(text).ok_or_else(|| wrong(format!("content range {text:?}")))?;
+            let (start, total) =
+                content_range(text).ok_or_else(|| wrong(format!("content range {text:?}")))?;
+            if total != object.size {
+                return Err(wrong(format!("it has {total} bytes, not {}", object.size)));
+            }
             range
                 .start
                 .checked_sub(start)
@@ -203,7 +226,8 @@ async fn collect(
     Ok(bytes.freeze())
 }
 
-/// The first byte of `bytes 5-9/20`.
-fn content_start(text: &str) -> Option<u64> {
-    text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+/// The first byte and the size of the object in `bytes 5-9/20`.
+fn content_range(text: &str) -> Option<(u64, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split('-').next()?.parse().ok()?, total.parse().ok()?))
 }

@@ -20,6 +20,14 @@ pub fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// Whether a field's name is that of a system column of `PostgreSQL`.
+pub(crate) fn is_system_column(name: &str) -> bool {
+    matches!(
+        name,
+        "cmax" | "cmin" | "ctid" | "tableoid" | "xmax" | "xmin"
+    )
+}
+
 /// What a file holds: key, typed fields, and how it is written down.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {

@@ -39,14 +39,6 @@ impl fmt::Display for JobId {
     }
 }
 
-impl std::str::FromStr for JobId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
 /// One version of one file in the inbox bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRef {
@@ -99,17 +91,6 @@ impl JobState {
     }
 }
 
-impl std::str::FromStr for JobState {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Open, Self::Succeeded, Self::Partial, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("no such job state: {text:?}"))
-    }
-}
-
 /// Why a job is not a plain success, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +111,10 @@ pub enum ProblemCode {
     Malformed,
     /// The object was deleted before all of it was read.
     ObjectGone,
+    /// The object is larger, or has more chunks, than one job can take.
+    TooLarge,
+    /// The job was begun by a release that cuts objects in another way.
+    OtherRelease,
     /// More rows were rejected than the dataset allows.
     TooManyRejects,
     /// Chunks were given up after their retries.
@@ -154,11 +139,16 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with its message.
+    ///
+    /// A long message is cut: it quotes what came from outside, and an item of the ledger is bounded.
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
+        const LONGEST: usize = 2_000;
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+            message.truncate(end);
+            message.push('…');
         }
+        Self { code, message }
     }
 }
 

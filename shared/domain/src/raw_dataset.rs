@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::dataset::{MAX_FIELDS, is_name};
+use crate::dataset::{MAX_FIELDS, is_name, is_system_column};
 use crate::{
     CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits,
     UnknownColumns, Value,
@@ -105,6 +105,10 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Dataset, DatasetError> {
     if !is_name(raw.name.get_ref()) {
         return Err(source.error(&raw.name.span(), "name", NAME_RULE));
     }
+    if raw.name.get_ref().starts_with("sqlite_") {
+        let message = "must not begin with sqlite_, which SQLite keeps for itself";
+        return Err(source.error(&raw.name.span(), "name", message));
+    }
     if raw.fields.get_ref().is_empty() || raw.fields.get_ref().len() > MAX_FIELDS {
         let message = format!("a dataset has 1 to {MAX_FIELDS} fields");
         return Err(source.error(&raw.fields.span(), "fields", message));
@@ -152,6 +156,10 @@ fn check_field(
     let name = raw.name.get_ref();
     if !is_name(name) {
         return Err(source.error(&raw.name.span(), name, format!("the name {NAME_RULE}")));
+    }
+    if is_system_column(name) {
+        let message = "PostgreSQL has a column of this name in every table: give the field another, and this one as its column";
+        return Err(source.error(&raw.name.span(), name, message));
     }
     let mut field = Field::new(name, raw.kind);
     field.required = raw.required;
@@ -331,6 +339,14 @@ default = 0.5
         assert!(dataset.fields[0].required);
         assert!(dataset.fields[1].default.is_some());
         assert_eq!(dataset.unknown_columns, UnknownColumns::Keep);
+    }
+
+    #[test]
+    fn names_that_databases_keep_for_themselves_are_refused() {
+        let field = error_of(&PRODUCTS.replace("\"price\"", "\"xmin\""));
+        assert!(field.starts_with("products.toml:10: xmin: "), "{field}");
+        let name = error_of(&PRODUCTS.replace("\"products\"", "\"sqlite_products\""));
+        assert!(name.starts_with("products.toml:2: name: "), "{name}");
     }
 
     #[test]

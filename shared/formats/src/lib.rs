@@ -45,4 +45,4 @@ mod scan_ndjson;
 pub use decode::{Decoded, decode, oversize};
 pub use detect::{HEAD_BYTES, detect};
 pub use header::Header;
-pub use scan::{MAX_CHUNK_RECORDS, PlannedChunk, ScanOptions, Scanner, Summary};
+pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, ScanOptions, Scanner, Summary};

@@ -1,6 +1,6 @@
 //! From the bytes of an object, as they stream by, to chunks of whole records.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem};
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem, Value};
 
 use crate::scan_csv::CsvScanner;
 use crate::scan_json::JsonScanner;
@@ -8,6 +8,12 @@ use crate::scan_ndjson::NdjsonScanner;
 
 /// The most records of a chunk, so that a worker's rows are bounded where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 50_000;
+/// The most memory that the rows of a chunk take beside their text: many fields make many values of
+/// a short record, and each row that keeps unknown columns repeats their names.
+const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
+/// Version of the rules by which objects are cut. A job that was begun by other rules cannot be gone
+/// on with: its marks are of other chunks.
+pub const CUTTING_RULES: u32 = 1;
 
 pub(crate) const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 
@@ -28,6 +34,8 @@ pub struct ScanOptions {
     pub record_bytes: u64,
     /// A chunk is closed once it has as many bytes. Its length is at most this and one record more.
     pub chunk_bytes: u64,
+    /// Bytes of memory that a row takes beside its text.
+    pub row_bytes: u64,
 }
 
 impl ScanOptions {
@@ -41,6 +49,7 @@ impl ScanOptions {
             path: dataset.json.path.clone(),
             record_bytes: dataset.limits.record_bytes,
             chunk_bytes,
+            row_bytes: (dataset.fields.len() * size_of::<Value>()) as u64,
         }
     }
 }
@@ -68,6 +77,8 @@ pub struct Summary {
     pub header: Option<ByteRange>,
     /// Bytes of the object.
     pub bytes: u64,
+    /// Line of the record with a quote that is still open at the end. All from there on is one record.
+    pub open_quote: Option<u64>,
 }
 
 /// Finds the records of one object and groups them to chunks. Memory does not grow with the object.
@@ -135,24 +146,20 @@ impl Scanner {
         if let Some(seen) = self.bom {
             self.feed_grammar(&BOM[..seen], out)?;
         }
-        let header = match &mut self.grammar {
+        let mut open_quote = None;
+        match &mut self.grammar {
             Grammar::Csv(scanner) => {
+                open_quote = scanner.open_quote();
                 scanner.finish(out)?;
-                scanner.header()
             }
-            Grammar::Ndjson(scanner) => {
-                scanner.finish(out);
-                None
-            }
-            Grammar::Json(scanner) => {
-                scanner.finish(out)?;
-                None
-            }
-        };
+            Grammar::Ndjson(scanner) => scanner.finish(out),
+            Grammar::Json(scanner) => scanner.finish(out)?,
+        }
         Ok(Summary {
             records: self.planner().records,
-            header,
+            header: self.header(),
             bytes: self.bytes,
+            open_quote,
         })
     }
 
@@ -212,6 +219,7 @@ pub(crate) struct Planner {
     chunk_bytes: u64,
     pub(crate) record_bytes: u64,
     pub(crate) records: u64,
+    row_bytes: u64,
     open: Option<PlannedChunk>,
 }
 
@@ -221,8 +229,20 @@ impl Planner {
             chunk_bytes: options.chunk_bytes,
             record_bytes: options.record_bytes,
             records: 0,
+            row_bytes: options.row_bytes,
             open: None,
         }
+    }
+
+    /// Takes into account that a row may repeat the names of all columns.
+    pub(crate) fn header(&mut self, bytes: u64) {
+        self.row_bytes += bytes;
+    }
+
+    fn is_full(&self, chunk: &PlannedChunk) -> bool {
+        chunk.range.len() >= self.chunk_bytes
+            || chunk.records >= MAX_CHUNK_RECORDS
+            || chunk.records * self.row_bytes >= MAX_ROW_BYTES
     }
 
     /// Adds the record from `start` up to the byte before `end`.
@@ -242,7 +262,7 @@ impl Planner {
             self.close(out);
         }
         self.records += 1;
-        let chunk = self.open.get_or_insert(PlannedChunk {
+        let mut chunk = self.open.take().unwrap_or(PlannedChunk {
             range,
             first_line: start.line,
             records: 0,
@@ -250,10 +270,9 @@ impl Planner {
         });
         chunk.range.end = end;
         chunk.records += 1;
-        if kind == ChunkKind::Oversize
-            || chunk.range.len() >= self.chunk_bytes
-            || chunk.records >= MAX_CHUNK_RECORDS
-        {
+        let is_full = kind == ChunkKind::Oversize || self.is_full(&chunk);
+        self.open = Some(chunk);
+        if is_full {
             self.close(out);
         }
     }

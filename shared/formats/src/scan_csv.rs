@@ -106,6 +106,11 @@ impl CsvScanner {
         Ok(())
     }
 
+    /// Line of the present record, if it is within quotes.
+    pub(crate) fn open_quote(&self) -> Option<u64> {
+        (self.state == State::Quoted).then_some(self.record.line)
+    }
+
     pub(crate) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
         if self.state != State::RecordStart {
             self.end_record(self.position.offset, out)?;
@@ -159,6 +164,7 @@ impl CsvScanner {
                 start: self.record.offset,
                 end,
             });
+            self.planner.header(end - self.record.offset);
         } else {
             self.planner.record(self.record, end, out);
         }

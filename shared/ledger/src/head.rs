@@ -7,7 +7,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{SHARD_CHUNKS, shards_of};
+use crate::{SHARD_CHUNKS, chunks_in, shards_of};
 
 /// Seconds after which `DynamoDB` may drop the items of a job.
 const KEPT_SECONDS: i64 = 90 * 24 * 3600;
@@ -30,6 +30,8 @@ pub struct JobHead {
     pub dataset: Option<DatasetRef>,
     /// Bytes of a chunk, about. Pinned: a second plan must cut where the first did.
     pub chunk_bytes: u64,
+    /// Version of the rules by which it is cut.
+    pub cutting_rules: u32,
     /// The most rejects with which it can succeed.
     pub max_rejects: Option<u64>,
     /// The largest share of rejects with which it can succeed.
@@ -64,6 +66,7 @@ impl JobHead {
         order: ObjectOrder,
         dataset: Option<DatasetRef>,
         chunk_bytes: u64,
+        cutting_rules: u32,
         limits: Option<&Limits>,
     ) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl JobHead {
             order,
             dataset,
             chunk_bytes,
+            cutting_rules,
             max_rejects: limits.and_then(|limits| limits.rejects),
             max_reject_share: limits.and_then(|limits| limits.reject_share),
             state: JobState::Open,
@@ -184,8 +188,12 @@ impl Shard {
     /// A chunk beyond the plan is one that a splitter sent before it died, of an object that was gone
     /// when the next one came to it.
     pub fn taken(&self) -> u32 {
+        self.taken_of(self.chunks)
+    }
+
+    fn taken_of(&self, chunks: u32) -> u32 {
         let first = self.index * SHARD_CHUNKS;
-        let planned = first..first + self.chunks;
+        let planned = first..first + chunks;
         let taken = self
             .done
             .union(&self.dead)
@@ -196,5 +204,11 @@ impl Shard {
     /// Whether every planned chunk is done or dead.
     pub fn is_full(&self) -> bool {
         self.taken() == self.chunks
+    }
+
+    /// Whether every chunk of it is done or dead in a job of so many chunks.
+    pub fn is_full_in(&self, job_chunks: u32) -> bool {
+        let chunks = chunks_in(self.index, job_chunks);
+        self.taken_of(chunks) == chunks
     }
 }

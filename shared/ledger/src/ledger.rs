@@ -118,7 +118,9 @@ impl Ledger {
         }
         let job = head.job;
         if head.state == JobState::Open {
-            let (counts, dead) = self.sums(&head).await?;
+            let Some((counts, dead)) = self.sums(&head).await? else {
+                return Ok(head);
+            };
             let (state, problem) = head.outcome(&counts, dead);
             let now = Timestamp::now().to_string();
             head = self
@@ -176,8 +178,13 @@ impl Ledger {
         Ok(())
     }
 
-    async fn sums(&self, head: &JobHead) -> Result<(Counts, u32), LedgerError> {
-        let shards: Vec<u32> = (0..shards_of(head.chunks.unwrap_or_default())).collect();
+    /// What the shards of a sealed job add up to, and its dead chunks; none while a chunk is missing.
+    ///
+    /// A splitter that found the object gone half-way may have sized a shard below what the one beside
+    /// it has sealed. Such a shard passes for full at each further mark, so the last one closes the job.
+    async fn sums(&self, head: &JobHead) -> Result<Option<(Counts, u32)>, LedgerError> {
+        let chunks = head.chunks.unwrap_or_default();
+        let shards: Vec<u32> = (0..shards_of(chunks)).collect();
         let mut counts = Counts::default();
         let mut dead = 0;
         for asked in shards.chunks(SHARDS_AT_ONCE) {
@@ -186,10 +193,13 @@ impl Ledger {
                 return Err(LedgerError::Missing(format!("shard of job {}", head.job)));
             }
             for shard in found {
+                if !shard.is_full_in(chunks) {
+                    return Ok(None);
+                }
                 counts += &shard.counts;
                 dead += u32::try_from(shard.dead.len()).unwrap_or(u32::MAX);
             }
         }
-        Ok((counts, dead))
+        Ok(Some((counts, dead)))
     }
 }

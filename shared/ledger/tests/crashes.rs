@@ -126,7 +126,7 @@ fn job() -> JobHead {
         size: 1,
     };
     let order = ObjectOrder::new(1, "01", job).unwrap();
-    JobHead::new(job, object, order, None, 1, None)
+    JobHead::new(job, object, order, None, 1, 1, None)
 }
 
 fn counts_of(ordinal: u32) -> Counts {
@@ -297,4 +297,26 @@ async fn a_second_plan_that_differs_is_refused() {
             ..
         })
     ));
+}
+
+#[tokio::test]
+async fn a_job_stays_open_while_a_chunk_is_missing_whatever_a_shorter_plan_said() {
+    let flaky = Flaky::new(Crash::Never);
+    let ledger = Ledger::new(
+        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
+        Arc::new(Bus(Arc::clone(&flaky))),
+        "rejects",
+    );
+    split(&ledger, 5).await;
+    // A second splitter found the object gone after two chunks, and sized the shard before its seal was refused.
+    flaky.table.size_shard(job().job, 0, 2).await.unwrap();
+    for ordinal in [0, 1, 2, 4] {
+        work(&ledger, ordinal).await;
+    }
+    assert!(flaky.published.lock().unwrap().is_empty());
+    work(&ledger, 3).await;
+    assert_eq!(
+        flaky.published.lock().unwrap()[0].state,
+        JobState::Succeeded
+    );
 }

@@ -46,7 +46,11 @@ pub(super) fn check(setup: &Setup, data: &[u8]) {
             check_header(setup, raw, &header);
         }
     }
-    assert!(found.end.is_ok());
+    let summary = found.end.unwrap();
+    let unclosed = expected.last().is_some_and(|last| last.unclosed);
+    if !expected.is_empty() {
+        assert_eq!(summary.open_quote.is_some(), unclosed);
+    }
     let outcomes = outcomes(setup, &dataset, data, &found.chunks);
     assert_eq!(outcomes.len(), expected.len());
     for (outcome, expected) in outcomes.iter().zip(&expected) {

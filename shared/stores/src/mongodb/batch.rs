@@ -75,6 +75,7 @@ pub(super) async fn settle(
     let collection = database.collection::<RawDocumentBuf>(name);
     let mut counts = StoreCounts::default();
     let mut pending: Vec<&Entry> = entries.iter().collect();
+    let mut settled_by_another = None;
     for _ in 0..ROUNDS {
         let found = look_up(&collection, &pending).await?;
         let (mut absent, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
@@ -82,8 +83,14 @@ pub(super) async fn settle(
             match found.get(&entry.id_bytes) {
                 None => absent.push(entry),
                 Some(found) => match found.version_to(entry) {
-                    Ordering::Greater => counts.stale += 1,
-                    Ordering::Equal => counts.unchanged += 1,
+                    Ordering::Greater => {
+                        counts.stale += 1;
+                        settled_by_another = Some(entry);
+                    }
+                    Ordering::Equal => {
+                        counts.unchanged += 1;
+                        settled_by_another = Some(entry);
+                    }
                     Ordering::Less if found.digest == entry.digest => same.push(entry),
                     Ordering::Less => changed.push(entry),
                 },
@@ -98,6 +105,9 @@ pub(super) async fn settle(
         counts.unchanged += advanced;
         pending.extend(missed(&collection, same, advanced, &mut counts).await?);
         if pending.is_empty() {
+            if let Some(entry) = settled_by_another {
+                confirm(database, name, entry).await?;
+            }
             return Ok(counts);
         }
     }
@@ -105,6 +115,20 @@ pub(super) async fn settle(
         store: StoreKind::Mongodb,
         reason: "rows went on changing, or another unique index holds their values".to_owned(),
     })
+}
+
+/// Waits until a majority has what was found there: the writer of it may not have waited to its end, and
+/// what only the primary has can be rolled back. An update that changes nothing waits for all before it.
+async fn confirm(database: &Database, name: &str, entry: &Entry) -> Result<(), StoreError> {
+    let nothing = doc! { "$setOnInsert": { VERSION: binary(entry.version.as_bytes()) } };
+    let command = doc! {
+        "update": name,
+        "updates": [{ "q": { "_id": entry.id.clone() }, "u": nothing }],
+        "writeConcern": { "w": "majority" },
+    };
+    let command =
+        RawDocumentBuf::try_from(&command).map_err(|_| refused("an update can't be encoded"))?;
+    written(database, command).await.map(drop)
 }
 
 /// Updates documents that are still as they were found; gives how many were.
@@ -122,6 +146,11 @@ async fn update(
     let command = change
         .command(name, entries)
         .map_err(|_| refused("an update can't be encoded"))?;
+    written(database, command).await
+}
+
+/// Sends an `update` command, and gives how many documents matched.
+async fn written(database: &Database, command: RawDocumentBuf) -> Result<u64, StoreError> {
     let answer = database.run_raw_command(command).await;
     let answer = answer.map_err(|error| from_mongodb(&error))?;
     if let Ok(errors) = answer.get_array("writeErrors")

@@ -33,7 +33,7 @@ pub(super) fn entry(
     version: RowVersion,
 ) -> mongodb::bson::error::Result<Entry> {
     let id = id_of(dataset, row);
-    let digest = digest_of(row);
+    let digest = digest_of(dataset, row);
     let document = |json: fn(&str) -> Bson| {
         let mut document = Document::new();
         document.insert("_id", id.clone());
@@ -128,10 +128,12 @@ fn json_value(text: &str) -> Bson {
     serde_json::from_str(text).unwrap_or_else(|_| Bson::from(text))
 }
 
-/// Digest of all that a row says, whatever a document can hold of it.
-fn digest_of(row: &Row) -> [u8; 16] {
+/// Digest of all that a row says, whatever a document can hold of it, and of the names it says it by:
+/// a document of other fields is another one.
+fn digest_of(dataset: &Dataset, row: &Row) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    for value in &row.values {
+    for (field, value) in dataset.fields.iter().zip(&row.values) {
+        tagged(&mut hasher, 10, field.name.as_bytes());
         match value {
             Value::Null => hasher.update(&[0]),
             Value::Text(text) => tagged(&mut hasher, 1, text.as_bytes()),

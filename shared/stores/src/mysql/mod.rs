@@ -31,9 +31,11 @@ const BATCH_BYTES: usize = 2 << 20;
 /// How often rows are looked at whose keys other writers were first with.
 const ROUNDS: usize = 4;
 
-/// Strict, so that a value that does not fit is an error and not another value.
+/// Strict, so that a value that does not fit is an error and not another value; and bounds for what a
+/// function leaves behind that ends without a word.
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
     SET SESSION innodb_lock_wait_timeout = 10; \
+    SET SESSION wait_timeout = 600; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// A `MySQL` or `MariaDB` database.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Row as _};
 
 use crate::retry::{bounded, retried};
 use crate::schema::{ExistingColumn, Prepared, Table};
@@ -28,6 +28,9 @@ use merge::Merge;
 const SEND_BYTES: usize = 256 << 10;
 /// How often rows are looked at whose keys other writers were first with.
 const ROUNDS: usize = 4;
+
+/// Bounds for what a function leaves behind that ends without a word, and for what waits behind it.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";
 
 /// A `PostgreSQL` database.
 pub(crate) struct Postgres {
@@ -50,6 +53,12 @@ impl Postgres {
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.timeout / 2)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(sqlx::raw_sql(SESSION)).await?;
+                    Ok(())
+                })
+            })
             .connect_lazy_with(
                 connect
                     .application_name("landfall")

@@ -37,7 +37,6 @@ macro_rules! conformance {
                 tables::wide_rows,
                 tables::tables_are_made_once_and_grow,
                 tables::tables_that_do_not_fit_are_told,
-                tables::reserved_names_are_told,
                 tables::a_refused_chunk_leaves_nothing,
             }
         )*

@@ -162,20 +162,6 @@ pub(crate) async fn tables_that_do_not_fit_are_told(database: &Database) {
     database.drop_table(&there).await;
 }
 
-pub(crate) async fn reserved_names_are_told(database: &Database) {
-    let (name, field) = match database {
-        Database::Sqlite(_) => ("sqlite_reserved", "note"),
-        Database::Postgres(_) => ("reserved", "ctid"),
-        // They reserve none that a definition can have.
-        Database::Mysql(_) | Database::Mongodb(_) => return,
-    };
-    let definition = PAIRS.replace("\"note\"", &format!("\"{field}\""));
-    let definition = format!("name = \"{name}\"\n{definition}");
-    let dataset = Dataset::from_toml("t.toml", &definition).unwrap();
-    let error = database.store().await.prepare(&dataset).await.unwrap_err();
-    assert!(!error.is_retryable(), "{error}");
-}
-
 pub(crate) async fn a_refused_chunk_leaves_nothing(database: &Database) {
     if database.is_mongodb() {
         return;
