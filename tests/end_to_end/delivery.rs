@@ -39,24 +39,10 @@ async fn deliver(stack: &Stack, enabled: bool) {
 /// Calls the splitter with a notification of an object, as S3 does when it sends one twice.
 async fn notify(stack: &Stack, key: &str, version: &str, size: usize) {
     let inbox = &stack.outputs().inbox_bucket;
-    let event = json!({ "Records": [{
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-east-1",
-        "eventTime": "2026-11-20T08:30:00.000Z",
-        "eventName": "ObjectCreated:Put",
-        "userIdentity": { "principalId": "p" },
-        "requestParameters": { "sourceIPAddress": "127.0.0.1" },
-        "responseElements": {},
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": "c",
-            "bucket": { "name": inbox, "ownerIdentity": { "principalId": "p" }, "arn": "a" },
-            "object": {
-                "key": key, "size": size, "eTag": "", "versionId": version, "sequencer": "00",
-            },
-        },
-    }]});
+    let entity = json!({
+        "key": key, "size": size, "eTag": "", "versionId": version, "sequencer": "00",
+    });
+    let event = landfall_tests::notification(&entity, inbox, "2026-11-20T08:30:00.000Z");
     let answer = aws_sdk_lambda::Client::new(stack.sdk_config())
         .invoke()
         .function_name(&stack.outputs().splitter_function)

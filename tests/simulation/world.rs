@@ -240,25 +240,11 @@ fn files(rng: &mut StdRng) -> Vec<File> {
 
 fn notification(file: &File) -> serde_json::Value {
     let time = format!("2026-11-20T08:30:{:02}.000Z", file.time_ms - 1_000);
-    json!({ "Records": [{
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-east-1",
-        "eventTime": time,
-        "eventName": "ObjectCreated:Put",
-        "userIdentity": { "principalId": "p" },
-        "requestParameters": { "sourceIPAddress": "127.0.0.1" },
-        "responseElements": {},
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": "c",
-            "bucket": { "name": "inbox", "ownerIdentity": { "principalId": "p" }, "arn": "a" },
-            "object": {
-                "key": file.key, "size": file.bytes.len(), "eTag": file.version,
-                "versionId": file.version, "sequencer": format!("{:018X}", file.time_ms),
-            },
-        },
-    }]})
+    let entity = json!({
+        "key": file.key, "size": file.bytes.len(), "eTag": file.version,
+        "versionId": file.version, "sequencer": format!("{:018X}", file.time_ms),
+    });
+    landfall_tests::notification(&entity, "inbox", &time)
 }
 
 async fn check(world: &World, files: &[File]) {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 /// What a products file holds: what should be in a database once it has landed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Products {
@@ -42,4 +44,15 @@ impl Products {
         products.read(file);
         products
     }
+}
+
+/// A notification of S3's for an object of the inbox: the one in `events/`, with other values.
+pub fn notification(entity: &Value, bucket: &str, time: &str) -> Value {
+    let text = include_str!("../../events/s3-object-created.json");
+    let mut event: Value = serde_json::from_str(text).unwrap_or_default();
+    let record = &mut event["Records"][0];
+    record["eventTime"] = json!(time);
+    record["s3"]["bucket"]["name"] = json!(bucket);
+    record["s3"]["object"] = entity.clone();
+    event
 }

@@ -116,6 +116,13 @@ impl Publisher for Bus {
     }
 }
 
+fn ledger(crash: Crash) -> (Arc<Flaky>, Ledger) {
+    let flaky = Flaky::new(crash);
+    let bus = Arc::new(Bus(Arc::clone(&flaky)));
+    let table = Arc::clone(&flaky) as Arc<dyn LedgerTable>;
+    (flaky, Ledger::new(table, bus, "rejects"))
+}
+
 fn job() -> JobHead {
     let job = JobId::of("inbox", "products/a.csv", "v1");
     let object = ObjectRef {
@@ -187,12 +194,7 @@ async fn work(ledger: &Ledger, ordinal: u32) {
 
 /// Gives the number of steps.
 async fn run(chunks: u32, crash: Crash, seal_first: bool) -> usize {
-    let flaky = Flaky::new(crash);
-    let ledger = Ledger::new(
-        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
-        Arc::new(Bus(Arc::clone(&flaky))),
-        "rejects",
-    );
+    let (flaky, ledger) = ledger(crash);
     if seal_first {
         split(&ledger, chunks).await;
     } else {
@@ -255,12 +257,7 @@ async fn a_crash_at_any_step_is_mended() {
 
 #[tokio::test]
 async fn dead_chunks_make_a_job_partial_and_leave_the_rest_counted() {
-    let flaky = Flaky::new(Crash::Never);
-    let ledger = Ledger::new(
-        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
-        Arc::new(Bus(Arc::clone(&flaky))),
-        "rejects",
-    );
+    let (flaky, ledger) = ledger(Crash::Never);
     split(&ledger, 2).await;
     ledger
         .finish_chunk(job().job, 0, &ChunkOutcome::Dead)
@@ -277,12 +274,7 @@ async fn dead_chunks_make_a_job_partial_and_leave_the_rest_counted() {
 
 #[tokio::test]
 async fn a_second_plan_that_differs_is_refused() {
-    let flaky = Flaky::new(Crash::Never);
-    let ledger = Ledger::new(
-        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
-        Arc::new(Bus(Arc::clone(&flaky))),
-        "rejects",
-    );
+    let (_flaky, ledger) = ledger(Crash::Never);
     split(&ledger, 2).await;
     let other = Seal {
         chunks: 3,
@@ -301,12 +293,7 @@ async fn a_second_plan_that_differs_is_refused() {
 
 #[tokio::test]
 async fn a_job_stays_open_while_a_chunk_is_missing_whatever_a_shorter_plan_said() {
-    let flaky = Flaky::new(Crash::Never);
-    let ledger = Ledger::new(
-        Arc::clone(&flaky) as Arc<dyn LedgerTable>,
-        Arc::new(Bus(Arc::clone(&flaky))),
-        "rejects",
-    );
+    let (flaky, ledger) = ledger(Crash::Never);
     split(&ledger, 5).await;
     // A second splitter found the object gone after two chunks, and sized the shard before its seal was refused.
     flaky.table.size_shard(job().job, 0, 2).await.unwrap();
