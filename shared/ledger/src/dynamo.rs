@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use landfall_domain::{Counts, JobId, JobState, Problem, StoreCounts, StoreKind};
-use serde::de::DeserializeOwned;
+use landfall_domain::{Counts, JobId, JobState, Problem};
 
 use crate::head::expiry;
+use crate::item::{
+    Item, attribute, corrupt, flat, head_key, number, read, read_shard, shard_key, text,
+};
 use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
-
-type Item = HashMap<String, AttributeValue>;
 
 /// Keys of one `BatchGetItem`.
 const BATCH: usize = 100;
@@ -318,108 +318,6 @@ impl LedgerTable for DynamoTable {
             .update_expression("SET published = :yes")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
         self.send_head(job, update).await.map(drop)
-    }
-}
-
-fn head_key(job: JobId) -> String {
-    format!("job/{job}")
-}
-
-fn shard_key(job: JobId, shard: u32) -> String {
-    format!("job/{job}/{shard}")
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(format!("{value}"))
-}
-
-fn attribute(key: &str, value: impl serde::Serialize) -> Result<AttributeValue, LedgerError> {
-    serde_dynamo::to_attribute_value(value).map_err(|error| corrupt(key, &error))
-}
-
-fn read<T: DeserializeOwned>(key: &str, item: Item) -> Result<T, LedgerError> {
-    serde_dynamo::from_item(item).map_err(|error| corrupt(key, &error))
-}
-
-/// The attributes of a shard that counts are added to; a number can be added to only at the top of an item.
-fn flat(counts: &Counts) -> Vec<(String, u64)> {
-    let mut flat = vec![
-        ("rows".to_owned(), counts.rows),
-        ("rejected".to_owned(), counts.rejected),
-    ];
-    for (store, of) in &counts.stores {
-        for (name, count) in [
-            ("inserted", of.inserted),
-            ("updated", of.updated),
-            ("unchanged", of.unchanged),
-            ("stale", of.stale),
-        ] {
-            flat.push((format!("{store}_{name}"), count));
-        }
-    }
-    flat
-}
-
-fn read_shard(item: &Item) -> Result<Shard, LedgerError> {
-    let key = match item.get("pk") {
-        Some(AttributeValue::S(key)) => key.as_str(),
-        _ => "without pk",
-    };
-    let index = key
-        .rsplit_once('/')
-        .and_then(|(_, index)| index.parse().ok())
-        .ok_or_else(|| corrupt(key, &"not the key of a shard"))?;
-    let whole = |name: &str| match item.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::N(text)) => {
-            text.parse().map(Some).map_err(|error| corrupt(key, &error))
-        }
-        Some(_) => Err(corrupt(key, &format!("{name} is not a number"))),
-    };
-    let set = |name: &str| match item.get(name) {
-        None => Ok(BTreeSet::new()),
-        Some(AttributeValue::Ns(texts)) => texts
-            .iter()
-            .map(|text| text.parse().map_err(|error| corrupt(key, &error)))
-            .collect(),
-        Some(_) => Err(corrupt(key, &format!("{name} is not a set of numbers"))),
-    };
-    let count = |name: &str| whole(name).map(Option::unwrap_or_default);
-    let mut counts = Counts {
-        rows: count("rows")?,
-        rejected: count("rejected")?,
-        ..Counts::default()
-    };
-    for store in StoreKind::ALL {
-        // All four are written together.
-        if let Some(inserted) = whole(&format!("{store}_inserted"))? {
-            let of = StoreCounts {
-                inserted,
-                updated: count(&format!("{store}_updated"))?,
-                unchanged: count(&format!("{store}_unchanged"))?,
-                stale: count(&format!("{store}_stale"))?,
-            };
-            counts.stores.insert(store, of);
-        }
-    }
-    let chunks = whole("chunks")?.ok_or_else(|| corrupt(key, &"no chunks"))?;
-    Ok(Shard {
-        index,
-        chunks: u32::try_from(chunks).map_err(|error| corrupt(key, &error))?,
-        done: set("done")?,
-        dead: set("dead")?,
-        counts,
-    })
-}
-
-fn corrupt(key: &str, reason: &dyn std::fmt::Display) -> LedgerError {
-    LedgerError::Corrupt {
-        key: key.to_owned(),
-        reason: reason.to_string(),
     }
 }
 

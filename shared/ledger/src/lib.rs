@@ -21,6 +21,7 @@
 mod dynamo;
 mod error;
 mod head;
+mod item;
 mod ledger;
 mod memory;
 mod table;
