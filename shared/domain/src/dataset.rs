@@ -229,7 +229,8 @@ pub struct Limits {
     pub record_bytes: u64,
     /// The most rejects with which a job can succeed.
     pub rejects: Option<u64>,
-    /// The largest share of rows (0 to 1) that may be rejects for a job to succeed.
+    /// The largest share of rows (0 to 1) that may be rejects for a job to succeed; all but one row
+    /// unless given.
     pub reject_share: Option<f64>,
 }
 
@@ -242,7 +243,11 @@ impl Limits {
         )]
         let share = || rejected as f64 / rows.max(1) as f64;
         self.rejects.is_some_and(|most| rejected > most)
-            || self.reject_share.is_some_and(|most| share() > most)
+            || match self.reject_share {
+                Some(most) => share() > most,
+                // A file of which nothing is left is hardly what it should have been.
+                None => rejected > 0 && rejected == rows,
+            }
     }
 }
 

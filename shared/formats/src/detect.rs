@@ -30,7 +30,9 @@ pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Probl
         | (Some(format @ (Format::Csv | Format::Tsv)), Content::Text) => Ok(format),
         (None, Content::Blank) if dataset.json.path.is_empty() => Ok(Format::Csv),
         (None, Content::Text) => Ok(delimited(head, dataset)),
-        (Some(Format::Json | Format::Ndjson) | None, Content::Objects)
+        // Many name their lines of JSON .json; a definition that says json means it.
+        (Some(Format::Json), Content::Objects) if dataset.format.is_none() => Ok(Format::Ndjson),
+        (Some(Format::Ndjson) | None, Content::Objects)
         | (Some(Format::Ndjson), Content::Object { spread: false }) => Ok(Format::Ndjson),
         // A line that is no JSON is one reject, as long as there are others.
         (Some(Format::Ndjson), Content::Object { .. } | Content::Text) if has_object_line(head) => {
@@ -42,17 +44,21 @@ pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Probl
         (Some(Format::Json) | None, Content::Array | Content::Object { .. })
         | (None, Content::Blank) => Ok(Format::Json),
         (Some(Format::Json), Content::Text) if text_of(head).starts_with(b"[") => Ok(Format::Json),
-        (Some(format), content) => Err(mismatch(format!(
-            "the content is {}, not {} as the {} says: {}",
-            content.describe(),
-            format.as_str(),
-            if dataset.format.is_some() {
-                "dataset's format"
+        (Some(format), content) => {
+            let (who, cure) = if dataset.format.is_some() {
+                (
+                    "dataset's format",
+                    "drop such a file, or change the definition",
+                )
             } else {
-                "object's name"
-            },
-            content.cure(),
-        ))),
+                ("object's name", content.cure())
+            };
+            Err(mismatch(format!(
+                "the content is {}, not {} as the {who} says: {cure}",
+                content.describe(),
+                format.as_str(),
+            )))
+        }
     }
 }
 

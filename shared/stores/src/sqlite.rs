@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use landfall_domain::{Dataset, FieldType, ObjectOrder, Row, StoreCounts, StoreKind, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, Transaction, TransactionBehavior, params_from_iter};
+use tracing::warn;
 
 use crate::retry::{bounded, retried};
 use crate::schema::{Column, ColumnKind, ExistingColumn, Prepared, Table, list};
@@ -26,6 +27,9 @@ pub(crate) struct Sqlite {
     inner: Arc<Inner>,
     timeout: Duration,
 }
+
+/// Bytes of the write-ahead log from which on a writer empties it.
+const LOG_BYTES: u64 = 128 << 20;
 
 struct Inner {
     path: PathBuf,
@@ -90,7 +94,22 @@ impl Inner {
         transaction
             .commit()
             .map_err(|error| from_rusqlite(&error))?;
+        self.empty_log(connection);
         Ok(result)
+    }
+
+    /// Empties the write-ahead log once it is long: among writers that never pause, the checkpoints
+    /// that SQLite makes by itself do not come to its end, and it grows without bound.
+    fn empty_log(&self, connection: &Connection) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
+            let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            if let Err(error) = emptied {
+                // The rows are committed all the same; the next writer tries again.
+                warn!(%error, "the write-ahead log could not be emptied");
+            }
+        }
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {

@@ -15,7 +15,7 @@ use landfall_local::{Event, Lines, Progress, Stack};
 use super::files::Source;
 
 /// Without any progress for so long, the functions' logs are shown.
-const QUIET: Duration = Duration::from_mins(1);
+const QUIET: Duration = Duration::from_secs(15);
 /// Without any progress for so long, it is given up: a chunk comes back after 12 minutes at most.
 const STALLED: Duration = Duration::from_mins(15);
 const LOG_LINES: usize = 30;
@@ -108,7 +108,7 @@ async fn watch(stack: &Stack, jobs: &[JobId], unsplit: u64, progress: &Lines) ->
             }
             bar.suspend(|| {
                 progress.note(&format!(
-                    "nothing has moved for a minute; the functions' last words:\n{logs}"
+                    "nothing has moved for a while; the functions' last words:\n{logs}"
                 ));
             });
         }

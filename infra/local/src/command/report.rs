@@ -109,6 +109,9 @@ pub(crate) fn job(told: &Told<'_>) {
 /// Tells of a job in one line.
 pub(crate) fn line(completed: &CompletionEvent) {
     eprintln!("{}", summary(completed));
+    if let Some(problem) = &completed.problem {
+        eprintln!("  {}", problem.message);
+    }
 }
 
 fn summary(completed: &CompletionEvent) -> String {
