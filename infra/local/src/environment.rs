@@ -38,7 +38,7 @@ pub(crate) async fn of_functions(
     }
     let lines: Vec<_> = all
         .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
+        .map(|(name, value)| format!("{name}=\"{value}\"\n"))
         .collect();
     Ok(lines.concat())
 }
