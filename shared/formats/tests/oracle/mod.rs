@@ -24,40 +24,6 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A setup from the first bytes of a fuzzer's input, and the rest of them.
-    #[allow(dead_code, reason = "only fuzz targets use it")]
-    pub(crate) fn from_fuzz(
-        format: Format,
-        path: &[&str],
-        input: &[u8],
-    ) -> Option<(Self, Vec<u8>)> {
-        let (&[flags, chunk, limit, first, second], data) = input.split_first_chunk()?;
-        let setup = Self {
-            format,
-            delimiter: match (format, flags & 0b11) {
-                (Format::Tsv, _) => b'\t',
-                (_, 0 | 1) => b',',
-                (_, 2) => b';',
-                _ => b'|',
-            },
-            quote: if flags & 0b1100 == 0b1100 {
-                b'\''
-            } else {
-                b'"'
-            },
-            header: flags & 0x10 != 0,
-            path: path.iter().map(|&name| name.to_owned()).collect(),
-            record_bytes: if flags & 0x20 == 0 {
-                1 << 20
-            } else {
-                1 + u64::from(limit)
-            },
-            chunk_bytes: 1 + u64::from(chunk),
-            pieces: vec![1 + usize::from(first), 1 + usize::from(second)],
-        };
-        Some((setup, data.to_vec()))
-    }
-
     /// A dataset that is read as this says.
     fn dataset(&self, template: &Dataset) -> Dataset {
         let mut dataset = template.clone();

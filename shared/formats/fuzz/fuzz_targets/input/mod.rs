@@ -1,0 +1,36 @@
+//! What a fuzzer's input says: how to read, and what.
+
+use landfall_domain::Format;
+
+use crate::oracle::{self, Setup};
+
+/// Checks the bytes that follow the first five of the input, read as those say.
+pub fn check(format: Format, path: &[&str], input: &[u8]) {
+    let Some((&[flags, chunk, limit, first, second], data)) = input.split_first_chunk() else {
+        return;
+    };
+    let setup = Setup {
+        format,
+        delimiter: match (format, flags & 0b11) {
+            (Format::Tsv, _) => b'\t',
+            (_, 0 | 1) => b',',
+            (_, 2) => b';',
+            _ => b'|',
+        },
+        quote: if flags & 0b1100 == 0b1100 {
+            b'\''
+        } else {
+            b'"'
+        },
+        header: flags & 0x10 != 0,
+        path: path.iter().map(|&name| name.to_owned()).collect(),
+        record_bytes: if flags & 0x20 == 0 {
+            1 << 20
+        } else {
+            1 + u64::from(limit)
+        },
+        chunk_bytes: 1 + u64::from(chunk),
+        pieces: vec![1 + usize::from(first), 1 + usize::from(second)],
+    };
+    oracle::check(&setup, data);
+}
