@@ -1,13 +1,10 @@
 //! What a JSON text holds that some stores can't.
 
 /// Traits of a JSON text that decide whether a store can hold it as JSON.
-#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// How deep objects and arrays are nested.
     pub(crate) depth: usize,
-    /// Half of a surrogate pair, alone: an escape that stands for no character.
-    pub(crate) lone_surrogate: bool,
     /// A number of more than 1,000 digits or with an exponent beyond ±400.
     pub(crate) huge_number: bool,
     /// A number that neither 64 signed bits nor a double hold exactly enough to give it back.
@@ -59,13 +56,11 @@ impl Shape {
         let inner = text
             .get(start + 1..end.saturating_sub(1))
             .unwrap_or_default();
-        let escaped = inner.contains('\\');
-        self.lone_surrogate |= escaped && has_lone_surrogate(inner);
         let is_name = text[end..].trim_start().starts_with(':');
         if is_name {
             let is_odd =
                 |name: &str| name.is_empty() || name.starts_with('$') || name.contains('.');
-            self.odd_name |= if escaped {
+            self.odd_name |= if inner.contains('\\') {
                 serde_json::from_str::<String>(&text[start..end]).map_or(true, |name| is_odd(&name))
             } else {
                 is_odd(inner)
@@ -104,24 +99,6 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-fn has_lone_surrogate(inner: &str) -> bool {
-    let bytes = inner.as_bytes();
-    let unit = |at: usize| {
-        let digits = (bytes.get(at..at + 2)? == b"\\u").then(|| inner.get(at + 2..at + 6))??;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut at = 0;
-    while at < bytes.len() {
-        match unit(at) {
-            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
-            Some(0xD800..=0xDFFF) => return true,
-            _ if bytes[at] == b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    false
-}
-
 /// The text as a JSON string: how a store keeps JSON that it can't hold as JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -148,15 +125,6 @@ mod tests {
 
     #[test]
     fn each_trait_is_seen() {
-        for lone in [
-            r#""\ud800""#,
-            r#"["a\\\udc00"]"#,
-            r#""\ud800x\udc00""#,
-            r#"{"\ud800":1}"#,
-        ] {
-            assert!(Shape::of(lone).lone_surrogate, "{lone}");
-        }
-        assert!(!Shape::of(r#""\\ud800""#).lone_surrogate);
         for huge in ["1e401", "[1e-99999999999]", &"1".repeat(1001)] {
             assert!(Shape::of(huge).huge_number, "{huge}");
         }

@@ -17,9 +17,8 @@
 //! | timestamp | `timestamptz` | `datetime(6)`, UTC | `TEXT`, UTC | date, cut to ms |
 //! | json | `jsonb` | `longtext` | `TEXT` | document, array, value |
 //!
-//! Where a type can't hold a value, its exact text stands there instead: JSON with half a surrogate
-//! pair, numbers beyond the type or nesting too deep in `jsonb` and BSON, names with `$` or `.` in
-//! BSON, and dates and timestamps in the `_id` of `MongoDB`, which its dates would make one of two
+//! Where a type can't hold a value, its exact text stands there instead: JSON with numbers beyond
+//! `jsonb` and BSON, nested too deep or with names with `$` or `.` for BSON, and dates and timestamps in the `_id` of `MongoDB`, which its dates would make one of two
 //! within a millisecond. Columns that the dataset does not name are JSON in `_extra`.
 //!
 //! In `MySQL` and `MariaDB`, texts of a key of several texts are `varbinary`, as only so do they fit an
@@ -29,6 +28,7 @@
 mod connect;
 mod error;
 mod json;
+mod merge;
 mod mongodb;
 mod mysql;
 mod postgres;

@@ -1,11 +1,13 @@
 //! Tables as datasets define them, the same for every SQL database.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use landfall_domain::{Dataset, FieldType, StoreKind, UnknownColumns, is_name};
 
 use crate::StoreError;
+use crate::retry::{bounded, retried};
 
 /// Name of the column of the columns that the dataset does not name.
 pub(crate) const EXTRA: &str = "_extra";
@@ -181,19 +183,29 @@ pub(crate) fn list<T>(
 pub(crate) struct Prepared(Mutex<HashMap<String, Table>>);
 
 impl Prepared {
-    pub(crate) fn has(&self, table: &Table) -> bool {
-        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.get(&table.name) == Some(table)
-    }
-
-    pub(crate) fn add(&self, table: Table) {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.insert(table.name.clone(), table);
+    /// Makes a table, unless this process has.
+    pub(crate) async fn once<F>(
+        &self,
+        table: &Table,
+        timeout: Duration,
+        make: impl FnMut() -> F,
+    ) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        if self.tables().get(&table.name) != Some(table) {
+            bounded(table.store, timeout, retried(make)).await?;
+            self.tables().insert(table.name.clone(), table.clone());
+        }
+        Ok(())
     }
 
     /// So that the next `prepare` looks again: something about the table was not as prepared.
     pub(crate) fn forget(&self, name: &str) {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.remove(name);
+        self.tables().remove(name);
+    }
+
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, Table>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

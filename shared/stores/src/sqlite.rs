@@ -55,21 +55,16 @@ impl Sqlite {
         })
     }
 
-    /// Runs `work` in a transaction on a thread that may block.
-    async fn transact<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Transaction<'_>) -> Result<T, StoreError> + Send + Sync + 'static,
-    ) -> Result<T, StoreError> {
-        let work = Arc::new(work);
-        let attempts = retried(|| {
-            let (inner, work) = (Arc::clone(&self.inner), Arc::clone(&work));
-            async move {
-                tokio::task::spawn_blocking(move || inner.transact(work.as_ref()))
-                    .await
-                    .unwrap_or_else(|_| Err(unavailable("the transaction was cut off")))
-            }
-        });
-        bounded(StoreKind::Sqlite, self.timeout, attempts).await
+    /// Runs `work` in a transaction, once, on a thread that may block.
+    async fn attempt<T, W>(&self, work: Arc<W>) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Fn(&Transaction<'_>) -> Result<T, StoreError> + Send + Sync + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.transact(work.as_ref()))
+            .await
+            .unwrap_or_else(|_| Err(unavailable("the transaction was cut off")))
     }
 }
 
@@ -130,14 +125,13 @@ impl Store for Sqlite {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Sqlite)?;
-        if self.inner.prepared.has(&table) {
-            return Ok(());
-        }
-        let making = table.clone();
-        self.transact(move |transaction| make(transaction, &making))
-            .await?;
-        self.inner.prepared.add(table);
-        Ok(())
+        let make = || {
+            let table = table.clone();
+            self.attempt(Arc::new(move |transaction: &Transaction<'_>| {
+                make(transaction, &table)
+            }))
+        };
+        self.inner.prepared.once(&table, self.timeout, make).await
     }
 
     async fn apply(
@@ -151,7 +145,11 @@ impl Store for Sqlite {
         let statements = Statements::new(&table);
         // The thread outlives a caller that stops waiting, so it has rows of its own.
         let (order, rows) = (*order, rows.to_vec());
-        self.transact(move |transaction| merge(transaction, &statements, &key, order, &rows))
+        let work = Arc::new(move |transaction: &Transaction<'_>| {
+            merge(transaction, &statements, &key, order, &rows)
+        });
+        let attempts = retried(|| self.attempt(Arc::clone(&work)));
+        bounded(StoreKind::Sqlite, self.timeout, attempts)
             .await
             .inspect_err(|_| self.inner.prepared.forget(&table.name))
     }

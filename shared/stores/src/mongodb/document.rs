@@ -122,7 +122,7 @@ fn field_value(value: &Value, json: fn(&str) -> Bson) -> Bson {
 /// JSON as BSON where that says the same, else as text.
 fn json_value(text: &str) -> Bson {
     let shape = Shape::of(text);
-    if shape.odd_name || shape.inexact_number || shape.lone_surrogate || shape.depth > MAX_DEPTH {
+    if shape.odd_name || shape.inexact_number || shape.depth > MAX_DEPTH {
         return Bson::from(text);
     }
     serde_json::from_str(text).unwrap_or_else(|_| Bson::from(text))

@@ -4,8 +4,8 @@
 //! dataset's fields, `_extra` as JSON text, `_digest` of all values, `_version`. Dates are BSON
 //! dates, which hold milliseconds; in `_id` they are ISO 8601 text. The digest is of the full
 //! values. JSON is BSON where that says the same; a value with a name that is empty, has a dot or
-//! starts with `$`, with a number that neither a long nor a double holds, with half a surrogate pair,
-//! or nested deeper than 90 stays text, and so does all JSON of a document beyond 16 MiB.
+//! starts with `$`, with a number that neither a long nor a double holds, or nested
+//! deeper than 90 stays text, and so does all JSON of a document beyond 16 MiB.
 //!
 //! Batches are written one by one: after an error some are there, and applying the chunk again
 //! counts their rows as unchanged.
@@ -120,12 +120,9 @@ impl Store for Mongodb {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Mongodb)?;
-        if !self.prepared.has(&table) {
-            let make = retried(|| self.make(&table.name));
-            bounded(StoreKind::Mongodb, self.options.timeout, make).await?;
-            self.prepared.add(table);
-        }
-        Ok(())
+        self.prepared
+            .once(&table, self.options.timeout, || self.make(&table.name))
+            .await
     }
 
     async fn apply(

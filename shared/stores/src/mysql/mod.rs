@@ -16,6 +16,7 @@ use sqlx::query::Query;
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, MySqlConnection, Row as _};
 use tokio::sync::OnceCell;
 
+use crate::merge::{Present, Staged, settle};
 use crate::retry::{bounded, retried};
 use crate::schema::{ExistingColumn, Prepared, Table};
 use crate::sql_error::from_sqlx;
@@ -28,8 +29,6 @@ use merge::{Dialect, Merge};
 const BATCH_ROWS: usize = 1000;
 const BATCH_VALUES: usize = 65_535;
 const BATCH_BYTES: usize = 2 << 20;
-/// How often rows are looked at whose keys other writers were first with.
-const ROUNDS: usize = 4;
 
 /// Strict, so that a value that does not fit is an error and not another value; and bounds for what a
 /// function leaves behind that ends without a word.
@@ -133,7 +132,11 @@ impl Mysql {
         stage(&mut transaction, merge, has_extra, order, rows)
             .await
             .map_err(error)?;
-        let counts = settle(&mut transaction, merge, rows.len() as u64).await?;
+        let mut chunk = Chunk {
+            connection: &mut transaction,
+            merge,
+        };
+        let counts = settle(StoreKind::Mysql, rows.len() as u64, &mut chunk).await?;
         transaction.commit().await.map_err(error)?;
         Ok(counts)
     }
@@ -147,12 +150,9 @@ impl Store for Mysql {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Mysql)?;
-        if !self.prepared.has(&table) {
-            let make = retried(|| self.make(&table));
-            bounded(StoreKind::Mysql, self.timeout, make).await?;
-            self.prepared.add(table);
-        }
-        Ok(())
+        self.prepared
+            .once(&table, self.timeout, || self.make(&table))
+            .await
     }
 
     async fn apply(
@@ -281,39 +281,30 @@ fn bind<'q>(
     }
 }
 
-/// Merges the staged rows, of which there are `total`.
-async fn settle(
-    connection: &mut MySqlConnection,
-    merge: &Merge,
-    total: u64,
-) -> Result<StoreCounts, StoreError> {
-    let (mut inserted, mut updated) = (0, 0);
-    for _ in 0..ROUNDS {
-        let lock = sqlx::query(AssertSqlSafe(merge.lock.as_str())).persistent(false);
-        let row = lock.fetch_one(&mut *connection).await.map_err(error)?;
+/// A chunk in the staging table of a connection.
+struct Chunk<'a> {
+    connection: &'a mut MySqlConnection,
+    merge: &'a Merge,
+}
+
+impl Staged for Chunk<'_> {
+    async fn lock(&mut self) -> Result<Present, StoreError> {
+        let lock = sqlx::query(AssertSqlSafe(self.merge.lock.as_str())).persistent(false);
+        let row = lock.fetch_one(&mut *self.connection).await.map_err(error)?;
         let count = |index: usize| row.try_get(index).map(i64::unsigned_abs).map_err(error);
-        let (present, newer, older) = (count(0)?, count(1)?, count(2)?);
-        updated += count(3)?;
-        if older > 0 {
-            run(connection, &merge.update).await?;
-        }
-        let mut absent = total - present;
-        if absent > 0 {
-            let added = run(connection, &merge.insert).await?;
-            inserted += added;
-            absent -= added;
-        }
-        if absent == 0 {
-            return Ok(StoreCounts {
-                inserted,
-                updated,
-                unchanged: total - inserted - updated - newer,
-                stale: newer,
-            });
-        }
+        Ok(Present {
+            all: count(0)?,
+            newer: count(1)?,
+            older: count(2)?,
+            changed: count(3)?,
+        })
     }
-    Err(StoreError::Refused {
-        store: StoreKind::Mysql,
-        reason: "a constraint or trigger of the table keeps rows out".to_owned(),
-    })
+
+    async fn overwrite_older(&mut self) -> Result<(), StoreError> {
+        run(self.connection, &self.merge.update).await.map(drop)
+    }
+
+    async fn add_absent(&mut self) -> Result<u64, StoreError> {
+        run(self.connection, &self.merge.insert).await
+    }
 }

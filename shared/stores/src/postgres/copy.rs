@@ -19,9 +19,6 @@ pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// JSON deeper than this is kept as text; the server's parser is bounded by its stack.
-const MAX_DEPTH: usize = 500;
-
 /// Appends one row: its values, `_extra` if kept, `_version`.
 pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &RowVersion) {
     let fields = row.values.len() + usize::from(has_extra) + 1;
@@ -81,8 +78,7 @@ fn microseconds(instant: Timestamp) -> i64 {
 /// `jsonb`: a format number, then the text; text that `jsonb` can't hold as a JSON string of itself.
 fn put_json(out: &mut Vec<u8>, text: &str) {
     out.push(1);
-    let shape = Shape::of(text);
-    if shape.lone_surrogate || shape.huge_number || shape.depth > MAX_DEPTH {
+    if Shape::of(text).huge_number {
         out.extend_from_slice(quoted(text).as_bytes());
     } else {
         out.extend_from_slice(text.as_bytes());

@@ -4,9 +4,8 @@
 //! in key order, so that chunks with common keys wait for each other and don't deadlock (READ
 //! COMMITTED). Where another writer was first with an absent key, all is looked at again.
 //!
-//! `jsonb` holds JSON but for half surrogate pairs, numbers of more than 1,000 digits or with
-//! exponents beyond ±400, and nesting deeper than 500; such a value is kept as a JSON string of its
-//! text.
+//! `jsonb` holds JSON but for numbers of more than 1,000 digits or with exponents beyond ±400; such a
+//! value is kept as a JSON string of its text.
 
 mod copy;
 mod merge;
@@ -18,6 +17,7 @@ use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Row as _};
 
+use crate::merge::{Present, Staged, settle};
 use crate::retry::{bounded, retried};
 use crate::schema::{ExistingColumn, Prepared, Table};
 use crate::sql_error::from_sqlx;
@@ -26,8 +26,6 @@ use merge::Merge;
 
 /// Bytes that are sent at once.
 const SEND_BYTES: usize = 256 << 10;
-/// How often rows are looked at whose keys other writers were first with.
-const ROUNDS: usize = 4;
 
 /// Bounds for what a function leaves behind that ends without a word, and for what waits behind it.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";
@@ -117,7 +115,11 @@ impl Postgres {
         copy(&mut transaction, merge, has_extra, order, rows)
             .await
             .map_err(error)?;
-        let counts = settle(&mut transaction, merge, rows.len() as u64).await?;
+        let mut chunk = Chunk {
+            connection: &mut transaction,
+            merge,
+        };
+        let counts = settle(StoreKind::Postgres, rows.len() as u64, &mut chunk).await?;
         transaction.commit().await.map_err(error)?;
         Ok(counts)
     }
@@ -131,12 +133,9 @@ impl Store for Postgres {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Postgres)?;
-        if !self.prepared.has(&table) {
-            let make = retried(|| self.make(&table));
-            bounded(StoreKind::Postgres, self.timeout, make).await?;
-            self.prepared.add(table);
-        }
-        Ok(())
+        self.prepared
+            .once(&table, self.timeout, || self.make(&table))
+            .await
     }
 
     async fn apply(
@@ -217,39 +216,30 @@ async fn copy(
     Ok(())
 }
 
-/// Merges the staged rows, of which there are `total`.
-async fn settle(
-    connection: &mut PgConnection,
-    merge: &Merge,
-    total: u64,
-) -> Result<StoreCounts, StoreError> {
-    let (mut inserted, mut updated) = (0, 0);
-    for _ in 0..ROUNDS {
-        let lock = sqlx::query(AssertSqlSafe(merge.lock.as_str())).persistent(false);
-        let row = lock.fetch_one(&mut *connection).await.map_err(error)?;
+/// A chunk in the staging table of a connection.
+struct Chunk<'a> {
+    connection: &'a mut PgConnection,
+    merge: &'a Merge,
+}
+
+impl Staged for Chunk<'_> {
+    async fn lock(&mut self) -> Result<Present, StoreError> {
+        let lock = sqlx::query(AssertSqlSafe(self.merge.lock.as_str())).persistent(false);
+        let row = lock.fetch_one(&mut *self.connection).await.map_err(error)?;
         let count = |index: usize| row.try_get(index).map(i64::unsigned_abs).map_err(error);
-        let (present, newer, older) = (count(0)?, count(1)?, count(2)?);
-        updated += count(3)?;
-        if older > 0 {
-            run(connection, &merge.update).await?;
-        }
-        let mut absent = total - present;
-        if absent > 0 {
-            let added = run(connection, &merge.insert).await?;
-            inserted += added;
-            absent -= added;
-        }
-        if absent == 0 {
-            return Ok(StoreCounts {
-                inserted,
-                updated,
-                unchanged: total - inserted - updated - newer,
-                stale: newer,
-            });
-        }
+        Ok(Present {
+            all: count(0)?,
+            newer: count(1)?,
+            older: count(2)?,
+            changed: count(3)?,
+        })
     }
-    Err(StoreError::Refused {
-        store: StoreKind::Postgres,
-        reason: "a constraint or trigger of the table keeps rows out".to_owned(),
-    })
+
+    async fn overwrite_older(&mut self) -> Result<(), StoreError> {
+        run(self.connection, &self.merge.update).await.map(drop)
+    }
+
+    async fn add_absent(&mut self) -> Result<u64, StoreError> {
+        run(self.connection, &self.merge.insert).await
+    }
 }
