@@ -5,7 +5,7 @@ use landfall_aws::{
 };
 use landfall_ledger::{DynamoTable, Ledger};
 
-/// Bytes of a chunk unless set: some 20,000 rows, which the stores take at nearly their full speed.
+/// Bytes of a chunk unless set.
 const CHUNK_BYTES: u64 = 2 * 1024 * 1024;
 
 /// What the splitter works with.

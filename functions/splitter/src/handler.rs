@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects};
 use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
+    RejectLimits,
 };
 use landfall_formats::{
     CUTTING_RULES, HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect,
@@ -88,9 +89,9 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
         None => Lookup::Unknown,
     };
     let (reference, limits) = match &lookup {
-        Lookup::Found(dataset, reference) => (Some(reference.clone()), Some(&dataset.limits)),
-        Lookup::Bad(_, reference) => (Some(reference.clone()), None),
-        Lookup::Unknown => (None, None),
+        Lookup::Found(dataset, reference) => (Some(reference.clone()), dataset.limits.rejects),
+        Lookup::Bad(_, reference) => (Some(reference.clone()), RejectLimits::default()),
+        Lookup::Unknown => (None, RejectLimits::default()),
     };
     let chunk_bytes = context.chunk_bytes.max(object.size / MANY_CHUNKS);
     let head = JobHead::new(

@@ -227,14 +227,20 @@ pub struct JsonOptions {
 pub struct Limits {
     /// The most bytes of a record; longer ones are rejects. 16 bytes to 8 MiB, 1 MiB unless given.
     pub record_bytes: u64,
-    /// The most rejects with which a job can succeed.
-    pub rejects: Option<u64>,
-    /// The largest share of rows (0 to 1) that may be rejects for a job to succeed; all but one row
-    /// unless given.
-    pub reject_share: Option<f64>,
+    /// With how many rejects a job can succeed.
+    pub rejects: RejectLimits,
 }
 
-impl Limits {
+/// With how many rejects a job can succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RejectLimits {
+    /// The most rejects.
+    pub count: Option<u64>,
+    /// The largest share of rows (0 to 1) that may be rejects; all but one row unless given.
+    pub share: Option<f64>,
+}
+
+impl RejectLimits {
     /// Whether so many rejects of so many rows are too many.
     pub fn exceeded(&self, rows: u64, rejected: u64) -> bool {
         #[expect(
@@ -242,8 +248,8 @@ impl Limits {
             reason = "a share needs no more than 53 bits"
         )]
         let share = || rejected as f64 / rows.max(1) as f64;
-        self.rejects.is_some_and(|most| rejected > most)
-            || match self.reject_share {
+        self.count.is_some_and(|most| rejected > most)
+            || match self.share {
                 Some(most) => share() > most,
                 // A file of which nothing is left is hardly what it should have been.
                 None => rejected > 0 && rejected == rows,

@@ -7,6 +7,7 @@
 mod chunk;
 mod dataset;
 mod job;
+mod json;
 mod raw_dataset;
 mod reject;
 mod row;
@@ -16,12 +17,13 @@ mod version;
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
 pub use dataset::{
     CsvOptions, Dataset, DatasetError, DatasetRef, Field, FieldType, Format, JsonOptions, Limits,
-    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, UnknownColumns, is_name,
+    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, RejectLimits, UnknownColumns, is_name,
 };
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
     StoreCounts, StoreKind,
 };
+pub use json::check_json;
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode, excerpt};
 pub use row::{Row, latest_by_key};
 pub use value::{Value, ValueError};

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use crate::dataset::{MAX_FIELDS, is_name, is_system_column};
 use crate::{
-    CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits,
+    CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits, RejectLimits,
     UnknownColumns, Value,
 };
 
@@ -286,8 +286,10 @@ fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limits, DatasetE
     };
     Ok(Limits {
         record_bytes,
-        rejects: raw.rejects,
-        reject_share,
+        rejects: RejectLimits {
+            count: raw.rejects,
+            share: reject_share,
+        },
     })
 }
 

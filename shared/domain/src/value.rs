@@ -5,9 +5,8 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use rust_decimal::Decimal;
-use serde::de::IgnoredAny;
 
-use crate::{Field, FieldType, excerpt};
+use crate::{Field, FieldType, check_json, excerpt};
 
 /// The value of one field of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +35,7 @@ pub enum Value {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct ValueError {
-    message: String,
+    pub(crate) message: String,
     /// Whether it is the characters that no store takes, rather than the type.
     pub encoding: bool,
 }
@@ -105,23 +104,13 @@ impl Value {
                         ),
                     )
                 }),
-            FieldType::Json => {
-                if serde_json::from_str::<IgnoredAny>(text).is_err() {
-                    return Err(ValueError::expected(text, "JSON"));
-                }
-                Self::json(text)
-            }
+            FieldType::Json => Self::json(text),
         }
     }
 
-    /// A JSON value from text that is known to be JSON.
+    /// A JSON value from its text.
     pub fn json(text: &str) -> Result<Self, ValueError> {
-        if has_json_nul(text) {
-            return Err(ValueError {
-                message: "JSON holds U+0000, which databases do not take".to_owned(),
-                encoding: true,
-            });
-        }
+        check_json(text)?;
         Ok(Self::Json(text.trim().to_owned()))
     }
 
@@ -151,19 +140,6 @@ impl Value {
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
-}
-
-/// Whether JSON text has an escaped U+0000 in it (an unescaped one is not JSON).
-pub(crate) fn has_json_nul(text: &str) -> bool {
-    text.match_indices("\\u0000").any(|(at, _)| {
-        // An even number of backslashes before it are escaped backslashes themselves.
-        let before = text[..at]
-            .bytes()
-            .rev()
-            .take_while(|byte| *byte == b'\\')
-            .count();
-        before % 2 == 0
-    })
 }
 
 fn parse_integer(text: &str) -> Option<i64> {

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use landfall_domain::{Dataset, FieldType, Format, RejectCode, Value};
+use landfall_domain::{Dataset, Format, RejectCode, Value};
 use memchr::memchr;
 
 use crate::Header;
-use crate::checked_json::{check_json, not_taken};
 use crate::decode::{Fault, Sink, Source, check_key, field_value};
 
 /// The records of a chunk, one after the other, in buffers that are used again.
@@ -167,13 +166,7 @@ fn row(
             None => Source::Missing,
             Some(column) => Source::Text(Cow::Borrowed(cells.get(*column))),
         };
-        let value = field_value(field, source)?;
-        if let (FieldType::Json, Value::Json(text)) = (field.kind, &value) {
-            check_json(text).map_err(|error| {
-                Fault::of_column(&field.column, RejectCode::Type, not_taken(text, &error))
-            })?;
-        }
-        values.push(value);
+        values.push(field_value(field, source)?);
     }
     check_key(dataset, &values)?;
     Ok((values, extra(header, cells)))

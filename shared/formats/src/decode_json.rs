@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use landfall_domain::{Dataset, Field, FieldType, RejectCode, UnknownColumns, Value, excerpt};
+use landfall_domain::{
+    Dataset, Field, FieldType, RejectCode, UnknownColumns, Value, check_json, excerpt,
+};
 use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::checked_json::{check_json, not_taken};
 use crate::decode::{Fault, Record, Sink, Source, check_key, field_value};
 use crate::json_value::JsonValue;
 use crate::scan_ndjson::is_space;
@@ -131,9 +132,8 @@ impl<'d, 'c> Decoder<'d, 'c> {
             {
                 continue;
             }
-            check_json(value.get()).map_err(|error| {
-                Fault::of_column(name, RejectCode::Type, not_taken(value.get(), &error))
-            })?;
+            check_json(value.get())
+                .map_err(|error| Fault::of_column(name, RejectCode::Type, error.to_string()))?;
             text.push(if text.is_empty() { '{' } else { ',' });
             text += &serde_json::Value::from(&**name).to_string();
             text.push(':');
@@ -187,10 +187,9 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
     let first = json.as_bytes().first().copied().unwrap_or_default();
     match (first, field.kind) {
         (b'n', _) => field_value(field, Source::Null),
-        (_, FieldType::Json) => match check_json(json) {
-            Ok(()) => Ok(Value::Json(json.to_owned())),
-            Err(error) => fault(RejectCode::Type, not_taken(json, &error)),
-        },
+        (_, FieldType::Json) => {
+            Value::json(json).or_else(|error| fault(RejectCode::Type, error.to_string()))
+        }
         (b'"', _) => match serde_json::from_str(json) {
             Ok(Text(text)) => field_value(field, Source::Text(text)),
             Err(error) => fault(

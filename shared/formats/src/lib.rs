@@ -30,7 +30,6 @@
 //! # Ok::<(), Problem>(())
 //! ```
 
-mod checked_json;
 mod decode;
 mod decode_csv;
 mod decode_json;

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, JobId, JobState, Limits, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, RejectsLocation,
+    CompletionEvent, Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef, Problem,
+    ProblemCode, RejectLimits, RejectsLocation,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,10 +32,8 @@ pub struct JobHead {
     pub chunk_bytes: u64,
     /// Version of the rules by which it is cut.
     pub cutting_rules: u32,
-    /// The most rejects with which it can succeed.
-    pub max_rejects: Option<u64>,
-    /// The largest share of rejects with which it can succeed.
-    pub max_reject_share: Option<f64>,
+    /// With how many rejects it can succeed.
+    pub reject_limits: RejectLimits,
     /// Where it stands.
     pub state: JobState,
     /// Number of chunks, once sealed.
@@ -67,7 +65,7 @@ impl JobHead {
         dataset: Option<DatasetRef>,
         chunk_bytes: u64,
         cutting_rules: u32,
-        limits: Option<&Limits>,
+        reject_limits: RejectLimits,
     ) -> Self {
         Self {
             job,
@@ -76,8 +74,7 @@ impl JobHead {
             dataset,
             chunk_bytes,
             cutting_rules,
-            max_rejects: limits.and_then(|limits| limits.rejects),
-            max_reject_share: limits.and_then(|limits| limits.reject_share),
+            reject_limits,
             state: JobState::Open,
             chunks: None,
             full: BTreeSet::new(),
@@ -113,12 +110,7 @@ impl JobHead {
             let problem = Problem::new(ProblemCode::DeadChunks, message);
             return (JobState::Partial, Some(problem));
         }
-        let limits = Limits {
-            record_bytes: 0,
-            rejects: self.max_rejects,
-            reject_share: self.max_reject_share,
-        };
-        if limits.exceeded(counts.rows, counts.rejected) {
+        if self.reject_limits.exceeded(counts.rows, counts.rejected) {
             let message = format!(
                 "{} of {} rows were rejected, more than the dataset allows; the others are in the stores",
                 counts.rejected, counts.rows

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use landfall_domain::{
-    CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, StoreCounts,
-    StoreKind,
+    CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, RejectLimits,
+    StoreCounts, StoreKind,
 };
 use landfall_ledger::{
     ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
@@ -133,7 +133,7 @@ fn job() -> JobHead {
         size: 1,
     };
     let order = ObjectOrder::new(1, "01", job).unwrap();
-    JobHead::new(job, object, order, None, 1, 1, None)
+    JobHead::new(job, object, order, None, 1, 1, RejectLimits::default())
 }
 
 fn counts_of(ordinal: u32) -> Counts {

@@ -2,23 +2,25 @@
 
 use std::fmt;
 
-use landfall_domain::excerpt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Whether this JSON text is one that every store takes.
+use crate::{ValueError, excerpt};
+
+/// Whether this text is JSON that every store takes.
 ///
 /// Refused are half surrogate pairs and U+0000 in strings, numbers beyond the range of floats, and
 /// nesting of more than 127; all of them are JSON by syntax.
-pub(crate) fn check_json(text: &str) -> Result<(), serde_json::Error> {
-    serde_json::from_str::<Checked>(text).map(|Checked| ())
-}
-
-/// What a reject says of JSON that [`check_json`] refused.
-pub(crate) fn not_taken(text: &str, error: &serde_json::Error) -> String {
-    format!(
-        "{:?} is not JSON that databases take: {error}",
-        excerpt(text)
-    )
+pub fn check_json(text: &str) -> Result<(), ValueError> {
+    match serde_json::from_str(text) {
+        Ok(Checked) => Ok(()),
+        Err(error) => Err(ValueError {
+            message: format!(
+                "{:?} is not JSON that databases take: {error}",
+                excerpt(text)
+            ),
+            encoding: false,
+        }),
+    }
 }
 
 struct Checked;
