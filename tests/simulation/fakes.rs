@@ -160,10 +160,11 @@ impl LedgerTable for Table {
     }
 }
 
-/// A store: a map, with the guard by version that the real ones have.
+/// A store: a map, with the guard by version that the real ones have. A deleted key has no values.
 pub struct Map {
     pub kind: StoreKind,
-    pub rows: Mutex<BTreeMap<String, (RowVersion, Vec<Value>)>>,
+    pub rows: Mutex<BTreeMap<String, (RowVersion, Option<Vec<Value>>)>>,
+    floor: Mutex<Option<RowVersion>>,
 }
 
 impl Map {
@@ -171,6 +172,7 @@ impl Map {
         Arc::new(Self {
             kind,
             rows: Mutex::default(),
+            floor: Mutex::default(),
         })
     }
 }
@@ -189,33 +191,56 @@ impl Store for Map {
         &self,
         _: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         pause().await;
         let mut counts = StoreCounts::default();
         {
             let mut stored = locked(&self.rows);
-            for row in rows {
+            let floor = *locked(&self.floor);
+            for row in rows.iter() {
                 let Value::Text(key) = &row.values[0] else {
                     panic!("a row without key was applied");
                 };
                 let version = order.at(row.offset);
-                let count = match stored.get(key) {
-                    None => &mut counts.inserted,
-                    Some((there, _)) if *there > version => {
-                        counts.stale += 1;
-                        continue;
-                    }
-                    Some((there, values)) if *there == version || *values == row.values => {
-                        &mut counts.unchanged
-                    }
-                    Some(_) => &mut counts.updated,
-                };
-                *count += 1;
-                stored.insert(key.clone(), (version, row.values.clone()));
+                let values = (!row.deleted).then(|| row.values.clone());
+                let there = stored.get(key);
+                if there.is_some_and(|(there, _)| *there > version) || floor > Some(version) {
+                    counts.stale += 1;
+                    continue;
+                }
+                *match (there, &values) {
+                    (Some((there, _)), _) if *there == version => &mut counts.unchanged,
+                    (Some((_, there)), _) if *there == values => &mut counts.unchanged,
+                    (Some((_, Some(_))), Some(_)) => &mut counts.updated,
+                    (_, Some(_)) => &mut counts.inserted,
+                    (Some(_), None) => &mut counts.deleted,
+                    (None, None) => &mut counts.unchanged,
+                } += 1;
+                stored.insert(key.clone(), (version, values));
             }
         }
         pause().await;
         Ok(counts)
+    }
+
+    async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
+        pause().await;
+        let mut pruned = 0;
+        {
+            let mut floor = locked(&self.floor);
+            *floor = (*floor).max(Some(order.at(0)));
+            locked(&self.rows).retain(|_, (version, values)| {
+                let kept = *version >= order.at(0);
+                pruned += u64::from(!kept && values.is_some());
+                kept
+            });
+        }
+        pause().await;
+        Ok(pruned)
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(Vec::new())
     }
 }

@@ -298,7 +298,8 @@ async fn check(world: &World, files: &[File]) {
             .lock()
             .unwrap()
             .iter()
-            .map(|(key, (_, values))| match &values[1..] {
+            .filter_map(|(key, (_, values))| Some((key, values.as_ref()?)))
+            .map(|(key, values)| match &values[1..] {
                 [Value::Text(name), Value::Null] => (key.clone(), (name.clone(), None)),
                 [Value::Text(name), Value::Text(text)] => {
                     (key.clone(), (name.clone(), Some(text.clone())))

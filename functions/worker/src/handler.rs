@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Lookup};
 use landfall_domain::{
     ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Reject, RejectsLocation,
-    StoreCounts, latest_by_key,
+    Row, StoreCounts, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::ChunkOutcome;
@@ -106,6 +106,7 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
         write_rejects(context, message, &decoded.rejects).await?;
     }
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
+    let rows: Arc<[Row]> = rows.into();
     // Both to their end: what one store has begun is not cut off because the other one failed.
     let applied = context.stores.iter().map(|store| async {
         store.prepare(&dataset).await?;

@@ -43,6 +43,12 @@ pub struct Dataset {
     pub json: JsonOptions,
     /// Bounds.
     pub limits: Limits,
+    /// What a file is of the table.
+    pub mode: Mode,
+    /// Which rows delete their keys.
+    pub operation: Option<Operation>,
+    /// Tables of totals, kept beside the rows in SQL.
+    pub totals: Vec<Total>,
     /// The fields, in the order of the definition.
     pub fields: Vec<Field>,
     pub(crate) key: Vec<usize>,
@@ -194,6 +200,77 @@ pub enum UnknownColumns {
     Drop,
     /// Rows that have them are rejected.
     Reject,
+}
+
+/// What a file is of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Some rows of it: keys that a file does not have stay.
+    #[default]
+    Upsert,
+    /// All of it: keys that a complete file no longer has are deleted once its job succeeds.
+    Snapshot,
+}
+
+/// Which rows delete their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The column or property that says so.
+    pub column: String,
+    /// The texts that it then has.
+    pub deletes: Vec<String>,
+}
+
+impl Operation {
+    /// Whether this text means that the key is to be deleted.
+    pub fn is_delete(&self, text: &str) -> bool {
+        self.deletes.iter().any(|delete| delete == text)
+    }
+}
+
+/// A table of totals: one row for each group of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    /// Name of the table.
+    pub name: String,
+    /// Names of the fields whose values make a group. Neither floats nor JSON; a null is a value too.
+    pub by: Vec<String>,
+    /// What is kept of a group, in the order of the definition.
+    pub columns: Vec<TotalColumn>,
+}
+
+/// A column of a table of totals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalColumn {
+    /// Its name.
+    pub name: String,
+    /// What it tells of the rows of a group.
+    pub measure: Measure,
+}
+
+/// What a column of a table of totals tells of the rows of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// How many there are.
+    Count,
+    /// The sum of an integer or decimal field; 0 where no row has a value.
+    Sum(String),
+    /// The least value of an integer, decimal, date or timestamp field; null where no row has one.
+    Min(String),
+    /// The greatest value of such a field; null where no row has one.
+    Max(String),
+}
+
+impl Measure {
+    /// The field that it is of.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Count => None,
+            Self::Sum(field) | Self::Min(field) | Self::Max(field) => Some(field),
+        }
+    }
 }
 
 /// How CSV and TSV are written.

@@ -187,7 +187,7 @@ impl fmt::Display for StoreKind {
     }
 }
 
-/// What became of rows in one store. The four add up to the rows that were not rejected.
+/// What became of rows in one store. All but `pruned` add up to the rows that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCounts {
     /// Keys that were not there.
@@ -198,12 +198,18 @@ pub struct StoreCounts {
     pub unchanged: u64,
     /// Rows that a newer row of their key had come before, in the store or in the same chunk.
     pub stale: u64,
+    /// Keys that a row of the object deleted.
+    #[serde(default)]
+    pub deleted: u64,
+    /// Keys that were deleted because a snapshot no longer has them.
+    #[serde(default)]
+    pub pruned: u64,
 }
 
 impl StoreCounts {
-    /// All four together.
+    /// Rows of the object: all but the pruned ones.
     pub fn total(&self) -> u64 {
-        self.inserted + self.updated + self.unchanged + self.stale
+        self.inserted + self.updated + self.unchanged + self.stale + self.deleted
     }
 }
 
@@ -213,6 +219,8 @@ impl std::ops::AddAssign for StoreCounts {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.stale += other.stale;
+        self.deleted += other.deleted;
+        self.pruned += other.pruned;
     }
 }
 

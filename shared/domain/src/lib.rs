@@ -9,6 +9,7 @@ mod dataset;
 mod job;
 mod json;
 mod raw_dataset;
+mod raw_totals;
 mod reject;
 mod row;
 mod value;
@@ -17,7 +18,8 @@ mod version;
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
 pub use dataset::{
     CsvOptions, Dataset, DatasetError, DatasetRef, Field, FieldType, Format, JsonOptions, Limits,
-    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, RejectLimits, UnknownColumns, is_name,
+    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, Measure, Mode, Operation, RejectLimits, Total,
+    TotalColumn, UnknownColumns, is_name,
 };
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::dataset::{MAX_FIELDS, is_name, is_system_column};
+use crate::raw_totals::{self, RawOperation, RawTotal};
 use crate::{
-    CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits, RejectLimits,
-    UnknownColumns, Value,
+    CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits, Mode,
+    RejectLimits, UnknownColumns, Value,
 };
 
 #[derive(Deserialize)]
@@ -20,6 +21,9 @@ struct RawDataset {
     format: Option<Format>,
     #[serde(default)]
     unknown_columns: UnknownColumns,
+    #[serde(default)]
+    mode: Mode,
+    operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
     #[serde(default)]
     csv: RawCsv,
@@ -28,6 +32,8 @@ struct RawDataset {
     #[serde(default)]
     limits: RawLimits,
     fields: Spanned<Vec<RawField>>,
+    #[serde(default)]
+    totals: Vec<RawTotal>,
 }
 
 #[derive(Default, Deserialize)]
@@ -67,13 +73,18 @@ struct RawField {
 }
 
 /// Turns places in the text into errors.
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     file: &'a str,
     text: &'a str,
 }
 
 impl Source<'_> {
-    fn error(&self, span: &Range<usize>, field: &str, message: impl Into<String>) -> DatasetError {
+    pub(crate) fn error(
+        &self,
+        span: &Range<usize>,
+        field: &str,
+        message: impl Into<String>,
+    ) -> DatasetError {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         DatasetError {
             file: self.file.to_owned(),
@@ -133,6 +144,8 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Dataset, DatasetError> {
     let csv = check_csv(&source, &raw.csv)?;
     let json = check_json(&source, &raw.json)?;
     let limits = check_limits(&source, &raw.limits)?;
+    let operation = raw_totals::check_operation(&source, raw.operation.as_ref(), &fields)?;
+    let totals = raw_totals::check_totals(&source, raw.name.get_ref(), &raw.totals, &fields)?;
     Ok(Dataset {
         name: raw.name.into_inner(),
         format: raw.format,
@@ -140,12 +153,15 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Dataset, DatasetError> {
         csv,
         json,
         limits,
+        mode: raw.mode,
+        operation,
+        totals,
         fields,
         key,
     })
 }
 
-const NAME_RULE: &str =
+pub(crate) const NAME_RULE: &str =
     "must start with a letter a-z and have only a-z, 0-9 and _, at most 48 characters";
 
 fn check_field(

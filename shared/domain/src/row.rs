@@ -9,6 +9,8 @@ use crate::{Dataset, Value};
 pub struct Row {
     /// Byte offset of the record in its object; with the object's order it is the row's version.
     pub offset: u64,
+    /// Whether it says that its key is to be deleted; it then has the values of the key alone.
+    pub deleted: bool,
     /// One value for each field of the dataset, in its order.
     pub values: Vec<Value>,
     /// The columns that the dataset does not name, where it keeps them: text of a JSON object.

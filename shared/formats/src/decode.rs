@@ -73,6 +73,13 @@ pub fn oversize(head: &[u8], offset: u64, line: u64, raw_bytes: u64, limit: u64)
 /// The record as a JSON object, for its reject.
 pub(crate) type Record = serde_json::Map<String, serde_json::Value>;
 
+/// What a record says.
+pub(crate) struct Content {
+    pub(crate) deleted: bool,
+    pub(crate) values: Vec<Value>,
+    pub(crate) extra: Option<String>,
+}
+
 /// Why a record is no row.
 pub(crate) struct Fault {
     pub(crate) column: Option<String>,
@@ -116,16 +123,17 @@ impl<'c> Sink<'c> {
         &mut self,
         start: usize,
         raw: &'c [u8],
-        outcome: Result<(Vec<Value>, Option<String>), Fault>,
+        outcome: Result<Content, Fault>,
         record: impl FnOnce() -> Option<Record>,
     ) {
         self.decoded.records += 1;
         let offset = self.offset + start as u64;
         match outcome {
-            Ok((values, extra)) => self.decoded.rows.push(Row {
+            Ok(content) => self.decoded.rows.push(Row {
                 offset,
-                values,
-                extra,
+                deleted: content.deleted,
+                values: content.values,
+                extra: content.extra,
             }),
             Err(fault) => {
                 let passed = &self.chunk[self.counted..start];

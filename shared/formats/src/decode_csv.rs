@@ -7,7 +7,7 @@ use landfall_domain::{Dataset, Format, RejectCode, Value};
 use memchr::memchr;
 
 use crate::Header;
-use crate::decode::{Fault, Sink, Source, check_key, field_value};
+use crate::decode::{Content, Fault, Sink, Source, check_key, field_value};
 
 /// The records of a chunk, one after the other, in buffers that are used again.
 pub(crate) struct Records<'c> {
@@ -150,18 +150,22 @@ pub(crate) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &
     }
 }
 
-fn row(
-    dataset: &Dataset,
-    header: &Header,
-    cells: Cells<'_>,
-) -> Result<(Vec<Value>, Option<String>), Fault> {
+fn row(dataset: &Dataset, header: &Header, cells: Cells<'_>) -> Result<Content, Fault> {
     let (expected, found) = (header.columns.len(), cells.ends.len());
     if expected != found {
         let message = format!("expected {expected} cells, found {found}");
         return Err(Fault::of_record(RejectCode::ColumnCount, message));
     }
+    let deleted = match (&dataset.operation, header.operation) {
+        (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
+        _ => false,
+    };
     let mut values = Vec::with_capacity(dataset.fields.len());
-    for (field, column) in dataset.fields.iter().zip(&header.fields) {
+    for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
+        if deleted && !dataset.key_indexes().contains(&index) {
+            values.push(Value::Null);
+            continue;
+        }
         let source = match column {
             None => Source::Missing,
             Some(column) => Source::Text(Cow::Borrowed(cells.get(*column))),
@@ -169,7 +173,12 @@ fn row(
         values.push(field_value(field, source)?);
     }
     check_key(dataset, &values)?;
-    Ok((values, extra(header, cells)))
+    let extra = if deleted { None } else { extra(header, cells) };
+    Ok(Content {
+        deleted,
+        values,
+        extra,
+    })
 }
 
 fn extra(header: &Header, cells: Cells<'_>) -> Option<String> {

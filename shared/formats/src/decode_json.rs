@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use landfall_domain::{
-    Dataset, Field, FieldType, RejectCode, UnknownColumns, Value, check_json, excerpt,
+    Dataset, Field, FieldType, Operation, RejectCode, UnknownColumns, Value, check_json, excerpt,
 };
 use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::{Fault, Record, Sink, Source, check_key, field_value};
+use crate::decode::{Content, Fault, Record, Sink, Source, check_key, field_value};
 use crate::json_value::JsonValue;
 use crate::scan_ndjson::is_space;
 
@@ -54,6 +54,7 @@ struct Decoder<'d, 'c> {
     any_zero: bool,
     columns: HashMap<&'d str, usize>,
     values: Vec<Option<&'c RawValue>>,
+    operation: Option<&'c RawValue>,
     unknown: Vec<(Cow<'c, str>, &'c RawValue)>,
 }
 
@@ -69,6 +70,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
                 .map(|(index, field)| (field.column.as_str(), index))
                 .collect(),
             values: vec![None; dataset.fields.len()],
+            operation: None,
             unknown: Vec::new(),
         }
     }
@@ -85,8 +87,9 @@ impl<'d, 'c> Decoder<'d, 'c> {
         sink.push(start, raw, outcome, || record_of(text.ok()?));
     }
 
-    fn row(&mut self, text: &'c str) -> Result<(Vec<Value>, Option<String>), Fault> {
+    fn row(&mut self, text: &'c str) -> Result<Content, Fault> {
         self.values.fill(None);
+        self.operation = None;
         self.unknown.clear();
         let mut json = serde_json::Deserializer::from_str(text);
         let parsed = Properties(self)
@@ -109,15 +112,25 @@ impl<'d, 'c> Decoder<'d, 'c> {
             let message = format!("no field of the dataset takes {:?}", excerpt(name));
             return Err(Fault::of_column(name, RejectCode::UnknownColumn, message));
         }
+        let deleted = match (&dataset.operation, self.operation) {
+            (Some(operation), Some(value)) => is_delete(operation, value.get()),
+            _ => false,
+        };
         let mut values = Vec::with_capacity(dataset.fields.len());
-        for (field, value) in dataset.fields.iter().zip(&self.values) {
+        for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
             values.push(match value {
+                _ if deleted && !dataset.key_indexes().contains(&index) => Value::Null,
                 None => field_value(field, Source::Missing)?,
                 Some(value) => json_field_value(field, value.get())?,
             });
         }
         check_key(dataset, &values)?;
-        Ok((values, self.extra()?))
+        let extra = if deleted { None } else { self.extra()? };
+        Ok(Content {
+            deleted,
+            values,
+            extra,
+        })
     }
 
     /// The kept properties that are no field's, by name; the last of a name is the one that counts.
@@ -140,6 +153,14 @@ impl<'d, 'c> Decoder<'d, 'c> {
             text += value.get();
         }
         Ok((!text.is_empty()).then(|| text + "}"))
+    }
+}
+
+/// Whether the text of a JSON value means that the row's key is to be deleted.
+fn is_delete(operation: &Operation, json: &str) -> bool {
+    match serde_json::from_str(json) {
+        Ok(Text(text)) => operation.is_delete(&text),
+        Err(_) => operation.is_delete(json),
     }
 }
 
@@ -169,8 +190,11 @@ impl<'c> Visitor<'c> for Properties<'_, '_, 'c> {
         let decoder = self.0;
         let keeps = decoder.dataset.unknown_columns != UnknownColumns::Drop;
         while let Some(Text(name)) = map.next_key()? {
+            let operation = &decoder.dataset.operation;
             if let Some(index) = decoder.columns.get(&*name) {
                 decoder.values[*index] = Some(map.next_value()?);
+            } else if operation.as_ref().is_some_and(|known| known.column == name) {
+                decoder.operation = Some(map.next_value()?);
             } else if keeps {
                 decoder.unknown.push((name, map.next_value()?));
             } else {

@@ -14,6 +14,8 @@ pub struct Header {
     pub(crate) columns: Vec<String>,
     /// For each field of the dataset, its column.
     pub(crate) fields: Vec<Option<usize>>,
+    /// The column that says which rows delete their keys.
+    pub(crate) operation: Option<usize>,
     /// The kept columns that are no field's, in the order of their names.
     pub(crate) unknown: Vec<UnknownColumn>,
 }
@@ -51,15 +53,16 @@ impl Header {
         Self::of_columns(columns, dataset)
     }
 
-    /// The columns of an object without a header record: the fields in order.
+    /// The columns of an object without a header record: the fields in order, then the operation.
     pub fn without(dataset: &Dataset) -> Self {
+        let fields = dataset.fields.len();
+        let operation = dataset.operation.as_ref();
+        let names = dataset.fields.iter().map(|field| &field.column);
+        let names = names.chain(operation.map(|operation| &operation.column));
         Self {
-            columns: dataset
-                .fields
-                .iter()
-                .map(|field| field.column.clone())
-                .collect(),
-            fields: (0..dataset.fields.len()).map(Some).collect(),
+            columns: names.cloned().collect(),
+            fields: (0..fields).map(Some).collect(),
+            operation: operation.map(|_| fields),
             unknown: Vec::new(),
         }
     }
@@ -86,6 +89,10 @@ impl Header {
             .iter()
             .map(|field| indexes.remove(field.column.as_str()))
             .collect();
+        let operation = dataset
+            .operation
+            .as_ref()
+            .and_then(|operation| indexes.remove(operation.column.as_str()));
         let missing: Vec<&str> = dataset
             .fields
             .iter()
@@ -123,6 +130,7 @@ impl Header {
         Ok(Self {
             columns,
             fields,
+            operation,
             unknown,
         })
     }

@@ -49,6 +49,7 @@ pub(crate) fn flat(counts: &Counts) -> Vec<(String, u64)> {
             ("updated", of.updated),
             ("unchanged", of.unchanged),
             ("stale", of.stale),
+            ("deleted", of.deleted),
         ] {
             flat.push((format!("{store}_{name}"), count));
         }
@@ -87,13 +88,15 @@ pub(crate) fn read_shard(item: &Item) -> Result<Shard, LedgerError> {
         ..Counts::default()
     };
     for store in StoreKind::ALL {
-        // All four are written together.
+        // All are written together; `deleted` since the release that has it.
         if let Some(inserted) = whole(&format!("{store}_inserted"))? {
             let of = StoreCounts {
                 inserted,
                 updated: count(&format!("{store}_updated"))?,
                 unchanged: count(&format!("{store}_unchanged"))?,
                 stale: count(&format!("{store}_stale"))?,
+                deleted: count(&format!("{store}_deleted"))?,
+                pruned: 0,
             };
             counts.stores.insert(store, of);
         }

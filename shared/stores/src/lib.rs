@@ -32,11 +32,14 @@ mod merge;
 mod mongodb;
 mod mysql;
 mod postgres;
+mod registry;
 mod retry;
 mod schema;
 mod sql_error;
 mod sqlite;
 mod text;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
@@ -67,12 +70,25 @@ pub trait Store: Send + Sync {
     /// - inserted: the key was absent;
     /// - updated: an older version with other values was there;
     /// - unchanged: this very version was there, or an older one with the same values (which then
-    ///   gets this version);
-    /// - stale: a newer version was there and stays.
+    ///   gets this version), or a key to be deleted that was not there;
+    /// - stale: a newer version was there and stays, or a newer row deleted the key;
+    /// - deleted: an older version was there, and the row says that the key is to be deleted. Older
+    ///   rows of the key that come later are stale.
     async fn apply(
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError>;
+
+    /// Deletes what a snapshot of this order does not have: every row that is older than all of it. Rows
+    /// of older objects that come later are stale.
+    ///
+    /// Gives how many rows that were; the same again when it is repeated. To be called once all rows of
+    /// the snapshot are applied.
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError>;
+
+    /// Makes the tables of totals anew, as the dataset defines them, from the rows that are there; gives
+    /// the number of groups of each. No store but those of SQL has any.
+    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError>;
 }

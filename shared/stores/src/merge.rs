@@ -57,6 +57,7 @@ pub(crate) async fn settle(
                 updated,
                 unchanged: total - inserted - updated - present.newer,
                 stale: present.newer,
+                ..StoreCounts::default()
             });
         }
     }

@@ -138,13 +138,13 @@ impl Store for Sqlite {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Sqlite)?;
         let key = dataset.key_indexes().to_vec();
         let statements = Statements::new(&table);
-        // The thread outlives a caller that stops waiting, so it has rows of its own.
-        let (order, rows) = (*order, rows.to_vec());
+        // The thread outlives a caller that stops waiting.
+        let (order, rows) = (*order, Arc::clone(rows));
         let work = Arc::new(move |transaction: &Transaction<'_>| {
             merge(transaction, &statements, &key, order, &rows)
         });
@@ -152,6 +152,14 @@ impl Store for Sqlite {
         bounded(StoreKind::Sqlite, self.timeout, attempts)
             .await
             .inspect_err(|_| self.inner.prepared.forget(&table.name))
+    }
+
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
     }
 }
 

@@ -14,6 +14,7 @@ mod batch;
 mod document;
 mod error;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -129,7 +130,7 @@ impl Store for Mongodb {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         let name = Table::of(dataset, StoreKind::Mongodb)?.name;
         let batches = Batches {
@@ -151,6 +152,14 @@ impl Store for Mongodb {
         bounded(StoreKind::Mongodb, self.options.timeout, all)
             .await
             .inspect_err(|_| self.prepared.forget(name))
+    }
+
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
     }
 }
 

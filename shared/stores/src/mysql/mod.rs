@@ -7,6 +7,7 @@
 
 mod merge;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -159,7 +160,7 @@ impl Store for Mysql {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Mysql)?;
         if rows.is_empty() {
@@ -172,6 +173,14 @@ impl Store for Mysql {
         bounded(StoreKind::Mysql, self.timeout, work)
             .await
             .inspect_err(|_| self.prepared.forget(&table.name))
+    }
+
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
     }
 }
 

@@ -10,6 +10,7 @@
 mod copy;
 mod merge;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -142,7 +143,7 @@ impl Store for Postgres {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Postgres)?;
         if rows.is_empty() {
@@ -153,6 +154,14 @@ impl Store for Postgres {
         bounded(StoreKind::Postgres, self.timeout, attempts)
             .await
             .inspect_err(|_| self.prepared.forget(&table.name))
+    }
+
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        Err(StoreError::Config("not built yet".to_owned()))
     }
 }
 

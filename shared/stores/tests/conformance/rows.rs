@@ -1,6 +1,7 @@
 //! Rows of the tests, and how they are applied.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall_domain::{Dataset, JobId, ObjectOrder, Row, StoreCounts, Value, latest_by_key};
 use landfall_stores::Store;
@@ -41,6 +42,7 @@ pub(crate) fn text(text: &str) -> Value {
 pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
     Row {
         offset,
+        deleted: false,
         values,
         extra: None,
     }
@@ -56,6 +58,7 @@ pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) ->
         updated,
         unchanged,
         stale,
+        ..StoreCounts::default()
     }
 }
 
@@ -67,6 +70,7 @@ pub(crate) async fn apply(
     rows: Vec<Row>,
 ) -> StoreCounts {
     let (rows, _) = latest_by_key(rows, dataset);
+    let rows: Arc<[Row]> = rows.into();
     let counts = store.apply(dataset, &order(moment), &rows).await.unwrap();
     assert_eq!(counts.total(), rows.len() as u64, "{counts:?}");
     counts

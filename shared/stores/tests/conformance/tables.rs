@@ -124,7 +124,7 @@ fields = [
     // Dropped by someone: what fails is tried again, and makes it anew.
     database.drop_table(&grown).await;
     let (rows, _) = latest_by_key(rows, &grown);
-    if let Err(error) = store.apply(&grown, &order(2), &rows).await {
+    if let Err(error) = store.apply(&grown, &order(2), &rows.into()).await {
         assert!(error.is_retryable(), "{error}");
         store.prepare(&grown).await.unwrap();
         assert_eq!(
@@ -183,7 +183,10 @@ fields = [{ name = "id", type = "text" }, { name = "number", type = "integer" }]
         ))
         .await;
     let rows = [numbered("a", 4711), numbered("b", 2), numbered("c", 4711)];
-    let error = store.apply(&dataset, &order(2), &rows).await.unwrap_err();
+    let error = store
+        .apply(&dataset, &order(2), &rows.into())
+        .await
+        .unwrap_err();
     assert!(!error.is_retryable(), "{error}");
     assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
     let found = database.read(&dataset).await;

@@ -210,6 +210,7 @@ pub(crate) async fn concurrent_appliers_leave_the_greatest_version(database: &Da
                 store.prepare(&dataset).await.unwrap();
                 let mut sum = StoreCounts::default();
                 for (moment, rows) in chunks {
+                    let rows = rows.into();
                     let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
                     assert_eq!(counts.total(), rows.len() as u64);
                     sum += counts;
