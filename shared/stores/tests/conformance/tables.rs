@@ -124,7 +124,7 @@ fields = [
     // Dropped by someone: what fails is tried again, and makes it anew.
     database.drop_table(&grown).await;
     let (rows, _) = latest_by_key(rows, &grown);
-    if let Err(error) = store.apply(&grown, &order(2), &rows.into()).await {
+    if let Err(error) = store.apply(&grown, &order(2), &rows.clone().into()).await {
         assert!(error.is_retryable(), "{error}");
         store.prepare(&grown).await.unwrap();
         assert_eq!(
