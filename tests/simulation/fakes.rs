@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Objects};
 use landfall_domain::{
-    ByteRange, ChunkMessage, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder,
-    ObjectRef, Problem, Row, RowVersion, StoreCounts, StoreKind, Value,
+    ByteRange, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder, ObjectRef, Problem,
+    Row, RowVersion, StoreCounts, StoreKind, Value, WorkMessage,
 };
 use landfall_ledger::{
     ChunkOutcome, JobHead, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
@@ -74,7 +74,7 @@ pub struct Queue {
 
 #[async_trait]
 impl ChunkQueue for Queue {
-    async fn send(&self, messages: &[ChunkMessage]) -> Result<(), AwsError> {
+    async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
         for message in messages {
             pause().await;
             let body = serde_json::to_string(message).unwrap();
@@ -141,6 +141,9 @@ impl LedgerTable for Table {
     }
     async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
         paused!(self.0.add_full(job, shard))
+    }
+    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
+        paused!(self.0.add_problem(job, problem))
     }
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         paused!(self.0.seal(job, seal))

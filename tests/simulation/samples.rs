@@ -6,7 +6,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{Kind, World};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -20,7 +20,7 @@ fn event(name: &str) -> Value {
 
 #[tokio::test]
 async fn sample_events_are_taken() {
-    let world = World::new(1_000_000);
+    let world = World::new(1_000_000, Kind::Plain);
     splitter::handle(&world.splitter, event("s3-test-event.json"))
         .await
         .unwrap();

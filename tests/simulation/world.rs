@@ -34,6 +34,25 @@ name = "description"
 type = "text"
 "#;
 
+/// What a definition has beside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    WithDeletes,
+    Snapshots,
+}
+
+impl Kind {
+    /// Goes before the fields.
+    fn definition(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::WithDeletes => "operation = { column = \"op\" }\n",
+            Self::Snapshots => "mode = \"snapshot\"\n",
+        }
+    }
+}
+
 /// Functions that run at once.
 const RUNNING: usize = 6;
 
@@ -66,11 +85,13 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(chunk_bytes: u64) -> Self {
+    pub fn new(chunk_bytes: u64, kind: Kind) -> Self {
         let buckets = Arc::new(Buckets::default());
         buckets.latest.lock().unwrap().insert(
             ("config".to_owned(), "datasets/products.toml".to_owned()),
-            Bytes::from_static(DEFINITION.as_bytes()),
+            DEFINITION
+                .replacen("[[fields]]", &format!("{}[[fields]]", kind.definition()), 1)
+                .into(),
         );
         let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
         let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
@@ -136,8 +157,10 @@ impl World {
 
 pub async fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap());
-    let files = files(&mut rng);
+    let kinds = [Kind::Plain, Kind::WithDeletes, Kind::Snapshots];
+    let kind = *kinds.choose(&mut rng).unwrap();
+    let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);
+    let files = files(&mut rng, kind);
     let mut notifications = Vec::new();
     for file in &files {
         let place = (file.key.clone(), file.version.clone());
@@ -189,7 +212,7 @@ pub async fn simulate(seed: u64) {
             }
         }
     }
-    check(&world, &files).await;
+    check(&world, &files, kind).await;
 }
 
 /// Takes up to four messages out of the queue, some of which stay in it to come again.
@@ -211,13 +234,17 @@ fn receive(world: &World, rng: &mut StdRng) -> Vec<String> {
 }
 
 /// Some small files of few keys: several keys of objects, and several versions of one.
-fn files(rng: &mut StdRng) -> Vec<File> {
+fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
+    // A snapshot with rejects prunes nothing, so some have none.
+    let worst = if rng.random_bool(0.5) { 0 } else { 2 };
+    let deletes = kind == Kind::WithDeletes;
     (0..rng.random_range(1..4))
         .map(|index| {
-            let mut text = String::from("sku,name,description\n");
+            let mut text = String::from("sku,name,description");
+            text.push_str(if deletes { ",op\n" } else { "\n" });
             for row in 0..rng.random_range(0..14) {
                 let sku = rng.random_range(0..8);
-                let line = match rng.random_range(0..10) {
+                let line = match rng.random_range(2 - worst..10) {
                     0 => ",nameless,".to_owned(),
                     1 => format!("s{sku},ragged"),
                     2 => format!("s{sku},\"two\nlines {index}.{row}\",x"),
@@ -226,6 +253,9 @@ fn files(rng: &mut StdRng) -> Vec<File> {
                     _ => format!("s{sku},n{index}.{row},"),
                 };
                 text.push_str(&line);
+                if deletes {
+                    text.push_str(if rng.random_bool(0.3) { ",delete" } else { "," });
+                }
                 text.push('\n');
             }
             File {
@@ -247,7 +277,7 @@ fn notification(file: &File) -> serde_json::Value {
     landfall_tests::notification(&entity, "inbox", &time)
 }
 
-async fn check(world: &World, files: &[File]) {
+async fn check(world: &World, files: &[File], kind: Kind) {
     let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {
         let first = events.entry(event.job).or_insert_with(|| event.clone());
@@ -262,7 +292,11 @@ async fn check(world: &World, files: &[File]) {
 
     let mut reference = Products::default();
     for file in files {
-        reference.read(&file.bytes);
+        if kind == Kind::Snapshots {
+            reference.read_snapshot(&file.bytes);
+        } else {
+            reference.read(&file.bytes);
+        }
         let event = events
             .values()
             .find(|event| event.object.version.as_deref() == Some(&file.version))

@@ -17,9 +17,11 @@ pub struct Products {
 }
 
 impl Products {
-    /// Reads a file with the header `sku,name,description`, after what was read before.
+    /// Reads a file with the header `sku,name,description`, after what was read before. With a fourth
+    /// column `op`, a row with `delete` in it takes its sku away.
     pub fn read(&mut self, file: &[u8]) {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+        let columns = reader.byte_headers().map_or(0, csv::ByteRecord::len);
         for record in reader.byte_records() {
             self.records += 1;
             let cells: Option<Vec<String>> = record.ok().and_then(|record| {
@@ -29,12 +31,25 @@ impl Products {
                     .collect()
             });
             match cells.as_deref() {
-                Some([sku, name, description]) if !sku.is_empty() && !name.is_empty() => {
+                Some(cells) if cells.len() != columns => self.rejected += 1,
+                Some([sku, _, _, op]) if op == "delete" && !sku.is_empty() => {
+                    self.rows.remove(sku);
+                }
+                Some([sku, name, description, ..]) if !sku.is_empty() && !name.is_empty() => {
                     let description = Some(description.clone()).filter(|text| !text.is_empty());
                     self.rows.insert(sku.clone(), (name.clone(), description));
                 }
                 _ => self.rejected += 1,
             }
+        }
+    }
+
+    /// Reads a file that is all there is: without rejects, what it does not have goes.
+    pub fn read_snapshot(&mut self, file: &[u8]) {
+        let alone = Self::of(file);
+        self.read(file);
+        if alone.rejected == 0 && alone.records > 0 {
+            self.rows.retain(|sku, _| alone.rows.contains_key(sku));
         }
     }
 

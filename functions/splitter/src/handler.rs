@@ -5,13 +5,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects};
 use landfall_domain::{
-    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
-    RejectLimits,
+    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, JobState, ObjectRef, Problem,
+    ProblemCode, WorkMessage,
 };
 use landfall_formats::{
     CUTTING_RULES, HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect,
 };
-use landfall_ledger::{JobHead, Seal};
+use landfall_ledger::{JobHead, Pinned, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
 
@@ -61,8 +61,8 @@ async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitEr
     let ledger = &context.ledger;
     let (head, plan) = match ledger.head(created.job).await? {
         Some(head) if head.chunks.is_some() => {
-            ledger.finish(head).await?;
-            return Ok(());
+            let head = ledger.finish(head).await?;
+            return hand_over_close(context, &head).await;
         }
         Some(head) => resume(context, head).await?,
         None => start(context, created).await?,
@@ -77,7 +77,16 @@ async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitEr
     // The code alone: messages quote what is in the file.
     let problem = seal.problem.as_ref().map(|problem| problem.code);
     info!(chunks = seal.chunks, ?problem, "sealed");
-    ledger.seal(head.job, &seal).await?;
+    let head = ledger.seal(head.job, &seal).await?;
+    hand_over_close(context, &head).await
+}
+
+/// Has a worker close a job that only waits for that: the stores are not at hand here.
+async fn hand_over_close(context: &Context, head: &JobHead) -> Result<(), SplitError> {
+    if head.state == JobState::Open && head.is_complete() {
+        let message = WorkMessage::Close { close: head.job };
+        context.queue.send(&[message]).await?;
+    }
     Ok(())
 }
 
@@ -88,21 +97,19 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
         Some(name) => context.datasets.latest(name).await?,
         None => Lookup::Unknown,
     };
-    let (reference, limits) = match &lookup {
-        Lookup::Found(dataset, reference) => (Some(reference.clone()), dataset.limits.rejects),
-        Lookup::Bad(_, reference) => (Some(reference.clone()), RejectLimits::default()),
-        Lookup::Unknown => (None, RejectLimits::default()),
+    let mut pinned = Pinned {
+        chunk_bytes: context.chunk_bytes.max(object.size / MANY_CHUNKS),
+        cutting_rules: CUTTING_RULES,
+        ..Pinned::default()
     };
-    let chunk_bytes = context.chunk_bytes.max(object.size / MANY_CHUNKS);
-    let head = JobHead::new(
-        created.job,
-        object.clone(),
-        created.order,
-        reference,
-        chunk_bytes,
-        CUTTING_RULES,
-        limits,
-    );
+    if let Lookup::Found(_, reference) | Lookup::Bad(_, reference) = &lookup {
+        pinned.dataset = Some(reference.clone());
+    }
+    if let Lookup::Found(dataset, _) = &lookup {
+        pinned.reject_limits = dataset.limits.rejects;
+        pinned.mode = dataset.mode;
+    }
+    let head = JobHead::new(created.job, object.clone(), created.order, pinned);
     let head = context.ledger.start(&head).await?;
     // Another event of the object may have been faster, and have pinned something else.
     resume(context, head).await
@@ -182,7 +189,7 @@ async fn send_chunks(
 
 async fn send_all(
     context: &Context,
-    receiver: mpsc::Receiver<ChunkMessage>,
+    receiver: mpsc::Receiver<WorkMessage>,
 ) -> Result<(), SplitError> {
     stream::unfold(receiver, |mut receiver| async {
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -222,7 +229,7 @@ struct Planner<'a> {
     dataset: &'a Dataset,
     reference: &'a DatasetRef,
     header: Option<ByteRange>,
-    sender: mpsc::Sender<ChunkMessage>,
+    sender: mpsc::Sender<WorkMessage>,
     chunks: u32,
 }
 
@@ -313,7 +320,7 @@ impl Planner<'_> {
                 kind: chunk.kind,
             };
             self.sender
-                .send(message)
+                .send(WorkMessage::Chunk(Box::new(message)))
                 .await
                 .map_err(|_| SplitError::QueueClosed)?;
             self.chunks += 1;

@@ -8,12 +8,14 @@ use landfall_formats::Header;
 use landfall_ledger::{DynamoTable, Ledger};
 use landfall_stores::{Store, StoreError, StoreOptions, connect_mongodb, connect_sql};
 
+use crate::snapshots::Snapshots;
+
 /// What the worker works with.
 pub struct Context {
     /// The inbox, and the rejects.
     pub objects: Arc<dyn Objects>,
     /// Definitions of datasets.
-    pub datasets: Datasets,
+    pub datasets: Arc<Datasets>,
     /// The ledger.
     pub ledger: Ledger,
     /// The databases.
@@ -60,10 +62,15 @@ impl Context {
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
     ) -> Self {
+        let datasets = Arc::new(datasets);
+        let pruner = Snapshots {
+            datasets: Arc::clone(&datasets),
+            stores: stores.clone(),
+        };
         Self {
             objects,
             datasets,
-            ledger,
+            ledger: ledger.with_pruner(Arc::new(pruner)),
             stores,
             rejects_bucket: rejects_bucket.into(),
             header: Mutex::default(),

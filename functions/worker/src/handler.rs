@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Lookup};
 use landfall_domain::{
-    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Reject, RejectsLocation,
-    Row, StoreCounts, latest_by_key,
+    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Problem, ProblemCode,
+    Reject, RejectsLocation, Row, StoreCounts, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::ChunkOutcome;
+use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error, info, info_span};
@@ -60,9 +61,18 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) ->
 
 async fn take_message(context: &Context, record: SqsMessage) -> Result<(), WorkError> {
     let body = record.body.unwrap_or_default();
-    let message: ChunkMessage = serde_json::from_str(&body).map_err(WorkError::Message)?;
-    let span = info_span!("chunk", job = %message.job, ordinal = message.ordinal);
-    take(context, &message).instrument(span).await
+    match serde_json::from_str(&body).map_err(WorkError::Message)? {
+        WorkMessage::Chunk(message) => {
+            let span = info_span!("chunk", job = %message.job, ordinal = message.ordinal);
+            take(context, &message).instrument(span).await
+        }
+        WorkMessage::Close { close } => {
+            if let Some(head) = context.ledger.head(close).await? {
+                context.ledger.finish(head).await?;
+            }
+            Ok(())
+        }
+    }
 }
 
 async fn take(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
@@ -75,6 +85,13 @@ async fn take(context: &Context, message: &ChunkMessage) -> Result<(), WorkError
         Ok(counts) => ChunkOutcome::Done(counts),
         Err(WorkError::Aws(AwsError::Gone(_))) => {
             error!("the object was deleted; the chunk is dead");
+            ChunkOutcome::Dead
+        }
+        // Nobody mends it by trying again; who dropped the file is told what to do.
+        Err(WorkError::Store(error @ StoreError::Schema { .. })) => {
+            error!(%error, "a table does not fit; the chunk is dead");
+            let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
+            ledger.add_problem(message.job, &problem).await?;
             ChunkOutcome::Dead
         }
         Err(error) => return Err(error),
@@ -107,9 +124,12 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
     }
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
     let rows: Arc<[Row]> = rows.into();
+    // All of them first: a definition that does not fit one store changes nothing in another.
+    for store in &context.stores {
+        store.prepare(&dataset).await?;
+    }
     // Both to their end: what one store has begun is not cut off because the other one failed.
     let applied = context.stores.iter().map(|store| async {
-        store.prepare(&dataset).await?;
         let mut counts = store.apply(&dataset, &message.order, &rows).await?;
         counts.stale += superseded;
         Ok::<(_, StoreCounts), WorkError>((store.kind(), counts))

@@ -17,6 +17,7 @@
 mod context;
 mod error;
 mod handler;
+mod snapshots;
 
 pub use context::Context;
 pub use error::WorkError;

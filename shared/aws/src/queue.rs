@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use landfall_domain::ChunkMessage;
+use landfall_domain::WorkMessage;
 use tracing::warn;
 
 use crate::AwsError;
@@ -18,7 +18,7 @@ const TRIES: u32 = 6;
 #[async_trait]
 pub trait ChunkQueue: Send + Sync {
     /// Sends up to [`MAX_BATCH`] messages, each at least once.
-    async fn send(&self, messages: &[ChunkMessage]) -> Result<(), AwsError>;
+    async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError>;
 }
 
 /// The chunk queue in SQS.
@@ -40,7 +40,7 @@ impl SqsQueue {
 
 #[async_trait]
 impl ChunkQueue for SqsQueue {
-    async fn send(&self, messages: &[ChunkMessage]) -> Result<(), AwsError> {
+    async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
         let wrong = |reason: &dyn std::fmt::Display| AwsError::Refused {
             operation: OPERATION,
             subject: self.url.clone(),

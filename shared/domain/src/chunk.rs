@@ -36,7 +36,20 @@ pub enum ChunkKind {
     Oversize,
 }
 
-/// One SQS message: where a chunk is, never its rows.
+/// A message of the chunk queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum WorkMessage {
+    /// A chunk to take.
+    Chunk(Box<ChunkMessage>),
+    /// A job to close, all of whose chunks are taken: for what only a worker can do at the close.
+    Close {
+        /// The job.
+        close: JobId,
+    },
+}
+
+/// Where a chunk is, never its rows.
 ///
 /// It has all that a worker needs but the dataset's definition and the bytes themselves, so that
 /// taking a chunk costs no read of the job.

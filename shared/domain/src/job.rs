@@ -119,12 +119,16 @@ pub enum ProblemCode {
     TooManyRejects,
     /// Chunks were given up after their retries.
     DeadChunks,
+    /// A table or collection does not fit the dataset's definition.
+    SchemaMismatch,
+    /// A snapshot had rejects, so that no row was deleted for not being in it.
+    NotPruned,
 }
 
 impl ProblemCode {
     /// Whether a job with this problem closes as failed; the others are told with a success.
     pub fn fails(self) -> bool {
-        !matches!(self, Self::EmptyObject | Self::NoRecords)
+        !matches!(self, Self::EmptyObject | Self::NoRecords | Self::NotPruned)
     }
 }
 

@@ -15,7 +15,7 @@ mod row;
 mod value;
 mod version;
 
-pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage, WorkMessage};
 pub use dataset::{
     CsvOptions, Dataset, DatasetError, DatasetRef, Field, FieldType, Format, JsonOptions, Limits,
     MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, Measure, Mode, Operation, RejectLimits, Total,

@@ -173,3 +173,112 @@ fn check_measure(text: &str, fields: &[Field]) -> Result<Measure, String> {
         _ => Err(format!("{function:?} is not sum, min or max")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Dataset, Measure, Mode};
+
+    const STOCK: &str = r#"
+name = "stock"
+mode = "snapshot"
+key = ["sku"]
+operation = { column = "op", delete = ["gone"] }
+fields = [
+    { name = "sku", type = "text" },
+    { name = "name", type = "text" },
+    { name = "price", type = "decimal" },
+    { name = "weight", type = "float" },
+    { name = "seen", type = "date" },
+]
+
+[[totals]]
+name = "stock_by_name"
+by = ["name"]
+columns = { no_of_products = "count", worth = "sum(price)", first_seen = "min(seen)" }
+"#;
+
+    fn error_with(from: &str, to: &str) -> String {
+        assert!(STOCK.contains(from));
+        Dataset::from_toml("stock.toml", &STOCK.replace(from, to))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn totals_operation_and_mode_are_read() {
+        let dataset = Dataset::from_toml("stock.toml", STOCK).unwrap();
+        assert_eq!(dataset.mode, Mode::Snapshot);
+        assert!(dataset.operation.unwrap().is_delete("gone"));
+        let total = &dataset.totals[0];
+        assert_eq!(total.by, ["name"]);
+        let columns: Vec<_> = total
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), &column.measure))
+            .collect();
+        assert_eq!(
+            columns,
+            [
+                ("no_of_products", &Measure::Count),
+                ("worth", &Measure::Sum("price".to_owned())),
+                ("first_seen", &Measure::Min("seen".to_owned())),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_exactly_is_refused_with_its_place() {
+        for (from, to, start) in [
+            (
+                "sum(price)",
+                "sum(weight)",
+                "stock.toml:17: worth: only sums",
+            ),
+            (
+                "min(seen)",
+                "min(name)",
+                "stock.toml:17: first_seen: min and max",
+            ),
+            (
+                "sum(price)",
+                "sum(cost)",
+                "stock.toml:17: worth: no field is named",
+            ),
+            (
+                "sum(price)",
+                "avg(price)",
+                "stock.toml:17: worth: \"avg\" is not",
+            ),
+            (
+                "\"count\"",
+                "\"number\"",
+                "stock.toml:17: no_of_products: is",
+            ),
+            (
+                "by = [\"name\"]",
+                "by = [\"weight\"]",
+                "stock.toml:16: totals.by: float",
+            ),
+            (
+                "by = [\"name\"]",
+                "by = []",
+                "stock.toml:16: totals.by: names 1 to 8",
+            ),
+            ("worth", "name", "stock.toml:17: name: is a field of by too"),
+            (
+                "stock_by_name",
+                "stock",
+                "stock.toml:15: totals.name: a table",
+            ),
+            (
+                "\"op\"",
+                "\"sku\"",
+                "stock.toml:5: operation.column: a field",
+            ),
+            ("[\"gone\"]", "[]", "stock.toml:5: operation.delete: names"),
+        ] {
+            let error = error_with(from, to);
+            assert!(error.starts_with(start), "{error}");
+        }
+    }
+}

@@ -397,3 +397,42 @@ fn every_type_is_read_from_csv_and_json_alike() {
         assert_eq!(from_csv.rows.len(), 1, "{text}");
     }
 }
+
+#[test]
+fn a_row_that_deletes_needs_its_key_alone() {
+    let operation = "operation = { column = \"op\" }\nunknown_columns = \"reject\"\n";
+    let dataset = dataset(operation);
+    let header = Header::parse(b"op,sku,stock", &dataset, Format::Csv).unwrap();
+    let chunk = b"delete,a,many\n,b,1\ninsert,c,2\ndelete,,3\n";
+    let decoded = decode(&dataset, Format::Csv, Some(&header), chunk, 0, 2);
+    let said: Vec<_> = decoded
+        .rows
+        .iter()
+        .map(|row| (row.deleted, row.values[0].clone(), row.values[1].clone()))
+        .collect();
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert_eq!(
+        said,
+        [
+            (true, text("a"), Value::Null),
+            (false, text("b"), Value::Integer(1)),
+            (false, text("c"), Value::Integer(2)),
+        ]
+    );
+    assert_eq!(decoded.rejects[0].code, RejectCode::Required);
+
+    let lines = "{\"sku\":\"a\",\"op\":\"d\",\"stock\":[]}\n{\"sku\":\"b\",\"op\":null}\n";
+    let decoded = decode(&dataset, Format::Ndjson, None, lines.as_bytes(), 0, 1);
+    assert_eq!(decoded.rejects, []);
+    assert!(decoded.rows[0].deleted && !decoded.rows[1].deleted);
+}
+
+#[test]
+fn the_operation_stands_behind_the_fields_where_there_is_no_header() {
+    let dataset = dataset("operation = { column = \"op\" }\ncsv = { header = false }\n");
+    let chunk = b"a,1,,,,x,\nb,2,,,,x,D\n";
+    let decoded = decode(&dataset, Format::Csv, None, chunk, 0, 1);
+    assert_eq!(decoded.rejects, []);
+    let deleted: Vec<_> = decoded.rows.iter().map(|row| row.deleted).collect();
+    assert_eq!(deleted, [false, true]);
+}

@@ -274,15 +274,32 @@ impl LedgerTable for DynamoTable {
         self.send_head(job, update).await
     }
 
-    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
         let key = head_key(job);
         let update = self
             .update(&key)
-            .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
-            .update_expression("SET chunks = :chunks, problem = :problem")
+            .condition_expression("#state = :open AND attribute_type(problem, :null)")
+            .update_expression("SET problem = :problem")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":open", text(JobState::Open.as_str()))
             .expression_attribute_values(":null", text("NULL"))
-            .expression_attribute_values(":chunks", number(seal.chunks))
-            .expression_attribute_values(":problem", attribute(&key, &seal.problem)?);
+            .expression_attribute_values(":problem", attribute(&key, problem)?);
+        self.send_head(job, update).await.map(drop)
+    }
+
+    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
+        let key = head_key(job);
+        let mut update = self
+            .update(&key)
+            .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
+            .expression_attribute_values(":null", text("NULL"))
+            .expression_attribute_values(":chunks", number(seal.chunks));
+        update = match &seal.problem {
+            None => update.update_expression("SET chunks = :chunks"),
+            Some(problem) => update
+                .update_expression("SET chunks = :chunks, problem = :problem")
+                .expression_attribute_values(":problem", attribute(&key, problem)?),
+        };
         self.send_head(job, update).await
     }
 

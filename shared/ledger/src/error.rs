@@ -1,5 +1,7 @@
 use landfall_domain::JobId;
 
+use crate::PruneError;
+
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -52,11 +54,26 @@ pub enum LedgerError {
         /// What the publisher says.
         reason: String,
     },
+    /// What a snapshot does not have could not be deleted.
+    #[error("job {job}, what its snapshot does not have: {error}")]
+    Prune {
+        /// The job.
+        job: JobId,
+        /// What the store says.
+        error: PruneError,
+    },
 }
 
 impl LedgerError {
     /// Whether the same call may succeed later.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Publish { .. })
+        match self {
+            Self::Unavailable { .. } | Self::Publish { .. } => true,
+            Self::Prune { error, .. } => error.retryable,
+            Self::Refused { .. }
+            | Self::Missing(_)
+            | Self::Corrupt { .. }
+            | Self::PlanChanged { .. } => false,
+        }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef, Problem,
+    CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
     ProblemCode, RejectLimits, RejectsLocation,
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct JobHead {
     pub cutting_rules: u32,
     /// With how many rejects it can succeed.
     pub reject_limits: RejectLimits,
+    /// What the object is of the table.
+    #[serde(default)]
+    pub mode: Mode,
     /// Where it stands.
     pub state: JobState,
     /// Number of chunks, once sealed.
@@ -56,25 +59,33 @@ pub struct JobHead {
     pub expires_at: i64,
 }
 
+/// What a job is planned by, pinned when it starts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pinned {
+    /// See [`JobHead::dataset`].
+    pub dataset: Option<DatasetRef>,
+    /// See [`JobHead::chunk_bytes`].
+    pub chunk_bytes: u64,
+    /// See [`JobHead::cutting_rules`].
+    pub cutting_rules: u32,
+    /// See [`JobHead::reject_limits`].
+    pub reject_limits: RejectLimits,
+    /// See [`JobHead::mode`].
+    pub mode: Mode,
+}
+
 impl JobHead {
     /// The head of a job that starts now.
-    pub fn new(
-        job: JobId,
-        object: ObjectRef,
-        order: ObjectOrder,
-        dataset: Option<DatasetRef>,
-        chunk_bytes: u64,
-        cutting_rules: u32,
-        reject_limits: RejectLimits,
-    ) -> Self {
+    pub fn new(job: JobId, object: ObjectRef, order: ObjectOrder, pinned: Pinned) -> Self {
         Self {
             job,
             object,
             order,
-            dataset,
-            chunk_bytes,
-            cutting_rules,
-            reject_limits,
+            dataset: pinned.dataset,
+            chunk_bytes: pinned.chunk_bytes,
+            cutting_rules: pinned.cutting_rules,
+            reject_limits: pinned.reject_limits,
+            mode: pinned.mode,
             state: JobState::Open,
             chunks: None,
             full: BTreeSet::new(),
@@ -118,7 +129,21 @@ impl JobHead {
             let problem = Problem::new(ProblemCode::TooManyRejects, message);
             return (JobState::Failed, Some(problem));
         }
+        if self.mode == Mode::Snapshot && counts.rejected > 0 {
+            let message = format!(
+                "{} of {} rows were rejected, so this snapshot is not complete: rows that it does not have stay",
+                counts.rejected, counts.rows
+            );
+            let problem = Problem::new(ProblemCode::NotPruned, message);
+            return (JobState::Succeeded, Some(problem));
+        }
         (JobState::Succeeded, self.problem.clone())
+    }
+
+    /// Whether what the object does not have is deleted before a job that ends like this closes.
+    pub(crate) fn prunes(&self, state: JobState, problem: Option<&Problem>) -> bool {
+        // An empty file is more likely a mistake than a table without rows: it has a problem.
+        self.mode == Mode::Snapshot && state == JobState::Succeeded && problem.is_none()
     }
 
     /// The completion event of a closed job; the same each time.

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_domain::{CompletionEvent, Counts, JobId, JobState};
+use landfall_domain::{CompletionEvent, Counts, JobId, JobState, Problem, StoreKind};
 use tracing::info;
 
 use crate::{
@@ -19,11 +20,29 @@ pub trait Publisher: Send + Sync {
     async fn publish(&self, event: &CompletionEvent) -> Result<(), String>;
 }
 
+/// Deletes what a complete snapshot does not have.
+#[async_trait]
+pub trait Pruner: Send + Sync {
+    /// Deletes in every store, and gives how many rows those were in each; the same when repeated.
+    async fn prune(&self, head: &JobHead) -> Result<BTreeMap<StoreKind, u64>, PruneError>;
+}
+
+/// Why a snapshot could not be pruned.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct PruneError {
+    /// What the store says.
+    pub reason: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+}
+
 /// The steps of a job, each of them safe to repeat.
 #[derive(Clone)]
 pub struct Ledger {
     table: Arc<dyn LedgerTable>,
     publisher: Arc<dyn Publisher>,
+    pruner: Option<Arc<dyn Pruner>>,
     rejects_bucket: String,
 }
 
@@ -37,7 +56,17 @@ impl Ledger {
         Self {
             table,
             publisher,
+            pruner: None,
             rejects_bucket: rejects_bucket.into(),
+        }
+    }
+
+    /// With the stores at hand, so that snapshots can be closed.
+    #[must_use]
+    pub fn with_pruner(self, pruner: Arc<dyn Pruner>) -> Self {
+        Self {
+            pruner: Some(pruner),
+            ..self
         }
     }
 
@@ -111,17 +140,34 @@ impl Ledger {
         Ok(added)
     }
 
+    /// Notes why a job is going to fail, unless something is noted already.
+    pub async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
+        self.table.add_problem(job, problem).await
+    }
+
     /// Does what remains of a sealed job whose chunks are all done: closes it, publishes its event.
+    ///
+    /// A snapshot whose rows are all there stays open where there is no [`Pruner`].
     pub async fn finish(&self, mut head: JobHead) -> Result<JobHead, LedgerError> {
         if !head.is_complete() || head.published {
             return Ok(head);
         }
         let job = head.job;
         if head.state == JobState::Open {
-            let Some((counts, dead)) = self.sums(&head).await? else {
+            let Some((mut counts, dead)) = self.sums(&head).await? else {
                 return Ok(head);
             };
             let (state, problem) = head.outcome(&counts, dead);
+            if head.prunes(state, problem.as_ref()) {
+                let Some(pruner) = &self.pruner else {
+                    return Ok(head);
+                };
+                let pruned = pruner.prune(&head).await;
+                let pruned = pruned.map_err(|error| LedgerError::Prune { job, error })?;
+                for (store, pruned) in pruned {
+                    counts.stores.entry(store).or_default().pruned = pruned;
+                }
+            }
             let now = Timestamp::now().to_string();
             head = self
                 .table

@@ -28,8 +28,8 @@ mod table;
 
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
-pub use head::{JobHead, Seal, Shard};
-pub use ledger::{Ledger, Publisher};
+pub use head::{JobHead, Pinned, Seal, Shard};
+pub use ledger::{Ledger, PruneError, Pruner, Publisher};
 pub use memory::MemoryTable;
 pub use table::{ChunkOutcome, LedgerTable};
 

@@ -108,12 +108,23 @@ impl LedgerTable for MemoryTable {
         Ok(head.clone())
     }
 
+    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        if head.state == JobState::Open && head.problem.is_none() {
+            head.problem = Some(problem.clone());
+        }
+        Ok(())
+    }
+
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
         let head = items.head(job)?;
         if head.chunks.is_none() {
             head.chunks = Some(seal.chunks);
-            head.problem.clone_from(&seal.problem);
+            if seal.problem.is_some() {
+                head.problem.clone_from(&seal.problem);
+            }
         }
         Ok(head.clone())
     }

@@ -44,7 +44,11 @@ pub trait LedgerTable: Send + Sync {
     /// Adds a shard to the full ones. Gives the head as it then is.
     async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError>;
 
-    /// Seals a job that is not. Gives the head as it then is.
+    /// Notes the problem of an open job that has none.
+    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError>;
+
+    /// Seals a job that is not; a seal without a problem leaves the one that is there. Gives the head as
+    /// it then is.
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError>;
 
     /// Closes a job that is open. Gives the head as it then is, whoever closed it.

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use landfall_domain::{
-    CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, RejectLimits,
-    StoreCounts, StoreKind,
+    CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, StoreCounts,
+    StoreKind,
 };
 use landfall_ledger::{
-    ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
+    ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Pinned, Publisher, Seal,
+    Shard,
 };
 
 /// Where the crash comes.
@@ -83,6 +84,9 @@ impl LedgerTable for Flaky {
     async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
         self.step(self.table.add_full(job, shard)).await
     }
+    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
+        self.step(self.table.add_problem(job, problem)).await
+    }
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         self.step(self.table.seal(job, seal)).await
     }
@@ -133,7 +137,7 @@ fn job() -> JobHead {
         size: 1,
     };
     let order = ObjectOrder::new(1, "01", job).unwrap();
-    JobHead::new(job, object, order, None, 1, 1, RejectLimits::default())
+    JobHead::new(job, object, order, Pinned::default())
 }
 
 fn counts_of(ordinal: u32) -> Counts {
