@@ -1,6 +1,8 @@
-//! What the command line does, for other programs: sample files, and checks of datasets' definitions.
+//! What the command line does, for other programs: sample files, checks of datasets' definitions, and
+//! totals made anew.
 
 mod check;
 pub mod seed;
+pub mod totals;
 
 pub use check::{Definitions, check};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use landfall_cli::{check, seed};
+use landfall_cli::{check, seed, totals};
 
 #[derive(Parser)]
 #[command(name = "landfall", version, about)]
@@ -35,6 +35,22 @@ enum Command {
     /// Definitions of datasets
     #[command(subcommand)]
     Datasets(Datasets),
+    /// Tables of totals
+    #[command(subcommand)]
+    Totals(Totals),
+}
+
+#[derive(Subcommand)]
+enum Totals {
+    /// Make a dataset's totals anew from the rows in its table: after its definition of totals has changed, or
+    /// after rows were changed by hand. Workers wait meanwhile
+    Rebuild {
+        /// The dataset's definition, as it is in the configuration bucket
+        definition: PathBuf,
+        /// The SQL database, as the stores' secret has it
+        #[arg(long, env = "LANDFALL_SQL_URL", hide_env_values = true)]
+        sql: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -73,6 +89,12 @@ fn main() -> Result<ExitCode> {
                 ),
             };
             seed::write(kind, rows, seed, BufWriter::new(out)).context("cannot write the file")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Totals(Totals::Rebuild { definition, sql }) => {
+            for (table, groups) in totals::rebuild(&definition, &sql)? {
+                println!("{table}: {groups} groups");
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Datasets(Datasets::Check { paths }) => {
