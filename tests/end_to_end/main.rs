@@ -9,3 +9,4 @@ mod outcomes;
 mod products;
 mod public_files;
 mod support;
+mod tables;

@@ -1,0 +1,185 @@
+//! What definitions ask of tables: snapshots, deletes, totals, and changes that cannot be made.
+
+use std::time::Duration;
+
+use landfall_domain::{CompletionEvent, JobState, ProblemCode, StoreCounts};
+use landfall_local::{Sql, Stack};
+
+use crate::support::{documents, land, products_file, start};
+
+const STOCK: &str = r#"
+name = "stock"
+key = ["sku"]
+fields = [
+    { name = "sku", type = "text" },
+    { name = "shelf", type = "text" },
+    { name = "pieces", type = "integer" },
+]
+totals = [{ name = "stock_by_shelf", by = ["shelf"], columns = { products = "count", pieces = "sum(pieces)" } }]
+"#;
+
+/// Puts another definition, and waits until no function goes by the last one any more.
+async fn replace_dataset(stack: &Stack, definition: &str) {
+    stack.put_dataset("stock", definition).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+}
+
+/// The rows that a query of SQLite's gives, as texts.
+fn query(stack: &Stack, sql: &str) -> Vec<Vec<String>> {
+    let path = stack.sql_url().strip_prefix("sqlite://").unwrap();
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let text = |row: &rusqlite::Row<'_>, index| {
+        let value: rusqlite::types::Value = row.get(index).unwrap();
+        match value {
+            rusqlite::types::Value::Null => "-".to_owned(),
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    let rows = statement
+        .query_map([], |row| {
+            Ok((0..columns).map(|index| text(row, index)).collect())
+        })
+        .unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// The skus that both databases have.
+async fn skus(stack: &Stack) -> Vec<String> {
+    let in_sql: Vec<_> = query(stack, "SELECT sku FROM stock ORDER BY sku").concat();
+    let mut in_mongodb: Vec<_> = documents(stack.mongodb_uri(), "stock")
+        .await
+        .iter()
+        .map(|document| document.get_str("_id").unwrap().to_owned())
+        .collect();
+    in_mongodb.sort();
+    assert_eq!(in_sql, in_mongodb);
+    in_sql
+}
+
+fn each(event: &CompletionEvent, count: fn(&StoreCounts) -> u64) -> Vec<u64> {
+    assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+    event.counts.stores.values().map(count).collect()
+}
+
+fn totals(stack: &Stack) -> Vec<Vec<String>> {
+    let kept = query(
+        stack,
+        "SELECT shelf, products, pieces FROM stock_by_shelf ORDER BY shelf",
+    );
+    let counted = query(
+        stack,
+        "SELECT shelf, COUNT(*), COALESCE(SUM(pieces), 0) FROM stock GROUP BY shelf ORDER BY shelf",
+    );
+    assert_eq!(kept, counted);
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_takes_away_what_it_does_not_have() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    let definition = STOCK.replacen("key", "mode = \"snapshot\"\nkey", 1);
+    stack.put_dataset("stock", &definition).await.unwrap();
+    let first = "sku,shelf,pieces\na,left,1\nb,left,2\nc,right,3\nd,right,4\n";
+    let event = land(&stack, "stock/1.csv", first.as_bytes().to_vec()).await;
+    assert_eq!(each(&event, |counts| counts.inserted), [4, 4]);
+
+    let second = "sku,shelf,pieces\na,left,1\nc,left,9\n";
+    let event = land(&stack, "stock/2.csv", second.as_bytes().to_vec()).await;
+    assert_eq!(each(&event, |counts| counts.pruned), [2, 2]);
+    assert_eq!(skus(&stack).await, ["a", "c"]);
+    assert_eq!(totals(&stack), [["left", "2", "10"]]);
+
+    // Not complete: one of its rows could be c's.
+    let third = "sku,shelf,pieces\na,left,5\nb,left,many\n";
+    let event = land(&stack, "stock/3.csv", third.as_bytes().to_vec()).await;
+    assert_eq!(each(&event, |counts| counts.pruned), [0, 0]);
+    assert_eq!(event.problem.unwrap().code, ProblemCode::NotPruned);
+    assert_eq!(skus(&stack).await, ["a", "c"]);
+
+    // An empty file is more likely a mistake.
+    let event = land(&stack, "stock/4.csv", b"sku,shelf,pieces\n".to_vec()).await;
+    assert_eq!(event.problem.unwrap().code, ProblemCode::NoRecords);
+    assert_eq!(skus(&stack).await, ["a", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_delete_and_totals_follow() {
+    let stack = start(Sql::Sqlite, &[("ChunkBytes", "1024")]).await;
+    let definition = STOCK.replacen("key", "operation = { column = \"op\" }\nkey", 1);
+    stack.put_dataset("stock", &definition).await.unwrap();
+    let mut first = "sku,shelf,pieces\n".to_owned();
+    for number in 0..1_000 {
+        first += &format!("s{number:03},shelf {},{number}\n", number % 7);
+    }
+    let event = land(&stack, "stock/1.csv", first.into_bytes()).await;
+    assert!(event.chunks > 8);
+    assert_eq!(each(&event, |counts| counts.inserted), [1_000, 1_000]);
+    assert_eq!(totals(&stack).len(), 7);
+
+    let mut second = "op,sku,shelf,pieces\n".to_owned();
+    for number in 0..900 {
+        second += &match number % 3 {
+            0 => format!("delete,s{number:03},,\n"),
+            1 => format!("upsert,s{number:03},another,1\n"),
+            _ => format!(",s{number:03},shelf {},{number}\n", number % 7),
+        };
+    }
+    second += "d,nobody,,\n";
+    let event = land(&stack, "stock/2.csv", second.into_bytes()).await;
+    assert_eq!(each(&event, |counts| counts.deleted), [300, 300]);
+    assert_eq!(each(&event, |counts| counts.updated), [300, 300]);
+    assert_eq!(each(&event, |counts| counts.unchanged), [301, 301]);
+    assert_eq!(skus(&stack).await.len(), 700);
+    assert_eq!(totals(&stack).len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_is_added_and_a_changed_type_is_refused() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    stack.put_dataset("stock", STOCK).await.unwrap();
+    let first = "sku,shelf,pieces\na,left,1\n";
+    land(&stack, "stock/1.csv", first.as_bytes().to_vec()).await;
+
+    let key = "\"pieces\", type = \"integer\" },";
+    let wider = STOCK.replace(
+        key,
+        &format!("{key} {{ name = \"maker\", type = \"text\" }},"),
+    );
+    replace_dataset(&stack, &wider).await;
+    let second = "sku,shelf,pieces,maker\nb,left,2,Ana\n";
+    land(&stack, "stock/2.csv", second.as_bytes().to_vec()).await;
+    assert_eq!(
+        query(&stack, "SELECT sku, maker FROM stock ORDER BY sku"),
+        [["a", "-"], ["b", "Ana"]]
+    );
+
+    let changed = wider.replace("\"maker\", type = \"text\"", "\"maker\", type = \"date\"");
+    replace_dataset(&stack, &changed).await;
+    let third = "sku,shelf,pieces,maker\na,right,1,2026-11-21\nc,left,3,2026-11-21\n";
+    let event = land(&stack, "stock/3.csv", third.as_bytes().to_vec()).await;
+    assert_eq!(event.state, JobState::Failed);
+    let problem = event.problem.unwrap();
+    assert_eq!(problem.code, ProblemCode::SchemaMismatch);
+    assert!(
+        problem.message.contains("field maker is date"),
+        "{}",
+        problem.message
+    );
+    assert_eq!(skus(&stack).await, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn products_are_counted_by_name() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    land(&stack, "products/1.csv", products_file(50_000, 3)).await;
+    land(&stack, "products/2.csv", products_file(50_000, 4)).await;
+    let kept = "SELECT name, no_of_products FROM products_by_name ORDER BY name";
+    let counted = "SELECT name, COUNT(*) FROM products GROUP BY name ORDER BY name";
+    let kept = query(&stack, kept);
+    assert_eq!(kept, query(&stack, counted));
+    assert!(kept.len() > 100);
+}
