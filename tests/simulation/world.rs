@@ -59,8 +59,11 @@ const RUNNING: usize = 6;
 /// What a function is called for.
 enum Cause {
     Notification(serde_json::Value),
-    Messages(Vec<String>),
+    Messages(Vec<Message>),
 }
+
+/// A delivery of a message: its body, and how often SQS says that it has been received.
+type Message = (String, u32);
 
 /// What an invocation answers: the messages that have to come again, or an error.
 type Answer = Result<HashSet<String>, ()>;
@@ -138,8 +141,10 @@ impl World {
             Cause::Messages(bodies) => {
                 let context = Arc::clone(&self.worker);
                 let mut event = SqsEvent::default();
-                for body in bodies {
+                for (body, received) in bodies {
                     let mut message = SqsMessage::default();
+                    let name = "ApproximateReceiveCount".to_owned();
+                    message.attributes.insert(name, received.to_string());
                     message.message_id = Some(body.clone());
                     message.body = Some(body.clone());
                     event.records.push(message);
@@ -200,7 +205,8 @@ pub async fn simulate(seed: u64) {
         match schedule.step(&mut rng, dies).await {
             Step::On | Step::Ended(Cause::Notification(_), Ok(_)) => {}
             Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
-                let again = bodies.into_iter().filter(|body| failed.contains(body));
+                let again = bodies.into_iter().map(|(body, _)| body);
+                let again = again.filter(|body| failed.contains(body));
                 world.queue.waiting.lock().unwrap().extend(again);
             }
             Step::Ended(Cause::Notification(event), Err(()))
@@ -208,7 +214,8 @@ pub async fn simulate(seed: u64) {
                 notifications.push(event);
             }
             Step::Ended(Cause::Messages(bodies), Err(())) | Step::Died(Cause::Messages(bodies)) => {
-                world.queue.waiting.lock().unwrap().extend(bodies);
+                let again = bodies.into_iter().map(|(body, _)| body);
+                world.queue.waiting.lock().unwrap().extend(again);
             }
         }
     }
@@ -216,7 +223,9 @@ pub async fn simulate(seed: u64) {
 }
 
 /// Takes up to four messages out of the queue, some of which stay in it to come again.
-fn receive(world: &World, rng: &mut StdRng) -> Vec<String> {
+///
+/// How often they were received is told at random: it is approximate.
+fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
     let mut waiting = world.queue.waiting.lock().unwrap();
     waiting.shuffle(rng);
     let count = rng.random_range(1..=4).min(waiting.len());
@@ -231,6 +240,9 @@ fn receive(world: &World, rng: &mut StdRng) -> Vec<String> {
     taken.sort();
     taken.dedup();
     taken
+        .into_iter()
+        .map(|body| (body, rng.random_range(1..3)))
+        .collect()
 }
 
 /// Some small files of few keys: several keys of objects, and several versions of one.

@@ -60,11 +60,13 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) ->
 }
 
 async fn take_message(context: &Context, record: SqsMessage) -> Result<(), WorkError> {
+    let received = record.attributes.get("ApproximateReceiveCount");
+    let is_first = received.is_some_and(|count| count == "1");
     let body = record.body.unwrap_or_default();
     match serde_json::from_str(&body).map_err(WorkError::Message)? {
         WorkMessage::Chunk(message) => {
             let span = info_span!("chunk", job = %message.job, ordinal = message.ordinal);
-            take(context, &message).instrument(span).await
+            take(context, &message, is_first).instrument(span).await
         }
         WorkMessage::Close { close } => {
             if let Some(head) = context.ledger.head(close).await? {
@@ -75,9 +77,11 @@ async fn take_message(context: &Context, record: SqsMessage) -> Result<(), WorkE
     }
 }
 
-async fn take(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
+/// `is_first` says that the message has most likely not been delivered before. Nothing but a read of the
+/// ledger depends on it: a chunk that is taken twice counts once.
+async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Result<(), WorkError> {
     let ledger = &context.ledger;
-    if ledger.is_taken(message.job, message.ordinal).await? {
+    if !is_first && ledger.is_taken(message.job, message.ordinal).await? {
         info!("taken already");
         return Ok(());
     }

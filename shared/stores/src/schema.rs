@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use landfall_domain::{Dataset, FieldType, StoreKind, UnknownColumns, is_name};
+use landfall_domain::{Dataset, FieldType, StoreKind, Total, UnknownColumns, is_name};
 
 use crate::StoreError;
 use crate::retry::{bounded, retried};
@@ -48,6 +48,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     /// Names of the key columns, in the order of the key.
     pub(crate) key: Vec<String>,
+    /// Totals that the dataset defines.
+    pub(crate) totals: Vec<Total>,
     store: StoreKind,
 }
 
@@ -63,8 +65,13 @@ pub(crate) struct ExistingColumn {
 impl Table {
     /// The table of a dataset. Checks the names, as they end up in SQL.
     pub(crate) fn of(dataset: &Dataset, store: StoreKind) -> Result<Self, StoreError> {
-        let names = dataset.fields.iter().map(|field| &field.name);
-        if let Some(name) = names.chain([&dataset.name]).find(|name| !is_name(name)) {
+        let fields = dataset.fields.iter().map(|field| &field.name);
+        let totals = dataset.totals.iter().flat_map(|total| {
+            let columns = total.columns.iter().map(|column| &column.name);
+            columns.chain([&total.name])
+        });
+        let mut names = fields.chain(totals).chain([&dataset.name]);
+        if let Some(name) = names.find(|name| !is_name(name)) {
             return Err(StoreError::Config(format!(
                 "not a name of a table or column: {name:?}"
             )));
@@ -99,6 +106,7 @@ impl Table {
                 .key_fields()
                 .map(|field| field.name.clone())
                 .collect(),
+            totals: dataset.totals.clone(),
             store,
         })
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod databases;
+mod deletes;
 mod rows;
 mod tables;
 mod values;
@@ -38,6 +39,14 @@ macro_rules! conformance {
                 tables::tables_are_made_once_and_grow,
                 tables::tables_that_do_not_fit_are_told,
                 tables::a_refused_chunk_leaves_nothing,
+                deletes::present_absent_and_newer_keys,
+                deletes::late_rows_of_a_deleted_key,
+                deletes::the_newest_delete_counts,
+                deletes::rows_and_deletes_in_one_chunk,
+                deletes::concurrent_deletes_leave_what_the_greatest_version_says,
+                deletes::a_snapshot_prunes_what_it_no_longer_has,
+                deletes::a_snapshot_beside_deleted_keys,
+                deletes::late_rows_beside_a_snapshot_that_closes,
             }
         )*
     };

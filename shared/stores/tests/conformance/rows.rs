@@ -48,6 +48,14 @@ pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
     }
 }
 
+/// A row that deletes its key; the values are those of the key, and nulls.
+pub(crate) fn deletion(values: Vec<Value>) -> Row {
+    Row {
+        deleted: true,
+        ..row(0, values)
+    }
+}
+
 pub(crate) fn pair(id: &str, note: &str) -> Row {
     row(0, vec![text(id), text(note)])
 }
