@@ -28,6 +28,9 @@ enum Command {
         /// The same seed makes the same file
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// A later one has the same keys in the same order, with other values
+        #[arg(long, default_value_t = 1)]
+        revision: u32,
         /// File to write; standard output unless given
         #[arg(long)]
         out: Option<PathBuf>,
@@ -75,6 +78,7 @@ fn main() -> Result<ExitCode> {
             kind,
             rows,
             seed,
+            revision,
             out,
         } => {
             let kind = match kind {
@@ -88,7 +92,8 @@ fn main() -> Result<ExitCode> {
                         .with_context(|| format!("cannot write {}", path.display()))?,
                 ),
             };
-            seed::write(kind, rows, seed, BufWriter::new(out)).context("cannot write the file")?;
+            seed::write_revision(kind, rows, seed, revision, BufWriter::new(out))
+                .context("cannot write the file")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Totals(Totals::Rebuild { definition, sql }) => {

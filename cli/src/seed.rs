@@ -1,6 +1,6 @@
 //! Sample files with what real ones have: repeated keys, quoted newlines, Unicode, and bad rows.
 //!
-//! The same number of rows and seed make the same bytes.
+//! The same number of rows, seed and revision make the same bytes.
 
 use std::io::{self, Write};
 
@@ -90,12 +90,31 @@ impl Kind {
     }
 }
 
-/// Writes a sample file of so many rows, without a limit, in constant memory.
+/// Writes the first revision of a sample file of so many rows, without a limit, in constant memory.
 pub fn write(kind: Kind, rows: u64, seed: u64, out: impl Write) -> io::Result<()> {
+    write_revision(kind, rows, seed, 1, out)
+}
+
+/// Like [`write()`]; a later revision has the same keys in the same order, and each row has other values
+/// than in the revision before.
+pub fn write_revision(
+    kind: Kind,
+    rows: u64,
+    seed: u64,
+    revision: u32,
+    out: impl Write,
+) -> io::Result<()> {
     match kind {
-        Kind::Products => products(rows, seed, out),
-        Kind::Orders => orders(rows, seed, out),
+        Kind::Products => products(rows, seed, revision, out),
+        Kind::Orders => orders(rows, seed, revision, out),
     }
+}
+
+/// What a revision picks from: the same draws find other values in it.
+fn revised<const N: usize>(from: [&'static str; N], revision: u32) -> [&'static str; N] {
+    let mut values = from;
+    values.rotate_left(revision.saturating_sub(1) as usize % N);
+    values
 }
 
 /// Numbers that are new, one after the other, but for the share that repeats one from before.
@@ -113,7 +132,8 @@ impl Keys {
     }
 }
 
-fn products(rows: u64, seed: u64, out: impl Write) -> io::Result<()> {
+fn products(rows: u64, seed: u64, revision: u32, out: impl Write) -> io::Result<()> {
+    let (materials, words) = (revised(MATERIALS, revision), revised(WORDS, revision));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut keys = Keys { used: 0 };
     let mut csv = csv::WriterBuilder::new().flexible(true).from_writer(out);
@@ -122,8 +142,8 @@ fn products(rows: u64, seed: u64, out: impl Write) -> io::Result<()> {
         // Spread over the range of the key, as skus from several makers are.
         let key = keys.next(&mut rng);
         let sku = format!("{:08X}", (key.wrapping_mul(2_654_435_761)) & 0xffff_ffff);
-        let name = format!("{} {}", pick(&mut rng, &MATERIALS), pick(&mut rng, &THINGS));
-        let description = description(&mut rng);
+        let name = format!("{} {}", pick(&mut rng, &materials), pick(&mut rng, &THINGS));
+        let description = description(&mut rng, &words);
         if rng.random_bool(BAD) {
             match rng.random_range(0..4) {
                 0 => csv.write_record(["", &name, &description])?,
@@ -140,19 +160,20 @@ fn products(rows: u64, seed: u64, out: impl Write) -> io::Result<()> {
     csv.flush()
 }
 
-fn description(rng: &mut StdRng) -> String {
-    let first = pick(rng, &WORDS);
+fn description(rng: &mut StdRng, words: &[&str]) -> String {
+    let first = pick(rng, words);
     let count = rng.random_range(2..5);
     let mut text = first.to_owned();
     let newline = rng.random_bool(NEWLINES);
     for index in 0..count {
         text.push_str(if newline && index == 0 { ",\r\n" } else { "; " });
-        text.push_str(pick(rng, &WORDS));
+        text.push_str(pick(rng, words));
     }
     text
 }
 
-fn orders(rows: u64, seed: u64, mut out: impl Write) -> io::Result<()> {
+fn orders(rows: u64, seed: u64, revision: u32, mut out: impl Write) -> io::Result<()> {
+    let statuses = revised(STATUSES, revision);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut keys = Keys { used: 0 };
     let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000);
@@ -170,7 +191,7 @@ fn orders(rows: u64, seed: u64, mut out: impl Write) -> io::Result<()> {
         let mut order = json!({
             "order_id": order_id,
             "customer": { "id": rng.random_range(1..50_000), "name": pick(&mut rng, &["Ana Pérez", "Li 雷", "Zoë", "Tom O'Neil"]) },
-            "status": pick(&mut rng, &STATUSES),
+            "status": pick(&mut rng, &statuses),
             "items": items,
             "total": format!("{}.{:02}", rng.random_range(1..2_000), rng.random_range(0..100)),
             "placed_at": (start + SignedDuration::from_secs(i64::try_from(row % 31_536_000).unwrap_or_default())).to_string(),
@@ -213,6 +234,26 @@ mod tests {
         };
         assert_eq!(make(1), make(1));
         assert_ne!(make(1), make(2));
+    }
+
+    #[test]
+    fn a_revision_changes_every_row_and_no_key() {
+        let make = |revision| {
+            let mut out = Vec::new();
+            write_revision(Kind::Products, 2_000, 1, revision, &mut out).unwrap();
+            let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&*out);
+            reader
+                .byte_records()
+                .map(Result::unwrap)
+                .filter(|record| record.len() == 3 && std::str::from_utf8(&record[1]).is_ok())
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (make(1), make(2));
+        assert_eq!(first.len(), second.len());
+        for (first, second) in first.iter().zip(&second) {
+            assert_eq!(first[0], second[0]);
+            assert_ne!((&first[1], &first[2]), (&second[1], &second[2]));
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Requirements {
     Run,
     /// To verify the template: cfn-lint and the SAM command line.
     Verify,
+    /// To compare with: other tools that load files into databases.
+    Peers,
 }
 
 impl Requirements {
@@ -24,6 +26,7 @@ impl Requirements {
         match self {
             Self::Run => include_str!("../requirements.txt"),
             Self::Verify => include_str!("../requirements-verify.txt"),
+            Self::Peers => include_str!("../requirements-peers.txt"),
         }
     }
 
@@ -31,6 +34,7 @@ impl Requirements {
         match self {
             Self::Run => "requirements.txt",
             Self::Verify => "requirements-verify.txt",
+            Self::Peers => "requirements-peers.txt",
         }
     }
 
@@ -38,6 +42,7 @@ impl Requirements {
         match self {
             Self::Run => "the local stack's Python environment",
             Self::Verify => "the verification's Python environment",
+            Self::Peers => "the Python environment of the tools to compare with",
         }
     }
 }

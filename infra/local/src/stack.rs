@@ -46,9 +46,23 @@ impl std::str::FromStr for Sql {
     }
 }
 
+/// Which stores rows land in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stores {
+    /// `MongoDB` and SQL.
+    #[default]
+    Both,
+    /// SQL alone.
+    Sql,
+    /// `MongoDB` alone.
+    Mongodb,
+}
+
 /// What a stack is made of.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
+    /// The stores that there are; what is said of another one does not matter.
+    pub stores: Stores,
     /// The SQL database.
     pub sql: Sql,
     /// URI of a running `MongoDB`, with the database as its path. Without one, a server is started.
@@ -98,7 +112,9 @@ impl Stack {
         // In the reverse of the order in which they are stopped.
         let mut processes = Vec::new();
 
-        let mongodb_uri = if let Some(uri) = options.mongodb {
+        let mongodb_uri = if options.stores == Stores::Sql {
+            String::new()
+        } else if let Some(uri) = options.mongodb {
             uri
         } else {
             let server = mongodb::provide(progress).await?;
@@ -109,8 +125,11 @@ impl Stack {
             uri
         };
 
-        progress.doing("starting SQL");
+        if options.stores != Stores::Mongodb {
+            progress.doing("starting SQL");
+        }
         let sql_url = match options.sql {
+            _ if options.stores == Stores::Mongodb => String::new(),
             Sql::Sqlite => sqlite_url(&data.join("landfall.sqlite"))?,
             Sql::Postgres => {
                 let (process, url) =
@@ -191,12 +210,12 @@ impl Stack {
         &self.outputs
     }
 
-    /// URI of the `MongoDB`, with the database as its path.
+    /// URI of the `MongoDB`, with the database as its path; empty where there is none.
     pub fn mongodb_uri(&self) -> &str {
         &self.mongodb_uri
     }
 
-    /// URL of the SQL database.
+    /// URL of the SQL database; empty where there is none.
     pub fn sql_url(&self) -> &str {
         &self.sql_url
     }

@@ -9,7 +9,7 @@ use crate::run::workspace;
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub(crate) const FUNCTIONS: [&str; 2] = ["splitter", "worker"];
+pub const FUNCTIONS: [&str; 2] = ["splitter", "worker"];
 
 /// Environment variable that names a directory of zips, so that none are built.
 pub const ZIPS: &str = "LANDFALL_ZIPS";
@@ -61,7 +61,7 @@ async fn build(workspace: &Path, progress: &dyn Progress) -> Result<PathBuf> {
 }
 
 /// Where the zip of a function is.
-pub(crate) fn zip(zips: &Path, function: &str) -> PathBuf {
+pub fn zip(zips: &Path, function: &str) -> PathBuf {
     zips.join(function).join("bootstrap.zip")
 }
 

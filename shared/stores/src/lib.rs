@@ -28,7 +28,6 @@
 mod connect;
 mod error;
 mod json;
-mod merge;
 mod mongodb;
 mod mysql;
 mod postgres;

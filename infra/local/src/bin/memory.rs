@@ -1,17 +1,14 @@
 //! `cargo memory`: the memory that each function takes for a big object, measured from outside.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
 use landfall_cli::seed::{Kind, write};
 use landfall_domain::JobId;
-use landfall_local::{Lines, Progress, Sql, Stack, StackOptions};
+use landfall_local::{Lines, MemoryWatch, Progress, Sql, Stack, StackOptions};
 
 /// Without an event for so long, it is given up.
 const WITHIN: Duration = Duration::from_hours(1);
@@ -48,11 +45,7 @@ async fn main() -> Result<()> {
     )?;
     let bytes = fs::metadata(&path)?.len();
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let endpoint = stack.endpoint().to_owned();
-    let watching = Arc::clone(&stop);
-    let watcher = std::thread::spawn(move || watch(&endpoint, &watching));
-
+    let watch = MemoryWatch::start(stack.endpoint());
     progress.doing("taking it in");
     let start = Instant::now();
     let version = stack.put_file("products/big.csv", &path).await?;
@@ -65,10 +58,7 @@ async fn main() -> Result<()> {
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
-    let Ok(peaks) = watcher.join() else {
-        bail!("the watcher of the processes died");
-    };
+    let peaks = watch.stop()?;
     progress.done();
     stack.stop();
 
@@ -80,65 +70,11 @@ async fn main() -> Result<()> {
         "job: {}, {seconds:.1} s from put to event",
         event.state.as_str()
     );
-    let mut functions: HashMap<String, (usize, u64)> = HashMap::new();
-    for (function, kib) in peaks.into_values() {
-        let (processes, most) = functions.entry(function).or_default();
-        *processes += 1;
-        *most = (*most).max(kib);
-    }
-    for (function, (processes, kib)) in functions {
+    for (function, peak) in peaks {
         println!(
-            "{function}: at most {:.1} MiB resident in each of {processes} processes",
-            kib_to_mib(kib)
+            "{function}: at most {:.1} MiB resident in each of {} processes",
+            peak.mebibytes, peak.processes
         );
     }
     Ok(())
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes of processes are far below 2^53"
-)]
-fn kib_to_mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
-}
-
-/// The highest resident size of each of the functions' processes, in KiB, by process.
-fn watch(endpoint: &str, stop: &AtomicBool) -> HashMap<String, (String, u64)> {
-    let mut peaks = HashMap::new();
-    while !stop.load(Ordering::Relaxed) {
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let process = entry.file_name().to_string_lossy().into_owned();
-            // A process that ends while it is looked at has told its size before.
-            if let Some((function, kib)) = size(&process, endpoint) {
-                peaks.insert(process, (function, kib));
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    peaks
-}
-
-fn size(process: &str, endpoint: &str) -> Option<(String, u64)> {
-    process
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then_some(())?;
-    let environment = fs::read(format!("/proc/{process}/environ")).ok()?;
-    let value = |name: &str| {
-        environment
-            .split(|byte| *byte == 0)
-            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
-            .find_map(|(found, value)| (found == name).then(|| value.to_owned()))
-    };
-    let function = value("AWS_LAMBDA_FUNCTION_NAME")?;
-    (value("AWS_ENDPOINT_URL")? == endpoint).then_some(())?;
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some((
-        function,
-        line.trim().trim_end_matches(" kB").trim().parse().ok()?,
-    ))
 }

@@ -47,7 +47,7 @@ impl Arguments {
             mongodb: self.mongodb.clone(),
             keep: self.keep.clone(),
             datasets: self.datasets.clone(),
-            parameters: Vec::new(),
+            ..StackOptions::default()
         }
     }
 }

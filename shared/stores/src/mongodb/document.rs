@@ -1,11 +1,15 @@
 //! Rows as documents.
 
-use landfall_domain::{Dataset, Row, RowVersion, Value};
+use landfall_domain::{Dataset, Row, RowVersion, UnknownColumns, Value};
+use mongodb::bson::raw::{CString, RawDocument};
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, DateTime, Decimal128, Document, RawDocumentBuf};
+use mongodb::bson::{
+    Binary, Bson, DateTime, Decimal128, RawBinaryRef, RawBson, RawBsonRef, RawDocumentBuf, cstr,
+};
 
+use super::error::refused;
+use crate::StoreError;
 use crate::json::Shape;
-use crate::schema::{EXTRA, VERSION};
 use crate::text::{date_text, timestamp_text};
 
 /// Name of the field that says whether two versions of a row have the same values.
@@ -14,152 +18,223 @@ pub(super) const DIGEST: &str = "_digest";
 /// JSON deeper than this stays text; servers take 100 levels in all.
 const MAX_DEPTH: usize = 90;
 /// Servers take documents of up to 16 MiB, and the command around one needs room too.
-pub(super) const MAX_BYTES: usize = (16 << 20) - (16 << 10);
+const MAX_BYTES: usize = (16 << 20) - (16 << 10);
 
 /// A row, ready to be written.
 pub(super) struct Entry {
-    pub(super) id: Bson,
-    /// `{_id: id}` in BSON, which stands for the key where it is looked up.
-    pub(super) id_bytes: Vec<u8>,
     pub(super) version: RowVersion,
     pub(super) digest: [u8; 16],
+    /// Begins with `_id`. Of a row that deletes its key it is the tombstone.
     pub(super) document: RawDocumentBuf,
 }
 
-/// Makes an entry of a row. Fails where BSON can't hold it.
-pub(super) fn entry(
-    dataset: &Dataset,
-    row: &Row,
-    version: RowVersion,
-) -> mongodb::bson::error::Result<Entry> {
-    let id = id_of(dataset, row);
-    let digest = digest_of(dataset, row);
-    let document = |json: fn(&str) -> Bson| {
-        let mut document = Document::new();
-        document.insert("_id", id.clone());
-        for (field, value) in dataset.fields.iter().zip(&row.values) {
-            document.insert(field.name.clone(), field_value(value, json));
+impl Entry {
+    /// The key.
+    pub(super) fn id(&self) -> RawBsonRef<'_> {
+        id_of(&self.document).unwrap_or(RawBsonRef::Null)
+    }
+
+    /// What stands for the key where it is looked up.
+    pub(super) fn id_bytes(&self) -> Vec<u8> {
+        id_bytes(self.id())
+    }
+}
+
+/// The key of a document, if it has a readable one.
+pub(super) fn id_of(document: &RawDocument) -> Option<RawBsonRef<'_>> {
+    document.get("_id").ok().flatten()
+}
+
+/// What stands for a key where it is looked up.
+pub(super) fn id_bytes(id: RawBsonRef<'_>) -> Vec<u8> {
+    let mut document = RawDocumentBuf::new();
+    document.append(cstr!("_id"), id);
+    document.into_bytes()
+}
+
+/// Makes entries of a dataset's rows.
+pub(super) struct Encoder<'a> {
+    dataset: &'a Dataset,
+    names: Vec<CString>,
+    has_extra: bool,
+    /// What the digest of a row is of.
+    said: Vec<u8>,
+}
+
+impl<'a> Encoder<'a> {
+    pub(super) fn new(dataset: &'a Dataset) -> Result<Self, StoreError> {
+        let names = dataset.fields.iter();
+        let names = names.map(|field| CString::try_from(field.name.as_str()));
+        let names = names.collect::<Result<_, _>>();
+        Ok(Self {
+            dataset,
+            names: names.map_err(|_| refused("a field's name can't be encoded"))?,
+            has_extra: dataset.unknown_columns == UnknownColumns::Keep,
+            said: Vec::new(),
+        })
+    }
+
+    /// Makes an entry of a row. Fails where `MongoDB` can't hold it.
+    pub(super) fn entry(&mut self, row: &Row, version: RowVersion) -> Result<Entry, StoreError> {
+        let digest = self.digest(row);
+        let mut document = self.document(row, version, &digest, json_value);
+        // Small numbers take many times their text in BSON.
+        if document.as_bytes().len() > MAX_BYTES {
+            document = self.document(row, version, &digest, |text| text.into());
+        }
+        if document.as_bytes().len() > MAX_BYTES {
+            return Err(refused("a row is more than a document of 16 MiB"));
+        }
+        Ok(Entry {
+            version,
+            digest,
+            document,
+        })
+    }
+
+    fn document(
+        &self,
+        row: &Row,
+        version: RowVersion,
+        digest: &[u8],
+        json: fn(&str) -> RawBson,
+    ) -> RawDocumentBuf {
+        let mut document = RawDocumentBuf::new();
+        self.append_id(&mut document, row);
+        if row.deleted {
+            document.append(cstr!("_version"), binary(version.as_bytes()));
+            document.append(cstr!("_deleted_at"), DateTime::now());
+            return document;
+        }
+        for (name, value) in self.names.iter().zip(&row.values) {
+            append(&mut document, name, value, json);
+        }
+        if let (true, Some(extra)) = (self.has_extra, &row.extra) {
+            document.append(cstr!("_extra"), extra.as_str());
+        }
+        document.append(cstr!("_digest"), binary(digest));
+        document.append(cstr!("_version"), binary(version.as_bytes()));
+        document
+    }
+
+    /// The value of a one-field key, else a document of the key's fields in the key's order.
+    fn append_id(&self, document: &mut RawDocumentBuf, row: &Row) {
+        let key = self.dataset.key_indexes();
+        if let [index] = key {
+            append_key(document, cstr!("_id"), &row.values[*index]);
+            return;
+        }
+        let mut id = RawDocumentBuf::new();
+        for index in key {
+            append_key(&mut id, &self.names[*index], &row.values[*index]);
+        }
+        document.append(cstr!("_id"), id);
+    }
+
+    /// Digest of all that a row says, whatever a document can hold of it, and of the names it says it by:
+    /// a document of other fields is another one.
+    fn digest(&mut self, row: &Row) -> [u8; 16] {
+        self.said.clear();
+        for (field, value) in self.dataset.fields.iter().zip(&row.values) {
+            self.say(10, field.name.as_bytes());
+            match value {
+                Value::Null => self.said.push(0),
+                Value::Text(text) => self.say(1, text.as_bytes()),
+                Value::Integer(number) => self.say(2, &number.to_le_bytes()),
+                Value::Decimal(number) => self.say(3, &number.normalize().serialize()),
+                Value::Float(number) => self.say(4, &number.to_le_bytes()),
+                Value::Boolean(boolean) => self.say(5, &[u8::from(*boolean)]),
+                Value::Date(day) => self.say(6, date_text(*day).as_bytes()),
+                Value::Timestamp(instant) => self.say(7, &instant.as_microsecond().to_le_bytes()),
+                Value::Json(text) => self.say(8, text.as_bytes()),
+            }
         }
         if let Some(extra) = &row.extra {
-            document.insert(EXTRA, extra.as_str());
+            self.say(9, extra.as_bytes());
         }
-        document.insert(DIGEST, binary(&digest));
-        document.insert(VERSION, binary(version.as_bytes()));
-        RawDocumentBuf::try_from(&document)
-    };
-    let mut encoded = document(json_value)?;
-    // Small numbers take many times their text in BSON.
-    if encoded.as_bytes().len() > MAX_BYTES {
-        encoded = document(|text| Bson::from(text))?;
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::hash(&self.said).as_bytes()[..16]);
+        digest
     }
-    Ok(Entry {
-        id_bytes: id_bytes(id.clone())?,
-        id,
-        version,
-        digest,
-        document: encoded,
+
+    /// With type and length, so that no two sequences of values give one sequence of bytes.
+    fn say(&mut self, tag: u8, bytes: &[u8]) {
+        self.said.push(tag);
+        self.said
+            .extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.said.extend_from_slice(bytes);
+    }
+}
+
+pub(super) fn binary(bytes: &[u8]) -> RawBsonRef<'_> {
+    RawBsonRef::Binary(RawBinaryRef {
+        subtype: BinarySubtype::Generic,
+        bytes,
     })
 }
 
-/// `{_id: id}` in BSON.
-pub(super) fn id_bytes(id: Bson) -> mongodb::bson::error::Result<Vec<u8>> {
-    let mut document = Document::new();
-    document.insert("_id", id);
-    document.to_vec()
-}
-
-pub(super) fn binary(bytes: &[u8]) -> Bson {
+pub(super) fn binary_value(bytes: &[u8]) -> Bson {
     Bson::Binary(Binary {
         subtype: BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     })
 }
 
-/// The value of a one-field key, else a document of the key's fields in the key's order.
-fn id_of(dataset: &Dataset, row: &Row) -> Bson {
-    if let [index] = dataset.key_indexes() {
-        return key_value(&row.values[*index]);
-    }
-    let mut id = Document::new();
-    for (field, index) in dataset.key_fields().zip(dataset.key_indexes()) {
-        id.insert(field.name.clone(), key_value(&row.values[*index]));
-    }
-    Bson::Document(id)
-}
-
 /// Dates and instants are text in keys: BSON dates would make one of two within a millisecond.
-fn key_value(value: &Value) -> Bson {
+fn append_key(
+    document: &mut RawDocumentBuf,
+    name: impl AsRef<mongodb::bson::raw::CStr>,
+    value: &Value,
+) {
     match value {
-        Value::Date(day) => Bson::String(date_text(*day)),
-        Value::Timestamp(instant) => Bson::String(timestamp_text(*instant, 'T', "Z")),
-        other => field_value(other, json_value),
+        Value::Date(day) => document.append(name, date_text(*day)),
+        Value::Timestamp(instant) => document.append(name, timestamp_text(*instant, 'T', "Z")),
+        other => append(document, name, other, json_value),
     }
 }
 
-fn field_value(value: &Value, json: fn(&str) -> Bson) -> Bson {
+fn append(
+    document: &mut RawDocumentBuf,
+    name: impl AsRef<mongodb::bson::raw::CStr>,
+    value: &Value,
+    json: fn(&str) -> RawBson,
+) {
     match value {
-        Value::Null => Bson::Null,
-        Value::Text(text) => Bson::String(text.clone()),
-        Value::Integer(number) => Bson::Int64(*number),
-        // 28 digits fit the 34 of the type.
-        Value::Decimal(number) => match number.to_string().parse::<Decimal128>() {
-            Ok(decimal) => Bson::Decimal128(decimal),
-            Err(_) => Bson::String(number.to_string()),
-        },
-        Value::Float(number) => Bson::Double(*number),
-        Value::Boolean(boolean) => Bson::Boolean(*boolean),
+        Value::Null => document.append(name, RawBsonRef::Null),
+        Value::Text(text) => document.append(name, text.as_str()),
+        Value::Integer(number) => document.append(name, *number),
+        Value::Decimal(number) => document.append(name, decimal(*number)),
+        Value::Float(number) => document.append(name, *number),
+        Value::Boolean(boolean) => document.append(name, *boolean),
         Value::Date(day) => {
             let days = (*day - jiff::civil::date(1970, 1, 1)).get_days();
-            Bson::DateTime(DateTime::from_millis(i64::from(days) * 86_400_000))
+            document.append(name, DateTime::from_millis(i64::from(days) * 86_400_000));
         }
-        Value::Timestamp(instant) => Bson::DateTime(DateTime::from_millis(
-            instant.as_microsecond().div_euclid(1000),
-        )),
-        Value::Json(text) => json(text),
+        Value::Timestamp(instant) => {
+            let milliseconds = instant.as_microsecond().div_euclid(1000);
+            document.append(name, DateTime::from_millis(milliseconds));
+        }
+        Value::Json(text) => document.append(name, json(text)),
     }
+}
+
+/// The 34 digits of the type hold the 28 of ours, so nothing is rounded: sign, exponent and digits
+/// go to their places in the binary form.
+fn decimal(number: rust_decimal::Decimal) -> Decimal128 {
+    const EXPONENT_OF_ONE: u128 = 6176;
+    let sign = u128::from(number.is_sign_negative() && !number.is_zero()) << 127;
+    let exponent = (EXPONENT_OF_ONE - u128::from(number.scale())) << 113;
+    let digits = number.mantissa().unsigned_abs();
+    Decimal128::from_bytes((sign | exponent | digits).to_le_bytes())
 }
 
 /// JSON as BSON where that says the same, else as text.
-fn json_value(text: &str) -> Bson {
+fn json_value(text: &str) -> RawBson {
     let shape = Shape::of(text);
     if shape.odd_name || shape.inexact_number || shape.depth > MAX_DEPTH {
-        return Bson::from(text);
+        return text.into();
     }
-    serde_json::from_str(text).unwrap_or_else(|_| Bson::from(text))
-}
-
-/// Digest of all that a row says, whatever a document can hold of it, and of the names it says it by:
-/// a document of other fields is another one.
-fn digest_of(dataset: &Dataset, row: &Row) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    for (field, value) in dataset.fields.iter().zip(&row.values) {
-        tagged(&mut hasher, 10, field.name.as_bytes());
-        match value {
-            Value::Null => hasher.update(&[0]),
-            Value::Text(text) => tagged(&mut hasher, 1, text.as_bytes()),
-            Value::Integer(number) => tagged(&mut hasher, 2, &number.to_le_bytes()),
-            Value::Decimal(number) => tagged(&mut hasher, 3, &number.normalize().serialize()),
-            Value::Float(number) => tagged(&mut hasher, 4, &number.to_le_bytes()),
-            Value::Boolean(boolean) => tagged(&mut hasher, 5, &[u8::from(*boolean)]),
-            Value::Date(day) => tagged(&mut hasher, 6, date_text(*day).as_bytes()),
-            Value::Timestamp(instant) => {
-                tagged(&mut hasher, 7, &instant.as_microsecond().to_le_bytes())
-            }
-            Value::Json(text) => tagged(&mut hasher, 8, text.as_bytes()),
-        };
-    }
-    if let Some(extra) = &row.extra {
-        tagged(&mut hasher, 9, extra.as_bytes());
-    }
-    let mut digest = [0; 16];
-    hasher.finalize_xof().fill(&mut digest);
-    digest
-}
-
-/// With type and length, so that no two sequences of values give one sequence of bytes.
-fn tagged<'a>(hasher: &'a mut blake3::Hasher, tag: u8, bytes: &[u8]) -> &'a mut blake3::Hasher {
-    hasher
-        .update(&[tag])
-        .update(&(bytes.len() as u64).to_le_bytes())
-        .update(bytes)
+    let value = serde_json::from_str::<Bson>(text).ok();
+    let value = value.and_then(|value| RawBson::try_from(value).ok());
+    value.unwrap_or_else(|| text.into())
 }

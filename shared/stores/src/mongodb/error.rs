@@ -30,6 +30,13 @@ pub(super) fn unavailable(reason: &str) -> StoreError {
     }
 }
 
+pub(super) fn contended(reason: &str) -> StoreError {
+    StoreError::Contended {
+        store: STORE,
+        reason: reason.to_owned(),
+    }
+}
+
 /// Sorts an error by the code that the server gave; `what` says what it was about.
 pub(super) fn from_code(code: i32, what: &str) -> StoreError {
     let reason = format!("{code} {what}");

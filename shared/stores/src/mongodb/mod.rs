@@ -1,4 +1,4 @@
-//! `MongoDB`: the keys of a batch are looked up, absent ones inserted, older ones updated under guard.
+//! `MongoDB`: rows are written in batches, under a guard of their version.
 //!
 //! A document is `_id` (the key's value; a document of the key's fields where there are several), the
 //! dataset's fields, `_extra` as JSON text, `_digest` of all values, `_version`. Dates are BSON
@@ -7,43 +7,56 @@
 //! starts with `$`, with a number that neither a long nor a double holds, or nested
 //! deeper than 90 stays text, and so does all JSON of a document beyond 16 MiB.
 //!
+//! A batch is taken for what the one before was: rows of a first load are inserted, changed ones
+//! updated, without a look at what is there. Only what that does not settle is looked up by key.
+//!
 //! Batches are written one by one: after an error some are there, and applying the chunk again
-//! counts their rows as unchanged.
+//! counts their rows as unchanged. How deleted keys stay deleted says [`deletes`].
 
-mod batch;
+mod command;
+mod deletes;
 mod document;
 mod error;
+mod registry;
+mod upserts;
 
-use std::sync::Arc;
+use std::cmp::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{
-    ClientOptions, DatabaseOptions, ReadPreference, SelectionCriteria, WriteConcern,
+    ClientOptions, DatabaseOptions, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern,
 };
 use mongodb::results::CollectionType;
-use mongodb::{Client, Database};
+use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::{Store, StoreError, StoreOptions};
-use batch::settle;
-use document::{Entry, MAX_BYTES, entry};
-use error::{from_mongodb, refused};
+use deletes::{all_stale, keep_deleted, remove_below, tombstones_of};
+use document::{Encoder, Entry, binary_value};
+use error::from_mongodb;
+use registry::{Registration, Registry};
+use upserts::{Guess, settle};
 
-/// Rows of one batch, and the bytes of its documents (but for one larger document alone): an
-/// `update` command is one message of at most 16 MiB.
-const BATCH_ROWS: usize = 1000;
+/// Rows of one batch, and the bytes of its documents (but for one larger document alone): a
+/// command is one document of at most 16 MiB.
+const BATCH_ROWS: usize = 2000;
 const BATCH_BYTES: usize = 8 << 20;
+/// How long tombstones are kept: queues hold a message for 14 days at most.
+const TOMBSTONES_KEPT: Duration = Duration::from_hours(30 * 24);
+
 /// A `MongoDB` database.
 pub(crate) struct Mongodb {
     database: Database,
     options: StoreOptions,
     prepared: Prepared,
+    guess: Mutex<Guess>,
 }
 
 impl Mongodb {
@@ -73,10 +86,12 @@ impl Mongodb {
             database: client.database_with_options(&name, safe),
             options,
             prepared: Prepared::default(),
+            guess: Mutex::default(),
         })
     }
 
-    async fn make(&self, name: &str) -> Result<(), StoreError> {
+    async fn make(&self, dataset: &Dataset) -> Result<(), StoreError> {
+        let name = dataset.name.as_str();
         let misfit = |reason: &str| StoreError::Schema {
             store: StoreKind::Mongodb,
             table: name.to_owned(),
@@ -109,7 +124,116 @@ impl Mongodb {
                 ));
             }
         }
-        Ok(())
+        // The server sweeps them.
+        let options = IndexOptions::builder()
+            .expire_after(TOMBSTONES_KEPT)
+            .build();
+        let sweep = IndexModel::builder()
+            .keys(doc! { "_deleted_at": 1 })
+            .options(options)
+            .build();
+        self.tombstones(name)
+            .create_index(sweep)
+            .await
+            .map_err(|error| from_mongodb(&error))?;
+        Registry::new(&self.database, name).register(dataset).await
+    }
+
+    fn tombstones(&self, name: &str) -> Collection<Document> {
+        self.database.collection(&tombstones_of(name))
+    }
+
+    /// Applies one batch.
+    async fn apply_batch(
+        &self,
+        name: &str,
+        order: &ObjectOrder,
+        known: &Registration,
+        batch: &Batch,
+    ) -> Result<StoreCounts, StoreError> {
+        let (database, entries) = (&self.database, batch.entries.as_slice());
+        if let Some(floor) = known.floor()
+            && known.has_floor_above(order.at(0))
+        {
+            // A crashed attempt may have written them.
+            remove_below(database, name, entries, floor).await?;
+            return Ok(all_stale(entries));
+        }
+        if batch.deletes {
+            return deletes::bury(database, name, entries).await;
+        }
+        let stale = if known.tombstones {
+            let tombstones = deletes::tombstones(database, name, entries).await?;
+            let is_newer = |tombstone| tombstone == Some(Ordering::Greater);
+            tombstones.into_iter().map(is_newer).collect()
+        } else {
+            vec![false; entries.len()]
+        };
+        let open = entries.iter().zip(&stale).filter(|(_, stale)| !**stale);
+        let open: Vec<&Entry> = open.map(|(entry, _)| entry).collect();
+        let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = settle(database, name, &open, guess).await?;
+        *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = settled.guess;
+        keep_deleted(database, name, order, entries, &stale, settled).await
+    }
+
+    async fn apply_all(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+        rows: &[Row],
+    ) -> Result<StoreCounts, StoreError> {
+        let name = dataset.name.as_str();
+        let registry = Registry::new(&self.database, name);
+        let known = registry.get().await?;
+        if !known.tombstones && rows.iter().any(|row| row.deleted) {
+            registry.expect_tombstones().await?;
+        }
+        let batches = |deletes| -> Result<_, StoreError> {
+            Ok(Batches {
+                encoder: Encoder::new(dataset)?,
+                order,
+                rows,
+                deletes,
+                waiting: None,
+            })
+        };
+        let known = &known;
+        stream::iter(batches(false)?.chain(batches(true)?))
+            .map(|batch| async move {
+                let batch = batch?;
+                retried(|| self.apply_batch(name, order, known, &batch)).await
+            })
+            .buffer_unordered(self.options.connections.max(1) as usize)
+            .try_fold(StoreCounts::default(), async |mut sum, counts| {
+                sum += counts;
+                Ok(sum)
+            })
+            .await
+    }
+
+    async fn prune_all(&self, name: &str, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let error = |error| from_mongodb(&error);
+        let registry = Registry::new(&self.database, name);
+        let floor = order.at(0);
+        let mut known = registry.raise_floor(floor).await?;
+        if known.has_floor_above(floor) {
+            return Ok(0);
+        }
+        let rows = self.database.collection::<Document>(name);
+        let below = doc! { "_version": { "$lt": binary_value(floor.as_bytes()) } };
+        if known.pruned.is_none() {
+            // Before any goes, so that whoever repeats this tells the same.
+            let pruned = rows.count_documents(below.clone()).await.map_err(error)?;
+            registry.count_pruned(floor.as_bytes(), pruned).await?;
+            known = registry.get().await?;
+        }
+        rows.delete_many(below.clone()).await.map_err(error)?;
+        self.tombstones(name)
+            .delete_many(below)
+            .await
+            .map_err(error)?;
+        Ok(known.pruned.unwrap_or_default())
     }
 }
 
@@ -122,7 +246,7 @@ impl Store for Mongodb {
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Mongodb)?;
         self.prepared
-            .once(&table, self.options.timeout, || self.make(&table.name))
+            .once(&table, self.options.timeout, || self.make(dataset))
             .await
     }
 
@@ -133,64 +257,68 @@ impl Store for Mongodb {
         rows: &Arc<[Row]>,
     ) -> Result<StoreCounts, StoreError> {
         let name = Table::of(dataset, StoreKind::Mongodb)?.name;
-        let batches = Batches {
-            dataset,
-            order,
-            rows,
-        };
-        let name = name.as_str();
-        let all = stream::iter(batches)
-            .map(|entries| async move {
-                let entries = entries?;
-                retried(|| settle(&self.database, name, &entries)).await
-            })
-            .buffer_unordered(self.options.connections.max(1) as usize)
-            .try_fold(StoreCounts::default(), async |mut sum, counts| {
-                sum += counts;
-                Ok(sum)
-            });
+        let all = self.apply_all(dataset, order, rows);
         bounded(StoreKind::Mongodb, self.options.timeout, all)
             .await
-            .inspect_err(|_| self.prepared.forget(name))
+            .inspect_err(|_| self.prepared.forget(&name))
     }
 
-    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let name = Table::of(dataset, StoreKind::Mongodb)?.name;
+        let all = retried(|| self.prune_all(&name, order));
+        bounded(StoreKind::Mongodb, self.options.timeout, all)
+            .await
+            .inspect_err(|_| self.prepared.forget(&name))
     }
 
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
+        Ok(Vec::new())
     }
 }
 
-/// Cuts rows into batches of entries.
+/// Rows that are written together.
+struct Batch {
+    /// Whether all of them delete their keys; else none does.
+    deletes: bool,
+    entries: Vec<Entry>,
+}
+
+/// Cuts rows into batches.
 struct Batches<'a> {
-    dataset: &'a Dataset,
+    encoder: Encoder<'a>,
     order: &'a ObjectOrder,
     rows: &'a [Row],
+    deletes: bool,
+    /// An entry that the batch before had no room for.
+    waiting: Option<Entry>,
 }
 
 impl Iterator for Batches<'_> {
-    type Item = Result<Vec<Entry>, StoreError>;
+    type Item = Result<Batch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let mut entries: Vec<Entry> = self.waiting.take().into_iter().collect();
+        let size = |entry: &Entry| entry.document.as_bytes().len();
+        let mut bytes: usize = entries.iter().map(size).sum();
         while entries.len() < BATCH_ROWS
             && let Some((row, rest)) = self.rows.split_first()
         {
-            let Ok(entry) = entry(self.dataset, row, self.order.at(row.offset)) else {
-                return Some(Err(refused("a row can't be encoded")));
-            };
-            bytes += entry.document.as_bytes().len();
-            if entry.document.as_bytes().len() > MAX_BYTES {
-                return Some(Err(refused("a row is more than a document of 16 MiB")));
+            self.rows = rest;
+            if row.deleted != self.deletes {
+                continue;
             }
+            let entry = match self.encoder.entry(row, self.order.at(row.offset)) {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            bytes += size(&entry);
             if !entries.is_empty() && bytes > BATCH_BYTES {
+                self.waiting = Some(entry);
                 break;
             }
             entries.push(entry);
-            self.rows = rest;
         }
-        (!entries.is_empty()).then_some(Ok(entries))
+        let deletes = self.deletes;
+        (!entries.is_empty()).then_some(Ok(Batch { deletes, entries }))
     }
 }

@@ -1,40 +1,44 @@
-//! `MySQL` (8.0.17 and later) and `MariaDB` (10.2 and later): a chunk is staged in a temporary table
-//! by multi-row inserts and merged with a few set-based statements, at READ COMMITTED.
+//! `MySQL` (8.0.17 and later) and `MariaDB` (10.2 and later): multi-row upserts that write only over what is
+//! older, at READ COMMITTED, while the lock of the dataset's row in the registry is held.
+//!
+//! As merges of a table come one after the other, none waits for a row of another one, whatever keys
+//! they have in common; only other programs that write to the table can be in the way.
 //!
 //! Texts compare by their bytes, spaces at the end included. A text key is `varchar(512)`; where a
 //! key has several texts, they are `varbinary`. Timestamps are UTC. JSON stays the text that it was.
 //! `InnoDB` has room for about 190 text fields in a row; a dataset with more can't be prepared.
 
-mod merge;
+mod chunk;
+mod dialect;
+mod keys;
+mod prepare;
+mod registry;
+mod totals;
+mod upsert;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind, Value};
-use sqlx::mysql::{MySql, MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use sqlx::query::Query;
-use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, MySqlConnection, Row as _};
+use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::{Acquire as _, AssertSqlSafe, ConnectOptions, Executor as _, MySqlConnection};
 use tokio::sync::OnceCell;
 
-use crate::merge::{Present, Staged, settle};
+use crate::registry::Registered;
 use crate::retry::{bounded, retried};
-use crate::schema::{ExistingColumn, Prepared, Table};
+use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
-use crate::text::{date_text, timestamp_text};
 use crate::{Store, StoreError, StoreOptions};
-use merge::{Dialect, Merge};
-
-/// Rows of one statement, the values that a statement can have, and their bytes: well below the 16
-/// MiB of `max_allowed_packet` in `MariaDB`, the smallest default.
-const BATCH_ROWS: usize = 1000;
-const BATCH_VALUES: usize = 65_535;
-const BATCH_BYTES: usize = 2 << 20;
+use chunk::Chunk;
+use dialect::Dialect;
+use totals::Totals;
 
 /// Strict, so that a value that does not fit is an error and not another value; and bounds for what a
-/// function leaves behind that ends without a word.
+/// function leaves behind that ends without a word, and for what waits behind it.
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
-    SET SESSION innodb_lock_wait_timeout = 10; \
+    SET SESSION innodb_lock_wait_timeout = 30; \
+    SET SESSION lock_wait_timeout = 30; \
     SET SESSION wait_timeout = 600; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
@@ -49,6 +53,14 @@ pub(crate) struct Mysql {
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn error(error: sqlx::Error) -> StoreError {
     from_sqlx(StoreKind::Mysql, &error)
+}
+
+/// Runs statements without values, and gives the number of rows that the last one wrote.
+async fn run(connection: &mut MySqlConnection, statements: &str) -> Result<u64, StoreError> {
+    let done = connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(statements)))
+        .await;
+    Ok(done.map_err(error)?.rows_affected())
 }
 
 impl Mysql {
@@ -91,55 +103,83 @@ impl Mysql {
         self.dialect.get_or_try_init(ask).await.copied()
     }
 
-    async fn make(&self, table: &Table) -> Result<(), StoreError> {
+    async fn make(&self, dataset: &Dataset, table: &Table) -> Result<(), StoreError> {
         let dialect = self.dialect().await?;
-        let type_of = |column: &_| dialect.type_of(table, column);
         let mut connection = self.pool.acquire().await.map_err(error)?;
-        let mut existing = columns(&mut connection, table).await.map_err(error)?;
-        if existing.is_empty() {
-            run(&mut connection, &dialect.create(table)).await?;
-            existing = columns(&mut connection, table).await.map_err(error)?;
-        }
-        let missing = table.missing(&existing, type_of)?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        match run(&mut connection, &dialect.add_columns(table, &missing)).await {
-            Ok(_) => Ok(()),
-            // Another worker may have been first; if it was, nothing is missing any more.
-            Err(failure) => {
-                let existing = columns(&mut connection, table).await.map_err(error)?;
-                if table.missing(&existing, type_of)?.is_empty() {
-                    return Ok(());
-                }
-                Err(failure)
-            }
-        }
+        prepare::prepare(&mut connection, dataset, table, dialect).await
     }
 
-    async fn attempt(
-        &self,
-        merge: &Merge,
-        has_extra: bool,
-        order: &ObjectOrder,
-        rows: &[Row],
-    ) -> Result<StoreCounts, StoreError> {
+    async fn attempt(&self, chunk: &Chunk<'_>) -> Result<StoreCounts, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
-        connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(merge.stage.clone())))
-            .await
-            .map_err(error)?;
+        let staged = chunk.stage(&mut connection).await?;
         let mut transaction = connection.begin().await.map_err(error)?;
-        stage(&mut transaction, merge, has_extra, order, rows)
-            .await
-            .map_err(error)?;
-        let mut chunk = Chunk {
-            connection: &mut transaction,
-            merge,
-        };
-        let counts = settle(StoreKind::Mysql, rows.len() as u64, &mut chunk).await?;
+        let counts = chunk.settle(&mut transaction, &staged).await?;
         transaction.commit().await.map_err(error)?;
         Ok(counts)
+    }
+
+    async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let (version, dialect) = (order.at(0), self.dialect().await?);
+        let mut connection = self.pool.acquire().await.map_err(error)?;
+        let staged = registry::read(&mut connection, &table.name).await?;
+        let staged = staged.ok_or_else(chunk::not_registered)?;
+        let totals = Totals::all(table, &staged.registered, dialect);
+        totals::stage(&mut connection, &totals).await?;
+        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        if entry.registered != staged.registered {
+            return Err(chunk::changed());
+        }
+        if entry.floor.as_deref() >= Some(version.as_bytes().as_slice()) {
+            let is_same = entry.floor.as_deref() == Some(version.as_bytes());
+            return Ok(if is_same { entry.pruned } else { 0 });
+        }
+        totals::note_older(&mut transaction, &totals, table, &version).await?;
+        entry.pruned = keys::prune(&mut transaction, table, &version, entry.tombstones).await?;
+        totals::settle_pruned(&mut transaction, &totals).await?;
+        entry.floor = Some(version.as_bytes().to_vec());
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(entry.pruned)
+    }
+
+    async fn rebuild_once(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let dialect = self.dialect().await?;
+        let mut connection = self.pool.acquire().await.map_err(error)?;
+        // Tables can't be dropped within a transaction. So no merge has to do with them any more when they are.
+        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let old = std::mem::take(&mut entry.registered.totals);
+        let registered = Registered {
+            totals: dataset.totals.clone(),
+            ..entry.registered.clone()
+        };
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        for total in old.iter().chain(&dataset.totals) {
+            prepare::drop_totals(&mut connection, table, total, &registered, dialect).await?;
+        }
+        prepare::make_totals(&mut connection, table, &registered, dialect).await?;
+        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let mut groups = Vec::with_capacity(registered.totals.len());
+        for (total, statements) in
+            registered
+                .totals
+                .iter()
+                .zip(Totals::all(table, &registered, dialect))
+        {
+            let made = statements.refill(&mut transaction).await?;
+            groups.push((total.name.clone(), made));
+        }
+        entry.registered.totals = registered.totals;
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(groups)
     }
 }
 
@@ -152,7 +192,7 @@ impl Store for Mysql {
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Mysql)?;
         self.prepared
-            .once(&table, self.timeout, || self.make(&table))
+            .once(&table, self.timeout, || self.make(dataset, &table))
             .await
     }
 
@@ -167,153 +207,25 @@ impl Store for Mysql {
             return Ok(StoreCounts::default());
         }
         let work = async {
-            let merge = Merge::new(&table, self.dialect().await?);
-            retried(|| self.attempt(&merge, table.has_extra(), order, rows)).await
+            let chunk = Chunk::new(dataset, &table, self.dialect().await?, order, rows);
+            retried(|| self.attempt(&chunk)).await
         };
         bounded(StoreKind::Mysql, self.timeout, work)
             .await
             .inspect_err(|_| self.prepared.forget(&table.name))
     }
 
-    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let table = Table::of(dataset, StoreKind::Mysql)?;
+        let attempts = retried(|| self.prune_once(&table, order));
+        bounded(StoreKind::Mysql, self.timeout, attempts).await
     }
 
-    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
-    }
-}
-
-/// The columns that the table has; none where there is no table.
-async fn columns(
-    connection: &mut MySqlConnection,
-    table: &Table,
-) -> Result<Vec<ExistingColumn>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT CAST(c.column_name AS CHAR), CAST(c.column_type AS CHAR), \
-         CAST(c.collation_name AS CHAR), CAST(k.seq_in_index AS SIGNED) \
-         FROM information_schema.columns c LEFT JOIN information_schema.statistics k \
-         ON k.table_schema = c.table_schema AND k.table_name = c.table_name \
-         AND k.column_name = c.column_name AND k.index_name = 'PRIMARY' \
-         WHERE c.table_schema = DATABASE() AND c.table_name = ?",
-    )
-    .bind(&table.name)
-    .fetch_all(connection)
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let mut sql_type: String = row.try_get(1)?;
-            // Older servers show a width that means nothing.
-            if sql_type.starts_with("bigint(") {
-                "bigint".clone_into(&mut sql_type);
-            }
-            if let Some(collation) = row.try_get::<Option<String>, _>(2)? {
-                sql_type = format!("{sql_type} collate {collation}");
-            }
-            let place: Option<i64> = row.try_get(3)?;
-            Ok(ExistingColumn {
-                name: row.try_get(0)?,
-                sql_type,
-                key_place: place.and_then(|place| usize::try_from(place - 1).ok()),
-            })
-        })
-        .collect()
-}
-
-async fn run(connection: &mut MySqlConnection, statement: &str) -> Result<u64, StoreError> {
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
-    Ok(query
-        .execute(connection)
-        .await
-        .map_err(error)?
-        .rows_affected())
-}
-
-/// Puts all rows into the staging table.
-async fn stage(
-    connection: &mut MySqlConnection,
-    merge: &Merge,
-    has_extra: bool,
-    order: &ObjectOrder,
-    rows: &[Row],
-) -> Result<(), sqlx::Error> {
-    let columns = rows.first().map_or(0, |row| row.values.len()) + usize::from(has_extra) + 1;
-    let most = BATCH_ROWS.min(BATCH_VALUES / columns);
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(most).take_while(|row| {
-            bytes += size(row);
-            bytes <= BATCH_BYTES
-        });
-        let (batch, others) = rest.split_at(fits.count().max(1));
-        rest = others;
-        let places = vec![merge.places.as_str(); batch.len()].join(",");
-        // Full batches are one statement, prepared once; others come in any size.
-        let statement = AssertSqlSafe(format!("{}{places}", merge.fill));
-        let mut query = sqlx::query(statement).persistent(batch.len() == most);
-        for row in batch {
-            query = row.values.iter().fold(query, bind);
-            if has_extra {
-                query = query.bind(row.extra.as_deref());
-            }
-            query = query.bind(order.at(row.offset).as_bytes().to_vec());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Bytes that a row takes in a statement, about.
-fn size(row: &Row) -> usize {
-    let value = |value: &Value| match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        _ => 30,
-    };
-    row.values.iter().map(value).sum::<usize>() + row.extra.as_ref().map_or(0, String::len)
-}
-
-fn bind<'q>(
-    query: Query<'q, MySql, MySqlArguments>,
-    value: &'q Value,
-) -> Query<'q, MySql, MySqlArguments> {
-    match value {
-        Value::Null => query.bind(None::<&str>),
-        Value::Text(text) | Value::Json(text) => query.bind(text.as_str()),
-        Value::Integer(number) => query.bind(number),
-        Value::Decimal(number) => query.bind(number.to_string()),
-        Value::Float(number) => query.bind(number),
-        Value::Boolean(boolean) => query.bind(boolean),
-        Value::Date(day) => query.bind(date_text(*day)),
-        Value::Timestamp(instant) => query.bind(timestamp_text(*instant, ' ', "")),
-    }
-}
-
-/// A chunk in the staging table of a connection.
-struct Chunk<'a> {
-    connection: &'a mut MySqlConnection,
-    merge: &'a Merge,
-}
-
-impl Staged for Chunk<'_> {
-    async fn lock(&mut self) -> Result<Present, StoreError> {
-        let lock = sqlx::query(AssertSqlSafe(self.merge.lock.as_str())).persistent(false);
-        let row = lock.fetch_one(&mut *self.connection).await.map_err(error)?;
-        let count = |index: usize| row.try_get(index).map(i64::unsigned_abs).map_err(error);
-        Ok(Present {
-            all: count(0)?,
-            newer: count(1)?,
-            older: count(2)?,
-            changed: count(3)?,
-        })
-    }
-
-    async fn overwrite_older(&mut self) -> Result<(), StoreError> {
-        run(self.connection, &self.merge.update).await.map(drop)
-    }
-
-    async fn add_absent(&mut self) -> Result<u64, StoreError> {
-        run(self.connection, &self.merge.insert).await
+    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        let table = Table::of(dataset, StoreKind::Mysql)?;
+        let attempts = retried(|| self.rebuild_once(dataset, &table));
+        bounded(StoreKind::Mysql, self.timeout, attempts)
+            .await
+            .inspect(|_| self.prepared.forget(&table.name))
     }
 }

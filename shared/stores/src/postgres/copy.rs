@@ -5,25 +5,60 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
-use landfall_domain::{Row, RowVersion, Value};
+use landfall_domain::{ObjectOrder, Row, RowVersion, Value};
 use rust_decimal::Decimal;
+use sqlx::PgConnection;
 
+use super::error;
+use crate::StoreError;
 use crate::json::{Shape, quoted};
 
 /// What comes before the rows: signature, flags, length of the extension.
-pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What comes after them.
-pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
+const TRAILER: &[u8] = &[0xff, 0xff];
+/// Bytes that are sent at once.
+const SEND_BYTES: usize = 256 << 10;
 
 /// Days and microseconds count from here.
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
 
+/// Runs a `COPY` of rows, each of which `put` appends with its version.
+pub(super) async fn copy<'r>(
+    connection: &mut PgConnection,
+    statement: &str,
+    order: &ObjectOrder,
+    rows: impl Iterator<Item = &'r Row>,
+    put: impl Fn(&mut Vec<u8>, &Row, &RowVersion),
+) -> Result<(), StoreError> {
+    let mut copy = connection.copy_in_raw(statement).await.map_err(error)?;
+    let mut buffer = Vec::with_capacity(SEND_BYTES);
+    buffer.extend_from_slice(HEADER);
+    for row in rows {
+        put(&mut buffer, row, &order.at(row.offset));
+        if buffer.len() >= SEND_BYTES {
+            copy.send(buffer.as_slice()).await.map_err(error)?;
+            buffer.clear();
+        }
+    }
+    buffer.extend_from_slice(TRAILER);
+    copy.send(buffer.as_slice()).await.map_err(error)?;
+    copy.finish().await.map(drop).map_err(error)
+}
+
+/// Appends the values of a row's key, and its version.
+pub(super) fn put_key(out: &mut Vec<u8>, row: &Row, key: &[usize], version: &RowVersion) {
+    put_count(out, key.len() + 1);
+    for index in key {
+        put_value(out, &row.values[*index]);
+    }
+    put_field(out, |out| out.extend_from_slice(version.as_bytes()));
+}
+
 /// Appends one row: its values, `_extra` if kept, `_version`.
 pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &RowVersion) {
-    let fields = row.values.len() + usize::from(has_extra) + 1;
-    // A dataset has at most 500 fields.
-    out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
+    put_count(out, row.values.len() + usize::from(has_extra) + 1);
     for value in &row.values {
         put_value(out, value);
     }
@@ -34,6 +69,11 @@ pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &R
         }
     }
     put_field(out, |out| out.extend_from_slice(version.as_bytes()));
+}
+
+fn put_count(out: &mut Vec<u8>, fields: usize) {
+    // A dataset has at most 500 fields.
+    out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
 }
 
 fn put_null(out: &mut Vec<u8>) {

@@ -1,136 +1,156 @@
-//! Statements: tables, and the merge of a staged chunk into one.
+//! The merge of a staged chunk: one pass over its keys.
 
-use landfall_domain::FieldType;
+use std::time::Duration;
 
-use crate::schema::{Column, ColumnKind, Table, list};
+use landfall_domain::{StoreCounts, StoreKind};
+use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Types as `format_type` of `PostgreSQL` names them.
-pub(super) fn type_of(column: &Column) -> String {
-    let name = match column.kind {
-        ColumnKind::Version => "bytea",
-        ColumnKind::Extra => "jsonb",
-        ColumnKind::Key(kind) | ColumnKind::Field(kind) => match kind {
-            FieldType::Text => "text",
-            FieldType::Integer => "bigint",
-            FieldType::Decimal => "numeric",
-            FieldType::Float => "double precision",
-            FieldType::Boolean => "boolean",
-            FieldType::Date => "date",
-            FieldType::Timestamp => "timestamp with time zone",
-            FieldType::Json => "jsonb",
-        },
-    };
-    name.to_owned()
-}
+use super::table::{count, definition, name_for, quote};
+use crate::StoreError;
+use crate::schema::{ColumnKind, Table, list};
 
-/// Names come checked from [`Table::of`] and hold no quotes.
-pub(super) fn quote(name: impl AsRef<str>) -> String {
-    format!("\"{}\"", name.as_ref())
-}
+/// Sequences of the session that count what the merge does: `MERGE` itself tells only how many rows it
+/// wrote. They have a cache, so that counting is adding one in memory.
+const COUNTERS: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000; \
+     CREATE TEMP SEQUENCE IF NOT EXISTS _same CACHE 1000";
 
-pub(super) fn create(table: &Table) -> String {
-    let columns = list(&table.columns, ", ", |column| {
-        let null = if column.kind.is_required() {
-            " NOT NULL"
-        } else {
-            ""
-        };
-        let collate = match column.kind {
-            // Byte order, as chunks are sorted by, and the cheapest to compare.
-            ColumnKind::Key(FieldType::Text) => " COLLATE \"C\"",
-            _ => "",
-        };
-        format!("{} {}{collate}{null}", quote(&column.name), type_of(column))
-    });
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} ({columns}, PRIMARY KEY ({}))",
-        quote(&table.name),
-        list(&table.key, ", ", quote)
-    )
-}
+const READ_COUNTERS: &str = "SELECT nextval('pg_temp._changed'), nextval('pg_temp._same')";
 
-pub(super) fn add_columns(table: &Table, missing: &[&Column]) -> String {
-    let columns = list(missing, ", ", |column| {
-        format!(
-            "ADD COLUMN IF NOT EXISTS {} {}",
-            quote(&column.name),
-            type_of(column)
-        )
-    });
-    format!("ALTER TABLE {} {columns}", quote(&table.name))
-}
-
-/// The statements that apply a staged chunk.
+/// The statements that apply a chunk's rows.
 pub(super) struct Merge {
-    /// Makes the staging table, empty at each commit, where this connection has none for this table.
+    /// Begins the transaction and makes the staging table, empty at each commit, where this connection has
+    /// none for this definition.
+    pub(super) begin: String,
+    /// Name of the staging table.
     pub(super) stage: String,
     /// Fills it.
     pub(super) copy: String,
-    /// Locks the keys that are there, in the order of the key, and counts them: all, those with a newer
-    /// version, those with an older one, and of these those with other values.
-    pub(super) lock: String,
-    /// Overwrites all that are older.
-    pub(super) update: String,
-    /// Adds the absent keys.
-    pub(super) insert: String,
+    statement: String,
+    compare: String,
+    /// Name that `PostgreSQL` gives the primary key.
+    primary_key: String,
 }
 
+/// Where the counters stand.
+pub(super) struct Counters([u64; 2]);
+
 impl Merge {
-    pub(super) fn new(table: &Table) -> Self {
+    pub(super) fn new(table: &Table, timeout: Duration) -> Self {
         let target = quote(&table.name);
         let names = list(&table.columns, ", ", |column| quote(&column.name));
-        let key = list(&table.key, ", ", quote);
-        let definition = list(&table.columns, ", ", |column| {
-            let collate = match column.kind {
-                ColumnKind::Key(FieldType::Text) => " COLLATE \"C\"",
-                _ => "",
-            };
-            format!("{} {}{collate}", quote(&column.name), type_of(column))
+        let columns = list(&table.columns, ", ", definition);
+        let stage = name_for("_stage", &columns);
+        let same_key = same_key(table, "t", "s");
+        let written = table
+            .columns
+            .iter()
+            .filter(|column| !matches!(column.kind, ColumnKind::Key(_)));
+        let set = list(written, ", ", |column| {
+            format!("{0} = s.{0}", quote(&column.name))
         });
-        // Another definition is another table, so that one left by it is never taken for this one.
-        let digest = blake3::hash(definition.as_bytes()).to_hex();
-        let stage = quote(format!("_stage_{}", &digest[..16]));
-
-        let staged_key = list(&table.key, ", ", |name| format!("s.{}", quote(name)));
-        let same_key = list(&table.key, " AND ", |name| {
-            format!("t.{0} = s.{0}", quote(name))
+        let values = list(&table.columns, ", ", |column| {
+            format!("s.{}", quote(&column.name))
         });
-        let set = list(
-            table
-                .columns
-                .iter()
-                .filter(|column| !matches!(column.kind, ColumnKind::Key(_))),
-            ", ",
-            |column| format!("{0} = s.{0}", quote(&column.name)),
-        );
         let differs = list(table.values(), " OR ", |column| {
             format!("t.{0} IS DISTINCT FROM s.{0}", quote(&column.name))
         });
         let differs = if differs.is_empty() {
-            "false".to_owned()
+            "false"
         } else {
-            differs
+            &differs
         };
         Self {
+            begin: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                 SET LOCAL statement_timeout = {}; SET LOCAL client_min_messages = error; \
+                 SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+                 SET LOCAL jit = off; {COUNTERS}; \
+                 CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
+                timeout.as_millis()
+            ),
             copy: format!("COPY pg_temp.{stage} ({names}) FROM STDIN (FORMAT binary)"),
-            lock: format!(
-                "SELECT count(*), count(*) FILTER (WHERE newer), count(*) FILTER (WHERE older), \
-                 count(*) FILTER (WHERE older AND differs) FROM (\
-                 SELECT t._version > s._version AS newer, t._version < s._version AS older, \
-                 ({differs}) AS differs FROM (SELECT * FROM {stage} ORDER BY {key}) s \
-                 JOIN {target} t ON {same_key} ORDER BY {staged_key} FOR NO KEY UPDATE OF t) locked"
+            // Counters are above zero: every older row is updated.
+            statement: format!(
+                "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
+                 WHEN MATCHED AND CASE WHEN t._version >= s._version THEN false \
+                 WHEN {differs} THEN nextval('pg_temp._changed') > 0 \
+                 ELSE nextval('pg_temp._same') > 0 END THEN UPDATE SET {set} \
+                 WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
             ),
-            update: format!(
-                "UPDATE {target} t SET {set} FROM {stage} s \
-                 WHERE {same_key} AND t._version < s._version"
+            compare: format!(
+                "SELECT count(*), count(*) FILTER (WHERE t._version > s._version) \
+                 FROM pg_temp.{stage} s JOIN {target} t ON {same_key}"
             ),
-            insert: format!(
-                "INSERT INTO {target} ({names}) SELECT {names} FROM {stage} ORDER BY {key} \
-                 ON CONFLICT ({key}) DO NOTHING"
-            ),
-            stage: format!(
-                "CREATE TEMP TABLE IF NOT EXISTS {stage} ({definition}) ON COMMIT DELETE ROWS"
-            ),
+            primary_key: format!("{}_pkey", table.name),
+            stage,
         }
     }
+
+    /// Before the merge, and before anyone else waits for it.
+    pub(super) async fn counters(connection: &mut PgConnection) -> Result<Counters, StoreError> {
+        count(connection, READ_COUNTERS).await.map(Counters)
+    }
+
+    /// Merges the staged rows, of which there are `total`.
+    pub(super) async fn run(
+        &self,
+        connection: &mut PgConnection,
+        total: u64,
+        before: &Counters,
+    ) -> Result<StoreCounts, StoreError> {
+        let written = sqlx::raw_sql(AssertSqlSafe(self.statement.as_str()))
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| self.sort(error))?
+            .rows_affected();
+        let after = Self::counters(connection).await?;
+        let [updated, advanced] = [0, 1].map(|index| after.0[index] - before.0[index] - 1);
+        // A row that another program changed meanwhile was looked at, and counted, twice.
+        let Some(inserted) = written.checked_sub(updated + advanced) else {
+            return Err(StoreError::Contended {
+                store: StoreKind::Postgres,
+                reason: "another program changed rows of the chunk".to_owned(),
+            });
+        };
+        let stale = if written == total {
+            0
+        } else {
+            // What was not written was there: this very version, or a newer one.
+            let [there, newer] = count(connection, self.compare.as_str()).await?;
+            if there != total {
+                return Err(StoreError::Refused {
+                    store: StoreKind::Postgres,
+                    reason: "a rule or trigger of the table keeps rows out".to_owned(),
+                });
+            }
+            newer
+        };
+        Ok(StoreCounts {
+            inserted,
+            updated,
+            unchanged: total - inserted - updated - stale,
+            stale,
+            ..StoreCounts::default()
+        })
+    }
+
+    /// A key that another program adds meanwhile is there when the merge is tried again.
+    fn sort(&self, error: sqlx::Error) -> StoreError {
+        let is_taken = error.as_database_error().is_some_and(|error| {
+            error.is_unique_violation() && error.constraint() == Some(&self.primary_key)
+        });
+        match super::error(error) {
+            StoreError::Refused { store, reason } if is_taken => {
+                StoreError::Contended { store, reason }
+            }
+            other => other,
+        }
+    }
+}
+
+/// That rows of two aliases have one key.
+pub(super) fn same_key(table: &Table, one: &str, other: &str) -> String {
+    list(&table.key, " AND ", |name| {
+        format!("{one}.{0} = {other}.{0}", quote(name))
+    })
 }

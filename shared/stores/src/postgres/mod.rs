@@ -1,14 +1,19 @@
-//! `PostgreSQL`: a chunk is copied into a temporary table and merged with a few set-based statements.
+//! `PostgreSQL`: a chunk is copied into a temporary table, in parallel with others, and merged in one pass
+//! while it holds the lock of its dataset's row in the registry.
 //!
-//! The keys that are there are locked in key order before any is written, and absent ones are added
-//! in key order, so that chunks with common keys wait for each other and don't deadlock (READ
-//! COMMITTED). Where another writer was first with an absent key, all is looked at again.
+//! As merges of a table come one after the other, none waits for a row of another one, whatever keys
+//! they have in common; only other programs that write to the table can be in the way.
 //!
 //! `jsonb` holds JSON but for numbers of more than 1,000 digits or with exponents beyond ±400; such a
 //! value is kept as a JSON string of its text.
 
 mod copy;
+mod deletes;
 mod merge;
+mod prepare;
+mod registry;
+mod table;
+mod totals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +21,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Row as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
+};
 
-use crate::merge::{Present, Staged, settle};
 use crate::retry::{bounded, retried};
-use crate::schema::{ExistingColumn, Prepared, Table};
+use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
+use deletes::Deletes;
 use merge::Merge;
+use registry::Entry;
+use totals::Totals;
 
-/// Bytes that are sent at once.
-const SEND_BYTES: usize = 256 << 10;
-
-/// Bounds for what a function leaves behind that ends without a word, and for what waits behind it.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";
+/// Bounds for what a function leaves behind that ends without a word, and for what waits behind it; and
+/// memory for a staged chunk.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'; \
+     SET temp_buffers = '16MB'";
 
 /// A `PostgreSQL` database.
 pub(crate) struct Postgres {
@@ -70,59 +78,82 @@ impl Postgres {
         })
     }
 
-    async fn make(&self, table: &Table) -> Result<(), StoreError> {
+    async fn begin(&self, statements: String) -> Result<Transaction<'static, Driver>, StoreError> {
+        self.pool
+            .begin_with(AssertSqlSafe(statements))
+            .await
+            .map_err(error)
+    }
+
+    /// Begins a transaction that works on whole tables.
+    async fn begin_plain(&self) -> Result<Transaction<'static, Driver>, StoreError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}; \
+             SET LOCAL client_min_messages = warning",
+            self.timeout.as_millis()
+        );
+        self.begin(begin).await
+    }
+
+    async fn prepare_once(&self, dataset: &Dataset, table: &Table) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
-        let existing = columns(&mut connection, table).await.map_err(error)?;
-        if !existing.is_empty() && table.missing(&existing, merge::type_of)?.is_empty() {
+        if prepare::is_done(&mut connection, dataset, table).await? {
             return Ok(());
         }
         drop(connection);
-        let mut transaction = self.pool.begin().await.map_err(error)?;
-        // IF NOT EXISTS alone fails where two make the same table at once.
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('landfall:' || $1, 0))")
-            .bind(&table.name)
-            .execute(&mut *transaction)
-            .await
-            .map_err(error)?;
-        run(&mut transaction, &merge::create(table)).await?;
-        let existing = columns(&mut transaction, table).await.map_err(error)?;
-        let missing = table.missing(&existing, merge::type_of)?;
-        if !missing.is_empty() {
-            run(&mut transaction, &merge::add_columns(table, &missing)).await?;
-        }
+        let mut transaction = self.begin_plain().await?;
+        prepare::run(&mut transaction, dataset, table).await?;
         transaction.commit().await.map_err(error)
     }
 
-    async fn attempt(
-        &self,
-        merge: &Merge,
-        has_extra: bool,
-        order: &ObjectOrder,
-        rows: &[Row],
-    ) -> Result<StoreCounts, StoreError> {
-        let mut transaction = self.pool.begin().await.map_err(error)?;
-        // Work in proportion to the chunk, whatever the size of the table: look each key up.
-        let settings = format!(
-            "SET LOCAL statement_timeout = {}; SET LOCAL enable_hashjoin = off; \
-             SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
-             SET LOCAL client_min_messages = warning; {}",
-            self.timeout.as_millis(),
-            merge.stage
-        );
-        sqlx::raw_sql(AssertSqlSafe(settings))
-            .execute(&mut *transaction)
-            .await
-            .map_err(error)?;
-        copy(&mut transaction, merge, has_extra, order, rows)
-            .await
-            .map_err(error)?;
-        let mut chunk = Chunk {
-            connection: &mut transaction,
-            merge,
-        };
-        let counts = settle(StoreKind::Postgres, rows.len() as u64, &mut chunk).await?;
+    async fn attempt(&self, chunk: &Chunk<'_>) -> Result<StoreCounts, StoreError> {
+        let mut transaction = self.begin(chunk.merge.begin.clone()).await?;
+        chunk.stage(&mut transaction).await?;
+        let counters = Merge::counters(&mut transaction).await?;
+        let mut entry = registry::lock(&mut transaction, &chunk.table.name).await?;
+        if entry.floor.as_deref() > Some(chunk.order.at(0).as_bytes().as_slice()) {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(StoreCounts {
+                stale: chunk.rows.len() as u64,
+                ..StoreCounts::default()
+            });
+        }
+        let counts = chunk
+            .settle(&mut transaction, &mut entry, &counters)
+            .await?;
         transaction.commit().await.map_err(error)?;
         Ok(counts)
+    }
+
+    async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let version = order.at(0);
+        let mut transaction = self.begin_plain().await?;
+        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        if entry.floor.as_deref() >= Some(version.as_bytes().as_slice()) {
+            transaction.rollback().await.map_err(error)?;
+            let is_same = entry.floor.as_deref() == Some(version.as_bytes());
+            return Ok(if is_same { entry.pruned } else { 0 });
+        }
+        let totals = Totals::new(table, &entry.registered);
+        totals.prepare_prune(&mut transaction, &version).await?;
+        let pruned = deletes::prune(&mut transaction, table, &version, entry.tombstones).await?;
+        totals.settle(&mut transaction).await?;
+        entry.pruned = pruned;
+        entry.floor = Some(version.as_bytes().to_vec());
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(entry.pruned)
+    }
+
+    async fn rebuild_once(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut transaction = self.begin_plain().await?;
+        let groups = prepare::rebuild_totals(&mut transaction, dataset, table).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(groups)
     }
 }
 
@@ -135,7 +166,7 @@ impl Store for Postgres {
     async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let table = Table::of(dataset, StoreKind::Postgres)?;
         self.prepared
-            .once(&table, self.timeout, || self.make(&table))
+            .once(&table, self.timeout, || self.prepare_once(dataset, &table))
             .await
     }
 
@@ -149,106 +180,120 @@ impl Store for Postgres {
         if rows.is_empty() {
             return Ok(StoreCounts::default());
         }
-        let merge = Merge::new(&table);
-        let attempts = retried(|| self.attempt(&merge, table.has_extra(), order, rows));
+        let merge = Merge::new(&table, self.timeout);
+        let chunk = Chunk {
+            deletes: Deletes::new(&table, &merge.stage),
+            merge,
+            deleted: rows.iter().filter(|row| row.deleted).count() as u64,
+            key: dataset.key_indexes(),
+            table: &table,
+            order,
+            rows,
+        };
+        bounded(
+            StoreKind::Postgres,
+            self.timeout,
+            retried(|| self.attempt(&chunk)),
+        )
+        .await
+        .inspect_err(|_| self.prepared.forget(&table.name))
+    }
+
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
+        let table = Table::of(dataset, StoreKind::Postgres)?;
+        let attempts = retried(|| self.prune_once(&table, order));
+        bounded(StoreKind::Postgres, self.timeout, attempts).await
+    }
+
+    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        let table = Table::of(dataset, StoreKind::Postgres)?;
+        let attempts = retried(|| self.rebuild_once(dataset, &table));
         bounded(StoreKind::Postgres, self.timeout, attempts)
             .await
-            .inspect_err(|_| self.prepared.forget(&table.name))
-    }
-
-    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
-    }
-
-    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
-        Err(StoreError::Config("not built yet".to_owned()))
+            .inspect(|_| self.prepared.forget(&table.name))
     }
 }
 
-/// The columns that the table has; none where there is no table.
-async fn columns(
-    connection: &mut PgConnection,
-    table: &Table,
-) -> Result<Vec<ExistingColumn>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
-         array_position(i.indkey::int2[], a.attnum) \
-         FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary \
-         WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped",
-    )
-    .bind(merge::quote(&table.name))
-    .fetch_all(connection)
-    .await?;
-    found
-        .iter()
-        .map(|row| {
-            let place: Option<i32> = row.try_get(2)?;
-            Ok(ExistingColumn {
-                name: row.try_get(0)?,
-                sql_type: row.try_get(1)?,
-                key_place: place.and_then(|place| usize::try_from(place).ok()),
-            })
-        })
-        .collect()
-}
-
-/// Runs a statement that is planned anew: a plan made for an empty table would stay otherwise.
-async fn run(connection: &mut PgConnection, statement: &str) -> Result<u64, StoreError> {
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
-    Ok(query
-        .execute(connection)
-        .await
-        .map_err(error)?
-        .rows_affected())
-}
-
-async fn copy(
-    connection: &mut PgConnection,
-    merge: &Merge,
-    has_extra: bool,
-    order: &ObjectOrder,
-    rows: &[Row],
-) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(&merge.copy).await?;
-    let mut buffer = Vec::with_capacity(SEND_BYTES);
-    buffer.extend_from_slice(copy::HEADER);
-    for row in rows {
-        copy::put_row(&mut buffer, row, has_extra, &order.at(row.offset));
-        if buffer.len() >= SEND_BYTES {
-            copy.send(buffer.as_slice()).await?;
-            buffer.clear();
-        }
-    }
-    buffer.extend_from_slice(copy::TRAILER);
-    copy.send(buffer.as_slice()).await?;
-    copy.finish().await?;
-    Ok(())
-}
-
-/// A chunk in the staging table of a connection.
+/// Rows on their way into a table.
 struct Chunk<'a> {
-    connection: &'a mut PgConnection,
-    merge: &'a Merge,
+    table: &'a Table,
+    merge: Merge,
+    deletes: Deletes,
+    /// Rows that delete their keys.
+    deleted: u64,
+    key: &'a [usize],
+    order: &'a ObjectOrder,
+    rows: &'a [Row],
 }
 
-impl Staged for Chunk<'_> {
-    async fn lock(&mut self) -> Result<Present, StoreError> {
-        let lock = sqlx::query(AssertSqlSafe(self.merge.lock.as_str())).persistent(false);
-        let row = lock.fetch_one(&mut *self.connection).await.map_err(error)?;
-        let count = |index: usize| row.try_get(index).map(i64::unsigned_abs).map_err(error);
-        Ok(Present {
-            all: count(0)?,
-            newer: count(1)?,
-            older: count(2)?,
-            changed: count(3)?,
-        })
+impl Chunk<'_> {
+    /// Copies the rows into temporary tables.
+    async fn stage(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let has_extra = self.table.has_extra();
+        let (copy, rows) = (&self.merge.copy, self.rows.iter());
+        let upserts = rows.clone().filter(|row| !row.deleted);
+        copy::copy(
+            connection,
+            copy,
+            self.order,
+            upserts,
+            |out, row, version| {
+                copy::put_row(out, row, has_extra, version);
+            },
+        )
+        .await?;
+        if self.deleted > 0 {
+            table::run(connection, self.deletes.stage.as_str()).await?;
+            let (copy, deletes) = (&self.deletes.copy, rows.filter(|row| row.deleted));
+            copy::copy(
+                connection,
+                copy,
+                self.order,
+                deletes,
+                |out, row, version| {
+                    copy::put_key(out, row, self.key, version);
+                },
+            )
+            .await?;
+        }
+        Ok(())
     }
 
-    async fn overwrite_older(&mut self) -> Result<(), StoreError> {
-        run(self.connection, &self.merge.update).await.map(drop)
-    }
-
-    async fn add_absent(&mut self) -> Result<u64, StoreError> {
-        run(self.connection, &self.merge.insert).await
+    /// Makes the staged rows and deletes take effect, in a dataset that is locked.
+    async fn settle(
+        &self,
+        connection: &mut PgConnection,
+        entry: &mut Entry,
+        counters: &merge::Counters,
+    ) -> Result<StoreCounts, StoreError> {
+        let mut upserts = self.rows.len() as u64 - self.deleted;
+        let mut forbidden = 0;
+        if entry.tombstones && upserts > 0 {
+            forbidden = self.deletes.drop_forbidden(connection).await?;
+            upserts -= forbidden;
+        }
+        if self.deleted > 0 && !entry.tombstones {
+            entry.tombstones = true;
+            table::run(connection, self.deletes.create.as_str()).await?;
+            registry::save(connection, &self.table.name, entry).await?;
+        }
+        let totals = Totals::new(self.table, &entry.registered);
+        totals
+            .prepare(
+                connection,
+                &self.merge,
+                (self.deleted > 0).then_some(&self.deletes),
+            )
+            .await?;
+        let mut counts = StoreCounts::default();
+        if upserts > 0 {
+            counts += self.merge.run(connection, upserts, counters).await?;
+        }
+        counts.stale += forbidden;
+        if self.deleted > 0 {
+            counts += self.deletes.run(connection, self.deleted).await?;
+        }
+        totals.settle(connection).await?;
+        Ok(counts)
     }
 }

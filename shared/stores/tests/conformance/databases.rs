@@ -56,7 +56,7 @@ impl Database {
         matches!(self, Self::Mongodb(_))
     }
 
-    fn file(directory: &TempDir) -> PathBuf {
+    pub(crate) fn file(directory: &TempDir) -> PathBuf {
         directory.path().join("landfall.db")
     }
 
@@ -111,19 +111,47 @@ impl Database {
 
     /// Removes what a test has made.
     pub(crate) async fn drop_table(&self, dataset: &Dataset) {
-        if let Self::Mongodb(uri) = self {
-            collection(uri, dataset).await.drop().await.unwrap();
-        } else {
-            self.execute(&format!("DROP TABLE {}", dataset.name)).await;
+        match self {
+            Self::Mongodb(uri) => {
+                let rows = collection(uri, dataset).await;
+                let database = rows.client().database(&rows.namespace().db);
+                rows.drop().await.unwrap();
+                let tombstones = format!("_deleted_{}", dataset.name);
+                let tombstones = database.collection::<Document>(&tombstones);
+                tombstones.drop().await.unwrap();
+                let registry = database.collection::<Document>("_landfall");
+                let registered = doc! { "_id": &dataset.name };
+                registry.delete_one(registered).await.unwrap();
+            }
+            Self::Postgres(_) | Self::Mysql(_) => {
+                let name = &dataset.name;
+                let totals = dataset
+                    .totals
+                    .iter()
+                    .map(|total| format!(", {}", total.name));
+                let totals: String = totals.collect();
+                let drop = format!(
+                    "DROP TABLE {name}; DROP TABLE IF EXISTS _deleted_{name}{totals}; \
+                     DELETE FROM _landfall WHERE dataset = '{name}'"
+                );
+                self.execute(&drop).await;
+            }
+            Self::Sqlite(_) => self.execute(&format!("DROP TABLE {}", dataset.name)).await,
         }
     }
 }
 
 /// A definition with a name that no other test has, in this run or others at the same time.
 pub(crate) fn dataset(definition: &str) -> Dataset {
+    dataset_of(|_| definition.to_owned())
+}
+
+/// The same, of a definition that depends on the name.
+pub(crate) fn dataset_of(definition: impl FnOnce(&str) -> String) -> Dataset {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("t_{}_{count}", std::process::id());
+    let definition = definition(&name);
     Dataset::from_toml("test.toml", &format!("name = \"{name}\"\n{definition}")).unwrap()
 }
 

@@ -4,8 +4,12 @@
 
 mod databases;
 mod deletes;
+mod evolution;
+mod overlap;
 mod rows;
+mod snapshots;
 mod tables;
+mod totals;
 mod values;
 mod versions;
 
@@ -39,6 +43,11 @@ macro_rules! conformance {
                 tables::tables_are_made_once_and_grow,
                 tables::tables_that_do_not_fit_are_told,
                 tables::a_refused_chunk_leaves_nothing,
+                evolution::a_new_field_is_added,
+                evolution::another_type_is_refused,
+                evolution::another_key_is_refused,
+                evolution::eight_workers_add_fields_at_once,
+                overlap::two_overlapping_files_at_once,
                 deletes::present_absent_and_newer_keys,
                 deletes::late_rows_of_a_deleted_key,
                 deletes::the_newest_delete_counts,
@@ -53,3 +62,25 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, postgres, mysql, mongodb);
+
+/// What only SQL stores have.
+mod sql {
+    macro_rules! totals {
+        ($($database:ident),*) => {
+            $(
+                conformance! { $database:
+                    totals::totals_at_every_commit,
+                    totals::extremes_come_and_go,
+                    totals::sums_beyond_64_bits,
+                    totals::totals_of_rows_that_are_there,
+                    totals::two_prepare_totals_at_once,
+                    totals::totals_made_anew,
+                    totals::a_snapshot_takes_its_totals_along,
+                    evolution::an_older_definition_keeps_newer_totals,
+                }
+            )*
+        };
+    }
+
+    totals!(sqlite, postgres, mysql);
+}

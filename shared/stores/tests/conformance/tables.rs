@@ -143,7 +143,7 @@ pub(crate) async fn tables_that_do_not_fit_are_told(database: &Database) {
     let there = dataset(PAIRS);
     database.store().await.prepare(&there).await.unwrap();
     for (from, to, told) in [
-        ("key = [\"id\"]", "key = [\"note\"]", "primary key"),
+        ("key = [\"id\"]", "key = [\"note\"]", "key is"),
         (
             "\"note\", type = \"text\"",
             "\"note\", type = \"integer\"",

@@ -1,0 +1,155 @@
+//! Landfall itself: from the put of a file to the completion event, through the deployed functions.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use landfall_domain::{CompletionEvent, JobId, JobState};
+use landfall_local::{Lines, Progress, Sql, Stack, StackOptions, Stores};
+
+use crate::data::{Content, Sample};
+use crate::profile::{Used, settle};
+use crate::result::Run;
+use crate::tables;
+
+/// Without an event for so long, a run has failed.
+const WITHIN: Duration = Duration::from_mins(30);
+/// Enough for two chunks for each of the eight workers, so that all of them are warm.
+const WARM_UP_ROWS: u64 = 400_000;
+const LOG_LINES: usize = 40;
+
+/// As `infra/datasets/products.toml`, but without totals: the floors keep none either.
+const FIELDS: &str = r#"
+key = ["sku"]
+
+[[fields]]
+name = "sku"
+type = "text"
+
+[[fields]]
+name = "name"
+type = "text"
+required = true
+
+[[fields]]
+name = "description"
+type = "text"
+"#;
+
+/// A stack with warm functions.
+#[derive(Debug)]
+pub(crate) struct Landfall {
+    pub(crate) stack: Stack,
+}
+
+impl Landfall {
+    /// Starts a stack, and warms its functions up.
+    pub(crate) async fn start(stores: Stores, sql: Sql, progress: &Lines) -> Result<Self> {
+        let options = StackOptions {
+            stores,
+            sql,
+            ..StackOptions::default()
+        };
+        let landfall = Self {
+            stack: Stack::start(options, progress).await?,
+        };
+        progress.doing("warming up");
+        let sample = Sample::make(&landfall.stack.scratch()?, WARM_UP_ROWS, 1)?;
+        landfall.dataset("warm_up").await?;
+        landfall.take_in("warm_up", &sample, sample.keyed).await?;
+        landfall.forget("warm_up").await?;
+        Ok(landfall)
+    }
+
+    /// Defines products by this name, so that a run has a table of its own.
+    pub(crate) async fn dataset(&self, name: &str) -> Result<()> {
+        let definition = format!("name = \"{name}\"{FIELDS}");
+        self.stack.put_dataset(name, &definition).await
+    }
+
+    /// Drops the file, waits for its completion event, and checks what is in the stores then.
+    pub(crate) async fn take_in(
+        &self,
+        dataset: &str,
+        sample: &Sample,
+        content: Content,
+    ) -> Result<Run> {
+        settle().await;
+        let before = Used::now();
+        let (run, event) = self.put(dataset, &sample.file).await?;
+        let run = Run {
+            cpu_seconds: Used::now().since(&before),
+            ..run
+        };
+        ensure!(
+            event.counts.rows == sample.rows
+                && event.counts.rows - event.counts.rejected == sample.good,
+            "{} of {} rows were rejected; {} were to be taken",
+            event.counts.rejected,
+            event.counts.rows,
+            sample.good
+        );
+        for store in self.tables() {
+            content.check(store.content(dataset).await?, dataset)?;
+        }
+        Ok(run)
+    }
+
+    /// Drops the file and waits for its completion event.
+    pub(crate) async fn put(&self, dataset: &str, file: &Path) -> Result<(Run, CompletionEvent)> {
+        let key = format!("{dataset}/products.csv");
+        let start = Instant::now();
+        let version = self.stack.put_file(&key, file).await?;
+        let put = start.elapsed();
+        let inbox = &self.stack.outputs().inbox_bucket;
+        let job = JobId::of(inbox, &key, &version);
+        let event = loop {
+            let left = WITHIN.saturating_sub(start.elapsed());
+            match self.stack.next_event(left).await? {
+                Some(event) if event.detail.job == job => break event.detail,
+                Some(_) => {}
+                None => bail!(
+                    "{key} had not closed after {} s; the functions' last words:\n{}",
+                    WITHIN.as_secs(),
+                    self.stack.function_logs(LOG_LINES).await?
+                ),
+            }
+        };
+        let run = Run {
+            seconds: start.elapsed().as_secs_f64(),
+            put_seconds: Some(put.as_secs_f64()),
+            ..Run::default()
+        };
+        if event.state != JobState::Succeeded {
+            let problem = event.problem.map_or_else(String::new, |it| it.message);
+            bail!("{key} ended as {}: {problem}", event.state.as_str());
+        }
+        // The endpoint holds objects in memory.
+        self.stack
+            .s3()
+            .delete_object()
+            .bucket(inbox)
+            .key(&key)
+            .version_id(version)
+            .send()
+            .await
+            .with_context(|| format!("cannot delete {key}"))?;
+        Ok((run, event))
+    }
+
+    /// Drops what a dataset has in the stores.
+    pub(crate) async fn forget(&self, dataset: &str) -> Result<()> {
+        for store in self.tables() {
+            store.remove(dataset).await?;
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<tables::Database<'_>> {
+        [self.stack.mongodb_uri(), self.stack.sql_url()]
+            .into_iter()
+            .filter(|address| !address.is_empty())
+            .map(tables::Database::at)
+            .collect()
+    }
+}

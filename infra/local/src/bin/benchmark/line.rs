@@ -1,0 +1,149 @@
+//! Time as a fixed part and a straight line.
+
+use anyhow::{Context, Result};
+use landfall_local::{Lines, Progress, Sql, Stores};
+
+use crate::Plan;
+use crate::data::Sample;
+use crate::empty::Empty;
+use crate::landfall::Landfall;
+use crate::result::{Part, Run, as_float, median};
+use crate::tables::Database;
+
+const ROWS: [u64; 4] = [200_000, 1_000_000, 2_000_000, 5_000_000];
+const QUICK_ROWS: [u64; 3] = [100_000, 200_000, 400_000];
+const SMALL_ROWS: u64 = 10;
+const SMALL_RUNS: usize = 20;
+const SMALL: &str = "Landfall, 10 rows";
+const EMPTY: &str = "empty functions";
+const FLAT_WITHIN: f64 = 10.0;
+
+pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
+    let mut part = plan.part("line", "Time as a line, PostgreSQL");
+    let landfall = Landfall::start(Stores::Sql, Sql::Postgres, progress).await?;
+    let version = Database::at(landfall.stack.sql_url()).version().await?;
+    part.versions.extend([version]);
+    fixed(&landfall, &mut part, plan, progress).await?;
+
+    let sizes = if plan.quick { &QUICK_ROWS[..] } else { &ROWS };
+    for run in 0..plan.runs {
+        for &rows in sizes {
+            progress.doing(&format!(
+                "line, run {} of {}: {rows} rows",
+                run + 1,
+                plan.runs
+            ));
+            let sample = Sample::make(plan.directory(), rows, 1)?;
+            let dataset = format!("line_{rows}_{run}");
+            landfall.dataset(&dataset).await?;
+            let taken = landfall.take_in(&dataset, &sample, sample.keyed).await?;
+            part.add(
+                &format!("Landfall, {rows} rows"),
+                "first load, put to completion event",
+                rows,
+                taken,
+            );
+            landfall.forget(&dataset).await?;
+        }
+    }
+    landfall.stack.stop();
+
+    let fixed = part.seconds(SMALL).context("there is no fixed part")?;
+    let points: Vec<(f64, f64)> = part
+        .measurements
+        .iter()
+        .filter(|it| it.rows > SMALL_ROWS)
+        .map(|it| (as_float(it.rows) / 1e6, it.median_seconds))
+        .collect();
+    let slope = slope(fixed, &points);
+    part.figure("fixed part: 10 rows", fixed * 1e3, "ms", None);
+    if let Some(empty) = part.seconds(EMPTY) {
+        part.figure(
+            "of it, the same chain of empty functions",
+            empty * 1e3,
+            "ms",
+            None,
+        );
+    }
+    part.figure("slope: a million rows", slope, "s", None);
+    for &(millions, seconds) in &points {
+        let own = (seconds - fixed) / millions;
+        part.figure(
+            &format!("a million rows, of {:.0}", millions * 1e6),
+            own,
+            "s",
+            None,
+        );
+    }
+    part.figure(
+        "farthest from the slope",
+        farthest(fixed, slope, &points),
+        "%",
+        Some(FLAT_WITHIN),
+    );
+    Ok(part)
+}
+
+/// A small file, in turn with nothing.
+async fn fixed(landfall: &Landfall, part: &mut Part, plan: &Plan, progress: &Lines) -> Result<()> {
+    progress.doing("line: the fixed part");
+    let sample = Sample::make(plan.directory(), SMALL_ROWS, 1)?;
+    let empty = Empty::deploy(&landfall.stack, plan.directory()).await?;
+    landfall.dataset("line_small").await?;
+    // Not told: the first of each, which may still have to start.
+    empty.put().await?;
+    landfall.put("line_small", &sample.file).await?;
+    for _ in 0..SMALL_RUNS {
+        let run = Run {
+            seconds: empty.put().await?,
+            ..Run::default()
+        };
+        let what =
+            "S3, Lambda, SQS, Lambda, EventBridge, SQS, with functions in Python that only hand on";
+        part.add(EMPTY, what, SMALL_ROWS, run);
+        let (run, _) = landfall.put("line_small", &sample.file).await?;
+        let what = "warm, put to completion event, again and again";
+        part.add(SMALL, what, SMALL_ROWS, run);
+    }
+    landfall.forget("line_small").await
+}
+
+/// Seconds a million rows beyond the fixed part: the median of the points, so that none decides alone.
+fn slope(fixed: f64, points: &[(f64, f64)]) -> f64 {
+    let slopes: Vec<f64> = points
+        .iter()
+        .map(|(millions, seconds)| (seconds - fixed) / millions)
+        .collect();
+    median(&slopes)
+}
+
+/// How far the farthest point is from the line, in percent.
+fn farthest(fixed: f64, slope: f64, points: &[(f64, f64)]) -> f64 {
+    points
+        .iter()
+        .map(|(millions, seconds)| {
+            let own = (seconds - fixed) / millions;
+            (own / slope - 1.0).abs() * 100.0
+        })
+        .fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_on_a_line_are_flat() {
+        let points = [(0.2, 1.3), (1.0, 2.9), (5.0, 10.9)];
+        let slope = slope(0.9, &points);
+        assert!((slope - 2.0).abs() < 1e-9);
+        assert!(farthest(0.9, slope, &points) < 1e-6);
+    }
+
+    #[test]
+    fn the_farthest_point_is_told_in_percent() {
+        let points = [(1.0, 2.0), (2.0, 4.0), (4.0, 10.0)];
+        let slope = slope(0.0, &points);
+        assert!((farthest(0.0, slope, &points) - 25.0).abs() < 1e-9);
+    }
+}

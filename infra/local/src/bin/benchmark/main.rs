@@ -1,0 +1,194 @@
+//! `cargo benchmark`: how fast it is, beside what the databases can do and beside other tools.
+
+mod boundaries;
+mod data;
+mod empty;
+mod floors;
+mod functions;
+mod landfall;
+mod line;
+mod peers;
+mod profile;
+mod report;
+mod result;
+mod stores;
+mod svg;
+mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use landfall_local::{Lines, Progress, workspace};
+
+use result::{Machine, Part};
+
+/// Measures Landfall, put to completion event through the deployed functions, in turn with floors (the
+/// databases alone) and peers (other tools), on servers of its own. Every figure goes to
+/// `target/benchmark/<part>.json`; `docs/benchmark.md` and `docs/benchmark.svg` are made from those.
+#[derive(Debug, Parser)]
+#[command(name = "cargo benchmark", bin_name = "cargo benchmark")]
+struct Arguments {
+    /// What to measure; all of it unless given.
+    #[arg(value_name = "PART")]
+    parts: Vec<PartName>,
+    /// Fewer rows and one run: a look in a few minutes, nothing to compare.
+    #[arg(long)]
+    quick: bool,
+    /// Rows of a file, where the part does not say otherwise [default: 2000000; 200000 with --quick].
+    #[arg(long, value_name = "N")]
+    rows: Option<u64>,
+    /// Runs, of which the medians are taken [default: 3; 1 with --quick].
+    #[arg(long, value_name = "N")]
+    runs: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PartName {
+    Postgres,
+    Mariadb,
+    Sqlite,
+    Mongodb,
+    /// MongoDB with PostgreSQL.
+    Both,
+    /// Other tools, on 500,000 rows.
+    Peers,
+    /// The fixed part of the time, and the seconds a million rows.
+    Line,
+    /// Bytes a second of the scanners.
+    Boundaries,
+    /// Memory, start and size of each function.
+    Functions,
+    /// Nothing: the docs from what was measured before.
+    Report,
+}
+
+const ALL: [PartName; 9] = [
+    PartName::Functions,
+    PartName::Boundaries,
+    PartName::Postgres,
+    PartName::Mariadb,
+    PartName::Sqlite,
+    PartName::Mongodb,
+    PartName::Both,
+    PartName::Peers,
+    PartName::Line,
+];
+
+const INTERRUPTED: u8 = 130;
+
+/// How much to measure.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) quick: bool,
+    pub(crate) rows: u64,
+    pub(crate) runs: usize,
+    /// For files of this call.
+    scratch: tempfile::TempDir,
+}
+
+impl Plan {
+    fn new(arguments: &Arguments, results: &Path) -> Result<Self> {
+        let quick = arguments.quick;
+        Ok(Self {
+            quick,
+            rows: arguments
+                .rows
+                .unwrap_or(if quick { 200_000 } else { 2_000_000 })
+                .max(1_000),
+            runs: arguments.runs.unwrap_or(if quick { 1 } else { 3 }).max(1),
+            // Not where temporary files may be kept in memory.
+            scratch: tempfile::Builder::new()
+                .prefix("data-")
+                .tempdir_in(results)
+                .with_context(|| format!("cannot write to {}", results.display()))?,
+        })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A part without results yet.
+    pub(crate) fn part(&self, name: &str, title: &str) -> Part {
+        Part {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            quick: self.quick,
+            measured_at: jiff::Timestamp::now().strftime("%F %R UTC").to_string(),
+            machine: Machine::this(),
+            ..Part::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let progress = Lines::default();
+    tokio::select! {
+        done = run(&arguments, &progress) => done,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            progress.note("interrupted; what was measured before is kept");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+async fn run(arguments: &Arguments, progress: &Lines) -> Result<ExitCode> {
+    let results = results()?;
+    let plan = Plan::new(arguments, &results)?;
+    let wanted = if arguments.parts.is_empty() {
+        &ALL[..]
+    } else {
+        &arguments.parts
+    };
+    let mut failed = false;
+    for part in wanted {
+        match measure(*part, &plan, progress).await {
+            Ok(Some(part)) => {
+                let path = results.join(format!("{}.json", part.name));
+                fs::write(&path, serde_json::to_string_pretty(&part)?)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                progress.note(&report::summary(&part));
+            }
+            Ok(None) => {}
+            // The other parts are worth having all the same.
+            Err(error) => {
+                failed = true;
+                progress.note(&format!("error: {part:?} was not measured: {error:#}"));
+            }
+        }
+        progress.done();
+    }
+    report::write(&results, &workspace()?.join("docs"))?;
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+async fn measure(part: PartName, plan: &Plan, progress: &Lines) -> Result<Option<Part>> {
+    Ok(Some(match part {
+        PartName::Postgres => stores::postgres(plan, progress).await?,
+        PartName::Mariadb => stores::mariadb(plan, progress).await?,
+        PartName::Sqlite => stores::sqlite(plan, progress).await?,
+        PartName::Mongodb => stores::mongodb(plan, progress).await?,
+        PartName::Both => stores::both(plan, progress).await?,
+        PartName::Peers => peers::measure(plan, progress).await?,
+        PartName::Line => line::measure(plan, progress).await?,
+        PartName::Boundaries => boundaries::measure(plan, progress)?,
+        PartName::Functions => functions::measure(plan, progress).await?,
+        PartName::Report => return Ok(None),
+    }))
+}
+
+/// `target/benchmark`, which is made when missing.
+fn results() -> Result<PathBuf> {
+    let workspace = workspace()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace.join("target"), |own| workspace.join(own));
+    let results = target.join("benchmark");
+    fs::create_dir_all(&results).with_context(|| format!("cannot make {}", results.display()))?;
+    Ok(results)
+}

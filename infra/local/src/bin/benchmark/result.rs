@@ -1,0 +1,254 @@
+//! What a part measured: the content of `target/benchmark/<part>.json`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+/// One part of the benchmark.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// Whether it ran with `--quick`: good for a look, not for a comparison.
+    pub(crate) quick: bool,
+    pub(crate) measured_at: String,
+    pub(crate) machine: Machine,
+    /// Names and versions of the servers and programs that took part.
+    pub(crate) versions: BTreeMap<String, String>,
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) ratios: Vec<Ratio>,
+    pub(crate) figures: Vec<Figure>,
+    /// What could not be measured, and why.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// The machine that it ran on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_gib: f64,
+    pub(crate) kernel: String,
+}
+
+impl Machine {
+    /// The one that this runs on; what Linux does not tell stays empty.
+    pub(crate) fn this() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let value = |text: &str, name: &str| {
+            text.lines()
+                .find_map(|line| {
+                    Some(
+                        line.strip_prefix(name)?
+                            .split_once(':')?
+                            .1
+                            .trim()
+                            .to_owned(),
+                    )
+                })
+                .unwrap_or_default()
+        };
+        let memory = value(&read("/proc/meminfo"), "MemTotal");
+        let kibibytes: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+        Self {
+            processor: value(&read("/proc/cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_gib: (kibibytes / f64::from(1 << 20)).round(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+}
+
+/// The seconds that one thing took, run by run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measurement {
+    pub(crate) name: String,
+    /// What was done, exactly.
+    pub(crate) what: String,
+    /// Rows of the file, repeated keys among them.
+    pub(crate) rows: u64,
+    pub(crate) median_seconds: f64,
+    pub(crate) rows_per_second: f64,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// One run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// From the file on disk to the last commit; for Landfall from the start of the put to the event.
+    pub(crate) seconds: f64,
+    /// Of these, before the first byte went to the database: reading, and sorting where that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preparing_seconds: Option<f64>,
+    /// Of these, until the endpoint had answered the put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) put_seconds: Option<f64>,
+    /// CPU seconds by group of processes; `others` is what else ran on the machine, `idle` what was left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) cpu_seconds: BTreeMap<String, f64>,
+}
+
+/// The speed of one thing over that of others, from medians: their seconds together, over its seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ratio {
+    pub(crate) name: String,
+    pub(crate) of: String,
+    pub(crate) over: Vec<String>,
+    pub(crate) value: f64,
+    /// The same beside floors that had their rows ready in memory; Landfall's time is from the file still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) over_prepared: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) goal: Option<f64>,
+}
+
+/// A single figure.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at_most: Option<f64>,
+}
+
+/// Something that could not be measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Missing {
+    pub(crate) name: String,
+    pub(crate) why: String,
+}
+
+impl Part {
+    /// Adds a run of what `name` and `what` say.
+    pub(crate) fn add(&mut self, name: &str, what: &str, rows: u64, run: Run) {
+        let index = self
+            .measurements
+            .iter()
+            .position(|measurement| measurement.name == name)
+            .unwrap_or_else(|| {
+                self.measurements.push(Measurement {
+                    name: name.to_owned(),
+                    what: what.to_owned(),
+                    rows,
+                    median_seconds: 0.0,
+                    rows_per_second: 0.0,
+                    runs: Vec::new(),
+                });
+                self.measurements.len() - 1
+            });
+        let measurement = &mut self.measurements[index];
+        measurement.runs.push(run);
+        let seconds: Vec<_> = measurement.runs.iter().map(|run| run.seconds).collect();
+        measurement.median_seconds = median(&seconds);
+        measurement.rows_per_second = as_float(rows) / measurement.median_seconds;
+    }
+
+    /// Adds the ratio of a measurement over others; without one of them there is none.
+    pub(crate) fn compare(&mut self, name: &str, of: &str, over: &[&str], goal: Option<f64>) {
+        let Some(own) = self.seconds(of) else {
+            return;
+        };
+        let sum = |seconds: fn(&Self, &str) -> Option<f64>| -> Option<f64> {
+            over.iter().map(|name| seconds(self, name)).sum()
+        };
+        let Some(others) = sum(Self::seconds) else {
+            return;
+        };
+        let over_prepared = sum(Self::seconds_when_prepared).map(|seconds| seconds / own);
+        self.ratios.push(Ratio {
+            name: name.to_owned(),
+            of: of.to_owned(),
+            over: over.iter().map(|&name| name.to_owned()).collect(),
+            value: others / own,
+            over_prepared,
+            goal,
+        });
+    }
+
+    /// Median seconds of a measurement.
+    pub(crate) fn seconds(&self, name: &str) -> Option<f64> {
+        self.measurements
+            .iter()
+            .find(|measurement| measurement.name == name)
+            .map(|measurement| measurement.median_seconds)
+    }
+
+    /// Median seconds of a measurement without what went before the first byte to the database; nothing
+    /// where that was not told.
+    fn seconds_when_prepared(&self, name: &str) -> Option<f64> {
+        let measurement = self.measurements.iter().find(|it| it.name == name)?;
+        let seconds: Option<Vec<f64>> = measurement
+            .runs
+            .iter()
+            .map(|run| Some(run.seconds - run.preparing_seconds?))
+            .collect();
+        Some(median(&seconds?))
+    }
+
+    /// Adds a figure.
+    pub(crate) fn figure(&mut self, name: &str, value: f64, unit: &str, at_most: Option<f64>) {
+        self.figures.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            at_most,
+        });
+    }
+}
+
+/// The value in the middle; of an even number, the mean of the two. Of none, not a number.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        even if even % 2 == 0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+        _ => sorted[middle],
+    }
+}
+
+/// Counts of rows and bytes as floating point.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of rows and bytes are far below 2^53"
+)]
+pub(crate) fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(seconds: f64) -> Run {
+        Run {
+            seconds,
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(&[4.0, 1.0]) - 2.5).abs() < 1e-9);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_ratio_is_of_medians_and_of_floors_one_after_the_other() {
+        let mut part = Part::default();
+        for seconds in [9.0, 5.0, 6.0] {
+            part.add("own", "", 600, run(seconds));
+        }
+        part.add("a", "", 600, run(2.0));
+        part.add("b", "", 600, run(1.0));
+        part.compare("first", "own", &["a", "b"], Some(0.8));
+        part.compare("none", "own", &["a", "c"], None);
+        assert_eq!(part.ratios.len(), 1);
+        assert!((part.ratios[0].value - 0.5).abs() < 1e-9);
+        assert!((part.measurements[0].rows_per_second - 100.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,94 @@
+//! The memory of the functions' processes, measured from outside.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+const EVERY: Duration = Duration::from_millis(200);
+
+/// The most memory that a process of a function had resident (`VmHWM` of Linux).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Peak {
+    /// Processes that there were, one after the other or at once.
+    pub processes: usize,
+    /// Of the largest one.
+    pub mebibytes: f64,
+}
+
+/// Watches the processes of an endpoint's functions.
+#[derive(Debug)]
+pub struct MemoryWatch {
+    stop: Arc<AtomicBool>,
+    watcher: JoinHandle<HashMap<String, (String, f64)>>,
+}
+
+impl MemoryWatch {
+    /// Watches from now on.
+    pub fn start(endpoint: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let endpoint = endpoint.to_owned();
+        let watcher = std::thread::spawn(move || {
+            let mut peaks = HashMap::new();
+            while !stopped.load(Ordering::Relaxed) {
+                look(&endpoint, &mut peaks);
+                std::thread::sleep(EVERY);
+            }
+            look(&endpoint, &mut peaks);
+            peaks
+        });
+        Self { stop, watcher }
+    }
+
+    /// What was seen, by the functions' names.
+    pub fn stop(self) -> Result<BTreeMap<String, Peak>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let Ok(processes) = self.watcher.join() else {
+            bail!("the watcher of the processes died");
+        };
+        let mut functions: BTreeMap<String, Peak> = BTreeMap::new();
+        for (function, mebibytes) in processes.into_values() {
+            let peak = functions.entry(function).or_default();
+            peak.processes += 1;
+            peak.mebibytes = peak.mebibytes.max(mebibytes);
+        }
+        Ok(functions)
+    }
+}
+
+fn look(endpoint: &str, peaks: &mut HashMap<String, (String, f64)>) {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let process = entry.file_name().to_string_lossy().into_owned();
+        // A process that ends while it is looked at has told its size before.
+        if let Some(seen) = size(&process, endpoint) {
+            peaks.insert(process, seen);
+        }
+    }
+}
+
+fn size(process: &str, endpoint: &str) -> Option<(String, f64)> {
+    process
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then_some(())?;
+    let environment = fs::read(format!("/proc/{process}/environ")).ok()?;
+    let value = |name: &str| {
+        environment
+            .split(|byte| *byte == 0)
+            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
+            .find_map(|(found, value)| (found == name).then(|| value.to_owned()))
+    };
+    let function = value("AWS_LAMBDA_FUNCTION_NAME")?;
+    (value("AWS_ENDPOINT_URL")? == endpoint).then_some(())?;
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
+    Some((function, kibibytes / 1024.0))
+}

@@ -1,0 +1,162 @@
+//! The registry's document of a dataset.
+
+use landfall_domain::{Dataset, RowVersion, StoreKind};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{ErrorKind, WriteFailure};
+use mongodb::{Collection, Database};
+
+use super::document::binary_value;
+use super::error::{contended, from_mongodb, is_duplicate_key, unavailable};
+use crate::StoreError;
+use crate::registry::{REGISTRY, Registered};
+
+/// How often a document is read again that others change meanwhile.
+const ROUNDS: usize = 16;
+
+/// What the registry has of a dataset.
+pub(super) struct Registration {
+    definition: String,
+    /// Whether there may be tombstones.
+    pub(super) tombstones: bool,
+    /// Rows below it are pruned.
+    floor: Option<Vec<u8>>,
+    /// Rows that the floor's prune deletes, once they are counted.
+    pub(super) pruned: Option<u64>,
+}
+
+impl Registration {
+    /// Whether a newer snapshot than this has pruned, or does.
+    pub(super) fn has_floor_above(&self, version: RowVersion) -> bool {
+        self.floor()
+            .is_some_and(|floor| floor > version.as_bytes().as_slice())
+    }
+
+    pub(super) fn floor(&self) -> Option<&[u8]> {
+        self.floor.as_deref()
+    }
+
+    fn read(document: &Document) -> Option<Self> {
+        let floor = match document.get("floor") {
+            None | Some(Bson::Null) => None,
+            Some(Bson::Binary(floor)) => Some(floor.bytes.clone()),
+            Some(_) => return None,
+        };
+        let pruned = document.get_i64("pruned").ok();
+        Some(Self {
+            definition: document.get_str("definition").ok()?.to_owned(),
+            tombstones: document.get_bool("tombstones").unwrap_or_default(),
+            floor,
+            pruned: pruned.and_then(|pruned| pruned.try_into().ok()),
+        })
+    }
+}
+
+/// The registry's document of one dataset.
+pub(super) struct Registry<'a> {
+    documents: Collection<Document>,
+    dataset: &'a str,
+}
+
+impl<'a> Registry<'a> {
+    pub(super) fn new(database: &Database, dataset: &'a str) -> Self {
+        Self {
+            documents: database.collection(REGISTRY),
+            dataset,
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Registration>, StoreError> {
+        let found = self.documents.find_one(doc! { "_id": self.dataset }).await;
+        let unreadable = || unavailable("the registry's document can't be read");
+        found
+            .map_err(|error| from_mongodb(&error))?
+            .map(|document| Registration::read(&document).ok_or_else(unreadable))
+            .transpose()
+    }
+
+    /// What is registered of a dataset that was prepared.
+    pub(super) async fn get(&self) -> Result<Registration, StoreError> {
+        let found = self.find().await?;
+        found.ok_or_else(|| unavailable("the dataset is not registered"))
+    }
+
+    /// Updates the document if it is as the filter says; gives whether it was.
+    async fn update(&self, filter: Document, update: Document) -> Result<bool, StoreError> {
+        let mut all = doc! { "_id": self.dataset };
+        all.extend(filter);
+        let done = self.documents.update_one(all, update).await;
+        Ok(done.map_err(|error| from_mongodb(&error))?.matched_count == 1)
+    }
+
+    /// Registers what a definition adds. Fails where it does not fit what is there.
+    pub(super) async fn register(&self, dataset: &Dataset) -> Result<(), StoreError> {
+        // Totals are those of SQL.
+        let mut dataset = dataset.clone();
+        dataset.totals.clear();
+        let text = |registered: &Registered| {
+            let text = serde_json::to_string(registered);
+            text.map_err(|_| unavailable("the registry's definition can't be written"))
+        };
+        for _ in 0..ROUNDS {
+            let Some(known) = self.find().await? else {
+                let definition = text(&Registered::of(&dataset))?;
+                let document =
+                    doc! { "_id": self.dataset, "definition": definition, "tombstones": false };
+                match self.documents.insert_one(document).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if was_first(&error) => continue,
+                    Err(error) => return Err(from_mongodb(&error)),
+                }
+            };
+            let registered: Registered = serde_json::from_str(&known.definition)
+                .map_err(|_| unavailable("the registry's definition can't be read"))?;
+            let all = registered.with(&dataset, StoreKind::Mongodb)?;
+            let as_read = doc! { "definition": &known.definition };
+            let update = doc! { "$set": { "definition": text(&all)? } };
+            if all == registered || self.update(as_read, update).await? {
+                return Ok(());
+            }
+        }
+        Err(contended("the registry goes on changing"))
+    }
+
+    /// From here on every writer looks for tombstones.
+    pub(super) async fn expect_tombstones(&self) -> Result<(), StoreError> {
+        let update = doc! { "$set": { "tombstones": true } };
+        self.update(Document::new(), update).await.map(drop)
+    }
+
+    /// Raises the floor, and gives what is then registered: the floor may be a higher one.
+    pub(super) async fn raise_floor(&self, floor: RowVersion) -> Result<Registration, StoreError> {
+        let floor = floor.as_bytes().as_slice();
+        for _ in 0..ROUNDS {
+            let known = self.get().await?;
+            if known.floor().is_some_and(|known| known >= floor) {
+                return Ok(known);
+            }
+            let as_read = doc! { "floor": known.floor().map_or(Bson::Null, binary_value) };
+            let update = doc! {
+                "$set": { "floor": binary_value(floor) },
+                "$unset": { "pruned": 1 },
+            };
+            self.update(as_read, update).await?;
+        }
+        Err(contended("the registry goes on changing"))
+    }
+
+    /// Says how many rows the prune with this floor deletes, unless that was said.
+    pub(super) async fn count_pruned(&self, floor: &[u8], pruned: u64) -> Result<(), StoreError> {
+        let pruned = i64::try_from(pruned).unwrap_or(i64::MAX);
+        let uncounted = doc! { "floor": binary_value(floor), "pruned": null };
+        let update = doc! { "$set": { "pruned": pruned } };
+        self.update(uncounted, update).await.map(drop)
+    }
+}
+
+/// Whether another one made the document first.
+fn was_first(error: &mongodb::error::Error) -> bool {
+    matches!(
+        error.kind.as_ref(),
+        ErrorKind::Write(WriteFailure::WriteError(write)) if is_duplicate_key(write.code)
+    )
+}

@@ -1,0 +1,129 @@
+//! Types, tables and names.
+
+use landfall_domain::{FieldType, RowVersion};
+
+use crate::schema::{Column, ColumnKind, Table, list};
+
+/// What an index entry may have (`InnoDB`, dynamic rows), less what key columns of other types take.
+const INDEX_BYTES: usize = 3072 - 8 * 32;
+
+/// For the inner table of a join. The statistics of a table that has just been filled still say that it is
+/// empty, and without this a chunk is joined with it by comparing each row with each.
+pub(super) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
+
+/// How this server names things.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect {
+    /// The collation that compares bytes and does not ignore spaces at the end.
+    collation: &'static str,
+}
+
+impl Dialect {
+    /// The dialect of a server, by what it answers to `VERSION()`.
+    pub(super) fn of(version: &str) -> Self {
+        let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
+        Self {
+            collation: if is_mariadb {
+                "utf8mb4_nopad_bin"
+            } else {
+                "utf8mb4_0900_bin"
+            },
+        }
+    }
+
+    /// Types as `information_schema` names them, with the collation of texts behind.
+    pub(super) fn type_of(self, table: &Table, column: &Column) -> String {
+        match column.kind {
+            ColumnKind::Version => format!("binary({})", RowVersion::LEN),
+            ColumnKind::Extra => self.field_type(FieldType::Json),
+            ColumnKind::Key(FieldType::Text) => self.key_text(table),
+            ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.field_type(kind),
+        }
+    }
+
+    /// Type of a field that is not a text of the key.
+    pub(super) fn field_type(self, kind: FieldType) -> String {
+        match kind {
+            // `json` is another name of `longtext` in MariaDB, and loses digits in MySQL.
+            FieldType::Text | FieldType::Json => format!("longtext collate {}", self.collation),
+            FieldType::Integer => "bigint".to_owned(),
+            FieldType::Decimal => "decimal(56,28)".to_owned(),
+            FieldType::Float => "double".to_owned(),
+            FieldType::Boolean => "tinyint(1)".to_owned(),
+            FieldType::Date => "date".to_owned(),
+            FieldType::Timestamp => "datetime(6)".to_owned(),
+        }
+    }
+
+    /// One text fits as characters; of several, each may take all the bytes that a key can have, and
+    /// only as bytes do they fit the index together.
+    fn key_text(self, table: &Table) -> String {
+        let is_text = |column: &&Column| column.kind == ColumnKind::Key(FieldType::Text);
+        match table.columns.iter().filter(is_text).count() {
+            0 | 1 => format!("varchar(512) collate {}", self.collation),
+            texts => format!("varbinary({})", (INDEX_BYTES / texts).min(512)),
+        }
+    }
+
+    /// Definitions of the columns of the key.
+    pub(super) fn key_columns(self, table: &Table) -> String {
+        let is_key = |column: &&Column| matches!(column.kind, ColumnKind::Key(_));
+        list(table.columns.iter().filter(is_key), ", ", |column| {
+            let kind = self.type_of(table, column);
+            format!("{} {kind} NOT NULL", quote(&column.name))
+        })
+    }
+
+    /// What stands behind the columns of a table.
+    pub(super) fn options(self) -> String {
+        format!(
+            "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE {}",
+            self.collation
+        )
+    }
+
+    pub(super) fn create(self, table: &Table) -> String {
+        let columns = list(&table.columns, ", ", |column| {
+            let null = if column.kind.is_required() {
+                " NOT NULL"
+            } else {
+                ""
+            };
+            let kind = self.type_of(table, column);
+            format!("{} {kind}{null}", quote(&column.name))
+        });
+        format!(
+            "CREATE TABLE {} ({columns}, PRIMARY KEY ({})) {}",
+            quote(&table.name),
+            list(&table.key, ", ", quote),
+            self.options()
+        )
+    }
+
+    pub(super) fn add_columns(self, table: &Table, missing: &[&Column]) -> String {
+        let columns = list(missing, ", ", |column| {
+            let kind = self.type_of(table, column);
+            format!("ADD COLUMN {} {kind}", quote(&column.name))
+        });
+        format!("ALTER TABLE {} {columns}", quote(&table.name))
+    }
+}
+
+/// Names come checked from [`Table::of`] and hold no quotes.
+pub(super) fn quote(name: impl AsRef<str>) -> String {
+    format!("`{}`", name.as_ref())
+}
+
+/// A name for what is made by this definition. Another definition is another name, so that what one has
+/// left behind is never taken for the other's.
+pub(super) fn name_for(prefix: &str, definition: &str) -> String {
+    let digest = blake3::hash(definition.as_bytes()).to_hex();
+    format!("{prefix}_{}", &digest[..16])
+}
+
+/// That two aliases have the same key.
+pub(super) fn same_key(table: &Table, one: &str, other: &str) -> String {
+    list(&table.key, " AND ", |name| {
+        format!("{one}.{0} = {other}.{0}", quote(name))
+    })
+}

@@ -1,0 +1,150 @@
+//! The registry's row of a dataset, whose lock every merge holds.
+
+use landfall_domain::StoreKind;
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+
+use super::{error, run};
+use crate::StoreError;
+use crate::registry::Registered;
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
+     dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, \
+     definition longtext NOT NULL, tombstones tinyint(1) NOT NULL DEFAULT 0, \
+     `floor` varbinary(26), pruned bigint NOT NULL DEFAULT 0) \
+     ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
+
+const READ: &str =
+    "SELECT definition, tombstones, `floor`, pruned FROM _landfall WHERE dataset = ?";
+
+/// What the registry has of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) registered: Registered,
+    /// Whether there may be tombstones.
+    pub(super) tombstones: bool,
+    /// Objects whose first version is below are too old for this table.
+    pub(super) floor: Option<Vec<u8>>,
+    /// Rows that were pruned when the floor was set.
+    pub(super) pruned: u64,
+}
+
+/// What is registered, if anything is; locks nothing.
+pub(super) async fn read(
+    connection: &mut MySqlConnection,
+    dataset: &str,
+) -> Result<Option<Entry>, StoreError> {
+    match fetch(connection, READ, dataset).await {
+        Err(sqlx::Error::Database(refused)) if is_no_table(refused.as_ref()) => Ok(None),
+        found => found.map_err(error)?.map(|row| entry(&row)).transpose(),
+    }
+}
+
+/// Waits for all others that write to the dataset's tables, and keeps them waiting until the transaction ends.
+pub(super) async fn lock(
+    connection: &mut MySqlConnection,
+    dataset: &str,
+) -> Result<Entry, StoreError> {
+    let found = fetch(connection, &format!("{READ} FOR UPDATE"), dataset).await;
+    let row = found.map_err(error)?;
+    entry(&row.ok_or_else(|| unavailable("the dataset is not registered"))?)
+}
+
+/// Registers a dataset, unless it is; and makes the registry where it is missing.
+pub(super) async fn add(
+    connection: &mut MySqlConnection,
+    dataset: &str,
+    registered: &Registered,
+) -> Result<(), StoreError> {
+    run(connection, CREATE).await?;
+    sqlx::query("INSERT IGNORE INTO _landfall (dataset, definition) VALUES (?, ?)")
+        .bind(dataset)
+        .bind(text(registered)?)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
+}
+
+/// Writes what is registered of a dataset that is locked.
+pub(super) async fn save(
+    connection: &mut MySqlConnection,
+    dataset: &str,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    let save = "UPDATE _landfall SET definition = ?, tombstones = ?, `floor` = ?, pruned = ? \
+         WHERE dataset = ?";
+    sqlx::query(save)
+        .bind(text(&entry.registered)?)
+        .bind(entry.tombstones)
+        .bind(&entry.floor)
+        .bind(i64::try_from(entry.pruned).unwrap_or(i64::MAX))
+        .bind(dataset)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
+}
+
+/// The other dataset whose totals have this name, if there is one.
+pub(super) async fn other_owner(
+    connection: &mut MySqlConnection,
+    dataset: &str,
+    total: &str,
+) -> Result<Option<String>, StoreError> {
+    let others = sqlx::query("SELECT definition, dataset FROM _landfall WHERE dataset <> ?")
+        .bind(dataset)
+        .fetch_all(connection)
+        .await
+        .map_err(error)?;
+    for other in others {
+        let registered = parse(other.try_get(0).map_err(error)?)?;
+        if registered.totals.iter().any(|known| known.name == total) {
+            return other.try_get(1).map(Some).map_err(error);
+        }
+    }
+    Ok(None)
+}
+
+async fn fetch(
+    connection: &mut MySqlConnection,
+    query: &str,
+    dataset: &str,
+) -> Result<Option<sqlx::mysql::MySqlRow>, sqlx::Error> {
+    sqlx::query(AssertSqlSafe(query))
+        .bind(dataset)
+        .fetch_optional(connection)
+        .await
+}
+
+fn entry(row: &sqlx::mysql::MySqlRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        registered: parse(row.try_get(0).map_err(error)?)?,
+        tombstones: row.try_get(1).map_err(error)?,
+        floor: row.try_get(2).map_err(error)?,
+        pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
+    })
+}
+
+fn is_no_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .is_some_and(|error| error.number() == 1146)
+}
+
+fn text(registered: &Registered) -> Result<String, StoreError> {
+    serde_json::to_string(registered)
+        .map_err(|_| StoreError::Config("the definition can't be written as JSON".to_owned()))
+}
+
+fn parse(definition: &str) -> Result<Registered, StoreError> {
+    serde_json::from_str(definition)
+        .map_err(|_| unavailable("the registry's definition can't be read"))
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        store: StoreKind::Mysql,
+        reason: reason.to_owned(),
+    }
+}

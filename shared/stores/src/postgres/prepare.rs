@@ -1,0 +1,94 @@
+//! What a dataset needs before its rows: registry, table, columns, tables of totals.
+
+use landfall_domain::{Dataset, StoreKind};
+use sqlx::PgConnection;
+
+use super::registry::Entry;
+use super::{deletes, registry, table, totals};
+use crate::StoreError;
+use crate::registry::Registered;
+use crate::schema::Table;
+
+/// Whether nothing is left to do; locks nothing.
+pub(super) async fn is_done(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    table: &Table,
+) -> Result<bool, StoreError> {
+    let Some(registered) = registry::read(connection, &table.name).await? else {
+        return Ok(false);
+    };
+    Ok(registered.with(dataset, StoreKind::Postgres)? == registered
+        && table::missing(connection, table)
+            .await?
+            .is_some_and(|missing| missing.is_empty())
+        && totals::absent(connection, &registered).await?.is_empty())
+}
+
+/// Makes and registers what is missing, and changes nothing else.
+pub(super) async fn run(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    table: &Table,
+) -> Result<(), StoreError> {
+    let mut entry = make_table(connection, dataset, table).await?;
+    let before = entry.registered;
+    entry.registered = before.with(dataset, StoreKind::Postgres)?;
+    let absent = totals::absent(connection, &entry.registered).await?;
+    for total in &entry.registered.totals {
+        if absent.contains(&total.name) || !before.totals.contains(total) {
+            totals::make(connection, table, &entry.registered, total).await?;
+        }
+    }
+    registry::save(connection, &table.name, &entry).await
+}
+
+/// Makes the tables of totals anew, as the dataset defines them, and gives how many groups each has.
+pub(super) async fn rebuild_totals(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    table: &Table,
+) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut entry = make_table(connection, dataset, table).await?;
+    totals::drop_all(connection, table, &entry.registered).await?;
+    entry.registered.totals.clone_from(&dataset.totals);
+    let mut groups = Vec::with_capacity(dataset.totals.len());
+    for total in &dataset.totals {
+        let made = totals::make(connection, table, &entry.registered, total).await?;
+        groups.push((total.name.clone(), made));
+    }
+    registry::save(connection, &table.name, &entry).await?;
+    Ok(groups)
+}
+
+/// Makes registry, table and columns, and gives what is registered then; the dataset is locked from here.
+async fn make_table(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    table: &Table,
+) -> Result<Entry, StoreError> {
+    let mut without_totals = dataset.clone();
+    without_totals.totals.clear();
+    registry::make(connection).await?;
+    registry::add(connection, &table.name, &Registered::of(&without_totals)).await?;
+    let mut entry = registry::lock(connection, &table.name).await?;
+    if let Some(missing) = table::missing(connection, table).await? {
+        entry.registered = entry
+            .registered
+            .with(&without_totals, StoreKind::Postgres)?;
+        if !missing.is_empty() {
+            table::run(connection, table::add_columns(table, &missing)).await?;
+        }
+        return Ok(entry);
+    }
+    // New, or dropped by someone, and with it all that was kept of its rows.
+    totals::drop_all(connection, table, &entry.registered).await?;
+    deletes::forget(connection, table).await?;
+    table::run(connection, table::create(table)).await?;
+    Ok(Entry {
+        registered: Registered::of(&without_totals),
+        tombstones: false,
+        floor: None,
+        pruned: 0,
+    })
+}

@@ -1,0 +1,129 @@
+//! The registry's row of a dataset, whose lock every merge holds.
+
+use sqlx::{PgConnection, Row as _};
+
+use super::error;
+use super::table::run;
+use crate::StoreError;
+use crate::registry::Registered;
+use landfall_domain::StoreKind;
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
+     dataset text COLLATE \"C\" PRIMARY KEY, definition text NOT NULL, \
+     tombstones boolean NOT NULL DEFAULT false, floor bytea, pruned bigint NOT NULL DEFAULT 0)";
+
+const LOCK: &str = "SELECT definition, tombstones, floor, pruned FROM _landfall \
+     WHERE dataset = $1 FOR UPDATE";
+
+/// What the registry has of a dataset.
+pub(super) struct Entry {
+    pub(super) registered: Registered,
+    /// Whether there may be tombstones.
+    pub(super) tombstones: bool,
+    /// Objects whose first version is below are too old for this table.
+    pub(super) floor: Option<Vec<u8>>,
+    /// Rows that were pruned when the floor was set.
+    pub(super) pruned: u64,
+}
+
+/// What is registered, if anything is; locks nothing.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    dataset: &str,
+) -> Result<Option<Registered>, StoreError> {
+    let found = sqlx::query_scalar("SELECT definition FROM _landfall WHERE dataset = $1")
+        .bind(dataset)
+        .fetch_optional(connection)
+        .await;
+    match found {
+        Ok(definition) => definition.map(|text: String| parse(&text)).transpose(),
+        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
+            Ok(None)
+        }
+        Err(other) => Err(error(other)),
+    }
+}
+
+/// Makes the registry where it is missing. One at a time: `IF NOT EXISTS` alone fails where two make the
+/// same table at once.
+pub(super) async fn make(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run(
+        connection,
+        format!("SELECT pg_advisory_xact_lock(hashtextextended('landfall', 0)); {CREATE}"),
+    )
+    .await
+    .map(drop)
+}
+
+/// Registers a dataset, unless it is.
+pub(super) async fn add(
+    connection: &mut PgConnection,
+    dataset: &str,
+    registered: &Registered,
+) -> Result<(), StoreError> {
+    let add = "INSERT INTO _landfall (dataset, definition) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    sqlx::query(add)
+        .bind(dataset)
+        .bind(text(registered)?)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
+}
+
+/// Waits for all others that write to the dataset's tables, and keeps them waiting until the transaction ends.
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    dataset: &str,
+) -> Result<Entry, StoreError> {
+    let row = sqlx::query(LOCK)
+        .bind(dataset)
+        .fetch_optional(connection)
+        .await
+        .map_err(error)?
+        .ok_or_else(|| unavailable("the dataset is not registered"))?;
+    let definition: String = row.try_get(0).map_err(error)?;
+    Ok(Entry {
+        registered: parse(&definition)?,
+        tombstones: row.try_get(1).map_err(error)?,
+        floor: row.try_get(2).map_err(error)?,
+        pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
+    })
+}
+
+/// Writes what is registered of a dataset that is locked.
+pub(super) async fn save(
+    connection: &mut PgConnection,
+    dataset: &str,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    let save = "UPDATE _landfall SET definition = $2, tombstones = $3, floor = $4, pruned = $5 \
+         WHERE dataset = $1";
+    sqlx::query(save)
+        .bind(dataset)
+        .bind(text(&entry.registered)?)
+        .bind(entry.tombstones)
+        .bind(&entry.floor)
+        .bind(i64::try_from(entry.pruned).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(error)
+}
+
+fn text(registered: &Registered) -> Result<String, StoreError> {
+    serde_json::to_string(registered)
+        .map_err(|_| StoreError::Config("the definition can't be written as JSON".to_owned()))
+}
+
+fn parse(definition: &str) -> Result<Registered, StoreError> {
+    serde_json::from_str(definition)
+        .map_err(|_| unavailable("the registry's definition can't be read"))
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        store: StoreKind::Postgres,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,285 @@
+//! What a transaction has changed of one table of totals.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use landfall_domain::{FieldType, Total};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{OptionalExtension, Transaction, params_from_iter};
+
+use super::error::{Result, unavailable};
+use super::extreme::Extreme;
+use super::sum::Sum;
+use super::table::quote;
+use crate::StoreError;
+use crate::schema::list;
+
+/// What is changed of one table.
+pub(super) struct Changes {
+    statements: Statements,
+    /// Places among the columns of what makes a group.
+    by: Vec<usize>,
+    measures: Vec<Measured>,
+    groups: HashMap<Vec<u8>, Group>,
+}
+
+/// What a column of totals is of.
+pub(super) enum Measured {
+    Count,
+    Sum {
+        column: usize,
+        kind: FieldType,
+    },
+    Extreme {
+        column: usize,
+        kind: FieldType,
+        is_least: bool,
+        /// Finds the candidates in a group's rows.
+        select: String,
+    },
+}
+
+/// What is changed of one group.
+struct Group {
+    by: Vec<Value>,
+    rows: i64,
+    measures: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Count,
+    Sum(Sum),
+    /// The extreme of the values that came and of those that went.
+    Extreme {
+        came: Option<Extreme>,
+        went: Option<Extreme>,
+    },
+}
+
+struct Statements {
+    select: String,
+    replace: String,
+    delete: String,
+}
+
+impl Statements {
+    fn of(total: &Total) -> Self {
+        let name = quote(&total.name);
+        let columns = total.columns.iter().map(|column| quote(&column.name));
+        let columns: Vec<String> = columns.collect();
+        let places = vec!["?"; total.by.len() + columns.len() + 2];
+        Self {
+            select: format!(
+                "SELECT _rows{} FROM {name} WHERE _group = ?",
+                list(&columns, "", |column| format!(", {column}"))
+            ),
+            // The columns stand as the table was made.
+            replace: format!(
+                "INSERT OR REPLACE INTO {name} VALUES ({})",
+                places.join(", ")
+            ),
+            delete: format!("DELETE FROM {name} WHERE _group = ?"),
+        }
+    }
+}
+
+impl Measured {
+    fn column(&self) -> Option<usize> {
+        match self {
+            Self::Count => None,
+            Self::Sum { column, .. } | Self::Extreme { column, .. } => Some(*column),
+        }
+    }
+
+    fn no_change(&self) -> Change {
+        match self {
+            Self::Count => Change::Count,
+            Self::Sum { .. } => Change::Sum(Sum::default()),
+            Self::Extreme { .. } => Change::Extreme {
+                came: None,
+                went: None,
+            },
+        }
+    }
+}
+
+impl Changes {
+    /// No changes. `by` are the places of the columns that make a group.
+    pub(super) fn new(total: &Total, by: Vec<usize>, measures: Vec<Measured>) -> Self {
+        Self {
+            statements: Statements::of(total),
+            by,
+            measures,
+            groups: HashMap::new(),
+        }
+    }
+
+    /// Places of the columns that this table is of.
+    pub(super) fn concerned(&self) -> impl Iterator<Item = usize> {
+        let measured = self.measures.iter().filter_map(Measured::column);
+        self.by.iter().copied().chain(measured)
+    }
+
+    /// Adds a row to its group, or takes it away; gives the bytes of memory that this took, about.
+    pub(super) fn add(&mut self, row: &[ValueRef<'_>], sign: i64) -> Result<usize> {
+        let name = name_of(self.by.iter().map(|column| row[*column]))?;
+        let mut held = 0;
+        let group = match self.groups.entry(name) {
+            Entry::Occupied(group) => group.into_mut(),
+            Entry::Vacant(place) => {
+                held = 200 + 3 * place.key().len() + 100 * self.measures.len();
+                let by = self.by.iter().map(|column| Value::try_from(row[*column]));
+                let by = by.collect::<std::result::Result<_, _>>();
+                place.insert(Group {
+                    by: by.map_err(|_| unreadable())?,
+                    rows: 0,
+                    measures: self.measures.iter().map(Measured::no_change).collect(),
+                })
+            }
+        };
+        group.rows += sign;
+        for (measured, change) in self.measures.iter().zip(&mut group.measures) {
+            match (measured, change) {
+                (Measured::Sum { column, .. }, Change::Sum(sum)) => {
+                    let value = sum_of(row[*column])?;
+                    *sum = *sum + if sign < 0 { -value } else { value };
+                }
+                (
+                    Measured::Extreme {
+                        column,
+                        kind,
+                        is_least,
+                        ..
+                    },
+                    Change::Extreme { came, went },
+                ) => {
+                    let value = Extreme::read(*kind, row[*column]).map_err(|()| unreadable())?;
+                    let best = if sign < 0 { went } else { came };
+                    *best = Extreme::of(best.take(), value, *is_least);
+                }
+                _ => {}
+            }
+        }
+        Ok(held)
+    }
+
+    pub(super) fn write(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        let prepare = |sql: &str| transaction.prepare_cached(sql);
+        let mut select = prepare(&self.statements.select)?;
+        let mut replace = prepare(&self.statements.replace)?;
+        let mut delete = prepare(&self.statements.delete)?;
+        let mut groups: Vec<_> = self.groups.drain().collect();
+        groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, group) in groups {
+            let name = Value::Text(String::from_utf8_lossy(&name).into_owned());
+            let there = select
+                .query_row([&name], |row| {
+                    let measures = 0..self.measures.len();
+                    let measures = measures.map(|index| row.get(index + 1));
+                    let measures = measures.collect::<rusqlite::Result<Vec<Value>>>()?;
+                    Ok((row.get::<_, i64>(0)?, measures))
+                })
+                .optional()?;
+            let none = || (0, vec![Value::Null; self.measures.len()]);
+            let (rows, there) = there.unwrap_or_else(none);
+            let rows = rows + group.rows;
+            if rows <= 0 {
+                delete.execute([&name])?;
+                continue;
+            }
+            let mut values = group.by.clone();
+            for ((measured, change), there) in self.measures.iter().zip(group.measures).zip(&there)
+            {
+                let there = ValueRef::from(there);
+                values.push(measured.changed(transaction, change, there, rows, &group.by)?);
+            }
+            values.extend([Value::Integer(rows), name]);
+            replace.execute(params_from_iter(values))?;
+        }
+        Ok(())
+    }
+}
+
+impl Measured {
+    /// The value of a group's column after a change.
+    fn changed(
+        &self,
+        transaction: &Transaction<'_>,
+        change: Change,
+        there: ValueRef<'_>,
+        rows: i64,
+        by: &[Value],
+    ) -> Result<Value> {
+        match (self, change) {
+            (Self::Sum { kind, .. }, Change::Sum(sum)) => {
+                let sum = sum_of(there)? + sum;
+                Ok(match sum.to_integer() {
+                    Some(sum) if *kind == FieldType::Integer => Value::Integer(sum),
+                    _ => Value::Text(sum.to_string()),
+                })
+            }
+            (
+                Self::Extreme {
+                    kind,
+                    is_least,
+                    select,
+                    ..
+                },
+                Change::Extreme { came, went },
+            ) => {
+                let there = Extreme::read(*kind, there).map_err(|()| unreadable())?;
+                let best = Extreme::of(there.clone(), went.clone(), *is_least);
+                if went.is_none() || best != went {
+                    let best = Extreme::of(there, came, *is_least);
+                    return Ok(best.map_or(Value::Null, Value::from));
+                }
+                // The extreme itself has gone: what is now there says which is the next.
+                let mut select = transaction.prepare_cached(select)?;
+                let mut found = select.query(params_from_iter(by))?;
+                let mut best = None;
+                while let Some(row) = found.next()? {
+                    let value = row.get_ref(0)?;
+                    let value = Extreme::read(*kind, value).map_err(|()| unreadable())?;
+                    best = Extreme::of(best, value, *is_least);
+                }
+                Ok(best.map_or(Value::Null, Value::from))
+            }
+            _ => Ok(Value::Integer(rows)),
+        }
+    }
+}
+
+/// A column that totals are of, or they themselves, holds what Landfall does not write there.
+fn unreadable() -> StoreError {
+    unavailable("a value that totals are of can't be read")
+}
+
+fn sum_of(value: ValueRef<'_>) -> Result<Sum> {
+    match value {
+        ValueRef::Null => Ok(Sum::default()),
+        ValueRef::Integer(number) => Ok(Sum::of_integer(number)),
+        other => {
+            let sum = other.as_str().ok().and_then(|text| text.parse().ok());
+            Ok(sum.ok_or_else(unreadable)?)
+        }
+    }
+}
+
+/// The name of a group: its values as a JSON array.
+fn name_of<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> Result<Vec<u8>> {
+    let mut name = vec![b'['];
+    for value in values {
+        if name.len() > 1 {
+            name.push(b',');
+        }
+        let written = match value {
+            ValueRef::Null => serde_json::to_writer(&mut name, &()),
+            ValueRef::Integer(number) => serde_json::to_writer(&mut name, &number),
+            other => serde_json::to_writer(&mut name, other.as_str().map_err(|_| unreadable())?),
+        };
+        written.map_err(|_| unreadable())?;
+    }
+    name.push(b']');
+    Ok(name)
+}

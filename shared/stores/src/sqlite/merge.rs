@@ -1,0 +1,334 @@
+//! Applying a chunk.
+
+use std::cmp::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Transaction};
+
+use super::error::{Result, refused, unavailable};
+use super::registry;
+use super::table::{DELETED_AT, quote, tombstones};
+use super::totals::Totals;
+use super::values::Values;
+use crate::StoreError;
+use crate::schema::{ColumnKind, Table, VERSION, list};
+use crate::text::timestamp_text;
+
+/// How long tombstones are kept: queues hold a message for 14 days at most.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Tombstones that one transaction sweeps at most.
+const SWEPT: usize = 10_000;
+
+/// Applies rows of one object.
+pub(super) fn rows(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    key: &[usize],
+    order: &ObjectOrder,
+    rows: &[Row],
+) -> Result<StoreCounts> {
+    let entry = registry::prepared(transaction, &table.name)?;
+    if entry.has_floor_above(order.at(0)) {
+        return Ok(StoreCounts {
+            stale: rows.len() as u64,
+            ..StoreCounts::default()
+        });
+    }
+    let totals = Totals::new(&table.name, &entry.registered);
+    let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
+    let mut counts = StoreCounts::default();
+    for row in rows {
+        merge.values.set(row);
+        let version = order.at(row.offset);
+        let count = match merge.take(row, version)? {
+            Outcome::Inserted => &mut counts.inserted,
+            Outcome::Updated => &mut counts.updated,
+            Outcome::Unchanged => &mut counts.unchanged,
+            Outcome::Stale => &mut counts.stale,
+            Outcome::Deleted => &mut counts.deleted,
+        };
+        *count += 1;
+        merge.totals.write_if_many(transaction)?;
+    }
+    merge.totals.write(transaction)?;
+    if merge.buried > 0 {
+        sweep(transaction, table)?;
+    }
+    if merge.buried > 0 || entry.tombstones {
+        let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
+        let there = transaction.query_row(&select, [], |row| row.get(0));
+        let there = there?;
+        if there != entry.tombstones {
+            registry::set_tombstones(transaction, &table.name, there)?;
+        }
+    }
+    Ok(counts)
+}
+
+fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
+    let tombstones = tombstones(&table.name);
+    let sweep = format!(
+        "DELETE FROM {tombstones} WHERE _rowid_ IN (SELECT _rowid_ FROM {tombstones} \
+         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT})"
+    );
+    let before = timestamp_text(Timestamp::now() - KEPT, 'T', "Z");
+    transaction.execute(&sweep, [before]).map(drop)
+}
+
+/// What became of a row.
+enum Outcome {
+    Inserted,
+    Updated,
+    Unchanged,
+    Stale,
+    Deleted,
+}
+
+/// One chunk's way into the table.
+struct Merge<'t> {
+    /// Indexes of the key's values in a row.
+    key: &'t [usize],
+    /// Indexes of the others.
+    others: Vec<usize>,
+    has_extra: bool,
+    /// For each column that totals are of, the index of its value in a row that has it.
+    watched: Vec<Option<usize>>,
+    totals: Totals,
+    values: Values,
+    /// Whether tombstones were there before this chunk, whose keys are all different.
+    tombstones: bool,
+    /// Tombstones that this chunk made.
+    buried: usize,
+    /// Whether the key of the row before was absent: then the next one's may be, too, and it is
+    /// inserted without being looked for.
+    is_absent: bool,
+    now: String,
+    /// The statements' parameters are a row's values, `_extra` if kept, and `_version`, in this order; or
+    /// the key's values; or both.
+    insert: Prepared<'t>,
+    find: Prepared<'t>,
+    update: Prepared<'t>,
+    advance: Prepared<'t>,
+    delete: Prepared<'t>,
+    find_tombstone: Prepared<'t>,
+    bury: Prepared<'t>,
+    unbury: Prepared<'t>,
+}
+
+impl<'t> Merge<'t> {
+    fn new(
+        transaction: &'t Transaction<'_>,
+        table: &Table,
+        key: &'t [usize],
+        totals: Totals,
+        has_tombstones: bool,
+    ) -> rusqlite::Result<Self> {
+        let prepare = |sql: String| transaction.prepare_cached(&sql).map(Prepared);
+        let (target, tombstones) = (quote(&table.name), tombstones(&table.name));
+        let names = list(&table.columns, ", ", |column| quote(&column.name));
+        let places = vec!["?"; table.columns.len()].join(", ");
+        let keys = list(&table.key, ", ", quote);
+        let key_places = vec!["?"; table.key.len()].join(", ");
+        let is_key = list(&table.key, " AND ", |name| format!("{} = ?", quote(name)));
+        let compared = list(table.values(), "", |column| {
+            format!(", {}", quote(&column.name))
+        });
+        let set = list(table.values(), "", |column| {
+            format!("{} = ?, ", quote(&column.name))
+        });
+        let is_field = |index: &usize| matches!(table.columns[*index].kind, ColumnKind::Field(_));
+        let watched = totals.columns().iter().map(|name| {
+            let columns = &mut table.columns.iter();
+            columns.position(|column| column.name == *name)
+        });
+        Ok(Self {
+            key,
+            others: (0..table.columns.len()).filter(is_field).collect(),
+            has_extra: table.has_extra(),
+            watched: watched.collect(),
+            values: Values::default(),
+            tombstones: has_tombstones,
+            buried: 0,
+            is_absent: true,
+            now: timestamp_text(Timestamp::now(), 'T', "Z"),
+            insert: prepare(format!(
+                "INSERT INTO {target} ({names}) VALUES ({places}) ON CONFLICT ({keys}) DO NOTHING"
+            ))?,
+            find: prepare(format!(
+                "SELECT {VERSION}, _rowid_{compared}{} FROM {target} WHERE {is_key}",
+                totals.select()
+            ))?,
+            update: prepare(format!(
+                "UPDATE {target} SET {set}{VERSION} = ? WHERE _rowid_ = ?"
+            ))?,
+            advance: prepare(format!("UPDATE {target} SET {VERSION} = ? WHERE _rowid_ = ?"))?,
+            delete: prepare(format!("DELETE FROM {target} WHERE _rowid_ = ?"))?,
+            find_tombstone: prepare(format!("SELECT {VERSION} FROM {tombstones} WHERE {is_key}"))?,
+            bury: prepare(format!(
+                "INSERT INTO {tombstones} ({keys}, {VERSION}, {DELETED_AT}) VALUES ({key_places}, ?, ?)
+                 ON CONFLICT ({keys}) DO UPDATE SET
+                 {VERSION} = excluded.{VERSION}, {DELETED_AT} = excluded.{DELETED_AT}"
+            ))?,
+            unbury: prepare(format!("DELETE FROM {tombstones} WHERE {is_key}"))?,
+            totals,
+        })
+    }
+
+    /// Applies the row that the values were set to.
+    fn take(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
+        if self.is_absent && !self.tombstones && !row.deleted {
+            if self.insert(row, version)? {
+                return Ok(Outcome::Inserted);
+            }
+            self.is_absent = false;
+        }
+        self.find.bind_key(self.key, &self.values, row)?;
+        let mut found = self.find.0.raw_query();
+        let Some(old) = found.next()? else {
+            drop(found);
+            return self.take_absent(row, version);
+        };
+        self.is_absent = false;
+        let there = old.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
+        match there.cmp(version.as_bytes()) {
+            Ordering::Greater => return Ok(Outcome::Stale),
+            Ordering::Equal => return Ok(Outcome::Unchanged),
+            Ordering::Less => {}
+        }
+        let id = ValueRef::Integer(old.get(1)?);
+        let mut is_same = !row.deleted;
+        let mut next = 2;
+        for value in self.others.iter().map(|index| self.values.get(row, *index)) {
+            is_same = is_same && old.get_ref(next)? == value;
+            next += 1;
+        }
+        if self.has_extra {
+            is_same = is_same && old.get_ref(next)? == extra(row);
+            next += 1;
+        }
+        if is_same {
+            drop(found);
+            self.advance.execute([version_value(&version), id])?;
+            return Ok(Outcome::Unchanged);
+        }
+        if !self.totals.is_empty() {
+            let was = self.totals.watched(old, next)?;
+            // A column that an older definition does not have stays as it was.
+            let now = self.watched.iter().zip(&was);
+            let now =
+                now.map(|(index, was)| index.map_or(*was, |index| self.values.get(row, index)));
+            let now: Vec<_> = now.collect();
+            let now = (!row.deleted).then_some(now.as_slice());
+            self.totals.change(Some(&was), now)?;
+        }
+        drop(found);
+        if row.deleted {
+            self.delete.execute([id])?;
+            self.bury(row, version)?;
+            return Ok(Outcome::Deleted);
+        }
+        let others = self.others.iter().map(|index| self.values.get(row, *index));
+        let extra = self.has_extra.then(|| extra(row));
+        self.update
+            .execute(others.chain(extra).chain([version_value(&version), id]))?;
+        Ok(Outcome::Updated)
+    }
+
+    /// Applies a row whose key is not there.
+    fn take_absent(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
+        if self.tombstones {
+            self.find_tombstone.bind_key(self.key, &self.values, row)?;
+            let mut found = self.find_tombstone.0.raw_query();
+            if let Some(tombstone) = found.next()? {
+                let there = tombstone.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
+                let there = there.cmp(version.as_bytes());
+                drop(found);
+                match there {
+                    Ordering::Greater => return Ok(Outcome::Stale),
+                    Ordering::Equal => return Ok(Outcome::Unchanged),
+                    Ordering::Less if row.deleted => {}
+                    Ordering::Less => {
+                        let key = self.key.iter().map(|index| self.values.get(row, *index));
+                        self.unbury.execute(key)?;
+                    }
+                }
+            }
+        }
+        if row.deleted {
+            self.bury(row, version)?;
+            return Ok(Outcome::Unchanged);
+        }
+        if !self.insert(row, version)? {
+            return Err(refused("a trigger of the table keeps rows out").into());
+        }
+        self.is_absent = true;
+        Ok(Outcome::Inserted)
+    }
+
+    /// Inserts a row if its key is absent.
+    fn insert(&mut self, row: &Row, version: RowVersion) -> Result<bool> {
+        let fields = (0..row.values.len()).map(|index| self.values.get(row, index));
+        let extra = self.has_extra.then(|| extra(row));
+        let values = fields.chain(extra).chain([version_value(&version)]);
+        if self.insert.execute(values)? == 0 {
+            return Ok(false);
+        }
+        if !self.totals.is_empty() {
+            let now = self.watched.iter();
+            let now =
+                now.map(|index| index.map_or(ValueRef::Null, |index| self.values.get(row, index)));
+            self.totals.change(None, Some(&now.collect::<Vec<_>>()))?;
+        }
+        Ok(true)
+    }
+
+    /// Leaves a tombstone.
+    fn bury(&mut self, row: &Row, version: RowVersion) -> Result<()> {
+        let key = self.key.iter().map(|index| self.values.get(row, *index));
+        let rest = [version_value(&version), ValueRef::Text(self.now.as_bytes())];
+        self.bury.execute(key.chain(rest))?;
+        self.buried += 1;
+        Ok(())
+    }
+}
+
+/// A statement that is executed row by row.
+struct Prepared<'t>(CachedStatement<'t>);
+
+impl Prepared<'_> {
+    /// Executes it with these parameters; gives how many rows it changed.
+    fn execute<'v>(&mut self, values: impl IntoIterator<Item = ValueRef<'v>>) -> Result<usize> {
+        for (value, place) in values.into_iter().zip(1..) {
+            self.bind(place, value)?;
+        }
+        Ok(self.0.raw_execute()?)
+    }
+
+    fn bind_key(&mut self, key: &[usize], values: &Values, row: &Row) -> Result<()> {
+        for (index, place) in key.iter().zip(1..) {
+            self.bind(place, values.get(row, *index))?;
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, place: usize, value: ValueRef<'_>) -> Result<()> {
+        Ok(self
+            .0
+            .raw_bind_parameter(place, ToSqlOutput::Borrowed(value))?)
+    }
+}
+
+fn version_value(version: &RowVersion) -> ValueRef<'_> {
+    ValueRef::Blob(version.as_bytes())
+}
+
+fn extra(row: &Row) -> ValueRef<'_> {
+    let text = row.extra.as_deref();
+    text.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes()))
+}
+
+fn unreadable() -> StoreError {
+    unavailable("a version is not as it was written")
+}

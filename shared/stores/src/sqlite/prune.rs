@@ -1,0 +1,68 @@
+//! Deleting what a snapshot no longer has.
+
+use landfall_domain::RowVersion;
+use rusqlite::Transaction;
+
+use super::error::Result;
+use super::registry;
+use super::table::{quote, tombstones};
+use super::totals::Totals;
+use crate::schema::{Table, VERSION};
+
+/// Rows of one round. Totals are settled after each, when its rows are gone.
+const ROWS: usize = 10_000;
+
+/// Deletes the rows below the floor; gives how many there were.
+pub(super) fn older(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    floor: RowVersion,
+) -> Result<i64> {
+    let entry = registry::prepared(transaction, &table.name)?;
+    if let Some(pruned) = entry.pruned_at(floor) {
+        return Ok(pruned);
+    }
+    if entry.has_floor_above(floor) {
+        return Ok(0);
+    }
+    let floor = floor.as_bytes().as_slice();
+    let mut totals = Totals::new(&table.name, &entry.registered);
+    let target = quote(&table.name);
+    let select = format!(
+        "SELECT _rowid_{} FROM {target} WHERE _rowid_ >= ? AND {VERSION} < ? ORDER BY _rowid_ LIMIT {ROWS}",
+        totals.select()
+    );
+    let delete = format!("DELETE FROM {target} WHERE _rowid_ = ?");
+    let mut select = transaction.prepare(&select)?;
+    let mut delete = transaction.prepare(&delete)?;
+    let mut pruned = 0;
+    let mut from = i64::MIN;
+    loop {
+        let mut ids = Vec::new();
+        let mut rows = select.query((from, floor))?;
+        while let Some(row) = rows.next()? {
+            ids.push(row.get(0)?);
+            let old = totals.watched(row, 1)?;
+            totals.change(Some(&old), None)?;
+        }
+        drop(rows);
+        for id in &ids {
+            delete.execute([id])?;
+        }
+        totals.write(transaction)?;
+        pruned += i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        from = match ids.last().and_then(|last: &i64| last.checked_add(1)) {
+            Some(next) if ids.len() == ROWS => next,
+            _ => break,
+        };
+    }
+    // Rows of the objects that these are about are stale by the floor.
+    let sweep = format!(
+        "DELETE FROM {} WHERE {VERSION} < ?",
+        tombstones(&table.name)
+    );
+    let swept = transaction.execute(&sweep, [floor]);
+    swept?;
+    registry::set_floor(transaction, &table.name, floor, pruned)?;
+    Ok(pruned)
+}

@@ -1,0 +1,235 @@
+//! Tables of totals: what a transaction changes is added up in memory, and written at its end.
+
+use landfall_domain::{FieldType, Measure, Total};
+use rusqlite::types::ValueRef;
+use rusqlite::{Row, Transaction};
+
+use super::changes::{Changes, Measured};
+use super::error::Result;
+use super::table::quote;
+use super::values::type_of;
+use crate::registry::Registered;
+use crate::schema::list;
+
+/// Bytes of groups in memory, about, from which on they are written.
+const HELD_BYTES: usize = 8 << 20;
+
+/// The totals of a dataset, and what a transaction has changed of them since they were written.
+pub(super) struct Totals {
+    /// Columns of the rows that any of the totals are of.
+    columns: Vec<String>,
+    tables: Vec<Changes>,
+    /// Bytes of the groups in memory, about.
+    held: usize,
+}
+
+/// Makes and fills the table of a total.
+pub(super) fn make(
+    transaction: &Transaction<'_>,
+    table: &str,
+    registered: &Registered,
+    total: &Total,
+) -> Result<()> {
+    let kind_of = |field: &str| kind_of(registered, field);
+    let by = list(&total.by, "", |name| {
+        format!("{} {}, ", quote(name), type_of(kind_of(name)))
+    });
+    let measures = list(&total.columns, "", |column| {
+        let sql_type = match &column.measure {
+            Measure::Count => "INTEGER NOT NULL",
+            // Text where 64 bits do not hold it.
+            Measure::Sum(field) if kind_of(field) == FieldType::Integer => "ANY NOT NULL",
+            Measure::Sum(_) => "TEXT NOT NULL",
+            Measure::Min(field) | Measure::Max(field) => type_of(kind_of(field)),
+        };
+        format!("{} {sql_type}, ", quote(&column.name))
+    });
+    let create = format!(
+        "CREATE TABLE {} ({by}{measures}_rows INTEGER NOT NULL, _group TEXT PRIMARY KEY) \
+         STRICT, WITHOUT ROWID;",
+        quote(&total.name)
+    );
+    transaction.execute_batch(&create)?;
+    for field in extremes(total) {
+        let columns = total.by.iter().map(String::as_str);
+        let columns = columns.filter(|name| *name != field).chain([field]);
+        let create = format!(
+            "CREATE INDEX IF NOT EXISTS {} ON {} ({})",
+            index(total, field),
+            quote(table),
+            list(columns, ", ", quote)
+        );
+        transaction.execute_batch(&create)?;
+    }
+    let only = Registered {
+        totals: vec![total.clone()],
+        ..registered.clone()
+    };
+    let mut totals = Totals::new(table, &only);
+    let select = format!("SELECT 0{} FROM {}", totals.select(), quote(table));
+    let mut select = transaction.prepare(&select)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let new = totals.watched(row, 1)?;
+        totals.change(None, Some(&new))?;
+        totals.write_if_many(transaction)?;
+    }
+    totals.write(transaction)
+}
+
+/// Drops the tables of these totals, where they are there.
+pub(super) fn drop_tables(transaction: &Transaction<'_>, totals: &[Total]) -> Result<()> {
+    for total in totals {
+        let drop = format!("DROP TABLE IF EXISTS {}", quote(&total.name));
+        transaction.execute_batch(&drop)?;
+        for field in extremes(total) {
+            let drop = format!("DROP INDEX IF EXISTS {}", index(total, field));
+            transaction.execute_batch(&drop)?;
+        }
+    }
+    Ok(())
+}
+
+/// The fields that a total has least or greatest values of.
+fn extremes(total: &Total) -> impl Iterator<Item = &str> {
+    total
+        .columns
+        .iter()
+        .filter_map(|column| match &column.measure {
+            Measure::Min(field) | Measure::Max(field) => Some(field.as_str()),
+            Measure::Count | Measure::Sum(_) => None,
+        })
+}
+
+/// Name of the index that finds the extremes of a group. No table has such a name.
+fn index(total: &Total, field: &str) -> String {
+    quote(format!("_{}_{field}", total.name))
+}
+
+/// Definitions name no field in totals that they do not have.
+fn kind_of(registered: &Registered, field: &str) -> FieldType {
+    let kind = registered.fields.get(field);
+    kind.copied().unwrap_or(FieldType::Text)
+}
+
+impl Totals {
+    pub(super) fn new(table: &str, registered: &Registered) -> Self {
+        let mut columns: Vec<String> = Vec::new();
+        let mut place = |name: &str| {
+            let known = columns.iter().position(|column| column == name);
+            known.unwrap_or_else(|| {
+                columns.push(name.to_owned());
+                columns.len() - 1
+            })
+        };
+        let mut tables = Vec::new();
+        for total in &registered.totals {
+            let group = list(&total.by, "", |name| format!("{} IS ? AND ", quote(name)));
+            let mut measured = |measure: &Measure| {
+                let mut extreme = |field: &str, is_least| {
+                    let kind = kind_of(registered, field);
+                    let order = if is_least { "" } else { " DESC" };
+                    // Decimals are text, whose order is not theirs.
+                    let (distinct, end) = if kind == FieldType::Decimal {
+                        ("DISTINCT ", String::new())
+                    } else {
+                        ("", format!(" ORDER BY 1{order} LIMIT 1"))
+                    };
+                    let field = (place(field), quote(field));
+                    Measured::Extreme {
+                        column: field.0,
+                        kind,
+                        is_least,
+                        select: format!(
+                            "SELECT {distinct}{0} FROM {1} WHERE {group}{0} IS NOT NULL{end}",
+                            field.1,
+                            quote(table)
+                        ),
+                    }
+                };
+                match measure {
+                    Measure::Count => Measured::Count,
+                    Measure::Min(field) => extreme(field, true),
+                    Measure::Max(field) => extreme(field, false),
+                    Measure::Sum(field) => Measured::Sum {
+                        column: place(field),
+                        kind: kind_of(registered, field),
+                    },
+                }
+            };
+            let measures = total.columns.iter().map(|column| measured(&column.measure));
+            let measures = measures.collect();
+            let by = total.by.iter().map(|name| place(name)).collect();
+            tables.push(Changes::new(total, by, measures));
+        }
+        Self {
+            columns,
+            tables,
+            held: 0,
+        }
+    }
+
+    /// Whether there are none to keep.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Names of the columns that totals are of.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The columns that totals are of, each with a comma before it, for a list of a `SELECT`.
+    pub(super) fn select(&self) -> String {
+        list(&self.columns, "", |name| format!(", {}", quote(name)))
+    }
+
+    /// Values of those columns, which stand in a result from this place on.
+    pub(super) fn watched<'a>(
+        &self,
+        row: &'a Row<'_>,
+        first: usize,
+    ) -> rusqlite::Result<Vec<ValueRef<'a>>> {
+        (0..self.columns.len())
+            .map(|column| row.get_ref(first + column))
+            .collect()
+    }
+
+    /// Takes in what a row was and what it is now: the values of [`Totals::columns`].
+    pub(super) fn change(
+        &mut self,
+        old: Option<&[ValueRef<'_>]>,
+        new: Option<&[ValueRef<'_>]>,
+    ) -> Result<()> {
+        for table in &mut self.tables {
+            if let (Some(old), Some(new)) = (old, new)
+                && table.concerned().all(|column| old[column] == new[column])
+            {
+                continue;
+            }
+            for (row, sign) in [(old, -1), (new, 1)] {
+                if let Some(row) = row {
+                    self.held += table.add(row, sign)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the changes if there are many in memory. The rows' table must have all of them.
+    pub(super) fn write_if_many(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        if self.held > HELD_BYTES {
+            self.write(transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the changes. The rows' table must have all of them.
+    pub(super) fn write(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        for table in &mut self.tables {
+            table.write(transaction)?;
+        }
+        self.held = 0;
+        Ok(())
+    }
+}

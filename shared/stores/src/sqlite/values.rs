@@ -1,0 +1,61 @@
+//! Values as `SQLite` holds them.
+
+use std::fmt::Write;
+
+use landfall_domain::{FieldType, Row, Value};
+use rusqlite::types::ValueRef;
+
+use crate::text::{write_date, write_timestamp};
+
+/// The type of the column of a field.
+pub(super) fn type_of(kind: FieldType) -> &'static str {
+    match kind {
+        FieldType::Integer | FieldType::Boolean => "INTEGER",
+        FieldType::Float => "REAL",
+        FieldType::Text
+        | FieldType::Decimal
+        | FieldType::Date
+        | FieldType::Timestamp
+        | FieldType::Json => "TEXT",
+    }
+}
+
+/// The values of one row after another; the memory of their texts is used again.
+#[derive(Default)]
+pub(super) struct Values {
+    /// Texts of the values that are not texts themselves.
+    texts: Vec<String>,
+}
+
+impl Values {
+    /// Takes in a row.
+    pub(super) fn set(&mut self, row: &Row) {
+        self.texts.resize_with(row.values.len(), String::new);
+        for (value, text) in row.values.iter().zip(&mut self.texts) {
+            text.clear();
+            match value {
+                Value::Decimal(number) => {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "{number}");
+                }
+                Value::Date(day) => write_date(text, *day),
+                Value::Timestamp(instant) => write_timestamp(text, *instant, 'T', "Z"),
+                _ => {}
+            }
+        }
+    }
+
+    /// A value of the row that was taken in.
+    pub(super) fn get<'a>(&'a self, row: &'a Row, index: usize) -> ValueRef<'a> {
+        match &row.values[index] {
+            Value::Null => ValueRef::Null,
+            Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Float(number) => ValueRef::Real(*number),
+            Value::Boolean(boolean) => ValueRef::Integer(i64::from(*boolean)),
+            Value::Decimal(_) | Value::Date(_) | Value::Timestamp(_) => {
+                ValueRef::Text(self.texts[index].as_bytes())
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What was deleted stays deleted against late rows: single keys, and what a snapshot no longer has.
+
+use std::collections::BTreeMap;
+
+use landfall_domain::{Dataset, Row, StoreCounts, Value, latest_by_key};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::databases::{Database, dataset};
+use crate::rows::{PAIRS, apply, counts, deletion, note, notes, order, pair, row, text};
+
+fn gone(id: &str) -> Row {
+    deletion(vec![text(id), Value::Null])
+}
+
+fn deleted(deleted: u64, unchanged: u64, stale: u64) -> StoreCounts {
+    StoreCounts {
+        deleted,
+        ..counts(0, 0, unchanged, stale)
+    }
+}
+
+/// The ids that are there.
+async fn ids(database: &Database, dataset: &Dataset) -> Vec<String> {
+    notes(&database.read(dataset).await).into_keys().collect()
+}
+
+pub(crate) async fn present_absent_and_newer_keys(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    apply(store, &dataset, 10, vec![pair("a", "10"), pair("b", "10")]).await;
+    apply(store, &dataset, 30, vec![pair("c", "30")]).await;
+    let chunk = || vec![gone("a"), gone("c"), gone("d")];
+    assert_eq!(
+        apply(store, &dataset, 20, chunk()).await,
+        deleted(1, 1, 1),
+        "a is there, c is newer, d is absent"
+    );
+    assert_eq!(ids(database, &dataset).await, ["b", "c"]);
+    // Redelivered, whole and in part.
+    for _ in 0..2 {
+        assert_eq!(apply(store, &dataset, 20, chunk()).await, deleted(0, 2, 1));
+    }
+    assert_eq!(
+        apply(store, &dataset, 20, vec![gone("a"), gone("b")]).await,
+        deleted(1, 1, 0)
+    );
+    let found = notes(&database.read(&dataset).await);
+    assert_eq!(
+        found,
+        BTreeMap::from([("c".to_owned(), note("30", 30))]),
+        "the newer row is as it was"
+    );
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn late_rows_of_a_deleted_key(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    apply(store, &dataset, 10, vec![pair("a", "10")]).await;
+    // The key is deleted before it ever came, too.
+    let both = vec![gone("a"), gone("b")];
+    assert_eq!(apply(store, &dataset, 20, both).await, deleted(1, 1, 0));
+    let late = |note: &str| vec![pair("a", note), pair("b", note), pair("c", note)];
+    assert_eq!(
+        apply(store, &dataset, 15, late("15")).await,
+        counts(1, 0, 0, 2)
+    );
+    assert_eq!(
+        apply(store, &dataset, 15, late("15")).await,
+        counts(0, 0, 1, 2)
+    );
+    assert_eq!(ids(database, &dataset).await, ["c"]);
+    assert_eq!(
+        apply(store, &dataset, 30, late("30")).await,
+        counts(2, 1, 0, 0)
+    );
+    // What comes back is as safe as any row.
+    assert_eq!(
+        apply(store, &dataset, 20, vec![gone("a")]).await,
+        deleted(0, 0, 1)
+    );
+    assert_eq!(
+        apply(store, &dataset, 25, late("25")).await,
+        counts(0, 0, 0, 3)
+    );
+    let found = notes(&database.read(&dataset).await);
+    assert!(found.values().all(|found| *found == note("30", 30)));
+    assert_eq!(found.len(), 3);
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn the_newest_delete_counts(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    let delete = || vec![gone("a")];
+    assert_eq!(apply(store, &dataset, 5, delete()).await, deleted(0, 1, 0));
+    assert_eq!(apply(store, &dataset, 3, delete()).await, deleted(0, 0, 1));
+    assert_eq!(apply(store, &dataset, 9, delete()).await, deleted(0, 1, 0));
+    assert_eq!(apply(store, &dataset, 5, delete()).await, deleted(0, 0, 1));
+    let at = |moment| {
+        let dataset = &dataset;
+        async move { apply(store, dataset, moment, vec![pair("a", "x")]).await }
+    };
+    assert_eq!(at(7).await, counts(0, 0, 0, 1));
+    assert_eq!(at(10).await, counts(1, 0, 0, 0));
+    assert_eq!(apply(store, &dataset, 9, delete()).await, deleted(0, 0, 1));
+    // Of one object, the later record is the newer one.
+    let later = Row {
+        offset: 7,
+        ..gone("a")
+    };
+    assert_eq!(
+        apply(store, &dataset, 10, vec![later]).await,
+        deleted(1, 0, 0)
+    );
+    assert_eq!(at(10).await, counts(0, 0, 0, 1));
+    assert_eq!(ids(database, &dataset).await, [""; 0]);
+    database.drop_table(&dataset).await;
+}
+
+const SHOPS: &str = r#"
+key = ["day", "shop", "number"]
+fields = [
+    { name = "note", type = "text" },
+    { name = "shop", type = "text" },
+    { name = "number", type = "integer" },
+    { name = "day", type = "date" },
+    { name = "price", type = "decimal" },
+]
+"#;
+
+fn sale(note: Option<&str>, shop: &str, number: i64) -> Row {
+    let values = vec![
+        note.map_or(Value::Null, text),
+        text(shop),
+        Value::Integer(number),
+        Value::Date(jiff::civil::date(2026, 11, 20)),
+        note.map_or(Value::Null, |_| Value::Decimal("1.5".parse().unwrap())),
+    ];
+    match note {
+        Some(_) => row(0, values),
+        None => deletion(values),
+    }
+}
+
+pub(crate) async fn rows_and_deletes_in_one_chunk(database: &Database) {
+    let dataset = dataset(SHOPS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    let rows = vec![
+        sale(Some("a"), "", 1),
+        sale(Some("a"), "x", 1),
+        sale(Some("a"), "x ", 1),
+        sale(Some("a"), "x", 2),
+    ];
+    assert_eq!(
+        apply(store, &dataset, 1, rows.clone()).await,
+        counts(4, 0, 0, 0)
+    );
+    let mixed = vec![
+        sale(None, "", 1),
+        sale(Some("b"), "x", 1),
+        sale(None, "x ", 1),
+        sale(Some("a"), "x", 2),
+        sale(Some("b"), "x", 3),
+        sale(None, "x", 4),
+    ];
+    let expected = StoreCounts {
+        deleted: 2,
+        ..counts(1, 1, 2, 0)
+    };
+    assert_eq!(apply(store, &dataset, 2, mixed).await, expected);
+    assert_eq!(apply(store, &dataset, 1, rows).await, counts(0, 0, 0, 4));
+    let mut found: Vec<_> = database
+        .read(&dataset)
+        .await
+        .into_iter()
+        .map(|found| found.values)
+        .collect();
+    found.sort_by(|a, b| a[2].cmp_key(&b[2]));
+    let left = [("b", 1), ("a", 2), ("b", 3)];
+    let left = left.map(|(note, number)| sale(Some(note), "x", number).values);
+    assert_eq!(found, left);
+    assert_eq!(
+        store.prune(&dataset, &order(3)).await.unwrap(),
+        3,
+        "rows of several key fields are pruned too"
+    );
+    assert_eq!(database.read(&dataset).await, []);
+    database.drop_table(&dataset).await;
+}
+
+/// Chunks by moment; those given to one applier in turn are taken in that order.
+type Chunks = Vec<(i64, Vec<Row>)>;
+
+/// Applies chunks by so many appliers at once, each with a store of its own.
+async fn apply_at_once(
+    database: &Database,
+    dataset: &Dataset,
+    appliers: usize,
+    chunks: &Chunks,
+) -> StoreCounts {
+    let mut running = Vec::new();
+    for applier in 0..appliers {
+        let chunks: Chunks = chunks
+            .iter()
+            .skip(applier)
+            .step_by(appliers)
+            .cloned()
+            .collect();
+        let (store, dataset) = (database.store().await, dataset.clone());
+        running.push(tokio::spawn(async move {
+            store.prepare(&dataset).await.unwrap();
+            let mut sum = StoreCounts::default();
+            for (moment, rows) in chunks {
+                let rows = rows.into();
+                let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
+                assert_eq!(counts.total(), rows.len() as u64);
+                sum += counts;
+            }
+            sum
+        }));
+    }
+    let mut sum = StoreCounts::default();
+    for task in running {
+        sum += task.await.unwrap();
+    }
+    sum
+}
+
+pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(database: &Database) {
+    const KEYS: usize = 40;
+    const CHUNKS: i64 = 96;
+    for seed in 0..3 {
+        let dataset = dataset(PAIRS);
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut newest = BTreeMap::new();
+        let mut chunks = Chunks::new();
+        for moment in 1..=CHUNKS {
+            let mut keys: Vec<usize> = (0..KEYS).collect();
+            keys.shuffle(&mut random);
+            keys.truncate(random.random_range(1..KEYS));
+            let mut rows = Vec::new();
+            for key in keys {
+                let id = format!("key {key}");
+                // Few texts, so that many a newer row says the same as the older one.
+                let said = format!("text {}", random.random_range(0..3));
+                if random.random_bool(0.4) {
+                    newest.insert(id.clone(), None);
+                    rows.push(gone(&id));
+                } else {
+                    newest.insert(id.clone(), Some(note(&said, moment)));
+                    rows.push(pair(&id, &said));
+                }
+            }
+            chunks.push((moment, latest_by_key(rows, &dataset).0));
+        }
+        let again: Vec<_> = chunks
+            .iter()
+            .filter(|(moment, _)| moment % 5 == 0)
+            .cloned()
+            .collect();
+        chunks.extend(again);
+        chunks.shuffle(&mut random);
+
+        let sum = apply_at_once(database, &dataset, 8, &chunks).await;
+        let newest: BTreeMap<_, _> = newest
+            .into_iter()
+            .filter_map(|(id, note)| Some((id, note?)))
+            .collect();
+        assert_eq!(notes(&database.read(&dataset).await), newest, "seed {seed}");
+        // Of two deliveries at once, one may take back in MongoDB what the other has counted.
+        if !database.is_mongodb() {
+            let left = newest.len() as u64;
+            assert_eq!(sum.inserted - sum.deleted, left, "seed {seed}: {sum:?}");
+        }
+        // All of it once more, in yet another order.
+        chunks.shuffle(&mut random);
+        let again = apply_at_once(database, &dataset, 2, &chunks).await;
+        let settled = again.unchanged + again.stale;
+        assert_eq!(settled, again.total(), "seed {seed}: {again:?}");
+        assert_eq!(notes(&database.read(&dataset).await), newest, "seed {seed}");
+        database.drop_table(&dataset).await;
+    }
+}
+
+pub(crate) async fn a_snapshot_prunes_what_it_no_longer_has(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    let five = ["a", "b", "c", "d", "e"];
+    let of = |ids: &[&str], note: &str| ids.iter().map(|id| pair(id, note)).collect::<Vec<_>>();
+    apply(store, &dataset, 10, of(&five, "10")).await;
+    apply(store, &dataset, 30, of(&["d"], "30")).await;
+    // The snapshot has an old row as it was, a changed one and a new one; d is newer.
+    let snapshot = || vec![pair("a", "10"), pair("b", "20"), pair("f", "20")];
+    assert_eq!(
+        apply(store, &dataset, 20, snapshot()).await,
+        counts(1, 1, 1, 0)
+    );
+    assert_eq!(store.prune(&dataset, &order(20)).await.unwrap(), 2);
+    assert_eq!(ids(database, &dataset).await, ["a", "b", "d", "f"]);
+    // Repeated, also by another worker.
+    let other = database.store().await;
+    other.prepare(&dataset).await.unwrap();
+    for store in [store, other.as_ref()] {
+        assert_eq!(store.prune(&dataset, &order(20)).await.unwrap(), 2);
+    }
+    // Late chunks: of older objects all is stale, whether the key is there or not.
+    let late = || vec![pair("a", "late"), pair("c", "late"), pair("z", "late")];
+    assert_eq!(
+        apply(other.as_ref(), &dataset, 15, late()).await,
+        counts(0, 0, 0, 3)
+    );
+    assert_eq!(
+        apply(store, &dataset, 15, vec![gone("a"), gone("y")]).await,
+        deleted(0, 0, 2)
+    );
+    // Of the snapshot itself, and of newer objects, nothing is.
+    assert_eq!(
+        apply(store, &dataset, 20, snapshot()).await,
+        counts(0, 0, 3, 0)
+    );
+    assert_eq!(
+        apply(store, &dataset, 25, vec![pair("c", "25"), pair("d", "25")]).await,
+        counts(1, 0, 0, 1)
+    );
+    // An older snapshot that closes late has nothing to say.
+    store.prune(&dataset, &order(12)).await.unwrap();
+    assert_eq!(
+        apply(store, &dataset, 15, late()).await,
+        counts(0, 0, 0, 3),
+        "the newer snapshot still counts"
+    );
+    assert_eq!(
+        ids(database, &dataset).await,
+        ["a", "b", "c", "d", "f"],
+        "nothing of the newer snapshot is gone"
+    );
+    assert_eq!(store.prune(&dataset, &order(40)).await.unwrap(), 5);
+    assert_eq!(ids(database, &dataset).await, [""; 0]);
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn a_snapshot_beside_deleted_keys(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    let four = ["a", "b", "c", "d"].map(|id| pair(id, "1")).to_vec();
+    apply(store, &dataset, 1, four).await;
+    apply(store, &dataset, 5, vec![gone("a")]).await;
+    apply(store, &dataset, 9, vec![gone("b")]).await;
+    assert_eq!(
+        apply(store, &dataset, 7, vec![pair("c", "7")]).await,
+        counts(0, 1, 0, 0)
+    );
+    assert_eq!(store.prune(&dataset, &order(7)).await.unwrap(), 1);
+    assert_eq!(ids(database, &dataset).await, ["c"]);
+    let both = |moment: i64| {
+        let note = moment.to_string();
+        vec![pair("a", &note), pair("b", &note)]
+    };
+    assert_eq!(
+        apply(store, &dataset, 6, both(6)).await,
+        counts(0, 0, 0, 2),
+        "below the snapshot"
+    );
+    assert_eq!(
+        apply(store, &dataset, 8, both(8)).await,
+        counts(1, 0, 0, 1),
+        "a is free again, b was deleted after the snapshot"
+    );
+    assert_eq!(
+        apply(store, &dataset, 10, both(10)).await,
+        counts(1, 1, 0, 0)
+    );
+    assert_eq!(ids(database, &dataset).await, ["a", "b", "c"]);
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn late_rows_beside_a_snapshot_that_closes(database: &Database) {
+    const KEYS: usize = 60;
+    const SNAPSHOT: i64 = 50;
+    let dataset = dataset(PAIRS);
+    let mut random = StdRng::seed_from_u64(7);
+    let mut newest: BTreeMap<String, i64> = BTreeMap::new();
+    let (mut early, mut snapshot, mut late) = (Chunks::new(), Chunks::new(), Chunks::new());
+    for moment in 1..=60 {
+        let share = if moment == SNAPSHOT { 0.5 } else { 0.2 };
+        let keys: Vec<usize> = (0..KEYS).filter(|_| random.random_bool(share)).collect();
+        for key in &keys {
+            newest.insert(format!("key {key}"), moment);
+        }
+        let rows = keys.iter().map(|key| pair(&format!("key {key}"), "x"));
+        let chunk = (moment, latest_by_key(rows.collect(), &dataset).0);
+        match moment {
+            SNAPSHOT => snapshot.push(chunk),
+            _ if moment % 2 == 0 => early.push(chunk),
+            _ => late.push(chunk),
+        }
+    }
+    newest.retain(|_, moment| *moment >= SNAPSHOT);
+    late.shuffle(&mut random);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    apply_at_once(database, &dataset, 4, &early).await;
+    apply_at_once(database, &dataset, 1, &snapshot).await;
+    let order = order(SNAPSHOT);
+    let other = database.store().await;
+    other.prepare(&dataset).await.unwrap();
+    let (_, first, second) = tokio::join!(
+        apply_at_once(database, &dataset, 6, &late),
+        store.prune(&dataset, &order),
+        other.prune(&dataset, &order),
+    );
+    assert_eq!(first.unwrap(), second.unwrap(), "two closers tell the same");
+    let found = notes(&database.read(&dataset).await);
+    let expected = newest.into_iter().map(|(id, at)| (id, note("x", at)));
+    assert_eq!(found, expected.collect());
+    database.drop_table(&dataset).await;
+}

@@ -1,0 +1,428 @@
+//! Totals are what GROUP BY says, at every commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use landfall_domain::{Dataset, Measure, Row, Total, Value, latest_by_key};
+use landfall_stores::StoreError;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+
+use crate::databases::{Database, dataset_of};
+use crate::rows::{apply, deletion, order, row, text};
+use crate::snapshots::{Snapshot, Table};
+
+const FIELDS: &str = r#"
+key = ["id"]
+fields = [
+    { name = "id", type = "integer" },
+    { name = "name", type = "text" },
+    { name = "pieces", type = "integer" },
+    { name = "price", type = "decimal" },
+    { name = "day", type = "date" },
+    { name = "seen", type = "timestamp" },
+    { name = "active", type = "boolean" },
+]
+"#;
+
+/// Groups of a text, of several fields, and of none that has an extreme; every measure.
+const TOTALS: &str = r#"
+[[totals]]
+name = "{}_by_name"
+by = ["name"]
+
+[totals.columns]
+products = "count"
+all_pieces = "sum(pieces)"
+all_prices = "sum(price)"
+fewest = "min(pieces)"
+most = "max(pieces)"
+cheapest = "min(price)"
+dearest = "max(price)"
+first_day = "min(day)"
+last_day = "max(day)"
+first_seen = "min(seen)"
+last_seen = "max(seen)"
+
+[[totals]]
+name = "{}_by_day"
+by = ["day", "name", "active"]
+columns = { n = "count", pieces = "sum(pieces)" }
+
+[[totals]]
+name = "{}_by_price"
+by = ["price"]
+columns = { last_seen = "max(seen)" }
+"#;
+
+/// A dataset with these totals; `{}` is its name.
+fn dataset_with(totals: &str) -> Dataset {
+    dataset_of(|name| format!("{FIELDS}{}", totals.replace("{}", name)))
+}
+
+/// The same dataset by another definition.
+fn redefined(dataset: &Dataset, totals: &str) -> Dataset {
+    let totals = totals.replace("{}", &dataset.name);
+    let definition = format!("name = \"{}\"\n{FIELDS}{totals}", dataset.name);
+    Dataset::from_toml("test.toml", &definition).unwrap()
+}
+
+/// A row with these texts for the fields but the key; the empty text is null.
+fn product(dataset: &Dataset, id: i64, texts: [&str; 6]) -> Row {
+    let rest = dataset.fields[1..].iter().zip(texts);
+    let rest = rest.map(|(field, text)| match text {
+        "" => Value::Null,
+        text => Value::parse(field, text).unwrap(),
+    });
+    row(0, std::iter::once(Value::Integer(id)).chain(rest).collect())
+}
+
+fn gone(dataset: &Dataset, id: i64) -> Row {
+    let mut values = vec![Value::Null; dataset.fields.len()];
+    values[0] = Value::Integer(id);
+    deletion(values)
+}
+
+/// A row of few different values, so that groups have many rows, and lose and get back their extremes.
+fn any_product(dataset: &Dataset, id: i64, random: &mut StdRng) -> Row {
+    let long = "a long name, ".repeat(400);
+    let other = format!("{long}.");
+    let names = ["", "chair", "Chair", "chair ", "lamp", &long, &other];
+    let day = ["", "2026-11-20", "2026-11-21", "0001-01-01"];
+    let seen = [
+        "",
+        "2026-11-20T08:30:00.000001Z",
+        "2026-11-20T08:30:00Z",
+        "1969-07-20T20:17:40Z",
+    ];
+    let prices = ["", "1.5", "0.01", "-7", "12345678901234.000000001", "1.25"];
+    let pieces = random.random_range(-3..4).to_string();
+    let pick = |random: &mut StdRng, texts: &[&'static str]| *texts.choose(random).unwrap();
+    let name = *names.choose(random).unwrap();
+    product(
+        dataset,
+        id,
+        [
+            name,
+            if random.random_bool(0.1) { "" } else { &pieces },
+            pick(random, &prices),
+            pick(random, &day),
+            pick(random, &seen),
+            pick(random, &["", "true", "false"]),
+        ],
+    )
+}
+
+/// What the table of totals must hold: its groups by the texts of their values.
+fn grouped(dataset: &Dataset, rows: &Table, total: &Total) -> BTreeMap<String, Vec<Value>> {
+    let index = |name: &str| {
+        let mut fields = dataset.fields.iter();
+        fields.position(|field| field.name == name).unwrap()
+    };
+    let mut groups: BTreeMap<String, Vec<&Vec<Value>>> = BTreeMap::new();
+    for row in rows {
+        let by: Vec<_> = total.by.iter().map(|name| &row[index(name)]).collect();
+        groups.entry(format!("{by:?}")).or_default().push(row);
+    }
+    let measured = |rows: &[&Vec<Value>]| {
+        let count = Value::Integer(i64::try_from(rows.len()).unwrap());
+        let columns = total.columns.iter().map(|column| {
+            let values = |field: &str| {
+                let index = index(field);
+                let values = rows.iter().map(move |row| row[index].clone());
+                values.filter(|value| *value != Value::Null)
+            };
+            let extreme = |field: &str, largest: bool| {
+                let mut values: Vec<_> = values(field).collect();
+                values.sort_by(order_of);
+                let extreme = if largest {
+                    values.last()
+                } else {
+                    values.first()
+                };
+                extreme.cloned().unwrap_or(Value::Null)
+            };
+            match &column.measure {
+                Measure::Count => count.clone(),
+                Measure::Sum(field) => Value::Decimal(
+                    values(field)
+                        .map(|value| match value {
+                            Value::Integer(number) => number.into(),
+                            Value::Decimal(number) => number,
+                            other => panic!("no sum of {other:?}"),
+                        })
+                        .sum(),
+                ),
+                Measure::Min(field) => extreme(field, false),
+                Measure::Max(field) => extreme(field, true),
+            }
+        });
+        columns.chain([count.clone()]).collect()
+    };
+    groups
+        .into_iter()
+        .map(|(by, rows)| (by, measured(&rows)))
+        .collect()
+}
+
+fn order_of(one: &Value, other: &Value) -> std::cmp::Ordering {
+    match (one, other) {
+        (Value::Decimal(one), Value::Decimal(other)) => one.cmp(other),
+        _ => one.cmp_key(other),
+    }
+}
+
+/// Fails where totals are not what the rows say.
+fn assert_exact(dataset: &Dataset, snapshot: &Snapshot) {
+    for (total, kept) in dataset.totals.iter().zip(&snapshot.totals) {
+        let expected = grouped(dataset, &snapshot.rows, total);
+        let count = kept.len();
+        let kept: BTreeMap<_, _> = kept
+            .iter()
+            .map(|row| {
+                let (by, columns) = row.split_at(total.by.len());
+                (
+                    format!("{:?}", by.iter().collect::<Vec<_>>()),
+                    columns.to_vec(),
+                )
+            })
+            .collect();
+        assert_eq!(kept.len(), count, "{}: a group stands twice", total.name);
+        assert_eq!(kept, expected, "{}", total.name);
+    }
+}
+
+async fn check(database: &Database, dataset: &Dataset) {
+    assert_exact(dataset, &database.snapshot(dataset).await);
+}
+
+pub(crate) async fn totals_at_every_commit(database: &Database) {
+    const KEYS: i64 = 60;
+    const CHUNKS: i64 = 120;
+    const APPLIERS: usize = 8;
+    let dataset = dataset_with(TOTALS);
+    database.store().await.prepare(&dataset).await.unwrap();
+    let mut random = StdRng::seed_from_u64(5);
+    let mut chunks = Vec::new();
+    for moment in 1..=CHUNKS {
+        let mut ids: Vec<i64> = (0..KEYS).collect();
+        ids.shuffle(&mut random);
+        ids.truncate(random.random_range(1..30));
+        let deletes = moment % 3 == 0;
+        let rows = ids.into_iter().map(|id| {
+            if deletes && random.random_bool(0.4) {
+                gone(&dataset, id)
+            } else {
+                any_product(&dataset, id, &mut random)
+            }
+        });
+        let rows: Arc<[Row]> = latest_by_key(rows.collect(), &dataset).0.into();
+        chunks.push((moment, rows));
+    }
+    let again = chunks.iter().filter(|(moment, _)| moment % 5 == 0).cloned();
+    chunks.extend(again.collect::<Vec<_>>());
+    // Older ones come late, but not all of them.
+    for some in chunks.chunks_mut(40) {
+        some.shuffle(&mut random);
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let appliers: Vec<_> = (0..APPLIERS)
+        .map(|applier| {
+            let chunks = chunks.iter().skip(applier).step_by(APPLIERS);
+            chunks.cloned().collect::<Vec<_>>()
+        })
+        .collect();
+    let mut running = Vec::new();
+    for chunks in appliers {
+        let (store, dataset) = (database.store().await, dataset.clone());
+        running.push(tokio::spawn(async move {
+            store.prepare(&dataset).await.unwrap();
+            for (moment, rows) in chunks {
+                let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
+                assert_eq!(counts.total(), rows.len() as u64);
+            }
+        }));
+    }
+    let watch = async {
+        while !done.load(Ordering::Relaxed) {
+            check(database, &dataset).await;
+            // Reading a file does not wait for anything.
+            tokio::task::yield_now().await;
+        }
+    };
+    let work = async {
+        for task in running {
+            task.await.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(watch, work);
+    check(database, &dataset).await;
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn extremes_come_and_go(database: &Database) {
+    let dataset = dataset_with(TOTALS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let store = store.as_ref();
+    let chair = |id, price| product(&dataset, id, ["chair", "1", price, "2026-11-20", "", ""]);
+    let lamp = |id, price| product(&dataset, id, ["lamp", "", price, "", "", "true"]);
+    let steps = [
+        vec![chair(1, "1"), chair(2, "2"), chair(3, "3"), lamp(4, "4")],
+        // The least one becomes the greatest.
+        vec![chair(1, "9")],
+        // It goes to another group, and a group of one loses it.
+        vec![lamp(1, "9"), chair(4, "")],
+        // Deleted, and the last of a group is.
+        vec![gone(&dataset, 2), gone(&dataset, 1)],
+        // As it was: nothing changes.
+        vec![chair(3, "3")],
+        vec![gone(&dataset, 3), gone(&dataset, 4), gone(&dataset, 5)],
+        vec![chair(3, "3")],
+    ];
+    for (step, rows) in steps.into_iter().enumerate() {
+        let moment = i64::try_from(step).unwrap() + 1;
+        for _ in 0..2 {
+            apply(store, &dataset, moment, rows.clone()).await;
+            check(database, &dataset).await;
+        }
+    }
+    let by_name = &database.snapshot(&dataset).await.totals[0];
+    assert_eq!(by_name.len(), 1, "empty groups are gone");
+    assert_eq!(by_name[0][0], text("chair"));
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn sums_beyond_64_bits(database: &Database) {
+    let dataset = dataset_with(TOTALS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let (most, least) = (i64::MAX.to_string(), i64::MIN.to_string());
+    let rows = |pieces: &str| -> Vec<Row> {
+        let price = "9999999999999999.999999999";
+        let row = |id| product(&dataset, id, ["", pieces, price, "", "", ""]);
+        (0..20).map(row).collect()
+    };
+    for (moment, pieces) in [(1, &most), (2, &least), (3, &most)] {
+        apply(store.as_ref(), &dataset, moment, rows(pieces)).await;
+        check(database, &dataset).await;
+    }
+    database.drop_table(&dataset).await;
+}
+
+pub(crate) async fn totals_of_rows_that_are_there(database: &Database) {
+    let without = dataset_with("");
+    let with = redefined(&without, TOTALS);
+    let store = database.store().await;
+    store.prepare(&without).await.unwrap();
+    let mut random = StdRng::seed_from_u64(6);
+    let mut rows = |ids: std::ops::Range<i64>| -> Vec<Row> {
+        ids.map(|id| any_product(&with, id, &mut random)).collect()
+    };
+    apply(store.as_ref(), &without, 1, rows(0..200)).await;
+    store.prepare(&with).await.unwrap();
+    check(database, &with).await;
+    apply(store.as_ref(), &with, 2, rows(100..300)).await;
+    check(database, &with).await;
+    // A job that was planned before the totals were defined, in a process that does not know of them.
+    let other = database.store().await;
+    other.prepare(&without).await.unwrap();
+    apply(other.as_ref(), &without, 3, rows(0..150)).await;
+    check(database, &with).await;
+    database.drop_table(&with).await;
+}
+
+pub(crate) async fn two_prepare_totals_at_once(database: &Database) {
+    let without = dataset_with("");
+    let with = redefined(&without, TOTALS);
+    let store = database.store().await;
+    store.prepare(&without).await.unwrap();
+    let mut random = StdRng::seed_from_u64(7);
+    let mut rows = || -> Arc<[Row]> {
+        let rows = (0..150).map(|id| any_product(&with, id, &mut random));
+        rows.collect::<Vec<_>>().into()
+    };
+    store.apply(&without, &order(1), &rows()).await.unwrap();
+    let mut running = Vec::new();
+    for moment in 2..10 {
+        let (store, rows) = (database.store().await, rows());
+        let dataset = if moment % 2 == 0 { &with } else { &without }.clone();
+        running.push(tokio::spawn(async move {
+            store.prepare(&dataset).await.unwrap();
+            store.apply(&dataset, &order(moment), &rows).await.unwrap();
+        }));
+    }
+    for task in running {
+        task.await.unwrap();
+    }
+    check(database, &with).await;
+    database.drop_table(&with).await;
+}
+
+pub(crate) async fn totals_made_anew(database: &Database) {
+    let dataset = dataset_with(TOTALS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let mut random = StdRng::seed_from_u64(8);
+    let mut rows = || -> Vec<Row> {
+        let rows = (0..150).map(|id| any_product(&dataset, id, &mut random));
+        rows.collect()
+    };
+    apply(store.as_ref(), &dataset, 1, rows()).await;
+    // By hand, behind our back.
+    let name = &dataset.name;
+    let change = format!("UPDATE {name} SET pieces = 7, name = 'changed by hand' WHERE id < 50");
+    database.execute(&change).await;
+    let groups = store.rebuild_totals(&dataset).await.unwrap();
+    let snapshot = database.snapshot(&dataset).await;
+    assert_exact(&dataset, &snapshot);
+    let expected: Vec<_> = dataset
+        .totals
+        .iter()
+        .zip(&snapshot.totals)
+        .map(|(total, table)| (total.name.clone(), table.len() as u64))
+        .collect();
+    assert_eq!(groups, expected);
+    apply(store.as_ref(), &dataset, 2, rows()).await;
+    check(database, &dataset).await;
+
+    // Another definition of the same table is told, and made by the same command.
+    let fewer = TOTALS.split("[[totals]]").nth(1).unwrap();
+    let fewer = format!("[[totals]]{}", fewer.replace("max(price)", "sum(price)"));
+    let other = redefined(&dataset, &fewer);
+    let error = database.store().await.prepare(&other).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+    assert!(error.to_string().contains("totals rebuild"), "{error}");
+    check(database, &dataset).await;
+    let groups = store.rebuild_totals(&other).await.unwrap();
+    assert_eq!(groups.len(), 1);
+    store.prepare(&other).await.unwrap();
+    apply(store.as_ref(), &other, 3, rows()).await;
+    check(database, &other).await;
+    database.drop_table(&other).await;
+}
+
+pub(crate) async fn a_snapshot_takes_its_totals_along(database: &Database) {
+    let dataset = dataset_with(TOTALS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let mut random = StdRng::seed_from_u64(9);
+    let mut rows = |ids: std::ops::Range<i64>| -> Vec<Row> {
+        ids.map(|id| any_product(&dataset, id, &mut random))
+            .collect()
+    };
+    apply(store.as_ref(), &dataset, 1, rows(0..200)).await;
+    apply(store.as_ref(), &dataset, 2, rows(100..250)).await;
+    for _ in 0..2 {
+        assert_eq!(store.prune(&dataset, &order(2)).await.unwrap(), 100);
+        check(database, &dataset).await;
+    }
+    // What is older than the snapshot comes too late.
+    let counts = apply(store.as_ref(), &dataset, 1, rows(0..200)).await;
+    assert_eq!(counts.stale, 200);
+    check(database, &dataset).await;
+    database.drop_table(&dataset).await;
+}
