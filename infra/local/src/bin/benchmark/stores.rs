@@ -124,8 +124,11 @@ pub(crate) async fn postgres(plan: &Plan, progress: &Lines) -> Result<Part> {
         bench.floor(postgres::KEYED, keyed);
         bench.first(run).await?;
         bench.doing(run, postgres::REBUILD.0);
-        let rebuilt = postgres::rebuild(&url, &bench.changed).await?;
+        let rebuilt = postgres::rebuild(&url, &bench.changed, false).await?;
         bench.floor(postgres::REBUILD, rebuilt);
+        bench.doing(run, postgres::REBUILD_KEY_LAST.0);
+        let rebuilt = postgres::rebuild(&url, &bench.changed, true).await?;
+        bench.floor(postgres::REBUILD_KEY_LAST, rebuilt);
         bench.changed(run).await?;
         bench.doing(run, postgres::RAW.0);
         let raw = postgres::raw(&url, &bench.changed).await?;
@@ -139,6 +142,8 @@ pub(crate) async fn postgres(plan: &Plan, progress: &Lines) -> Result<Part> {
     let part = &mut bench.part;
     part.compare("first load", FIRST, &[postgres::KEYED.0], Some(0.70));
     part.compare("all changed", CHANGED, &[postgres::REBUILD.0], Some(0.49));
+    let key_last = postgres::REBUILD_KEY_LAST.0;
+    part.compare("all changed, key last", CHANGED, &[key_last], None);
     part.compare("unchanged", UNCHANGED, &[postgres::RAW.0], Some(0.36));
     Ok(bench.end())
 }
@@ -227,7 +232,7 @@ pub(crate) async fn both(plan: &Plan, progress: &Lines) -> Result<Part> {
         let updated = mongodb::update(&uri, &bench.changed).await?;
         bench.floor(mongodb::UPDATE, updated);
         bench.doing(run, postgres::REBUILD.0);
-        let rebuilt = postgres::rebuild(&url, &bench.changed).await?;
+        let rebuilt = postgres::rebuild(&url, &bench.changed, false).await?;
         bench.floor(postgres::REBUILD, rebuilt);
         bench.changed(run).await?;
         bench.unchanged(run).await?;

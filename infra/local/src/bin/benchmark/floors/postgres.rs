@@ -20,7 +20,11 @@ pub(crate) const KEYED: (&str, &str) = (
 );
 pub(crate) const REBUILD: (&str, &str) = (
     "rebuild and swap",
-    "the last row of each key, sorted, COPY into a new table, primary key, drop of the old table, rename",
+    "the last row of each key, sorted, COPY into a new keyed table, drop of the old one, rename",
+);
+pub(crate) const REBUILD_KEY_LAST: (&str, &str) = (
+    "rebuild and swap, key last",
+    "the same, with the primary key made after the COPY",
 );
 pub(crate) const MERGE_FIRST: (&str, &str) = (
     "COPY + MERGE, first load",
@@ -79,7 +83,12 @@ pub(crate) async fn keyed(url: &str, sample: &Sample) -> Result<Run> {
 }
 
 /// A new table beside the one that [`keyed`] left, and in its place.
-pub(crate) async fn rebuild(url: &str, sample: &Sample) -> Result<Run> {
+pub(crate) async fn rebuild(url: &str, sample: &Sample, key_last: bool) -> Result<Run> {
+    let (columns, key) = if key_last {
+        (COLUMNS, "ALTER TABLE floor_new ADD PRIMARY KEY (sku)")
+    } else {
+        (KEYED_COLUMNS, "")
+    };
     let mut connection = fresh(url).await?;
     let run = timed(async {
         let rows = Rows::read(&sample.clean)?;
@@ -87,12 +96,12 @@ pub(crate) async fn rebuild(url: &str, sample: &Sample) -> Result<Run> {
         let prepared = Instant::now();
         let mut transaction = connection.begin().await?;
         transaction
-            .execute(AssertSqlSafe(format!("CREATE TABLE floor_new {COLUMNS}")))
+            .execute(AssertSqlSafe(format!("CREATE TABLE floor_new {columns}")))
             .await?;
         copy(&mut transaction, "floor_new", &rows, sorted).await?;
         transaction
             .execute(sqlx::raw_sql(AssertSqlSafe(format!(
-                "ALTER TABLE floor_new ADD PRIMARY KEY (sku); DROP TABLE {LIVE}; \
+                "{key}; DROP TABLE {LIVE}; \
                  ALTER TABLE floor_new RENAME TO {LIVE}; \
                  ALTER INDEX floor_new_pkey RENAME TO {LIVE}_pkey"
             ))))
@@ -103,7 +112,6 @@ pub(crate) async fn rebuild(url: &str, sample: &Sample) -> Result<Run> {
     .await?;
     let database = Database::Postgres(url);
     sample.keyed.check(database.content(LIVE).await?, LIVE)?;
-    database.remove(LIVE).await?;
     Ok(run)
 }
 
