@@ -163,10 +163,13 @@ impl LedgerTable for Table {
     }
 }
 
-/// A store: a map, with the guard by version that the real ones have. A deleted key has no values.
+/// What a store has of a key: the greatest version, and the values; none where that version deleted it.
+pub type Kept = (RowVersion, Option<Vec<Value>>);
+
+/// A store: a map, with the guard by version that the real ones have.
 pub struct Map {
     pub kind: StoreKind,
-    pub rows: Mutex<BTreeMap<String, (RowVersion, Option<Vec<Value>>)>>,
+    pub rows: Mutex<BTreeMap<String, Kept>>,
     floor: Mutex<Option<RowVersion>>,
 }
 
