@@ -1,5 +1,6 @@
 //! What definitions ask of tables: snapshots, deletes, totals, and changes that cannot be made.
 
+use std::iter;
 use std::time::Duration;
 
 use landfall_domain::{CompletionEvent, JobState, ProblemCode, StoreCounts};
@@ -111,25 +112,32 @@ async fn rows_delete_and_totals_follow() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "1024")]).await;
     let definition = STOCK.replacen("key", "operation = { column = \"op\" }\nkey", 1);
     stack.put_dataset("stock", &definition).await.unwrap();
-    let mut first = "sku,shelf,pieces\n".to_owned();
-    for number in 0..1_000 {
-        first += &format!("s{number:03},shelf {},{number}\n", number % 7);
-    }
-    let event = land(&stack, "stock/1.csv", first.into_bytes()).await;
+    let rows = (0..1_000).map(|number| format!("s{number:03},shelf {},{number}\n", number % 7));
+    let first = iter::once("sku,shelf,pieces\n".to_owned()).chain(rows);
+    let event = land(
+        &stack,
+        "stock/1.csv",
+        first.collect::<String>().into_bytes(),
+    )
+    .await;
     assert!(event.chunks > 8);
     assert_eq!(each(&event, |counts| counts.inserted), [1_000, 1_000]);
     assert_eq!(totals(&stack).len(), 7);
 
-    let mut second = "op,sku,shelf,pieces\n".to_owned();
-    for number in 0..900 {
-        second += &match number % 3 {
-            0 => format!("delete,s{number:03},,\n"),
-            1 => format!("upsert,s{number:03},another,1\n"),
-            _ => format!(",s{number:03},shelf {},{number}\n", number % 7),
-        };
-    }
-    second += "d,nobody,,\n";
-    let event = land(&stack, "stock/2.csv", second.into_bytes()).await;
+    let rows = (0..900).map(|number| match number % 3 {
+        0 => format!("delete,s{number:03},,\n"),
+        1 => format!("upsert,s{number:03},another,1\n"),
+        _ => format!(",s{number:03},shelf {},{number}\n", number % 7),
+    });
+    let second = iter::once("op,sku,shelf,pieces\n".to_owned())
+        .chain(rows)
+        .chain(["d,nobody,,\n".to_owned()]);
+    let event = land(
+        &stack,
+        "stock/2.csv",
+        second.collect::<String>().into_bytes(),
+    )
+    .await;
     assert_eq!(each(&event, |counts| counts.deleted), [300, 300]);
     assert_eq!(each(&event, |counts| counts.updated), [300, 300]);
     assert_eq!(each(&event, |counts| counts.unchanged), [301, 301]);
