@@ -11,7 +11,7 @@ use landfall_domain::{
     Reject, RejectsLocation, Row, StoreCounts, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
-use landfall_ledger::ChunkOutcome;
+use landfall_ledger::{ChunkOutcome, LedgerError};
 use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -69,9 +69,9 @@ async fn take_message(context: &Context, record: SqsMessage) -> Result<(), WorkE
             take(context, &message, is_first).instrument(span).await
         }
         WorkMessage::Close { close } => {
-            if let Some(head) = context.ledger.head(close).await? {
-                context.ledger.finish(head).await?;
-            }
+            let head = context.ledger.head(close).await?;
+            let head = head.ok_or_else(|| LedgerError::Missing(format!("job {close}")))?;
+            context.ledger.finish(head).await?;
             Ok(())
         }
     }

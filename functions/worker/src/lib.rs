@@ -9,7 +9,9 @@
 //! *Failure policy*: each message is answered for itself. One that fails, or that there is no time
 //! left for, comes back after its visibility timeout, and goes to the dead-letter queue after five
 //! tries. A row that cannot be taken is a reject, not a failure. A chunk whose object was deleted
-//! meanwhile is marked as dead, and its job ends as partial. The mark comes last: whatever a worker
+//! meanwhile is marked as dead, and its job ends as partial; so is one whose dataset does not fit a table
+//! of a store, and then its job fails and says what to do. What a snapshot does not have is deleted before its
+//! job is closed. The mark comes last: whatever a worker
 //! dies before is done again by the next, and meets rows of its own version.
 //!
 //! *Memory*: [`CHUNKS_AT_ONCE`] chunks, with their rows.

@@ -47,6 +47,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// [`Self::Unavailable`] for this reason.
+    pub(crate) fn unavailable(store: StoreKind, reason: impl Into<String>) -> Self {
+        Self::Unavailable {
+            store,
+            reason: reason.into(),
+        }
+    }
+
     /// Whether the same call can succeed later without anyone changing rows, definition or table.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Contended { .. })

@@ -5,13 +5,63 @@
 
 use std::collections::BTreeMap;
 
-use landfall_domain::{Dataset, FieldType, StoreKind, Total};
+use landfall_domain::{Dataset, FieldType, RowVersion, StoreKind, Total};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 
 /// Name of the registry's table or collection. No dataset can have it.
 pub(crate) const REGISTRY: &str = "_landfall";
+/// How long tombstones are kept: they outlive any message that could bring an older row, as queues keep
+/// those for 14 days.
+pub(crate) const TOMBSTONE_DAYS: u32 = 30;
+/// The most old tombstones that one transaction sweeps.
+pub(crate) const SWEPT_AT_ONCE: u32 = 10_000;
+
+/// Name of the table or collection of a dataset's tombstones. No dataset can have it.
+pub(crate) fn tombstones_of(dataset: &str) -> String {
+    format!("_deleted_{dataset}")
+}
+
+/// What an SQL database's registry has of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) registered: Registered,
+    /// Whether there may be tombstones.
+    pub(crate) tombstones: bool,
+    /// First version of the newest snapshot that has pruned: what is below it is stale.
+    pub(crate) floor: Option<Vec<u8>>,
+    /// Rows that were pruned when the floor was set.
+    pub(crate) pruned: u64,
+}
+
+impl Entry {
+    /// The entry of a dataset without rows.
+    pub(crate) fn new(registered: Registered) -> Self {
+        Self {
+            registered,
+            tombstones: false,
+            floor: None,
+            pruned: 0,
+        }
+    }
+
+    /// Whether rows of an object whose first version this is come after a newer snapshot has pruned.
+    pub(crate) fn has_floor_above(&self, first: RowVersion) -> bool {
+        self.floor.as_deref() > Some(first.as_bytes().as_slice())
+    }
+
+    /// What a prune by the snapshot of this first version gives, where there is nothing left to prune: its
+    /// own count again, and 0 after a newer one.
+    pub(crate) fn pruned_by(&self, first: RowVersion) -> Option<u64> {
+        let is_same = self.floor.as_deref() == Some(first.as_bytes().as_slice());
+        if is_same {
+            Some(self.pruned)
+        } else {
+            self.has_floor_above(first).then_some(0)
+        }
+    }
+}
 
 /// What is registered of a dataset; JSON in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +91,47 @@ impl Registered {
         }
     }
 
-    /// With what another definition adds. A definition takes nothing away, and can't change what is there.
-    pub(crate) fn with(&self, dataset: &Dataset, store: StoreKind) -> Result<Self, StoreError> {
+    /// What a definition registers beside its totals, which are registered once they are made.
+    pub(crate) fn without_totals(dataset: &Dataset) -> Self {
+        Self {
+            totals: Vec::new(),
+            ..Self::of(dataset)
+        }
+    }
+
+    /// Type of a field that totals are of; such fields are registered with them.
+    pub(crate) fn kind_of(&self, field: &str) -> FieldType {
+        self.fields.get(field).copied().unwrap_or(FieldType::Text)
+    }
+
+    /// As the registry keeps it.
+    pub(crate) fn to_json(&self, store: StoreKind) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|_| {
+            StoreError::unavailable(store, "the registry's definition can't be written")
+        })
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    pub(crate) fn from_json(store: StoreKind, json: &str) -> Result<Self, StoreError> {
+        serde_json::from_str(json)
+            .map_err(|_| StoreError::unavailable(store, "the registry's definition can't be read"))
+    }
+
+    /// With what another definition of the dataset adds. It takes nothing away, and can't change what is
+    /// there.
+    pub(crate) fn with(
+        &self,
+        new: Self,
+        dataset: &str,
+        store: StoreKind,
+    ) -> Result<Self, StoreError> {
         let misfit = |reason: String| {
             Err(StoreError::Schema {
                 store,
-                table: dataset.name.clone(),
+                table: dataset.to_owned(),
                 reason,
             })
         };
-        let new = Self::of(dataset);
         if self.key != new.key {
             let (is, was) = (new.key.join(", "), self.key.join(", "));
             return misfit(format!(
@@ -72,7 +153,7 @@ impl Registered {
                 None => all.totals.push(total),
                 Some(known) if *known == total => {}
                 Some(_) => {
-                    let (dataset, total) = (&dataset.name, &total.name);
+                    let total = &total.name;
                     return misfit(format!(
                         "totals {total} are defined otherwise than their table: run `landfall totals rebuild {dataset}`"
                     ));

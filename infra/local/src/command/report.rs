@@ -133,6 +133,8 @@ fn counts(counts: &Counts) -> Table {
         "updated",
         "unchanged",
         "stale",
+        "deleted",
+        "pruned",
     ]);
     for (store, counts) in &counts.stores {
         table.add_row([
@@ -141,6 +143,8 @@ fn counts(counts: &Counts) -> Table {
             counts.updated.to_string(),
             counts.unchanged.to_string(),
             counts.stale.to_string(),
+            counts.deleted.to_string(),
+            counts.pruned.to_string(),
         ]);
     }
     table

@@ -26,14 +26,10 @@ use super::error::{contended, from_code, is_duplicate_key};
 use super::registry::Registry;
 use super::upserts::Settled;
 use crate::StoreError;
+use crate::registry::tombstones_of;
 
 /// How often tombstones are written that other deleters change in between.
 const ROUNDS: usize = 8;
-
-/// Name of the collection of a dataset's tombstones.
-pub(super) fn tombstones_of(name: &str) -> String {
-    format!("_deleted_{name}")
-}
 
 /// Deletes the keys of one batch, whose entries are tombstones. The registry says that there are some.
 pub(super) async fn bury(

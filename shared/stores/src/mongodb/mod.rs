@@ -35,10 +35,11 @@ use mongodb::options::{
 use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
 
+use crate::registry::{TOMBSTONE_DAYS, tombstones_of};
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::{Store, StoreError, StoreOptions};
-use deletes::{all_stale, keep_deleted, remove_below, tombstones_of};
+use deletes::{all_stale, keep_deleted, remove_below};
 use document::{Encoder, Entry, binary_value};
 use error::from_mongodb;
 use registry::{Registration, Registry};
@@ -48,8 +49,6 @@ use upserts::{Guess, settle};
 /// command is one document of at most 16 MiB.
 const BATCH_ROWS: usize = 2000;
 const BATCH_BYTES: usize = 8 << 20;
-/// How long tombstones are kept: queues hold a message for 14 days at most.
-const TOMBSTONES_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// A `MongoDB` database.
 pub(crate) struct Mongodb {
@@ -126,7 +125,7 @@ impl Mongodb {
         }
         // The server sweeps them.
         let options = IndexOptions::builder()
-            .expire_after(TOMBSTONES_KEPT)
+            .expire_after(Duration::from_hours(u64::from(TOMBSTONE_DAYS) * 24))
             .build();
         let sweep = IndexModel::builder()
             .keys(doc! { "_deleted_at": 1 })

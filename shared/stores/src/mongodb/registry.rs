@@ -10,6 +10,7 @@ use super::error::{contended, from_mongodb, is_duplicate_key, unavailable};
 use crate::StoreError;
 use crate::registry::{REGISTRY, Registered};
 
+const STORE: StoreKind = StoreKind::Mongodb;
 /// How often a document is read again that others change meanwhile.
 const ROUNDS: usize = 16;
 
@@ -91,15 +92,10 @@ impl<'a> Registry<'a> {
     /// Registers what a definition adds. Fails where it does not fit what is there.
     pub(super) async fn register(&self, dataset: &Dataset) -> Result<(), StoreError> {
         // Totals are those of SQL.
-        let mut dataset = dataset.clone();
-        dataset.totals.clear();
-        let text = |registered: &Registered| {
-            let text = serde_json::to_string(registered);
-            text.map_err(|_| unavailable("the registry's definition can't be written"))
-        };
+        let new = Registered::without_totals(dataset);
         for _ in 0..ROUNDS {
             let Some(known) = self.find().await? else {
-                let definition = text(&Registered::of(&dataset))?;
+                let definition = new.to_json(STORE)?;
                 let document =
                     doc! { "_id": self.dataset, "definition": definition, "tombstones": false };
                 match self.documents.insert_one(document).await {
@@ -108,11 +104,10 @@ impl<'a> Registry<'a> {
                     Err(error) => return Err(from_mongodb(&error)),
                 }
             };
-            let registered: Registered = serde_json::from_str(&known.definition)
-                .map_err(|_| unavailable("the registry's definition can't be read"))?;
-            let all = registered.with(&dataset, StoreKind::Mongodb)?;
+            let registered = Registered::from_json(STORE, &known.definition)?;
+            let all = registered.with(new.clone(), &dataset.name, STORE)?;
             let as_read = doc! { "definition": &known.definition };
-            let update = doc! { "$set": { "definition": text(&all)? } };
+            let update = doc! { "$set": { "definition": all.to_json(STORE)? } };
             if all == registered || self.update(as_read, update).await? {
                 return Ok(());
             }

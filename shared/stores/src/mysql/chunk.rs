@@ -5,11 +5,11 @@ use sqlx::MySqlConnection;
 
 use super::dialect::Dialect;
 use super::keys::Keys;
-use super::registry::{self, Entry};
+use super::registry;
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
 use crate::StoreError;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 
 /// Rows on their way into a table.
@@ -62,7 +62,7 @@ impl<'a> Chunk<'a> {
             registered,
             tombstones,
             ..
-        } = entry.ok_or_else(not_registered)?;
+        } = entry.ok_or_else(registry::not_registered)?;
         let totals = Totals::all(self.table, &registered, self.dialect);
         totals::stage(connection, &totals).await?;
         let mut keys = None;
@@ -90,7 +90,7 @@ impl<'a> Chunk<'a> {
         staged: &Staged,
     ) -> Result<StoreCounts, StoreError> {
         let mut entry = registry::lock(connection, &self.table.name).await?;
-        if entry.floor.as_deref() > Some(self.order.at(0).as_bytes().as_slice()) {
+        if entry.has_floor_above(self.order.at(0)) {
             return Ok(StoreCounts {
                 stale: self.rows.len() as u64,
                 ..StoreCounts::default()
@@ -124,13 +124,6 @@ impl<'a> Chunk<'a> {
         counts += self.upsert.run(connection, self.order, &rows).await?;
         totals::settle(connection, &staged.totals, self.table, keys).await?;
         Ok(counts)
-    }
-}
-
-pub(super) fn not_registered() -> StoreError {
-    StoreError::Unavailable {
-        store: StoreKind::Mysql,
-        reason: "the dataset is not registered".to_owned(),
     }
 }
 

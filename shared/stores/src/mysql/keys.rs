@@ -8,12 +8,8 @@ use super::dialect::{BY_KEY, Dialect, name_for, quote, same_key};
 use super::upsert::{add, bind, fill, version};
 use super::{error, run};
 use crate::StoreError;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of};
 use crate::schema::{Table, list};
-
-/// Tombstones outlive any message that could bring an older row: queues keep those for 14 days.
-const KEPT: &str = "30 DAY";
-/// The most old tombstones that one transaction sweeps.
-const SWEPT: u32 = 10_000;
 
 /// The statements on staged keys.
 pub(super) struct Keys {
@@ -90,8 +86,8 @@ impl Keys {
                  _version = GREATEST({tombstones}._version, VALUES(_version))"
             ),
             sweep: format!(
-                "DELETE FROM {tombstones} WHERE _deleted_at < UTC_TIMESTAMP() - INTERVAL {KEPT} \
-                 ORDER BY _deleted_at LIMIT {SWEPT}"
+                "DELETE FROM {tombstones} WHERE _deleted_at < UTC_TIMESTAMP() - INTERVAL {TOMBSTONE_DAYS} DAY \
+                 ORDER BY _deleted_at LIMIT {SWEPT_AT_ONCE}"
             ),
             name,
         }
@@ -177,7 +173,7 @@ async fn fetch(
 }
 
 fn tombstones(table: &Table) -> String {
-    quote(format!("_deleted_{}", table.name))
+    quote(tombstones_of(&table.name))
 }
 
 /// Deletes what is older than this version, and gives the number of rows; of the tombstones too, where

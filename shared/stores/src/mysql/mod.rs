@@ -122,7 +122,7 @@ impl Mysql {
         let (version, dialect) = (order.at(0), self.dialect().await?);
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let staged = registry::read(&mut connection, &table.name).await?;
-        let staged = staged.ok_or_else(chunk::not_registered)?;
+        let staged = staged.ok_or_else(registry::not_registered)?;
         let totals = Totals::all(table, &staged.registered, dialect);
         totals::stage(&mut connection, &totals).await?;
         let mut transaction = connection.begin().await.map_err(error)?;
@@ -130,9 +130,8 @@ impl Mysql {
         if entry.registered != staged.registered {
             return Err(chunk::changed());
         }
-        if entry.floor.as_deref() >= Some(version.as_bytes().as_slice()) {
-            let is_same = entry.floor.as_deref() == Some(version.as_bytes());
-            return Ok(if is_same { entry.pruned } else { 0 });
+        if let Some(pruned) = entry.pruned_by(version) {
+            return Ok(pruned);
         }
         totals::note_older(&mut transaction, &totals, table, &version).await?;
         entry.pruned = keys::prune(&mut transaction, table, &version, entry.tombstones).await?;

@@ -7,11 +7,11 @@ use landfall_domain::{Dataset, StoreKind, Total};
 use sqlx::{Acquire as _, MySqlConnection, Row as _};
 
 use super::dialect::{Dialect, quote};
-use super::registry::{self, Entry};
+use super::registry;
 use super::totals::Totals;
 use super::{error, run};
 use crate::StoreError;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use crate::schema::{Column, ExistingColumn, Table};
 
 /// Makes and registers what is missing, and changes nothing else.
@@ -27,7 +27,9 @@ pub(super) async fn prepare(
     let is_there = !existing.is_empty();
     if let Some(known) = known.filter(|_| is_there) {
         // Before anything is changed: does it fit?
-        let all = known.registered.with(dataset, StoreKind::Mysql)?;
+        let all = known
+            .registered
+            .with(Registered::of(dataset), &table.name, StoreKind::Mysql)?;
         is_made =
             all == known.registered && misses_nothing(connection, table, &all, dialect).await?;
     }
@@ -40,14 +42,10 @@ pub(super) async fn prepare(
         return Ok(());
     }
     let is_new = make_table(connection, table, is_there, &missing, dialect).await?;
-    let bare = Registered {
-        totals: Vec::new(),
-        ..Registered::of(dataset)
-    };
-    registry::add(connection, &table.name, &bare).await?;
-    let Some(entry) = registry::read(connection, &table.name).await? else {
-        return Err(error(sqlx::Error::RowNotFound));
-    };
+    let without_totals = Registered::without_totals(dataset);
+    registry::add(connection, &table.name, &without_totals).await?;
+    let entry = registry::read(connection, &table.name).await?;
+    let entry = entry.ok_or_else(registry::not_registered)?;
     let registered = with(connection, &entry, dataset, is_new).await?;
     let absent = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
@@ -73,7 +71,9 @@ async fn with(
     dataset: &Dataset,
     is_new: bool,
 ) -> Result<Registered, StoreError> {
-    let all = entry.registered.with(dataset, StoreKind::Mysql);
+    let all = entry
+        .registered
+        .with(Registered::of(dataset), &dataset.name, StoreKind::Mysql);
     if !is_new {
         return all;
     }

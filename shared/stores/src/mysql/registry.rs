@@ -6,7 +6,9 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::{error, run};
 use crate::StoreError;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
+
+const STORE: StoreKind = StoreKind::Mysql;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, \
@@ -16,18 +18,6 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
 
 const READ: &str =
     "SELECT definition, tombstones, `floor`, pruned FROM _landfall WHERE dataset = ?";
-
-/// What the registry has of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) registered: Registered,
-    /// Whether there may be tombstones.
-    pub(super) tombstones: bool,
-    /// Objects whose first version is below are too old for this table.
-    pub(super) floor: Option<Vec<u8>>,
-    /// Rows that were pruned when the floor was set.
-    pub(super) pruned: u64,
-}
 
 /// What is registered, if anything is; locks nothing.
 pub(super) async fn read(
@@ -47,7 +37,7 @@ pub(super) async fn lock(
 ) -> Result<Entry, StoreError> {
     let found = fetch(connection, &format!("{READ} FOR UPDATE"), dataset).await;
     let row = found.map_err(error)?;
-    entry(&row.ok_or_else(|| unavailable("the dataset is not registered"))?)
+    entry(&row.ok_or_else(not_registered)?)
 }
 
 /// Registers a dataset, unless it is; and makes the registry where it is missing.
@@ -59,7 +49,7 @@ pub(super) async fn add(
     run(connection, CREATE).await?;
     sqlx::query("INSERT IGNORE INTO _landfall (dataset, definition) VALUES (?, ?)")
         .bind(dataset)
-        .bind(text(registered)?)
+        .bind(registered.to_json(STORE)?)
         .execute(connection)
         .await
         .map(drop)
@@ -75,7 +65,7 @@ pub(super) async fn save(
     let save = "UPDATE _landfall SET definition = ?, tombstones = ?, `floor` = ?, pruned = ? \
          WHERE dataset = ?";
     sqlx::query(save)
-        .bind(text(&entry.registered)?)
+        .bind(entry.registered.to_json(STORE)?)
         .bind(entry.tombstones)
         .bind(&entry.floor)
         .bind(i64::try_from(entry.pruned).unwrap_or(i64::MAX))
@@ -98,7 +88,7 @@ pub(super) async fn other_owner(
         .await
         .map_err(error)?;
     for other in others {
-        let registered = parse(other.try_get(0).map_err(error)?)?;
+        let registered = Registered::from_json(STORE, other.try_get(0).map_err(error)?)?;
         if registered.totals.iter().any(|known| known.name == total) {
             return other.try_get(1).map(Some).map_err(error);
         }
@@ -119,7 +109,7 @@ async fn fetch(
 
 fn entry(row: &sqlx::mysql::MySqlRow) -> Result<Entry, StoreError> {
     Ok(Entry {
-        registered: parse(row.try_get(0).map_err(error)?)?,
+        registered: Registered::from_json(STORE, row.try_get(0).map_err(error)?)?,
         tombstones: row.try_get(1).map_err(error)?,
         floor: row.try_get(2).map_err(error)?,
         pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
@@ -132,19 +122,6 @@ fn is_no_table(error: &dyn sqlx::error::DatabaseError) -> bool {
         .is_some_and(|error| error.number() == 1146)
 }
 
-fn text(registered: &Registered) -> Result<String, StoreError> {
-    serde_json::to_string(registered)
-        .map_err(|_| StoreError::Config("the definition can't be written as JSON".to_owned()))
-}
-
-fn parse(definition: &str) -> Result<Registered, StoreError> {
-    serde_json::from_str(definition)
-        .map_err(|_| unavailable("the registry's definition can't be read"))
-}
-
-fn unavailable(reason: &str) -> StoreError {
-    StoreError::Unavailable {
-        store: StoreKind::Mysql,
-        reason: reason.to_owned(),
-    }
+pub(super) fn not_registered() -> StoreError {
+    StoreError::unavailable(STORE, "the dataset is not registered")
 }

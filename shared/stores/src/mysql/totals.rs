@@ -275,21 +275,15 @@ fn lost(column: &TotalColumn) -> String {
     quote(format!("_lost_{}", column.name))
 }
 
-fn kind_of(registered: &Registered, field: &str) -> FieldType {
-    // Fields of totals are registered with them.
-    let kind = registered.fields.get(field).copied();
-    kind.unwrap_or(FieldType::Text)
-}
-
 /// Columns of the groups' values and of the measures.
 fn columns(registered: &Registered, total: &Total, dialect: Dialect) -> Vec<(String, String)> {
-    let type_of = |field: &str| dialect.field_type(kind_of(registered, field));
+    let type_of = |field: &str| dialect.field_type(registered.kind_of(field));
     let by = total.by.iter();
     let by = by.map(|field| (field.clone(), type_of(field)));
     let measures = total.columns.iter().map(|column| {
         let kind = match &column.measure {
             Measure::Count => "bigint".to_owned(),
-            Measure::Sum(field) if kind_of(registered, field) == FieldType::Integer => {
+            Measure::Sum(field) if registered.kind_of(field) == FieldType::Integer => {
                 "decimal(65,0)".to_owned()
             }
             Measure::Sum(_) => "decimal(65,28)".to_owned(),
@@ -313,7 +307,7 @@ fn group(total: &Total) -> String {
 /// Name and definition of the index that gives the extremes of a field in a group.
 fn index(table: &Table, registered: &Registered, total: &Total, field: &str) -> (String, String) {
     let by = list(&total.by, ", ", |by| {
-        let prefix = match kind_of(registered, by) {
+        let prefix = match registered.kind_of(by) {
             FieldType::Text => format!("({INDEXED_CHARACTERS})"),
             _ => String::new(),
         };

@@ -7,12 +7,8 @@ use super::error;
 use super::merge::same_key;
 use super::table::{count, definition, name_for, quote, run};
 use crate::StoreError;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of};
 use crate::schema::{ColumnKind, Table, VERSION, list};
-
-/// Tombstones outlive any message that could bring an older row: queues keep those for 14 days.
-const KEPT: &str = "30 days";
-/// The most old tombstones that one transaction sweeps.
-const SWEPT: u32 = 10_000;
 
 /// The statements that deletes need, and upserts where there are tombstones.
 pub(super) struct Deletes {
@@ -89,7 +85,7 @@ impl Deletes {
             ),
             sweep: format!(
                 "DELETE FROM {graves} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {graves} \
-                 WHERE _deleted_at < now() - interval '{KEPT}' LIMIT {SWEPT}))"
+                 WHERE _deleted_at < now() - interval '{TOMBSTONE_DAYS} days' LIMIT {SWEPT_AT_ONCE}))"
             ),
             keys,
         }
@@ -126,7 +122,7 @@ impl Deletes {
 }
 
 fn graves(table: &Table) -> String {
-    quote(format!("_deleted_{}", table.name))
+    quote(tombstones_of(&table.name))
 }
 
 /// Deletes what is older than this version, and gives the number of rows.

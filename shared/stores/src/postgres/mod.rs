@@ -25,13 +25,13 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
 };
 
+use crate::registry::Entry;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
 use deletes::Deletes;
 use merge::Merge;
-use registry::Entry;
 use totals::Totals;
 
 /// Bounds for what a function leaves behind that ends without a word, and for what waits behind it; and
@@ -97,6 +97,7 @@ impl Postgres {
 
     async fn prepare_once(&self, dataset: &Dataset, table: &Table) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
+        prepare::check_server(&mut connection, table).await?;
         if prepare::is_done(&mut connection, dataset, table).await? {
             return Ok(());
         }
@@ -111,7 +112,7 @@ impl Postgres {
         chunk.stage(&mut transaction).await?;
         let counters = Merge::counters(&mut transaction).await?;
         let mut entry = registry::lock(&mut transaction, &chunk.table.name).await?;
-        if entry.floor.as_deref() > Some(chunk.order.at(0).as_bytes().as_slice()) {
+        if entry.has_floor_above(chunk.order.at(0)) {
             transaction.rollback().await.map_err(error)?;
             return Ok(StoreCounts {
                 stale: chunk.rows.len() as u64,
@@ -129,10 +130,9 @@ impl Postgres {
         let version = order.at(0);
         let mut transaction = self.begin_plain().await?;
         let mut entry = registry::lock(&mut transaction, &table.name).await?;
-        if entry.floor.as_deref() >= Some(version.as_bytes().as_slice()) {
+        if let Some(pruned) = entry.pruned_by(version) {
             transaction.rollback().await.map_err(error)?;
-            let is_same = entry.floor.as_deref() == Some(version.as_bytes());
-            return Ok(if is_same { entry.pruned } else { 0 });
+            return Ok(pruned);
         }
         let totals = Totals::new(table, &entry.registered);
         totals.prepare_prune(&mut transaction, &version).await?;

@@ -3,11 +3,30 @@
 use landfall_domain::{Dataset, StoreKind};
 use sqlx::PgConnection;
 
-use super::registry::Entry;
 use super::{deletes, registry, table, totals};
 use crate::StoreError;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use crate::schema::Table;
+
+/// The oldest server that has `MERGE`, as `server_version_num` tells it.
+const OLDEST: u64 = 150_000;
+
+/// Refuses a server that is too old.
+pub(super) async fn check_server(
+    connection: &mut PgConnection,
+    table: &Table,
+) -> Result<(), StoreError> {
+    let ask = "SELECT current_setting('server_version_num')::bigint";
+    let [version] = table::count(connection, ask).await?;
+    if version >= OLDEST {
+        return Ok(());
+    }
+    Err(StoreError::Schema {
+        store: StoreKind::Postgres,
+        table: table.name.clone(),
+        reason: format!("the server is version {version}, and {OLDEST} (PostgreSQL 15) is needed"),
+    })
+}
 
 /// Whether nothing is left to do; locks nothing.
 pub(super) async fn is_done(
@@ -18,11 +37,13 @@ pub(super) async fn is_done(
     let Some(registered) = registry::read(connection, &table.name).await? else {
         return Ok(false);
     };
-    Ok(registered.with(dataset, StoreKind::Postgres)? == registered
-        && table::missing(connection, table)
-            .await?
-            .is_some_and(|missing| missing.is_empty())
-        && totals::absent(connection, &registered).await?.is_empty())
+    Ok(
+        registered.with(Registered::of(dataset), &table.name, StoreKind::Postgres)? == registered
+            && table::missing(connection, table)
+                .await?
+                .is_some_and(|missing| missing.is_empty())
+            && totals::absent(connection, &registered).await?.is_empty(),
+    )
 }
 
 /// Makes and registers what is missing, and changes nothing else.
@@ -33,7 +54,7 @@ pub(super) async fn run(
 ) -> Result<(), StoreError> {
     let mut entry = make_table(connection, dataset, table).await?;
     let before = entry.registered;
-    entry.registered = before.with(dataset, StoreKind::Postgres)?;
+    entry.registered = before.with(Registered::of(dataset), &table.name, StoreKind::Postgres)?;
     let absent = totals::absent(connection, &entry.registered).await?;
     for total in &entry.registered.totals {
         if absent.contains(&total.name) || !before.totals.contains(total) {
@@ -67,15 +88,15 @@ async fn make_table(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<Entry, StoreError> {
-    let mut without_totals = dataset.clone();
-    without_totals.totals.clear();
+    let without_totals = Registered::without_totals(dataset);
     registry::make(connection).await?;
-    registry::add(connection, &table.name, &Registered::of(&without_totals)).await?;
+    registry::add(connection, &table.name, &without_totals).await?;
     let mut entry = registry::lock(connection, &table.name).await?;
     if let Some(missing) = table::missing(connection, table).await? {
-        entry.registered = entry
-            .registered
-            .with(&without_totals, StoreKind::Postgres)?;
+        entry.registered =
+            entry
+                .registered
+                .with(without_totals, &table.name, StoreKind::Postgres)?;
         if !missing.is_empty() {
             table::run(connection, table::add_columns(table, &missing)).await?;
         }
@@ -85,10 +106,5 @@ async fn make_table(
     totals::drop_all(connection, table, &entry.registered).await?;
     deletes::forget(connection, table).await?;
     table::run(connection, table::create(table)).await?;
-    Ok(Entry {
-        registered: Registered::of(&without_totals),
-        tombstones: false,
-        floor: None,
-        pruned: 0,
-    })
+    Ok(Entry::new(without_totals))
 }

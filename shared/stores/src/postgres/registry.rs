@@ -5,8 +5,10 @@ use sqlx::{PgConnection, Row as _};
 use super::error;
 use super::table::run;
 use crate::StoreError;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use landfall_domain::StoreKind;
+
+const STORE: StoreKind = StoreKind::Postgres;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset text COLLATE \"C\" PRIMARY KEY, definition text NOT NULL, \
@@ -14,17 +16,6 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
 
 const LOCK: &str = "SELECT definition, tombstones, floor, pruned FROM _landfall \
      WHERE dataset = $1 FOR UPDATE";
-
-/// What the registry has of a dataset.
-pub(super) struct Entry {
-    pub(super) registered: Registered,
-    /// Whether there may be tombstones.
-    pub(super) tombstones: bool,
-    /// Objects whose first version is below are too old for this table.
-    pub(super) floor: Option<Vec<u8>>,
-    /// Rows that were pruned when the floor was set.
-    pub(super) pruned: u64,
-}
 
 /// What is registered, if anything is; locks nothing.
 pub(super) async fn read(
@@ -36,7 +27,10 @@ pub(super) async fn read(
         .fetch_optional(connection)
         .await;
     match found {
-        Ok(definition) => definition.map(|text: String| parse(&text)).transpose(),
+        Ok(definition) => {
+            let parse = |json: String| Registered::from_json(STORE, &json);
+            definition.map(parse).transpose()
+        }
         Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
             Ok(None)
         }
@@ -64,7 +58,7 @@ pub(super) async fn add(
     let add = "INSERT INTO _landfall (dataset, definition) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     sqlx::query(add)
         .bind(dataset)
-        .bind(text(registered)?)
+        .bind(registered.to_json(STORE)?)
         .execute(connection)
         .await
         .map(drop)
@@ -81,10 +75,10 @@ pub(super) async fn lock(
         .fetch_optional(connection)
         .await
         .map_err(error)?
-        .ok_or_else(|| unavailable("the dataset is not registered"))?;
+        .ok_or_else(|| StoreError::unavailable(STORE, "the dataset is not registered"))?;
     let definition: String = row.try_get(0).map_err(error)?;
     Ok(Entry {
-        registered: parse(&definition)?,
+        registered: Registered::from_json(STORE, &definition)?,
         tombstones: row.try_get(1).map_err(error)?,
         floor: row.try_get(2).map_err(error)?,
         pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
@@ -101,7 +95,7 @@ pub(super) async fn save(
          WHERE dataset = $1";
     sqlx::query(save)
         .bind(dataset)
-        .bind(text(&entry.registered)?)
+        .bind(entry.registered.to_json(STORE)?)
         .bind(entry.tombstones)
         .bind(&entry.floor)
         .bind(i64::try_from(entry.pruned).unwrap_or(i64::MAX))
@@ -109,21 +103,4 @@ pub(super) async fn save(
         .await
         .map(drop)
         .map_err(error)
-}
-
-fn text(registered: &Registered) -> Result<String, StoreError> {
-    serde_json::to_string(registered)
-        .map_err(|_| StoreError::Config("the definition can't be written as JSON".to_owned()))
-}
-
-fn parse(definition: &str) -> Result<Registered, StoreError> {
-    serde_json::from_str(definition)
-        .map_err(|_| unavailable("the registry's definition can't be read"))
-}
-
-fn unavailable(reason: &str) -> StoreError {
-    StoreError::Unavailable {
-        store: StoreKind::Postgres,
-        reason: reason.to_owned(),
-    }
 }

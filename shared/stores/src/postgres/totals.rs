@@ -121,7 +121,7 @@ impl<'a> Statements<'a> {
         let by = list(&total.by, ", ", quote);
         let columns = definitions(registered, total);
         let lost = list(extremes(total), "", |(column, _, field)| {
-            let kind = field_type(kind_of(registered, field));
+            let kind = field_type(registered.kind_of(field));
             format!(", {} {kind}", lost(column))
         });
         let changes = name_for("_changes", &format!("{} {columns}{lost}", total.name));
@@ -238,29 +238,16 @@ fn lost(column: &TotalColumn) -> String {
     quote(format!("_lost_{}", column.name))
 }
 
-fn kind_of(registered: &Registered, field: &str) -> FieldType {
-    // Fields of totals are registered with them.
-    registered
-        .fields
-        .get(field)
-        .copied()
-        .unwrap_or(FieldType::Text)
-}
-
 /// Columns of a total: those of the group, and the measures.
 fn definitions(registered: &Registered, total: &Total) -> String {
     let by = list(&total.by, ", ", |field| {
-        format!(
-            "{} {}",
-            quote(field),
-            field_type(kind_of(registered, field))
-        )
+        format!("{} {}", quote(field), field_type(registered.kind_of(field)))
     });
     let columns = list(&total.columns, ", ", |column| {
         let kind = match &column.measure {
             Measure::Count => "bigint",
             Measure::Sum(_) => "numeric",
-            Measure::Min(field) | Measure::Max(field) => field_type(kind_of(registered, field)),
+            Measure::Min(field) | Measure::Max(field) => field_type(registered.kind_of(field)),
         };
         format!("{} {kind}", quote(&column.name))
     });
@@ -272,7 +259,7 @@ fn definitions(registered: &Registered, total: &Total) -> String {
 fn group(registered: &Registered, total: &Total, prefix: &str) -> String {
     let parts = list(&total.by, " || ", |field| {
         let value = format!("{prefix}{}", quote(field));
-        let text = match kind_of(registered, field) {
+        let text = match registered.kind_of(field) {
             FieldType::Decimal => format!("trim_scale({value})::text"),
             FieldType::Date => format!("encode(date_send({value}), 'hex')"),
             FieldType::Timestamp => format!("encode(timestamptz_send({value}), 'hex')"),

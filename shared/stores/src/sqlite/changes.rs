@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use bigdecimal::{BigDecimal, ToPrimitive};
 use landfall_domain::{FieldType, Total};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 
 use super::error::{Result, unavailable};
 use super::extreme::Extreme;
-use super::sum::Sum;
 use super::table::quote;
 use crate::StoreError;
 use crate::schema::list;
@@ -49,7 +49,8 @@ struct Group {
 #[derive(Clone)]
 enum Change {
     Count,
-    Sum(Sum),
+    /// Exact, of however many digits.
+    Sum(BigDecimal),
     /// The extreme of the values that came and of those that went.
     Extreme {
         came: Option<Extreme>,
@@ -95,7 +96,7 @@ impl Measured {
     fn no_change(&self) -> Change {
         match self {
             Self::Count => Change::Count,
-            Self::Sum { .. } => Change::Sum(Sum::default()),
+            Self::Sum { .. } => Change::Sum(BigDecimal::default()),
             Self::Extreme { .. } => Change::Extreme {
                 came: None,
                 went: None,
@@ -143,7 +144,7 @@ impl Changes {
             match (measured, change) {
                 (Measured::Sum { column, .. }, Change::Sum(sum)) => {
                     let value = sum_of(row[*column])?;
-                    *sum = *sum + if sign < 0 { -value } else { value };
+                    *sum += if sign < 0 { -value } else { value };
                 }
                 (
                     Measured::Extreme {
@@ -214,9 +215,9 @@ impl Measured {
         match (self, change) {
             (Self::Sum { kind, .. }, Change::Sum(sum)) => {
                 let sum = sum_of(there)? + sum;
-                Ok(match sum.to_integer() {
+                Ok(match sum.to_i64() {
                     Some(sum) if *kind == FieldType::Integer => Value::Integer(sum),
-                    _ => Value::Text(sum.to_string()),
+                    _ => Value::Text(sum.normalized().to_plain_string()),
                 })
             }
             (
@@ -255,10 +256,10 @@ fn unreadable() -> StoreError {
     unavailable("a value that totals are of can't be read")
 }
 
-fn sum_of(value: ValueRef<'_>) -> Result<Sum> {
+fn sum_of(value: ValueRef<'_>) -> Result<BigDecimal> {
     match value {
-        ValueRef::Null => Ok(Sum::default()),
-        ValueRef::Integer(number) => Ok(Sum::of_integer(number)),
+        ValueRef::Null => Ok(BigDecimal::default()),
+        ValueRef::Integer(number) => Ok(number.into()),
         other => {
             let sum = other.as_str().ok().and_then(|text| text.parse().ok());
             Ok(sum.ok_or_else(unreadable)?)

@@ -13,13 +13,9 @@ use super::table::{DELETED_AT, quote, tombstones};
 use super::totals::Totals;
 use super::values::Values;
 use crate::StoreError;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 use crate::text::timestamp_text;
-
-/// How long tombstones are kept: queues hold a message for 14 days at most.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Tombstones that one transaction sweeps at most.
-const SWEPT: usize = 10_000;
 
 /// Applies rows of one object.
 pub(super) fn rows(
@@ -58,8 +54,7 @@ pub(super) fn rows(
     }
     if merge.buried > 0 || entry.tombstones {
         let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
-        let there = transaction.query_row(&select, [], |row| row.get(0));
-        let there = there?;
+        let there = transaction.query_row(&select, [], |row| row.get(0))?;
         if there != entry.tombstones {
             registry::set_tombstones(transaction, &table.name, there)?;
         }
@@ -71,9 +66,10 @@ fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
     let tombstones = tombstones(&table.name);
     let sweep = format!(
         "DELETE FROM {tombstones} WHERE _rowid_ IN (SELECT _rowid_ FROM {tombstones} \
-         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT})"
+         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT_AT_ONCE})"
     );
-    let before = timestamp_text(Timestamp::now() - KEPT, 'T', "Z");
+    let kept = SignedDuration::from_hours(i64::from(TOMBSTONE_DAYS) * 24);
+    let before = timestamp_text(Timestamp::now() - kept, 'T', "Z");
     transaction.execute(&sweep, [before]).map(drop)
 }
 

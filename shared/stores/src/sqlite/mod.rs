@@ -18,7 +18,6 @@ mod extreme;
 mod merge;
 mod prune;
 mod registry;
-mod sum;
 mod table;
 mod totals;
 mod values;
@@ -241,7 +240,6 @@ impl Store for Sqlite {
         let floor = order.at(0);
         self.transact(move |transaction| prune::older(transaction, &table, floor))
             .await
-            .map(count)
             .inspect_err(|_| self.inner.prepared.forget(&name))
     }
 

@@ -17,13 +17,10 @@ pub(super) fn older(
     transaction: &Transaction<'_>,
     table: &Table,
     floor: RowVersion,
-) -> Result<i64> {
+) -> Result<u64> {
     let entry = registry::prepared(transaction, &table.name)?;
-    if let Some(pruned) = entry.pruned_at(floor) {
+    if let Some(pruned) = entry.pruned_by(floor) {
         return Ok(pruned);
-    }
-    if entry.has_floor_above(floor) {
-        return Ok(0);
     }
     let floor = floor.as_bytes().as_slice();
     let mut totals = Totals::new(&table.name, &entry.registered);
@@ -50,7 +47,7 @@ pub(super) fn older(
             delete.execute([id])?;
         }
         totals.write(transaction)?;
-        pruned += i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        pruned += ids.len() as u64;
         from = match ids.last().and_then(|last: &i64| last.checked_add(1)) {
             Some(next) if ids.len() == ROWS => next,
             _ => break,
@@ -61,8 +58,7 @@ pub(super) fn older(
         "DELETE FROM {} WHERE {VERSION} < ?",
         tombstones(&table.name)
     );
-    let swept = transaction.execute(&sweep, [floor]);
-    swept?;
+    transaction.execute(&sweep, [floor])?;
     registry::set_floor(transaction, &table.name, floor, pruned)?;
     Ok(pruned)
 }

@@ -1,33 +1,10 @@
 //! The registry's row of a dataset.
 
-use landfall_domain::RowVersion;
+use landfall_domain::StoreKind;
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::error::{Result, unavailable};
-use crate::registry::{REGISTRY, Registered};
-
-/// What the registry has of a dataset.
-pub(super) struct Entry {
-    pub(super) registered: Registered,
-    /// Whether there may be tombstones.
-    pub(super) tombstones: bool,
-    floor: Option<Vec<u8>>,
-    pruned: i64,
-}
-
-impl Entry {
-    /// Rows that the prune with this floor deleted, if there was one.
-    pub(super) fn pruned_at(&self, floor: RowVersion) -> Option<i64> {
-        let is_it = self.floor.as_deref() == Some(floor.as_bytes().as_slice());
-        is_it.then_some(self.pruned)
-    }
-
-    /// Whether a newer snapshot than this has pruned.
-    pub(super) fn has_floor_above(&self, version: RowVersion) -> bool {
-        let floor = self.floor.as_deref();
-        floor.is_some_and(|floor| floor > version.as_bytes().as_slice())
-    }
-}
+use crate::registry::{Entry, REGISTRY, Registered};
 
 /// Makes the registry where it is missing.
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
@@ -54,13 +31,11 @@ pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Optio
     let Some((definition, tombstones, floor, pruned)) = found.optional()? else {
         return Ok(None);
     };
-    let registered = serde_json::from_str(&definition)
-        .map_err(|_| unavailable("the registry's definition can't be read"))?;
     Ok(Some(Entry {
-        registered,
+        registered: Registered::from_json(StoreKind::Sqlite, &definition)?,
         tombstones,
         floor,
-        pruned,
+        pruned: super::count(pruned),
     }))
 }
 
@@ -76,8 +51,7 @@ pub(super) fn write(
     dataset: &str,
     registered: &Registered,
 ) -> Result<()> {
-    let definition = serde_json::to_string(registered)
-        .map_err(|_| unavailable("the registry's definition can't be written"))?;
+    let definition = registered.to_json(StoreKind::Sqlite)?;
     let upsert = format!(
         "INSERT INTO {REGISTRY} (dataset, definition) VALUES (?, ?)
          ON CONFLICT (dataset) DO UPDATE SET definition = excluded.definition"
@@ -107,10 +81,10 @@ pub(super) fn set_floor(
     transaction: &Transaction<'_>,
     dataset: &str,
     floor: &[u8],
-    pruned: i64,
+    pruned: u64,
 ) -> Result<()> {
     let update = format!("UPDATE {REGISTRY} SET floor = ?, pruned = ? WHERE dataset = ?");
-    let values = (floor, pruned, dataset);
-    transaction.execute(&update, values)?;
+    let pruned = i64::try_from(pruned).unwrap_or(i64::MAX);
+    transaction.execute(&update, (floor, pruned, dataset))?;
     Ok(())
 }

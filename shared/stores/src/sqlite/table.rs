@@ -6,7 +6,7 @@ use rusqlite::{ErrorCode, Transaction};
 use super::error::{Failure, Result, misfit};
 use super::values::type_of;
 use super::{registry, totals};
-use crate::registry::Registered;
+use crate::registry::{Registered, tombstones_of};
 use crate::schema::{Column, ColumnKind, ExistingColumn, Table, VERSION, list};
 
 /// Column of when a tombstone was made.
@@ -19,7 +19,7 @@ pub(super) fn quote(name: impl AsRef<str>) -> String {
 
 /// Name of the table of a dataset's tombstones, quoted.
 pub(super) fn tombstones(dataset: &str) -> String {
-    quote(format!("_deleted_{dataset}"))
+    quote(tombstones_of(dataset))
 }
 
 fn column_type(column: &Column) -> String {
@@ -62,7 +62,7 @@ pub(super) fn make(transaction: &Transaction<'_>, dataset: &Dataset, table: &Tab
     create(transaction, table)?;
     let known = known.map(|entry| entry.registered);
     let registered = match &known {
-        Some(known) => known.with(dataset, StoreKind::Sqlite)?,
+        Some(known) => known.with(Registered::of(dataset), &table.name, StoreKind::Sqlite)?,
         None => Registered::of(dataset),
     };
     add_columns(transaction, table)?;

@@ -30,7 +30,7 @@ pub(super) fn make(
     registered: &Registered,
     total: &Total,
 ) -> Result<()> {
-    let kind_of = |field: &str| kind_of(registered, field);
+    let kind_of = |field: &str| registered.kind_of(field);
     let by = list(&total.by, "", |name| {
         format!("{} {}, ", quote(name), type_of(kind_of(name)))
     });
@@ -106,12 +106,6 @@ fn index(total: &Total, field: &str) -> String {
     quote(format!("_{}_{field}", total.name))
 }
 
-/// Definitions name no field in totals that they do not have.
-fn kind_of(registered: &Registered, field: &str) -> FieldType {
-    let kind = registered.fields.get(field);
-    kind.copied().unwrap_or(FieldType::Text)
-}
-
 impl Totals {
     pub(super) fn new(table: &str, registered: &Registered) -> Self {
         let mut columns: Vec<String> = Vec::new();
@@ -127,7 +121,7 @@ impl Totals {
             let group = list(&total.by, "", |name| format!("{} IS ? AND ", quote(name)));
             let mut measured = |measure: &Measure| {
                 let mut extreme = |field: &str, is_least| {
-                    let kind = kind_of(registered, field);
+                    let kind = registered.kind_of(field);
                     let order = if is_least { "" } else { " DESC" };
                     // Decimals are text, whose order is not theirs.
                     let (distinct, end) = if kind == FieldType::Decimal {
@@ -153,7 +147,7 @@ impl Totals {
                     Measure::Max(field) => extreme(field, false),
                     Measure::Sum(field) => Measured::Sum {
                         column: place(field),
-                        kind: kind_of(registered, field),
+                        kind: registered.kind_of(field),
                     },
                 }
             };

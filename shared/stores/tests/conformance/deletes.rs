@@ -8,7 +8,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, apply, counts, deletion, note, notes, order, pair, row, text};
+use crate::rows::{
+    Chunks, PAIRS, apply, apply_at_once, counts, deletion, note, notes, order, pair, row, text,
+};
 
 fn gone(id: &str) -> Row {
     deletion(vec![text(id), Value::Null])
@@ -199,44 +201,6 @@ pub(crate) async fn rows_and_deletes_in_one_chunk(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
-/// Chunks by moment; those given to one applier in turn are taken in that order.
-type Chunks = Vec<(i64, Vec<Row>)>;
-
-/// Applies chunks by so many appliers at once, each with a store of its own.
-async fn apply_at_once(
-    database: &Database,
-    dataset: &Dataset,
-    appliers: usize,
-    chunks: &Chunks,
-) -> StoreCounts {
-    let mut running = Vec::new();
-    for applier in 0..appliers {
-        let chunks: Chunks = chunks
-            .iter()
-            .skip(applier)
-            .step_by(appliers)
-            .cloned()
-            .collect();
-        let (store, dataset) = (database.store().await, dataset.clone());
-        running.push(tokio::spawn(async move {
-            store.prepare(&dataset).await.unwrap();
-            let mut sum = StoreCounts::default();
-            for (moment, rows) in chunks {
-                let rows = rows.into();
-                let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
-                assert_eq!(counts.total(), rows.len() as u64);
-                sum += counts;
-            }
-            sum
-        }));
-    }
-    let mut sum = StoreCounts::default();
-    for task in running {
-        sum += task.await.unwrap();
-    }
-    sum
-}
-
 pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(database: &Database) {
     const KEYS: usize = 40;
     const CHUNKS: i64 = 96;
@@ -262,7 +226,7 @@ pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(data
                     rows.push(pair(&id, &said));
                 }
             }
-            chunks.push((moment, latest_by_key(rows, &dataset).0));
+            chunks.push((moment, latest_by_key(rows, &dataset).0.into()));
         }
         let again: Vec<_> = chunks
             .iter()
@@ -403,7 +367,7 @@ pub(crate) async fn late_rows_beside_a_snapshot_that_closes(database: &Database)
             newest.insert(format!("key {key}"), moment);
         }
         let rows = keys.iter().map(|key| pair(&format!("key {key}"), "x"));
-        let chunk = (moment, latest_by_key(rows.collect(), &dataset).0);
+        let chunk = (moment, latest_by_key(rows.collect(), &dataset).0.into());
         match moment {
             SNAPSHOT => snapshot.push(chunk),
             _ if moment % 2 == 0 => early.push(chunk),

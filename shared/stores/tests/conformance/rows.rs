@@ -6,7 +6,7 @@ use std::sync::Arc;
 use landfall_domain::{Dataset, JobId, ObjectOrder, Row, StoreCounts, Value, latest_by_key};
 use landfall_stores::Store;
 
-use crate::databases::Found;
+use crate::databases::{Database, Found};
 
 /// Two texts, one of them the key.
 pub(crate) const PAIRS: &str = r#"
@@ -95,4 +95,41 @@ pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
 
 pub(crate) fn note(text: &str, moment: i64) -> (String, Vec<u8>) {
     (text.to_owned(), order(moment).at(0).as_bytes().to_vec())
+}
+
+/// Chunks by moment; those given to one applier in turn are taken in that order.
+pub(crate) type Chunks = Vec<(i64, Arc<[Row]>)>;
+
+/// Applies chunks by so many appliers at once, each with a store of its own; gives their counts together.
+pub(crate) async fn apply_at_once(
+    database: &Database,
+    dataset: &Dataset,
+    appliers: usize,
+    chunks: &Chunks,
+) -> StoreCounts {
+    let mut running = Vec::new();
+    for applier in 0..appliers {
+        let chunks: Chunks = chunks
+            .iter()
+            .skip(applier)
+            .step_by(appliers)
+            .cloned()
+            .collect();
+        let (store, dataset) = (database.store().await, dataset.clone());
+        running.push(tokio::spawn(async move {
+            store.prepare(&dataset).await.unwrap();
+            let mut sum = StoreCounts::default();
+            for (moment, rows) in chunks {
+                let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
+                assert_eq!(counts.total(), rows.len() as u64);
+                sum += counts;
+            }
+            sum
+        }));
+    }
+    let mut sum = StoreCounts::default();
+    for task in running {
+        sum += task.await.unwrap();
+    }
+    sum
 }

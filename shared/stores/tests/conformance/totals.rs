@@ -11,7 +11,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use crate::databases::{Database, dataset_of};
-use crate::rows::{apply, deletion, order, row, text};
+use crate::rows::{apply, apply_at_once, deletion, order, row, text};
 use crate::snapshots::{Snapshot, Table};
 
 const FIELDS: &str = r#"
@@ -201,7 +201,6 @@ async fn check(database: &Database, dataset: &Dataset) {
 pub(crate) async fn totals_at_every_commit(database: &Database) {
     const KEYS: i64 = 60;
     const CHUNKS: i64 = 120;
-    const APPLIERS: usize = 8;
     let dataset = dataset_with(TOTALS);
     database.store().await.prepare(&dataset).await.unwrap();
     let mut random = StdRng::seed_from_u64(5);
@@ -227,24 +226,7 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
     for some in chunks.chunks_mut(40) {
         some.shuffle(&mut random);
     }
-    let done = Arc::new(AtomicBool::new(false));
-    let appliers: Vec<_> = (0..APPLIERS)
-        .map(|applier| {
-            let chunks = chunks.iter().skip(applier).step_by(APPLIERS);
-            chunks.cloned().collect::<Vec<_>>()
-        })
-        .collect();
-    let mut running = Vec::new();
-    for chunks in appliers {
-        let (store, dataset) = (database.store().await, dataset.clone());
-        running.push(tokio::spawn(async move {
-            store.prepare(&dataset).await.unwrap();
-            for (moment, rows) in chunks {
-                let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
-                assert_eq!(counts.total(), rows.len() as u64);
-            }
-        }));
-    }
+    let done = AtomicBool::new(false);
     let watch = async {
         while !done.load(Ordering::Relaxed) {
             check(database, &dataset).await;
@@ -253,9 +235,7 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
         }
     };
     let work = async {
-        for task in running {
-            task.await.unwrap();
-        }
+        apply_at_once(database, &dataset, 8, &chunks).await;
         done.store(true, Ordering::Relaxed);
     };
     tokio::join!(watch, work);

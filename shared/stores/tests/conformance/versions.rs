@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, apply, counts, note, notes, order, pair, row, text};
+use crate::rows::{Chunks, PAIRS, apply, apply_at_once, counts, note, notes, pair, row, text};
 
 pub(crate) async fn redelivery_changes_nothing(database: &Database) {
     let dataset = dataset(PAIRS);
@@ -162,12 +162,11 @@ fields = [{ name = "id", type = "text" }]
 pub(crate) async fn concurrent_appliers_leave_the_greatest_version(database: &Database) {
     const KEYS: usize = 60;
     const CHUNKS: i64 = 96;
-    const APPLIERS: usize = 8;
     for seed in 0..3 {
         let dataset = dataset(PAIRS);
         let mut random = StdRng::seed_from_u64(seed);
         let mut newest = BTreeMap::new();
-        let mut chunks = Vec::new();
+        let mut chunks = Chunks::new();
         for moment in 1..=CHUNKS {
             let mut keys: Vec<usize> = (0..KEYS).collect();
             keys.shuffle(&mut random);
@@ -181,7 +180,7 @@ pub(crate) async fn concurrent_appliers_leave_the_greatest_version(database: &Da
                 .iter()
                 .map(|key| pair(&format!("key {key}"), &text))
                 .collect();
-            chunks.push((moment, latest_by_key(rows, &dataset).0));
+            chunks.push((moment, latest_by_key(rows, &dataset).0.into()));
         }
         // Some come twice.
         let again: Vec<_> = chunks
@@ -193,35 +192,7 @@ pub(crate) async fn concurrent_appliers_leave_the_greatest_version(database: &Da
         chunks.shuffle(&mut random);
         let rows: u64 = chunks.iter().map(|(_, rows)| rows.len() as u64).sum();
 
-        let tasks: Vec<_> = (0..APPLIERS)
-            .map(|applier| {
-                chunks
-                    .iter()
-                    .skip(applier)
-                    .step_by(APPLIERS)
-                    .cloned()
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let mut running = Vec::new();
-        for chunks in tasks {
-            let (store, dataset) = (database.store().await, dataset.clone());
-            running.push(tokio::spawn(async move {
-                store.prepare(&dataset).await.unwrap();
-                let mut sum = StoreCounts::default();
-                for (moment, rows) in chunks {
-                    let rows = rows.into();
-                    let counts = store.apply(&dataset, &order(moment), &rows).await.unwrap();
-                    assert_eq!(counts.total(), rows.len() as u64);
-                    sum += counts;
-                }
-                sum
-            }));
-        }
-        let mut sum = StoreCounts::default();
-        for task in running {
-            sum += task.await.unwrap();
-        }
+        let sum = apply_at_once(database, &dataset, 8, &chunks).await;
         assert_eq!(notes(&database.read(&dataset).await), newest, "seed {seed}");
         assert_eq!(sum.inserted, newest.len() as u64, "seed {seed}: {sum:?}");
         assert_eq!(sum.total(), rows, "seed {seed}: {sum:?}");
