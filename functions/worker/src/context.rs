@@ -8,7 +8,7 @@ use landfall_formats::Header;
 use landfall_ledger::{DynamoTable, Ledger};
 use landfall_stores::{Store, StoreError, StoreOptions, connect_mongodb, connect_sql};
 
-use crate::snapshots::Snapshots;
+use crate::handler::Snapshots;
 
 /// What the worker works with.
 pub struct Context {

@@ -1,18 +1,20 @@
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future, stream};
-use landfall_aws::{AwsError, Lookup};
+use landfall_aws::{AwsError, Datasets, Lookup};
 use landfall_domain::{
-    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Problem, ProblemCode,
-    Reject, RejectsLocation, Row, StoreCounts, WorkMessage, latest_by_key,
+    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem,
+    ProblemCode, Reject, RejectsLocation, Row, StoreCounts, StoreKind, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
-use landfall_ledger::{ChunkOutcome, LedgerError};
-use landfall_stores::StoreError;
+use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, PruneError, Pruner};
+use landfall_stores::{Store, StoreError};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error, info, info_span};
@@ -109,11 +111,7 @@ async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Resu
 
 /// Puts every record of a chunk into all stores or among the rejects.
 async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
-    let dataset = match context.datasets.pinned(&message.dataset).await? {
-        Lookup::Found(dataset, _) => dataset,
-        Lookup::Bad(error, _) => return Err(WorkError::Definition(error)),
-        Lookup::Unknown => return Err(WorkError::DefinitionGone(message.dataset.name.clone())),
-    };
+    let dataset = pinned(&context.datasets, &message.dataset).await?;
     let decoded = read(context, message, &dataset).await?;
     if decoded.records != message.records {
         return Err(WorkError::RecordCount {
@@ -146,6 +144,15 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
             .into_iter()
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// The definition that a job was planned with.
+async fn pinned(datasets: &Datasets, reference: &DatasetRef) -> Result<Arc<Dataset>, WorkError> {
+    match datasets.pinned(reference).await? {
+        Lookup::Found(dataset, _) => Ok(dataset),
+        Lookup::Bad(error, _) => Err(WorkError::Definition(error)),
+        Lookup::Unknown => Err(WorkError::DefinitionGone(reference.name.clone())),
+    }
 }
 
 async fn read(
@@ -245,4 +252,36 @@ async fn write_rejects(
         .write(bucket, &key, media_type, Bytes::from(lines))
         .await?;
     Ok(())
+}
+
+/// Deletes in the stores what a complete snapshot does not have.
+pub(crate) struct Snapshots {
+    pub(crate) datasets: Arc<Datasets>,
+    pub(crate) stores: Vec<Arc<dyn Store>>,
+}
+
+impl Snapshots {
+    async fn prune_all(&self, head: &JobHead) -> Result<BTreeMap<StoreKind, u64>, WorkError> {
+        let Some(reference) = &head.dataset else {
+            return Ok(BTreeMap::new());
+        };
+        let dataset = pinned(&self.datasets, reference).await?;
+        let mut pruned = BTreeMap::new();
+        for store in &self.stores {
+            store.prepare(&dataset).await?;
+            let count = store.prune(&dataset, &head.order).await?;
+            pruned.insert(store.kind(), count);
+        }
+        Ok(pruned)
+    }
+}
+
+#[async_trait]
+impl Pruner for Snapshots {
+    async fn prune(&self, head: &JobHead) -> Result<BTreeMap<StoreKind, u64>, PruneError> {
+        self.prune_all(head).await.map_err(|error| PruneError {
+            retryable: error.retryable(),
+            reason: error.to_string(),
+        })
+    }
 }

@@ -19,7 +19,6 @@
 mod context;
 mod error;
 mod handler;
-mod snapshots;
 
 pub use context::Context;
 pub use error::WorkError;

@@ -93,6 +93,15 @@ pub(super) async fn delete(
     done.all()
 }
 
+/// Sends an `update` command.
+pub(super) async fn update(
+    database: &Database,
+    name: &str,
+    updates: RawArrayBuf,
+) -> Result<Written, StoreError> {
+    write(database, cstr!("update"), name, cstr!("updates"), updates).await
+}
+
 /// What became of a command of many writes.
 pub(super) struct Written {
     /// How many documents matched.
@@ -112,7 +121,7 @@ impl Written {
 }
 
 /// Sends an unordered command of many writes. Every version of the server has it; `bulkWrite` needs 8.0.
-pub(super) async fn write(
+async fn write(
     database: &Database,
     command: &CStr,
     name: &str,

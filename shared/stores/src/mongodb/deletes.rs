@@ -20,7 +20,7 @@ use landfall_domain::{ObjectOrder, StoreCounts};
 use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
-use super::command::{delete, look_up, older, write};
+use super::command::{delete, look_up, older, update};
 use super::document::{Entry, binary};
 use super::error::{contended, from_code, is_duplicate_key};
 use super::registry::Registry;
@@ -81,18 +81,11 @@ async fn write_tombstones<'a>(
 ) -> Result<Vec<&'a Entry>, StoreError> {
     let mut updates = RawArrayBuf::new();
     for entry in entries {
-        let mut update = rawdoc! { "q": older(entry), "upsert": true };
-        update.append(cstr!("u"), &*entry.document);
-        updates.push(update);
+        let mut upsert = rawdoc! { "q": older(entry), "upsert": true };
+        upsert.append(cstr!("u"), &*entry.document);
+        updates.push(upsert);
     }
-    let done = write(
-        database,
-        cstr!("update"),
-        tombstones,
-        cstr!("updates"),
-        updates,
-    )
-    .await?;
+    let done = update(database, tombstones, updates).await?;
     let refused = done.errors.into_iter().map(|(index, code)| {
         let entry = entries.get(index).filter(|_| is_duplicate_key(code));
         entry.copied().ok_or_else(|| from_code(code, "write error"))

@@ -7,7 +7,7 @@ use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::ErrorKind;
 
-use super::command::{look_up, older, write};
+use super::command::{self, look_up, older};
 use super::document::{Entry, binary};
 use super::error::{contended, from_code, from_mongodb, is_duplicate_key, unavailable};
 use crate::StoreError;
@@ -194,13 +194,7 @@ impl Batch<'_> {
         for index in &indexes {
             updates.push(update.of(self.entries[*index]));
         }
-        let done = write(
-            self.database,
-            cstr!("update"),
-            self.name,
-            cstr!("updates"),
-            updates,
-        );
+        let done = command::update(self.database, self.name, updates);
         let matched = done.await?.all()?;
         let (mut newer, mut again) = (0, Vec::new());
         if matched < indexes.len() as u64 {
@@ -243,13 +237,7 @@ impl Batch<'_> {
             "q": { "_id": entry.id() },
             "u": { "$setOnInsert": { "_version": version } },
         });
-        let done = write(
-            self.database,
-            cstr!("update"),
-            self.name,
-            cstr!("updates"),
-            updates,
-        );
+        let done = command::update(self.database, self.name, updates);
         done.await?.all().map(drop)
     }
 }
