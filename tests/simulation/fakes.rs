@@ -197,7 +197,7 @@ impl Store for Map {
         &self,
         _: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         pause().await;
         let mut counts = StoreCounts::default();
@@ -209,8 +209,8 @@ impl Store for Map {
                     panic!("a row without key was applied");
                 };
                 let version = order.at(row.offset);
-                let values = (!row.deleted).then(|| row.values.clone());
-                let there = stored.get(key);
+                let values = (!row.deleted).then(|| row.values.to_vec());
+                let there = stored.get(key.as_str());
                 if there.is_some_and(|(there, _)| *there > version) || floor > Some(version) {
                     counts.stale += 1;
                     continue;
@@ -223,7 +223,7 @@ impl Store for Map {
                     (Some(_), None) => &mut counts.deleted,
                     (None, None) => &mut counts.unchanged,
                 } += 1;
-                stored.insert(key.clone(), (version, values));
+                stored.insert(key.to_string(), (version, values));
             }
         }
         pause().await;

@@ -346,9 +346,9 @@ async fn check(world: &World, files: &[File], kind: Kind) {
             .iter()
             .filter_map(|(key, (_, values))| Some((key, values.as_ref()?)))
             .map(|(key, values)| match &values[1..] {
-                [Value::Text(name), Value::Null] => (key.clone(), (name.clone(), None)),
+                [Value::Text(name), Value::Null] => (key.clone(), (name.to_string(), None)),
                 [Value::Text(name), Value::Text(text)] => {
-                    (key.clone(), (name.clone(), Some(text.clone())))
+                    (key.clone(), (name.to_string(), Some(text.to_string())))
                 }
                 other => panic!("not a product: {other:?}"),
             })

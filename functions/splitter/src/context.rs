@@ -6,7 +6,7 @@ use landfall_aws::{
 use landfall_ledger::{DynamoTable, Ledger};
 
 /// Bytes of a chunk unless set.
-const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
+const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What the splitter works with.
 pub struct Context {

@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Datasets, Lookup};
 use landfall_domain::{
     ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem,
-    ProblemCode, Reject, RejectsLocation, Row, StoreCounts, StoreKind, WorkMessage, latest_by_key,
+    ProblemCode, Reject, RejectsLocation, StoreCounts, StoreKind, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, PruneError, Pruner};
@@ -22,8 +22,6 @@ use tracing::{Instrument, error, info, info_span};
 use crate::context::KnownHeader;
 use crate::{Context, WorkError};
 
-/// Chunks under way at once: one is read and parsed while the stores take another.
-pub const CHUNKS_AT_ONCE: usize = 2;
 /// Time that is kept for the answer: without it, all messages of the batch would come again.
 const RESERVE: Duration = Duration::from_secs(5);
 /// Time that a batch has where its deadline has passed before it began: `cargo lambda watch` tells none.
@@ -34,7 +32,7 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) ->
     let left = deadline.duration_since(SystemTime::now()).unwrap_or(UNTOLD);
     let until = Instant::now() + left.saturating_sub(RESERVE);
     let failures = stream::iter(event.records)
-        .map(|record| async move {
+        .then(|record| async move {
             let id = record.message_id.clone().unwrap_or_default();
             // A defect that one chunk meets must not fail the others of the batch.
             let taken = AssertUnwindSafe(take_message(context, record)).catch_unwind();
@@ -47,7 +45,6 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: SystemTime) ->
             error!(message = id, %error, retryable = error.retryable(), "a chunk was not taken");
             Some(id)
         })
-        .buffer_unordered(CHUNKS_AT_ONCE)
         .filter_map(future::ready);
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = failures
@@ -125,7 +122,7 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
         write_rejects(context, message, &decoded.rejects).await?;
     }
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
-    let rows: Arc<[Row]> = rows.into();
+    let rows = Arc::new(rows);
     // All of them first: a definition that does not fit one store changes nothing in another.
     for store in &context.stores {
         store.prepare(&dataset).await?;

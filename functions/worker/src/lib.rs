@@ -1,6 +1,6 @@
 //! **Worker**: the rows of a chunk land in every store.
 //!
-//! *Input*: chunk messages from SQS, a few at once, each at least once, in any order.
+//! *Input*: chunk messages from SQS, each at least once, in any order.
 //!
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON
 //! object of the rejects bucket, under a key that is the same each time; its mark and counts in the
@@ -14,7 +14,7 @@
 //! job is closed. The mark comes last: whatever a worker
 //! dies before is done again by the next, and meets rows of its own version.
 //!
-//! *Memory*: [`CHUNKS_AT_ONCE`] chunks, with their rows.
+//! *Memory*: one chunk, with its rows.
 
 mod context;
 mod error;
@@ -22,4 +22,4 @@ mod handler;
 
 pub use context::Context;
 pub use error::WorkError;
-pub use handler::{CHUNKS_AT_ONCE, handle};
+pub use handler::handle;

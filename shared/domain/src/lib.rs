@@ -27,6 +27,6 @@ pub use job::{
 };
 pub use json::check_json;
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode, excerpt};
-pub use row::{Row, latest_by_key};
+pub use row::{Row, Values, latest_by_key};
 pub use value::{Value, ValueError};
 pub use version::{ObjectOrder, RowVersion, VersionError};

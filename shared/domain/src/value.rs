@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use rust_decimal::Decimal;
@@ -14,7 +15,7 @@ pub enum Value {
     /// No value.
     Null,
     /// Unicode text without U+0000, which neither `PostgreSQL` nor keys of `MongoDB` take.
-    Text(String),
+    Text(CompactString),
     /// 64 bits, signed.
     Integer(i64),
     /// At most 28 significant digits, without trailing zeros.
@@ -64,7 +65,7 @@ impl Value {
                         encoding: true,
                     });
                 }
-                Ok(Self::Text(text.to_owned()))
+                Ok(Self::Text(text.into()))
             }
             FieldType::Integer => parse_integer(trimmed)
                 .map(Self::Integer)

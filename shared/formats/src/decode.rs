@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use landfall_domain::{
-    Dataset, Field, Format, MAX_KEY_BYTES, MAX_RAW_BYTES, Reject, RejectCode, Row, Value, excerpt,
+    Dataset, Field, Format, MAX_KEY_BYTES, MAX_RAW_BYTES, Reject, RejectCode, Row, Value, Values,
+    excerpt,
 };
 use memchr::memchr_iter;
 
@@ -76,7 +77,7 @@ pub(crate) type Record = serde_json::Map<String, serde_json::Value>;
 /// What a record says.
 pub(crate) struct Content {
     pub(crate) deleted: bool,
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Values,
     pub(crate) extra: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use landfall_domain::{Dataset, Format, RejectCode, Value};
+use landfall_domain::{Dataset, Format, RejectCode, Value, Values};
 use memchr::memchr;
 
 use crate::Header;
@@ -160,7 +160,7 @@ fn row(dataset: &Dataset, header: &Header, cells: Cells<'_>) -> Result<Content, 
         (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
         _ => false,
     };
-    let mut values = Vec::with_capacity(dataset.fields.len());
+    let mut values = Values::with_capacity(dataset.fields.len());
     for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
         if deleted && !dataset.key_indexes().contains(&index) {
             values.push(Value::Null);

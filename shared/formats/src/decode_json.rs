@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use landfall_domain::{
-    Dataset, Field, FieldType, Operation, RejectCode, UnknownColumns, Value, check_json, excerpt,
+    Dataset, Field, FieldType, Operation, RejectCode, UnknownColumns, Value, Values, check_json,
+    excerpt,
 };
 use memchr::{memchr, memmem};
 use serde::Deserialize;
@@ -116,7 +117,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
             (Some(operation), Some(value)) => is_delete(operation, value.get()),
             _ => false,
         };
-        let mut values = Vec::with_capacity(dataset.fields.len());
+        let mut values = Values::with_capacity(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
             values.push(match value {
                 _ if deleted && !dataset.key_indexes().contains(&index) => Value::Null,

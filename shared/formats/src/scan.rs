@@ -1,19 +1,19 @@
 //! From the bytes of an object, as they stream by, to chunks of whole records.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem, Value};
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem, Row};
 
 use crate::scan_csv::CsvScanner;
 use crate::scan_json::JsonScanner;
 use crate::scan_ndjson::NdjsonScanner;
 
 /// The most records of a chunk, so that a worker's rows are bounded where records are tiny.
-pub const MAX_CHUNK_RECORDS: u64 = 50_000;
+pub const MAX_CHUNK_RECORDS: u64 = 100_000;
 /// The most memory that the rows of a chunk take beside their text: many fields make many values of
 /// a short record, and each row that keeps unknown columns repeats their names.
 const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
 /// Version of the rules by which objects are cut. A job that was begun by other rules cannot be gone
 /// on with: its marks are of other chunks.
-pub const CUTTING_RULES: u32 = 1;
+pub const CUTTING_RULES: u32 = 2;
 
 pub(crate) const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 
@@ -49,7 +49,7 @@ impl ScanOptions {
             path: dataset.json.path.clone(),
             record_bytes: dataset.limits.record_bytes,
             chunk_bytes,
-            row_bytes: (dataset.fields.len() * size_of::<Value>()) as u64,
+            row_bytes: Row::bytes(dataset.fields.len()) as u64,
         }
     }
 }

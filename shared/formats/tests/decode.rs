@@ -72,7 +72,7 @@ fn csv_cells_become_values() {
     let decoded = csv("A-1,7,12.50,2026-11-20T08:30:00Z,\"{\"\"a\"\": 1}\",red");
     let row = row(&decoded);
     assert_eq!(
-        row.values,
+        row.values[..],
         [
             value(0, "A-1"),
             Value::Integer(7),
@@ -410,7 +410,7 @@ fn a_row_that_deletes_needs_its_key_alone() {
         .iter()
         .map(|row| (row.deleted, row.values[0].clone(), row.values[1].clone()))
         .collect();
-    let text = |text: &str| Value::Text(text.to_owned());
+    let text = |text: &str| Value::Text(text.into());
     assert_eq!(
         said,
         [

@@ -40,9 +40,9 @@ fn columns_are_found_by_name_in_any_order() {
     )
     .unwrap();
     let decoded = decode(&dataset, Format::Csv, Some(&header), b"new,A-1", 0, 2);
-    let text = |text: &str| Value::Text(text.to_owned());
+    let text = |text: &str| Value::Text(text.into());
     assert_eq!(
-        decoded.rows[0].values,
+        decoded.rows[0].values[..],
         [text("A-1"), Value::Integer(0), text("new")]
     );
 }
@@ -53,12 +53,8 @@ fn without_a_header_columns_are_the_fields_in_order() {
     let header = Header::without(&dataset);
     let decoded = decode(&dataset, Format::Tsv, Some(&header), b"A-1\t7\t", 0, 1);
     assert_eq!(
-        decoded.rows[0].values,
-        [
-            Value::Text("A-1".to_owned()),
-            Value::Integer(7),
-            Value::Null
-        ]
+        decoded.rows[0].values[..],
+        [Value::Text("A-1".into()), Value::Integer(7), Value::Null]
     );
     assert_eq!(
         decode(&dataset, Format::Tsv, None, b"A-1\t7\t", 0, 1),

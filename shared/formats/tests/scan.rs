@@ -91,7 +91,7 @@ fn blank_lines_do_not_swell_a_chunk() {
 
 #[test]
 fn a_chunk_has_no_more_than_so_many_records() {
-    let text = "a\n".repeat(50_001);
+    let text = "a\n".repeat(100_001);
     let found = scan("csv.header = false", Format::Csv, u64::MAX, &text);
     let records: Vec<u64> = found.chunks.iter().map(|chunk| chunk.records).collect();
     assert_eq!(records, [MAX_CHUNK_RECORDS, 1]);

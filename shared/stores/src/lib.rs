@@ -62,8 +62,9 @@ pub trait Store: Send + Sync {
     /// Applies rows of one object, after [`Store::prepare`].
     ///
     /// `rows` are sorted by key and each key stands once, as `latest_by_key` gives them; the version
-    /// of a row is `order.at(row.offset)`. In SQL it is all of them or none; in `MongoDB` an error may
-    /// leave some applied, and applying all of them again completes it.
+    /// of a row is `order.at(row.offset)`. In `MySQL` and `SQLite` it is all of them or none; in `PostgreSQL` (one
+    /// of two halves of many rows) and `MongoDB` an error may leave some applied, and applying all of them again
+    /// completes it.
     ///
     /// The counts add up to `rows.len()`:
     /// - inserted: the key was absent;
@@ -77,7 +78,7 @@ pub trait Store: Send + Sync {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError>;
 
     /// Deletes what a snapshot of this order does not have: every row that is older than all of it. Rows

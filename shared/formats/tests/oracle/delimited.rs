@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use landfall_domain::{Dataset, ProblemCode, RejectCode, Value};
+use landfall_domain::{Dataset, ProblemCode, RejectCode, Value, Values};
 use landfall_formats::{Header, decode};
 
 use super::{Outcome, Setup, line_at, outcomes, scan, template};
@@ -76,7 +76,7 @@ fn check_header(setup: &Setup, raw: &[u8], expected: &Expected) {
         return;
     };
     let decoded = decode(&dataset, setup.format, Some(&header), raw, 0, 1);
-    assert_eq!(decoded.rows[0].values, [Value::Text("k".to_owned())]);
+    assert_eq!(decoded.rows[0].values[..], [Value::Text("k".into())]);
     let extra = decoded.rows[0].extra.as_deref().unwrap_or("{}");
     let extra: BTreeMap<String, String> = serde_json::from_str(extra).unwrap();
     assert_eq!(extra.len() + 1, names.len());
@@ -106,9 +106,9 @@ fn check_record(setup: &Setup, data: &[u8], outcome: &Outcome, expected: &Expect
             let Outcome::Row(row) = outcome else {
                 panic!("{outcome:?}, not {texts:?}");
             };
-            let values: Vec<Value> = texts
+            let values: Values = texts
                 .iter()
-                .map(|text| Value::Text((*text).to_owned()))
+                .map(|text| Value::Text((*text).into()))
                 .collect();
             assert_eq!(row.values, values);
             return;

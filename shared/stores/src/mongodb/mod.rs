@@ -253,7 +253,7 @@ impl Store for Mongodb {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         let name = Table::of(dataset, StoreKind::Mongodb)?.name;
         let all = self.apply_all(dataset, order, rows);

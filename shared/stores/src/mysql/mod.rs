@@ -199,7 +199,7 @@ impl Store for Mysql {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Mysql)?;
         if rows.is_empty() {

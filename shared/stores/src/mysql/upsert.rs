@@ -186,7 +186,8 @@ fn batch<'a, 'r>(rows: &'a [&'r Row], most: usize) -> &'a [&'r Row] {
 /// Bytes that a row takes in a statement, about.
 fn size(row: &Row) -> usize {
     let value = |value: &Value| match value {
-        Value::Text(text) | Value::Json(text) => text.len() + 4,
+        Value::Text(text) => text.len() + 4,
+        Value::Json(text) => text.len() + 4,
         _ => 30,
     };
     let extra = row.extra.as_ref().map_or(0, String::len);
@@ -196,7 +197,8 @@ fn size(row: &Row) -> usize {
 pub(super) fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), StoreError> {
     match value {
         Value::Null => add(arguments, None::<&str>),
-        Value::Text(text) | Value::Json(text) => add(arguments, text.as_str()),
+        Value::Text(text) => add(arguments, text.as_str()),
+        Value::Json(text) => add(arguments, text.as_str()),
         Value::Integer(number) => add(arguments, number),
         Value::Decimal(number) => add(arguments, number.to_string()),
         Value::Float(number) => add(arguments, number),

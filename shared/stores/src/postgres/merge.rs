@@ -61,7 +61,7 @@ impl Merge {
         };
         Self {
             begin: format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; \
                  SET LOCAL statement_timeout = {}; SET LOCAL client_min_messages = error; \
                  SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
                  SET LOCAL jit = off; {COUNTERS}; \

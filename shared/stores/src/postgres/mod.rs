@@ -1,8 +1,9 @@
-//! `PostgreSQL`: a chunk is copied into a temporary table, in parallel with others, and merged in one pass
-//! while it holds the lock of its dataset's row in the registry.
+//! `PostgreSQL`: a chunk is copied into a temporary table, in parallel with others, and merged in one pass.
 //!
-//! As merges of a table come one after the other, none waits for a row of another one, whatever keys
-//! they have in common; only other programs that write to the table can be in the way.
+//! Keys are in lanes, and merges of a lane come one after the other: none waits for a row of another one,
+//! whatever keys they have in common; only other programs that write to the table can be in the way. A
+//! chunk takes its lanes one by one, a transaction each; what concerns several keys (totals, deletes,
+//! snapshots, the table itself) takes all lanes, in one transaction.
 //!
 //! `jsonb` holds JSON but for numbers of more than 1,000 digits or with exponents beyond ±400; such a
 //! value is kept as a JSON string of its text.
@@ -15,11 +16,12 @@ mod registry;
 mod table;
 mod totals;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind, Value};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
@@ -32,12 +34,20 @@ use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
 use deletes::Deletes;
 use merge::Merge;
+use registry::{Hold, LANES};
 use totals::Totals;
 
 /// Bounds for what a function leaves behind that ends without a word, and for what waits behind it; and
 /// memory for a staged chunk.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'; \
-     SET temp_buffers = '16MB'";
+     SET temp_buffers = '24MB'";
+
+/// Writes a record to the log and waits until it, and so all that was committed before, is as safe as the
+/// server's settings say. Merges don't wait for that themselves, as others wait for them.
+const FLUSH: &str = "SELECT pg_logical_emit_message(true, 'landfall', '')";
+
+/// Rows from which on a second transaction is worth its commit.
+const MIN_LANED_ROWS: usize = 2_000;
 
 /// A `PostgreSQL` database.
 pub(crate) struct Postgres {
@@ -107,29 +117,71 @@ impl Postgres {
         transaction.commit().await.map_err(error)
     }
 
-    async fn attempt(&self, chunk: &Chunk<'_>) -> Result<StoreCounts, StoreError> {
+    /// Applies rows in one transaction; gives none where they need all lanes and only one was to be held.
+    async fn attempt(
+        &self,
+        chunk: &Chunk<'_>,
+        hold: Hold,
+    ) -> Result<Option<StoreCounts>, StoreError> {
         let mut transaction = self.begin(chunk.merge.begin.clone()).await?;
         chunk.stage(&mut transaction).await?;
         let counters = Merge::counters(&mut transaction).await?;
-        let mut entry = registry::lock(&mut transaction, &chunk.table.name).await?;
+        let mut entry = registry::lock(&mut transaction, &chunk.table.name, hold).await?;
+        if matches!(hold, Hold::Lane(_)) && !has_lanes(&entry) {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(None);
+        }
         if entry.has_floor_above(chunk.order.at(0)) {
             transaction.rollback().await.map_err(error)?;
-            return Ok(StoreCounts {
+            return Ok(Some(StoreCounts {
                 stale: chunk.rows.len() as u64,
                 ..StoreCounts::default()
-            });
+            }));
         }
         let counts = chunk
             .settle(&mut transaction, &mut entry, &counters)
             .await?;
         transaction.commit().await.map_err(error)?;
+        Ok(Some(counts))
+    }
+
+    /// Applies rows while nobody else writes to the dataset.
+    async fn apply_alone(&self, chunk: &Chunk<'_>) -> Result<StoreCounts, StoreError> {
+        let counts = retried(|| self.attempt(chunk, Hold::All)).await?;
+        Ok(counts.unwrap_or_default())
+    }
+
+    /// Applies rows lane by lane, a transaction each, where that can be.
+    async fn apply_by_lane(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
+        let in_lanes = chunk.deleted == 0 && chunk.rows.len() >= MIN_LANED_ROWS && {
+            let mut connection = self.pool.acquire().await.map_err(error)?;
+            let entry = registry::entry(&mut connection, &chunk.table.name).await?;
+            entry.is_some_and(|entry| has_lanes(&entry))
+        };
+        if !in_lanes {
+            return self.apply_alone(&chunk).await;
+        }
+        let mut counts = StoreCounts::default();
+        for (lane, part) in chunk.lanes() {
+            counts += match retried(|| self.attempt(&part, Hold::Lane(lane))).await? {
+                Some(counts) => counts,
+                None => self.apply_alone(&part).await?,
+            };
+        }
+        Ok(counts)
+    }
+
+    /// Applies rows, and waits until they are safe.
+    async fn apply_safely(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
+        let counts = self.apply_by_lane(chunk).await?;
+        self.pool.execute(FLUSH).await.map_err(error)?;
         Ok(counts)
     }
 
     async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {
         let version = order.at(0);
         let mut transaction = self.begin_plain().await?;
-        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
         if let Some(pruned) = entry.pruned_by(version) {
             transaction.rollback().await.map_err(error)?;
             return Ok(pruned);
@@ -174,7 +226,7 @@ impl Store for Postgres {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Postgres)?;
         if rows.is_empty() {
@@ -182,21 +234,17 @@ impl Store for Postgres {
         }
         let merge = Merge::new(&table, self.timeout);
         let chunk = Chunk {
-            deletes: Deletes::new(&table, &merge.stage),
-            merge,
+            deletes: &Deletes::new(&table, &merge.stage),
+            merge: &merge,
             deleted: rows.iter().filter(|row| row.deleted).count() as u64,
             key: dataset.key_indexes(),
             table: &table,
             order,
-            rows,
+            rows: rows.iter().collect(),
         };
-        bounded(
-            StoreKind::Postgres,
-            self.timeout,
-            retried(|| self.attempt(&chunk)),
-        )
-        .await
-        .inspect_err(|_| self.prepared.forget(&table.name))
+        bounded(StoreKind::Postgres, self.timeout, self.apply_safely(chunk))
+            .await
+            .inspect_err(|_| self.prepared.forget(&table.name))
     }
 
     async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
@@ -214,23 +262,65 @@ impl Store for Postgres {
     }
 }
 
+/// Whether rows of one lane concern those of no other.
+fn has_lanes(entry: &Entry) -> bool {
+    entry.registered.totals.is_empty() && !entry.tombstones
+}
+
+/// The lane of a row's key: the same in every process of a release. Where writers of two releases took
+/// different lanes, the guard and the key's index would still hold.
+fn lane_of(row: &Row, key: &[usize]) -> usize {
+    let mut hasher = DefaultHasher::new();
+    for index in key {
+        match &row.values[*index] {
+            Value::Text(text) => text.hash(&mut hasher),
+            Value::Integer(number) => number.hash(&mut hasher),
+            Value::Decimal(number) => number.hash(&mut hasher),
+            Value::Boolean(boolean) => boolean.hash(&mut hasher),
+            Value::Date(day) => day.hash(&mut hasher),
+            Value::Timestamp(instant) => instant.hash(&mut hasher),
+            // No keys.
+            Value::Null | Value::Float(_) | Value::Json(_) => {}
+        }
+    }
+    usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
+}
+
 /// Rows on their way into a table.
 struct Chunk<'a> {
     table: &'a Table,
-    merge: Merge,
-    deletes: Deletes,
+    merge: &'a Merge,
+    deletes: &'a Deletes,
     /// Rows that delete their keys.
     deleted: u64,
     key: &'a [usize],
     order: &'a ObjectOrder,
-    rows: &'a [Row],
+    rows: Vec<&'a Row>,
 }
 
 impl Chunk<'_> {
+    /// The rows of each lane. Chunks begin with different ones, so that few wait for each other.
+    fn lanes(&self) -> Vec<(usize, Chunk<'_>)> {
+        let mut lanes: Vec<_> = (0..LANES)
+            .map(|lane| {
+                let rows = Vec::with_capacity(self.rows.len() * 2 / LANES);
+                (lane, Chunk { rows, ..*self })
+            })
+            .collect();
+        for row in &self.rows {
+            lanes[lane_of(row, self.key)].1.rows.push(row);
+        }
+        let offset = self.rows.first().map_or(0, |row| row.offset);
+        if offset % 2 == 1 {
+            lanes.reverse();
+        }
+        lanes
+    }
+
     /// Copies the rows into temporary tables.
     async fn stage(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let has_extra = self.table.has_extra();
-        let (copy, rows) = (&self.merge.copy, self.rows.iter());
+        let (copy, rows) = (&self.merge.copy, self.rows.iter().copied());
         let upserts = rows.clone().filter(|row| !row.deleted);
         copy::copy(
             connection,
@@ -281,8 +371,8 @@ impl Chunk<'_> {
         totals
             .prepare(
                 connection,
-                &self.merge,
-                (self.deleted > 0).then_some(&self.deletes),
+                self.merge,
+                (self.deleted > 0).then_some(self.deletes),
             )
             .await?;
         let mut counts = StoreCounts::default();

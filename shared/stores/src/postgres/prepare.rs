@@ -3,6 +3,7 @@
 use landfall_domain::{Dataset, StoreKind};
 use sqlx::PgConnection;
 
+use super::registry::Hold;
 use super::{deletes, registry, table, totals};
 use crate::StoreError;
 use crate::registry::{Entry, Registered};
@@ -91,7 +92,7 @@ async fn make_table(
     let without_totals = Registered::without_totals(dataset);
     registry::make(connection).await?;
     registry::add(connection, &table.name, &without_totals).await?;
-    let mut entry = registry::lock(connection, &table.name).await?;
+    let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {
         entry.registered =
             entry

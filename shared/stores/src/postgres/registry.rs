@@ -1,4 +1,4 @@
-//! The registry's row of a dataset, whose lock every merge holds.
+//! The registry's row of a dataset, and the locks that writers of the dataset hold.
 
 use sqlx::{PgConnection, Row as _};
 
@@ -14,8 +14,20 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset text COLLATE \"C\" PRIMARY KEY, definition text NOT NULL, \
      tombstones boolean NOT NULL DEFAULT false, floor bytea, pruned bigint NOT NULL DEFAULT 0)";
 
-const LOCK: &str = "SELECT definition, tombstones, floor, pruned FROM _landfall \
-     WHERE dataset = $1 FOR UPDATE";
+const ENTRY: &str =
+    "SELECT definition, tombstones, floor, pruned FROM _landfall WHERE dataset = $1";
+
+/// Keys of a dataset are in one of so many lanes, and a merge waits for those of its lane alone.
+pub(super) const LANES: usize = 2;
+
+/// Whom a writer of a dataset waits for, and keeps waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hold {
+    /// Those that write to keys of this lane.
+    Lane(usize),
+    /// All.
+    All,
+}
 
 /// What is registered, if anything is; locks nothing.
 pub(super) async fn read(
@@ -65,24 +77,47 @@ pub(super) async fn add(
         .map_err(error)
 }
 
-/// Waits for all others that write to the dataset's tables, and keeps them waiting until the transaction ends.
+/// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Who changes
+/// the entry holds all lanes, so it stays as it is read.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     dataset: &str,
+    hold: Hold,
 ) -> Result<Entry, StoreError> {
-    let row = sqlx::query(LOCK)
+    let lanes = match hold {
+        Hold::Lane(lane) => lane..lane + 1,
+        // In one order, so that two that want all don't wait for each other.
+        Hold::All => 0..LANES,
+    };
+    let locks = lanes.map(|lane| {
+        format!("SELECT pg_advisory_xact_lock(hashtextextended('landfall:{dataset}', {lane})); ")
+    });
+    // Not in the statement that reads: that sees what was there before it waited.
+    run(connection, locks.collect::<String>()).await?;
+    let entry = entry(connection, dataset).await?;
+    entry.ok_or_else(|| StoreError::unavailable(STORE, "the dataset is not registered"))
+}
+
+/// The entry of a dataset, if it has one; locks nothing.
+pub(super) async fn entry(
+    connection: &mut PgConnection,
+    dataset: &str,
+) -> Result<Option<Entry>, StoreError> {
+    let row = sqlx::query(ENTRY)
         .bind(dataset)
         .fetch_optional(connection)
         .await
-        .map_err(error)?
-        .ok_or_else(|| StoreError::unavailable(STORE, "the dataset is not registered"))?;
+        .map_err(error)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
     let definition: String = row.try_get(0).map_err(error)?;
-    Ok(Entry {
+    Ok(Some(Entry {
         registered: Registered::from_json(STORE, &definition)?,
         tombstones: row.try_get(1).map_err(error)?,
         floor: row.try_get(2).map_err(error)?,
         pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
-    })
+    }))
 }
 
 /// Writes what is registered of a dataset that is locked.

@@ -223,7 +223,7 @@ impl Store for Sqlite {
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &Arc<[Row]>,
+        rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         let table = Table::of(dataset, StoreKind::Sqlite)?;
         let name = table.name.clone();

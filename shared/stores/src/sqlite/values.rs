@@ -49,7 +49,8 @@ impl Values {
     pub(super) fn get<'a>(&'a self, row: &'a Row, index: usize) -> ValueRef<'a> {
         match &row.values[index] {
             Value::Null => ValueRef::Null,
-            Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Json(text) => ValueRef::Text(text.as_bytes()),
             Value::Integer(number) => ValueRef::Integer(*number),
             Value::Float(number) => ValueRef::Real(*number),
             Value::Boolean(boolean) => ValueRef::Integer(i64::from(*boolean)),

@@ -190,7 +190,7 @@ pub(crate) async fn rows_and_deletes_in_one_chunk(database: &Database) {
         .collect();
     found.sort_by(|a, b| a[2].cmp_key(&b[2]));
     let left = [("b", 1), ("a", 2), ("b", 3)];
-    let left = left.map(|(note, number)| sale(Some(note), "x", number).values);
+    let left = left.map(|(note, number)| sale(Some(note), "x", number).values.into_vec());
     assert_eq!(found, left);
     assert_eq!(
         store.prune(&dataset, &order(3)).await.unwrap(),

@@ -48,6 +48,8 @@ macro_rules! conformance {
                 evolution::another_key_is_refused,
                 evolution::eight_workers_add_fields_at_once,
                 overlap::two_overlapping_files_at_once,
+                overlap::two_big_overlapping_files_at_once,
+                overlap::the_first_deletes_beside_big_chunks,
                 deletes::present_absent_and_newer_keys,
                 deletes::late_rows_of_a_deleted_key,
                 deletes::the_newest_delete_counts,

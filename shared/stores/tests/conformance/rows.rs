@@ -36,14 +36,14 @@ pub(crate) fn order(moment: i64) -> ObjectOrder {
 }
 
 pub(crate) fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
+    Value::Text(text.into())
 }
 
 pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
     Row {
         offset,
         deleted: false,
-        values,
+        values: values.into(),
         extra: None,
     }
 }
@@ -78,7 +78,7 @@ pub(crate) async fn apply(
     rows: Vec<Row>,
 ) -> StoreCounts {
     let (rows, _) = latest_by_key(rows, dataset);
-    let rows: Arc<[Row]> = rows.into();
+    let rows: Arc<Vec<Row>> = rows.into();
     let counts = store.apply(dataset, &order(moment), &rows).await.unwrap();
     assert_eq!(counts.total(), rows.len() as u64, "{counts:?}");
     counts
@@ -87,7 +87,9 @@ pub(crate) async fn apply(
 /// The notes by id, and the versions' moments.
 pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
     let note = |found: &Found| match found.values.as_slice() {
-        [Value::Text(id), Value::Text(note)] => (id.clone(), (note.clone(), found.version.clone())),
+        [Value::Text(id), Value::Text(note)] => {
+            (id.to_string(), (note.to_string(), found.version.clone()))
+        }
         other => panic!("{other:?}"),
     };
     found.iter().map(note).collect()
@@ -98,7 +100,7 @@ pub(crate) fn note(text: &str, moment: i64) -> (String, Vec<u8>) {
 }
 
 /// Chunks by moment; those given to one applier in turn are taken in that order.
-pub(crate) type Chunks = Vec<(i64, Arc<[Row]>)>;
+pub(crate) type Chunks = Vec<(i64, Arc<Vec<Row>>)>;
 
 /// Applies chunks by so many appliers at once, each with a store of its own; gives their counts together.
 pub(crate) async fn apply_at_once(

@@ -64,7 +64,7 @@ fn value(field: &Field, text: Option<String>) -> Value {
         return Value::Null;
     };
     match field.kind {
-        FieldType::Text => Value::Text(text),
+        FieldType::Text => Value::Text(text.into()),
         // A sum may have zeros at its end.
         FieldType::Decimal if text.contains('.') => {
             let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -78,7 +78,10 @@ pub(crate) async fn wide_rows(database: &Database) {
         .map(|found| found.values)
         .collect();
     found.sort_by(|a, b| a[7].cmp_key(&b[7]));
-    let expected: Vec<_> = rows(1).into_iter().map(|row| row.values).collect();
+    let expected: Vec<_> = rows(1)
+        .into_iter()
+        .map(|row| row.values.into_vec())
+        .collect();
     assert_eq!(found, expected);
     database.drop_table(&dataset).await;
 }
@@ -182,7 +185,7 @@ fields = [{ name = "id", type = "text" }, { name = "number", type = "integer" }]
             dataset.name
         ))
         .await;
-    let rows = [numbered("a", 4711), numbered("b", 2), numbered("c", 4711)];
+    let rows = vec![numbered("a", 4711), numbered("b", 2), numbered("c", 4711)];
     let error = store
         .apply(&dataset, &order(2), &rows.into())
         .await

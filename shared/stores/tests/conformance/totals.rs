@@ -217,7 +217,7 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
                 any_product(&dataset, id, &mut random)
             }
         });
-        let rows: Arc<[Row]> = latest_by_key(rows.collect(), &dataset).0.into();
+        let rows: Arc<Vec<Row>> = latest_by_key(rows.collect(), &dataset).0.into();
         chunks.push((moment, rows));
     }
     let again = chunks.iter().filter(|(moment, _)| moment % 5 == 0).cloned();
@@ -321,7 +321,7 @@ pub(crate) async fn two_prepare_totals_at_once(database: &Database) {
     let store = database.store().await;
     store.prepare(&without).await.unwrap();
     let mut random = StdRng::seed_from_u64(7);
-    let mut rows = || -> Arc<[Row]> {
+    let mut rows = || -> Arc<Vec<Row>> {
         let rows = (0..150).map(|id| any_product(&with, id, &mut random));
         rows.collect::<Vec<_>>().into()
     };
