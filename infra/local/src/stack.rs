@@ -161,6 +161,7 @@ impl Stack {
             ("MongodbUri".to_owned(), mongodb_uri.clone()),
             ("SqlUrl".to_owned(), sql_url.clone()),
             ("Architecture".to_owned(), zips::architecture().to_owned()),
+            ("WorkerConcurrency".to_owned(), workers().to_string()),
         ];
         for (name, value) in options.parameters {
             parameters.retain(|(known, _)| *known != name);
@@ -320,6 +321,13 @@ impl Drop for Stack {
             process.stop(GRACE);
         }
     }
+}
+
+/// How many workers run at once, unless told: two a core, which they share with the databases; more only
+/// take the caches from each other.
+pub fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).min(8)
 }
 
 /// Takes a directory for one stack at a time.
