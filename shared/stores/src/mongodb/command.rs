@@ -7,7 +7,7 @@ use futures::stream::TryStreamExt;
 use landfall_domain::{RowVersion, StoreKind};
 use mongodb::Database;
 use mongodb::bson::raw::CStr;
-use mongodb::bson::{Bson, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 
 use super::document::{DIGEST, Entry, binary, id_bytes, id_of};
 use super::error::{from_code, from_mongodb, refused, unavailable};
@@ -104,8 +104,10 @@ pub(super) async fn update(
 
 /// What became of a command of many writes.
 pub(super) struct Written {
-    /// How many documents matched.
-    matched: u64,
+    /// How many documents matched, and how many were inserted as none did.
+    pub(super) matched: u64,
+    /// The writes that inserted.
+    pub(super) upserted: Vec<usize>,
     /// Those that failed, with their codes.
     pub(super) errors: Vec<(usize, i32)>,
 }
@@ -131,6 +133,7 @@ async fn write(
     if writes.is_empty() {
         return Ok(Written {
             matched: 0,
+            upserted: Vec::new(),
             errors: Vec::new(),
         });
     }
@@ -145,14 +148,16 @@ async fn write(
         let code = concern.get_i32("code").unwrap_or_default();
         return Err(unavailable(&format!("{code} write concern")));
     }
-    let errors = answer.get_array("writeErrors").into_iter().flatten();
-    let errors = errors.filter_map(Bson::as_document).map(|error| {
-        let index = usize::try_from(error.get_i32("index").unwrap_or(-1));
-        (
-            index.unwrap_or(usize::MAX),
-            error.get_i32("code").unwrap_or_default(),
-        )
-    });
+    let list = |name| {
+        let elements = answer.get_array(name).into_iter().flatten();
+        elements.filter_map(Bson::as_document)
+    };
+    let index = |element: &Document| {
+        let index = usize::try_from(element.get_i32("index").unwrap_or(-1));
+        index.unwrap_or(usize::MAX)
+    };
+    let errors =
+        list("writeErrors").map(|error| (index(error), error.get_i32("code").unwrap_or_default()));
     let matched = answer.get("n").and_then(|n| match n {
         Bson::Int32(n) => u64::try_from(*n).ok(),
         Bson::Int64(n) => u64::try_from(*n).ok(),
@@ -160,6 +165,7 @@ async fn write(
     });
     Ok(Written {
         matched: matched.ok_or_else(|| unavailable("the answer to a write has no count"))?,
+        upserted: list("upserted").map(index).collect(),
         errors: errors.collect(),
     })
 }

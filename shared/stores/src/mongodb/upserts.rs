@@ -24,17 +24,10 @@ pub(super) enum Guess {
     Any,
     /// Absent, most of them: they are inserted, and those looked up that are there.
     Absent,
-    /// Older, all of them: they are updated under guard.
-    Older(Update),
-}
-
-/// What becomes of a document that is older.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Update {
-    /// It has other values: all of it is replaced.
-    Replace,
-    /// It has the same values: its version moves on.
-    Advance,
+    /// Older with other values, most of them: they are replaced, and those looked up that are not so.
+    Changed,
+    /// Older with the same values, all of them: their versions move on.
+    Same,
 }
 
 /// What became of a batch.
@@ -79,7 +72,8 @@ pub(super) async fn settle(
     let mut pending = match guess {
         Guess::Any => all,
         Guess::Absent => batch.insert(all).await?,
-        Guess::Older(update) => batch.update(all, update).await?,
+        Guess::Changed => batch.replace(all).await?,
+        Guess::Same => batch.advance(all).await?,
     };
     for _ in 0..ROUNDS {
         if pending.is_empty() {
@@ -100,10 +94,10 @@ pub(super) async fn settle(
         guess
     } else if batch.counts.inserted * 2 > rows {
         Guess::Absent
-    } else if batch.counts.updated == rows {
-        Guess::Older(Update::Replace)
+    } else if batch.counts.updated * 2 > rows {
+        Guess::Changed
     } else if batch.advanced == rows {
-        Guess::Older(Update::Advance)
+        Guess::Same
     } else {
         Guess::Any
     };
@@ -144,8 +138,8 @@ impl Batch<'_> {
             }
         }
         let mut again = self.insert(absent).await?;
-        again.extend(self.update(changed, Update::Replace).await?);
-        again.extend(self.update(same, Update::Advance).await?);
+        again.extend(self.replace(changed).await?);
+        again.extend(self.advance(same).await?);
         Ok(again)
     }
 
@@ -181,18 +175,52 @@ impl Batch<'_> {
         Ok(there)
     }
 
-    /// Updates documents that are older, with other values or the same as the update is for; gives those
-    /// that are to be looked at.
+    /// Replaces documents that are older and have other values; gives those that are to be looked at.
     ///
-    /// The answer says how many documents matched, not which.
-    async fn update(
-        &mut self,
-        indexes: Vec<usize>,
-        update: Update,
-    ) -> Result<Vec<usize>, StoreError> {
+    /// As an upsert, an update without a match tells so: it inserts, or fails as the key is there.
+    async fn replace(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>, StoreError> {
         let mut updates = RawArrayBuf::new();
         for index in &indexes {
-            updates.push(update.of(self.entries[*index]));
+            let entry = self.entries[*index];
+            let mut filter = older(entry);
+            filter.append(cstr!("_digest"), rawdoc! { "$ne": binary(&entry.digest) });
+            let mut update = rawdoc! { "q": filter, "upsert": true };
+            update.append(cstr!("u"), &*entry.document);
+            updates.push(update);
+        }
+        let done = command::update(self.database, self.name, updates).await?;
+        let mut there = Vec::with_capacity(done.errors.len());
+        for (position, code) in &done.errors {
+            match indexes.get(*position) {
+                Some(index) if is_duplicate_key(*code) => there.push(*index),
+                _ => return Err(from_code(*code, "write error")),
+            }
+        }
+        if done.matched + there.len() as u64 != indexes.len() as u64 {
+            return Err(unavailable("the answer to an update does not add up"));
+        }
+        self.counts.updated += done.matched - done.upserted.len() as u64;
+        self.counts.inserted += done.upserted.len() as u64;
+        for position in done.upserted {
+            let index = indexes.get(position);
+            let index = index.ok_or_else(|| unavailable("an answer tells of no update"))?;
+            self.inserted[*index] = true;
+        }
+        Ok(there)
+    }
+
+    /// Moves the versions of documents on that are older and have the same values; gives those that are to
+    /// be looked at.
+    ///
+    /// The answer says how many documents matched, not which.
+    async fn advance(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>, StoreError> {
+        let mut updates = RawArrayBuf::new();
+        for index in &indexes {
+            let entry = self.entries[*index];
+            let mut filter = older(entry);
+            filter.append(cstr!("_digest"), rawdoc! { "$eq": binary(&entry.digest) });
+            let version = binary(entry.version.as_bytes());
+            updates.push(rawdoc! { "q": filter, "u": { "$set": { "_version": version } } });
         }
         let done = command::update(self.database, self.name, updates);
         let matched = done.await?.all()?;
@@ -212,13 +240,8 @@ impl Batch<'_> {
         let settled = (indexes.len() - again.len()) as u64;
         // What matched may since have been deleted, and is then among those of `again`.
         let done = matched.min(settled);
-        match update {
-            Update::Replace => self.counts.updated += done,
-            Update::Advance => {
-                self.counts.unchanged += done;
-                self.advanced += done;
-            }
-        }
+        self.counts.unchanged += done;
+        self.advanced += done;
         if settled > done {
             let stale = newer.min(settled - done);
             self.counts.stale += stale;
@@ -239,27 +262,5 @@ impl Batch<'_> {
         });
         let done = command::update(self.database, self.name, updates);
         done.await?.all().map(drop)
-    }
-}
-
-impl Update {
-    fn of(self, entry: &Entry) -> RawDocumentBuf {
-        let mut filter = older(entry);
-        let digest = binary(&entry.digest);
-        let mut update = RawDocumentBuf::new();
-        match self {
-            Self::Replace => {
-                filter.append(cstr!("_digest"), rawdoc! { "$ne": digest });
-                update.append(cstr!("q"), filter);
-                update.append(cstr!("u"), &*entry.document);
-            }
-            Self::Advance => {
-                filter.append(cstr!("_digest"), rawdoc! { "$eq": digest });
-                update.append(cstr!("q"), filter);
-                let version = binary(entry.version.as_bytes());
-                update.append(cstr!("u"), rawdoc! { "$set": { "_version": version } });
-            }
-        }
-        update
     }
 }
