@@ -123,6 +123,7 @@ impl Field {
 /// Type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FieldType {
     /// Unicode text.
     Text,
@@ -205,6 +206,7 @@ pub enum UnknownColumns {
 /// What a file is of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// Some rows of it: keys that a file does not have stay.
     #[default]
