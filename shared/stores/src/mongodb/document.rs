@@ -52,6 +52,17 @@ pub(super) fn id_bytes(id: RawBsonRef<'_>) -> Vec<u8> {
     document.into_bytes()
 }
 
+/// Where a document has a field's value for conditions and orders. Those of the key are in `_id`, where dates and
+/// timestamps are exact.
+pub(super) fn path(dataset: &Dataset, field: &str) -> String {
+    let mut key = dataset.key_fields();
+    match dataset.key_indexes() {
+        [_] if key.any(|part| part.name == field) => "_id".to_owned(),
+        [_, ..] if key.any(|part| part.name == field) => format!("_id.{field}"),
+        _ => field.to_owned(),
+    }
+}
+
 /// Makes entries of a dataset's rows.
 pub(super) struct Encoder<'a> {
     dataset: &'a Dataset,

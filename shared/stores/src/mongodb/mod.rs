@@ -135,6 +135,16 @@ impl Mongodb {
             .create_index(sweep)
             .await
             .map_err(|error| from_mongodb(&error))?;
+        for field in dataset.indexed_fields() {
+            let by = IndexModel::builder()
+                .keys(doc! { document::path(dataset, &field.name): 1, "_id": 1 })
+                .build();
+            self.database
+                .collection::<Document>(name)
+                .create_index(by)
+                .await
+                .map_err(|error| from_mongodb(&error))?;
+        }
         Registry::new(&self.database, name).register(dataset).await
     }
 
