@@ -91,6 +91,7 @@ impl SqlDatabase for ReadPostgres {
                 columns: columns.collect(),
                 extra: (table.has_extra() && is_there(EXTRA))
                     .then(|| format!("{}::text", quote(EXTRA))),
+                by_key: "",
             },
             is_complete: missing.is_empty(),
         }))
@@ -133,11 +134,13 @@ impl SqlDatabase for ReadPostgres {
             value: digest.clone(),
             ordered: digest,
             beginning: None,
+            by_index: String::new(),
         };
         Ok(Some(ReadTable {
             name: quote(&total.name),
             columns: by.chain(measures).chain([group]).collect(),
             extra: None,
+            by_key: "",
         }))
     }
 
@@ -180,6 +183,7 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
         },
         ordered: ReadDialect.ordered(kind, &raw),
         beginning: has_beginnings.then(|| beginning(name)),
+        by_index: String::new(),
         raw,
     }
 }

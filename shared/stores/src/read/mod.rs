@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use landfall_domain::{Dataset, RowQuery, Start, StoreKind, Total, Value};
 
 use crate::StoreError;
+use crate::mongodb::ReadMongodb;
+use crate::mysql::ReadMysql;
 use crate::postgres::ReadPostgres;
 use crate::sqlite::ReadSqlite;
 use sql::SqlReader;
@@ -104,6 +106,10 @@ pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>
             let database = ReadPostgres::new(url, options)?;
             Ok(Arc::new(SqlReader::new(database, options)))
         }
+        Some(("mysql" | "mariadb", _)) => {
+            let database = ReadMysql::new(url, options)?;
+            Ok(Arc::new(SqlReader::new(database, options)))
+        }
         Some(("sqlite", path)) => {
             let database = ReadSqlite::new(path, options)?;
             Ok(Arc::new(SqlReader::new(database, options)))
@@ -118,6 +124,6 @@ pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>
 /// A reader for a `mongodb://` or `mongodb+srv://` URI; of the database `landfall` where it names none.
 ///
 /// Connects when first used; a `mongodb+srv://` name is looked up here.
-pub async fn read_mongodb(uri: &str, _options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
-    Err(StoreError::Config(format!("not there yet: {}", uri.len())))
+pub async fn read_mongodb(uri: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    Ok(Arc::new(ReadMongodb::new(uri, options).await?))
 }

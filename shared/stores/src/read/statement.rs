@@ -30,6 +30,8 @@ pub(crate) struct ReadTable {
     pub(crate) columns: Vec<ReadColumn>,
     /// What gives the columns that the dataset does not name, where they are kept.
     pub(crate) extra: Option<String>,
+    /// What follows the name to have rows by key.
+    pub(crate) by_key: &'static str,
 }
 
 /// A column as statements read it. What is not there is a null of the type.
@@ -44,6 +46,8 @@ pub(crate) struct ReadColumn {
     pub(crate) ordered: String,
     /// What has the order of their beginnings, where these are what an index has.
     pub(crate) beginning: Option<String>,
+    /// What follows the table's name to have rows in the order of the column.
+    pub(crate) by_index: String,
 }
 
 impl ReadColumn {
@@ -88,15 +92,17 @@ impl<D: Dialect> Rows<'_, D> {
         let order = list(sorted.into_iter().chain(ties), ", ", |expression| {
             format!("{expression}{direction}")
         });
-        let skip = if skip > 0 {
-            format!(" OFFSET {skip}")
-        } else {
-            String::new()
+        // With conditions, another index may be the better one.
+        let index = match sort {
+            _ if !self.query.filters.is_empty() => "",
+            None => self.table.by_key,
+            Some(field) => &self.table.columns[field].by_index,
         };
         Statement {
             sql: format!(
-                "SELECT {values}{extra} FROM {}{sql} ORDER BY {order} LIMIT {limit}{skip}",
-                self.table.name
+                "SELECT {values}{extra} FROM {}{index}{sql} ORDER BY {order} {}",
+                self.table.name,
+                limited(limit, skip)
             ),
             values: bound,
         }
@@ -322,16 +328,19 @@ pub(crate) fn groups(
         let sorted = column.sorted();
         format!("CASE WHEN {sorted} IS NULL THEN 1 ELSE 0 END, {sorted}")
     });
-    let skip = if skip > 0 {
-        format!(" OFFSET {skip}")
-    } else {
-        String::new()
-    };
     Statement {
         sql: format!(
-            "SELECT {select} FROM {}{sql} ORDER BY {order} LIMIT {limit}{skip}",
-            table.name
+            "SELECT {select} FROM {}{sql} ORDER BY {order} {}",
+            table.name,
+            limited(limit, skip)
         ),
         values,
+    }
+}
+
+fn limited(limit: usize, skip: u64) -> String {
+    match skip {
+        0 => format!("LIMIT {limit}"),
+        skip => format!("LIMIT {limit} OFFSET {skip}"),
     }
 }

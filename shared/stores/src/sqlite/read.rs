@@ -118,6 +118,7 @@ impl SqlDatabase for ReadSqlite {
             name: quote(&table.name),
             columns: columns.collect(),
             extra: (table.has_extra() && is_there(EXTRA)).then(|| quote(EXTRA)),
+            by_key: "",
         };
         Ok(Some(Found {
             table,
@@ -159,6 +160,7 @@ impl SqlDatabase for ReadSqlite {
             name: quote(&total.name),
             columns: by.chain(measures).chain([group]).collect(),
             extra: None,
+            by_key: "",
         }))
     }
 
@@ -214,6 +216,7 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
         value: raw.clone(),
         ordered: ordered(kind, &raw),
         beginning: has_beginnings.then(|| beginning(&raw)),
+        by_index: String::new(),
         raw,
     }
 }

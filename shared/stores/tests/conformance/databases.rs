@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use landfall_domain::{Dataset, Field, FieldType, Value};
 use landfall_stores::{
-    ReadOptions, Reader, Store, StoreOptions, connect_mongodb, connect_sql, read_mongodb, read_sql,
+    ReadOptions, Reader, Store, StoreOptions, connect_mongodb, connect_sql, read_sql,
 };
 use mongodb::bson::{Bson, Document, doc};
 use sqlx::mysql::MySqlPool;
@@ -94,7 +94,7 @@ impl Database {
                 read_sql(&url, options).await
             }
             Self::Postgres(url) | Self::Mysql(url) => read_sql(url, options).await,
-            Self::Mongodb(uri) => read_mongodb(uri, options).await,
+            Self::Mongodb(uri) => landfall_stores::read_mongodb(uri, options).await,
         };
         reader.unwrap()
     }
