@@ -143,3 +143,65 @@ fn say(field: &str, test: &Test) -> String {
     };
     format!("{field}:{op}:{}", value.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRODUCTS: &str = r#"
+name = "products"
+key = ["sku"]
+fields = [
+    { name = "sku", type = "text" },
+    { name = "name", type = "text", index = true },
+    { name = "price", type = "decimal", index = true },
+]
+[[totals]]
+name = "products_by_name"
+by = ["name"]
+columns = { number = "count" }
+"#;
+
+    #[test]
+    fn a_place_is_given_back_to_its_question_alone() {
+        let dataset = Dataset::from_toml("products.toml", PRODUCTS).unwrap();
+        let store = StoreKind::Postgres;
+        let filter = |text| vec![Filter::parse(&dataset, text).unwrap()];
+        let sort = |text| Some(Sort::parse(&dataset, text).unwrap());
+        let (cheap, by_price) = (filter("price:lt:5"), sort("price"));
+        let of = |filters: &[Filter], sort| Cursor::of_rows(store, &dataset, filters, sort);
+        let decimal = Value::from_text(FieldType::Decimal, "4.99").unwrap();
+        for value in [decimal, Value::Null] {
+            let place = vec![value, Value::Text("a,b \u{1f600}".to_owned())];
+            let cursor = of(&cheap, by_price).encode(&place);
+            assert!(
+                cursor
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            );
+            assert_eq!(of(&cheap, by_price).decode(&cursor), Ok(place));
+            for other in [
+                of(&[], by_price),
+                of(&filter("price:lte:5"), by_price),
+                of(&cheap, sort("-price")),
+                of(&cheap, sort("name")),
+                of(&cheap, None),
+                Cursor::of_rows(StoreKind::Mongodb, &dataset, &cheap, by_price),
+                Cursor::of_totals(store, &dataset, &dataset.totals[0]),
+            ] {
+                assert_eq!(other.decode(&cursor), Err(QueryError::Cursor));
+            }
+            let cut = &cursor[..cursor.len() - 4];
+            assert_eq!(of(&cheap, by_price).decode(cut), Err(QueryError::Cursor));
+        }
+        for made_up in ["", "x", "AAAA", &"A".repeat(100_000)] {
+            assert_eq!(of(&[], None).decode(made_up), Err(QueryError::Cursor));
+        }
+        // Conditions hold together, whatever their order.
+        let mut both = filter("price:lt:5");
+        both.extend(filter("name:prefix:a"));
+        let cursor = of(&both, None).encode(&[Value::Text("a".to_owned())]);
+        both.reverse();
+        assert!(of(&both, None).decode(&cursor).is_ok());
+    }
+}

@@ -337,3 +337,95 @@ fn unknown(dataset: &Dataset, name: &str) -> QueryError {
         name: excerpt(name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings() -> Dataset {
+        let definition = r#"
+name = "readings"
+key = ["sensor", "at"]
+fields = [
+    { name = "sensor", type = "text" },
+    { name = "at", type = "timestamp" },
+    { name = "celsius", type = "decimal", index = true },
+    { name = "seen", type = "date", format = "%d/%m/%Y" },
+    { name = "place", type = "json" },
+]
+"#;
+        Dataset::from_toml("readings.toml", definition).unwrap()
+    }
+
+    #[test]
+    fn conditions_are_read() {
+        let dataset = readings();
+        let parse = |text| Filter::parse(&dataset, text).unwrap();
+        let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
+        let cold = parse("celsius:lt:-1.50");
+        assert_eq!((cold.field, cold.test), (2, Test::Below(decimal("-1.5"))));
+        // The value may have colons, and be empty.
+        let at = Value::from_text(FieldType::Timestamp, "2026-11-20T08:30:00Z").unwrap();
+        assert_eq!(
+            parse("at:gte:2026-11-20T09:30:00+01:00").test,
+            Test::AtLeast(at)
+        );
+        assert_eq!(
+            parse("sensor:eq:").test,
+            Test::Equals(Value::Text(String::new()))
+        );
+        assert_eq!(
+            parse("sensor:prefix:a:b").test,
+            Test::Prefix("a:b".to_owned())
+        );
+        // Dates are asked for by ISO 8601, whatever files have.
+        assert!(matches!(
+            parse("seen:eq:2026-11-20").test,
+            Test::Equals(Value::Date(_))
+        ));
+    }
+
+    #[test]
+    fn wrong_questions_are_told_what_is_right() {
+        let dataset = readings();
+        for (text, told) in [
+            ("celsius", "write field:op:value"),
+            ("celsius:eq", "write field:op:value"),
+            ("celsius:ne:1", "eq, gte, gt, lte, lt or prefix"),
+            ("humidity:eq:1", "no field \"humidity\""),
+            ("celsius:eq:warm", "celsius: \"warm\" is not a decimal"),
+            ("seen:eq:20/11/2026", "a date like 2026-11-20"),
+            ("celsius:prefix:1", "use gte and lt"),
+            ("place:eq:{}", "no conditions on JSON"),
+        ] {
+            let error = Filter::parse(&dataset, text).unwrap_err().to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+        let sort = |text| Sort::parse(&dataset, text).map(|sort| (sort.field, sort.descending));
+        assert_eq!(sort("-celsius"), Ok((2, true)));
+        assert_eq!(sort("sensor"), Ok((0, false)));
+        for unsorted in ["at", "seen"] {
+            assert_eq!(sort(unsorted), Err(QueryError::Sort(unsorted.to_owned())));
+        }
+        assert!(sort("+celsius").is_err());
+    }
+
+    #[test]
+    fn texts_of_values_are_read_back() {
+        for (kind, text) in [
+            (FieldType::Integer, "-9223372036854775808"),
+            (FieldType::Decimal, "0.0000000000000000000000000001"),
+            (FieldType::Float, "1.7976931348623157e308"),
+            (FieldType::Float, "5e-324"),
+            (FieldType::Boolean, "true"),
+            (FieldType::Date, "0001-01-01"),
+            (FieldType::Timestamp, "0001-01-02T00:00:00.000001Z"),
+            (FieldType::Timestamp, "9999-12-30T21:59:59.999999Z"),
+            (FieldType::Text, " a:b,\n"),
+        ] {
+            let value = Value::from_text(kind, text).unwrap();
+            let again = Value::from_text(kind, &value.to_text().unwrap());
+            assert_eq!(again, Ok(value), "{text}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod copy;
 mod deletes;
 mod merge;
 mod prepare;
+mod read;
 mod registry;
 mod table;
 mod totals;
@@ -32,6 +33,7 @@ use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
 use deletes::Deletes;
 use merge::Merge;
+pub(crate) use read::ReadPostgres;
 use totals::Totals;
 
 /// Bounds for what a function leaves behind that ends without a word, and for what waits behind it; and

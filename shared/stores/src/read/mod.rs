@@ -1,5 +1,10 @@
 //! Reading rows and totals back, a page at a time.
 
+pub(crate) mod gather;
+pub(crate) mod plan;
+pub(crate) mod sql;
+pub(crate) mod statement;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +12,11 @@ use async_trait::async_trait;
 use landfall_domain::{Dataset, RowQuery, Start, StoreKind, Total, Value};
 
 use crate::StoreError;
+use crate::mongodb::ReadMongodb;
+use crate::mysql::ReadMysql;
+use crate::postgres::ReadPostgres;
+use crate::sqlite::ReadSqlite;
+use sql::SqlReader;
 
 /// Bounds of a reader.
 #[derive(Clone, Copy, Debug)]
@@ -90,13 +100,30 @@ pub trait Reader: Send + Sync {
 /// A reader for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
 /// Connects when first used; errors of the connection come then.
-pub async fn read_sql(url: &str, _options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
-    Err(StoreError::Config(format!("not there yet: {}", url.len())))
+pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => {
+            let database = ReadPostgres::new(url, options)?;
+            Ok(Arc::new(SqlReader::new(database, options)))
+        }
+        Some(("mysql" | "mariadb", _)) => {
+            let database = ReadMysql::new(url, options)?;
+            Ok(Arc::new(SqlReader::new(database, options)))
+        }
+        Some(("sqlite", path)) => {
+            let database = ReadSqlite::new(path, options)?;
+            Ok(Arc::new(SqlReader::new(database, options)))
+        }
+        _ => Err(StoreError::Config(
+            "the SQL URL must start with postgres://, mysql://, mariadb:// or sqlite:///"
+                .to_owned(),
+        )),
+    }
 }
 
 /// A reader for a `mongodb://` or `mongodb+srv://` URI; of the database `landfall` where it names none.
 ///
 /// Connects when first used; a `mongodb+srv://` name is looked up here.
-pub async fn read_mongodb(uri: &str, _options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
-    Err(StoreError::Config(format!("not there yet: {}", uri.len())))
+pub async fn read_mongodb(uri: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    Ok(Arc::new(ReadMongodb::new(uri, options).await?))
 }
