@@ -43,6 +43,7 @@ pub(crate) enum StoreChoice {
 #[into_params(parameter_in = Query)]
 pub(crate) struct RowsParams {
     /// The store; SQL where there is one, unless given.
+    #[param(inline)]
     store: Option<StoreChoice>,
     /// The most rows.
     #[param(minimum = 1, maximum = 1000, default = 50)]
@@ -219,6 +220,7 @@ pub(crate) async fn one(
 #[into_params(parameter_in = Query)]
 pub(crate) struct RowParams {
     /// The store; SQL where there is one, unless given.
+    #[param(inline)]
     store: Option<StoreChoice>,
 }
 
@@ -352,7 +354,12 @@ fn link(name: &str, params: &RowsParams, next: &str) -> Result<HeaderValue, ApiE
         StoreChoice::Mongodb => "store=mongodb".to_owned(),
     }));
     asked.extend(params.limit.map(|limit| format!("limit={limit}")));
-    asked.extend(params.sort.iter().map(|sort| format!("sort={}", encoded(sort))));
+    asked.extend(
+        params
+            .sort
+            .iter()
+            .map(|sort| format!("sort={}", encoded(sort))),
+    );
     let conditions = params.conditions.iter();
     asked.extend(conditions.map(|condition| format!("where={}", encoded(condition))));
     let url = format!("/datasets/{}/rows?{}", encoded(name), asked.join("&"));

@@ -22,7 +22,7 @@ use landfall_stores::{Reader, RowPage, StoreError, StoredRow, TotalsPage};
 use serde_json::Value as Json;
 use tower::ServiceExt;
 
-pub const PRODUCTS: &str = r#"
+pub(crate) const PRODUCTS: &str = r#"
 name = "products"
 key = ["sku"]
 [[fields]]
@@ -55,19 +55,19 @@ type = "timestamp"
 
 /// Buckets, and all versions of what was put into the inbox.
 #[derive(Default)]
-pub struct Buckets {
-    pub objects: Mutex<BTreeMap<(String, String), Bytes>>,
+pub(crate) struct Buckets {
+    pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
     versions: AtomicUsize,
 }
 
 impl Buckets {
-    pub fn put_text(&self, bucket: &str, key: &str, text: &str) {
+    pub(crate) fn put_text(&self, bucket: &str, key: &str, text: &str) {
         let place = (bucket.to_owned(), key.to_owned());
         let bytes = Bytes::from(text.to_owned());
         self.objects.lock().unwrap().insert(place, bytes);
     }
 
-    pub fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
         let place = (bucket.to_owned(), key.to_owned());
         self.objects.lock().unwrap().get(&place).cloned()
     }
@@ -189,14 +189,14 @@ impl Inbox for Buckets {
 
 /// A store: rows in the order of their keys, which are their first values.
 #[derive(Default)]
-pub struct Rows {
-    pub rows: Mutex<Vec<StoredRow>>,
-    pub reads: AtomicUsize,
-    pub is_down: Mutex<bool>,
+pub(crate) struct Rows {
+    pub(crate) rows: Mutex<Vec<StoredRow>>,
+    pub(crate) reads: AtomicUsize,
+    pub(crate) is_down: Mutex<bool>,
 }
 
 impl Rows {
-    pub fn put(&self, sku: &str, name: &str, price: &str, extra: Option<&str>) {
+    pub(crate) fn put(&self, sku: &str, name: &str, price: &str, extra: Option<&str>) {
         let row = StoredRow {
             values: vec![
                 Value::Text(sku.to_owned()),
@@ -280,22 +280,22 @@ impl Publisher for Bus {
 }
 
 /// What an answer has.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
@@ -303,23 +303,23 @@ impl Answer {
 }
 
 /// An api, what is behind it, and a token for everything.
-pub struct Api {
-    pub app: Router,
-    pub buckets: Arc<Buckets>,
-    pub rows: Arc<Rows>,
-    pub table: Arc<MemoryTable>,
-    pub ledger: Ledger,
-    pub token: Token,
+pub(crate) struct Api {
+    pub(crate) app: Router,
+    pub(crate) buckets: Arc<Buckets>,
+    pub(crate) rows: Arc<Rows>,
+    pub(crate) table: Arc<MemoryTable>,
+    pub(crate) ledger: Ledger,
+    pub(crate) token: Token,
     /// Tokens by what they are for: `reader`, `writer`, `stranger` (for dataset `orders` alone).
-    pub others: BTreeMap<&'static str, Token>,
+    pub(crate) others: BTreeMap<&'static str, Token>,
 }
 
 impl Api {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(set: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(set: impl FnOnce(&mut Settings)) -> Self {
         let buckets = Arc::new(Buckets::default());
         buckets.put_text("config", "datasets/products.toml", PRODUCTS);
         buckets.put_text("config", "datasets/readings.toml", READINGS);
@@ -372,7 +372,7 @@ impl Api {
         }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Answer {
@@ -382,7 +382,7 @@ impl Api {
         }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
         let bearer = format!("Bearer {}", self.token.reveal());
         Request::builder()
             .method(method)
@@ -390,11 +390,11 @@ impl Api {
             .header(header::AUTHORIZATION, bearer)
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[]).await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.request(Method::GET, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -402,19 +402,19 @@ impl Api {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    pub async fn post(&self, path: &str, media_type: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: impl Into<Body>) -> Answer {
         let request = self
             .request(Method::POST, path)
             .header(header::CONTENT_TYPE, media_type);
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    pub async fn post_json(&self, path: &str, body: &Json) -> Answer {
+    pub(crate) async fn post_json(&self, path: &str, body: &Json) -> Answer {
         self.post(path, "application/json", body.to_string()).await
     }
 
     /// An open job of an object.
-    pub async fn start_job(&self, key: &str) -> JobHead {
+    pub(crate) async fn start_job(&self, key: &str) -> JobHead {
         let job = JobId::of("inbox", key, "1");
         let object = ObjectRef {
             bucket: "inbox".to_owned(),
@@ -436,7 +436,7 @@ impl Api {
     }
 
     /// Closes a job without chunks.
-    pub async fn close_job(&self, job: JobId) {
+    pub(crate) async fn close_job(&self, job: JobId) {
         let seal = Seal {
             chunks: 0,
             problem: None,
