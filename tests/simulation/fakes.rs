@@ -148,15 +148,19 @@ impl LedgerTable for Table {
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         paused!(self.0.seal(job, seal))
     }
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
+        paused!(self.0.raise_generation(dataset))
+    }
     async fn close(
         &self,
         job: JobId,
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError> {
-        paused!(self.0.close(job, state, problem, counts, closed_at))
+        paused!(self.0.close(job, state, problem, counts, dead, closed_at))
     }
     async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
         paused!(self.0.set_published(job))

@@ -10,6 +10,7 @@ mod events;
 mod notification;
 mod objects;
 mod queue;
+mod secret;
 mod settings;
 mod stores;
 
@@ -20,5 +21,6 @@ pub use events::EventBus;
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Objects, S3Objects};
 pub use queue::{ChunkQueue, MAX_BATCH, SqsQueue};
+pub use secret::Secret;
 pub use settings::{SettingError, optional, required};
 pub use stores::StoreAddresses;
