@@ -187,23 +187,26 @@ async fn push_completion(
     let view = JobView::read(&context.ledger, head).await?;
     let message = frame(&Told::Completed { job: &view })?;
     let message = &message;
-    let count = to.len();
-    let failed = stream::iter(to.into_values())
+    let (told, failed) = stream::iter(to.into_values())
         .map(|subscriber| async move {
             let told = match push_one(context, head, &subscriber, message).await {
-                Ok(Push::Taken) => context.connections.set_told(job, &subscriber).await,
-                Ok(Push::Gone) => Ok(()),
+                Ok(Push::Taken) => {
+                    let set = context.connections.set_told(job, &subscriber).await;
+                    set.map(|()| 1)
+                }
+                Ok(Push::Gone) => Ok(0),
                 Err(error) => Err(error),
             };
-            let error = told.err()?;
-            warn!(%job, connection = subscriber.connection, %error, "completion was not pushed");
-            Some(())
+            told.map_err(|error| {
+                warn!(%job, connection = subscriber.connection, %error, "completion was not pushed");
+            })
         })
         .buffer_unordered(PUSHES_AT_ONCE)
-        .filter_map(future::ready)
-        .count()
+        .fold((0, 0), |(told, failed), one| async move {
+            one.map_or((told, failed + 1), |one| (told + one, failed))
+        })
         .await;
-    info!(%job, told = count - failed, failed, "completion");
+    info!(%job, told, failed, "completion");
     if failed > 0 {
         return Err(SocketError::Untold(failed));
     }
