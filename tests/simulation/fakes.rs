@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use landfall_aws::{AwsError, ChunkQueue, Objects};
+use landfall_aws::{AwsError, ChunkQueue, Listed, Objects};
 use landfall_domain::{
     ByteRange, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder, ObjectRef, Problem,
     Row, RowVersion, StoreCounts, StoreKind, Value, WorkMessage,
@@ -56,6 +56,31 @@ impl Objects for Buckets {
             .get(&(bucket.to_owned(), key.to_owned()))
             .cloned();
         Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, AwsError> {
+        pause().await;
+        let latest = locked(&self.latest);
+        let mut listed: Vec<Listed> = latest
+            .iter()
+            .filter(|((of, key), _)| {
+                of == bucket
+                    && key.starts_with(prefix)
+                    && after.is_none_or(|after| key.as_str() > after)
+            })
+            .map(|((_, key), bytes)| Listed {
+                key: key.clone(),
+                etag: String::new(),
+                size: bytes.len() as u64,
+            })
+            .collect();
+        listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(listed)
     }
 
     async fn write(&self, bucket: &str, key: &str, _: &str, body: Bytes) -> Result<(), AwsError> {

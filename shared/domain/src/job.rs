@@ -12,7 +12,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_627
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
 pub struct JobId(Uuid);
 
 impl JobId {

@@ -1,0 +1,10 @@
+//! The routes as clients see them, over fakes of what is behind them.
+
+#![allow(clippy::unwrap_used, reason = "all of it is tests")]
+
+mod access;
+mod fakes;
+mod files;
+mod jobs;
+mod rows;
+mod shape;
