@@ -349,8 +349,7 @@ fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
     Some(match (kind, found) {
         (_, RawBsonRef::Null) => Value::Null,
         (FieldType::Json, json) => {
-            let json = Bson::try_from(json).ok()?.into_relaxed_extjson();
-            Value::Json(json.to_string())
+            Value::Json(serde_json::to_string(&Bson::try_from(json).ok()?).ok()?)
         }
         (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.to_owned()),
         (FieldType::Integer, RawBsonRef::Int64(number)) => Value::Integer(number),
