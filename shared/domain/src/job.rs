@@ -147,6 +147,7 @@ impl ProblemCode {
 /// What a person should know about how a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = JobProblem))]
 pub struct Problem {
     /// For programs.
     pub code: ProblemCode,
