@@ -190,3 +190,89 @@ fn wants_new(headers: &HeaderMap) -> bool {
             })
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+    use landfall_ledger::MemoryTable;
+
+    use super::*;
+
+    fn content(text: &str) -> Content {
+        Content {
+            body: Bytes::from(text.to_owned()),
+            media_type: "text/plain",
+            next: None,
+        }
+    }
+
+    async fn ask<R>(answers: &Answers, read: impl Fn() -> R) -> Response
+    where
+        R: Future<Output = Result<Content, ApiError>>,
+    {
+        let (table, question) = (MemoryTable::default(), "q".to_owned());
+        let headers = HeaderMap::new();
+        let answer = answers.answer(&table, "products", question, &headers, read);
+        answer.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_promised_is_read_again() {
+        let new = content("new");
+        for (age, is_told) in [
+            (Duration::ZERO, true),
+            (FRESH + Duration::from_millis(1), false),
+        ] {
+            let answers = Answers::default();
+            let kept = Answer {
+                etag: etag(&content("old")).unwrap(),
+                content: content("old"),
+                read_at: SystemTime::now() - age,
+            };
+            let key = Key {
+                question: "q".to_owned(),
+                generation: 0,
+            };
+            answers.kept.insert(key, Arc::new(kept)).await;
+            let answer = ask(&answers, || async { Ok(new.clone()) }).await;
+            let is_old = answer.headers()[header::ETAG] == etag(&content("old")).unwrap();
+            assert_eq!(is_old, is_told, "{age:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_the_same_at_once_share_a_read() {
+        let answers = Answers::default();
+        let reads = AtomicU32::new(0);
+        let read = || async {
+            reads.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            Ok(content("x"))
+        };
+        let asked = join_all((0..20).map(|_| ask(&answers, read))).await;
+        assert!(asked.iter().all(|answer| answer.status() == StatusCode::OK));
+        assert_eq!(reads.into_inner(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failed_read_is_told_to_all_who_wait_and_is_not_kept() {
+        let answers = Answers::default();
+        let (table, headers) = (MemoryTable::default(), HeaderMap::new());
+        let fail = || async {
+            tokio::task::yield_now().await;
+            Err(ApiError::Costly("timeout".to_owned()))
+        };
+        let asked =
+            (0..3).map(|_| answers.answer(&table, "products", "q".to_owned(), &headers, fail));
+        for answer in join_all(asked).await {
+            assert_eq!(
+                answer.unwrap_err().status(),
+                StatusCode::UNPROCESSABLE_ENTITY
+            );
+        }
+        let answer = ask(&answers, || async { Ok(content("x")) }).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+}

@@ -305,6 +305,8 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Query(error) => Self::Query(error),
             StoreError::Exceeded { .. } => Self::Costly(error.to_string()),
+            // Names of tables and columns, and what to do; no values.
+            StoreError::Schema { .. } => Self::Conflict(error.to_string()),
             error => failure(error.is_retryable(), error.to_string()),
         }
     }

@@ -1,9 +1,7 @@
 //! An api over fakes in memory, and requests to it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use api::{Context, Settings, app};
 use async_trait::async_trait;
@@ -12,15 +10,14 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{AwsError, Datasets, Inbox, Listed, Objects, PostForm, Stored};
-use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, DatasetRef, JobId, ObjectOrder, ObjectRef, RowQuery,
-    Start, StoreKind, Test, Total, Value,
-};
+use landfall_aws::Datasets;
+use landfall_domain::{CompletionEvent, DatasetRef, JobId, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Pinned, Publisher, Seal};
-use landfall_stores::{Reader, RowPage, StoreError, StoredRow, TotalsPage};
 use serde_json::Value as Json;
 use tower::ServiceExt;
+
+use crate::buckets::Buckets;
+use crate::reader::FakeReader;
 
 pub(crate) const PRODUCTS: &str = r#"
 name = "products"
@@ -52,223 +49,6 @@ type = "text"
 name = "at"
 type = "timestamp"
 "#;
-
-/// Buckets, and all versions of what was put into the inbox.
-#[derive(Default)]
-pub(crate) struct Buckets {
-    pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
-    versions: AtomicUsize,
-}
-
-impl Buckets {
-    pub(crate) fn put_text(&self, bucket: &str, key: &str, text: &str) {
-        let place = (bucket.to_owned(), key.to_owned());
-        let bytes = Bytes::from(text.to_owned());
-        self.objects.lock().unwrap().insert(place, bytes);
-    }
-
-    pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
-        let place = (bucket.to_owned(), key.to_owned());
-        self.objects.lock().unwrap().get(&place).cloned()
-    }
-
-    fn stored(&self, key: &str) -> Option<Stored> {
-        self.get("inbox", key).map(|bytes| Stored {
-            version: "v1".to_owned(),
-            size: bytes.len() as u64,
-        })
-    }
-}
-
-#[async_trait]
-impl Objects for Buckets {
-    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
-        let bytes = self.get(&object.bucket, &object.key);
-        let bytes = bytes.ok_or_else(|| AwsError::Gone(object.key.clone()))?;
-        let at = |place: u64| usize::try_from(place).unwrap();
-        Ok(bytes.slice(at(range.start)..at(range.end)))
-    }
-
-    async fn read_text(
-        &self,
-        bucket: &str,
-        key: &str,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<Option<(String, Option<String>)>, AwsError> {
-        let found = self.get(bucket, key);
-        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
-    }
-
-    async fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&str>,
-    ) -> Result<Vec<Listed>, AwsError> {
-        let objects = self.objects.lock().unwrap();
-        let listed = objects.iter().filter(|((of, key), _)| {
-            of == bucket && key.starts_with(prefix) && after.is_none_or(|after| &**key > after)
-        });
-        Ok(listed
-            .map(|((_, key), bytes)| Listed {
-                key: key.clone(),
-                etag: String::new(),
-                size: bytes.len() as u64,
-            })
-            .collect())
-    }
-
-    async fn write(&self, bucket: &str, key: &str, _: &str, body: Bytes) -> Result<(), AwsError> {
-        let place = (bucket.to_owned(), key.to_owned());
-        self.objects.lock().unwrap().insert(place, body);
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Inbox for Buckets {
-    async fn put(&self, key: &str, _: &str, body: Bytes) -> Result<Stored, AwsError> {
-        let size = body.len() as u64;
-        self.write("inbox", key, "", body).await?;
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        Ok(Stored {
-            version: format!("v{version}"),
-            size,
-        })
-    }
-
-    async fn post_form(&self, key: &str, size: u64, _: Duration) -> Result<PostForm, AwsError> {
-        let fields = [
-            ("key".to_owned(), key.to_owned()),
-            ("size".to_owned(), size.to_string()),
-        ];
-        Ok(PostForm {
-            url: "http://inbox".to_owned(),
-            fields: fields.into(),
-        })
-    }
-
-    async fn begin(&self, key: &str) -> Result<String, AwsError> {
-        Ok(format!("upload of {key}"))
-    }
-
-    async fn part_url(
-        &self,
-        key: &str,
-        _: &str,
-        number: i32,
-        bytes: u64,
-        _: Duration,
-    ) -> Result<String, AwsError> {
-        Ok(format!("http://inbox/{key}?number={number}&bytes={bytes}"))
-    }
-
-    async fn complete(
-        &self,
-        key: &str,
-        upload_id: &str,
-        parts: &[(i32, String)],
-    ) -> Result<(), AwsError> {
-        if upload_id != format!("upload of {key}") || self.get("inbox", key).is_some() {
-            return Err(AwsError::Refused {
-                operation: "CompleteMultipartUpload",
-                subject: key.to_owned(),
-                reason: "NoSuchUpload".to_owned(),
-            });
-        }
-        let etags: Vec<&str> = parts.iter().map(|(_, etag)| etag.as_str()).collect();
-        self.put_text("inbox", key, &etags.join("+"));
-        Ok(())
-    }
-
-    async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError> {
-        Ok(self.stored(key))
-    }
-}
-
-/// A store: rows in the order of their keys, which are their first values.
-#[derive(Default)]
-pub(crate) struct Rows {
-    pub(crate) rows: Mutex<Vec<StoredRow>>,
-    pub(crate) reads: AtomicUsize,
-    pub(crate) is_down: Mutex<bool>,
-}
-
-impl Rows {
-    pub(crate) fn put(&self, sku: &str, name: &str, price: &str, extra: Option<&str>) {
-        let row = StoredRow {
-            values: vec![
-                Value::Text(sku.to_owned()),
-                Value::Text(name.to_owned()),
-                Value::Decimal(price.parse().unwrap()),
-            ],
-            extra: extra.map(ToOwned::to_owned),
-        };
-        let mut rows = self.rows.lock().unwrap();
-        rows.push(row);
-        rows.sort_by(|a, b| a.values[0].cmp_key(&b.values[0]));
-    }
-
-    fn read(&self) -> Result<Vec<StoredRow>, StoreError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        if *self.is_down.lock().unwrap() {
-            return Err(StoreError::Unavailable {
-                store: StoreKind::Postgres,
-                reason: "connection refused by db.internal".to_owned(),
-            });
-        }
-        Ok(self.rows.lock().unwrap().clone())
-    }
-}
-
-#[async_trait]
-impl Reader for Rows {
-    fn kind(&self) -> StoreKind {
-        StoreKind::Postgres
-    }
-
-    async fn rows(&self, _: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
-        let mut rows = self.read()?;
-        for filter in &query.filters {
-            let Test::Equals(value) = &filter.test else {
-                panic!("the fake knows no such condition");
-            };
-            rows.retain(|row| row.values[filter.field] == *value);
-        }
-        match &query.start {
-            Start::First => {}
-            Start::After(place) => rows.retain(|row| row.values[0].cmp_key(&place[0]).is_gt()),
-            Start::Skip(skipped) => {
-                drop(rows.drain(..rows.len().min(usize::try_from(*skipped).unwrap())))
-            }
-        }
-        let limit = query.limit as usize;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| has_more);
-        let next = last.map(|row| vec![row.values[0].clone()]);
-        Ok(RowPage { rows, next })
-    }
-
-    async fn row(&self, _: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError> {
-        Ok(self.read()?.into_iter().find(|row| row.values[0] == key[0]))
-    }
-
-    async fn totals(
-        &self,
-        _: &Dataset,
-        _: &Total,
-        _: &Start,
-        _: u32,
-    ) -> Result<TotalsPage, StoreError> {
-        let number = i64::try_from(self.read()?.len()).unwrap();
-        Ok(TotalsPage {
-            groups: vec![vec![Value::Null, Value::Integer(number)]],
-            next: None,
-        })
-    }
-}
 
 struct Bus;
 
@@ -306,7 +86,7 @@ impl Answer {
 pub(crate) struct Api {
     pub(crate) app: Router,
     pub(crate) buckets: Arc<Buckets>,
-    pub(crate) rows: Arc<Rows>,
+    pub(crate) rows: Arc<FakeReader>,
     pub(crate) table: Arc<MemoryTable>,
     pub(crate) ledger: Ledger,
     pub(crate) token: Token,
@@ -324,7 +104,7 @@ impl Api {
         buckets.put_text("config", "datasets/products.toml", PRODUCTS);
         buckets.put_text("config", "datasets/readings.toml", READINGS);
         buckets.put_text("config", "datasets/broken.toml", "name = 1");
-        let rows = Arc::new(Rows::default());
+        let rows = Arc::new(FakeReader::default());
         let table = Arc::new(MemoryTable::default());
         let mut list = TokenList::default();
         let mut add = |name: &str, scopes: &[Scope], datasets: Access| {

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod access;
+mod buckets;
 mod fakes;
 mod files;
 mod jobs;
+mod reader;
 mod rows;
 mod shape;
