@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::civil::date;
 use landfall_domain::{
     Dataset, FieldType, QueryError, RowQuery, SORTED_CHARS, Start, StoreKind, Total,
     UnknownColumns, Value,
@@ -20,6 +20,8 @@ use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
 use crate::read::sql::within;
 use crate::read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::schema::{EXTRA, Table, VERSION};
+
+const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
 
 /// A `MongoDB` database that is only read.
 pub(crate) struct ReadMongodb {
@@ -365,8 +367,9 @@ fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
             Value::Timestamp(Timestamp::from_millisecond(at.timestamp_millis()).ok()?)
         }
         (FieldType::Date, RawBsonRef::DateTime(at)) => {
-            let at = Timestamp::from_millisecond(at.timestamp_millis()).ok()?;
-            Value::Date(TimeZone::UTC.to_datetime(at).date())
+            let days = at.timestamp_millis().div_euclid(MILLISECONDS_OF_A_DAY);
+            let days = jiff::Span::new().try_days(days).ok()?;
+            Value::Date(date(1970, 1, 1).checked_add(days).ok()?)
         }
         _ => return None,
     })

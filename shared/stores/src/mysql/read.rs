@@ -19,7 +19,7 @@ use crate::read::statement::{self, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::schema::{EXTRA, Table};
 use crate::sql_error::of_read;
-use crate::text::timestamp_text;
+use crate::text::{timestamp_text, without_zeros};
 
 /// A `MySQL` or `MariaDB` database that is only read.
 pub(crate) struct ReadMysql {
@@ -296,7 +296,7 @@ fn value(kind: FieldType, row: &MySqlRow, at: usize) -> Result<Value, sqlx::Erro
                 return Ok(Value::Null);
             };
             let text = match kind {
-                FieldType::Decimal => text.trim_end_matches('0').trim_end_matches('.'),
+                FieldType::Decimal => without_zeros(&text),
                 _ => text.as_str(),
             };
             Some(Value::from_text(kind, text).map_err(|_| unreadable())?)

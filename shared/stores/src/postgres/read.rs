@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::civil::date;
+use jiff::{SignedDuration, Span, Timestamp};
 use landfall_domain::{Dataset, FieldType, Measure, StoreKind, Total, Value};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions, Executor as _, Row as _, ValueRef as _};
@@ -19,8 +19,9 @@ use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::schema::{EXTRA, Table};
 use crate::sql_error::of_read;
+use crate::text::without_zeros;
 
-/// Of the days and microseconds that the server's binary form counts from.
+/// What the server's binary form counts microseconds from.
 const EPOCH: Timestamp = Timestamp::constant(946_684_800, 0);
 
 /// A `PostgreSQL` database that is only read.
@@ -87,7 +88,7 @@ impl SqlDatabase for ReadPostgres {
         });
         Ok(Some(Found {
             table: ReadTable {
-                name: quote(&table.name),
+                name: format!("{} t", quote(&table.name)),
                 columns: columns.collect(),
                 extra: (table.has_extra() && is_there(EXTRA))
                     .then(|| format!("{}::text", quote(EXTRA))),
@@ -137,7 +138,7 @@ impl SqlDatabase for ReadPostgres {
             by_index: String::new(),
         };
         Ok(Some(ReadTable {
-            name: quote(&total.name),
+            name: format!("{} t", quote(&total.name)),
             columns: by.chain(measures).chain([group]).collect(),
             extra: None,
             by_key: "",
@@ -170,8 +171,9 @@ impl SqlDatabase for ReadPostgres {
 }
 
 fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
+    // Of the table: a name alone would be that of the text that is selected.
     let raw = if is_there {
-        quote(name)
+        format!("t.{}", quote(name))
     } else {
         format!("CAST(NULL AS {})", field_type(kind))
     };
@@ -182,7 +184,7 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
             _ => raw.clone(),
         },
         ordered: ReadDialect.ordered(kind, &raw),
-        beginning: has_beginnings.then(|| beginning(name)),
+        beginning: has_beginnings.then(|| beginning(&raw)),
         by_index: String::new(),
         raw,
     }
@@ -249,7 +251,10 @@ fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, sqlx::Error> 
         FieldType::Float => row.try_get::<Option<_>, _>(at)?.map(Value::Float),
         FieldType::Boolean => row.try_get::<Option<_>, _>(at)?.map(Value::Boolean),
         FieldType::Decimal => match row.try_get::<Option<String>, _>(at)? {
-            Some(text) => Some(Value::from_text(kind, &text).map_err(|_| unreadable())?),
+            Some(text) => {
+                let number = Value::from_text(kind, without_zeros(&text));
+                Some(number.map_err(|_| unreadable())?)
+            }
             None => None,
         },
         FieldType::Date | FieldType::Timestamp => {
@@ -268,14 +273,10 @@ fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, sqlx::Error> 
 fn instant(kind: FieldType, bytes: &[u8]) -> Option<Value> {
     if kind == FieldType::Date {
         let days = i32::from_be_bytes(bytes.try_into().ok()?);
-        let at = EPOCH
-            .checked_add(SignedDuration::from_hours(i64::from(days) * 24))
-            .ok()?;
-        return Some(Value::Date(TimeZone::UTC.to_datetime(at).date()));
+        let days = Span::new().try_days(days).ok()?;
+        return Some(Value::Date(date(2000, 1, 1).checked_add(days).ok()?));
     }
     let microseconds = i64::from_be_bytes(bytes.try_into().ok()?);
-    let at = EPOCH
-        .checked_add(SignedDuration::from_micros(microseconds))
-        .ok()?;
-    Some(Value::Timestamp(at))
+    let since = SignedDuration::from_micros(microseconds);
+    Some(Value::Timestamp(EPOCH.checked_add(since).ok()?))
 }

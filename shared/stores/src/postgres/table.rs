@@ -80,13 +80,13 @@ pub(super) fn add_columns(table: &Table, missing: &[&Column]) -> String {
 }
 
 /// What an index has of a text that may be long, and what rows are sorted by.
-pub(super) fn beginning(name: &str) -> String {
-    format!("left({}, {SORTED_CHARS}) COLLATE \"C\"", quote(name))
+pub(super) fn beginning(expression: &str) -> String {
+    format!("left({expression}, {SORTED_CHARS}) COLLATE \"C\"")
 }
 
 pub(super) fn create_index(table: &Table, index: &Index) -> String {
     let first = if index.is_cut {
-        beginning(&index.field)
+        beginning(&quote(&index.field))
     } else {
         quote(&index.field)
     };

@@ -15,6 +15,7 @@ use super::statement::{Dialect, ReadTable, Rows, Statement, groups};
 use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::StoreError;
 use crate::schema::Table;
+use crate::text::without_zeros;
 
 /// What is to be found in an SQL database about a table.
 pub(crate) struct Found {
@@ -253,11 +254,7 @@ fn sum(kind: FieldType, text: Value) -> Value {
     let Value::Text(text) = text else {
         return text;
     };
-    let plain = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text.as_str()
-    };
+    let plain = without_zeros(&text);
     match plain.parse() {
         Ok(number) if kind == FieldType::Integer => Value::Integer(number),
         _ => Value::Text(plain.to_owned()),

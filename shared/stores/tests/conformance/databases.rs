@@ -11,9 +11,9 @@ use landfall_stores::{
     ReadOptions, Reader, Store, StoreOptions, connect_mongodb, connect_sql, read_sql,
 };
 use mongodb::bson::{Bson, Document, doc};
-use sqlx::mysql::MySqlPool;
-use sqlx::postgres::PgPool;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::mysql::{MySqlConnection, MySqlPool};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tempfile::TempDir;
 
 /// A row as a plain client finds it.
@@ -81,7 +81,7 @@ impl Database {
     pub(crate) async fn reader(&self) -> Arc<dyn Reader> {
         self.reader_with(ReadOptions {
             // The tests wait for more than a client does.
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(10),
             ..ReadOptions::default()
         })
         .await
@@ -97,6 +97,32 @@ impl Database {
             Self::Mongodb(uri) => landfall_stores::read_mongodb(uri, options).await,
         };
         reader.unwrap()
+    }
+
+    /// Keeps readers from a table until what is given is dropped.
+    pub(crate) async fn lock_table(&self, dataset: &Dataset) -> Box<dyn std::any::Any> {
+        let name = &dataset.name;
+        match self {
+            Self::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let lock = format!("BEGIN; LOCK TABLE {name}");
+                connection
+                    .execute(sqlx::raw_sql(AssertSqlSafe(lock)))
+                    .await
+                    .unwrap();
+                Box::new(connection)
+            }
+            Self::Mysql(url) => {
+                let mut connection = MySqlConnection::connect(url).await.unwrap();
+                let lock = format!("LOCK TABLES {name} WRITE");
+                connection
+                    .execute(sqlx::raw_sql(AssertSqlSafe(lock)))
+                    .await
+                    .unwrap();
+                Box::new(connection)
+            }
+            Self::Sqlite(_) | Self::Mongodb(_) => panic!("it has no such lock"),
+        }
     }
 
     /// How many indexes the dataset's table has.

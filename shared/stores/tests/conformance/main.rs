@@ -71,6 +71,12 @@ macro_rules! conformance {
 
 conformance!(sqlite, postgres, mysql, mongodb);
 
+/// What only databases have whose tables can be locked.
+mod locks {
+    conformance! { postgres: reads::a_read_ends_in_time }
+    conformance! { mysql: reads::a_read_ends_in_time }
+}
+
 /// What only SQL stores have.
 mod sql {
     macro_rules! totals {
