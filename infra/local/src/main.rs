@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
             _ = terminate.recv() => {}
         }
     };
-    match Box::pin(command::run(arguments, interrupted)).await {
+    match command::run(arguments, interrupted).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -83,7 +83,8 @@ pub struct Stack {
     endpoint: String,
     config: SdkConfig,
     s3: aws_sdk_s3::Client,
-    outputs: Outputs,
+    // Boxed, as futures hold stacks.
+    outputs: Box<Outputs>,
     events: Subscriber,
     token: Token,
     mongodb_uri: String,
@@ -172,7 +173,8 @@ impl Stack {
             parameters.retain(|(known, _)| *known != name);
             parameters.push((name, value));
         }
-        let outputs = deploy::deploy(&config, &workspace, &zips, &parameters, progress).await?;
+        let deployed = deploy::deploy(&config, &workspace, &zips, &parameters, progress);
+        let outputs = Box::new(Box::pin(deployed).await?);
         let token = tokens::provide(&config, &outputs.tokens_secret).await?;
         let events = Subscriber::subscribe(&config, &outputs.event_bus_name).await?;
         let stack = Self {
