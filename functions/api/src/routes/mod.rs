@@ -2,6 +2,7 @@
 
 mod datasets;
 mod jobs;
+mod key;
 mod rejects;
 mod rows;
 mod session;

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::jobs::head_of;
 use super::rows::next_link;
-use super::{encoded, from_cursor, limit, to_cursor};
+use super::{from_cursor, limit, to_cursor};
 use crate::auth::Caller;
 use crate::encode::{Encoding, MAX_ANSWER_BYTES};
 use crate::extract::{Query, Segments};
@@ -123,10 +123,8 @@ pub(crate) async fn list(
     if let Some(next) = next {
         let limit = params.limit.map(|limit| format!("&limit={limit}"));
         let limit = limit.unwrap_or_default();
-        let url = format!("/jobs/{}/rejects?cursor={next}{limit}", encoded(&id));
-        response
-            .headers_mut()
-            .insert(header::LINK, next_link(&url)?);
+        let link = next_link(&format!("cursor={next}{limit}"))?;
+        response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
 }

@@ -2,18 +2,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    Cursor, Dataset, DatasetRef, Filter, MAX_PAGE_ROWS, QueryError, RowQuery, Sort, Start,
-    UnknownColumns, Value,
+    Cursor, Dataset, DatasetRef, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
 };
 use landfall_stores::Reader;
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::key::KeySegment;
 use super::{encoded, limit};
 use crate::auth::Caller;
 use crate::cache::Content;
@@ -137,7 +136,7 @@ pub(crate) async fn list(
             return Ok(Content {
                 body: body.into(),
                 media_type: encoding.media_type(),
-                next: next.map(|next| link(&name, &params, &next)).transpose()?,
+                next: next.map(|next| link(&params, &next)).transpose()?,
             });
         }
     };
@@ -150,8 +149,8 @@ pub(crate) async fn list(
 
 /// A row of a dataset
 ///
-/// The parts of a key of several fields are joined by commas, each percent-encoded before. Where a proxy decodes
-/// paths, `where` conditions on the list of rows find keys with commas or slashes too.
+/// Each value of the key is percent-encoded, they are joined by commas, and the whole is percent-encoded as every
+/// segment of a path. Where there is nothing to encode, it is just the value.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows/{key}",
@@ -173,7 +172,7 @@ pub(crate) async fn one(
     caller: Caller,
     Segments((name, _)): Segments<(String, String)>,
     Query(params): Query<RowParams>,
-    uri: Uri,
+    segment: KeySegment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     caller.may(Scope::Read, &name)?;
@@ -183,8 +182,7 @@ pub(crate) async fn one(
         .store
         .map(|store| matches!(store, StoreChoice::Mongodb));
     let reader = context.reader(is_mongodb)?;
-    // As it was sent: decoded, a comma of a value could not be told from one between values.
-    let key = key_of(&dataset, uri.path().rsplit('/').next().unwrap_or_default())?;
+    let key = segment.values(&dataset)?;
     let query = RowQuery::of_key(&dataset, &key)?;
     let columns = Columns::of(&dataset);
     let read = || async {
@@ -302,36 +300,6 @@ fn skipped(page: u64, limit: u32) -> Result<u64, ApiError> {
         })
 }
 
-/// The values of a key from its segment of the path.
-fn key_of(dataset: &Dataset, segment: &str) -> Result<Vec<Value>, ApiError> {
-    let fields: Vec<_> = dataset.key_fields().collect();
-    // A key of one field has no parts, so that commas need no encoding there.
-    let parts: Vec<&str> = if fields.len() == 1 {
-        vec![segment]
-    } else {
-        segment.split(',').collect()
-    };
-    if parts.len() != fields.len() {
-        return Err(QueryError::Key(fields.len()).into());
-    }
-    fields
-        .iter()
-        .zip(parts)
-        .map(|(field, part)| {
-            let text = percent_decode_str(part)
-                .decode_utf8()
-                .map_err(|_| ApiError::Invalid("the key is not UTF-8".to_owned()))?;
-            Value::from_text(field.kind, &text).map_err(|error| {
-                let error = QueryError::Value {
-                    field: field.name.clone(),
-                    message: error.to_string(),
-                };
-                error.into()
-            })
-        })
-        .collect()
-}
-
 /// All that an answer depends on.
 pub(super) fn question_text(
     reader: &dyn Reader,
@@ -347,7 +315,7 @@ pub(super) fn question_text(
 }
 
 /// The same question, further on.
-fn link(name: &str, params: &RowsParams, next: &str) -> Result<HeaderValue, ApiError> {
+fn link(params: &RowsParams, next: &str) -> Result<HeaderValue, ApiError> {
     let mut asked = vec![format!("cursor={next}")];
     asked.extend(params.store.map(|store| match store {
         StoreChoice::Sql => "store=sql".to_owned(),
@@ -362,12 +330,11 @@ fn link(name: &str, params: &RowsParams, next: &str) -> Result<HeaderValue, ApiE
     );
     let conditions = params.conditions.iter();
     asked.extend(conditions.map(|condition| format!("where={}", encoded(condition))));
-    let url = format!("/datasets/{}/rows?{}", encoded(name), asked.join("&"));
-    next_link(&url)
+    next_link(&asked.join("&"))
 }
 
-/// The `Link` to the next page.
-pub(super) fn next_link(url: &str) -> Result<HeaderValue, ApiError> {
-    HeaderValue::try_from(format!("<{url}>; rel=\"next\""))
+/// The `Link` to the next page: the same path with this query, whatever a gateway has put before the path.
+pub(super) fn next_link(query: &str) -> Result<HeaderValue, ApiError> {
+    HeaderValue::try_from(format!("<?{query}>; rel=\"next\""))
         .map_err(|error| ApiError::Internal(error.to_string()))
 }

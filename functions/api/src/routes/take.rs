@@ -22,7 +22,7 @@ pub(crate) struct Taken {
     /// The job that takes it in. It begins within seconds.
     job: JobId,
     object: TakenObject,
-    /// Where the job is told of.
+    /// The path under the address of the API where the job is told of.
     status_url: String,
 }
 
@@ -66,15 +66,20 @@ pub(crate) async fn rows(
     check(&dataset, format, &body)?;
     let key = format!("{name}/api/{}.{}", Uuid::new_v4(), format.as_str());
     let stored = context.inbox.put(&key, media_type_of(format), body).await?;
-    taken(&context, key, stored)
+    taken(&context, "../../", key, stored)
 }
 
-/// The answer that a file was taken.
-pub(super) fn taken(context: &Context, key: String, stored: Stored) -> Result<Response, ApiError> {
+/// The answer that a file was taken. `root` leads from the route to the root of the API, whatever a gateway has
+/// put before it.
+pub(super) fn taken(
+    context: &Context,
+    root: &str,
+    key: String,
+    stored: Stored,
+) -> Result<Response, ApiError> {
     let bucket = context.settings.inbox_bucket.clone();
     let job = JobId::of(&bucket, &key, &stored.version);
-    let status_url = format!("/jobs/{job}");
-    let location = HeaderValue::try_from(&status_url)
+    let location = HeaderValue::try_from(format!("{root}jobs/{job}"))
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     let taken = Taken {
         job,
@@ -84,7 +89,7 @@ pub(super) fn taken(context: &Context, key: String, stored: Stored) -> Result<Re
             version: stored.version,
             size: stored.size,
         },
-        status_url,
+        status_url: format!("/jobs/{job}"),
     };
     let location = [(header::LOCATION, location)];
     Ok((StatusCode::ACCEPTED, location, Json(taken)).into_response())

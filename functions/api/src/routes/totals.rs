@@ -9,8 +9,8 @@ use landfall_domain::{Cursor, MAX_PAGE_ROWS, QueryError, Start, excerpt};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::limit;
 use super::rows::{next_link, question_text};
-use super::{encoded, limit};
 use crate::auth::Caller;
 use crate::cache::Content;
 use crate::encode::{Encoding, Table};
@@ -118,12 +118,7 @@ pub(crate) async fn list(
             }
             let next = page.next.map(|place| cursor.encode(&place));
             Table::finish(encoding, &mut body, next.as_deref());
-            let link = next.map(|next| {
-                let (name, total) = (encoded(&name), encoded(&total.name));
-                next_link(&format!(
-                    "/datasets/{name}/totals/{total}?limit={asked_for}&cursor={next}"
-                ))
-            });
+            let link = next.map(|next| next_link(&format!("limit={asked_for}&cursor={next}")));
             return Ok(Content {
                 body: body.into(),
                 media_type: encoding.media_type(),

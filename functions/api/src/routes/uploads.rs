@@ -212,7 +212,7 @@ pub(crate) async fn complete(
             Err(AwsError::Refused { .. }) => {
                 // Joined before, if the object is there: then its answer got lost.
                 return match context.inbox.latest(&complete.key).await? {
-                    Some(stored) => taken(&context, complete.key, stored),
+                    Some(stored) => taken(&context, "../", complete.key, stored),
                     None => Err(ApiError::Conflict(
                         "there is no such upload, or a part is missing or too small: put each part and send its ETag, or begin again"
                             .to_owned(),
@@ -226,7 +226,7 @@ pub(crate) async fn complete(
     let stored = stored.ok_or_else(|| {
         ApiError::NotFound("there is no file of this key yet: post it first".to_owned())
     })?;
-    taken(&context, complete.key, stored)
+    taken(&context, "../", complete.key, stored)
 }
 
 fn after(valid: Duration) -> Result<String, ApiError> {

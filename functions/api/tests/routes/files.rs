@@ -34,7 +34,7 @@ async fn rows_become_an_object_whose_job_is_told() {
         assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
         let job = JobId::of("inbox", key, version).to_string();
         assert_eq!(taken["job"], job);
-        assert_eq!(answer.header("location"), format!("/jobs/{job}"));
+        assert_eq!(answer.header("location"), format!("../../jobs/{job}"));
     }
 }
 

@@ -67,9 +67,10 @@ async fn a_cursor_and_its_link_lead_through_all_rows_once() {
             break;
         };
         let link = answer.header("link");
-        let url = link.strip_prefix('<').unwrap().split('>').next().unwrap();
-        assert_eq!(url, format!("{ROWS}?cursor={next}&limit=1"));
-        path = url.to_owned();
+        let query = link.strip_prefix('<').unwrap().split('>').next().unwrap();
+        // Relative, as a gateway may have put something before the path.
+        assert_eq!(query, format!("?cursor={next}&limit=1"));
+        path = format!("{ROWS}{query}");
     }
     assert_eq!(seen, ["a", "b", "c/d"]);
     let second = api.get(&format!("{ROWS}?limit=1&page=2")).await.json();
