@@ -12,8 +12,7 @@ use landfall_stores::Reader;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::key::KeySegment;
-use super::{encoded, limit};
+use super::{encoded, key, limit};
 use crate::auth::Caller;
 use crate::cache::Content;
 use crate::encode::{Encoding, Table};
@@ -170,9 +169,8 @@ pub(crate) async fn list(
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,
     caller: Caller,
-    Segments((name, _)): Segments<(String, String)>,
+    Segments((name, segment)): Segments<(String, String)>,
     Query(params): Query<RowParams>,
-    segment: KeySegment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     caller.may(Scope::Read, &name)?;
@@ -182,7 +180,7 @@ pub(crate) async fn one(
         .store
         .map(|store| matches!(store, StoreChoice::Mongodb));
     let reader = context.reader(is_mongodb)?;
-    let key = segment.values(&dataset)?;
+    let key = key::values(&dataset, &segment)?;
     let query = RowQuery::of_key(&dataset, &key)?;
     let columns = Columns::of(&dataset);
     let read = || async {
