@@ -113,20 +113,6 @@ impl Dialect {
         )
     }
 
-    /// The server puts the key behind the column.
-    pub(super) fn create_index(self, table: &Table, index: &Index) -> String {
-        let column = if index.is_cut {
-            quote(beginning_of(&index.field))
-        } else {
-            quote(&index.field)
-        };
-        format!(
-            "CREATE INDEX {} ON {} ({column})",
-            quote(index_name(index)),
-            quote(&table.name)
-        )
-    }
-
     pub(super) fn add_columns(self, table: &Table, missing: &[&Column]) -> String {
         let columns = list(missing, ", ", |column| {
             let kind = self.type_of(table, column);
@@ -134,6 +120,20 @@ impl Dialect {
         });
         format!("ALTER TABLE {} {columns}", quote(&table.name))
     }
+}
+
+/// Makes an index. The server puts the key behind the column.
+pub(super) fn create_index(table: &Table, index: &Index) -> String {
+    let column = if index.is_cut {
+        quote(beginning_of(&index.field))
+    } else {
+        quote(&index.field)
+    };
+    format!(
+        "CREATE INDEX {} ON {} ({column})",
+        quote(index_name(index)),
+        quote(&table.name)
+    )
 }
 
 /// Name of the column that has the beginning of an indexed text.

@@ -6,7 +6,7 @@
 use landfall_domain::{Dataset, StoreKind, Total};
 use sqlx::{Acquire as _, MySqlConnection, Row as _};
 
-use super::dialect::{Dialect, beginning_of, index_name, quote};
+use super::dialect::{Dialect, beginning_of, create_index, index_name, quote};
 use super::registry;
 use super::totals::Totals;
 use super::{error, run};
@@ -141,7 +141,7 @@ async fn make_indexes(
         }
         let name = index_name(index);
         if !has_index(connection, &table.name, &name).await?
-            && let Err(failure) = run(connection, &dialect.create_index(table, index)).await
+            && let Err(failure) = run(connection, &create_index(table, index)).await
             && !has_index(connection, &table.name, &name).await?
         {
             return Err(failure);
