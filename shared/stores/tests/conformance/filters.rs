@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use landfall_domain::{Dataset, FieldType, Filter, RowQuery, Sort, Start, Test, Value};
 
 use crate::databases::{Database, dataset, dataset_of};
-use crate::reads::{GOODS, compare, goods, query, walk};
+use crate::goods::{GOODS, compare, goods};
+use crate::reads::{query, walk};
 use crate::rows::{apply, row, text};
 
 fn holds(value: &Value, test: &Test) -> bool {
