@@ -317,8 +317,8 @@ impl<'a, D: Dialect> Conditions<'a, D> {
     }
 }
 
-/// A page of the groups of a table of totals: its columns are those of the group, the measures, and the digest of
-/// the group, which tells apart those that begin alike.
+/// A page of the groups of a table of totals: its columns are those of the group, the measures, and the name of
+/// the group (a digest, in `SQLite` its values), which tells apart those that begin alike.
 pub(crate) fn groups(
     dialect: &impl Dialect,
     table: &ReadTable,
@@ -327,10 +327,10 @@ pub(crate) fn groups(
     limit: usize,
     skip: u64,
 ) -> Statement {
-    let digest = table.columns.len() - 1;
+    let name = table.columns.len() - 1;
     let ordered: Vec<&ReadColumn> = table.columns[..by]
         .iter()
-        .chain(&table.columns[digest..])
+        .chain(&table.columns[name..])
         .collect();
     let mut conditions = Conditions::new(dialect);
     if let Some(place) = place {

@@ -211,6 +211,7 @@ columns = {{ number = "count", amount = "sum(amount)", pieces = "sum(pieces)", m
         loop {
             let page = reader.totals(&dataset, total, &start, limit).await.unwrap();
             found.extend(page.groups);
+            assert!(found.len() <= all.groups.len(), "the pages go in circles");
             match page.next {
                 Some(next) => start = Start::After(next),
                 None => break,
