@@ -79,7 +79,7 @@ impl Cursor {
             is_descending: false,
             filters: Vec::new(),
         };
-        // Groups whose values begin alike are told apart by their digest.
+        // Groups whose values begin alike are told apart by their names.
         let kinds = question.place.iter().map(|(_, kind)| *kind);
         let kinds = kinds.chain([FieldType::Text]).collect();
         Self::of(&question, kinds)

@@ -232,6 +232,7 @@ pub(crate) struct ReadDialect;
 
 impl statement::Dialect for ReadDialect {
     const HAS_ROW_VALUES: bool = false;
+    const ORDERS_BY_CONSTANTS: bool = false;
 
     fn place(&self, _: usize, kind: FieldType) -> String {
         // A number or time beside a text is compared as a float otherwise.

@@ -195,6 +195,7 @@ pub(crate) struct ReadDialect;
 
 impl Dialect for ReadDialect {
     const HAS_ROW_VALUES: bool = true;
+    const ORDERS_BY_CONSTANTS: bool = true;
 
     fn place(&self, nth: usize, kind: FieldType) -> String {
         match kind {

@@ -35,7 +35,7 @@ pub(crate) trait SqlDatabase: Send + Sync {
     /// The table of a dataset, if it is there.
     async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>, StoreError>;
 
-    /// The table of a total, with the columns of the group, the measures and the group's digest as text; sums as
+    /// The table of a total, with the columns of the group, the measures and the group's name as text; sums as
     /// text. None if it is not there.
     async fn totals(
         &self,
@@ -163,8 +163,8 @@ impl<D: SqlDatabase> SqlReader<D> {
         let mut groups: Vec<Vec<Value>> =
             page.into_rows().into_iter().map(|row| row.values).collect();
         let next = groups.last().filter(|_| is_full).map(|group| {
-            let values = group[..by].iter().chain(group.last());
-            values.map(beginning).collect()
+            let values = group[..by].iter().map(beginning);
+            values.chain(group.last().cloned()).collect()
         });
         for group in &mut groups {
             group.pop();

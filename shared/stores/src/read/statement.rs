@@ -1,6 +1,6 @@
 //! Statements that read, the same for every SQL database but for what its [`Dialect`] says.
 
-use landfall_domain::{Dataset, FieldType, RowQuery, Value};
+use landfall_domain::{Dataset, FieldType, RowQuery, SORTED_CHARS, Value};
 
 use super::gather::first_chars;
 use super::plan::{Bound, Comparison, Span, comparisons};
@@ -10,6 +10,9 @@ use crate::schema::list;
 pub(crate) trait Dialect: Send + Sync {
     /// Whether `(a, b) > (c, d)` takes an index.
     const HAS_ROW_VALUES: bool;
+    /// Whether an index has rows of one value in the order of their keys only if the order names that value's
+    /// column, too; elsewhere they are sorted if it does.
+    const ORDERS_BY_CONSTANTS: bool;
 
     /// The place of the `nth` value (from 1), which is of this type.
     fn place(&self, nth: usize, kind: FieldType) -> String;
@@ -85,11 +88,13 @@ impl<D: Dialect> Rows<'_, D> {
             ""
         };
         let sort = self.query.sort_field(self.dataset);
-        let sorted = sort.map(|field| self.table.columns[field].sorted());
+        let is_constant = matches!(span.sort, Bound::Is(_) | Bound::Null);
+        let ordered = sort.filter(|_| !is_constant || D::ORDERS_BY_CONSTANTS);
+        let ordered = ordered.map(|field| self.table.columns[field].sorted());
         let ties = self
             .ties()
             .map(|field| self.table.columns[field].raw.as_str());
-        let order = list(sorted.into_iter().chain(ties), ", ", |expression| {
+        let order = list(ordered.into_iter().chain(ties), ", ", |expression| {
             format!("{expression}{direction}")
         });
         // With conditions, another index may be the better one.
@@ -129,8 +134,18 @@ impl<D: Dialect> Rows<'_, D> {
             let is_key = self.dataset.key_indexes().contains(&filter.field);
             for (comparison, value) in comparisons(filter) {
                 if let (Some(beginning), Value::Text(text)) = (&column.beginning, &value) {
-                    let text = Value::Text(first_chars(text).to_owned());
-                    conditions.compare(column.kind, beginning, comparison.or_equal(), &text);
+                    let begins = first_chars(text);
+                    let is_short = begins.chars().nth(SORTED_CHARS - 1).is_none();
+                    let (comparison, begins) = if is_short {
+                        (comparison, value.clone())
+                    } else {
+                        (comparison.or_equal(), Value::Text(begins.to_owned()))
+                    };
+                    conditions.compare(column.kind, beginning, comparison, &begins);
+                    // The beginning alone tells how a text is to one that is shorter than it.
+                    if is_short {
+                        continue;
+                    }
                 }
                 if is_key && comparison == Comparison::Equal {
                     conditions.is(column, &value);
@@ -302,8 +317,8 @@ impl<'a, D: Dialect> Conditions<'a, D> {
     }
 }
 
-/// A page of the groups of a table of totals: its columns are those of the group, the measures, and the digest of
-/// the group, which tells apart those that begin alike.
+/// A page of the groups of a table of totals: its columns are those of the group, the measures, and the name of
+/// the group (a digest, in `SQLite` its values), which tells apart those that begin alike.
 pub(crate) fn groups(
     dialect: &impl Dialect,
     table: &ReadTable,
@@ -312,10 +327,10 @@ pub(crate) fn groups(
     limit: usize,
     skip: u64,
 ) -> Statement {
-    let digest = table.columns.len() - 1;
+    let name = table.columns.len() - 1;
     let ordered: Vec<&ReadColumn> = table.columns[..by]
         .iter()
-        .chain(&table.columns[digest..])
+        .chain(&table.columns[name..])
         .collect();
     let mut conditions = Conditions::new(dialect);
     if let Some(place) = place {

@@ -226,6 +226,7 @@ pub(crate) struct ReadDialect;
 
 impl Dialect for ReadDialect {
     const HAS_ROW_VALUES: bool = true;
+    const ORDERS_BY_CONSTANTS: bool = false;
 
     fn place(&self, nth: usize, _: FieldType) -> String {
         format!("?{nth}")

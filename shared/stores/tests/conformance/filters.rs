@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use landfall_domain::{Dataset, FieldType, Filter, RowQuery, Sort, Start, Test, Value};
 
 use crate::databases::{Database, dataset, dataset_of};
-use crate::reads::{GOODS, compare, goods, query, walk};
+use crate::goods::{GOODS, compare, goods};
+use crate::reads::{query, walk};
 use crate::rows::{apply, row, text};
 
 fn holds(value: &Value, test: &Test) -> bool {
@@ -210,6 +211,7 @@ columns = {{ number = "count", amount = "sum(amount)", pieces = "sum(pieces)", m
         loop {
             let page = reader.totals(&dataset, total, &start, limit).await.unwrap();
             found.extend(page.groups);
+            assert!(found.len() <= all.groups.len(), "the pages go in circles");
             match page.next {
                 Some(next) => start = Start::After(next),
                 None => break,
