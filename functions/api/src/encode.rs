@@ -282,7 +282,7 @@ mod tests {
     };
 
     fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+        Value::Text(text.into())
     }
 
     fn write(encoding: Encoding, values: &[Value], rest: Option<&str>) -> String {

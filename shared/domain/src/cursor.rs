@@ -172,7 +172,7 @@ columns = { number = "count" }
         let of = |filters: &[Filter], sort| Cursor::of_rows(store, &dataset, filters, sort);
         let decimal = Value::from_text(FieldType::Decimal, "4.99").unwrap();
         for value in [decimal, Value::Null] {
-            let place = vec![value, Value::Text("a,b \u{1f600}".to_owned())];
+            let place = vec![value, Value::Text("a,b \u{1f600}".into())];
             let cursor = of(&cheap, by_price).encode(&place);
             assert!(
                 cursor
@@ -200,7 +200,7 @@ columns = { number = "count" }
         // Conditions hold together, whatever their order.
         let mut both = filter("price:lt:5");
         both.extend(filter("name:prefix:a"));
-        let cursor = of(&both, None).encode(&[Value::Text("a".to_owned())]);
+        let cursor = of(&both, None).encode(&[Value::Text("a".into())]);
         both.reverse();
         assert!(of(&both, None).decode(&cursor).is_ok());
     }

@@ -215,7 +215,7 @@ impl Filter {
             ("gt", value) => Test::Above(value),
             ("lte", value) => Test::AtMost(value),
             ("lt", value) => Test::Below(value),
-            ("prefix", Value::Text(prefix)) => Test::Prefix(prefix),
+            ("prefix", Value::Text(prefix)) => Test::Prefix(prefix.into()),
             _ => return Err(wrong()),
         };
         let filter = Self { field, test };
@@ -333,7 +333,7 @@ fields = [
         );
         assert_eq!(
             parse("sensor:eq:").test,
-            Test::Equals(Value::Text(String::new()))
+            Test::Equals(Value::Text("".into()))
         );
         assert_eq!(
             parse("sensor:prefix:a:b").test,

@@ -120,7 +120,8 @@ impl Value {
     pub fn to_text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Null => return None,
-            Self::Text(text) | Self::Json(text) => Cow::Borrowed(text),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(text) => Cow::Borrowed(text),
             Self::Integer(number) => number.to_string().into(),
             Self::Decimal(number) => number.to_string().into(),
             Self::Float(number) => number.to_string().into(),

@@ -70,7 +70,7 @@ mod tests {
         for first in texts {
             for second in texts {
                 let path = encoded(&[first, second].map(encoded).join(","));
-                let expected = [first, second].map(|text| Value::Text(text.to_owned()));
+                let expected = [first, second].map(|text| Value::Text(text.into()));
                 assert_eq!(values(&two, &decoded(&path)).unwrap(), expected, "{path}");
                 let passed = by_gateway(&path);
                 assert!(!passed.contains(['/', '?']), "{passed}");
@@ -83,7 +83,7 @@ mod tests {
     fn a_key_of_one_field_may_be_encoded_once() {
         let one = dataset("[\"a\"]");
         for text in ["a", "a,b", "c/d", "50%", "é ?#"] {
-            let expected = [Value::Text(text.to_owned())];
+            let expected = [Value::Text(text.into())];
             assert_eq!(values(&one, &decoded(&encoded(text))).unwrap(), expected);
         }
     }

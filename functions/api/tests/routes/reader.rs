@@ -19,8 +19,8 @@ impl FakeReader {
     pub(crate) fn put(&self, sku: &str, name: &str, price: &str, extra: Option<&str>) {
         let row = StoredRow {
             values: vec![
-                Value::Text(sku.to_owned()),
-                Value::Text(name.to_owned()),
+                Value::Text(sku.into()),
+                Value::Text(name.into()),
                 Value::Decimal(price.parse().unwrap()),
             ],
             extra: extra.map(ToOwned::to_owned),

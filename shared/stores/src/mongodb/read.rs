@@ -174,7 +174,7 @@ impl Walk<'_> {
         let is_key = self.dataset.key_indexes().contains(&field);
         let (same, order) = match value {
             Value::Text(begins) if !is_key && is_whole_beginning(value) => {
-                let mut range = doc! { "$gte": begins };
+                let mut range = doc! { "$gte": begins.as_str() };
                 if let Some(end) = after_prefix(begins) {
                     range.insert("$lt", end);
                 }
@@ -353,7 +353,7 @@ fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
         (FieldType::Json, json) => {
             Value::Json(serde_json::to_string(&Bson::try_from(json).ok()?).ok()?)
         }
-        (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.to_owned()),
+        (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.into()),
         (FieldType::Integer, RawBsonRef::Int64(number)) => Value::Integer(number),
         (FieldType::Float, RawBsonRef::Double(number)) => Value::Float(number),
         (FieldType::Boolean, RawBsonRef::Boolean(boolean)) => Value::Boolean(boolean),

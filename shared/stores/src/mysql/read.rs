@@ -290,7 +290,9 @@ fn value(kind: FieldType, row: &MySqlRow, at: usize) -> Result<Value, sqlx::Erro
         FieldType::Boolean => row
             .try_get_unchecked::<Option<_>, _>(at)?
             .map(Value::Boolean),
-        FieldType::Text => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Text),
+        FieldType::Text => row
+            .try_get_unchecked::<Option<&str>, _>(at)?
+            .map(|text| Value::Text(text.into())),
         FieldType::Json => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Json),
         FieldType::Decimal | FieldType::Date | FieldType::Timestamp => {
             let Some(text) = row.try_get_unchecked::<Option<String>, _>(at)? else {

@@ -246,7 +246,9 @@ fn stored(table: &ReadTable, row: &PgRow) -> Result<StoredRow, sqlx::Error> {
 fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, sqlx::Error> {
     let unreadable = || sqlx::Error::Decode("a value is not of its column's type".into());
     let found = match kind {
-        FieldType::Text => row.try_get::<Option<_>, _>(at)?.map(Value::Text),
+        FieldType::Text => row
+            .try_get::<Option<&str>, _>(at)?
+            .map(|text| Value::Text(text.into())),
         FieldType::Json => row.try_get::<Option<_>, _>(at)?.map(Value::Json),
         FieldType::Integer => row.try_get::<Option<_>, _>(at)?.map(Value::Integer),
         FieldType::Float => row.try_get::<Option<_>, _>(at)?.map(Value::Float),

@@ -80,7 +80,7 @@ impl Gather {
 pub(crate) fn beginning(dataset: &Dataset, field: usize, value: &Value) -> Value {
     match value {
         Value::Text(text) if !dataset.key_indexes().contains(&field) => {
-            Value::Text(first_chars(text).to_owned())
+            Value::Text(first_chars(text).into())
         }
         other => other.clone(),
     }
@@ -107,7 +107,8 @@ pub(crate) fn after_prefix(prefix: &str) -> Option<String> {
 
 fn bytes_of(row: &StoredRow) -> usize {
     let value = |value: &Value| match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Text(text) => text.len(),
+        Value::Json(text) => text.len(),
         _ => size_of::<Value>(),
     };
     row.values.iter().map(value).sum::<usize>() + row.extra.as_ref().map_or(0, String::len)

@@ -85,8 +85,8 @@ pub(crate) fn comparisons(filter: &Filter) -> Vec<(Comparison, Value)> {
         Test::AtMost(value) => (Comparison::AtMost, value),
         Test::Below(value) => (Comparison::Below, value),
         Test::Prefix(prefix) => {
-            let mut range = vec![(Comparison::AtLeast, Value::Text(prefix.clone()))];
-            let end = after_prefix(prefix).map(|end| (Comparison::Below, Value::Text(end)));
+            let mut range = vec![(Comparison::AtLeast, Value::Text(prefix.into()))];
+            let end = after_prefix(prefix).map(|end| (Comparison::Below, Value::Text(end.into())));
             range.extend(end);
             return range;
         }

@@ -244,7 +244,7 @@ pub(crate) fn kind_of(dataset: &Dataset, name: &str) -> FieldType {
 
 fn beginning(value: &Value) -> Value {
     match value {
-        Value::Text(text) => Value::Text(first_chars(text).to_owned()),
+        Value::Text(text) => Value::Text(first_chars(text).into()),
         other => other.clone(),
     }
 }
@@ -257,6 +257,6 @@ fn sum(kind: FieldType, text: Value) -> Value {
     let plain = without_zeros(&text);
     match plain.parse() {
         Ok(number) if kind == FieldType::Integer => Value::Integer(number),
-        _ => Value::Text(plain.to_owned()),
+        _ => Value::Text(plain.into()),
     }
 }

@@ -139,7 +139,7 @@ impl<D: Dialect> Rows<'_, D> {
                     let (comparison, begins) = if is_short {
                         (comparison, value.clone())
                     } else {
-                        (comparison.or_equal(), Value::Text(begins.to_owned()))
+                        (comparison.or_equal(), Value::Text(begins.into()))
                     };
                     conditions.compare(column.kind, beginning, comparison, &begins);
                     // The beginning alone tells how a text is to one that is shorter than it.

@@ -250,7 +250,8 @@ impl Dialect for ReadDialect {
 fn bound(value: Value) -> Bound {
     match value {
         Value::Null => Bound::Null,
-        Value::Text(text) | Value::Json(text) => Bound::Text(text),
+        Value::Text(text) => Bound::Text(text.into_string()),
+        Value::Json(text) => Bound::Text(text),
         Value::Integer(number) => Bound::Integer(number),
         Value::Float(number) => Bound::Real(number),
         Value::Boolean(boolean) => Bound::Integer(i64::from(boolean)),
@@ -270,7 +271,7 @@ fn value(kind: FieldType, stored: ValueRef<'_>) -> error::Result<Value> {
         (_, ValueRef::Text(_)) => {
             let text = stored.as_str().map_err(|_| unreadable())?;
             match kind {
-                FieldType::Text => Value::Text(text.to_owned()),
+                FieldType::Text => Value::Text(text.into()),
                 FieldType::Json => Value::Json(text.to_owned()),
                 _ => Value::from_text(kind, text).map_err(|_| unreadable())?,
             }

@@ -54,7 +54,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
             ];
             if let Value::Text(text) = &value {
                 let first: String = text.chars().take(1).collect();
-                tests.extend([Test::Prefix(text.clone()), Test::Prefix(first)]);
+                tests.extend([Test::Prefix(text.to_string()), Test::Prefix(first)]);
             }
             for test in tests {
                 let expected = rows.iter().filter(|row| holds(&row.values[field], &test));
@@ -68,7 +68,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
                 let mut found = walk(reader.as_ref(), &dataset, query).await;
                 let note = |row: &Vec<Value>| format!("{:?}", row[9]);
                 found.sort_by_key(note);
-                let mut expected: Vec<_> = expected.map(|row| row.values.clone()).collect();
+                let mut expected: Vec<_> = expected.map(|row| row.values.to_vec()).collect();
                 expected.sort_by_key(note);
                 assert_eq!(found, expected, "{} {test:?}", definition.name);
             }

@@ -56,7 +56,7 @@ pub(crate) async fn pages_in_every_order(database: &Database) {
     store.prepare(&dataset).await.unwrap();
     apply(store.as_ref(), &dataset, 1, rows.clone()).await;
     let reader = database.reader().await;
-    let mut expected: Vec<Vec<Value>> = rows.into_iter().map(|row| row.values).collect();
+    let mut expected: Vec<Vec<Value>> = rows.into_iter().map(|row| row.values.into_vec()).collect();
     let sorts = all_sorts(&dataset);
     assert_eq!(sorts.len(), 1 + 2 * 9);
     for sort in sorts {
@@ -171,7 +171,7 @@ pub(crate) async fn pages_while_writers_load(database: &Database) {
 
 fn id_of(values: &[Value]) -> String {
     match &values[0] {
-        Value::Text(id) => id.clone(),
+        Value::Text(id) => id.to_string(),
         other => panic!("{other:?}"),
     }
 }
