@@ -36,6 +36,6 @@ pub use processes::as_from_a_shell;
 pub use progress::{Lines, Progress, Silent};
 pub use python::{Requirements, environment as python_environment};
 pub use run::workspace;
-pub use stack::{Sql, Stack, StackOptions, Stores};
+pub use stack::{Sql, Stack, StackOptions, Stores, workers};
 pub use tools::{Tool, missing_packages, tool};
 pub use zips::{FUNCTIONS, ZIPS, provide as functions, zip};

@@ -50,6 +50,11 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
             sockets.join("mariadb.pid").display()
         ))
         .arg(format!("--init-file={}", accounts.display()))
+        // By default it keeps 128 MiB in memory, and reads the rest of a table anew with every chunk.
+        .args([
+            "--innodb-buffer-pool-size=1G",
+            "--innodb-log-file-size=512M",
+        ])
         .current_dir(data);
     account.run(&mut command);
     processes::log_to(&mut command, log)?;

@@ -168,6 +168,7 @@ impl Stack {
                 "LocalEndpoint".to_owned(),
                 endpoint::authority(&endpoint).to_owned(),
             ),
+            ("WorkerConcurrency".to_owned(), workers().to_string()),
         ];
         for (name, value) in options.parameters {
             parameters.retain(|(known, _)| *known != name);
@@ -339,6 +340,13 @@ impl Drop for Stack {
             process.stop(GRACE);
         }
     }
+}
+
+/// How many workers run at once, unless told: two a core, which they share with the databases; more only
+/// take the caches from each other.
+pub fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).min(8)
 }
 
 /// Takes a directory for one stack at a time.

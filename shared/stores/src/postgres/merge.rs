@@ -9,12 +9,9 @@ use super::table::{count, definition, name_for, quote};
 use crate::StoreError;
 use crate::schema::{ColumnKind, Table, list};
 
-/// Sequences of the session that count what the merge does: `MERGE` itself tells only how many rows it
-/// wrote. They have a cache, so that counting is adding one in memory.
-const COUNTERS: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000; \
-     CREATE TEMP SEQUENCE IF NOT EXISTS _same CACHE 1000";
-
-const READ_COUNTERS: &str = "SELECT nextval('pg_temp._changed'), nextval('pg_temp._same')";
+/// A sequence of the session that counts rows with other values: `MERGE` itself tells only how many rows it
+/// wrote. It has a cache, so that counting is adding one in memory.
+const COUNTER: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000";
 
 /// The statements that apply a chunk's rows.
 pub(super) struct Merge {
@@ -26,12 +23,13 @@ pub(super) struct Merge {
     /// Fills it.
     pub(super) copy: String,
     statement: String,
+    read_counters: String,
     compare: String,
     /// Name that `PostgreSQL` gives the primary key.
     primary_key: String,
 }
 
-/// Where the counters stand.
+/// Where the counters of changed and of inserted rows stand.
 pub(super) struct Counters([u64; 2]);
 
 impl Merge {
@@ -64,18 +62,22 @@ impl Merge {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; \
                  SET LOCAL statement_timeout = {}; SET LOCAL client_min_messages = error; \
                  SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-                 SET LOCAL jit = off; {COUNTERS}; \
+                 SET LOCAL jit = off; {COUNTER}; \
                  CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
                 timeout.as_millis()
             ),
             copy: format!("COPY pg_temp.{stage} ({names}) FROM STDIN (FORMAT binary)"),
-            // Counters are above zero: every older row is updated.
+            // The counter is above zero: every older row is updated.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
                  WHEN MATCHED AND CASE WHEN t._version >= s._version THEN false \
                  WHEN {differs} THEN nextval('pg_temp._changed') > 0 \
-                 ELSE nextval('pg_temp._same') > 0 END THEN UPDATE SET {set} \
+                 ELSE true END THEN UPDATE SET {set} \
                  WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
+            ),
+            read_counters: format!(
+                "SELECT nextval('pg_temp._changed'), \
+                 pg_stat_get_xact_tuples_inserted('{target}'::regclass)"
             ),
             compare: format!(
                 "SELECT count(*), count(*) FILTER (WHERE t._version > s._version) \
@@ -87,8 +89,12 @@ impl Merge {
     }
 
     /// Before the merge, and before anyone else waits for it.
-    pub(super) async fn counters(connection: &mut PgConnection) -> Result<Counters, StoreError> {
-        count(connection, READ_COUNTERS).await.map(Counters)
+    pub(super) async fn counters(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Counters, StoreError> {
+        let read = self.read_counters.as_str();
+        count(connection, read).await.map(Counters)
     }
 
     /// Merges the staged rows, of which there are `total`.
@@ -103,15 +109,17 @@ impl Merge {
             .await
             .map_err(|error| self.sort(error))?
             .rows_affected();
-        let after = Self::counters(connection).await?;
-        let [updated, advanced] = [0, 1].map(|index| after.0[index] - before.0[index] - 1);
+        let after = self.counters(connection).await?;
+        let [taken, inserted] = [0, 1].map(|index| after.0[index] - before.0[index]);
+        // Reading the counter took one.
+        let updated = taken - 1;
         // A row that another program changed meanwhile was looked at, and counted, twice.
-        let Some(inserted) = written.checked_sub(updated + advanced) else {
+        if updated + inserted > written {
             return Err(StoreError::Contended {
                 store: StoreKind::Postgres,
                 reason: "another program changed rows of the chunk".to_owned(),
             });
-        };
+        }
         let stale = if written == total {
             0
         } else {

@@ -127,7 +127,7 @@ impl Postgres {
     ) -> Result<Option<StoreCounts>, StoreError> {
         let mut transaction = self.begin(chunk.merge.begin.clone()).await?;
         chunk.stage(&mut transaction).await?;
-        let counters = Merge::counters(&mut transaction).await?;
+        let counters = chunk.merge.counters(&mut transaction).await?;
         let mut entry = registry::lock(&mut transaction, &chunk.table.name, hold).await?;
         if matches!(hold, Hold::Lane(_)) && !has_lanes(&entry) {
             transaction.rollback().await.map_err(error)?;

@@ -17,15 +17,20 @@ pub(super) async fn check_server(
     connection: &mut PgConnection,
     table: &Table,
 ) -> Result<(), StoreError> {
-    let ask = "SELECT current_setting('server_version_num')::bigint";
-    let [version] = table::count(connection, ask).await?;
-    if version >= OLDEST {
+    let ask = "SELECT current_setting('server_version_num')::bigint, \
+         current_setting('track_counts')::boolean::int::bigint";
+    let [version, counts] = table::count(connection, ask).await?;
+    let reason = if version < OLDEST {
+        format!("the server is version {version}, and {OLDEST} (PostgreSQL 15) is needed")
+    } else if counts == 0 {
+        "track_counts is off: switch it on, as autovacuum and exact counts need it".to_owned()
+    } else {
         return Ok(());
-    }
+    };
     Err(StoreError::Schema {
         store: StoreKind::Postgres,
         table: table.name.clone(),
-        reason: format!("the server is version {version}, and {OLDEST} (PostgreSQL 15) is needed"),
+        reason,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_domain::{CompletionEvent, JobId, JobState};
-use landfall_local::{Lines, Progress, Sql, Stack, StackOptions, Stores};
+use landfall_local::{Lines, Progress, Sql, Stack, StackOptions, Stores, workers};
 
 use crate::data::{Content, Sample};
 use crate::profile::{Used, settle};
@@ -14,8 +14,8 @@ use crate::tables;
 
 /// Without an event for so long, a run has failed.
 const WITHIN: Duration = Duration::from_mins(30);
-/// Enough for two chunks for each of the eight workers, so that all of them are warm.
-const WARM_UP_ROWS: u64 = 400_000;
+/// Rows of two full chunks: so many for each worker, so that all of them are warm.
+const WARM_UP_ROWS: u64 = 200_000;
 const LOG_LINES: usize = 40;
 
 /// As `infra/datasets/products.toml`, but without totals: the floors keep none either.
@@ -54,7 +54,11 @@ impl Landfall {
             stack: Stack::start(options, progress).await?,
         };
         progress.doing("warming up");
-        let sample = Sample::make(&landfall.stack.scratch()?, WARM_UP_ROWS, 1)?;
+        let sample = Sample::make(
+            &landfall.stack.scratch()?,
+            WARM_UP_ROWS * workers() as u64,
+            1,
+        )?;
         landfall.dataset("warm_up").await?;
         landfall.take_in("warm_up", &sample, sample.keyed).await?;
         landfall.forget("warm_up").await?;

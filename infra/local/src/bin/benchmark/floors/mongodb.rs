@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use landfall_local::workers;
 use mongodb::Database as Client;
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, rawdoc};
 use tokio::task::JoinSet;
@@ -13,15 +14,13 @@ use crate::data::{Rows, Sample};
 use crate::result::Run;
 use crate::tables::{Database, mongodb};
 
-/// As many clients as the workers have connections: eight workers, two connections each.
-pub(crate) const CLIENTS: usize = 16;
 pub(crate) const INSERT: (&str, &str) = (
     "unordered insertMany",
-    "the last row of each key in the order of the file, insertMany of 5,000 documents by 16 clients at once",
+    "the last row of each key in the order of the file, insertMany of 5,000 documents by two clients a worker at once",
 );
 pub(crate) const UPDATE: (&str, &str) = (
     "batched update",
-    "the last row of each key in the order of the file, update commands of 1,000 $set by _id by 16 clients at once",
+    "the last row of each key in the order of the file, update commands of 1,000 $set by _id by two clients a worker at once",
 );
 
 const COLLECTION: &str = "floor_live";
@@ -71,7 +70,7 @@ pub(crate) async fn update(uri: &str, sample: &Sample) -> Result<Run> {
     Ok(run)
 }
 
-/// Gives each client its share of the file's documents, and checks what they left.
+/// Gives each of as many clients as the workers have connections its share of the file's documents, and checks what they left.
 async fn each_client<F>(
     uri: &str,
     sample: &Sample,
@@ -80,8 +79,9 @@ async fn each_client<F>(
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let mut clients = Vec::with_capacity(CLIENTS);
-    for _ in 0..CLIENTS {
+    let count = 2 * workers();
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
         clients.push(mongodb(uri).await?);
     }
     let run = timed(async {
@@ -92,7 +92,7 @@ where
         let mut working = JoinSet::new();
         for (client, mine) in clients
             .into_iter()
-            .zip(kept.chunks(kept.len().div_ceil(CLIENTS)))
+            .zip(kept.chunks(kept.len().div_ceil(count)))
         {
             let (rows, mine) = (Arc::clone(&rows), mine.to_vec());
             working.spawn(work(client, rows, mine));
