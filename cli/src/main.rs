@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
-use landfall_cli::{check, seed, totals};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use landfall_auth::Scope;
+use landfall_cli::{check, seed, tokens, totals};
 
 #[derive(Parser)]
 #[command(name = "landfall", version, about)]
@@ -41,6 +42,54 @@ enum Command {
     /// Tables of totals
     #[command(subcommand)]
     Totals(Totals),
+    /// Tokens of the HTTP API and the socket
+    #[command(subcommand)]
+    Tokens(Tokens),
+}
+
+#[derive(Subcommand)]
+enum Tokens {
+    /// Make a token and show it, this once; no more than its hash is kept. It is taken within a minute
+    Add {
+        /// Its name: a lower-case letter, then letters, digits and _
+        name: String,
+        /// What it is for: read, write, admin
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<Scope>,
+        /// Which datasets it is for: all, or names
+        #[arg(long, value_delimiter = ',', required = true)]
+        datasets: Vec<String>,
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// List names, scopes and datasets
+    List {
+        #[command(flatten)]
+        secret: Secret,
+    },
+    /// Remove a token. It is refused within a minute
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        secret: Secret,
+    },
+}
+
+#[derive(Args)]
+struct Secret {
+    /// Name or ARN of the secret with the tokens
+    #[arg(long = "secret", env = "LANDFALL_TOKENS_SECRET")]
+    id: String,
+    /// Of Secrets Manager, unless that of AWS
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    endpoint_url: Option<String>,
+}
+
+impl Secret {
+    fn open(&self) -> Result<tokens::Store> {
+        tokens::Store::open(&self.id, self.endpoint_url.as_deref())
+    }
 }
 
 #[derive(Subcommand)]
@@ -100,6 +149,28 @@ fn main() -> Result<ExitCode> {
             for (table, groups) in totals::rebuild(&definition, &sql)? {
                 println!("{table}: {groups} groups");
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tokens(Tokens::Add {
+            name,
+            scopes,
+            datasets,
+            secret,
+        }) => {
+            let scopes = scopes.into_iter().collect();
+            let token = secret.open()?.add(&name, scopes, &datasets)?;
+            println!("{}", token.reveal());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tokens(Tokens::List { secret }) => {
+            for grant in secret.open()?.grants()? {
+                let scopes: Vec<_> = grant.scopes.iter().map(|scope| scope.as_str()).collect();
+                println!("{}: {} of {}", grant.name, scopes.join(","), grant.datasets);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tokens(Tokens::Remove { name, secret }) => {
+            secret.open()?.remove(&name)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Datasets(Datasets::Check { paths }) => {

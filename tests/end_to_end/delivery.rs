@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// Stops or starts the delivery of chunk messages to the workers.
-async fn deliver(stack: &Stack, enabled: bool) {
+pub async fn deliver(stack: &Stack, enabled: bool) {
     let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
     let mappings = lambda
         .list_event_source_mappings()

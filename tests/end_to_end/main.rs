@@ -8,5 +8,6 @@ mod objects;
 mod outcomes;
 mod products;
 mod public_files;
+mod subscribers;
 mod support;
 mod tables;

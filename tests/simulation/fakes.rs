@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use landfall_aws::{AwsError, ChunkQueue, Objects};
+use landfall_aws::{AwsError, ChunkQueue, Listed, Objects};
 use landfall_domain::{
     ByteRange, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder, ObjectRef, Problem,
     Row, RowVersion, StoreCounts, StoreKind, Value, WorkMessage,
@@ -56,6 +56,31 @@ impl Objects for Buckets {
             .get(&(bucket.to_owned(), key.to_owned()))
             .cloned();
         Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, AwsError> {
+        pause().await;
+        let latest = locked(&self.latest);
+        let mut listed: Vec<Listed> = latest
+            .iter()
+            .filter(|((of, key), _)| {
+                of == bucket
+                    && key.starts_with(prefix)
+                    && after.is_none_or(|after| key.as_str() > after)
+            })
+            .map(|((_, key), bytes)| Listed {
+                key: key.clone(),
+                etag: String::new(),
+                size: bytes.len() as u64,
+            })
+            .collect();
+        listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(listed)
     }
 
     async fn write(&self, bucket: &str, key: &str, _: &str, body: Bytes) -> Result<(), AwsError> {
@@ -148,15 +173,19 @@ impl LedgerTable for Table {
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         paused!(self.0.seal(job, seal))
     }
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
+        paused!(self.0.raise_generation(dataset))
+    }
     async fn close(
         &self,
         job: JobId,
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError> {
-        paused!(self.0.close(job, state, problem, counts, closed_at))
+        paused!(self.0.close(job, state, problem, counts, dead, closed_at))
     }
     async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
         paused!(self.0.set_published(job))

@@ -21,6 +21,12 @@ const WITHIN: Duration = Duration::from_mins(2);
 /// The outputs of `infra/template.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
+    /// The page and the HTTP API; ends with a slash.
+    pub api_url: String,
+    /// The WebSocket API.
+    pub socket_url: String,
+    /// Secret with the hashes of the tokens.
+    pub tokens_secret: String,
     /// Bucket that files are dropped into, as `<dataset>/<anything>`.
     pub inbox_bucket: String,
     /// Bucket of the dataset definitions, as `datasets/<name>.toml`.
@@ -29,22 +35,34 @@ pub struct Outputs {
     pub rejects_bucket: String,
     /// Table of the ledger.
     pub ledger_table: String,
+    /// Table of the WebSocket connections.
+    pub connections_table: String,
     /// Queue of the chunks.
     pub chunk_queue_url: String,
     /// Queue of the chunks that no worker could take.
     pub chunk_dead_letter_queue_url: String,
     /// Queue of the objects that could not be split.
     pub splitter_dead_letter_queue_url: String,
+    /// Queue of the pushes that could not be made.
+    pub push_dead_letter_queue_url: String,
     /// Event bus of the completion events.
     pub event_bus_name: String,
     /// Name of the splitter's function.
     pub splitter_function: String,
     /// Name of the worker's function.
     pub worker_function: String,
+    /// Name of the HTTP API's function.
+    pub api_function: String,
+    /// Name of the WebSocket API's function.
+    pub socket_function: String,
     /// Log group of the splitter.
     pub splitter_log_group: String,
     /// Log group of the worker.
     pub worker_log_group: String,
+    /// Log group of the HTTP API's function.
+    pub api_log_group: String,
+    /// Log group of the WebSocket API's function.
+    pub socket_log_group: String,
 }
 
 impl Outputs {
@@ -59,18 +77,27 @@ impl Outputs {
                 .with_context(|| format!("the stack has no output {key}"))
         };
         Ok(Self {
+            api_url: output("ApiUrl")?,
+            socket_url: output("SocketUrl")?,
+            tokens_secret: output("TokensSecret")?,
             inbox_bucket: output("InboxBucket")?,
             config_bucket: output("ConfigBucket")?,
             rejects_bucket: output("RejectsBucket")?,
             ledger_table: output("LedgerTable")?,
+            connections_table: output("ConnectionsTable")?,
             chunk_queue_url: output("ChunkQueueUrl")?,
             chunk_dead_letter_queue_url: output("ChunkDeadLetterQueueUrl")?,
             splitter_dead_letter_queue_url: output("SplitterDeadLetterQueueUrl")?,
+            push_dead_letter_queue_url: output("PushDeadLetterQueueUrl")?,
             event_bus_name: output("EventBusName")?,
             splitter_function: output("SplitterFunction")?,
             worker_function: output("WorkerFunction")?,
+            api_function: output("ApiFunction")?,
+            socket_function: output("SocketFunction")?,
             splitter_log_group: output("SplitterLogGroup")?,
             worker_log_group: output("WorkerLogGroup")?,
+            api_log_group: output("ApiLogGroup")?,
+            socket_log_group: output("SocketLogGroup")?,
         })
     }
 }

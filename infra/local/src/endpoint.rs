@@ -59,6 +59,11 @@ fn address(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
+/// Host and port of an address, as the template takes them.
+pub(crate) fn authority(address: &str) -> &str {
+    address.trim_start_matches("http://")
+}
+
 fn launch(
     python_bin: &Path,
     scratch: &Path,

@@ -23,6 +23,7 @@ mod progress;
 mod python;
 mod run;
 mod stack;
+mod tokens;
 mod tools;
 mod zips;
 

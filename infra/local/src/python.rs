@@ -17,6 +17,8 @@ pub enum Requirements {
     Run,
     /// To verify the template: cfn-lint and the SAM command line.
     Verify,
+    /// To test the page in a browser, and the HTTP API by its document.
+    Tests,
     /// To compare with: other tools that load files into databases.
     Peers,
 }
@@ -26,6 +28,7 @@ impl Requirements {
         match self {
             Self::Run => include_str!("../requirements.txt"),
             Self::Verify => include_str!("../requirements-verify.txt"),
+            Self::Tests => include_str!("../requirements-tests.txt"),
             Self::Peers => include_str!("../requirements-peers.txt"),
         }
     }
@@ -34,6 +37,7 @@ impl Requirements {
         match self {
             Self::Run => "requirements.txt",
             Self::Verify => "requirements-verify.txt",
+            Self::Tests => "requirements-tests.txt",
             Self::Peers => "requirements-peers.txt",
         }
     }
@@ -42,6 +46,7 @@ impl Requirements {
         match self {
             Self::Run => "the local stack's Python environment",
             Self::Verify => "the verification's Python environment",
+            Self::Tests => "the Python environment of the tests",
             Self::Peers => "the Python environment of the tools to compare with",
         }
     }

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, bail, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::primitives::ByteStream;
+use landfall_auth::Token;
 
 use crate::deploy::{self, Outputs};
 use crate::events::{Event, Subscriber};
 use crate::processes::Process;
 use crate::progress::Progress;
 use crate::run::{RunDirectory, workspace};
-use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, zips};
+use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens, zips};
 
 /// How long a server may take to end in an orderly way; the endpoint writes what it keeps.
 const GRACE: Duration = Duration::from_secs(15);
@@ -82,8 +83,10 @@ pub struct Stack {
     endpoint: String,
     config: SdkConfig,
     s3: aws_sdk_s3::Client,
-    outputs: Outputs,
+    // Boxed, as futures hold stacks.
+    outputs: Box<Outputs>,
     events: Subscriber,
+    token: Token,
     mongodb_uri: String,
     sql_url: String,
     logs: PathBuf,
@@ -161,13 +164,19 @@ impl Stack {
             ("MongodbUri".to_owned(), mongodb_uri.clone()),
             ("SqlUrl".to_owned(), sql_url.clone()),
             ("Architecture".to_owned(), zips::architecture().to_owned()),
+            (
+                "LocalEndpoint".to_owned(),
+                endpoint::authority(&endpoint).to_owned(),
+            ),
             ("WorkerConcurrency".to_owned(), workers().to_string()),
         ];
         for (name, value) in options.parameters {
             parameters.retain(|(known, _)| *known != name);
             parameters.push((name, value));
         }
-        let outputs = deploy::deploy(&config, &workspace, &zips, &parameters, progress).await?;
+        let deployed = deploy::deploy(&config, &workspace, &zips, &parameters, progress);
+        let outputs = Box::new(Box::pin(deployed).await?);
+        let token = tokens::provide(&config, &outputs.tokens_secret).await?;
         let events = Subscriber::subscribe(&config, &outputs.event_bus_name).await?;
         let stack = Self {
             s3: aws_sdk_s3::Client::from_conf(endpoint::s3_config(&config)),
@@ -175,6 +184,7 @@ impl Stack {
             config,
             outputs,
             events,
+            token,
             mongodb_uri,
             sql_url,
             logs,
@@ -212,6 +222,11 @@ impl Stack {
         &self.outputs
     }
 
+    /// A token for everything, made when the stack was started.
+    pub fn token(&self) -> &str {
+        self.token.reveal()
+    }
+
     /// URI of the `MongoDB`, with the database as its path; empty where there is none.
     pub fn mongodb_uri(&self) -> &str {
         &self.mongodb_uri
@@ -243,6 +258,8 @@ impl Stack {
         let functions = [
             &self.outputs.splitter_function,
             &self.outputs.worker_function,
+            &self.outputs.api_function,
+            &self.outputs.socket_function,
         ];
         let text = environment::of_functions(&self.config, &self.endpoint, &functions).await?;
         let path = self.run.path().join("functions.env");
@@ -305,6 +322,8 @@ impl Stack {
         let groups = [
             &self.outputs.splitter_log_group,
             &self.outputs.worker_log_group,
+            &self.outputs.api_log_group,
+            &self.outputs.socket_log_group,
         ];
         logs::tail(&self.config, &groups, lines).await
     }

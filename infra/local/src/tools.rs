@@ -93,5 +93,8 @@ pub fn missing_packages() -> Vec<&'static str> {
     if !mariadb::is_installed() {
         missing.push("mariadb-server");
     }
+    if !has("chromium") {
+        missing.push("chromium");
+    }
     missing
 }

@@ -9,7 +9,7 @@ use crate::run::workspace;
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub const FUNCTIONS: [&str; 2] = ["splitter", "worker"];
+pub const FUNCTIONS: [&str; 4] = ["splitter", "worker", "api", "socket"];
 
 /// Environment variable that names a directory of zips, so that none are built.
 pub const ZIPS: &str = "LANDFALL_ZIPS";

@@ -13,6 +13,9 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The most definitions that are kept.
 const MAX_KEPT: usize = 200;
 
+const PREFIX: &str = "datasets/";
+const SUFFIX: &str = ".toml";
+
 /// A name, and the version where a certain one is asked for.
 type Place = (String, Option<String>);
 
@@ -33,6 +36,7 @@ pub struct Datasets {
     objects: Arc<dyn Objects>,
     bucket: String,
     kept: Mutex<HashMap<Place, (Instant, Lookup)>>,
+    names: Mutex<Option<(Instant, Arc<[String]>)>>,
 }
 
 impl Datasets {
@@ -42,6 +46,7 @@ impl Datasets {
             objects,
             bucket: bucket.into(),
             kept: Mutex::default(),
+            names: Mutex::default(),
         }
     }
 
@@ -55,6 +60,26 @@ impl Datasets {
         self.find(&dataset.name, dataset.version.as_deref()).await
     }
 
+    /// Names of the datasets that have a definition, sorted, as they are now or were at most a minute ago; of
+    /// more than 1,000 the first.
+    pub async fn names(&self) -> Result<Arc<[String]>, AwsError> {
+        let kept = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, names)) = &*kept()
+            && since.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(names));
+        }
+        let listed = self.objects.list(&self.bucket, PREFIX, None).await?;
+        let names: Arc<[String]> = listed
+            .iter()
+            .filter_map(|object| object.key.strip_prefix(PREFIX)?.strip_suffix(SUFFIX))
+            .filter(|name| is_name(name))
+            .map(ToOwned::to_owned)
+            .collect();
+        *kept() = Some((Instant::now(), Arc::clone(&names)));
+        Ok(names)
+    }
+
     async fn find(&self, name: &str, version: Option<&str>) -> Result<Lookup, AwsError> {
         if !is_name(name) {
             return Ok(Lookup::Unknown);
@@ -63,7 +88,7 @@ impl Datasets {
         if let Some(kept) = self.kept(&place) {
             return Ok(kept);
         }
-        let key = format!("datasets/{name}.toml");
+        let key = format!("{PREFIX}{name}{SUFFIX}");
         let answer = self
             .objects
             .read_text(&self.bucket, &key, version, MAX_BYTES);

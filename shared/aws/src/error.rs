@@ -73,12 +73,17 @@ impl AwsError {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        const REFUSALS: [&str; 8] = [
+        const REFUSALS: [&str; 13] = [
             "AccessDenied",
             "AccessDeniedException",
             "AWS.SimpleQueueService.NonExistentQueue",
+            "EntityTooSmall",
             "InvalidParameterException",
+            "InvalidPart",
+            "InvalidPartOrder",
+            "MalformedXML",
             "NoSuchBucket",
+            "NoSuchUpload",
             "QueueDoesNotExist",
             "ResourceNotFoundException",
             "ValidationException",

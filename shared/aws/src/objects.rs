@@ -16,6 +16,17 @@ const GET: &str = "GetObject";
 /// Times that a read is tried whose body breaks off.
 const READ_TRIES: u32 = 3;
 
+/// An object as a list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its `ETag`, without quotes.
+    pub etag: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
 /// Objects in buckets.
 #[async_trait]
 pub trait Objects: Send + Sync {
@@ -32,6 +43,15 @@ pub trait Objects: Send + Sync {
         version: Option<&str>,
         limit: usize,
     ) -> Result<Option<(String, Option<String>)>, AwsError>;
+
+    /// The objects whose keys begin with `prefix` and come after the key `after`, in the order of keys; at most
+    /// 1,000, and fewer only where no more follow.
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, AwsError>;
 
     /// Writes a whole object.
     async fn write(
@@ -150,6 +170,38 @@ impl Objects for S3Objects {
         }
         let text = String::from_utf8(text).map_err(|_| AwsError::answer(GET, key, "not UTF-8"))?;
         Ok(Some((text, version)))
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, AwsError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(prefix)
+            .set_start_after(after.map(ToOwned::to_owned))
+            .send()
+            .await
+            .map_err(|error| AwsError::of("ListObjectsV2", prefix, &error))?;
+        let listed = answer.contents.unwrap_or_default().into_iter();
+        Ok(listed
+            .map(|object| Listed {
+                key: object.key.unwrap_or_default(),
+                etag: object
+                    .e_tag
+                    .unwrap_or_default()
+                    .trim_matches('"')
+                    .to_owned(),
+                size: object
+                    .size
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or_default(),
+            })
+            .collect())
     }
 
     async fn write(

@@ -3,7 +3,7 @@ use std::fmt;
 use aws_config::SdkConfig;
 use serde::Deserialize;
 
-use crate::AwsError;
+use crate::{AwsError, Secret};
 
 /// Addresses of the databases, as the stores' secret has them. At least one is there.
 #[derive(Clone, Deserialize)]
@@ -17,22 +17,11 @@ pub struct StoreAddresses {
 impl StoreAddresses {
     /// Reads the secret: JSON with `mongodb_uri` and `sql_url`, of which one may be missing or empty.
     pub async fn load(config: &SdkConfig, secret: &str) -> Result<Self, AwsError> {
-        const OPERATION: &str = "GetSecretValue";
-        let answer = aws_sdk_secretsmanager::Client::new(config)
-            .get_secret_value()
-            .secret_id(secret)
-            .send()
-            .await
-            .map_err(|error| AwsError::of(OPERATION, secret, &error))?;
-        let text = answer.secret_string().unwrap_or_default();
+        let secret = Secret::new(config, secret);
+        let text = secret.read().await?;
         // The reason leaves out the text, and serde_json's position alone says nothing of it.
-        Self::parse(text).ok_or_else(|| {
-            AwsError::answer(
-                OPERATION,
-                secret,
-                r#"it must be JSON with "mongodb_uri", "sql_url" or both"#,
-            )
-        })
+        Self::parse(&text)
+            .ok_or_else(|| secret.wrong(r#"it must be JSON with "mongodb_uri", "sql_url" or both"#))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -6,6 +6,8 @@ use crate::{Value, raw_dataset};
 
 /// The most fields of a dataset.
 pub const MAX_FIELDS: usize = 500;
+/// The most fields with an index of their own; each makes every write dearer.
+pub const MAX_INDEXES: usize = 16;
 /// The most bytes of all key values of a row together; what every store can index.
 pub const MAX_KEY_BYTES: usize = 512;
 /// The most bytes of the name of a dataset or field; leaves room for what stores add, below the 63 of `PostgreSQL`.
@@ -65,6 +67,20 @@ impl Dataset {
         &self.key
     }
 
+    /// Whether rows can be sorted by the field of this index: there is an index that has them in its order.
+    pub fn can_sort_by(&self, field: usize) -> bool {
+        self.key.first() == Some(&field)
+            || self.fields.get(field).is_some_and(|field| field.indexed)
+    }
+
+    /// The fields that have an index beside the key's, in the order of the definition.
+    pub fn indexed_fields(&self) -> impl Iterator<Item = &Field> {
+        let fields = self.fields.iter().enumerate();
+        let indexed =
+            fields.filter(|(index, field)| field.indexed && self.key.first() != Some(index));
+        indexed.map(|(_, field)| field)
+    }
+
     /// The key fields, in the order of the key.
     pub fn key_fields(&self) -> impl Iterator<Item = &Field> {
         self.key.iter().map(|index| &self.fields[*index])
@@ -98,6 +114,8 @@ pub struct Field {
     pub nulls: Vec<String>,
     /// `strptime` pattern of dates and timestamps, where they are not ISO 8601.
     pub pattern: Option<String>,
+    /// Whether rows are to be found and sorted by it.
+    pub indexed: bool,
 }
 
 impl Field {
@@ -111,6 +129,7 @@ impl Field {
             column: name.to_owned(),
             nulls: vec![String::new()],
             pattern: None,
+            indexed: false,
         }
     }
 
@@ -123,6 +142,7 @@ impl Field {
 /// Type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FieldType {
     /// Unicode text.
     Text,
@@ -155,6 +175,11 @@ impl FieldType {
             Self::Timestamp => "timestamp",
             Self::Json => "json",
         }
+    }
+
+    /// Whether its values have an order that every store keeps.
+    pub fn is_ordered(self) -> bool {
+        self != Self::Json
     }
 
     /// Whether every store can index it exactly.
@@ -205,6 +230,7 @@ pub enum UnknownColumns {
 /// What a file is of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// Some rows of it: keys that a file does not have stay.
     #[default]

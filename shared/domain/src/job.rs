@@ -11,6 +11,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_627
 /// Name of a job: the same for every event of one object version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
 pub struct JobId(Uuid);
 
 impl JobId {
@@ -30,6 +32,14 @@ impl JobId {
     /// The sixteen bytes of it.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+}
+
+impl std::str::FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }
 
@@ -68,6 +78,7 @@ impl ObjectRef {
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum JobState {
     /// Chunks are still being planned or taken.
     Open,
@@ -94,6 +105,7 @@ impl JobState {
 /// Why a job is not a plain success, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ProblemCode {
     /// The object's key names no dataset that is defined.
     UnknownDataset,
@@ -134,6 +146,8 @@ impl ProblemCode {
 
 /// What a person should know about how a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = JobProblem))]
 pub struct Problem {
     /// For programs.
     pub code: ProblemCode,
@@ -159,6 +173,7 @@ impl Problem {
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum StoreKind {
     /// `MongoDB`.
     Mongodb,
@@ -193,6 +208,7 @@ impl fmt::Display for StoreKind {
 
 /// What became of rows in one store. All but `pruned` add up to the rows that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoreCounts {
     /// Keys that were not there.
     pub inserted: u64,
@@ -230,6 +246,7 @@ impl std::ops::AddAssign for StoreCounts {
 
 /// Counts of a chunk or a job: `rows` = `rejected` + the total of each store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counts {
     /// Records read.
     pub rows: u64,

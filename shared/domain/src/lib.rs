@@ -5,9 +5,11 @@
 //! deployed functions run the same code.
 
 mod chunk;
+mod cursor;
 mod dataset;
 mod job;
 mod json;
+mod query;
 mod raw_dataset;
 mod raw_totals;
 mod reject;
@@ -16,16 +18,20 @@ mod value;
 mod version;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, WorkMessage};
+pub use cursor::Cursor;
 pub use dataset::{
     CsvOptions, Dataset, DatasetError, DatasetRef, Field, FieldType, Format, JsonOptions, Limits,
-    MAX_FIELDS, MAX_KEY_BYTES, MAX_NAME_BYTES, Measure, Mode, Operation, RejectLimits, Total,
-    TotalColumn, UnknownColumns, is_name,
+    MAX_FIELDS, MAX_INDEXES, MAX_KEY_BYTES, MAX_NAME_BYTES, Measure, Mode, Operation, RejectLimits,
+    Total, TotalColumn, UnknownColumns, is_name,
 };
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
     StoreCounts, StoreKind,
 };
 pub use json::check_json;
+pub use query::{
+    Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start, Test,
+};
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode, excerpt};
 pub use row::{Row, Values, latest_by_key};
 pub use value::{Value, ValueError};

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::dataset::{MAX_FIELDS, is_name, is_system_column};
+use crate::dataset::{MAX_FIELDS, MAX_INDEXES, is_name, is_system_column};
 use crate::raw_totals::{self, RawOperation, RawTotal};
 use crate::{
     CsvOptions, Dataset, DatasetError, Field, FieldType, Format, JsonOptions, Limits, Mode,
@@ -70,6 +70,7 @@ struct RawField {
     column: Option<Spanned<String>>,
     nulls: Option<Vec<String>>,
     format: Option<Spanned<String>>,
+    index: Option<Spanned<bool>>,
 }
 
 /// Turns places in the text into errors.
@@ -138,6 +139,12 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Dataset, DatasetError> {
             return Err(source.error(&span, &field.name, "two fields have this column"));
         }
         fields.push(field);
+        if let Some(index) = raw_field.index.as_ref().filter(|index| *index.get_ref())
+            && fields.iter().filter(|field| field.indexed).count() > MAX_INDEXES
+        {
+            let message = format!("at most {MAX_INDEXES} fields have an index");
+            return Err(source.error(&index.span(), raw_field.name.get_ref(), message));
+        }
     }
 
     let key = check_key(&source, &raw.key, &names, &mut fields)?;
@@ -199,6 +206,12 @@ fn check_field(
             return Err(source.error(&pattern.span(), name, message));
         }
         field.pattern = Some(pattern.get_ref().clone());
+    }
+    if let Some(index) = &raw.index {
+        field.indexed = *index.get_ref();
+        if field.indexed && !raw.kind.is_ordered() {
+            return Err(source.error(&index.span(), name, "JSON has no order to index"));
+        }
     }
     if let Some(default) = &raw.default {
         let text = match default.get_ref() {
@@ -400,6 +413,10 @@ default = 0.5
             (
                 with("default = 0.5", "format = \"%Y\""),
                 "products.toml:12: price: only dates",
+            ),
+            (
+                with("\"decimal\"\ndefault = 0.5", "\"json\"\nindex = true"),
+                "products.toml:12: price: JSON has no order",
             ),
             (
                 with("[\"sku\"]\n", "[\"sku\"]\ncsv.delimiter = \"ab\"\n"),

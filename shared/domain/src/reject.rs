@@ -8,6 +8,7 @@ pub const MAX_RAW_BYTES: usize = 64 * 1024;
 /// Why a record was rejected. The text is stable and meant for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RejectCode {
     /// More or fewer cells than the header has columns.
     ColumnCount,
@@ -31,6 +32,7 @@ pub enum RejectCode {
 
 /// One line of a rejects object. `raw` (or `record`) can be mended and dropped again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reject {
     /// Byte offset of the record in its object.
     pub offset: u64,

@@ -1,5 +1,6 @@
 //! Values of fields, and how text becomes one.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use compact_str::CompactString;
@@ -107,6 +108,42 @@ impl Value {
                 }),
             FieldType::Json => Self::json(text),
         }
+    }
+
+    /// The value of this type that a text stands for, as conditions, keys and cursors are written: dates and
+    /// timestamps by ISO 8601, whatever a file has.
+    pub fn from_text(kind: FieldType, text: &str) -> Result<Self, ValueError> {
+        Self::parse(&Field::new("", kind), text)
+    }
+
+    /// The text that [`Self::from_text`] reads; none of null.
+    pub fn to_text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(text) => Cow::Borrowed(text),
+            Self::Integer(number) => number.to_string().into(),
+            Self::Decimal(number) => number.to_string().into(),
+            Self::Float(number) => number.to_string().into(),
+            Self::Boolean(boolean) => boolean.to_string().into(),
+            Self::Date(day) => day.to_string().into(),
+            Self::Timestamp(instant) => instant.to_string().into(),
+        })
+    }
+
+    /// Its type; none of null.
+    pub fn kind(&self) -> Option<FieldType> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Text(_) => FieldType::Text,
+            Self::Integer(_) => FieldType::Integer,
+            Self::Decimal(_) => FieldType::Decimal,
+            Self::Float(_) => FieldType::Float,
+            Self::Boolean(_) => FieldType::Boolean,
+            Self::Date(_) => FieldType::Date,
+            Self::Timestamp(_) => FieldType::Timestamp,
+            Self::Json(_) => FieldType::Json,
+        })
     }
 
     /// A JSON value from its text.

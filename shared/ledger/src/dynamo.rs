@@ -15,7 +15,8 @@ use landfall_domain::{Counts, JobId, JobState, Problem};
 
 use crate::head::expiry;
 use crate::item::{
-    Item, attribute, corrupt, flat, head_key, number, read, read_shard, shard_key, text,
+    Item, KIND, attribute, corrupt, dataset_key, flat, head_key, number, read, read_shard,
+    shard_key, text,
 };
 use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
 
@@ -28,8 +29,8 @@ const BATCH_TRIES: u32 = 8;
 /// at `job/<id>/<n>`, so that the shards of a job are written in different partitions.
 #[derive(Clone, Debug)]
 pub struct DynamoTable {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 /// What a conditional update met.
@@ -146,6 +147,11 @@ impl LedgerTable for DynamoTable {
         let key = head_key(head.job);
         let mut item: Item = serde_dynamo::to_item(head).map_err(|error| corrupt(&key, &error))?;
         item.insert("pk".to_owned(), text(&key));
+        item.insert("kind".to_owned(), text(KIND));
+        // Left out where there is none: the key of an index is not null.
+        if let Some(name) = head.object.dataset_name() {
+            item.insert("dataset_name".to_owned(), text(name));
+        }
         let answer = self
             .client
             .put_item()
@@ -303,12 +309,24 @@ impl LedgerTable for DynamoTable {
         self.send_head(job, update).await
     }
 
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
+        let key = dataset_key(dataset);
+        self.update(&key)
+            .update_expression("ADD generation :one")
+            .expression_attribute_values(":one", number(1))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failure("UpdateItem", key, &error))
+    }
+
     async fn close(
         &self,
         job: JobId,
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError> {
         let key = head_key(job);
@@ -316,8 +334,9 @@ impl LedgerTable for DynamoTable {
             .update(&key)
             .condition_expression("#state = :open")
             .update_expression(
-                "SET #state = :state, problem = :problem, #counts = :counts, closed_at = :closed_at",
+                "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, closed_at = :closed_at",
             )
+            .expression_attribute_values(":dead", number(dead))
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#counts", "counts")
             .expression_attribute_values(":open", text(JobState::Open.as_str()))
@@ -338,7 +357,7 @@ impl LedgerTable for DynamoTable {
     }
 }
 
-fn failure<E>(operation: &'static str, key: String, error: &SdkError<E>) -> LedgerError
+pub(crate) fn failure<E>(operation: &'static str, key: String, error: &SdkError<E>) -> LedgerError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

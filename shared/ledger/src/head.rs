@@ -17,6 +17,11 @@ pub(crate) fn expiry() -> i64 {
     Timestamp::now().as_second() + KEPT_SECONDS
 }
 
+/// The time, RFC 3339. Always with six digits, so that the order of texts is that of times.
+pub(crate) fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
 /// The head of a job. What a second event of the object, or a second try of the splitter, goes by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobHead {
@@ -48,6 +53,9 @@ pub struct JobHead {
     pub problem: Option<Problem>,
     /// Summed counts, once closed.
     pub counts: Option<Counts>,
+    /// Number of chunks that were given up, once closed.
+    #[serde(default)]
+    pub dead: u32,
     /// When it was created; RFC 3339.
     pub created_at: String,
     /// When it closed; RFC 3339.
@@ -91,7 +99,8 @@ impl JobHead {
             full: BTreeSet::new(),
             problem: None,
             counts: None,
-            created_at: Timestamp::now().to_string(),
+            dead: 0,
+            created_at: now(),
             closed_at: None,
             published: false,
             expires_at: expiry(),

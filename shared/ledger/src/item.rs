@@ -18,6 +18,19 @@ pub(crate) fn shard_key(job: JobId, shard: u32) -> String {
     format!("job/{job}/{shard}")
 }
 
+/// Key of what is kept of a dataset beside its jobs.
+pub(crate) fn dataset_key(dataset: &str) -> String {
+    format!("dataset#{dataset}")
+}
+
+/// The job that an item with this key is of: its head, or one of its shards.
+pub fn job_of_item(key: &str) -> Option<JobId> {
+    key.strip_prefix("job/")?.split('/').next()?.parse().ok()
+}
+
+/// `kind` of heads: they alone have it, and so are all there is in the indexes.
+pub(crate) const KIND: &str = "job";
+
 pub(crate) fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }

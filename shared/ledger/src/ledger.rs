@@ -2,16 +2,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use landfall_domain::{CompletionEvent, Counts, JobId, JobState, Problem, StoreKind};
 use tracing::info;
 
+use crate::head::now;
 use crate::{
-    ChunkOutcome, JobHead, LedgerError, LedgerTable, Seal, Shard, chunks_in, shard_of, shards_of,
+    ChunkOutcome, JobHead, LedgerError, LedgerTable, Progress, Seal, Shard, chunks_in, shard_of,
+    shards_of,
 };
 
 /// Shards read at once when a job's counts are summed.
-const SHARDS_AT_ONCE: usize = 100;
+pub(crate) const SHARDS_AT_ONCE: usize = 100;
 
 /// Where completion events go.
 #[async_trait]
@@ -168,10 +169,13 @@ impl Ledger {
                     counts.stores.entry(store).or_default().pruned = pruned;
                 }
             }
-            let now = Timestamp::now().to_string();
+            // Before the close: whoever has seen a job closed finds its rows wherever the dataset is read.
+            if let Some(dataset) = &head.dataset {
+                self.table.raise_generation(&dataset.name).await?;
+            }
             head = self
                 .table
-                .close(job, state, problem.as_ref(), &counts, &now)
+                .close(job, state, problem.as_ref(), &counts, dead, &now())
                 .await?;
         }
         self.publisher
@@ -189,26 +193,9 @@ impl Ledger {
         self.table.head(job).await
     }
 
-    /// Chunks done or dead so far, and their summed counts. For a job that is not sealed, the shards
-    /// up to the first that is not there.
-    pub async fn progress(&self, head: &JobHead) -> Result<(u32, Counts), LedgerError> {
-        let mut taken = 0;
-        let mut counts = Counts::default();
-        let most = head.chunks.map_or(u32::MAX, shards_of);
-        let mut next = 0;
-        while next < most {
-            let asked: Vec<u32> = (next..most).take(SHARDS_AT_ONCE).collect();
-            let shards = self.table.shards(head.job, &asked).await?;
-            for shard in &shards {
-                taken += shard.taken();
-                counts += &shard.counts;
-            }
-            if shards.len() < asked.len() {
-                break;
-            }
-            next += u32::try_from(asked.len()).unwrap_or(u32::MAX);
-        }
-        Ok((taken, counts))
+    /// What has been done of a job so far.
+    pub async fn progress(&self, head: &JobHead) -> Result<Progress, LedgerError> {
+        Progress::read(&*self.table, head).await
     }
 
     async fn after_chunk(

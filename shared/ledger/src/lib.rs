@@ -15,23 +15,32 @@
 //! caller that sees a step done goes on with the next, so that a crash between two of them is mended
 //! by the redelivery that follows it.
 //!
+//! A dataset has a **generation**, which is raised before a job of it closes: what was read of the dataset
+//! under the present generation has the rows of all its closed jobs.
+//!
 //! [`Ledger`] has these steps, over the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the
-//! functions, [`MemoryTable`] in the simulation and in tests of the steps themselves.
+//! functions, [`MemoryTable`] in the simulation and in tests of the steps themselves. Readers go by
+//! [`JobIndex`], and show a job as a [`JobView`].
 
 mod dynamo;
 mod error;
 mod head;
+mod index;
 mod item;
 mod ledger;
 mod memory;
 mod table;
+mod view;
 
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::{JobHead, Pinned, Seal, Shard};
+pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
+pub use item::job_of_item;
 pub use ledger::{Ledger, PruneError, Pruner, Publisher};
 pub use memory::MemoryTable;
 pub use table::{ChunkOutcome, LedgerTable};
+pub use view::{ChunksView, JobView, ObjectView, Progress};
 
 /// Chunks in a shard. An item of so many ordinals stays near 1 KB, the unit that a write is paid by.
 pub const SHARD_CHUNKS: u32 = 128;

@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use landfall_domain::{Counts, JobId, JobState, Problem};
 
-use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
+use crate::{
+    ChunkOutcome, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError, LedgerTable,
+    SHARD_CHUNKS, Seal, Shard, shard_of,
+};
 
 /// A ledger table in memory, for the simulation and for tests; gone with the process.
 #[derive(Default)]
@@ -16,6 +19,7 @@ pub struct MemoryTable {
 struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
+    generations: HashMap<String, u64>,
 }
 
 impl Items {
@@ -129,12 +133,22 @@ impl LedgerTable for MemoryTable {
         Ok(head.clone())
     }
 
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
+        *self
+            .items()
+            .generations
+            .entry(dataset.to_owned())
+            .or_default() += 1;
+        Ok(())
+    }
+
     async fn close(
         &self,
         job: JobId,
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
@@ -143,6 +157,7 @@ impl LedgerTable for MemoryTable {
             head.state = state;
             head.problem = problem.cloned();
             head.counts = Some(counts.clone());
+            head.dead = dead;
             head.closed_at = Some(closed_at.to_owned());
         }
         Ok(head.clone())
@@ -151,5 +166,35 @@ impl LedgerTable for MemoryTable {
     async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
         self.items().head(job)?.published = true;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl JobIndex for MemoryTable {
+    async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError> {
+        let items = self.items();
+        let mut heads: Vec<&JobHead> = items
+            .heads
+            .values()
+            .filter(|head| query.takes(head))
+            .filter(|head| {
+                let place = JobsCursor::of(head);
+                query.after.as_ref().is_none_or(|after| place < *after)
+            })
+            .collect();
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse(JobsCursor::of(head)));
+        let more = heads.len() > query.limit;
+        let heads: Vec<JobHead> = heads.into_iter().take(query.limit).cloned().collect();
+        let next = heads.last().filter(|_| more).map(JobsCursor::of);
+        Ok(JobsPage { heads, next })
+    }
+
+    async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
+        Ok(self
+            .items()
+            .generations
+            .get(dataset)
+            .copied()
+            .unwrap_or_default())
     }
 }

@@ -51,6 +51,10 @@ pub trait LedgerTable: Send + Sync {
     /// it then is.
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError>;
 
+    /// Raises the generation of a dataset: what was read of it under an earlier one may lack rows of a job
+    /// that is closed. Raising it more than once does no harm.
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError>;
+
     /// Closes a job that is open. Gives the head as it then is, whoever closed it.
     async fn close(
         &self,
@@ -58,6 +62,7 @@ pub trait LedgerTable: Send + Sync {
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError>;
 

@@ -90,16 +90,22 @@ impl LedgerTable for Flaky {
     async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
         self.step(self.table.seal(job, seal)).await
     }
+    async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
+        self.step(self.table.raise_generation(dataset)).await
+    }
     async fn close(
         &self,
         job: JobId,
         state: JobState,
         problem: Option<&Problem>,
         counts: &Counts,
+        dead: u32,
         closed_at: &str,
     ) -> Result<JobHead, LedgerError> {
-        self.step(self.table.close(job, state, problem, counts, closed_at))
-            .await
+        let close = self
+            .table
+            .close(job, state, problem, counts, dead, closed_at);
+        self.step(close).await
     }
     async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
         self.step(self.table.set_published(job)).await

@@ -1,6 +1,6 @@
 //! What can go wrong with a store, without values of rows or passwords.
 
-use landfall_domain::StoreKind;
+use landfall_domain::{QueryError, StoreKind};
 
 /// Why a store could not do what it was asked.
 ///
@@ -42,6 +42,18 @@ pub enum StoreError {
         /// Which.
         store: StoreKind,
         /// Code and kind of the error.
+        reason: String,
+    },
+    /// A question that the dataset does not allow; the message is for whoever asked.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A read took more time or memory than it may: the question has to be narrower, or the field it is about
+    /// needs an index.
+    #[error("{store} would need too much for this read: {reason}")]
+    Exceeded {
+        /// Which.
+        store: StoreKind,
+        /// What ran out.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Databases that rows are applied to: `MongoDB`, `PostgreSQL`, `MySQL`/`MariaDB` and `SQLite`.
+//! Databases that rows are applied to and read from: `MongoDB`, `PostgreSQL`, `MySQL`/`MariaDB` and `SQLite`.
 //!
 //! All of them keep one promise. Whatever the number of appliers, the order of chunks and the number
 //! of times each is delivered, every key ends with the row of its greatest version. For that each
@@ -31,6 +31,7 @@ mod json;
 mod mongodb;
 mod mysql;
 mod postgres;
+mod read;
 mod registry;
 mod retry;
 mod schema;
@@ -45,6 +46,7 @@ use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 
 pub use connect::{StoreOptions, connect_mongodb, connect_sql};
 pub use error::StoreError;
+pub use read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage, read_mongodb, read_sql};
 
 /// A database that rows are applied to.
 #[async_trait]

@@ -3,7 +3,7 @@
 //! Jobs pin their definitions, so chunks of an older one may come after the table was made for a newer
 //! one. The registry has what every writer must keep to: types, key, and all totals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_domain::{Dataset, FieldType, RowVersion, StoreKind, Total};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,9 @@ pub(crate) struct Registered {
     /// Tables of totals.
     #[serde(default)]
     pub(crate) totals: Vec<Total>,
+    /// Names of the fields that have an index.
+    #[serde(default)]
+    pub(crate) indexes: BTreeSet<String>,
 }
 
 impl Registered {
@@ -88,13 +91,18 @@ impl Registered {
                 .map(|field| field.name.clone())
                 .collect(),
             totals: dataset.totals.clone(),
+            indexes: dataset
+                .indexed_fields()
+                .map(|field| field.name.clone())
+                .collect(),
         }
     }
 
-    /// What a definition registers beside its totals, which are registered once they are made.
-    pub(crate) fn without_totals(dataset: &Dataset) -> Self {
+    /// What a definition registers beside its totals and indexes, which are registered once they are made.
+    pub(crate) fn columns_of(dataset: &Dataset) -> Self {
         Self {
             totals: Vec::new(),
+            indexes: BTreeSet::new(),
             ..Self::of(dataset)
         }
     }
@@ -148,6 +156,7 @@ impl Registered {
                 ));
             }
         }
+        all.indexes.extend(new.indexes);
         for total in new.totals {
             match all.totals.iter().find(|known| known.name == total.name) {
                 None => all.totals.push(total),

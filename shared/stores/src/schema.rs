@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use landfall_domain::{Dataset, FieldType, StoreKind, Total, UnknownColumns, is_name};
+use landfall_domain::{Dataset, Field, FieldType, StoreKind, Total, UnknownColumns, is_name};
 
 use crate::StoreError;
 use crate::retry::{bounded, retried};
@@ -41,6 +41,31 @@ pub(crate) struct Column {
     pub(crate) kind: ColumnKind,
 }
 
+/// An index that has the rows in the order of a field, then of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Index {
+    /// Name of the field.
+    pub(crate) field: String,
+    pub(crate) kind: FieldType,
+    /// Whether it is of the first characters only: key fields are short, other texts need not be.
+    pub(crate) is_cut: bool,
+    /// Names of the key columns that come after it.
+    pub(crate) ties: Vec<String>,
+}
+
+impl Index {
+    fn of(dataset: &Dataset, field: &Field) -> Self {
+        let is_key = dataset.key_fields().any(|part| part.name == field.name);
+        let ties = dataset.key_fields().filter(|part| part.name != field.name);
+        Self {
+            field: field.name.clone(),
+            kind: field.kind,
+            is_cut: field.kind == FieldType::Text && !is_key,
+            ties: ties.map(|part| part.name.clone()).collect(),
+        }
+    }
+}
+
 /// A table. Its columns are the fields in the dataset's order, `_extra` if kept, and `_version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -50,6 +75,8 @@ pub(crate) struct Table {
     pub(crate) key: Vec<String>,
     /// Totals that the dataset defines.
     pub(crate) totals: Vec<Total>,
+    /// Indexes that the dataset defines, beside the key's.
+    pub(crate) indexes: Vec<Index>,
     store: StoreKind,
 }
 
@@ -107,6 +134,10 @@ impl Table {
                 .map(|field| field.name.clone())
                 .collect(),
             totals: dataset.totals.clone(),
+            indexes: dataset
+                .indexed_fields()
+                .map(|field| Index::of(dataset, field))
+                .collect(),
             store,
         })
     }
@@ -123,6 +154,12 @@ impl Table {
         self.columns
             .iter()
             .any(|column| column.kind == ColumnKind::Extra)
+    }
+
+    /// Whether this field has an index that is of the beginnings of texts.
+    pub(crate) fn has_beginnings_of(&self, field: &str) -> bool {
+        let mut indexes = self.indexes.iter();
+        indexes.any(|index| index.is_cut && index.field == field)
     }
 
     /// Compares with what is there, and gives the columns that are missing.

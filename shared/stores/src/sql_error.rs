@@ -37,6 +37,25 @@ pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
     }
 }
 
+/// Sorts an error of sqlx that a read ended with.
+pub(crate) fn of_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
+    if let sqlx::Error::Database(database) = error {
+        let mysql = database.try_downcast_ref::<MySqlDatabaseError>();
+        let is_over = match mysql {
+            // The time of a statement is over, in MySQL and MariaDB.
+            Some(mysql) => matches!(mysql.number(), 3024 | 1969),
+            None => database.code().as_deref() == Some("57014"),
+        };
+        if is_over {
+            return StoreError::Exceeded {
+                store,
+                reason: "the time of a statement is over".to_owned(),
+            };
+        }
+    }
+    from_sqlx(store, error)
+}
+
 enum Class {
     Contended,
     Unavailable,

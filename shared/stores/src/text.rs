@@ -44,6 +44,15 @@ pub(crate) fn write_timestamp(text: &mut String, instant: Timestamp, separator: 
     text.push_str(end);
 }
 
+/// A decimal number without zeros at its end, which databases may add.
+pub(crate) fn without_zeros(number: &str) -> &str {
+    if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    }
+}
+
 /// The last digits of a number; much faster than `format!`, and done for each row.
 fn digits(text: &mut String, number: u32, count: u32) {
     for place in (0..count).rev() {

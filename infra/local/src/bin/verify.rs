@@ -69,6 +69,8 @@ async fn verify(steps: &mut Steps<'_>, progress: &Lines) -> Result<()> {
     let zips = steps
         .take("zips", async || functions(progress).await)
         .await?;
+    let tests = async || python_environment(Requirements::Tests, progress).await;
+    steps.take("python of the tests", tests).await?;
     let nextest = async || shell.with_tool(NEXTEST, progress).await;
     let nextest = steps.take("cargo-nextest", nextest).await?;
     let databases = async || Databases::start(progress).await;

@@ -166,9 +166,9 @@ async fn taken(stack: &Stack, jobs: &[JobId]) -> Result<Taken> {
             all.planned = None;
             continue;
         };
-        let (chunks, counts) = ledger.progress(&head).await?;
-        all.chunks += u64::from(chunks);
-        all.rows += counts.rows;
+        let progress = ledger.progress(&head).await?;
+        all.chunks += u64::from(progress.taken());
+        all.rows += progress.counts.rows;
         all.planned = all
             .planned
             .zip(head.chunks)

@@ -155,6 +155,9 @@ pub(crate) fn json(stack: &Stack, jobs: &[Told<'_>]) -> Result<()> {
     let jobs: Vec<Value> = jobs.iter().map(job_json).collect();
     let document = json!({
         "endpoint": stack.endpoint(),
+        "api_url": stack.outputs().api_url,
+        "socket_url": stack.outputs().socket_url,
+        "token": stack.token(),
         "mongodb_uri": stack.mongodb_uri(),
         "sql_url": stack.sql_url(),
         "jobs": jobs,
@@ -194,9 +197,13 @@ pub(crate) fn how_to_go_on(stack: &Stack, environment: &Path) {
     };
     eprintln!(
         "
+The page: {page}
+Its token, for everything on this machine: {token}
+
 To look further, in another terminal:
   export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
   curl -T FILE {endpoint}/{inbox}/products/      # drop another file, with aws: s3 cp
+  curl -H 'Authorization: Bearer {token}' {page}jobs      # what the API says of the jobs
   aws s3 ls --recursive s3://{rejects}         # rejects
   aws logs tail --follow {logs}                # what the workers log
   aws dynamodb scan --table-name {ledger}      # the ledger
@@ -210,6 +217,8 @@ The databases:
   mongosh '{mongodb}'
   {sql}
 The servers' logs are in {servers}",
+        page = outputs.api_url,
+        token = stack.token(),
         inbox = outputs.inbox_bucket,
         rejects = outputs.rejects_bucket,
         logs = outputs.worker_log_group,

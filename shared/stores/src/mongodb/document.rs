@@ -52,6 +52,45 @@ pub(super) fn id_bytes(id: RawBsonRef<'_>) -> Vec<u8> {
     document.into_bytes()
 }
 
+/// Where a document has a field's value for conditions and orders. Those of the key are in `_id`, where dates and
+/// timestamps are exact.
+pub(super) fn path(dataset: &Dataset, field: &str) -> String {
+    let mut key = dataset.key_fields();
+    match dataset.key_indexes() {
+        [_] if key.any(|part| part.name == field) => "_id".to_owned(),
+        [_, ..] if key.any(|part| part.name == field) => format!("_id.{field}"),
+        _ => field.to_owned(),
+    }
+}
+
+/// What conditions compare the value of a field with.
+pub(super) fn compared(dataset: &Dataset, field: usize, value: &Value) -> Bson {
+    let mut document = RawDocumentBuf::new();
+    if dataset.key_indexes().contains(&field) {
+        append_key(&mut document, cstr!("value"), value);
+    } else {
+        append(&mut document, cstr!("value"), value, json_value);
+    }
+    let value = document.get("value").ok().flatten();
+    value
+        .and_then(|value| value.try_into().ok())
+        .unwrap_or(Bson::Null)
+}
+
+/// The `_id` of a key.
+pub(super) fn id_of_key(dataset: &Dataset, key: &[Value]) -> Bson {
+    let fields = dataset.key_indexes();
+    if let ([field], [value]) = (fields, key) {
+        return compared(dataset, *field, value);
+    }
+    let parts = fields.iter().zip(key);
+    let parts = parts.map(|(field, value)| {
+        let name = dataset.fields[*field].name.clone();
+        (name, compared(dataset, *field, value))
+    });
+    Bson::Document(parts.collect())
+}
+
 /// Makes entries of a dataset's rows.
 pub(super) struct Encoder<'a> {
     dataset: &'a Dataset,

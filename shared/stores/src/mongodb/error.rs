@@ -12,6 +12,9 @@ const DUPLICATE_KEY: i32 = 11000;
 /// names, document validation failure, object or key too large.
 const REFUSED: [i32; 10] = [2, 9, 14, 15, 22, 52, 57, 121, 10334, 17280];
 
+/// The time of a command is over, or a sort would take more memory than it may.
+const BEYOND_BOUNDS: [i32; 2] = [50, 292];
+
 pub(super) fn is_duplicate_key(code: i32) -> bool {
     code == DUPLICATE_KEY
 }
@@ -53,6 +56,19 @@ pub(super) fn from_code(code: i32, what: &str) -> StoreError {
             store: STORE,
             reason,
         },
+    }
+}
+
+/// Sorts an error of the driver that a read ended with.
+pub(super) fn of_read(error: &Error) -> StoreError {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) if BEYOND_BOUNDS.contains(&command.code) => {
+            StoreError::Exceeded {
+                store: STORE,
+                reason: format!("{} {}", command.code, command.code_name),
+            }
+        }
+        _ => from_mongodb(error),
     }
 }
 

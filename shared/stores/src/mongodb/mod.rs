@@ -17,6 +17,7 @@ mod command;
 mod deletes;
 mod document;
 mod error;
+mod read;
 mod registry;
 mod upserts;
 
@@ -42,6 +43,7 @@ use crate::{Store, StoreError, StoreOptions};
 use deletes::{all_stale, keep_deleted, remove_below};
 use document::{Encoder, Entry, binary_value};
 use error::from_mongodb;
+pub(crate) use read::ReadMongodb;
 use registry::{Registration, Registry};
 use upserts::{Guess, settle};
 
@@ -61,28 +63,8 @@ pub(crate) struct Mongodb {
 impl Mongodb {
     /// Connects when first used.
     pub(crate) async fn new(uri: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let wrong = |_| {
-            StoreError::Config("the MongoDB URI can't be read or its name not be found".to_owned())
-        };
-        let mut client = ClientOptions::parse(uri).await.map_err(wrong)?;
-        client.app_name.get_or_insert_with(|| "landfall".to_owned());
-        client.max_pool_size = Some(options.connections);
-        client
-            .server_selection_timeout
-            .get_or_insert(options.timeout / 2);
-        client.connect_timeout.get_or_insert(Duration::from_secs(5));
-        let name = client
-            .default_database
-            .clone()
-            .unwrap_or_else(|| "landfall".to_owned());
-        let client = Client::with_options(client).map_err(wrong)?;
-        // What was acknowledged must outlive a change of the primary: the ledger counts on it.
-        let safe = DatabaseOptions::builder()
-            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-            .write_concern(WriteConcern::majority())
-            .build();
         Ok(Self {
-            database: client.database_with_options(&name, safe),
+            database: database(uri, options.connections, options.timeout / 2).await?,
             options,
             prepared: Prepared::default(),
             guess: Mutex::default(),
@@ -135,6 +117,16 @@ impl Mongodb {
             .create_index(sweep)
             .await
             .map_err(|error| from_mongodb(&error))?;
+        for field in dataset.indexed_fields() {
+            let by = IndexModel::builder()
+                .keys(doc! { document::path(dataset, &field.name): 1, "_id": 1 })
+                .build();
+            self.database
+                .collection::<Document>(name)
+                .create_index(by)
+                .await
+                .map_err(|error| from_mongodb(&error))?;
+        }
         Registry::new(&self.database, name).register(dataset).await
     }
 
@@ -273,6 +265,34 @@ impl Store for Mongodb {
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
         Ok(Vec::new())
     }
+}
+
+/// The database of a URI.
+async fn database(
+    uri: &str,
+    connections: u32,
+    server_selection: Duration,
+) -> Result<Database, StoreError> {
+    let wrong =
+        |_| StoreError::Config("the MongoDB URI can't be read or its name not be found".to_owned());
+    let mut client = ClientOptions::parse(uri).await.map_err(wrong)?;
+    client.app_name.get_or_insert_with(|| "landfall".to_owned());
+    client.max_pool_size = Some(connections);
+    client
+        .server_selection_timeout
+        .get_or_insert(server_selection);
+    client.connect_timeout.get_or_insert(Duration::from_secs(5));
+    let name = client
+        .default_database
+        .clone()
+        .unwrap_or_else(|| "landfall".to_owned());
+    let client = Client::with_options(client).map_err(wrong)?;
+    // What was acknowledged must outlive a change of the primary: the ledger counts on it.
+    let safe = DatabaseOptions::builder()
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+        .write_concern(WriteConcern::majority())
+        .build();
+    Ok(client.database_with_options(&name, safe))
 }
 
 /// Rows that are written together.

@@ -92,7 +92,10 @@ impl<'a> Registry<'a> {
     /// Registers what a definition adds. Fails where it does not fit what is there.
     pub(super) async fn register(&self, dataset: &Dataset) -> Result<(), StoreError> {
         // Totals are those of SQL.
-        let new = Registered::without_totals(dataset);
+        let new = Registered {
+            totals: Vec::new(),
+            ..Registered::of(dataset)
+        };
         for _ in 0..ROUNDS {
             let Some(known) = self.find().await? else {
                 let definition = new.to_json(STORE)?;

@@ -12,6 +12,7 @@ mod chunk;
 mod dialect;
 mod keys;
 mod prepare;
+mod read;
 mod registry;
 mod totals;
 mod upsert;
@@ -32,6 +33,7 @@ use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
 use chunk::Chunk;
 use dialect::Dialect;
+pub(crate) use read::ReadMysql;
 use totals::Totals;
 
 /// Strict, so that a value that does not fit is an error and not another value; and bounds for what a

@@ -6,7 +6,7 @@
 use landfall_domain::{Dataset, StoreKind, Total};
 use sqlx::{Acquire as _, MySqlConnection, Row as _};
 
-use super::dialect::{Dialect, quote};
+use super::dialect::{Dialect, beginning_of, create_index, index_name, quote};
 use super::registry;
 use super::totals::Totals;
 use super::{error, run};
@@ -42,8 +42,9 @@ pub(super) async fn prepare(
         return Ok(());
     }
     let is_new = make_table(connection, table, is_there, &missing, dialect).await?;
-    let without_totals = Registered::without_totals(dataset);
-    registry::add(connection, &table.name, &without_totals).await?;
+    make_indexes(connection, table, dialect).await?;
+    let registered = Registered::columns_of(dataset);
+    registry::add(connection, &table.name, &registered).await?;
     let entry = registry::read(connection, &table.name).await?;
     let entry = entry.ok_or_else(registry::not_registered)?;
     let registered = with(connection, &entry, dataset, is_new).await?;
@@ -78,6 +79,7 @@ async fn with(
         return all;
     }
     let mut all = all.unwrap_or_else(|_| Registered::of(dataset));
+    all.indexes = Registered::of(dataset).indexes;
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);
     all.totals.retain(|total| {
@@ -120,13 +122,46 @@ async fn make_table(
     Ok(false)
 }
 
-/// Whether tables and indexes of totals are there.
+/// Makes the indexes that the table misses. An index of a long text is that of a column that is its beginning:
+/// rows can't be sorted by an index of a prefix.
+async fn make_indexes(
+    connection: &mut MySqlConnection,
+    table: &Table,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    for index in &table.indexes {
+        let beginning = beginning_of(&index.field);
+        if index.is_cut && !has_column(connection, &table.name, &beginning).await? {
+            let add = dialect.add_beginning(table, index);
+            if let Err(failure) = run(connection, &add).await
+                && !has_column(connection, &table.name, &beginning).await?
+            {
+                return Err(failure);
+            }
+        }
+        let name = index_name(index);
+        if !has_index(connection, &table.name, &name).await?
+            && let Err(failure) = run(connection, &create_index(table, index)).await
+            && !has_index(connection, &table.name, &name).await?
+        {
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// Whether indexes, and tables and indexes of totals are there.
 async fn misses_nothing(
     connection: &mut MySqlConnection,
     table: &Table,
     registered: &Registered,
     dialect: Dialect,
 ) -> Result<bool, StoreError> {
+    for index in &table.indexes {
+        if !has_index(connection, &table.name, &index_name(index)).await? {
+            return Ok(false);
+        }
+    }
     for total in &registered.totals {
         if columns(connection, &total.name).await?.is_empty() {
             return Ok(false);
@@ -208,6 +243,16 @@ pub(super) async fn drop_totals(
     Ok(())
 }
 
+/// Whether a table has a column of this name.
+async fn has_column(
+    connection: &mut MySqlConnection,
+    table: &str,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let existing = columns(connection, table).await?;
+    Ok(existing.iter().any(|column| column.name == name))
+}
+
 /// Whether a table has an index of this name.
 async fn has_index(
     connection: &mut MySqlConnection,
@@ -227,7 +272,7 @@ async fn has_index(
 }
 
 /// The columns that a table has; none where there is no table.
-async fn columns(
+pub(super) async fn columns(
     connection: &mut MySqlConnection,
     table: &str,
 ) -> Result<Vec<ExistingColumn>, StoreError> {

@@ -12,6 +12,7 @@ mod copy;
 mod deletes;
 mod merge;
 mod prepare;
+mod read;
 mod registry;
 mod table;
 mod totals;
@@ -34,6 +35,7 @@ use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
 use deletes::Deletes;
 use merge::Merge;
+pub(crate) use read::ReadPostgres;
 use registry::{Hold, LANES};
 use totals::Totals;
 

@@ -1,4 +1,4 @@
-//! What a dataset needs before its rows: registry, table, columns, tables of totals.
+//! What a dataset needs before its rows: registry, table, columns, indexes, tables of totals.
 
 use landfall_domain::{Dataset, StoreKind};
 use sqlx::PgConnection;
@@ -61,6 +61,11 @@ pub(super) async fn run(
     let mut entry = make_table(connection, dataset, table).await?;
     let before = entry.registered;
     entry.registered = before.with(Registered::of(dataset), &table.name, StoreKind::Postgres)?;
+    for index in &table.indexes {
+        if !before.indexes.contains(&index.field) {
+            table::run(connection, table::create_index(table, index)).await?;
+        }
+    }
     let absent = totals::absent(connection, &entry.registered).await?;
     for total in &entry.registered.totals {
         if absent.contains(&total.name) || !before.totals.contains(total) {
@@ -94,15 +99,14 @@ async fn make_table(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<Entry, StoreError> {
-    let without_totals = Registered::without_totals(dataset);
+    let columns = Registered::columns_of(dataset);
     registry::make(connection).await?;
-    registry::add(connection, &table.name, &without_totals).await?;
+    registry::add(connection, &table.name, &columns).await?;
     let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {
-        entry.registered =
-            entry
-                .registered
-                .with(without_totals, &table.name, StoreKind::Postgres)?;
+        entry.registered = entry
+            .registered
+            .with(columns, &table.name, StoreKind::Postgres)?;
         if !missing.is_empty() {
             table::run(connection, table::add_columns(table, &missing)).await?;
         }
@@ -112,5 +116,5 @@ async fn make_table(
     totals::drop_all(connection, table, &entry.registered).await?;
     deletes::forget(connection, table).await?;
     table::run(connection, table::create(table)).await?;
-    Ok(Entry::new(without_totals))
+    Ok(Entry::new(columns))
 }

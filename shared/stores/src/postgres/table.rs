@@ -1,11 +1,11 @@
 //! Tables and their columns in SQL.
 
-use landfall_domain::FieldType;
+use landfall_domain::{FieldType, SORTED_CHARS};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::error;
 use crate::StoreError;
-use crate::schema::{Column, ColumnKind, ExistingColumn, Table, list};
+use crate::schema::{Column, ColumnKind, ExistingColumn, Index, Table, list};
 
 /// Share of a page that rows are put into, in percent. The other half is for the next version of each
 /// row: an update that stays on its page touches no index (HOT), which halves its cost.
@@ -77,6 +77,22 @@ pub(super) fn add_columns(table: &Table, missing: &[&Column]) -> String {
         format!("ADD COLUMN {} {}", quote(&column.name), type_of(column))
     });
     format!("ALTER TABLE {} {columns}", quote(&table.name))
+}
+
+/// What an index has of a text that may be long, and what rows are sorted by.
+pub(super) fn beginning(expression: &str) -> String {
+    format!("left({expression}, {SORTED_CHARS}) COLLATE \"C\"")
+}
+
+pub(super) fn create_index(table: &Table, index: &Index) -> String {
+    let first = if index.is_cut {
+        beginning(&quote(&index.field))
+    } else {
+        quote(&index.field)
+    };
+    let columns = list(&index.ties, "", |name| format!(", {}", quote(name)));
+    let on = format!("ON {} ({first}{columns})", quote(&table.name));
+    format!("CREATE INDEX IF NOT EXISTS {} {on}", name_for("_by", &on))
 }
 
 /// The columns that the table lacks; none where there is no table.

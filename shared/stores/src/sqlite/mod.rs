@@ -17,6 +17,7 @@ mod error;
 mod extreme;
 mod merge;
 mod prune;
+mod read;
 mod registry;
 mod table;
 mod totals;
@@ -36,6 +37,7 @@ use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::{Store, StoreError, StoreOptions};
 use error::{Failure, unavailable};
+pub(crate) use read::ReadSqlite;
 
 /// How long `SQLite` itself waits for writers that are not Landfall's; after that the attempt is made anew.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,14 +67,9 @@ struct Opened {
 impl Sqlite {
     /// Opens the file when first used, and makes it where it is missing.
     pub(crate) fn new(path: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let path = PathBuf::from(path);
-        if !path.is_absolute() {
-            let message = "the SQLite URL must be sqlite:// and an absolute path";
-            return Err(StoreError::Config(message.to_owned()));
-        }
         Ok(Self {
             inner: Arc::new(Inner {
-                path,
+                path: absolute(path)?,
                 opened: Mutex::new(None),
                 prepared: Prepared::default(),
             }),
@@ -95,6 +92,15 @@ impl Sqlite {
         });
         bounded(StoreKind::Sqlite, self.timeout, attempts).await
     }
+}
+
+fn absolute(path: &str) -> Result<PathBuf, StoreError> {
+    let path = PathBuf::from(path);
+    if !path.is_absolute() {
+        let message = "the SQLite URL must be sqlite:// and an absolute path";
+        return Err(StoreError::Config(message.to_owned()));
+    }
+    Ok(path)
 }
 
 /// `SQLite` counts with a sign.

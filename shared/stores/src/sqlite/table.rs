@@ -1,14 +1,16 @@
 //! Making a dataset's tables.
 
-use landfall_domain::{Dataset, StoreKind};
-use rusqlite::{ErrorCode, Transaction};
+use landfall_domain::{Dataset, FieldType, SORTED_CHARS, StoreKind};
+use rusqlite::{Connection, ErrorCode, Transaction};
 
 use super::error::{Failure, Result, misfit};
 use super::values::type_of;
 use super::{registry, totals};
 use crate::registry::{Registered, tombstones_of};
-use crate::schema::{Column, ColumnKind, ExistingColumn, Table, VERSION, list};
+use crate::schema::{Column, ColumnKind, ExistingColumn, Index, Table, VERSION, list};
 
+/// The most digits before the point of a decimal.
+const WHOLE_DIGITS: usize = 28;
 /// Column of when a tombstone was made.
 pub(super) const DELETED_AT: &str = "_deleted_at";
 
@@ -41,7 +43,7 @@ fn definition(column: &Column) -> String {
 }
 
 /// Whether there is a table or view of this name.
-fn exists(transaction: &Transaction<'_>, name: &str) -> Result<bool> {
+pub(super) fn exists(transaction: &Connection, name: &str) -> Result<bool> {
     let select = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
     Ok(transaction.query_row(select, [name], |row| row.get(0))?)
 }
@@ -66,6 +68,9 @@ pub(super) fn make(transaction: &Transaction<'_>, dataset: &Dataset, table: &Tab
         None => Registered::of(dataset),
     };
     add_columns(transaction, table)?;
+    for index in &table.indexes {
+        transaction.execute_batch(&create_index(table, index))?;
+    }
     for total in &registered.totals {
         let is_known = known
             .as_ref()
@@ -132,24 +137,46 @@ fn create(transaction: &Transaction<'_>, table: &Table) -> Result<()> {
         .map_err(|error| unfit(table, error))
 }
 
-fn add_columns(transaction: &Transaction<'_>, table: &Table) -> Result<()> {
-    let select =
-        "SELECT name, type, pk, (SELECT wr FROM pragma_table_list(?1)) FROM pragma_table_info(?1)";
-    let existing = || {
-        let mut statement = transaction.prepare(select)?;
-        let columns = statement.query_map([&table.name], |row| {
-            let place: u32 = row.get(2)?;
-            let column = ExistingColumn {
-                name: row.get(0)?,
-                sql_type: row.get(1)?,
-                key_place: place.checked_sub(1).map(|place| place as usize),
-            };
-            Ok((column, row.get::<_, bool>(3)?))
-        })?;
-        columns.collect::<rusqlite::Result<Vec<_>>>()
+/// What has the order of an expression's values: decimals are text, and not in the order of numbers.
+pub(super) fn ordered(kind: FieldType, expression: &str) -> String {
+    if kind != FieldType::Decimal {
+        return expression.to_owned();
+    }
+    let digits = format!("ltrim({expression}, '-')");
+    let zeros = "0".repeat(WHOLE_DIGITS);
+    let padded = format!("substr('{zeros}', instr({digits} || '.', '.')) || {digits}");
+    // The greater a negative number's digits are, the less it is.
+    let mirrored = ('0'..='9').zip(('a'..='j').rev());
+    let mirrored = mirrored.fold(padded.clone(), |text, (digit, letter)| {
+        format!("replace({text}, '{digit}', '{letter}')")
+    });
+    format!("CASE WHEN {expression} < '0' THEN '-' || {mirrored} || '~' ELSE {padded} END")
+}
+
+/// What an index has of a text that may be long, and what rows are sorted by.
+pub(super) fn beginning(expression: &str) -> String {
+    format!("substr({expression}, 1, {SORTED_CHARS})")
+}
+
+fn create_index(table: &Table, index: &Index) -> String {
+    let field = quote(&index.field);
+    let first = if index.is_cut {
+        beginning(&field)
+    } else {
+        ordered(index.kind, &field)
     };
-    let (existing, without_rowid): (Vec<_>, Vec<_>) = existing()?.into_iter().unzip();
-    for column in table.missing(&existing, column_type)? {
+    format!(
+        "CREATE INDEX IF NOT EXISTS {} ON {} ({}{})",
+        // With a dot, which no name has, so that no two have one name.
+        quote(format!("_by_{}.{}", table.name, index.field)),
+        quote(&table.name),
+        first,
+        list(&index.ties, "", |name| format!(", {}", quote(name))),
+    )
+}
+
+fn add_columns(transaction: &Transaction<'_>, table: &Table) -> Result<()> {
+    for column in missing(transaction, table)?.unwrap_or_default() {
         let add = format!(
             "ALTER TABLE {} ADD COLUMN {}",
             quote(&table.name),
@@ -159,10 +186,37 @@ fn add_columns(transaction: &Transaction<'_>, table: &Table) -> Result<()> {
             .execute_batch(&add)
             .map_err(|error| unfit(table, error))?;
     }
+    Ok(())
+}
+
+/// The columns that the table lacks; none where there is no table.
+pub(super) fn missing<'t>(
+    connection: &Connection,
+    table: &'t Table,
+) -> Result<Option<Vec<&'t Column>>> {
+    let select =
+        "SELECT name, type, pk, (SELECT wr FROM pragma_table_list(?1)) FROM pragma_table_info(?1)";
+    let mut statement = connection.prepare(select)?;
+    let columns = statement.query_map([&table.name], |row| {
+        let place: u32 = row.get(2)?;
+        let column = ExistingColumn {
+            name: row.get(0)?,
+            sql_type: row.get(1)?,
+            key_place: place.checked_sub(1).map(|place| place as usize),
+        };
+        Ok((column, row.get::<_, bool>(3)?))
+    })?;
+    let (existing, without_rowid): (Vec<_>, Vec<_>) = columns
+        .collect::<rusqlite::Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    if existing.is_empty() {
+        return Ok(None);
+    }
     if without_rowid.contains(&true) {
         return Err(misfit(&table.name, "it has no row ids; rename it").into());
     }
-    Ok(())
+    Ok(Some(table.missing(&existing, column_type)?))
 }
 
 fn unfit(table: &Table, error: rusqlite::Error) -> Failure {

@@ -291,7 +291,7 @@ async fn read_mysql(url: &str, dataset: &Dataset) -> Vec<Found> {
         .collect()
 }
 
-async fn collection(uri: &str, dataset: &Dataset) -> mongodb::Collection<Document> {
+pub(crate) async fn collection(uri: &str, dataset: &Dataset) -> mongodb::Collection<Document> {
     let client = mongodb::Client::with_uri_str(uri).await.unwrap();
     let database = client
         .default_database()

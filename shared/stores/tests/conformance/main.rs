@@ -5,7 +5,11 @@
 mod databases;
 mod deletes;
 mod evolution;
+mod filters;
+mod goods;
 mod overlap;
+mod readers;
+mod reads;
 mod rows;
 mod snapshots;
 mod tables;
@@ -58,12 +62,24 @@ macro_rules! conformance {
                 deletes::a_snapshot_prunes_what_it_no_longer_has,
                 deletes::a_snapshot_beside_deleted_keys,
                 deletes::late_rows_beside_a_snapshot_that_closes,
+                reads::pages_in_every_order,
+                reads::pages_while_writers_load,
+                reads::nothing_there_reads_as_empty,
+                reads::a_field_becomes_indexed,
+                reads::bounds_of_a_read,
+                filters::conditions_of_every_type,
             }
         )*
     };
 }
 
 conformance!(sqlite, postgres, mysql, mongodb);
+
+/// What only databases have whose tables can be locked.
+mod locks {
+    conformance! { postgres: reads::a_read_ends_in_time }
+    conformance! { mysql: reads::a_read_ends_in_time }
+}
 
 /// What only SQL stores have.
 mod sql {
@@ -79,6 +95,7 @@ mod sql {
                     totals::totals_made_anew,
                     totals::a_snapshot_takes_its_totals_along,
                     evolution::an_older_definition_keeps_newer_totals,
+                    filters::pages_of_totals,
                 }
             )*
         };

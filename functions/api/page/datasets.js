@@ -1,0 +1,22 @@
+// The datasets that the token may see. They seldom change: asked for once a minute at most.
+
+import { get } from './api.js';
+import { current } from './session.js';
+
+const KEEP = 60_000;
+let known = { until: 0, of: null, answer: null };
+
+export async function datasets() {
+  if (Date.now() < known.until && known.of === current()) return known.answer;
+  const answer = get('datasets').then((body) => body.datasets.sort((a, b) => a.name.localeCompare(b.name)));
+  known = { until: Date.now() + KEEP, of: current(), answer };
+  answer.catch(() => { known.until = 0; });
+  return answer;
+}
+
+export async function dataset(name) {
+  return (await datasets()).find((one) => one.name === name) ?? get(`datasets/${encodeURIComponent(name)}`);
+}
+
+/** Which of the API's two kinds of store a database is. */
+export const storeParameter = (kind) => (kind === 'mongodb' ? 'mongodb' : 'sql');

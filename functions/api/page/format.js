@@ -1,0 +1,49 @@
+// Numbers, sizes, times and values as people read them.
+
+const NUMBER = new Intl.NumberFormat();
+const SHORT = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const DATE_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+export const number = (value) => NUMBER.format(value);
+
+export function bytes(value) {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${SHORT.format(value)} ${units[unit]}`;
+}
+
+/** A time of day where that says enough, otherwise with its date. */
+export function time(text) {
+  const at = new Date(text);
+  return (at.toDateString() === new Date().toDateString() ? TIME : DATE_TIME).format(at);
+}
+
+export const fullTime = (text) => DATE_TIME.format(new Date(text));
+
+/** How long between two times. */
+export function duration(from, to) {
+  const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
+  if (seconds < 60) return `${SHORT.format(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** A value of a row as text; null has none. */
+export function value(content) {
+  if (content === null || content === undefined) return null;
+  return typeof content === 'object' ? JSON.stringify(content) : String(content);
+}
+
+const STORES = { mongodb: 'MongoDB', postgres: 'PostgreSQL', mysql: 'MySQL', mariadb: 'MariaDB', sqlite: 'SQLite' };
+
+/** The name of a kind of database. */
+export const store = (kind) => STORES[kind] ?? kind;
+
+/** What comes last in an object's key. */
+export const fileName = (key) => key.slice(key.lastIndexOf('/') + 1) || key;

@@ -1,0 +1,145 @@
+// The shell: who is signed in, which view is shown, and what holds everywhere.
+
+import * as api from './api.js';
+import { announce, fill, h, setText } from './dom.js';
+import * as live from './live.js';
+import { problemPanel } from './parts.js';
+import * as session from './session.js';
+import { cancelAll, sending } from './uploads.js';
+import { dataView } from './view-data.js';
+import { jobView } from './view-job.js';
+import { jobsView } from './view-jobs.js';
+import { loadView } from './view-load.js';
+import { rowView } from './view-row.js';
+import { signInView } from './view-sign-in.js';
+import { totalsView } from './view-totals.js';
+
+const main = document.getElementById('main');
+const nav = document.getElementById('nav');
+const notice = document.getElementById('notice');
+
+/** What is shown: `{ title, node, update?(query), stop?() }`, and the path it is for. */
+let view = null;
+let shownPath = null;
+
+/** The path and the query of the address's fragment. */
+function route() {
+  const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  return { segments: path.split('/').filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+}
+
+function viewOf([section, name, kind, ...rest], query) {
+  if (section === 'load') return loadView(name);
+  if (section === 'jobs' && name) return jobView(name);
+  if (section === 'jobs') return jobsView(query);
+  if (section === 'data' && kind === 'rows' && rest.length > 0) return rowView(name, rest, query);
+  if (section === 'data' && kind === 'totals' && rest.length > 0) return totalsView(name, rest[0], query);
+  if (section === 'data') return dataView(name, query);
+  return null;
+}
+
+function show() {
+  if (!session.current()) return;
+  const { segments, query } = route();
+  const path = segments.join('/');
+  if (view?.update && path === shownPath) {
+    view.update(query);
+    return;
+  }
+  const next = viewOf(segments, query);
+  if (!next) {
+    location.replace(session.may('write') ? '#/load' : '#/jobs');
+    return;
+  }
+  const first = view === null;
+  replace(next);
+  shownPath = path;
+  for (const link of nav.querySelectorAll('a')) {
+    if (link.hash === `#/${segments[0]}`) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  // At the first load the browser's own start of the page is right.
+  if (!first) focusHeading();
+}
+
+function replace(next) {
+  view?.stop?.();
+  view = next;
+  document.title = `${next.title} · Landfall`;
+  fill(main, next.node);
+  window.scrollTo(0, 0);
+}
+
+function focusHeading() {
+  const heading = main.querySelector('h1');
+  heading?.setAttribute('tabindex', '-1');
+  heading?.focus();
+}
+
+function signedOut(message) {
+  live.close();
+  cancelAll();
+  session.end();
+  nav.hidden = true;
+  document.getElementById('who').hidden = true;
+  shownPath = null;
+  replace(signInView(message, signIn));
+}
+
+async function signIn(token) {
+  session.setInfo(await api.get('session', { token, fresh: true }));
+  session.setToken(token);
+  begin();
+}
+
+function begin() {
+  nav.hidden = false;
+  document.getElementById('who').hidden = false;
+  setText(document.getElementById('name'), session.current().name);
+  nav.querySelector('a[href="#/load"]').hidden = !session.may('write');
+  show();
+}
+
+async function start() {
+  if (!session.restore()) return signedOut(null);
+  try {
+    await signIn(session.currentToken());
+  } catch (error) {
+    if (error.status === 401) signedOut('This token is not accepted. It may have been removed, or is for another stack.');
+    else fill(main, h('h1', {}, 'Landfall'), problemPanel(error, start));
+  }
+}
+
+function tellNetwork() {
+  notice.hidden = navigator.onLine;
+  fill(notice, navigator.onLine ? '' : 'No network connection. What is shown may be old; it goes on by itself once the connection is back.');
+}
+
+function tellFeed() {
+  const texts = { live: 'Live', asking: 'Asking every few seconds', off: '' };
+  const feed = document.getElementById('feed');
+  feed.className = `feed ${live.status()}`;
+  setText(feed, texts[live.status()]);
+}
+
+api.events.addEventListener('expired', () => {
+  if (session.current()) signedOut('Your token is no longer accepted. Sign in with another one; ask whoever runs this stack.');
+});
+live.events.addEventListener('change', tellFeed);
+window.addEventListener('hashchange', () => {
+  // A link of the local stack, opened where the page is open already.
+  if (location.hash.startsWith('#token=')) start();
+  else show();
+});
+window.addEventListener('online', tellNetwork);
+window.addEventListener('offline', tellNetwork);
+window.addEventListener('beforeunload', (event) => {
+  if (sending()) event.preventDefault();
+});
+document.getElementById('skip').addEventListener('click', () => main.focus());
+document.getElementById('sign-out').addEventListener('click', () => {
+  signedOut(null);
+  announce('Signed out');
+});
+tellNetwork();
+start();

@@ -1,0 +1,74 @@
+// Pieces that several views show.
+
+import { Problem } from './api.js';
+import { h, newId } from './dom.js';
+import { number } from './format.js';
+
+const STATES = {
+  open: ['Loading', '◌'],
+  succeeded: ['Succeeded', '✓'],
+  partial: ['Partial', '!'],
+  failed: ['Failed', '✕'],
+};
+
+export const stateName = (state) => STATES[state]?.[0] ?? state;
+
+export function badge(state) {
+  const [name, mark] = STATES[state] ?? [state, ''];
+  return h('span', { class: `badge ${state}` }, h('span', { 'aria-hidden': 'true' }, mark), name);
+}
+
+/** What went wrong and what to do, with a way to try again where that may help. */
+export function problemPanel(error, retry) {
+  const problem = error instanceof Problem ? error : new Problem({ status: 0, title: 'This page failed', detail: `${error.message}. Load it anew.` });
+  if (problem !== error) console.error(error);
+  return h(
+    'div',
+    { class: 'panel problem', role: 'alert' },
+    h('p', {}, h('strong', {}, problem.title)),
+    h('p', {}, problem.detail),
+    problem.requestId && h('p', { class: 'muted small' }, 'Request ', h('code', {}, problem.requestId)),
+    retry && h('button', { type: 'button', onclick: retry }, 'Try again'),
+  );
+}
+
+export const loading = (what) => h('p', { class: 'muted loading' }, `Loading ${what}…`);
+
+export const empty = (...text) => h('p', { class: 'empty' }, text);
+
+/** A bar from 0 to 1, with its text; null means that the end is not known yet. */
+export function bar(label) {
+  const progress = h('progress', { max: 1, 'aria-label': label });
+  const text = h('span', { class: 'percent', 'aria-hidden': 'true' });
+  return {
+    node: h('div', { class: 'progress' }, progress, text),
+    set(share, state = 'open') {
+      progress.className = state;
+      if (share === null) {
+        progress.removeAttribute('value');
+        text.textContent = '';
+      } else {
+        // The element's own text for screen readers is the percentage.
+        progress.value = share;
+        text.textContent = `${Math.floor(share * 100)} %`;
+      }
+    },
+  };
+}
+
+/** A table in a region that scrolls by itself, also by keyboard. */
+export function table(caption, head, body, attributes = {}) {
+  const id = newId('caption');
+  return h(
+    'div',
+    { class: 'scroll', role: 'region', tabindex: '0', 'aria-labelledby': id },
+    h('table', attributes, h('caption', { id, class: attributes['data-plain'] ? 'unseen' : null }, caption), h('thead', {}, h('tr', {}, head)), body),
+  );
+}
+
+export const column = (name, attributes = {}) => h('th', { scope: 'col', ...attributes }, name);
+
+export const numeric = (value) => h('td', { class: 'number' }, value === null || value === undefined ? '–' : number(value));
+
+/** A term and what it is, for a `<dl>`. */
+export const fact = (term, ...content) => h('div', {}, h('dt', {}, term), h('dd', {}, content));

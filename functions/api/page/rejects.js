@@ -1,0 +1,85 @@
+import { download, get } from './api.js';
+import { announce, fill, h, setText } from './dom.js';
+import { bytes, fileName, number } from './format.js';
+import { isFinal } from './live.js';
+import { column, loading, problemPanel, table } from './parts.js';
+
+const PAGE = 25;
+const EXCERPT = 160;
+
+/** The rejects of a job: where, why, and the record itself. */
+export function rejectsPart(job) {
+  const path = `jobs/${encodeURIComponent(job.id)}/rejects`;
+  const count = h('p', { class: 'muted' });
+  const body = h('tbody');
+  const list = h('div');
+  const outcome = h('div');
+  const more = h('button', { type: 'button', onclick: next }, 'Show rejects');
+  const save = h('button', { type: 'button', onclick: saveAll }, 'Download all (NDJSON)');
+  const node = h('section', { hidden: true }, h('h2', {}, 'Rejects'), count, list, outcome, h('p', { class: 'actions' }, more, save));
+  let cursor = null;
+  let shown = 0;
+  let asked = false;
+
+  function set(now) {
+    const rejected = now.counts?.rejected ?? 0;
+    node.hidden = rejected === 0;
+    setText(count, `${number(rejected)} ${rejected === 1 ? 'record' : 'records'} could not be taken${isFinal(now) ? '' : ' so far'}. Mend the record, and drop it again.`);
+    save.hidden = !isFinal(now);
+    if (rejected > 0 && isFinal(now) && !asked) next();
+  }
+
+  async function next() {
+    const again = asked;
+    asked = true;
+    more.disabled = true;
+    fill(outcome, again ? null : loading('rejects'));
+    try {
+      const page = await get(path, { query: { limit: PAGE, cursor }, fresh: true });
+      cursor = page.next;
+      shown += page.rejects.length;
+      if (!list.hasChildNodes()) fill(list, table('Rejected records', [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')], body, { class: 'rejects', 'data-plain': 'true' }));
+      body.append(...page.rejects.map(row));
+      fill(outcome);
+      more.hidden = cursor === null;
+      setText(more, 'Show more rejects');
+      if (again) announce(`${page.rejects.length} more rejects, ${shown} shown`);
+    } catch (error) {
+      asked = again;
+      fill(outcome, problemPanel(error));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  async function saveAll() {
+    save.disabled = true;
+    fill(outcome);
+    try {
+      await download(path, { accept: 'application/x-ndjson', name: `${fileName(job.object.key)}.rejects.ndjson` });
+      announce('Rejects downloaded');
+    } catch (error) {
+      fill(outcome, problemPanel(error));
+    } finally {
+      save.disabled = false;
+    }
+  }
+
+  return { node, set };
+}
+
+function row({ line, offset, column: source, code, message, raw, raw_bytes }) {
+  return h(
+    'tr',
+    {},
+    h('th', { scope: 'row', class: 'number', title: `Byte ${offset}` }, number(line)),
+    h('td', {}, source ? h('code', {}, source) : h('span', { class: 'muted' }, 'whole record')),
+    h('td', {}, message, h('span', { class: 'muted small under' }, code.replaceAll('_', ' '))),
+    h('td', {}, record(raw, raw_bytes)),
+  );
+}
+
+function record(raw, size) {
+  if (raw.length <= EXCERPT) return h('code', { class: 'raw' }, raw);
+  return h('details', {}, h('summary', {}, h('code', { class: 'raw' }, `${raw.slice(0, EXCERPT)}…`), h('span', { class: 'muted small' }, ` ${bytes(size)}`)), h('pre', { class: 'raw', tabindex: '0' }, raw));
+}

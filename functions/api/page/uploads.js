@@ -1,0 +1,163 @@
+// Files on their way into the inbox. They go on while one looks at something else.
+
+import { Problem, post, sleep } from './api.js';
+import { watchDataset } from './live.js';
+
+const AT_ONCE = 2;
+const PARTS_AT_ONCE = 3;
+const TRIES = 4;
+
+/** Newest first. */
+export const uploads = [];
+
+/** Tells (by `added`) of a new one. */
+export const events = new EventTarget();
+
+/** One file. Tells (by `change`) when anything of it is another. */
+export class Upload extends EventTarget {
+  /** 'waiting', 'sending', 'sent', 'failed' or 'cancelled'. */
+  state = 'waiting';
+  sent = 0;
+  /** The id of its job, once that is known. */
+  job = null;
+  problem = null;
+  #ending = new AbortController();
+
+  constructor(dataset, file) {
+    super();
+    Object.assign(this, { dataset, file, name: file.name, size: file.size });
+  }
+
+  cancel() {
+    this.#ending.abort(new DOMException('Cancelled', 'AbortError'));
+    if (this.state === 'waiting') this.set({ state: 'cancelled' });
+  }
+
+  set(changes) {
+    Object.assign(this, changes);
+    this.dispatchEvent(new Event('change'));
+  }
+
+  async run() {
+    const { signal } = this.#ending;
+    this.set({ state: 'sending' });
+    try {
+      const plan = await post('uploads', { dataset: this.dataset, name: this.name, size: this.size }, { signal });
+      if (plan.kind === 'multipart') {
+        const { job } = await this.#parts(plan, signal);
+        this.set({ state: 'sent', job });
+      } else {
+        await sendForm(plan, this.file, (sent) => this.set({ sent }), signal);
+        this.set({ state: 'sent' });
+        this.#findJob(plan.key);
+      }
+    } catch (error) {
+      if (signal.aborted) this.set({ state: 'cancelled' });
+      else this.set({ state: 'failed', problem: error });
+    }
+  }
+
+  async #parts({ key, upload_id, part_bytes, parts }, signal) {
+    const left = [...parts];
+    const done = [];
+    const sent = new Map();
+    const worker = async () => {
+      for (let part = left.shift(); part; part = left.shift()) {
+        const { number, url } = part;
+        const piece = this.file.slice((number - 1) * part_bytes, number * part_bytes);
+        const etag = await again(signal, () => sendPart(url, piece, (count) => {
+          sent.set(number, count);
+          this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
+        }, signal));
+        done.push({ number, etag });
+      }
+    };
+    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+    done.sort((a, b) => a.number - b.number);
+    return post('uploads/complete', { key, upload_id, parts: done }, { signal });
+  }
+
+  /** The object's job has an id that only its version tells; its key is this file's alone. */
+  #findJob(key) {
+    const stop = watchDataset(this.dataset, (job) => {
+      if (job.object.key !== key || this.job) return;
+      this.set({ job: job.id });
+      queueMicrotask(() => stop());
+    });
+  }
+}
+
+export function add(dataset, files) {
+  for (const file of files) {
+    const upload = new Upload(dataset, file);
+    uploads.unshift(upload);
+    events.dispatchEvent(new CustomEvent('added', { detail: upload }));
+  }
+  startNext();
+}
+
+export const sending = () => uploads.some(({ state }) => state === 'sending' || state === 'waiting');
+
+export function cancelAll() {
+  for (const upload of uploads) upload.cancel();
+  uploads.length = 0;
+}
+
+function startNext() {
+  const running = uploads.filter(({ state }) => state === 'sending').length;
+  const waiting = uploads.filter(({ state }) => state === 'waiting').reverse();
+  for (const upload of waiting.slice(0, AT_ONCE - running)) upload.run().finally(startNext);
+}
+
+async function again(signal, send) {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await send();
+    } catch (error) {
+      if (signal.aborted || !error.passing || tried === TRIES) throw error;
+      await sleep(500 * 2 ** tried * (0.5 + Math.random()), signal);
+    }
+  }
+}
+
+async function sendForm({ url, fields }, file, progress, signal) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  form.append('file', file);
+  await send('POST', url, form, progress, signal);
+}
+
+async function sendPart(url, piece, progress, signal) {
+  const answer = await send('PUT', url, piece, progress, signal);
+  const etag = answer.getResponseHeader('etag');
+  if (!etag) throw new Problem({ status: 400, title: 'No ETag', detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.' });
+  return etag;
+}
+
+/** With XMLHttpRequest, as `fetch` does not tell how much has been sent. */
+function send(method, url, body, progress, signal) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    request.upload.onprogress = (event) => progress(event.loaded);
+    request.onload = () => (request.status < 300 ? resolve(request) : reject(refusal(request)));
+    request.onerror = () => reject(new Problem({ status: 0, title: 'The upload was cut off', detail: 'The bucket did not answer. Check the connection and drop the file again.' }));
+    request.onabort = () => reject(signal.reason);
+    request.onloadend = () => signal.removeEventListener('abort', abort);
+    request.open(method, url);
+    request.send(body);
+  });
+}
+
+function refusal(request) {
+  const text = new DOMParser().parseFromString(request.responseText, 'text/xml');
+  const code = text.querySelector('Code')?.textContent;
+  const message = text.querySelector('Message')?.textContent;
+  return new Problem({
+    status: request.status,
+    title: code ?? `Status ${request.status}`,
+    detail: `${message ?? 'The bucket refused the file.'} Drop it again for a new permission to upload.`,
+  });
+}

@@ -1,0 +1,230 @@
+import { download, get } from './api.js';
+import { dataset as datasetOf, datasets, storeParameter } from './datasets.js';
+import { announce, fill, h, labelled, select } from './dom.js';
+import { filterForm } from './filters.js';
+import { store, value } from './format.js';
+import { isFinal, watchDataset } from './live.js';
+import { column, empty, loading, problemPanel, table } from './parts.js';
+
+const SIZES = ['25', '50', '100', '200'];
+const SIZE = '50';
+
+/** A cursor only goes on; where each came from is kept, to go back. */
+const before = new Map();
+
+/** The rows of a dataset, page by page; what is asked for stands in the address. */
+export function dataView(name, query) {
+  if (!name) return chooseView();
+  const content = h('div', {}, loading(name));
+  const node = h('section', {}, content);
+  let stopWatching = () => {};
+  let rows = null;
+
+  async function start() {
+    try {
+      const found = await datasetOf(name);
+      rows = rowsPart(found, () => location.hash);
+      fill(content, dataHead(found, 'rows', (await datasets()).map((one) => one.name)), rows.nodes);
+      rows.update(query);
+      stopWatching = watchLandings(name, rows.landed);
+    } catch (error) {
+      fill(content, h('h1', {}, name), problemPanel(error, start));
+    }
+  }
+
+  start();
+  return {
+    title: name,
+    node,
+    stop: () => stopWatching(),
+    update: (next) => {
+      query = next;
+      rows?.update(next, true);
+    },
+  };
+}
+
+function chooseView() {
+  const content = h('div', {}, loading('datasets'));
+  datasets().then(
+    ([first]) => (first ? location.replace(`#/data/${encodeURIComponent(first.name)}`) : fill(content, empty('There is no dataset that this token may see.'))),
+    (error) => fill(content, problemPanel(error)),
+  );
+  return { title: 'Data', node: h('section', {}, h('h1', {}, 'Data'), content) };
+}
+
+/** The heading that rows and totals share: which dataset, and which of its tables. */
+export function dataHead({ name, totals }, shown, names) {
+  const path = `#/data/${encodeURIComponent(name)}`;
+  const link = (href, text, is) => h('a', { href, 'aria-current': is === shown ? 'page' : null }, text);
+  const choice = select(names.map((one) => [one, one]), name, { onchange: () => { location.hash = `#/data/${encodeURIComponent(choice.value)}`; } });
+  return [
+    h('div', { class: 'heading' }, h('h1', {}, name), names.length > 1 && labelled('Dataset', choice)),
+    totals.length > 0 && h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path, 'Rows', 'rows'), totals.map((total) => link(`${path}/totals/${encodeURIComponent(total.name)}`, total.name, total.name))),
+  ];
+}
+
+/** Calls `landed` when a job closes that was open when it was first seen, or is new. */
+function watchLandings(name, landed) {
+  const start = new Date().toISOString();
+  const final = new Set();
+  return watchDataset(name, (job) => {
+    if (!isFinal(job) || final.has(job.id)) return;
+    final.add(job.id);
+    if (job.closed_at > start) landed();
+  });
+}
+
+function rowsPart(dataset, address) {
+  const path = `datasets/${encodeURIComponent(dataset.name)}/rows`;
+  const controls = h('div');
+  const news = h('div', { role: 'status' });
+  const content = h('div', { class: 'rows' });
+  let shown = 0;
+  let query = null;
+
+  /** The address of these rows with another choice; from the first page on. */
+  function go(changes, keepPage = false) {
+    const next = new URLSearchParams(query);
+    if (!keepPage) for (const one of ['after', 'page']) next.delete(one);
+    for (const [name, content] of Object.entries(changes)) {
+      next.delete(name);
+      for (const item of [content].flat()) if (item) next.append(name, item);
+    }
+    return `#/data/${encodeURIComponent(dataset.name)}?${next}`;
+  }
+
+  async function update(next, moved = false, fresh = false) {
+    query = next;
+    shown += 1;
+    const now = shown;
+    const asked = request(query, dataset);
+    fill(news);
+    drawControls(asked);
+    content.setAttribute('aria-busy', 'true');
+    try {
+      const page = await get(path, { query: asked, fresh });
+      if (now !== shown) return;
+      draw(page, asked);
+      if (moved) announce(page.rows.length === 0 ? 'No rows' : `Page ${pageNumber()}, ${page.rows.length} rows`);
+    } catch (error) {
+      if (now === shown) fill(content, problemPanel(error, () => update(query)));
+    } finally {
+      if (now === shown) content.removeAttribute('aria-busy');
+    }
+  }
+
+  const pageNumber = () => Number(query.get('page') ?? 1);
+
+  function drawControls(asked) {
+    const stores = dataset.stores.map((kind) => [storeParameter(kind), store(kind)]);
+    const from = select(stores, asked.store, { id: 'rows-store', onchange: () => { location.hash = go({ store: from.value }); } });
+    const size = select(SIZES.map((one) => [one, one]), asked.limit, { id: 'rows-size', onchange: () => { location.hash = go({ limit: size.value }); } });
+    const focused = document.activeElement?.id;
+    fill(
+      controls,
+      filterForm(dataset.fields, query.getAll('where'), (where) => {
+        const target = go({ where });
+        if (target === address()) update(query, true, true);
+        else location.hash = target;
+      }),
+      h('div', { class: 'filters' }, stores.length > 1 && labelled('Read from', from), labelled('Rows a page', size)),
+    );
+    if (focused) document.getElementById(focused)?.focus();
+  }
+
+  function draw(page, asked) {
+    const focused = document.activeElement?.dataset?.keep;
+    const here = query.get('after') ?? '';
+    if (page.next && !before.has(page.next)) before.set(page.next, here);
+    const back = before.get(here);
+    const step = (text, keep, changes, there) => h('a', { class: 'button', 'data-keep': keep, href: there ? go(changes, true) : null, 'aria-disabled': there ? null : 'true', role: there ? null : 'link' }, text);
+    const number = pageNumber();
+    const pager = h(
+      'nav',
+      { class: 'pager', 'aria-label': 'Pages' },
+      step('First', 'first', { after: null, page: null }, here !== ''),
+      step('Previous', 'previous', { after: back, page: number > 2 ? String(number - 1) : null }, here !== '' && back !== undefined),
+      h('span', { class: 'muted', 'aria-current': 'page' }, `Page ${number}`),
+      step('Next', 'next', { after: page.next, page: String(number + 1) }, page.next !== null),
+      save('CSV', 'text/csv', 'csv', asked),
+      save('NDJSON', 'application/x-ndjson', 'ndjson', asked),
+    );
+    fill(content, page.rows.length === 0 ? noRows(here) : rowsTable(dataset, page.rows, asked, go), pager);
+    if (focused) content.querySelector(`[data-keep="${focused}"]`)?.focus();
+  }
+
+  function noRows(here) {
+    if (here) return empty('There are no rows after the last page. ', h('a', { href: go({}) }, 'Back to the first'), '.');
+    if (query.getAll('where').length > 0) return empty('No row is like that.');
+    return empty('No rows have landed yet. ', h('a', { href: `#/load/${encodeURIComponent(dataset.name)}` }, 'Drop a file'), '.');
+  }
+
+  function save(text, accept, extension, asked) {
+    const button = h('button', { type: 'button', class: 'quiet', 'data-keep': extension, onclick: take }, text, h('span', { class: 'unseen' }, ' of this page, as a file'));
+    async function take() {
+      button.disabled = true;
+      try {
+        await download(path, { query: asked, accept, name: `${dataset.name}.${extension}` });
+      } catch (error) {
+        content.append(problemPanel(error));
+      } finally {
+        button.disabled = false;
+      }
+    }
+    return button;
+  }
+
+  function landed() {
+    fill(news, h('p', { class: 'panel news' }, 'A file has landed since this page was read. ', h('button', { type: 'button', onclick: () => update(query, true, true) }, 'Show it anew')));
+  }
+
+  return { nodes: [controls, news, content], update, landed };
+}
+
+/** What the API is asked for, by what the address says. */
+function request(query, { stores }) {
+  const kinds = stores.map(storeParameter);
+  const chosen = query.get('store');
+  return {
+    store: kinds.includes(chosen) ? chosen : kinds.includes('sql') ? 'sql' : kinds[0],
+    limit: SIZES.includes(query.get('limit')) ? query.get('limit') : SIZE,
+    sort: query.get('sort'),
+    where: query.getAll('where'),
+    cursor: query.get('after'),
+  };
+}
+
+function rowsTable({ name, key, fields }, rows, asked, go) {
+  const ordered = [...key.map((part) => fields.find((field) => field.name === part)), ...fields.filter((field) => !key.includes(field.name))];
+  const extra = rows.some((row) => row._extra !== undefined && row._extra !== null);
+  const head = [ordered.map((field) => heading(field, key, asked.sort, go)), extra && column('_extra')];
+  const query = new URLSearchParams({ store: asked.store });
+  const body = rows.map((row) => {
+    const path = key.map((part) => encodeURIComponent(value(row[part]) ?? '')).join('/');
+    const link = h('a', { href: `#/data/${encodeURIComponent(name)}/rows/${path}?${query}` }, value(row[key[0]]) || '(empty)');
+    const cells = ordered.slice(1).map(({ name: field, type }) => cell(row[field], type));
+    return h('tr', {}, h('th', { scope: 'row' }, link), cells, extra && cell(row._extra, 'json'));
+  });
+  return table(`Rows of ${name}`, head, h('tbody', {}, body), { 'data-plain': 'true' });
+}
+
+function heading({ name, type, indexed }, key, sort, go) {
+  const attributes = { class: isNumber(type) ? 'number' : null };
+  if (!indexed && name !== key[0]) return column(name, attributes);
+  const [up, down] = [sort === name, sort === `-${name}`];
+  const next = up ? `-${name}` : down ? null : name;
+  const order = up ? 'ascending' : down ? 'descending' : null;
+  const then = up ? 'sort descending' : down ? 'in key order again' : 'sort ascending';
+  return column(
+    h('a', { class: 'sort', href: go({ sort: next }), 'data-keep': `sort-${name}` }, name, h('span', { 'aria-hidden': 'true' }, up ? ' ↑' : down ? ' ↓' : ' ↕'), h('span', { class: 'unseen' }, `, ${then}`)),
+    { ...attributes, 'aria-sort': order },
+  );
+}
+
+const isNumber = (type) => ['integer', 'decimal', 'float'].includes(type);
+
+function cell(content, type) {
+  const text = value(content);
+  return h('td', { class: isNumber(type) ? 'number' : 'text' }, text === null ? h('span', { class: 'null' }, 'null') : text);
+}

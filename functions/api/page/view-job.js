@@ -1,0 +1,121 @@
+import { announce, fill, h, setText } from './dom.js';
+import { bytes, duration, fileName, fullTime, number, store, time } from './format.js';
+import { isFinal, watchJob } from './live.js';
+import { badge, bar, column, fact, loading, numeric, problemPanel, stateName, table } from './parts.js';
+import { rejectsPart } from './rejects.js';
+
+const OUTCOMES = ['inserted', 'updated', 'unchanged', 'stale', 'deleted', 'pruned'];
+const STEP = 0.25;
+
+/** One job: how far it is, what became of its rows, and what was rejected. */
+export function jobView(id) {
+  const title = h('h1', {}, 'Job');
+  const content = h('div', {}, loading('the job'));
+  const node = h('section', {}, h('p', { class: 'crumbs' }, h('a', { href: '#/jobs' }, 'Jobs'), ' /'), title, content);
+  let parts = null;
+  let before = null;
+
+  function changed(job) {
+    if (!parts) {
+      parts = layout(job);
+      setText(title, fileName(job.object.key));
+      document.title = `${fileName(job.object.key)} · Landfall`;
+      fill(content, parts.nodes);
+    }
+    parts.set(job);
+    const said = whatToSay(job, before);
+    if (said) announce(said);
+    before = job;
+  }
+
+  function failed(error) {
+    // Once it is shown, the next answer will do.
+    if (parts) return;
+    if (error.status === 404) fill(content, h('p', { class: 'loading muted' }, 'Waiting for the job. A file that has just been sent is known here once its first part has been read; if this stays, there is no such job.'));
+    else fill(content, problemPanel(error));
+  }
+
+  const stop = watchJob(id, changed, failed);
+  return { title: 'Job', node, stop };
+}
+
+/** The quarters and the end: those who listen need not hear every second of it. */
+function whatToSay(job, before) {
+  if (!before) return null;
+  if (isFinal(job)) {
+    const rejected = job.counts?.rejected ? `, ${number(job.counts.rejected)} rejected` : '';
+    return isFinal(before) ? null : `${stateName(job.state)}: ${number(job.counts?.rows ?? 0)} rows${rejected}`;
+  }
+  const quarter = (progress) => Math.floor((progress ?? 0) / STEP);
+  return quarter(job.progress) > quarter(before.progress) ? `${quarter(job.progress) * STEP * 100} percent loaded` : null;
+}
+
+function layout(first) {
+  const progress = bar('Progress of this job');
+  const state = h('span');
+  const summary = h('span', { class: 'muted' });
+  const figures = h('dl', { class: 'figures' });
+  const problem = h('div');
+  const stores = h('div');
+  const rejects = rejectsPart(first);
+  const about = h('dl', { class: 'facts' });
+  const nodes = [
+    h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures),
+    stores,
+    rejects.node,
+    h('section', {}, h('h2', {}, 'About this job'), about),
+  ];
+
+  function set(job) {
+    fill(state, badge(job.state));
+    setText(summary, summaryOf(job));
+    progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
+    fill(problem, job.problem && h('div', { class: `panel ${job.state === 'succeeded' ? 'warning' : 'problem'}` }, h('p', {}, h('strong', {}, job.problem.code.replaceAll('_', ' '))), h('p', {}, job.problem.message)));
+    fill(figures, figuresOf(job));
+    fill(stores, job.counts && storesTable(job.counts.stores));
+    fill(about, aboutOf(job));
+    rejects.set(job);
+  }
+  return { nodes, set };
+}
+
+function summaryOf({ state, chunks, problem, closed_at, created_at }) {
+  if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
+  if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks to go.`;
+  const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
+  if (state === 'succeeded') return `${problem ? 'Nothing is missing, but see below.' : 'Every row is in its stores or among the rejects.'}${took}`;
+  if (state === 'partial') return `Some chunks were given up; their rows are missing.${took}`;
+  return `What was read before it failed has landed.${took}`;
+}
+
+function figuresOf({ counts, chunks, rows_per_second, state }) {
+  const done = chunks.planned === null ? number(chunks.done) : `${number(chunks.done)} of ${number(chunks.planned)}`;
+  return [
+    fact('Rows', counts ? number(counts.rows) : '–'),
+    fact('Rejected', counts ? number(counts.rejected) : '–'),
+    fact(state === 'open' ? 'Rows a second' : 'Rows a second, overall', rows_per_second === null ? '–' : number(Math.round(rows_per_second))),
+    fact('Chunks', done, chunks.dead > 0 && h('span', { class: 'some' }, ` (${number(chunks.dead)} given up)`)),
+  ];
+}
+
+function storesTable(stores) {
+  const kinds = Object.entries(stores);
+  if (kinds.length === 0) return null;
+  const head = [column('Store'), OUTCOMES.map((name) => column(name, { class: 'number' }))];
+  const body = h('tbody', {}, kinds.map(([kind, counts]) => h('tr', {}, h('th', { scope: 'row' }, store(kind)), OUTCOMES.map((name) => numeric(counts[name])))));
+  return h('section', {}, h('h2', {}, 'What became of the rows'), table('Rows by store and outcome', head, body, { class: 'plain', 'data-plain': 'true' }));
+}
+
+function aboutOf(job) {
+  const { object, created_at, closed_at } = job;
+  const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
+  return [
+    fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
+    fact('Object', h('code', {}, object.key)),
+    fact('Version', h('code', {}, object.version)),
+    object.size !== null && object.size !== undefined && fact('Size', bytes(object.size)),
+    fact('Started', at(created_at)),
+    closed_at && fact('Closed', at(closed_at)),
+    fact('Job', h('code', {}, job.id)),
+  ];
+}

@@ -1,0 +1,227 @@
+import { post } from './api.js';
+import { datasets } from './datasets.js';
+import { announce, fill, h, labelled, select } from './dom.js';
+import { bytes, number, store } from './format.js';
+import { watchJob } from './live.js';
+import { badge, bar, column, loading, problemPanel, table } from './parts.js';
+import { current, may } from './session.js';
+import { add, events, uploads } from './uploads.js';
+
+const FORMATS = {
+  json: ['application/json', 'JSON array'],
+  ndjson: ['application/x-ndjson', 'NDJSON, an object a line'],
+  csv: ['text/csv', 'CSV with a header'],
+};
+
+/** Where files are dropped and rows are pasted. */
+export function loadView(chosen) {
+  const content = h('div', {}, loading('datasets'));
+  const node = h('section', {}, h('h1', {}, 'Load'), content);
+  const stops = [];
+
+  async function start() {
+    try {
+      const all = await datasets();
+      fill(content, all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
+    } catch (error) {
+      fill(content, problemPanel(error, start));
+    }
+  }
+
+  function form(all) {
+    const into = select(all.map(({ name }) => [name, name]), chosen, { name: 'dataset', onchange: describe });
+    const about = h('div', { class: 'about' });
+    const sent = sentList(stops);
+
+    function describe() {
+      fill(about, description(all.find(({ name }) => name === into.value)));
+    }
+
+    describe();
+    return [
+      h('div', { class: 'panel' }, labelled('Dataset', into), about),
+      h('div', { class: 'ways' }, dropZone(() => into.value), pasteForm(() => into.value, sent.pasted)),
+      sent.node,
+    ];
+  }
+
+  start();
+  return { title: 'Load', node, stop: () => stops.forEach((stop) => stop()) };
+}
+
+const noDatasets = () => h('p', { class: 'empty' }, 'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ', h('code', {}, 'datasets/<name>.toml'), '.');
+const noScope = () => h('p', { class: 'panel warning' }, 'This token may read, but not write. Ask for one with the scope ', h('code', {}, 'write'), '.');
+
+function description({ mode, key, fields, stores }) {
+  const rows = fields.map(({ name, type, required }) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, name)), h('td', {}, type), h('td', {}, key.includes(name) ? 'part of the key' : required ? 'required' : '')));
+  return [
+    h('p', { class: 'muted' }, `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`),
+    mode === 'snapshot' && h('p', { class: 'panel warning' }, 'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.'),
+    h('details', {}, h('summary', {}, `Its ${fields.length} fields`), table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows), { class: 'plain', 'data-plain': 'true' })),
+  ];
+}
+
+function dropZone(dataset) {
+  const input = h('input', { type: 'file', multiple: true, id: 'files', class: 'unseen', onchange: () => take(input.files) });
+  const zone = h(
+    'div',
+    { class: 'drop' },
+    input,
+    h('label', { for: 'files' }, h('strong', {}, 'Drop files here'), h('span', {}, 'or choose them'), h('span', { class: 'muted small' }, `CSV, TSV, NDJSON or JSON, up to ${bytes(current().limits.upload_bytes)} each`)),
+  );
+
+  function take(files) {
+    const all = [...files];
+    if (all.length === 0) return;
+    add(dataset(), all);
+    announce(all.length === 1 ? `Sending ${all[0].name}` : `Sending ${all.length} files`);
+    input.value = '';
+  }
+
+  for (const name of ['dragenter', 'dragover']) {
+    zone.addEventListener(name, (event) => {
+      event.preventDefault();
+      zone.classList.add('over');
+    });
+  }
+  zone.addEventListener('dragleave', (event) => zone.contains(event.relatedTarget) || zone.classList.remove('over'));
+  zone.addEventListener('drop', (event) => {
+    event.preventDefault();
+    zone.classList.remove('over');
+    take(event.dataTransfer.files);
+  });
+  return h('section', { class: 'panel way', 'aria-labelledby': 'files-heading' }, h('h2', { id: 'files-heading' }, 'Files'), zone);
+}
+
+/** What a text looks like: an array, objects, or else cells. */
+function guess(text) {
+  const start = text.trimStart()[0];
+  return start === '[' ? 'json' : start === '{' ? 'ndjson' : 'csv';
+}
+
+function pasteForm(dataset, pasted) {
+  const most = current().limits.body_bytes;
+  const format = select(Object.entries(FORMATS).map(([value, [, label]]) => [value, label]), 'json', { name: 'format' });
+  const text = h('textarea', {
+    name: 'rows',
+    rows: '7',
+    required: true,
+    spellcheck: 'false',
+    placeholder: '[{"…": "…"}]',
+    'aria-describedby': 'paste-help',
+    oninput: () => { if (text.value.trim()) format.value = guess(text.value); },
+  });
+  const outcome = h('div');
+  const button = h('button', { class: 'primary' }, 'Send rows');
+
+  async function submit(event) {
+    event.preventDefault();
+    fill(outcome);
+    const size = new Blob([text.value]).size;
+    if (size > most) {
+      fill(outcome, h('p', { class: 'panel warning', role: 'alert' }, `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`));
+      return;
+    }
+    button.disabled = true;
+    try {
+      const [type] = FORMATS[format.value];
+      const name = dataset();
+      const { job } = await post(`datasets/${encodeURIComponent(name)}/rows`, text.value, { type });
+      pasted(name, job, size);
+      text.value = '';
+      announce('Rows sent');
+    } catch (error) {
+      fill(outcome, problemPanel(error));
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  return h(
+    'section',
+    { class: 'panel way', 'aria-labelledby': 'paste-heading' },
+    h('h2', { id: 'paste-heading' }, 'Rows'),
+    h('form', { onsubmit: submit }, labelled('Paste rows', text), h('p', { id: 'paste-help', class: 'muted small' }, `Up to ${bytes(most)}.`), outcome, h('div', { class: 'row' }, labelled('Format', format), button)),
+  );
+}
+
+/** What this tab has sent, newest first. */
+const pastes = [];
+
+function sentList(stops) {
+  const list = h('ul', { class: 'sent' });
+  const node = h('section', { 'aria-labelledby': 'sent-heading' }, h('h2', { id: 'sent-heading' }, 'Sent from here'), list);
+  const put = (item) => {
+    list.prepend(item);
+    node.hidden = false;
+  };
+  node.hidden = true;
+  for (const { dataset, job, size } of [...pastes].reverse()) put(pasteItem(dataset, job, size, stops));
+  for (const upload of [...uploads].reverse()) put(uploadItem(upload, stops));
+  const added = ({ detail }) => put(uploadItem(detail, stops));
+  events.addEventListener('added', added);
+  stops.push(() => events.removeEventListener('added', added));
+  return {
+    node,
+    pasted(dataset, job, size) {
+      pastes.unshift({ dataset, job, size });
+      put(pasteItem(dataset, job, size, stops));
+    },
+  };
+}
+
+function pasteItem(dataset, job, size, stops) {
+  const item = sentItem('Pasted rows', `${dataset} · ${bytes(size)}`);
+  item.follow(job, stops);
+  return item.node;
+}
+
+function uploadItem(upload, stops) {
+  const item = sentItem(upload.name, `${upload.dataset} · ${bytes(upload.size)}`);
+  const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => upload.cancel() }, 'Cancel', h('span', { class: 'unseen' }, ` ${upload.name}`));
+  let following = false;
+
+  function change() {
+    const { state, sent, size, job, problem } = upload;
+    if (state === 'waiting') item.say('Waiting for the others', 0, cancel);
+    else if (state === 'sending') item.say(`Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`, size > 0 ? Math.min(1, sent / size) : null, cancel);
+    else if (state === 'cancelled') item.say('Cancelled');
+    else if (state === 'failed') item.say(problemPanel(problem));
+    else if (!job) item.say('Sent. Waiting for its job', null);
+    else if (!following) {
+      following = true;
+      item.follow(job, stops);
+    }
+  }
+
+  upload.addEventListener('change', change);
+  stops.push(() => upload.removeEventListener('change', change));
+  change();
+  return item.node;
+}
+
+function sentItem(name, about) {
+  const title = h('strong', {}, name);
+  const text = h('div', { class: 'says' });
+  const progress = bar(`Progress of ${name}`);
+  const node = h('li', { class: 'panel' }, h('p', { class: 'title' }, title, h('span', { class: 'muted small' }, about)), progress.node, text);
+
+  function say(content, share, action) {
+    progress.node.hidden = share === undefined;
+    if (share !== undefined) progress.set(share);
+    fill(text, content, action && ' ', action);
+  }
+
+  function follow(job, stops) {
+    fill(title, h('a', { href: `#/jobs/${encodeURIComponent(job)}` }, name));
+    say('Sent. Waiting for its job', null);
+    stops.push(watchJob(job, ({ state, progress: share, counts }) => {
+      progress.node.hidden = false;
+      progress.set(state === 'succeeded' ? 1 : share, state);
+      const rows = counts ? `${number(counts.rows)} rows, ${number(counts.rejected)} rejected` : 'reading';
+      fill(text, badge(state), ` ${rows}`);
+    }));
+  }
+
+  return { node, say, follow };
+}

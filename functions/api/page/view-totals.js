@@ -1,0 +1,65 @@
+import { get } from './api.js';
+import { dataset as datasetOf, datasets } from './datasets.js';
+import { announce, fill, h } from './dom.js';
+import { value } from './format.js';
+import { column, empty, loading, problemPanel, table } from './parts.js';
+import { dataHead } from './view-data.js';
+
+const PAGE = 100;
+
+/** A table of totals. */
+export function totalsView(name, total) {
+  const content = h('div', {}, loading('totals'));
+
+  async function start() {
+    try {
+      const dataset = await datasetOf(name);
+      const names = (await datasets()).map((one) => one.name);
+      const declared = dataset.totals.find((one) => one.name === total);
+      fill(content, dataHead(dataset, total, names), declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
+    } catch (error) {
+      fill(content, h('h1', {}, name), problemPanel(error, start));
+    }
+  }
+
+  start();
+  return { title: `${total} of ${name}`, node: h('section', {}, content) };
+}
+
+async function totalsPart(name, { name: total, by, columns }) {
+  const path = `datasets/${encodeURIComponent(name)}/totals/${encodeURIComponent(total)}`;
+  const body = h('tbody');
+  const outcome = h('div');
+  const more = h('button', { type: 'button', onclick: next }, 'Show more groups');
+  let cursor = null;
+
+  async function append() {
+    const page = await get(path, { query: { limit: PAGE, cursor } });
+    cursor = page.next;
+    body.append(...page.totals.map((group) => h('tr', {}, by.map((field, index) => cell(group[field], index === 0)), Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')))));
+    more.hidden = cursor === null;
+    return page.totals.length;
+  }
+
+  async function next() {
+    more.disabled = true;
+    fill(outcome);
+    try {
+      announce(`${await append()} more groups`);
+    } catch (error) {
+      fill(outcome, problemPanel(error));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  if ((await append()) === 0) return empty('There are no groups yet: no rows have landed.');
+  const head = [by.map((field) => column(field)), Object.entries(columns).map(([one, formula]) => column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }))];
+  return [h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`), table(`${total} of ${name}`, head, body, { 'data-plain': 'true' }), outcome, more];
+}
+
+function cell(content, first) {
+  const text = value(content);
+  const shown = text === null ? h('span', { class: 'null' }, 'null') : text;
+  return first ? h('th', { scope: 'row' }, shown) : h('td', { class: 'text' }, shown);
+}

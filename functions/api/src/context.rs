@@ -1,0 +1,223 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use landfall_auth::{AuthError, Tokens};
+use landfall_aws::{
+    AwsError, Datasets, Inbox, Lookup, Objects, S3Inbox, S3Objects, SettingError, StoreAddresses,
+    optional, required,
+};
+use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
+use landfall_ledger::{DynamoTable, JobIndex};
+use landfall_stores::{ReadOptions, Reader, StoreError, read_mongodb, read_sql};
+
+use crate::ApiError;
+use crate::cache::Answers;
+
+/// Requests a second of a token, unless set, that one instance takes; twice as many at once.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
+
+/// What is set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bucket that files are dropped into.
+    pub inbox_bucket: String,
+    /// Bucket of the rejects.
+    pub rejects_bucket: String,
+    /// Origins of other pages that may ask.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Where the socket is, for the page.
+    pub socket_url: Option<String>,
+    /// Where files are uploaded to, for the page; the origin alone.
+    pub upload_origin: Option<String>,
+    /// Requests a second of a token that one instance takes.
+    pub requests_per_second: NonZeroU32,
+}
+
+/// What the api works with.
+pub struct Context {
+    /// What is set.
+    pub settings: Settings,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// Jobs, and generations of datasets.
+    pub jobs: Arc<dyn JobIndex>,
+    /// The rejects.
+    pub objects: Arc<dyn Objects>,
+    /// Where files go.
+    pub inbox: Arc<dyn Inbox>,
+    /// Definitions of datasets.
+    pub datasets: Datasets,
+    /// The databases.
+    pub readers: Vec<Arc<dyn Reader>>,
+    pub(crate) answers: Answers,
+    pub(crate) limiter: DefaultKeyedRateLimiter<String>,
+}
+
+/// Why the api cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The secret with the addresses of the stores.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The secret with the tokens.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A CORS origin.
+    #[error("LANDFALL_CORS_ORIGINS: {0:?} is not an origin like https://example.com")]
+    Origin(String),
+    /// SQLite is for one machine.
+    #[error(
+        "the SQL database is an SQLite file, which functions on AWS do not share: give a postgres:// or mysql:// URL"
+    )]
+    SqliteOnAws,
+}
+
+impl Context {
+    /// A context of these parts.
+    pub fn new(
+        settings: Settings,
+        tokens: Tokens,
+        jobs: Arc<dyn JobIndex>,
+        objects: Arc<dyn Objects>,
+        inbox: Arc<dyn Inbox>,
+        datasets: Datasets,
+        readers: Vec<Arc<dyn Reader>>,
+    ) -> Self {
+        let rate = settings.requests_per_second;
+        let quota = Quota::per_second(rate).allow_burst(rate.saturating_mul(TWICE));
+        Self {
+            settings,
+            tokens,
+            jobs,
+            objects,
+            inbox,
+            datasets,
+            readers,
+            answers: Answers::default(),
+            limiter: RateLimiter::keyed(quota),
+        }
+    }
+
+    /// Settings from the environment, addresses of the stores and tokens from their secrets, and clients for
+    /// them.
+    pub async fn from_environment() -> Result<Self, StartError> {
+        let table: String = required("LANDFALL_LEDGER_TABLE")?;
+        let stores_secret: String = required("LANDFALL_STORES_SECRET")?;
+        let tokens_secret: String = required("LANDFALL_TOKENS_SECRET")?;
+        let config_bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
+        let origins: Option<String> = optional("LANDFALL_CORS_ORIGINS")?;
+        let mut settings = Settings {
+            inbox_bucket: required("LANDFALL_INBOX_BUCKET")?,
+            rejects_bucket: required("LANDFALL_REJECTS_BUCKET")?,
+            cors_origins: cors_origins(&origins.unwrap_or_default())?,
+            socket_url: optional("LANDFALL_SOCKET_URL")?,
+            upload_origin: None,
+            requests_per_second: optional("LANDFALL_REQUESTS_PER_SECOND")?
+                .unwrap_or(REQUESTS_PER_SECOND),
+        };
+
+        let aws = landfall_aws::connect().await;
+        let addresses = StoreAddresses::load(&aws, &stores_secret).await?;
+        let mut readers = Vec::new();
+        if let Some(url) = &addresses.sql_url {
+            // A file of a Lambda function's own is another one than that of the workers.
+            if url.starts_with("sqlite:") && aws.endpoint_url().is_none() {
+                return Err(StartError::SqliteOnAws);
+            }
+            readers.push(read_sql(url, ReadOptions::default()).await?);
+        }
+        if let Some(uri) = &addresses.mongodb_uri {
+            readers.push(read_mongodb(uri, ReadOptions::default()).await?);
+        }
+        let objects: Arc<dyn Objects> = Arc::new(S3Objects::new(landfall_aws::s3(&aws)));
+        let inbox = S3Inbox::new(&aws, settings.inbox_bucket.clone());
+        settings.upload_origin = origin(&inbox.url().await?);
+        Ok(Self::new(
+            settings,
+            Tokens::load(&aws, &tokens_secret).await?,
+            Arc::new(DynamoTable::new(aws_sdk_dynamodb::Client::new(&aws), table)),
+            Arc::clone(&objects),
+            Arc::new(inbox),
+            Datasets::new(objects, config_bucket),
+            readers,
+        ))
+    }
+
+    /// The definition of a dataset.
+    pub(crate) async fn dataset(&self, name: &str) -> Result<(Arc<Dataset>, DatasetRef), ApiError> {
+        match self.datasets.latest(name).await? {
+            Lookup::Found(dataset, reference) => Ok((dataset, reference)),
+            Lookup::Bad(error, _) => Err(ApiError::Conflict(format!(
+                "the definition of the dataset has an error: {error}"
+            ))),
+            Lookup::Unknown => Err(ApiError::NotFound(format!(
+                "there is no dataset {:?}; GET /datasets lists those there are",
+                excerpt(name)
+            ))),
+        }
+    }
+
+    /// The store that is read from: the SQL database unless another one is asked for.
+    pub(crate) fn reader(&self, mongodb: Option<bool>) -> Result<&dyn Reader, ApiError> {
+        let is_mongodb = |reader: &&Arc<dyn Reader>| reader.kind() == StoreKind::Mongodb;
+        let found = match mongodb {
+            None => self.readers.first(),
+            Some(true) => self.readers.iter().find(is_mongodb),
+            Some(false) => self.readers.iter().find(|reader| !is_mongodb(reader)),
+        };
+        found
+            .map(|reader| &**reader)
+            .ok_or_else(|| ApiError::Invalid("there is no such store here: leave out store".into()))
+    }
+}
+
+const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
+
+/// Origins with commas between; none of an empty text.
+fn cors_origins(text: &str) -> Result<Vec<HeaderValue>, StartError> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .map(|one| match (origin(one), HeaderValue::from_str(one)) {
+            (Some(origin), Ok(value)) if origin == one => Ok(value),
+            _ => Err(StartError::Origin(one.to_owned())),
+        })
+        .collect()
+}
+
+/// Scheme, host and port of a URL.
+pub(crate) fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'[' | b']');
+    (!authority.is_empty() && authority.bytes().all(plain))
+        .then(|| format!("{scheme}://{authority}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let of = |url| origin(url).unwrap_or_default();
+        assert_eq!(of("http://127.0.0.1:4566/inbox/"), "http://127.0.0.1:4566");
+        assert_eq!(of("wss://a.b/c?d"), "wss://a.b");
+        assert_eq!(of("https://a b/"), "");
+        assert_eq!(of("https:///x"), "");
+        assert_eq!(cors_origins("").unwrap().len(), 0);
+        assert_eq!(cors_origins("https://a.b, http://c:1").unwrap().len(), 2);
+        for wrong in ["*", "https://a.b/", "a.b", "https://a.b;"] {
+            assert!(cors_origins(wrong).is_err(), "{wrong}");
+        }
+    }
+}

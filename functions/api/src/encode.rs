@@ -1,0 +1,354 @@
+//! Rows and totals as JSON, NDJSON and CSV.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, header};
+use landfall_domain::{FieldType, Value};
+use serde_json::value::RawValue;
+
+use crate::ApiError;
+
+/// The most bytes of an answer: what a Lambda function can give is 6 MB, of which JSON's own quoting takes a
+/// part.
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    Ndjson,
+    Csv,
+}
+
+impl Encoding {
+    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
+    /// Those for what has no columns.
+    pub(crate) const LINES: [Self; 2] = [Self::Json, Self::Ndjson];
+
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    fn essence(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Json => ("application", "json"),
+            Self::Ndjson => ("application", "x-ndjson"),
+            Self::Csv => ("text", "csv"),
+        }
+    }
+
+    /// The encoding that a client likes best among those there are; the first of them, of which there is
+    /// one at least, where it does not say.
+    pub(crate) fn of(headers: &HeaderMap, there_are: &[Self]) -> Result<Self, ApiError> {
+        let mut accepted = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(MediaRange::parse)
+            .peekable();
+        if accepted.peek().is_none() {
+            return Ok(there_are[0]);
+        }
+        let accepted: Vec<MediaRange> = accepted.collect();
+        let quality = |encoding: &Self| {
+            // The most specific range that it is in decides.
+            let ranges = accepted.iter().filter(|range| range.has(*encoding));
+            ranges
+                .max_by_key(|range| range.specificity())
+                .map_or(0, |range| range.quality)
+        };
+        let mut best = None;
+        for encoding in there_are {
+            let quality = quality(encoding);
+            if quality > best.map_or(0, |(quality, _)| quality) {
+                best = Some((quality, *encoding));
+            }
+        }
+        best.map(|(_, encoding)| encoding)
+            .ok_or(ApiError::NotAcceptable(if there_are.contains(&Self::Csv) {
+                "application/json, application/x-ndjson and text/csv"
+            } else {
+                "application/json and application/x-ndjson"
+            }))
+    }
+}
+
+/// One of the ranges of `Accept`, like `text/*;q=0.5`.
+struct MediaRange {
+    kind: String,
+    subtype: String,
+    /// Thousandths.
+    quality: u16,
+}
+
+impl MediaRange {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let quality = parts
+            .filter_map(|parameter| parameter.split_once('='))
+            .find(|(name, _)| name.eq_ignore_ascii_case("q"))
+            .and_then(|(_, value)| value.parse::<f32>().ok());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 1000"
+        )]
+        let quality = quality.map_or(1000, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u16);
+        Some(Self {
+            kind: kind.to_ascii_lowercase(),
+            subtype: subtype.to_ascii_lowercase(),
+            quality,
+        })
+    }
+
+    fn has(&self, encoding: Encoding) -> bool {
+        let (kind, subtype) = encoding.essence();
+        matches!(&*self.kind, "*") && self.subtype == "*"
+            || self.kind == kind && (self.subtype == "*" || self.subtype == subtype)
+    }
+
+    fn specificity(&self) -> u8 {
+        u8::from(self.kind != "*") + u8::from(self.subtype != "*")
+    }
+}
+
+/// Records under one header.
+pub(crate) struct Table<'a> {
+    /// What the list of records is called in JSON.
+    pub(crate) name: &'static str,
+    /// Names of the columns.
+    pub(crate) columns: &'a [&'a str],
+    /// Name of a column for what has no column of its own, if there is one.
+    pub(crate) rest: Option<&'a str>,
+}
+
+/// A record: a value for each column, and the rest as JSON.
+pub(crate) type Record<'a> = (&'a [Value], Option<&'a str>);
+
+impl Table<'_> {
+    /// Writes records one after another until the answer is full; gives it without its end, and how many fitted.
+    pub(crate) fn write<'r>(
+        &self,
+        encoding: Encoding,
+        records: impl IntoIterator<Item = Record<'r>>,
+    ) -> (Vec<u8>, usize) {
+        let mut body = match encoding {
+            Encoding::Json => format!("{{\"{}\":[", self.name).into_bytes(),
+            Encoding::Ndjson => Vec::new(),
+            Encoding::Csv => {
+                let mut header = Vec::new();
+                let names = self.columns.iter().copied().chain(self.rest);
+                csv_line(&mut header, names.map(Cow::from));
+                header
+            }
+        };
+        let mut written = 0;
+        for (values, rest) in records {
+            let before = body.len();
+            match encoding {
+                Encoding::Json => {
+                    if written > 0 {
+                        body.push(b',');
+                    }
+                    self.object(&mut body, values, rest);
+                }
+                Encoding::Ndjson => {
+                    self.object(&mut body, values, rest);
+                    body.push(b'\n');
+                }
+                Encoding::Csv => {
+                    let cells = values.iter().map(cell);
+                    let rest = self.rest.map(|_| harmless(rest.unwrap_or_default().into()));
+                    csv_line(&mut body, cells.chain(rest));
+                }
+            }
+            if body.len() > MAX_ANSWER_BYTES {
+                body.truncate(before);
+                break;
+            }
+            written += 1;
+        }
+        (body, written)
+    }
+
+    /// Ends a list in JSON with the place to go on at.
+    pub(crate) fn finish(encoding: Encoding, body: &mut Vec<u8>, next: Option<&str>) {
+        if encoding == Encoding::Json {
+            body.extend_from_slice(b"],\"next\":");
+            match next {
+                Some(next) => write_text(body, next),
+                None => body.extend_from_slice(b"null"),
+            }
+            body.push(b'}');
+        }
+    }
+
+    /// Writes a record as a JSON object.
+    pub(crate) fn object(&self, body: &mut Vec<u8>, values: &[Value], rest: Option<&str>) {
+        body.push(b'{');
+        for (index, (name, value)) in self.columns.iter().zip(values).enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            write_text(body, name);
+            body.push(b':');
+            write_value(body, value);
+        }
+        if let (Some(name), Some(rest)) = (self.rest, rest) {
+            body.push(b',');
+            write_text(body, name);
+            body.push(b':');
+            write_json(body, rest);
+        }
+        body.push(b'}');
+    }
+}
+
+fn write_value(body: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => body.extend_from_slice(b"null"),
+        Value::Integer(number) => body.extend_from_slice(number.to_string().as_bytes()),
+        Value::Boolean(boolean) => body.extend_from_slice(boolean.to_string().as_bytes()),
+        // Finite, so that it can be written.
+        Value::Float(number) => body.extend(serde_json::to_vec(number).unwrap_or_default()),
+        Value::Json(text) => write_json(body, text),
+        // A decimal too: as a number it would lose digits in most readers.
+        Value::Text(_) | Value::Decimal(_) | Value::Date(_) | Value::Timestamp(_) => {
+            write_text(body, &value.to_text().unwrap_or_default());
+        }
+    }
+}
+
+/// Text of JSON as it stands; what someone else has put there, and is none, as a string.
+fn write_json(body: &mut Vec<u8>, text: &str) {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) => body.extend_from_slice(raw.get().as_bytes()),
+        Err(_) => write_text(body, text),
+    }
+}
+
+fn write_text(body: &mut Vec<u8>, text: &str) {
+    // A string can be written, to memory at least.
+    body.extend(serde_json::to_vec(text).unwrap_or_default());
+}
+
+fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    // Writing to memory does not fail, and there is only this one record to be of a length.
+    if writer.write_record(cells.map(Cow::into_owned)).is_ok()
+        && let Ok(line) = writer.into_inner()
+    {
+        body.extend(line);
+    }
+}
+
+fn cell(value: &Value) -> Cow<'_, str> {
+    let text = value.to_text().unwrap_or_default();
+    match value.kind() {
+        Some(FieldType::Text | FieldType::Json) => harmless(text),
+        // Of numbers, a leading minus is one.
+        _ => text,
+    }
+}
+
+/// A cell that no spreadsheet takes for a formula: an apostrophe comes before what could begin one.
+fn harmless(text: Cow<'_, str>) -> Cow<'_, str> {
+    const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    if text.starts_with(STARTS) {
+        format!("'{text}").into()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const TABLE: Table<'static> = Table {
+        name: "rows",
+        columns: &["a", "b"],
+        rest: Some("_extra"),
+    };
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    fn write(encoding: Encoding, values: &[Value], rest: Option<&str>) -> String {
+        let (mut body, written) = TABLE.write(encoding, [(values, rest)]);
+        assert_eq!(written, 1);
+        Table::finish(encoding, &mut body, None);
+        String::from_utf8(body).unwrap()
+    }
+
+    #[test]
+    fn json_keeps_every_digit_and_json_as_it_stands() {
+        let values = [
+            Value::Decimal("0.10".parse().unwrap()),
+            Value::Json("{\"x\": [1, 1e400]}".to_owned()),
+        ];
+        assert_eq!(
+            write(Encoding::Json, &values, Some("{\"more\":1}")),
+            r#"{"rows":[{"a":"0.10","b":{"x": [1, 1e400]},"_extra":{"more":1}}],"next":null}"#
+        );
+        let broken = [Value::Null, Value::Json("{".to_owned())];
+        assert_eq!(
+            write(Encoding::Ndjson, &broken, None),
+            "{\"a\":null,\"b\":\"{\"}\n"
+        );
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for start in ["=", "+", "-", "@", "\t", "\r", "\n", "＝"] {
+            let formula = format!("{start}1+1");
+            let csv = write(Encoding::Csv, &[text(&formula), text("x")], None);
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            let record = reader.records().next().unwrap().unwrap();
+            assert_eq!(record[0], format!("'{formula}"));
+        }
+        let values = [Value::Integer(-1), text("a,\"b\"\n")];
+        let csv = write(Encoding::Csv, &values, Some("-1"));
+        assert_eq!(csv, "a,b,_extra\r\n-1,\"a,\"\"b\"\"\n\",'-1\r\n");
+    }
+
+    #[test]
+    fn an_answer_is_bounded() {
+        let long = [text(&"x".repeat(MAX_ANSWER_BYTES / 3)), Value::Null];
+        let records = (0..5).map(|_| (&long[..], None));
+        let (body, written) = TABLE.write(Encoding::Ndjson, records);
+        assert_eq!(written, 2);
+        assert!(body.len() <= MAX_ANSWER_BYTES);
+        assert!(body.ends_with(b"}\n"));
+    }
+
+    #[test]
+    fn the_accepted_media_type_is_given() {
+        let of = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+            Encoding::of(&headers, &Encoding::ALL).ok()
+        };
+        assert_eq!(
+            Encoding::of(&HeaderMap::new(), &Encoding::ALL).ok(),
+            Some(Encoding::Json)
+        );
+        assert_eq!(of("text/csv"), Some(Encoding::Csv));
+        assert_eq!(of("text/*, application/json;q=0.5"), Some(Encoding::Csv));
+        assert_eq!(of("*/*"), Some(Encoding::Json));
+        assert_eq!(of("*/*, application/json;q=0"), Some(Encoding::Ndjson));
+        assert_eq!(of("image/png"), None);
+        assert_eq!(of("text/csv;q=0"), None);
+    }
+}

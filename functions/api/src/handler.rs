@@ -1,0 +1,133 @@
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use lambda_http::request::RequestContext;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::auth::{CallerName, authenticate};
+use crate::error::Failed;
+use crate::openapi::Document;
+use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page, routes};
+
+/// The longest that a request may take; API Gateway gives up after 30 seconds.
+const LONGEST: Duration = Duration::from_secs(25);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The whole of it.
+pub fn app(context: &Arc<Context>) -> Router {
+    let (api, document) = routes::router().split_for_parts();
+    let document = Arc::new(Document::new(&document));
+    let api = api.route_layer(from_fn_with_state(Arc::clone(context), authenticate));
+    let open = Router::new()
+        .route("/openapi.json", axum::routing::get(openapi::serve))
+        .with_state(document);
+    let mut app = api
+        .fallback(page::serve)
+        .method_not_allowed_fallback(|| async { ApiError::Method })
+        .with_state(Arc::clone(context))
+        .merge(open)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(finish));
+    if !context.settings.cors_origins.is_empty() {
+        app = app.layer(cors(&context.settings.cors_origins));
+    }
+    app
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.iter().cloned()))
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CACHE_CONTROL,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::LINK,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            REQUEST_ID,
+        ])
+        .max_age(Duration::from_hours(1))
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    ApiError::Internal("panicked".to_owned()).into_response()
+}
+
+/// Gives a request its id and its time, and its errors their form; tells the log of it.
+async fn finish(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let request_id = request_id(&request);
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "page".to_owned(), |path| path.as_str().to_owned());
+    let mut response = match tokio::time::timeout(LONGEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Time.into_response(),
+    };
+    if let Some(Failed(failed)) = response.extensions_mut().remove() {
+        if response.status().is_server_error() {
+            error!(request_id, error = %failed, "a request failed");
+        }
+        let mut told = failed.answer(&request_id);
+        if let Some(allow) = response.headers().get(header::ALLOW) {
+            told.headers_mut().insert(header::ALLOW, allow.clone());
+        }
+        if let Some(name) = response.extensions_mut().remove::<CallerName>() {
+            told.extensions_mut().insert(name);
+        }
+        response = told;
+    }
+    add_headers(response.headers_mut(), &request_id);
+    let CallerName(token) = response
+        .extensions_mut()
+        .remove()
+        .unwrap_or(CallerName(String::new()));
+    let status = response.status().as_u16();
+    let milliseconds = began.elapsed().as_millis();
+    info!(request_id, %method, route, status, milliseconds, token, "answered");
+    response
+}
+
+fn add_headers(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+}
+
+/// The gateway's id where there is one, so that its access log and ours can be joined.
+fn request_id(request: &Request) -> String {
+    let gateway = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    gateway.unwrap_or_else(|| Uuid::new_v4().to_string())
+}

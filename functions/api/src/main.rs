@@ -1,0 +1,32 @@
+//! The HTTP API: as a Lambda function behind API Gateway, or as a server of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use api::{Context, app};
+use lambda_http::{Error, tracing};
+use landfall_aws::optional;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let context = Arc::new(Context::from_environment().await?);
+    let app = app(&context);
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        return lambda_http::run(app).await;
+    }
+    let address: Option<SocketAddr> = optional("LANDFALL_API_ADDRESS")?;
+    let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000)));
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let stop = async {
+        // Without a signal handler there is nothing to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await?;
+    Ok(())
+}

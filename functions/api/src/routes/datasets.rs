@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use futures::{StreamExt, TryStreamExt, stream};
+use landfall_auth::Scope;
+use landfall_aws::Lookup;
+use landfall_domain::{Dataset, FieldType, Measure, Mode, StoreKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::extract::Segments;
+use crate::openapi::{Forbidden, OfDataset, Refused};
+use crate::{ApiError, Context};
+
+/// Definitions that are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// The datasets that the token is for.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DatasetList {
+    datasets: Vec<DatasetView>,
+    /// Definitions with an error.
+    broken: Vec<BrokenDataset>,
+}
+
+/// A definition with an error.
+#[derive(Serialize, ToSchema)]
+struct BrokenDataset {
+    /// Name of the dataset.
+    name: String,
+    /// File, line, field, and what is wrong.
+    message: String,
+}
+
+/// A dataset as its definition has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Dataset)]
+pub(crate) struct DatasetView {
+    name: String,
+    mode: Mode,
+    /// Names of the key's fields.
+    key: Vec<String>,
+    fields: Vec<FieldView>,
+    totals: Vec<TotalView>,
+    /// The databases that its rows are in; the first is read from unless `store` says otherwise.
+    stores: Vec<StoreKind>,
+}
+
+/// A field of a dataset.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Field)]
+struct FieldView {
+    name: String,
+    #[serde(rename = "type")]
+    kind: FieldType,
+    /// Whether every row has a value.
+    required: bool,
+    /// Whether rows can be sorted by it, and conditions on it are cheap.
+    indexed: bool,
+}
+
+/// A table of totals.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Total)]
+struct TotalView {
+    name: String,
+    /// Names of the fields whose values make a group.
+    by: Vec<String>,
+    /// What is kept of each group: `count`, `sum(field)`, `min(field)` or `max(field)`.
+    columns: BTreeMap<String, String>,
+}
+
+impl DatasetView {
+    fn new(dataset: &Dataset, context: &Context) -> Self {
+        let fields = dataset.fields.iter().enumerate();
+        Self {
+            name: dataset.name.clone(),
+            mode: dataset.mode,
+            key: dataset
+                .key_fields()
+                .map(|field| field.name.clone())
+                .collect(),
+            fields: fields
+                .map(|(index, field)| FieldView {
+                    name: field.name.clone(),
+                    kind: field.kind,
+                    required: field.required,
+                    indexed: dataset.can_sort_by(index),
+                })
+                .collect(),
+            totals: dataset
+                .totals
+                .iter()
+                .map(|total| TotalView {
+                    name: total.name.clone(),
+                    by: total.by.clone(),
+                    columns: total
+                        .columns
+                        .iter()
+                        .map(|column| (column.name.clone(), measure(&column.measure)))
+                        .collect(),
+                })
+                .collect(),
+            stores: context.readers.iter().map(|reader| reader.kind()).collect(),
+        }
+    }
+}
+
+fn measure(measure: &Measure) -> String {
+    match measure {
+        Measure::Count => "count".to_owned(),
+        Measure::Sum(field) => format!("sum({field})"),
+        Measure::Min(field) => format!("min({field})"),
+        Measure::Max(field) => format!("max({field})"),
+    }
+}
+
+/// Datasets that the token is for
+#[utoipa::path(
+    get,
+    path = "/datasets",
+    tag = "datasets",
+    responses((status = 200, body = DatasetList), Refused, Forbidden)
+)]
+pub(crate) async fn list(
+    State(context): State<Arc<Context>>,
+    caller: Caller,
+) -> Result<Json<DatasetList>, ApiError> {
+    caller.readable()?;
+    let names = context.datasets.names().await?;
+    let mut covered = names.to_vec();
+    covered.retain(|name| caller.0.covers(name));
+    let context = &context;
+    let lookups: Vec<(String, Lookup)> = stream::iter(covered)
+        .map(|name| async move {
+            let lookup = context.datasets.latest(&name).await?;
+            Ok::<_, ApiError>((name, lookup))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut list = DatasetList {
+        datasets: Vec::new(),
+        broken: Vec::new(),
+    };
+    for (name, lookup) in lookups {
+        match lookup {
+            Lookup::Found(dataset, _) => list.datasets.push(DatasetView::new(&dataset, context)),
+            Lookup::Bad(error, _) => list.broken.push(BrokenDataset {
+                name,
+                message: error.to_string(),
+            }),
+            // Deleted since it was listed.
+            Lookup::Unknown => {}
+        }
+    }
+    Ok(Json(list))
+}
+
+/// A dataset
+#[utoipa::path(
+    get,
+    path = "/datasets/{dataset}",
+    tag = "datasets",
+    params(("dataset" = String, Path, description = "Name of the dataset")),
+    responses((status = 200, body = DatasetView), Refused, OfDataset)
+)]
+pub(crate) async fn one(
+    State(context): State<Arc<Context>>,
+    caller: Caller,
+    Segments(name): Segments<String>,
+) -> Result<Json<DatasetView>, ApiError> {
+    caller.may(Scope::Read, &name)?;
+    let (dataset, _) = context.dataset(&name).await?;
+    Ok(Json(DatasetView::new(&dataset, &context)))
+}

@@ -1,0 +1,62 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use landfall_auth::{Access, Scope};
+use landfall_domain::MAX_PAGE_ROWS;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::uploads::MAX_UPLOAD_BYTES;
+use crate::auth::Caller;
+use crate::openapi::Refused;
+use crate::{Context, MAX_BODY_BYTES};
+
+/// What the bearer of a token may do, and what there is to know for it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// The token's name.
+    name: String,
+    /// What it is for: `read`, `write`, `admin`.
+    #[schema(value_type = Vec<String>)]
+    scopes: Vec<Scope>,
+    /// Which datasets it is for: `"all"`, or a list of names.
+    #[schema(value_type = serde_json::Value)]
+    datasets: Access,
+    /// Where the WebSocket is, if there is one.
+    socket_url: Option<String>,
+    limits: SessionLimits,
+}
+
+/// The most of each.
+#[derive(Serialize, ToSchema)]
+struct SessionLimits {
+    /// Bytes of rows in the body of a request.
+    body_bytes: usize,
+    /// Bytes of an upload.
+    upload_bytes: u64,
+    /// Rows of a page.
+    page_rows: u32,
+}
+
+/// What this token is for
+#[utoipa::path(
+    get,
+    path = "/session",
+    tag = "session",
+    responses((status = 200, body = Session), Refused)
+)]
+pub(crate) async fn session(State(context): State<Arc<Context>>, caller: Caller) -> Json<Session> {
+    let grant = &caller.0;
+    Json(Session {
+        name: grant.name.clone(),
+        scopes: grant.scopes.iter().copied().collect(),
+        datasets: grant.datasets.clone(),
+        socket_url: context.settings.socket_url.clone(),
+        limits: SessionLimits {
+            body_bytes: MAX_BODY_BYTES,
+            upload_bytes: MAX_UPLOAD_BYTES,
+            page_rows: MAX_PAGE_ROWS,
+        },
+    })
+}

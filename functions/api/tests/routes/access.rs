@@ -1,0 +1,162 @@
+//! Who may do what.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use serde_json::json;
+
+use crate::fakes::{Answer, Api};
+
+/// Every route of the document, about dataset `products`.
+fn routes(job: &str) -> Vec<(Method, String)> {
+    let document = serde_json::to_value(api::document()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let routes: Vec<_> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let url = path
+                .replace("{dataset}", "products")
+                .replace("{key}", "a")
+                .replace("{total}", "products_by_name")
+                .replace("{job}", job);
+            methods.as_object().unwrap().keys().map(move |method| {
+                let method = method.to_uppercase().parse::<Method>().unwrap();
+                (method, url.clone())
+            })
+        })
+        .collect();
+    assert!(routes.len() >= 12, "{routes:?}");
+    routes
+}
+
+async fn ask(api: &Api, method: &Method, path: &str, authorization: Option<&str>) -> Answer {
+    let body = match path {
+        "/uploads" => json!({ "dataset": "products", "name": "a.csv", "size": 1 }),
+        "/uploads/complete" => {
+            json!({ "key": "products/uploads/6a0e4bd2-9d1c-4d1b-9a7c-2f110f0b3a0a/a.csv" })
+        }
+        _ => json!([{ "sku": "a" }]),
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let body = Body::from(body.to_string());
+    api.send(request.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn nothing_is_answered_without_a_token_that_is_taken() {
+    let api = Api::new();
+    let job = api.start_job("products/1.csv").await.job.to_string();
+    let unknown = format!("Bearer {}", landfall_auth::Token::random().reveal());
+    let basic = format!("Basic {}", api.token.reveal());
+    for (method, path) in routes(&job) {
+        for authorization in [
+            None,
+            Some("Bearer"),
+            Some("Bearer x"),
+            Some(&*unknown),
+            Some(&*basic),
+        ] {
+            let answer = ask(&api, &method, &path, authorization).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            assert_eq!(answer.json()["type"], "urn:landfall:problem:unauthorized");
+            assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        }
+    }
+    assert!(
+        api.buckets
+            .objects
+            .lock()
+            .unwrap()
+            .keys()
+            .all(|(bucket, _)| bucket == "config")
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_taken_whatever_the_case_of_the_scheme() {
+    let api = Api::new();
+    let bearer = format!("bearer  {}", api.token.reveal());
+    let answer = ask(&api, &Method::GET, "/session", Some(&bearer)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn every_route_is_refused_without_its_scope() {
+    let api = Api::new();
+    let job = api.start_job("products/1.csv").await.job.to_string();
+    for (method, path) in routes(&job) {
+        if path == "/session" {
+            continue;
+        }
+        let wrong = if method == Method::GET {
+            "writer"
+        } else {
+            "reader"
+        };
+        let bearer = format!("Bearer {}", api.others[wrong].reveal());
+        let answer = ask(&api, &method, &path, Some(&bearer)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+        assert!(
+            answer
+                .header("www-authenticate")
+                .contains("insufficient_scope")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_dataset_sees_and_does_nothing_here() {
+    let api = Api::new();
+    api.rows.put("a", "secret", "1", None);
+    let job = api.start_job("products/1.csv").await.job.to_string();
+    let bearer = format!("Bearer {}", api.others["stranger"].reveal());
+    for (method, path) in routes(&job) {
+        let answer = ask(&api, &method, &path, Some(&bearer)).await;
+        if matches!(&*path, "/session" | "/datasets" | "/jobs") {
+            assert_eq!(answer.status, StatusCode::OK, "{method} {path}");
+            assert!(!answer.text().contains("products"), "{}", answer.text());
+        } else {
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+        }
+    }
+    let of_products = ask(&api, &Method::GET, "/jobs?dataset=products", Some(&bearer)).await;
+    assert_eq!(of_products.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_session_tells_what_a_token_is_for() {
+    let api = Api::new();
+    let session = api.get("/session").await.json();
+    assert_eq!(session["name"], "everything");
+    assert_eq!(session["scopes"], json!(["read", "write"]));
+    assert_eq!(session["datasets"], "all");
+    assert_eq!(session["socket_url"], "wss://socket.example/live");
+    let bearer = format!("Bearer {}", api.others["stranger"].reveal());
+    let session = ask(&api, &Method::GET, "/session", Some(&bearer))
+        .await
+        .json();
+    assert_eq!(session["datasets"], json!(["orders"]));
+}
+
+#[tokio::test]
+async fn a_token_that_asks_too_often_is_told_to_wait_and_others_are_not() {
+    let api = Api::with(|settings| settings.requests_per_second = 1.try_into().unwrap());
+    let mut refused = None;
+    for _ in 0..50 {
+        let answer = api.get("/session").await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    let bearer = format!("Bearer {}", api.others["reader"].reveal());
+    let other = ask(&api, &Method::GET, "/session", Some(&bearer)).await;
+    assert_eq!(other.status, StatusCode::OK);
+}

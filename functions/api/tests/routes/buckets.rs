@@ -1,0 +1,145 @@
+//! Buckets in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use landfall_aws::{AwsError, Inbox, Listed, Objects, PostForm, Stored};
+use landfall_domain::{ByteRange, ObjectRef};
+
+/// Buckets, and all versions of what was put into the inbox.
+#[derive(Default)]
+pub(crate) struct Buckets {
+    pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
+    versions: AtomicUsize,
+}
+
+impl Buckets {
+    pub(crate) fn put_text(&self, bucket: &str, key: &str, text: &str) {
+        let place = (bucket.to_owned(), key.to_owned());
+        let bytes = Bytes::from(text.to_owned());
+        self.objects.lock().unwrap().insert(place, bytes);
+    }
+
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let place = (bucket.to_owned(), key.to_owned());
+        self.objects.lock().unwrap().get(&place).cloned()
+    }
+
+    fn stored(&self, key: &str) -> Option<Stored> {
+        self.get("inbox", key).map(|bytes| Stored {
+            version: "v1".to_owned(),
+            size: bytes.len() as u64,
+        })
+    }
+}
+
+#[async_trait]
+impl Objects for Buckets {
+    async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
+        let bytes = self.get(&object.bucket, &object.key);
+        let bytes = bytes.ok_or_else(|| AwsError::Gone(object.key.clone()))?;
+        let at = |place: u64| usize::try_from(place).unwrap();
+        Ok(bytes.slice(at(range.start)..at(range.end)))
+    }
+
+    async fn read_text(
+        &self,
+        bucket: &str,
+        key: &str,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Option<(String, Option<String>)>, AwsError> {
+        let found = self.get(bucket, key);
+        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, AwsError> {
+        let objects = self.objects.lock().unwrap();
+        let listed = objects.iter().filter(|((of, key), _)| {
+            of == bucket && key.starts_with(prefix) && after.is_none_or(|after| &**key > after)
+        });
+        Ok(listed
+            .map(|((_, key), bytes)| Listed {
+                key: key.clone(),
+                etag: String::new(),
+                size: bytes.len() as u64,
+            })
+            .collect())
+    }
+
+    async fn write(&self, bucket: &str, key: &str, _: &str, body: Bytes) -> Result<(), AwsError> {
+        let place = (bucket.to_owned(), key.to_owned());
+        self.objects.lock().unwrap().insert(place, body);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Inbox for Buckets {
+    async fn put(&self, key: &str, _: &str, body: Bytes) -> Result<Stored, AwsError> {
+        let size = body.len() as u64;
+        self.write("inbox", key, "", body).await?;
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        Ok(Stored {
+            version: format!("v{version}"),
+            size,
+        })
+    }
+
+    async fn post_form(&self, key: &str, size: u64, _: Duration) -> Result<PostForm, AwsError> {
+        let fields = [
+            ("key".to_owned(), key.to_owned()),
+            ("size".to_owned(), size.to_string()),
+        ];
+        Ok(PostForm {
+            url: "http://inbox".to_owned(),
+            fields: fields.into(),
+        })
+    }
+
+    async fn begin(&self, key: &str) -> Result<String, AwsError> {
+        Ok(format!("upload of {key}"))
+    }
+
+    async fn part_url(
+        &self,
+        key: &str,
+        _: &str,
+        number: i32,
+        bytes: u64,
+        _: Duration,
+    ) -> Result<String, AwsError> {
+        Ok(format!("http://inbox/{key}?number={number}&bytes={bytes}"))
+    }
+
+    async fn complete(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: &[(i32, String)],
+    ) -> Result<(), AwsError> {
+        if upload_id != format!("upload of {key}") || self.get("inbox", key).is_some() {
+            return Err(AwsError::Refused {
+                operation: "CompleteMultipartUpload",
+                subject: key.to_owned(),
+                reason: "NoSuchUpload".to_owned(),
+            });
+        }
+        let etags: Vec<&str> = parts.iter().map(|(_, etag)| etag.as_str()).collect();
+        self.put_text("inbox", key, &etags.join("+"));
+        Ok(())
+    }
+
+    async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError> {
+        Ok(self.stored(key))
+    }
+}

@@ -1,0 +1,226 @@
+//! An api over fakes in memory, and requests to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{Context, Settings, app};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
+use landfall_aws::Datasets;
+use landfall_domain::{CompletionEvent, DatasetRef, JobId, ObjectOrder, ObjectRef};
+use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Pinned, Publisher, Seal};
+use serde_json::Value as Json;
+use tower::ServiceExt;
+
+use crate::buckets::Buckets;
+use crate::reader::FakeReader;
+
+pub(crate) const PRODUCTS: &str = r#"
+name = "products"
+key = ["sku"]
+[[fields]]
+name = "sku"
+type = "text"
+[[fields]]
+name = "name"
+type = "text"
+index = true
+[[fields]]
+name = "price"
+type = "decimal"
+[[totals]]
+name = "products_by_name"
+by = ["name"]
+columns = { number = "count" }
+"#;
+
+const READINGS: &str = r#"
+name = "readings"
+format = "tsv"
+key = ["sensor", "at"]
+[[fields]]
+name = "sensor"
+type = "text"
+[[fields]]
+name = "at"
+type = "timestamp"
+"#;
+
+struct Bus;
+
+#[async_trait]
+impl Publisher for Bus {
+    async fn publish(&self, _: &CompletionEvent) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What an answer has.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// An api, what is behind it, and a token for everything.
+pub(crate) struct Api {
+    pub(crate) app: Router,
+    pub(crate) buckets: Arc<Buckets>,
+    pub(crate) rows: Arc<FakeReader>,
+    pub(crate) table: Arc<MemoryTable>,
+    pub(crate) ledger: Ledger,
+    pub(crate) token: Token,
+    /// Tokens by what they are for: `reader`, `writer`, `stranger` (for dataset `orders` alone).
+    pub(crate) others: BTreeMap<&'static str, Token>,
+}
+
+impl Api {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(set: impl FnOnce(&mut Settings)) -> Self {
+        let buckets = Arc::new(Buckets::default());
+        buckets.put_text("config", "datasets/products.toml", PRODUCTS);
+        buckets.put_text("config", "datasets/readings.toml", READINGS);
+        buckets.put_text("config", "datasets/broken.toml", "name = 1");
+        let rows = Arc::new(FakeReader::default());
+        let table = Arc::new(MemoryTable::default());
+        let mut list = TokenList::default();
+        let mut add = |name: &str, scopes: &[Scope], datasets: Access| {
+            let token = Token::random();
+            let scopes = scopes.iter().copied().collect();
+            list.add(name, &token, scopes, datasets).unwrap();
+            token
+        };
+        let all = [Scope::Read, Scope::Write];
+        let token = add("everything", &all, Access::All);
+        let others = BTreeMap::from([
+            ("reader", add("reader", &[Scope::Read], Access::All)),
+            ("writer", add("writer", &[Scope::Write], Access::All)),
+            (
+                "stranger",
+                add("stranger", &all, Access::Only(["orders".to_owned()].into())),
+            ),
+        ]);
+        let mut settings = Settings {
+            inbox_bucket: "inbox".to_owned(),
+            rejects_bucket: "rejects".to_owned(),
+            cors_origins: Vec::new(),
+            socket_url: Some("wss://socket.example/live".to_owned()),
+            upload_origin: Some("https://inbox.example".to_owned()),
+            requests_per_second: 10_000.try_into().unwrap(),
+        };
+        set(&mut settings);
+        let context = Context::new(
+            settings,
+            Tokens::fixed(list),
+            table.clone(),
+            buckets.clone(),
+            buckets.clone(),
+            Datasets::new(buckets.clone(), "config"),
+            vec![rows.clone()],
+        );
+        Self {
+            app: app(&Arc::new(context)),
+            ledger: Ledger::new(table.clone(), Arc::new(Bus), "rejects"),
+            buckets,
+            rows,
+            table,
+            token,
+            others,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        let bearer = format!("Bearer {}", self.token.reveal());
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, bearer)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.request(Method::GET, path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: impl Into<Body>) -> Answer {
+        let request = self
+            .request(Method::POST, path)
+            .header(header::CONTENT_TYPE, media_type);
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &Json) -> Answer {
+        self.post(path, "application/json", body.to_string()).await
+    }
+
+    /// An open job of an object.
+    pub(crate) async fn start_job(&self, key: &str) -> JobHead {
+        let job = JobId::of("inbox", key, "1");
+        let object = ObjectRef {
+            bucket: "inbox".to_owned(),
+            key: key.to_owned(),
+            version: Some("1".to_owned()),
+            etag: String::new(),
+            size: 10,
+        };
+        let pinned = Pinned {
+            dataset: Some(DatasetRef {
+                name: object.dataset_name().unwrap().to_owned(),
+                version: None,
+            }),
+            chunk_bytes: 10,
+            ..Pinned::default()
+        };
+        let head = JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap(), pinned);
+        self.table.create(&head).await.unwrap()
+    }
+
+    /// Closes a job without chunks.
+    pub(crate) async fn close_job(&self, job: JobId) {
+        let seal = Seal {
+            chunks: 0,
+            problem: None,
+        };
+        self.ledger.seal(job, &seal).await.unwrap();
+    }
+}

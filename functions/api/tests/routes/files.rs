@@ -1,0 +1,180 @@
+//! Rows and files that are handed in.
+
+use axum::http::StatusCode;
+use landfall_domain::JobId;
+use serde_json::json;
+
+use crate::fakes::Api;
+
+const ROWS: &str = "/datasets/products/rows";
+const MIB: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn rows_become_an_object_whose_job_is_told() {
+    let api = Api::new();
+    for (media_type, ending, body) in [
+        ("application/json", ".json", "[{\"sku\":\"a\"}]"),
+        ("application/json; charset=utf-8", ".json", " [ ]"),
+        ("application/x-ndjson", ".ndjson", "{\"sku\":\"a\"}\n"),
+        ("text/csv", ".csv", "sku\na\n"),
+        ("text/tab-separated-values", ".tsv", "sku\na\n"),
+    ] {
+        let answer = api.post(ROWS, media_type, body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{media_type}");
+        let taken = answer.json();
+        let object = &taken["object"];
+        let (key, version) = (
+            object["key"].as_str().unwrap(),
+            object["version"].as_str().unwrap(),
+        );
+        assert!(
+            key.starts_with("products/api/") && key.ends_with(ending),
+            "{key}"
+        );
+        assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
+        let job = JobId::of("inbox", key, version).to_string();
+        assert_eq!(taken["job"], job);
+        assert_eq!(answer.header("location"), format!("../../jobs/{job}"));
+    }
+}
+
+#[tokio::test]
+async fn rows_that_would_only_fail_are_refused_at_once() {
+    let api = Api::new();
+    for (path, media_type, body, status) in [
+        (ROWS, "application/json", "{}", StatusCode::BAD_REQUEST),
+        (ROWS, "application/json", " ", StatusCode::BAD_REQUEST),
+        (ROWS, "text/csv", "", StatusCode::BAD_REQUEST),
+        (
+            ROWS,
+            "application/xml",
+            "<a/>",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "/datasets/readings/rows",
+            "text/csv",
+            "a",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "/datasets/broken/rows",
+            "text/csv",
+            "a",
+            StatusCode::CONFLICT,
+        ),
+        (
+            "/datasets/nothing/rows",
+            "text/csv",
+            "a",
+            StatusCode::NOT_FOUND,
+        ),
+    ] {
+        let answer = api.post(path, media_type, body).await;
+        assert_eq!(answer.status, status, "{path} {media_type} {body}");
+    }
+    let too_large = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB + 1]).await;
+    assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(
+        too_large.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("/uploads")
+    );
+    let largest = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB]).await;
+    assert_eq!(largest.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_file_is_posted_by_a_form_and_then_has_a_job() {
+    let api = Api::new();
+    let wanted = json!({ "dataset": "products", "name": "my file.csv", "size": 12 });
+    let answer = api.post_json("/uploads", &wanted).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let place = answer.json();
+    assert_eq!(place["kind"], "post");
+    assert_eq!(place["fields"]["key"], place["key"]);
+    assert_eq!(place["fields"]["size"], "12");
+    let key = place["key"].as_str().unwrap();
+    assert!(
+        key.starts_with("products/uploads/") && key.ends_with("/my_file.csv"),
+        "{key}"
+    );
+
+    let complete = json!({ "key": key });
+    let early = api.post_json("/uploads/complete", &complete).await;
+    assert_eq!(early.status, StatusCode::NOT_FOUND);
+    api.buckets.put_text("inbox", key, "sku\na\n");
+    let taken = api.post_json("/uploads/complete", &complete).await;
+    assert_eq!(taken.status, StatusCode::ACCEPTED);
+    let job = JobId::of("inbox", key, "v1").to_string();
+    assert_eq!(taken.json()["job"], job);
+}
+
+#[tokio::test]
+async fn a_large_file_comes_in_parts() {
+    let api = Api::new();
+    let size = 250_000_000_u64;
+    let wanted = json!({ "dataset": "products", "name": "big.csv", "size": size });
+    let place = api.post_json("/uploads", &wanted).await.json();
+    assert_eq!(place["kind"], "multipart");
+    let parts = place["parts"].as_array().unwrap();
+    let bytes = place["part_bytes"].as_u64().unwrap();
+    assert_eq!(parts.len() as u64, size.div_ceil(bytes));
+    let last = parts.last().unwrap()["url"].as_str().unwrap();
+    assert!(
+        last.ends_with(&format!("&bytes={}", size % bytes)),
+        "{last}"
+    );
+
+    let complete = |upload_id: &str, etags: &[&str]| {
+        let parts = etags
+            .iter()
+            .zip(1..)
+            .map(|(etag, number)| json!({ "number": number, "etag": etag }));
+        json!({ "key": place["key"], "upload_id": upload_id, "parts": parts.collect::<Vec<_>>() })
+    };
+    let upload_id = place["upload_id"].as_str().unwrap();
+    let none = api
+        .post_json("/uploads/complete", &complete(upload_id, &[]))
+        .await;
+    assert_eq!(none.status, StatusCode::BAD_REQUEST);
+    let other = api
+        .post_json("/uploads/complete", &complete("another", &["a"]))
+        .await;
+    assert_eq!(other.status, StatusCode::CONFLICT);
+    let done = api
+        .post_json("/uploads/complete", &complete(upload_id, &["a", "b"]))
+        .await;
+    assert_eq!(done.status, StatusCode::ACCEPTED);
+    // Its answer got lost, and it is asked again.
+    let again = api
+        .post_json("/uploads/complete", &complete(upload_id, &["a", "b"]))
+        .await;
+    assert_eq!(again.json()["job"], done.json()["job"]);
+}
+
+#[tokio::test]
+async fn uploads_are_bounded_in_place_and_size() {
+    let api = Api::new();
+    let upload =
+        |dataset: &str, size: i64| json!({ "dataset": dataset, "name": "a.csv", "size": size });
+    for (body, status) in [
+        (upload("products", 0), StatusCode::BAD_REQUEST),
+        (upload("products", -1), StatusCode::BAD_REQUEST),
+        (upload("products", 1 << 40), StatusCode::BAD_REQUEST),
+        (upload("nothing", 1), StatusCode::NOT_FOUND),
+        (json!({ "dataset": "products" }), StatusCode::BAD_REQUEST),
+    ] {
+        let answer = api.post_json("/uploads", &body).await;
+        assert_eq!(answer.status, status, "{body}");
+    }
+    for key in ["products/a.csv", "products/uploads/../x/a.csv", ""] {
+        let answer = api
+            .post_json("/uploads/complete", &json!({ "key": key }))
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{key}");
+    }
+    let other_type = api.post("/uploads", "text/plain", "{}").await;
+    assert_eq!(other_type.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}

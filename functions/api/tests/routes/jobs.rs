@@ -1,0 +1,144 @@
+//! Jobs and their rejects.
+
+use axum::http::StatusCode;
+use landfall_domain::{JobId, Reject, RejectCode, RejectsLocation};
+
+use crate::fakes::Api;
+
+#[tokio::test]
+async fn jobs_are_listed_by_dataset_and_state_newest_first() {
+    let api = Api::new();
+    for number in 0..3 {
+        let job = api.start_job(&format!("products/{number}.csv")).await.job;
+        if number == 1 {
+            api.close_job(job).await;
+        }
+    }
+    api.start_job("readings/1.tsv").await;
+    let keys = async |path: &str| -> Vec<String> {
+        let page = api.get(path).await.json();
+        let jobs = page["jobs"].as_array().unwrap().clone();
+        let key = |job: &serde_json::Value| job["object"]["key"].as_str().unwrap().to_owned();
+        jobs.iter().map(key).collect()
+    };
+    assert_eq!(keys("/jobs").await[0], "readings/1.tsv");
+    assert_eq!(keys("/jobs").await.len(), 4);
+    assert_eq!(
+        keys("/jobs?dataset=products&state=open").await,
+        ["products/2.csv", "products/0.csv"]
+    );
+    assert_eq!(keys("/jobs?state=succeeded").await, ["products/1.csv"]);
+
+    let first = api.get("/jobs?limit=3").await.json();
+    let next = first["next"].as_str().unwrap();
+    assert_eq!(
+        keys(&format!("/jobs?limit=3&cursor={next}")).await,
+        ["products/0.csv"]
+    );
+    for wrong in ["cursor=x", "state=lost", "limit=101", "dateset=x"] {
+        let answer = api.get(&format!("/jobs?{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_told_with_its_progress() {
+    let api = Api::new();
+    let job = api.start_job("products/1.csv").await.job;
+    let open = api.get(&format!("/jobs/{job}")).await;
+    assert_eq!(open.header("cache-control"), "no-store");
+    assert_eq!(open.json()["state"], "open");
+    assert_eq!(open.json()["chunks"]["planned"], serde_json::Value::Null);
+    api.close_job(job).await;
+    let closed = api.get(&format!("/jobs/{job}")).await.json();
+    assert_eq!(closed["state"], "succeeded");
+    assert_eq!(closed["progress"], 1.0);
+    assert_eq!(closed["counts"]["rows"], 0);
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_there_yet_is_to_be_asked_for_again() {
+    let api = Api::new();
+    let job = JobId::of("inbox", "products/2.csv", "1");
+    let answer = api.get(&format!("/jobs/{job}")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(api.get("/jobs/x").await.status, StatusCode::BAD_REQUEST);
+}
+
+fn reject(offset: u64, raw: &str) -> String {
+    let reject = Reject {
+        offset,
+        line: offset + 1,
+        column: None,
+        code: RejectCode::Json,
+        message: "not JSON".to_owned(),
+        raw: raw.to_owned(),
+        raw_bytes: raw.len() as u64,
+        record: None,
+    };
+    // As the worker writes it, with the object.
+    let mut line = serde_json::to_value(&reject).unwrap();
+    line["bucket"] = "inbox".into();
+    line["key"] = "products/1.csv".into();
+    format!("{line}\n")
+}
+
+/// A job with rejects of three chunks, one of them with a long line.
+async fn with_rejects(api: &Api) -> JobId {
+    let job = api.start_job("products/1.csv").await.job;
+    let location = RejectsLocation::new("rejects", "products", job);
+    let long = "x".repeat(600 * 1024);
+    let chunks = [
+        (0, reject(0, "a") + &reject(1, "b")),
+        (3, reject(2, &long) + &reject(3, "d")),
+        (11, reject(4, "e")),
+    ];
+    for (chunk, lines) in chunks {
+        api.buckets
+            .put_text("rejects", &location.key(chunk), &lines);
+    }
+    job
+}
+
+#[tokio::test]
+async fn rejects_are_paged_across_chunks() {
+    let api = Api::new();
+    let job = with_rejects(&api).await;
+    for limit in 1..=5 {
+        let mut path = format!("/jobs/{job}/rejects?limit={limit}");
+        let mut seen = Vec::new();
+        loop {
+            let page = api.get(&path).await.json();
+            let rejects = page["rejects"].as_array().unwrap();
+            assert!(rejects.len() <= limit);
+            seen.extend(
+                rejects
+                    .iter()
+                    .map(|reject| reject["offset"].as_u64().unwrap()),
+            );
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            path = format!("/jobs/{job}/rejects?limit={limit}&cursor={next}");
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 4], "limit {limit}");
+    }
+}
+
+#[tokio::test]
+async fn rejects_are_downloaded_as_they_were_written() {
+    let api = Api::new();
+    let job = with_rejects(&api).await;
+    let ndjson = [("accept", "application/x-ndjson")];
+    let answer = api.get_with(&format!("/jobs/{job}/rejects"), &ndjson).await;
+    assert_eq!(answer.text().lines().count(), 5);
+    assert!(answer.text().starts_with(&reject(0, "a")));
+    assert_eq!(answer.header("link"), "");
+
+    let without = api.start_job("products/2.csv").await.job;
+    let none = api.get(&format!("/jobs/{without}/rejects")).await.json();
+    assert_eq!(none["rejects"].as_array().unwrap().len(), 0);
+    let forged = api.get(&format!("/jobs/{job}/rejects?cursor=eyJ9")).await;
+    assert_eq!(forged.status, StatusCode::BAD_REQUEST);
+}

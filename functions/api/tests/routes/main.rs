@@ -1,0 +1,12 @@
+//! The routes as clients see them, over fakes of what is behind them.
+
+#![allow(clippy::unwrap_used, reason = "all of it is tests")]
+
+mod access;
+mod buckets;
+mod fakes;
+mod files;
+mod jobs;
+mod reader;
+mod rows;
+mod shape;

@@ -1,0 +1,233 @@
+//! Rows and totals: shapes, pages, and how old an answer can be.
+
+use std::sync::atomic::Ordering;
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::fakes::Api;
+
+const ROWS: &str = "/datasets/products/rows";
+
+fn three() -> Api {
+    let api = Api::new();
+    api.rows
+        .put("a", "=1+1", "0.10", Some(r#"{"colour":"red"}"#));
+    api.rows.put("b", "x", "-2", None);
+    api.rows.put("c/d", "x", "3", None);
+    api
+}
+
+#[tokio::test]
+async fn rows_are_objects_with_exact_decimals() {
+    let answer = three().get(ROWS).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.json(),
+        json!({ "rows": [
+            { "sku": "a", "name": "=1+1", "price": "0.10", "_extra": { "colour": "red" } },
+            { "sku": "b", "name": "x", "price": "-2" },
+            { "sku": "c/d", "name": "x", "price": "3" },
+        ], "next": null })
+    );
+}
+
+#[tokio::test]
+async fn csv_and_ndjson_come_when_asked_for() {
+    let api = three();
+    let csv = api.get_with(ROWS, &[("accept", "text/csv")]).await;
+    assert!(csv.header("content-type").starts_with("text/csv"));
+    assert_eq!(
+        csv.text(),
+        "sku,name,price,_extra\r\na,'=1+1,0.10,\"{\"\"colour\"\":\"\"red\"\"}\"\r\nb,x,-2,\r\nc/d,x,3,\r\n"
+    );
+    let ndjson = api
+        .get_with(
+            &format!("{ROWS}?limit=2"),
+            &[("accept", "application/x-ndjson")],
+        )
+        .await;
+    assert_eq!(ndjson.text().lines().count(), 2);
+    assert!(ndjson.header("link").ends_with("; rel=\"next\""));
+    let none = api.get_with(ROWS, &[("accept", "image/png")]).await;
+    assert_eq!(none.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn a_cursor_and_its_link_lead_through_all_rows_once() {
+    let api = three();
+    let mut path = format!("{ROWS}?limit=1");
+    let mut seen = Vec::new();
+    loop {
+        let answer = api.get(&path).await;
+        let page = answer.json();
+        seen.push(page["rows"][0]["sku"].as_str().unwrap().to_owned());
+        let Some(next) = page["next"].as_str() else {
+            assert_eq!(answer.header("link"), "");
+            break;
+        };
+        let link = answer.header("link");
+        let query = link.strip_prefix('<').unwrap().split('>').next().unwrap();
+        // Relative, as a gateway may have put something before the path.
+        assert_eq!(query, format!("?cursor={next}&limit=1"));
+        path = format!("{ROWS}{query}");
+    }
+    assert_eq!(seen, ["a", "b", "c/d"]);
+    let second = api.get(&format!("{ROWS}?limit=1&page=2")).await.json();
+    assert_eq!(second["rows"][0]["sku"], "b");
+}
+
+#[tokio::test]
+async fn conditions_are_those_of_the_definition() {
+    let api = three();
+    let found = api
+        .get(&format!("{ROWS}?where=name:eq:x&where=price:eq:3"))
+        .await;
+    assert_eq!(found.json()["rows"].as_array().unwrap().len(), 1);
+    for wrong in [
+        "where=colour:eq:red",
+        "where=name",
+        "where=price:eq:cheap",
+        "sort=price",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "page=0",
+        "page=18446744073709551615",
+        "cursor=x",
+        "cursor=x&page=1",
+        "store=oracle",
+        "store=mongodb",
+        "lmit=1",
+    ] {
+        let answer = api.get(&format!("{ROWS}?{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert!(!answer.json()["detail"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_row_is_found_by_its_encoded_key() {
+    let api = three();
+    let row = api.get(&format!("{ROWS}/c%2Fd")).await;
+    assert_eq!(row.json()["sku"], "c/d");
+    assert_eq!(
+        api.get(&format!("{ROWS}/zzz")).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let of_two_parts = api.get("/datasets/readings/rows/a").await;
+    assert_eq!(of_two_parts.status, StatusCode::BAD_REQUEST);
+    assert!(
+        of_two_parts.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("2 parts")
+    );
+}
+
+#[tokio::test]
+async fn totals_are_read_by_name() {
+    let api = three();
+    let totals = api.get("/datasets/products/totals/products_by_name").await;
+    assert_eq!(
+        totals.json(),
+        json!({ "totals": [{ "name": null, "number": 3 }], "next": null })
+    );
+    let unknown = api.get("/datasets/products/totals/others").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_is_asked_again_is_answered_without_the_store() {
+    let api = three();
+    let reads = || api.rows.reads.load(Ordering::Relaxed);
+    let first = api.get(ROWS).await;
+    assert_eq!(reads(), 1);
+    let etag = first.header("etag").to_owned();
+    let unchanged = api.get_with(ROWS, &[("if-none-match", &etag)]).await;
+    if reads() == 1 {
+        // Otherwise two seconds went by in between, and the store said the same.
+        assert_eq!(unchanged.header("cache-status"), "landfall; hit");
+    }
+    assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
+    assert!(unchanged.body.is_empty());
+    assert_eq!(unchanged.header("etag"), etag);
+
+    let before = reads();
+    let asked_anew = api.get_with(ROWS, &[("cache-control", "no-cache")]).await;
+    assert_eq!(asked_anew.text(), first.text());
+    assert_eq!(reads(), before + 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_never_from_before_the_close_of_a_job_that_is_closed() {
+    let api = three();
+    let job = api.start_job("products/1.csv").await.job;
+    for number in 0..5 {
+        // Each of them was read a moment ago and would do for its age alone.
+        let before = api.get(ROWS).await;
+        api.rows.put(&format!("new{number}"), "x", "1", None);
+        let head = api.start_job(&format!("products/{number}.csv")).await;
+        api.close_job(head.job).await;
+        let after = api
+            .get_with(ROWS, &[("if-none-match", before.header("etag"))])
+            .await;
+        assert_eq!(after.status, StatusCode::OK);
+        assert!(after.text().contains(&format!("new{number}")));
+    }
+    // Another dataset's job is none of this one's business.
+    api.close_job(job).await;
+    let head = api.start_job("readings/1.tsv").await;
+    let first = api.get(ROWS).await;
+    api.close_job(head.job).await;
+    assert_eq!(api.get(ROWS).await.text(), first.text());
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_told_without_its_secrets() {
+    let api = three();
+    *api.rows.is_down.lock().unwrap() = true;
+    let answer = api.get(ROWS).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.header("retry-after").is_empty());
+    assert!(!answer.text().contains("db.internal"));
+    *api.rows.is_down.lock().unwrap() = false;
+    assert_eq!(api.get(ROWS).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn datasets_are_told_as_they_are_defined() {
+    let api = Api::new();
+    let list = api.get("/datasets").await.json();
+    let names: Vec<_> = list["datasets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["products", "readings"]);
+    assert_eq!(list["broken"][0]["name"], "broken");
+    let products = api.get("/datasets/products").await.json();
+    assert_eq!(products["key"], json!(["sku"]));
+    assert_eq!(products["stores"], json!(["postgres"]));
+    assert_eq!(
+        products["fields"][1],
+        json!({ "name": "name", "type": "text", "required": false, "indexed": true })
+    );
+    assert_eq!(
+        products["totals"][0]["columns"],
+        json!({ "number": "count" })
+    );
+    assert_eq!(
+        api.get("/datasets/broken").await.status,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(
+        api.get("/datasets/nothing").await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        api.get("/datasets/..%2Fx").await.status,
+        StatusCode::NOT_FOUND
+    );
+}

@@ -1,0 +1,130 @@
+//! What all answers have in common, the document, and the page.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::Value as Json;
+
+use crate::fakes::Api;
+
+#[tokio::test]
+async fn errors_are_problems_with_the_id_of_their_request() {
+    let api = Api::new();
+    let missing = api.get("/nothing/here").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert_eq!(missing.header("content-type"), "application/problem+json");
+    let problem = missing.json();
+    assert_eq!(problem["status"], 404);
+    assert_eq!(problem["type"], "urn:landfall:problem:not_found");
+    assert_eq!(problem["request_id"], missing.header("x-request-id"));
+    assert!(!problem["detail"].as_str().unwrap().is_empty());
+
+    let request = api.request(Method::DELETE, "/jobs").body(Body::empty());
+    let wrong = api.send(request.unwrap()).await;
+    assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        wrong.json()["type"],
+        "urn:landfall:problem:method_not_allowed"
+    );
+    assert!(wrong.header("allow").contains("GET"));
+}
+
+/// All values of `$ref` in a document.
+fn references(json: &Json, found: &mut Vec<String>) {
+    match json {
+        Json::Object(object) => {
+            for (name, value) in object {
+                match value {
+                    Json::String(reference) if name == "$ref" => found.push(reference.clone()),
+                    value => references(value, found),
+                }
+            }
+        }
+        Json::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_whole_and_open() {
+    let api = Api::new();
+    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let answer = api.send(request).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let document = answer.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["info"]["title"], "Landfall");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            for status in ["401", "429", "500", "503"] {
+                let declared = &operation["responses"][status];
+                assert!(declared.is_object(), "{method} {path} {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_needs_no_token_and_loads_nothing_from_elsewhere() {
+    let api = Api::new();
+    let page = api
+        .send(Request::get("/").body(Body::empty()).unwrap())
+        .await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.header("content-type").starts_with("text/html"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    assert!(
+        policy.contains("connect-src 'self' wss://socket.example https://inbox.example;"),
+        "{policy}"
+    );
+    let again = Request::get("/").header("if-none-match", page.header("etag"));
+    let again = api.send(again.body(Body::empty()).unwrap()).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    for path in ["/page/../Cargo.toml", "/page/", "/page/nothing.js"] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(
+            api.send(request).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_origins_that_are_set_may_ask_from_their_pages() {
+    let api = Api::with(|settings| {
+        settings.cors_origins = vec!["https://shop.example".parse().unwrap()];
+    });
+    let preflight = |origin: &str| {
+        Request::options("/datasets/products/rows")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            )
+            .body(Body::empty())
+            .unwrap()
+    };
+    let allowed = api.send(preflight("https://shop.example")).await;
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        "https://shop.example"
+    );
+    let other = api.send(preflight("https://other.example")).await;
+    assert_eq!(other.header("access-control-allow-origin"), "");
+    let refused = api
+        .get_with("/nothing", &[("origin", "https://shop.example")])
+        .await;
+    assert_eq!(
+        refused.header("access-control-allow-origin"),
+        "https://shop.example"
+    );
+}

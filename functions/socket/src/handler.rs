@@ -1,0 +1,102 @@
+use std::time::{Duration, SystemTime};
+
+use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
+use aws_lambda_events::event::dynamodb;
+use aws_lambda_events::event::sqs::SqsEvent;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{Context, SocketError, push, routes, stream};
+
+/// Time that is kept for the answer.
+const RESERVE: Duration = Duration::from_secs(3);
+/// Time that there is where the deadline has passed before it began: `cargo lambda watch` tells none.
+const UNTOLD: Duration = Duration::from_secs(30);
+
+/// Answers a WebSocket route, or works off what the ledger's stream or the push queue brings.
+pub async fn handle(
+    context: &Context,
+    event: Value,
+    deadline: SystemTime,
+) -> Result<Value, SocketError> {
+    match Source::of(&event) {
+        Some(Source::Route) => {
+            let request: Box<ApiGatewayWebsocketProxyRequest> = read(event)?;
+            write(&routes::answer(context, &request).await?)
+        }
+        Some(Source::Ledger) => {
+            let event: dynamodb::Event = read(event)?;
+            stream::queue_pushes(context, &event).await?;
+            Ok(Value::Null)
+        }
+        Some(Source::Queue) => {
+            let event: SqsEvent = read(event)?;
+            let left = deadline.duration_since(SystemTime::now()).unwrap_or(UNTOLD);
+            let until = Instant::now() + left.saturating_sub(RESERVE);
+            write(&push::push_all(context, event, until).await)
+        }
+        None => Err(SocketError::Source),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Route,
+    Ledger,
+    Queue,
+}
+
+impl Source {
+    fn of(event: &Value) -> Option<Self> {
+        if event.get("requestContext").is_some() {
+            return Some(Self::Route);
+        }
+        match event.pointer("/Records/0/eventSource")?.as_str()? {
+            "aws:dynamodb" => Some(Self::Ledger),
+            "aws:sqs" => Some(Self::Queue),
+            _ => None,
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(event: Value) -> Result<T, SocketError> {
+    serde_json::from_value(event).map_err(SocketError::Event)
+}
+
+fn write(answer: &impl Serialize) -> Result<Value, SocketError> {
+    serde_json::to_value(answer).map_err(SocketError::Answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_its_events_apart() {
+        let source = |text: &str| Source::of(&serde_json::from_str(text).unwrap());
+        for (text, expected) in [
+            (
+                include_str!("../../../events/socket-connect.json"),
+                Some(Source::Route),
+            ),
+            (
+                include_str!("../../../events/socket-subscribe.json"),
+                Some(Source::Route),
+            ),
+            (
+                include_str!("../../../events/ledger-stream.json"),
+                Some(Source::Ledger),
+            ),
+            (
+                include_str!("../../../events/sqs-pushes.json"),
+                Some(Source::Queue),
+            ),
+            (include_str!("../../../events/s3-object-created.json"), None),
+            (r#"{"Records":[]}"#, None),
+        ] {
+            assert_eq!(source(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+use aws_lambda_events::event::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use landfall_auth::Scope;
+use landfall_domain::JobState;
+use landfall_ledger::{JobHead, JobIndex, JobView, JobsQuery, LedgerTable};
+use tracing::{info, warn};
+
+use crate::connections::{Connection, MAX_TOPICS};
+use crate::gateway::{Push, frame};
+use crate::messages::{Ask, Told, Topic};
+use crate::queue::PushMessage;
+use crate::{Context, SocketError};
+
+/// The subprotocol. A browser can set no header, so that its token is offered as another one.
+const PROTOCOL: &str = "landfall";
+const BEARER: &str = "bearer.";
+/// Open jobs of a dataset that a new subscriber is told of, the newest.
+const OPEN_JOBS: usize = 20;
+
+/// Answers a route of the WebSocket API.
+pub(crate) async fn answer(
+    context: &Context,
+    request: &ApiGatewayWebsocketProxyRequest,
+) -> Result<ApiGatewayProxyResponse, SocketError> {
+    let about = &request.request_context;
+    let id = about.connection_id.as_deref();
+    let id = id.ok_or(SocketError::Without("the id of its connection"))?;
+    match about.event_type.as_deref() {
+        Some("CONNECT") => connect(context, id, request).await,
+        Some("DISCONNECT") => {
+            context.connections.close(id).await?;
+            Ok(status(StatusCode::OK))
+        }
+        Some("MESSAGE") => {
+            message(context, id, request.body.as_deref().unwrap_or_default()).await?;
+            Ok(status(StatusCode::OK))
+        }
+        _ => Err(SocketError::Without("a type that is known")),
+    }
+}
+
+fn status(code: StatusCode) -> ApiGatewayProxyResponse {
+    let mut response = ApiGatewayProxyResponse::default();
+    response.status_code = code.as_u16().into();
+    response
+}
+
+async fn connect(
+    context: &Context,
+    id: &str,
+    request: &ApiGatewayWebsocketProxyRequest,
+) -> Result<ApiGatewayProxyResponse, SocketError> {
+    let offered = Offered::of(&request.headers);
+    let in_query = context
+        .token_in_query
+        .then(|| request.query_string_parameters.first("token"))
+        .flatten();
+    let Some(token) = offered.token.as_deref().or(in_query) else {
+        return Ok(status(StatusCode::UNAUTHORIZED));
+    };
+    let Some(grant) = context.tokens.check(token).await? else {
+        return Ok(status(StatusCode::UNAUTHORIZED));
+    };
+    if !grant.has(Scope::Read) {
+        info!(
+            token = grant.name,
+            "has no read scope, so there is nothing to subscribe to"
+        );
+        return Ok(status(StatusCode::FORBIDDEN));
+    }
+    info!(connection = id, token = grant.name, "connected");
+    context.connections.open(id, grant).await?;
+    let mut response = status(StatusCode::OK);
+    if offered.landfall {
+        response
+            .headers
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    Ok(response)
+}
+
+/// What a client offers as subprotocols.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Offered {
+    landfall: bool,
+    token: Option<String>,
+}
+
+impl Offered {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut offered = Self::default();
+        let protocols = headers
+            .get_all(SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim);
+        for protocol in protocols {
+            if protocol == PROTOCOL {
+                offered.landfall = true;
+            } else if let Some(token) = protocol.strip_prefix(BEARER) {
+                offered.token = Some(token.to_owned());
+            }
+        }
+        offered
+    }
+}
+
+async fn message(context: &Context, id: &str, body: &str) -> Result<(), SocketError> {
+    let Some(connection) = context.connections.find(id).await? else {
+        reply_error(context, id, "this connection has expired: connect again").await?;
+        return context.gateway.close(id).await;
+    };
+    match Ask::parse(body) {
+        Err(detail) => reply_error(context, id, &detail).await,
+        Ok(Ask::Ping) => reply(context, id, &Told::Pong).await,
+        Ok(Ask::Unsubscribe(topic)) => context.connections.unsubscribe(id, &topic).await,
+        Ok(Ask::Subscribe(topic)) => subscribe(context, id, &connection, &topic).await,
+    }
+}
+
+async fn subscribe(
+    context: &Context,
+    id: &str,
+    connection: &Connection,
+    topic: &Topic,
+) -> Result<(), SocketError> {
+    let grant = connection.grant();
+    if let Topic::Dataset(name) = topic
+        && !grant.may(Scope::Read, Some(name))
+    {
+        let detail = format!("this token is not for the dataset {name}");
+        return reply_error(context, id, &detail).await;
+    }
+    // Before the state is read: what changes in between is pushed.
+    if !context.connections.subscribe(id, connection, topic).await? {
+        let detail = format!("no more than {MAX_TOPICS} subscriptions a connection: unsubscribe");
+        return reply_error(context, id, &detail).await;
+    }
+    match topic {
+        Topic::Job(job) => {
+            // One that is not there yet is pushed as soon as it is, to those who may know of it.
+            let Some(head) = context.ledger.head(*job).await? else {
+                return Ok(());
+            };
+            if !grant.may(Scope::Read, head.object.dataset_name()) {
+                context.connections.unsubscribe(id, topic).await?;
+                let detail = "this token is not for the dataset of that job";
+                return reply_error(context, id, detail).await;
+            }
+            reply_job(context, id, &head).await?;
+            if head.published {
+                let to = Some(id.to_owned());
+                let completion = PushMessage { job: *job, to };
+                context.queue.send(&[completion]).await?;
+            }
+        }
+        Topic::Dataset(name) => {
+            for head in present_jobs(context, name).await? {
+                reply_job(context, id, &head).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The last closed job of a dataset, and its open ones from old to new.
+async fn present_jobs(context: &Context, dataset: &str) -> Result<Vec<JobHead>, SocketError> {
+    let of = |state: Option<JobState>| JobsQuery {
+        datasets: Some(vec![dataset.to_owned()]),
+        state,
+        limit: OPEN_JOBS,
+        after: None,
+    };
+    let newest = context.ledger.jobs(&of(None)).await?.heads;
+    let open = context.ledger.jobs(&of(Some(JobState::Open))).await?.heads;
+    let closed = newest
+        .into_iter()
+        .filter(|head| head.closed_at.is_some())
+        .max_by(|one, other| one.closed_at.cmp(&other.closed_at));
+    Ok(closed.into_iter().chain(open.into_iter().rev()).collect())
+}
+
+async fn reply_job(context: &Context, id: &str, head: &JobHead) -> Result<(), SocketError> {
+    let view = JobView::read(&context.ledger, head).await?;
+    reply(context, id, &Told::Job { job: &view }).await
+}
+
+async fn reply_error(context: &Context, id: &str, detail: &str) -> Result<(), SocketError> {
+    reply(context, id, &Told::Error { detail }).await
+}
+
+async fn reply(context: &Context, id: &str, told: &Told<'_>) -> Result<(), SocketError> {
+    if context.gateway.push(id, &frame(told)?).await? == Push::Gone {
+        warn!(connection = id, "gone before it was answered");
+        context.connections.close(id).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(values: &[&'static str]) -> Offered {
+        let headers = values
+            .iter()
+            .map(|value| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value)));
+        Offered::of(&headers.collect())
+    }
+
+    #[test]
+    fn a_token_is_among_the_subprotocols() {
+        let both = Offered {
+            landfall: true,
+            token: Some("lf_x".to_owned()),
+        };
+        assert_eq!(offered(&["landfall, bearer.lf_x"]), both);
+        assert_eq!(offered(&["bearer.lf_x", "landfall"]), both);
+        assert_eq!(offered(&["graphql-ws,Bearer lf_x"]), Offered::default());
+        assert_eq!(offered(&[]), Offered::default());
+    }
+
+    #[test]
+    fn the_headers_of_a_handshake_are_read_as_the_gateway_writes_them() {
+        let event = include_str!("../../../events/socket-connect.json");
+        let request: ApiGatewayWebsocketProxyRequest = serde_json::from_str(event).unwrap();
+        let offered = Offered::of(&request.headers);
+        assert!(offered.landfall);
+        assert_eq!(
+            offered.token.as_deref(),
+            Some("lf_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+        );
+    }
+}

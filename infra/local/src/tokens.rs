@@ -1,0 +1,24 @@
+//! The token that a stack on one machine starts with.
+
+use anyhow::{Context, Result};
+use aws_config::SdkConfig;
+use landfall_auth::{Access, Scope, Token, TokenList};
+use landfall_aws::Secret;
+
+/// Its name in the list.
+const NAME: &str = "local";
+
+/// Makes a token for everything, in place of the one that an earlier run on the same data had. Other tokens stay.
+pub(crate) async fn provide(config: &SdkConfig, secret: &str) -> Result<Token> {
+    let secret = Secret::new(config, secret);
+    let text = secret.read().await.context("cannot read the tokens")?;
+    let mut list = TokenList::parse(&text)?;
+    list.remove(NAME);
+    let token = Token::random();
+    list.add(NAME, &token, [Scope::Admin].into(), Access::All)?;
+    secret
+        .write(&list.to_text()?)
+        .await
+        .context("cannot write the tokens")?;
+    Ok(token)
+}

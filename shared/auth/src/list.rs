@@ -1,0 +1,301 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use landfall_domain::is_name;
+use serde::{Deserialize, Serialize};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::token::{digest, is_token};
+use crate::{Access, Grant, Scope, Token};
+
+/// The most tokens of a list: all of them are compared at each request.
+pub const MAX_TOKENS: usize = 200;
+/// The most datasets of a token that is not for all.
+pub const MAX_DATASETS: usize = 100;
+
+/// The tokens that are taken, as the secret has them: names, hashes, rights.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenList {
+    tokens: Vec<Entry>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    #[serde(with = "hex")]
+    sha256: [u8; 32],
+    scopes: BTreeSet<Scope>,
+    datasets: Access,
+}
+
+/// What is wrong with a list of tokens, or with one to be added. Holds nothing of a token.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ListError {
+    /// It is not of its shape.
+    #[error(
+        "not a list of tokens like {{\"tokens\":[{{\"name\":\"…\",\"sha256\":\"…\",\"scopes\":[\"read\"],\"datasets\":\"all\"}}]}}"
+    )]
+    Shape,
+    /// The name of a token.
+    #[error(
+        "{0:?} is no name of a token: a lower-case letter, then letters, digits and _, 48 at most"
+    )]
+    Name(String),
+    /// Two of one name.
+    #[error("there is a token named {0} already: remove it, or choose another name")]
+    Taken(String),
+    /// A token that may do nothing.
+    #[error("the token {0} has no scope: give read, write or admin")]
+    NoScope(String),
+    /// A name that is no dataset's.
+    #[error("{0:?} cannot be the name of a dataset")]
+    Dataset(String),
+    /// Too many of something.
+    #[error("more than {most} {what}")]
+    Many {
+        /// The most there can be.
+        most: usize,
+        /// Of what.
+        what: &'static str,
+    },
+}
+
+impl TokenList {
+    /// Reads the text of a secret. An empty one, or an empty object, is an empty list.
+    pub fn parse(text: &str) -> Result<Self, ListError> {
+        if matches!(text.trim(), "" | "{}") {
+            return Ok(Self::default());
+        }
+        let read: Self = serde_json::from_str(text).map_err(|_| ListError::Shape)?;
+        let mut list = Self::default();
+        for entry in read.tokens {
+            list.push(entry)?;
+        }
+        Ok(list)
+    }
+
+    /// The text for the secret.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// Adds a token.
+    pub fn add(
+        &mut self,
+        name: &str,
+        token: &Token,
+        scopes: BTreeSet<Scope>,
+        datasets: Access,
+    ) -> Result<(), ListError> {
+        self.push(Entry {
+            name: name.to_owned(),
+            sha256: digest(token.reveal()),
+            scopes,
+            datasets,
+        })
+    }
+
+    /// Removes the token of this name; says whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.tokens.len();
+        self.tokens.retain(|entry| entry.name != name);
+        self.tokens.len() < before
+    }
+
+    /// What the tokens may do, in the order of the list.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> {
+        self.tokens.iter().map(Entry::grant)
+    }
+
+    /// What the bearer of this token may do; none if it is not on the list.
+    pub fn check(&self, token: &str) -> Option<Grant> {
+        if !is_token(token) {
+            return None;
+        }
+        let digest = digest(token);
+        // All of them, whichever it is: the time says nothing of what was found.
+        let mut found = u64::MAX;
+        for (place, entry) in (0_u64..).zip(&self.tokens) {
+            let same: Choice = entry.sha256.ct_eq(&digest);
+            found.conditional_assign(&place, same);
+        }
+        let place = usize::try_from(found).ok()?;
+        self.tokens.get(place).map(Entry::grant)
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), ListError> {
+        if !is_name(&entry.name) {
+            return Err(ListError::Name(entry.name));
+        }
+        if entry.scopes.is_empty() {
+            return Err(ListError::NoScope(entry.name));
+        }
+        if let Access::Only(names) = &entry.datasets {
+            if let Some(wrong) = names.iter().find(|name| !is_name(name)) {
+                return Err(ListError::Dataset(wrong.clone()));
+            }
+            if names.len() > MAX_DATASETS {
+                return Err(ListError::Many {
+                    most: MAX_DATASETS,
+                    what: "datasets of a token",
+                });
+            }
+        }
+        if self.tokens.iter().any(|other| other.name == entry.name) {
+            return Err(ListError::Taken(entry.name));
+        }
+        if self.tokens.len() >= MAX_TOKENS {
+            return Err(ListError::Many {
+                most: MAX_TOKENS,
+                what: "tokens",
+            });
+        }
+        self.tokens.push(entry);
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn grant(&self) -> Grant {
+        Grant {
+            name: self.name.clone(),
+            scopes: self.scopes.clone(),
+            datasets: self.datasets.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for TokenList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.grants()).finish()
+    }
+}
+
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(64);
+        for byte in bytes {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(from)?;
+        let wrong = || D::Error::custom("not 64 hexadecimal digits");
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(names: &[&str]) -> Access {
+        Access::Only(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_token_has_its_own_rights_and_no_others() {
+        let (reader, writer) = (Token::random(), Token::random());
+        let mut list = TokenList::default();
+        list.add("reader", &reader, [Scope::Read].into(), only(&["orders"]))
+            .unwrap();
+        list.add("writer", &writer, [Scope::Write].into(), Access::All)
+            .unwrap();
+        let list = TokenList::parse(&list.to_text().unwrap()).unwrap();
+
+        let grant = list.check(reader.reveal()).unwrap();
+        assert_eq!(grant.name, "reader");
+        assert!(grant.may(Scope::Read, Some("orders")));
+        assert!(!grant.may(Scope::Read, Some("products")));
+        assert!(!grant.may(Scope::Read, None));
+        assert!(!grant.may(Scope::Write, Some("orders")));
+        let grant = list.check(writer.reveal()).unwrap();
+        assert!(grant.may(Scope::Write, Some("products")));
+        assert!(!grant.may(Scope::Read, Some("products")));
+    }
+
+    #[test]
+    fn admin_holds_the_other_scopes_for_its_datasets() {
+        let token = Token::random();
+        let mut list = TokenList::default();
+        list.add("root", &token, [Scope::Admin].into(), only(&["orders"]))
+            .unwrap();
+        let grant = list.check(token.reveal()).unwrap();
+        assert!(grant.may(Scope::Write, Some("orders")));
+        assert!(!grant.may(Scope::Read, Some("products")));
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_is_refused() {
+        let token = Token::random();
+        let mut list = TokenList::default();
+        list.add("t", &token, [Scope::Read].into(), Access::All)
+            .unwrap();
+        for wrong in [
+            Token::random().reveal(),
+            "",
+            "lf_",
+            &token.reveal()[3..],
+            &token.reveal().to_uppercase(),
+            &format!("{} ", token.reveal()),
+        ] {
+            assert_eq!(list.check(wrong), None, "{wrong}");
+        }
+        assert!(list.remove("t"));
+        assert!(!list.remove("t"));
+        assert_eq!(list.check(token.reveal()), None);
+    }
+
+    #[test]
+    fn neither_tokens_nor_hashes_are_shown() {
+        let token = Token::random();
+        let mut list = TokenList::default();
+        list.add("t", &token, [Scope::Read].into(), Access::All)
+            .unwrap();
+        let text = list.to_text().unwrap();
+        assert!(!text.contains(token.reveal()));
+        let hash = text.split('"').find(|part| part.len() == 64).unwrap();
+        let shown = format!("{list:?} {token:?}");
+        assert!(shown.contains("\"t\""), "{shown}");
+        assert!(!shown.contains(hash) && !shown.contains(token.reveal()));
+    }
+
+    #[test]
+    fn a_list_that_is_not_one_is_refused() {
+        let entry = |name: &str, hash: &str, scopes: &str, datasets: &str| {
+            format!(
+                r#"{{"tokens":[{{"name":"{name}","sha256":"{hash}","scopes":{scopes},"datasets":{datasets}}}]}}"#
+            )
+        };
+        let hash = "0".repeat(64);
+        assert!(TokenList::parse("").is_ok());
+        assert!(TokenList::parse("{}").is_ok());
+        assert!(TokenList::parse(&entry("a", &hash, r#"["read"]"#, r#"["b"]"#)).is_ok());
+        for wrong in [
+            "[]".to_owned(),
+            entry("A", &hash, r#"["read"]"#, r#""all""#),
+            entry("a", "00", r#"["read"]"#, r#""all""#),
+            entry("a", &hash, "[]", r#""all""#),
+            entry("a", &hash, r#"["root"]"#, r#""all""#),
+            entry("a", &hash, r#"["read"]"#, r#""some""#),
+            entry("a", &hash, r#"["read"]"#, r#"["a/b"]"#),
+        ] {
+            assert!(TokenList::parse(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
+
+use crate::AwsError;
+
+const READ: &str = "GetSecretValue";
+
+/// A secret in Secrets Manager.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    client: Client,
+    id: String,
+}
+
+impl Secret {
+    /// The secret of this name or ARN.
+    pub fn new(config: &SdkConfig, id: impl Into<String>) -> Self {
+        Self {
+            client: Client::new(config),
+            id: id.into(),
+        }
+    }
+
+    /// Its text.
+    pub async fn read(&self) -> Result<String, AwsError> {
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.id)
+            .send()
+            .await
+            .map_err(|error| AwsError::of(READ, &self.id, &error))?;
+        answer
+            .secret_string
+            .ok_or_else(|| self.wrong("it has no text"))
+    }
+
+    /// Replaces its text.
+    pub async fn write(&self, text: &str) -> Result<(), AwsError> {
+        self.client
+            .put_secret_value()
+            .secret_id(&self.id)
+            .secret_string(text)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| AwsError::of("PutSecretValue", &self.id, &error))
+    }
+
+    /// Says that its text is not what it should be. The reason must hold nothing of the text.
+    pub fn wrong(&self, reason: &str) -> AwsError {
+        AwsError::answer(READ, &self.id, reason)
+    }
+}

@@ -1,0 +1,146 @@
+//! What readers are told of jobs.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use landfall_domain::{
+    CompletionEvent, Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef,
+};
+use landfall_ledger::{
+    ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable, Pinned,
+    Progress, Publisher, job_of_item,
+};
+
+fn head(key: &str) -> JobHead {
+    let job = JobId::of("inbox", key, "1");
+    let object = ObjectRef {
+        bucket: "inbox".to_owned(),
+        key: key.to_owned(),
+        version: Some("1".to_owned()),
+        etag: String::new(),
+        size: 1_000,
+    };
+    let pinned = Pinned {
+        dataset: Some(DatasetRef {
+            name: object.dataset_name().unwrap_or_default().to_owned(),
+            version: None,
+        }),
+        chunk_bytes: 100,
+        ..Pinned::default()
+    };
+    JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap(), pinned)
+}
+
+struct Bus;
+
+#[async_trait]
+impl Publisher for Bus {
+    async fn publish(&self, _: &CompletionEvent) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn done(rows: u64) -> ChunkOutcome {
+    ChunkOutcome::Done(Counts {
+        rows,
+        ..Counts::default()
+    })
+}
+
+#[tokio::test]
+async fn pages_go_from_the_newest_to_the_oldest_and_meet_each_once() {
+    let table = MemoryTable::default();
+    for number in 0..7 {
+        let dataset = if number % 2 == 0 { "a" } else { "b" };
+        table
+            .create(&head(&format!("{dataset}/{number}.csv")))
+            .await
+            .unwrap();
+    }
+    let mut query = JobsQuery {
+        limit: 3,
+        ..JobsQuery::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = table.jobs(&query).await.unwrap();
+        seen.extend(page.heads.into_iter().map(|head| head.created_at));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 7);
+    assert!(seen.is_sorted_by(|a, b| a >= b));
+
+    let of_b = JobsQuery {
+        datasets: Some(vec!["b".to_owned()]),
+        limit: 10,
+        ..JobsQuery::default()
+    };
+    let keys: Vec<_> = table.jobs(&of_b).await.unwrap().heads;
+    assert_eq!(keys.len(), 3);
+    assert!(
+        keys.iter()
+            .all(|head| head.object.dataset_name() == Some("b"))
+    );
+}
+
+#[tokio::test]
+async fn a_view_follows_a_job_to_its_end() {
+    let table = Arc::new(MemoryTable::default());
+    let ledger = Ledger::new(table.clone(), Arc::new(Bus), "rejects");
+    let head = ledger.start(&head("a/1.csv")).await.unwrap();
+    let now = Timestamp::now();
+
+    let view = JobView::new(&head, &Progress::default(), now);
+    assert_eq!(view.counts, None);
+    assert_eq!(view.progress, Some(0.0));
+    assert_eq!(view.chunks.planned, None);
+
+    ledger.expect_chunk(head.job, 0).await.unwrap();
+    ledger.finish_chunk(head.job, 0, &done(60)).await.unwrap();
+    let progress = ledger.progress(&head).await.unwrap();
+    let later = now + SignedDuration::from_secs(10);
+    let view = JobView::new(&head, &progress, later);
+    // A chunk of 100 bytes of 1,000.
+    assert_eq!(view.progress, Some(0.1));
+    assert_eq!(view.counts.unwrap().rows, 60);
+    assert!(view.rows_per_second.unwrap() <= 6.0);
+
+    assert_eq!(table.generation("a").await.unwrap(), 0);
+    ledger.expect_chunk(head.job, 1).await.unwrap();
+    let seal = landfall_ledger::Seal {
+        chunks: 2,
+        problem: None,
+    };
+    let head = ledger.seal(head.job, &seal).await.unwrap();
+    let half = JobView::read(&*table, &head).await.unwrap();
+    assert_eq!(half.progress, Some(0.5));
+    assert_eq!(half.chunks.remaining, Some(1));
+    ledger
+        .finish_chunk(head.job, 1, &ChunkOutcome::Dead)
+        .await
+        .unwrap();
+
+    let head = table.head(head.job).await.unwrap().unwrap();
+    let view = JobView::read(&*table, &head).await.unwrap();
+    assert_eq!(view.state, JobState::Partial);
+    assert_eq!(view.progress, Some(1.0));
+    assert_eq!((view.chunks.done, view.chunks.dead), (1, 1));
+    assert_eq!(view.chunks.remaining, Some(0));
+    assert_eq!(view.counts.unwrap().rows, 60);
+    assert_eq!(table.generation("a").await.unwrap(), 1);
+    assert_eq!(table.generation("b").await.unwrap(), 0);
+}
+
+#[test]
+fn items_tell_their_job() {
+    let job = JobId::of("b", "k", "v");
+    assert_eq!(job_of_item(&format!("job/{job}")), Some(job));
+    assert_eq!(job_of_item(&format!("job/{job}/12")), Some(job));
+    assert_eq!(job_of_item("dataset#products"), None);
+}

@@ -1,0 +1,376 @@
+//! Reading: finds that an index has in order.
+
+use async_trait::async_trait;
+use futures::stream::TryStreamExt;
+use jiff::Timestamp;
+use jiff::civil::date;
+use landfall_domain::{
+    Dataset, FieldType, QueryError, RowQuery, SORTED_CHARS, Start, StoreKind, Total,
+    UnknownColumns, Value,
+};
+use mongodb::Database;
+use mongodb::bson::raw::RawDocument;
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
+
+use super::document::{DIGEST, compared, id_of_key, path};
+use super::error::{of_read, unavailable};
+use crate::StoreError;
+use crate::read::gather::{Gather, after_prefix, beginning};
+use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
+use crate::read::sql::within;
+use crate::read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
+use crate::schema::{EXTRA, Table, VERSION};
+
+const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
+
+/// A `MongoDB` database that is only read.
+pub(crate) struct ReadMongodb {
+    database: Database,
+    options: ReadOptions,
+}
+
+impl ReadMongodb {
+    /// Connects when first used.
+    pub(crate) async fn new(uri: &str, options: ReadOptions) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: super::database(uri, options.connections, options.timeout).await?,
+            options,
+        })
+    }
+
+    async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+        query.check(dataset)?;
+        Table::of(dataset, StoreKind::Mongodb)?;
+        let mut walk = Walk {
+            reader: self,
+            dataset,
+            query,
+            path: query
+                .sort_field(dataset)
+                .map(|field| path(dataset, &dataset.fields[field].name)),
+            page: Gather::new(query.limit, self.options.page_bytes),
+            skip: match query.start {
+                Start::Skip(rows) => rows,
+                Start::First | Start::After(_) => 0,
+            },
+        };
+        for span in spans(dataset, query) {
+            walk.take_span(&span).await?;
+            if walk.page.is_full() {
+                break;
+            }
+        }
+        Ok(walk.page.page(dataset, query))
+    }
+}
+
+#[async_trait]
+impl Reader for ReadMongodb {
+    fn kind(&self) -> StoreKind {
+        StoreKind::Mongodb
+    }
+
+    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+        let page = self.page(dataset, query);
+        within(StoreKind::Mongodb, self.options.timeout, page).await
+    }
+
+    async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError> {
+        let query = RowQuery::of_key(dataset, key)?;
+        let mut walk = Walk {
+            reader: self,
+            dataset,
+            query: &query,
+            path: None,
+            page: Gather::new(query.limit, self.options.page_bytes),
+            skip: 0,
+        };
+        let find = walk.find(
+            vec![doc! { "_id": id_of_key(dataset, key) }],
+            doc! {},
+            |_| false,
+        );
+        within(StoreKind::Mongodb, self.options.timeout, find).await?;
+        Ok(walk.page.into_rows().pop())
+    }
+
+    async fn totals(
+        &self,
+        _: &Dataset,
+        _: &Total,
+        _: &Start,
+        _: u32,
+    ) -> Result<TotalsPage, StoreError> {
+        Err(QueryError::NoTotals.into())
+    }
+}
+
+/// The way of one question through the spans of its rows.
+struct Walk<'a> {
+    reader: &'a ReadMongodb,
+    dataset: &'a Dataset,
+    query: &'a RowQuery,
+    /// Of the field that rows are sorted by before their key.
+    path: Option<String>,
+    page: Gather,
+    skip: u64,
+}
+
+impl Walk<'_> {
+    async fn take_span(&mut self, span: &Span) -> Result<(), StoreError> {
+        let after = span.after.as_deref();
+        let (Some(field), Some(path)) = (self.query.sort_field(self.dataset), self.path.clone())
+        else {
+            return self
+                .take(self.beyond_key(after), self.by_key(), |_| false)
+                .await
+                .map(drop);
+        };
+        let mut beyond = match &span.sort {
+            Bound::Is(value) => return self.take_same(field, value, after).await,
+            Bound::Null => {
+                let mut conditions = vec![doc! { &path: null }];
+                conditions.extend(self.beyond_key(after));
+                return self
+                    .take(conditions, self.by_field(&path), |_| false)
+                    .await
+                    .map(drop);
+            }
+            Bound::Any | Bound::Present => None,
+            Bound::Beyond(value) => Some(value.clone()),
+        };
+        // An index has whole texts, and the order is by their beginnings: where rows may begin alike, they are
+        // taken by key. A number of rows to skip is the same in both orders.
+        let regroups = !matches!(self.query.start, Start::Skip(_))
+            && !self.dataset.key_indexes().contains(&field);
+        loop {
+            let Some(condition) = self.beyond_value(field, &path, beyond.as_ref()) else {
+                return Ok(());
+            };
+            let is_long = |row: &StoredRow| regroups && is_whole_beginning(&row.values[field]);
+            let long = self
+                .take(vec![condition], self.by_field(&path), is_long)
+                .await?;
+            let Some(row) = long else {
+                return Ok(());
+            };
+            let begins = beginning(self.dataset, field, &row.values[field]);
+            self.take_same(field, &begins, None).await?;
+            if self.page.is_full() {
+                return Ok(());
+            }
+            beyond = Some(begins);
+        }
+    }
+
+    /// Takes the rows whose value begins so, by key.
+    async fn take_same(
+        &mut self,
+        field: usize,
+        value: &Value,
+        after: Option<&[Value]>,
+    ) -> Result<(), StoreError> {
+        let path = path(self.dataset, &self.dataset.fields[field].name);
+        let is_key = self.dataset.key_indexes().contains(&field);
+        let (same, order) = match value {
+            Value::Text(begins) if !is_key && is_whole_beginning(value) => {
+                let mut range = doc! { "$gte": begins.as_str() };
+                if let Some(end) = after_prefix(begins) {
+                    range.insert("$lt", end);
+                }
+                (doc! { &path: range }, self.by_key())
+            }
+            _ => (
+                doc! { &path: compared(self.dataset, field, value) },
+                self.by_field(&path),
+            ),
+        };
+        let mut conditions = vec![same];
+        conditions.extend(self.beyond_key(after));
+        self.take(conditions, order, |_| false).await.map(drop)
+    }
+
+    /// Takes rows until the page is full, or up to one that is to be taken otherwise, which it gives.
+    async fn take(
+        &mut self,
+        mut conditions: Vec<Document>,
+        order: Document,
+        is_other: impl Fn(&StoredRow) -> bool,
+    ) -> Result<Option<StoredRow>, StoreError> {
+        for filter in &self.query.filters {
+            let path = path(self.dataset, &self.dataset.fields[filter.field].name);
+            for (comparison, value) in comparisons(filter) {
+                let value = compared(self.dataset, filter.field, &value);
+                conditions.push(doc! { &path: { operator(comparison): value } });
+            }
+        }
+        let before = self.page.len();
+        let skipped = conditions.clone();
+        let other = self.find(conditions, order, is_other).await?;
+        if self.page.len() > before || self.page.is_full() {
+            self.skip = 0;
+        } else if self.skip > 0 {
+            let here = self
+                .reader
+                .database
+                .collection::<Document>(&self.dataset.name)
+                .count_documents(all(skipped))
+                .max_time(self.reader.options.timeout)
+                .await
+                .map_err(|error| of_read(&error))?;
+            self.skip = self.skip.saturating_sub(here);
+        }
+        Ok(other)
+    }
+
+    async fn find(
+        &mut self,
+        conditions: Vec<Document>,
+        order: Document,
+        is_other: impl Fn(&StoredRow) -> bool,
+    ) -> Result<Option<StoredRow>, StoreError> {
+        let wanted = self.page.wanted();
+        let mut found = self
+            .reader
+            .database
+            .collection::<RawDocumentBuf>(&self.dataset.name)
+            .find(all(conditions))
+            .sort(order)
+            .projection(doc! { VERSION: 0, DIGEST: 0 })
+            .skip(self.skip)
+            .limit(i64::try_from(wanted).unwrap_or(i64::MAX))
+            .batch_size(u32::try_from(wanted).unwrap_or(u32::MAX))
+            .max_time(self.reader.options.timeout)
+            .await
+            .map_err(|error| of_read(&error))?;
+        while let Some(document) = found.try_next().await.map_err(|error| of_read(&error))? {
+            let row = stored(self.dataset, &document)
+                .ok_or_else(|| unavailable("a document is not as its dataset says"))?;
+            if is_other(&row) {
+                return Ok(Some(row));
+            }
+            if !self.page.take(row) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn direction(&self) -> i32 {
+        if self.query.is_descending() { -1 } else { 1 }
+    }
+
+    fn by_key(&self) -> Document {
+        doc! { "_id": self.direction() }
+    }
+
+    fn by_field(&self, path: &str) -> Document {
+        doc! { path: self.direction(), "_id": self.direction() }
+    }
+
+    fn operator_beyond(&self) -> &'static str {
+        if self.query.is_descending() {
+            "$lt"
+        } else {
+            "$gt"
+        }
+    }
+
+    fn beyond_key(&self, key: Option<&[Value]>) -> Vec<Document> {
+        let id = key.map(|key| id_of_key(self.dataset, key));
+        let condition = id.map(|id| doc! { "_id": { self.operator_beyond(): id } });
+        condition.into_iter().collect()
+    }
+
+    /// That a value comes after all that begin so, or is there at all; none where nothing can.
+    fn beyond_value(&self, field: usize, path: &str, value: Option<&Value>) -> Option<Document> {
+        let is_key = self.dataset.key_indexes().contains(&field);
+        Some(match value {
+            None => doc! { path: { "$ne": null } },
+            Some(Value::Text(begins))
+                if !is_key
+                    && !self.query.is_descending()
+                    && begins.chars().count() >= SORTED_CHARS =>
+            {
+                doc! { path: { "$gte": after_prefix(begins)? } }
+            }
+            Some(value) => {
+                doc! { path: { self.operator_beyond(): compared(self.dataset, field, value) } }
+            }
+        })
+    }
+}
+
+/// Whether others may begin as this does.
+fn is_whole_beginning(value: &Value) -> bool {
+    matches!(value, Value::Text(text) if text.chars().nth(SORTED_CHARS - 1).is_some())
+}
+
+fn all(conditions: Vec<Document>) -> Document {
+    if conditions.is_empty() {
+        Document::new()
+    } else {
+        doc! { "$and": conditions }
+    }
+}
+
+fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "$eq",
+        Comparison::AtLeast => "$gte",
+        Comparison::Above => "$gt",
+        Comparison::AtMost => "$lte",
+        Comparison::Below => "$lt",
+    }
+}
+
+/// A document's row; none where it is not as the dataset says.
+fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
+    let id = document.get("_id").ok()??;
+    let key = dataset.key_indexes();
+    let values = dataset.fields.iter().enumerate().map(|(index, field)| {
+        let found = match (key.contains(&index), key, id) {
+            (true, [_], id) => Some(id),
+            (true, _, RawBsonRef::Document(id)) => id.get(&field.name).ok()?,
+            (true, ..) => return None,
+            (false, ..) => document.get(&field.name).ok()?,
+        };
+        found.map_or(Some(Value::Null), |found| value(field.kind, found))
+    });
+    let extra = match dataset.unknown_columns {
+        UnknownColumns::Keep => document.get_str(EXTRA).ok().map(str::to_owned),
+        UnknownColumns::Drop | UnknownColumns::Reject => None,
+    };
+    Some(StoredRow {
+        values: values.collect::<Option<_>>()?,
+        extra,
+    })
+}
+
+fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
+    Some(match (kind, found) {
+        (_, RawBsonRef::Null) => Value::Null,
+        (FieldType::Json, json) => {
+            Value::Json(serde_json::to_string(&Bson::try_from(json).ok()?).ok()?)
+        }
+        (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.into()),
+        (FieldType::Integer, RawBsonRef::Int64(number)) => Value::Integer(number),
+        (FieldType::Float, RawBsonRef::Double(number)) => Value::Float(number),
+        (FieldType::Boolean, RawBsonRef::Boolean(boolean)) => Value::Boolean(boolean),
+        (FieldType::Decimal, RawBsonRef::Decimal128(number)) => {
+            Value::from_text(kind, &number.to_string()).ok()?
+        }
+        (FieldType::Date | FieldType::Timestamp, RawBsonRef::String(text)) => {
+            Value::from_text(kind, text).ok()?
+        }
+        (FieldType::Timestamp, RawBsonRef::DateTime(at)) => {
+            Value::Timestamp(Timestamp::from_millisecond(at.timestamp_millis()).ok()?)
+        }
+        (FieldType::Date, RawBsonRef::DateTime(at)) => {
+            let days = at.timestamp_millis().div_euclid(MILLISECONDS_OF_A_DAY);
+            let days = jiff::Span::new().try_days(days).ok()?;
+            Value::Date(date(1970, 1, 1).checked_add(days).ok()?)
+        }
+        _ => return None,
+    })
+}

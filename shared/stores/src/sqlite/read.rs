@@ -1,0 +1,281 @@
+//! Reading: statements on connections that can't write, each on a thread that may block.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use landfall_domain::{Dataset, FieldType, Measure, StoreKind, Total, Value};
+use rusqlite::types::{Value as Bound, ValueRef};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
+use tokio::sync::Semaphore;
+
+use super::error::{self, Failure, unavailable};
+use super::table::{beginning, exists, missing, ordered, quote};
+use super::{BUSY_TIMEOUT, absolute, cut_off};
+use crate::StoreError;
+use crate::read::gather::Gather;
+use crate::read::sql::{Found, SqlDatabase, kind_of};
+use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
+use crate::read::{ReadOptions, StoredRow};
+use crate::schema::{EXTRA, Table};
+use crate::text::{date_text, timestamp_text};
+
+/// Statements that a connection keeps prepared.
+const PREPARED: usize = 64;
+
+/// A `SQLite` file that is only read.
+pub(crate) struct ReadSqlite {
+    path: PathBuf,
+    turns: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl ReadSqlite {
+    /// Opens the file when first used.
+    pub(crate) fn new(path: &str, options: ReadOptions) -> Result<Self, StoreError> {
+        Ok(Self {
+            path: absolute(path)?,
+            turns: Arc::new(Semaphore::new(options.connections.max(1) as usize)),
+            idle: Arc::default(),
+        })
+    }
+
+    /// Runs `work`, unless there is no file. It is interrupted when the caller stops waiting.
+    async fn read<T, W>(&self, work: W) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> error::Result<T> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| cut_off())?;
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None if !self.path.exists() => return Ok(None),
+            None => connect(&self.path).map_err(Failure::from)?,
+        };
+        let _interrupt = Interrupt(connection.get_interrupt_handle());
+        let pool = Arc::clone(&self.idle);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&connection);
+            let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+            pool.push(connection);
+            drop(turn);
+            done
+        });
+        Ok(Some(done.await.unwrap_or_else(|_| Err(cut_off().into()))?))
+    }
+}
+
+/// Ends what a connection does, when the future that waits for it does not do so any more. Does nothing to a
+/// connection that is done.
+struct Interrupt(InterruptHandle);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    Ok(connection)
+}
+
+#[async_trait]
+impl SqlDatabase for ReadSqlite {
+    const KIND: StoreKind = StoreKind::Sqlite;
+    type Dialect = ReadDialect;
+
+    fn dialect(&self) -> &ReadDialect {
+        &ReadDialect
+    }
+
+    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>, StoreError> {
+        let wanted = table.clone();
+        let missing = self.read(move |connection| {
+            let missing = missing(connection, &wanted)?;
+            let name = |column: &&crate::schema::Column| column.name.clone();
+            Ok(missing.map(|missing| missing.iter().map(name).collect::<Vec<_>>()))
+        });
+        let Some(missing) = missing.await?.flatten() else {
+            return Ok(None);
+        };
+        let is_there = |name: &str| !missing.iter().any(|missing| missing == name);
+        let columns = dataset.fields.iter().map(|field| {
+            let is_there = is_there(&field.name);
+            let has_beginnings = is_there && table.has_beginnings_of(&field.name);
+            column(&field.name, field.kind, is_there, has_beginnings)
+        });
+        let table = ReadTable {
+            name: quote(&table.name),
+            columns: columns.collect(),
+            extra: (table.has_extra() && is_there(EXTRA)).then(|| quote(EXTRA)),
+            by_key: "",
+        };
+        Ok(Some(Found {
+            table,
+            is_complete: missing.is_empty(),
+        }))
+    }
+
+    async fn totals(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+    ) -> Result<Option<ReadTable>, StoreError> {
+        let name = total.name.clone();
+        let is_there = self
+            .read(move |connection| exists(connection, &name))
+            .await?;
+        if is_there != Some(true) {
+            return Ok(None);
+        }
+        let by = total.by.iter().map(|name| {
+            let kind = kind_of(dataset, name);
+            column(name, kind, true, kind == FieldType::Text)
+        });
+        let measures = total
+            .columns
+            .iter()
+            .map(|measured| match &measured.measure {
+                Measure::Count => column(&measured.name, FieldType::Integer, true, false),
+                Measure::Sum(_) => ReadColumn {
+                    value: format!("CAST({} AS TEXT)", quote(&measured.name)),
+                    ..column(&measured.name, FieldType::Text, true, false)
+                },
+                Measure::Min(field) | Measure::Max(field) => {
+                    column(&measured.name, kind_of(dataset, field), true, false)
+                }
+            });
+        let group = column("_group", FieldType::Text, true, false);
+        Ok(Some(ReadTable {
+            name: quote(&total.name),
+            columns: by.chain(measures).chain([group]).collect(),
+            extra: None,
+            by_key: "",
+        }))
+    }
+
+    async fn fetch(
+        &self,
+        table: &Arc<ReadTable>,
+        statement: Statement,
+        mut page: Gather,
+    ) -> Result<Gather, StoreError> {
+        let table = Arc::clone(table);
+        let fetched = self.read(move |connection| {
+            let mut select = connection.prepare_cached(&statement.sql)?;
+            let mut rows =
+                select.query(params_from_iter(statement.values.into_iter().map(bound)))?;
+            while let Some(row) = rows.next()? {
+                let columns = table.columns.iter().enumerate();
+                let values = columns
+                    .map(|(at, column)| value(column.kind, row.get_ref(at)?))
+                    .collect::<error::Result<_>>()?;
+                let extra = match table.extra {
+                    Some(_) => row.get(table.columns.len())?,
+                    None => None,
+                };
+                if !page.take(StoredRow { values, extra }) {
+                    break;
+                }
+            }
+            Ok(page)
+        });
+        fetched
+            .await?
+            .ok_or_else(|| unavailable("the file is gone"))
+    }
+
+    async fn count(&self, statement: Statement) -> Result<u64, StoreError> {
+        let counted = self.read(move |connection| {
+            let mut select = connection.prepare_cached(&statement.sql)?;
+            let values = params_from_iter(statement.values.into_iter().map(bound));
+            Ok(super::count(select.query_row(values, |row| row.get(0))?))
+        });
+        Ok(counted.await?.unwrap_or_default())
+    }
+}
+
+fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
+    let raw = if is_there {
+        quote(name)
+    } else {
+        "NULL".to_owned()
+    };
+    ReadColumn {
+        kind,
+        value: raw.clone(),
+        ordered: ordered(kind, &raw),
+        beginning: has_beginnings.then(|| beginning(&raw)),
+        by_index: String::new(),
+        raw,
+    }
+}
+
+/// How statements are written here.
+pub(crate) struct ReadDialect;
+
+impl Dialect for ReadDialect {
+    const HAS_ROW_VALUES: bool = true;
+    const ORDERS_BY_CONSTANTS: bool = false;
+
+    fn place(&self, nth: usize, _: FieldType) -> String {
+        format!("?{nth}")
+    }
+
+    fn ordered(&self, kind: FieldType, expression: &str) -> String {
+        ordered(kind, expression)
+    }
+
+    fn present(&self, kind: FieldType, ordered: &str) -> String {
+        // The least value that there can be: an index is not searched for `IS NOT NULL`.
+        match kind {
+            FieldType::Integer | FieldType::Float | FieldType::Boolean => {
+                format!("{ordered} >= -9e999")
+            }
+            _ => format!("{ordered} >= ''"),
+        }
+    }
+}
+
+fn bound(value: Value) -> Bound {
+    match value {
+        Value::Null => Bound::Null,
+        Value::Text(text) => Bound::Text(text.into_string()),
+        Value::Json(text) => Bound::Text(text),
+        Value::Integer(number) => Bound::Integer(number),
+        Value::Float(number) => Bound::Real(number),
+        Value::Boolean(boolean) => Bound::Integer(i64::from(boolean)),
+        Value::Decimal(number) => Bound::Text(number.to_string()),
+        Value::Date(day) => Bound::Text(date_text(day)),
+        Value::Timestamp(instant) => Bound::Text(timestamp_text(instant, 'T', "Z")),
+    }
+}
+
+fn value(kind: FieldType, stored: ValueRef<'_>) -> error::Result<Value> {
+    let unreadable = || Failure::from(unavailable("a value is not of its column's type"));
+    Ok(match (kind, stored) {
+        (_, ValueRef::Null) => Value::Null,
+        (FieldType::Boolean, ValueRef::Integer(number)) => Value::Boolean(number != 0),
+        (FieldType::Integer, ValueRef::Integer(number)) => Value::Integer(number),
+        (FieldType::Float, ValueRef::Real(number)) => Value::Float(number),
+        (_, ValueRef::Text(_)) => {
+            let text = stored.as_str().map_err(|_| unreadable())?;
+            match kind {
+                FieldType::Text => Value::Text(text.into()),
+                FieldType::Json => Value::Json(text.to_owned()),
+                _ => Value::from_text(kind, text).map_err(|_| unreadable())?,
+            }
+        }
+        _ => return Err(unreadable()),
+    })
+}

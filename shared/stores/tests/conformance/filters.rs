@@ -1,0 +1,228 @@
+//! Conditions on every type, and pages of totals.
+
+use std::cmp::Ordering;
+
+use landfall_domain::{Dataset, FieldType, Filter, RowQuery, Sort, Start, Test, Value};
+
+use crate::databases::{Database, dataset, dataset_of};
+use crate::goods::{GOODS, compare, goods};
+use crate::reads::{query, walk};
+use crate::rows::{apply, row, text};
+
+fn holds(value: &Value, test: &Test) -> bool {
+    let is = |wanted: &Value, orders: &[Ordering]| {
+        !value.is_null() && orders.contains(&compare(value, wanted))
+    };
+    match test {
+        Test::Equals(wanted) => is(wanted, &[Ordering::Equal]),
+        Test::AtLeast(wanted) => is(wanted, &[Ordering::Equal, Ordering::Greater]),
+        Test::Above(wanted) => is(wanted, &[Ordering::Greater]),
+        Test::AtMost(wanted) => is(wanted, &[Ordering::Equal, Ordering::Less]),
+        Test::Below(wanted) => is(wanted, &[Ordering::Less]),
+        Test::Prefix(prefix) => matches!(value, Value::Text(text) if text.starts_with(prefix)),
+    }
+}
+
+pub(crate) async fn conditions_of_every_type(database: &Database) {
+    let dataset = dataset(GOODS);
+    let rows = goods(&dataset);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    apply(store.as_ref(), &dataset, 1, rows.clone()).await;
+    let reader = database.reader().await;
+    let sort = Some(Sort {
+        field: 0,
+        descending: true,
+    });
+    for (field, definition) in dataset.fields.iter().enumerate() {
+        let mut wanted: Vec<Value> = Vec::new();
+        for row in &rows {
+            let value = &row.values[field];
+            if !value.is_null() && !wanted.contains(value) {
+                wanted.push(value.clone());
+            }
+        }
+        // Some of each is enough.
+        let step = wanted.len().div_ceil(8);
+        for value in wanted.into_iter().step_by(step) {
+            let mut tests = vec![
+                Test::Equals(value.clone()),
+                Test::AtLeast(value.clone()),
+                Test::Above(value.clone()),
+                Test::AtMost(value.clone()),
+                Test::Below(value.clone()),
+            ];
+            if let Value::Text(text) = &value {
+                let first: String = text.chars().take(1).collect();
+                tests.extend([Test::Prefix(text.to_string()), Test::Prefix(first)]);
+            }
+            for test in tests {
+                let expected = rows.iter().filter(|row| holds(&row.values[field], &test));
+                let query = RowQuery {
+                    filters: vec![Filter {
+                        field,
+                        test: test.clone(),
+                    }],
+                    ..query(sort, 50)
+                };
+                let mut found = walk(reader.as_ref(), &dataset, query).await;
+                let note = |row: &Vec<Value>| format!("{:?}", row[9]);
+                found.sort_by_key(note);
+                let mut expected: Vec<_> = expected.map(|row| row.values.to_vec()).collect();
+                expected.sort_by_key(note);
+                assert_eq!(found, expected, "{} {test:?}", definition.name);
+            }
+        }
+    }
+    // All of several.
+    let filters: Vec<Filter> = [
+        "maker:prefix:a",
+        "id:gt:-50",
+        "id:lte:60",
+        "is_open:eq:true",
+    ]
+    .iter()
+    .map(|text| Filter::parse(&dataset, text).unwrap())
+    .collect();
+    let all = |row: &&landfall_domain::Row| {
+        filters
+            .iter()
+            .all(|filter| holds(&row.values[filter.field], &filter.test))
+    };
+    let expected = rows.iter().filter(all).count();
+    assert!(expected > 0);
+    let several = RowQuery {
+        filters: filters.clone(),
+        ..query(None, 2)
+    };
+    assert_eq!(
+        walk(reader.as_ref(), &dataset, several).await.len(),
+        expected
+    );
+    database.drop_table(&dataset).await;
+}
+
+fn sold(
+    dataset: &Dataset,
+    id: i64,
+    region: Option<&str>,
+    day: Option<&str>,
+    amount: &str,
+) -> landfall_domain::Row {
+    let values = [
+        Some(id.to_string()),
+        region.map(str::to_owned),
+        day.map(str::to_owned),
+        Some(amount.to_owned()),
+        Some(i64::MAX.to_string()),
+    ];
+    let values = values
+        .iter()
+        .zip(&dataset.fields)
+        .map(|(text, field)| match text {
+            Some(text) => Value::from_text(field.kind, text).unwrap(),
+            None => Value::Null,
+        });
+    row(u64::try_from(id).unwrap(), values.collect())
+}
+
+/// Only for SQL.
+pub(crate) async fn pages_of_totals(database: &Database) {
+    let dataset = dataset_of(|name| {
+        format!(
+            r#"
+key = ["id"]
+fields = [
+    {{ name = "id", type = "integer" }},
+    {{ name = "region", type = "text" }},
+    {{ name = "day", type = "date" }},
+    {{ name = "amount", type = "decimal" }},
+    {{ name = "pieces", type = "integer" }},
+]
+[[totals]]
+name = "{name}_by_day"
+by = ["region", "day"]
+columns = {{ number = "count", amount = "sum(amount)", pieces = "sum(pieces)", most = "max(amount)" }}
+"#
+        )
+    });
+    let total = &dataset.totals[0];
+    let reader = database.reader().await;
+    let empty = reader
+        .totals(&dataset, total, &Start::First, 5)
+        .await
+        .unwrap();
+    assert_eq!((empty.groups, empty.next), (Vec::new(), None));
+    let long = "é".repeat(300);
+    let longer = format!("{long}!");
+    let regions = [
+        None,
+        Some(""),
+        Some("B"),
+        Some("a"),
+        Some("é"),
+        Some(long.as_str()),
+        Some(longer.as_str()),
+    ];
+    let days = [None, Some("2026-01-01"), Some("2026-11-20")];
+    let mut rows = Vec::new();
+    for region in regions {
+        for day in days {
+            for amount in ["1.50", "-3"] {
+                let id = i64::try_from(rows.len()).unwrap();
+                rows.push(sold(&dataset, id, region, day, amount));
+            }
+        }
+    }
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    apply(store.as_ref(), &dataset, 1, rows).await;
+    let all = reader
+        .totals(&dataset, total, &Start::First, 100)
+        .await
+        .unwrap();
+    assert_eq!((all.groups.len(), all.next), (21, None));
+    let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
+    for group in &all.groups {
+        let pieces = text("18446744073709551614");
+        let measures = [Value::Integer(2), text("-1.5"), pieces, decimal("1.5")];
+        assert_eq!(group[2..], measures);
+    }
+    let regions_in_order: Vec<&Value> = all
+        .groups
+        .iter()
+        .step_by(3)
+        .map(|group| &group[0])
+        .collect();
+    let short = ["", "B", "a", "é"].map(text);
+    assert_eq!(regions_in_order[..4], short.iter().collect::<Vec<_>>());
+    assert_eq!(regions_in_order[6], &Value::Null);
+    let days_of_first: Vec<Value> = all.groups[..3]
+        .iter()
+        .map(|group| group[1].clone())
+        .collect();
+    let day = |text| Value::from_text(FieldType::Date, text).unwrap();
+    assert_eq!(
+        days_of_first,
+        [day("2026-01-01"), day("2026-11-20"), Value::Null]
+    );
+    for limit in [1, 2, 5] {
+        let (mut found, mut start) = (Vec::new(), Start::First);
+        loop {
+            let page = reader.totals(&dataset, total, &start, limit).await.unwrap();
+            found.extend(page.groups);
+            assert!(found.len() <= all.groups.len(), "the pages go in circles");
+            match page.next {
+                Some(next) => start = Start::After(next),
+                None => break,
+            }
+        }
+        assert_eq!(found, all.groups, "{limit}");
+    }
+    let skipped = reader
+        .totals(&dataset, total, &Start::Skip(19), 5)
+        .await
+        .unwrap();
+    assert_eq!(skipped.groups, all.groups[19..]);
+    database.drop_table(&dataset).await;
+}
