@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use landfall_domain::{Dataset, FieldType, Measure, SORTED_CHARS, StoreKind, Total, Value};
+use landfall_domain::{Dataset, FieldType, SORTED_CHARS, StoreKind, Total, Value};
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow};
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions, Executor as _, Row as _};
 use tokio::sync::OnceCell;
@@ -14,7 +14,7 @@ use super::dialect::{Dialect, beginning_of, index_name, quote};
 use super::prepare::columns;
 use crate::StoreError;
 use crate::read::gather::Gather;
-use crate::read::sql::{Found, SqlDatabase, kind_of};
+use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
 use crate::read::statement::{self, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::schema::{EXTRA, Table};
@@ -144,34 +144,27 @@ impl SqlDatabase for ReadMysql {
         if columns(&mut connection, &total.name).await?.is_empty() {
             return Ok(None);
         }
-        let by = total.by.iter().map(|name| {
-            let mut column = column(name, kind_of(dataset, name), true);
-            if column.kind == FieldType::Text {
-                column.beginning = Some(beginning(&column.raw));
-            }
-            column
-        });
-        let measures = total
-            .columns
-            .iter()
-            .map(|measured| match &measured.measure {
-                Measure::Count => column(&measured.name, FieldType::Integer, true),
-                Measure::Sum(_) => ReadColumn {
-                    value: format!("CAST({} AS CHAR)", quote(&measured.name)),
-                    ..column(&measured.name, FieldType::Text, true)
-                },
-                Measure::Min(field) | Measure::Max(field) => {
-                    column(&measured.name, kind_of(dataset, field), true)
-                }
-            });
-        let digest = ReadColumn {
+        let group = ReadColumn {
             value: "HEX(_group)".to_owned(),
             ordered: "HEX(_group)".to_owned(),
             ..column("_group", FieldType::Text, true)
         };
         Ok(Some(ReadTable {
             name: quote(&total.name),
-            columns: by.chain(measures).chain([digest]).collect(),
+            columns: columns_of_totals(
+                dataset,
+                total,
+                |name, kind, has_beginnings| {
+                    let column = column(name, kind, true);
+                    let beginning = has_beginnings.then(|| beginning(&column.raw));
+                    ReadColumn {
+                        beginning,
+                        ..column
+                    }
+                },
+                |name| format!("CAST({} AS CHAR)", quote(name)),
+                group,
+            ),
             extra: None,
             by_key: "",
         }))

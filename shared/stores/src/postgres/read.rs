@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use jiff::civil::date;
 use jiff::{SignedDuration, Span, Timestamp};
-use landfall_domain::{Dataset, FieldType, Measure, StoreKind, Total, Value};
+use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions, Executor as _, Row as _, ValueRef as _};
 
 use super::table::{beginning, field_type, missing, quote};
 use crate::StoreError;
 use crate::read::gather::Gather;
-use crate::read::sql::{Found, SqlDatabase, kind_of};
+use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::schema::{EXTRA, Table};
@@ -111,23 +111,6 @@ impl SqlDatabase for ReadPostgres {
         if !is_there {
             return Ok(None);
         }
-        let by = total.by.iter().map(|name| {
-            let kind = kind_of(dataset, name);
-            column(name, kind, true, kind == FieldType::Text)
-        });
-        let measures = total
-            .columns
-            .iter()
-            .map(|measured| match &measured.measure {
-                Measure::Count => column(&measured.name, FieldType::Integer, true, false),
-                Measure::Sum(_) => ReadColumn {
-                    value: format!("{}::text", quote(&measured.name)),
-                    ..column(&measured.name, FieldType::Text, true, false)
-                },
-                Measure::Min(field) | Measure::Max(field) => {
-                    column(&measured.name, kind_of(dataset, field), true, false)
-                }
-            });
         let digest = "encode(_group, 'hex') COLLATE \"C\"".to_owned();
         let group = ReadColumn {
             kind: FieldType::Text,
@@ -139,7 +122,13 @@ impl SqlDatabase for ReadPostgres {
         };
         Ok(Some(ReadTable {
             name: format!("{} t", quote(&total.name)),
-            columns: by.chain(measures).chain([group]).collect(),
+            columns: columns_of_totals(
+                dataset,
+                total,
+                |name, kind, has_beginnings| column(name, kind, true, has_beginnings),
+                |name| format!("{}::text", quote(name)),
+                group,
+            ),
             extra: None,
             by_key: "",
         }))

@@ -11,7 +11,7 @@ use landfall_domain::{
 
 use super::gather::{Gather, first_chars};
 use super::plan::spans;
-use super::statement::{Dialect, ReadTable, Rows, Statement, groups};
+use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
 use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::StoreError;
 use crate::schema::Table;
@@ -237,9 +237,40 @@ pub(crate) async fn within<T>(
 }
 
 /// Type of a field of the dataset, which totals only have such of.
-pub(crate) fn kind_of(dataset: &Dataset, name: &str) -> FieldType {
+fn kind_of(dataset: &Dataset, name: &str) -> FieldType {
     let field = dataset.fields.iter().find(|field| field.name == name);
     field.map_or(FieldType::Text, |field| field.kind)
+}
+
+/// The columns of a table of totals: what its groups are by, the measures, and the group's name.
+///
+/// `column` describes one that is there, and whether it is read by its beginnings; `text` is a number's text.
+pub(crate) fn columns_of_totals(
+    dataset: &Dataset,
+    total: &Total,
+    column: impl Fn(&str, FieldType, bool) -> ReadColumn,
+    text: impl Fn(&str) -> String,
+    group: ReadColumn,
+) -> Vec<ReadColumn> {
+    let by = total.by.iter().map(|name| {
+        let kind = kind_of(dataset, name);
+        column(name, kind, kind == FieldType::Text)
+    });
+    let measures = total.columns.iter().map(|measured| {
+        let name = &measured.name;
+        match &measured.measure {
+            Measure::Count => column(name, FieldType::Integer, false),
+            // Sums go beyond what an integer holds.
+            Measure::Sum(_) => ReadColumn {
+                value: text(name),
+                ..column(name, FieldType::Text, false)
+            },
+            Measure::Min(field) | Measure::Max(field) => {
+                column(name, kind_of(dataset, field), false)
+            }
+        }
+    });
+    by.chain(measures).chain([group]).collect()
 }
 
 fn beginning(value: &Value) -> Value {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, FieldType, Measure, StoreKind, Total, Value};
+use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
 use rusqlite::types::{Value as Bound, ValueRef};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
@@ -14,7 +14,7 @@ use super::table::{beginning, exists, missing, ordered, quote};
 use super::{BUSY_TIMEOUT, absolute, cut_off};
 use crate::StoreError;
 use crate::read::gather::Gather;
-use crate::read::sql::{Found, SqlDatabase, kind_of};
+use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::schema::{EXTRA, Table};
@@ -138,27 +138,15 @@ impl SqlDatabase for ReadSqlite {
         if is_there != Some(true) {
             return Ok(None);
         }
-        let by = total.by.iter().map(|name| {
-            let kind = kind_of(dataset, name);
-            column(name, kind, true, kind == FieldType::Text)
-        });
-        let measures = total
-            .columns
-            .iter()
-            .map(|measured| match &measured.measure {
-                Measure::Count => column(&measured.name, FieldType::Integer, true, false),
-                Measure::Sum(_) => ReadColumn {
-                    value: format!("CAST({} AS TEXT)", quote(&measured.name)),
-                    ..column(&measured.name, FieldType::Text, true, false)
-                },
-                Measure::Min(field) | Measure::Max(field) => {
-                    column(&measured.name, kind_of(dataset, field), true, false)
-                }
-            });
-        let group = column("_group", FieldType::Text, true, false);
         Ok(Some(ReadTable {
             name: quote(&total.name),
-            columns: by.chain(measures).chain([group]).collect(),
+            columns: columns_of_totals(
+                dataset,
+                total,
+                |name, kind, has_beginnings| column(name, kind, true, has_beginnings),
+                |name| format!("CAST({} AS TEXT)", quote(name)),
+                column("_group", FieldType::Text, true, false),
+            ),
             extra: None,
             by_key: "",
         }))
