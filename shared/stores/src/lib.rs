@@ -28,6 +28,7 @@
 mod connect;
 mod error;
 mod json;
+mod lanes;
 mod mongodb;
 mod mysql;
 mod postgres;

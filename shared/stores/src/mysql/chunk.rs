@@ -9,19 +9,20 @@ use super::registry;
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
 use crate::StoreError;
+use crate::lanes::Hold;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 
 /// Rows on their way into a table.
 pub(super) struct Chunk<'a> {
-    dataset: &'a Dataset,
-    table: &'a Table,
-    dialect: Dialect,
-    upsert: Upsert,
+    pub(super) dataset: &'a Dataset,
+    pub(super) table: &'a Table,
+    pub(super) dialect: Dialect,
+    pub(super) upsert: &'a Upsert,
     /// Rows that delete their keys.
-    deleted: u64,
-    order: &'a ObjectOrder,
-    rows: &'a [Row],
+    pub(super) deleted: u64,
+    pub(super) order: &'a ObjectOrder,
+    pub(super) rows: Vec<&'a Row>,
 }
 
 /// What was made for a chunk before its dataset was locked, and what it was made for.
@@ -32,25 +33,14 @@ pub(super) struct Staged {
     keys: Option<Keys>,
 }
 
-impl<'a> Chunk<'a> {
-    pub(super) fn new(
-        dataset: &'a Dataset,
-        table: &'a Table,
-        dialect: Dialect,
-        order: &'a ObjectOrder,
-        rows: &'a [Row],
-    ) -> Self {
-        Self {
-            dataset,
-            table,
-            dialect,
-            upsert: Upsert::new(table),
-            deleted: rows.iter().filter(|row| row.deleted).count() as u64,
-            order,
-            rows,
-        }
+impl Staged {
+    /// Whether the chunk concerns rows of other lanes.
+    pub(super) fn concerns_all(&self) -> bool {
+        self.keys.is_some()
     }
+}
 
+impl Chunk<'_> {
     /// Puts the keys into a temporary table where totals, deletes or tombstones need them.
     pub(super) async fn stage(
         &self,
@@ -68,7 +58,7 @@ impl<'a> Chunk<'a> {
         let mut keys = None;
         if !totals.is_empty() || tombstones || self.deleted > 0 {
             let made = Keys::new(self.table, self.dialect);
-            made.stage(connection, self.dataset, self.order, self.rows)
+            made.stage(connection, self.dataset, self.order, &self.rows)
                 .await?;
             if self.deleted > 0 && !tombstones {
                 made.make_tombstones(connection).await?;
@@ -83,13 +73,14 @@ impl<'a> Chunk<'a> {
         })
     }
 
-    /// Makes the rows take effect, once no other chunk of the dataset does.
+    /// Makes the rows take effect, once no other chunk does that this one has to wait for.
     pub(super) async fn settle(
         &self,
         connection: &mut MySqlConnection,
         staged: &Staged,
+        hold: Hold,
     ) -> Result<StoreCounts, StoreError> {
-        let mut entry = registry::lock(connection, &self.table.name).await?;
+        let mut entry = registry::lock(connection, &self.table.name, hold).await?;
         if entry.has_floor_above(self.order.at(0)) {
             return Ok(StoreCounts {
                 stale: self.rows.len() as u64,
@@ -100,8 +91,7 @@ impl<'a> Chunk<'a> {
             return Err(changed());
         }
         let Some(keys) = &staged.keys else {
-            let rows: Vec<&Row> = self.rows.iter().collect();
-            return self.upsert.run(connection, self.order, &rows).await;
+            return self.upsert.run(connection, self.order, &self.rows).await;
         };
         totals::note_before(connection, &staged.totals, self.table, keys).await?;
         let mut counts = StoreCounts::default();
@@ -120,7 +110,7 @@ impl<'a> Chunk<'a> {
             }
         }
         let rows = self.rows.iter().zip(&is_upsert);
-        let rows: Vec<&Row> = rows.filter(|(_, is)| **is).map(|(row, _)| row).collect();
+        let rows: Vec<&Row> = rows.filter(|(_, is)| **is).map(|(row, _)| *row).collect();
         counts += self.upsert.run(connection, self.order, &rows).await?;
         totals::settle(connection, &staged.totals, self.table, keys).await?;
         Ok(counts)

@@ -99,15 +99,14 @@ impl Keys {
         connection: &mut MySqlConnection,
         dataset: &Dataset,
         order: &ObjectOrder,
-        rows: &[Row],
+        rows: &[&Row],
     ) -> Result<(), StoreError> {
         run(connection, &self.create).await?;
-        let rows: Vec<&Row> = rows.iter().collect();
         fill(
             connection,
             [&self.insert, &self.places, ""],
             self.columns,
-            &rows,
+            rows,
             |arguments, index, row| {
                 add(arguments, i64::try_from(index).unwrap_or(i64::MAX))?;
                 add(arguments, row.deleted)?;

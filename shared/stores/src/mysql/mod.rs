@@ -1,8 +1,10 @@
 //! `MySQL` (8.0.17 and later) and `MariaDB` (10.2 and later): multi-row upserts that write only over what is
-//! older, at READ COMMITTED, while the lock of the dataset's row in the registry is held.
+//! older, at READ COMMITTED.
 //!
-//! As merges of a table come one after the other, none waits for a row of another one, whatever keys
-//! they have in common; only other programs that write to the table can be in the way.
+//! Keys are in lanes, and merges of a lane come one after the other: none waits for a row of another one,
+//! whatever keys they have in common; only other programs that write to the table can be in the way. A
+//! chunk takes its lanes one by one, a transaction each; what concerns several keys (totals, deletes,
+//! snapshots) takes all lanes, in one transaction.
 //!
 //! Texts compare by their bytes, spaces at the end included. A text key is `varchar(512)`; where a
 //! key has several texts, they are `varbinary`. Timestamps are UTC. JSON stays the text that it was.
@@ -26,6 +28,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{Acquire as _, AssertSqlSafe, ConnectOptions, Executor as _, MySqlConnection};
 use tokio::sync::OnceCell;
 
+use crate::lanes::{self, Hold};
 use crate::registry::Registered;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
@@ -35,6 +38,7 @@ use chunk::Chunk;
 use dialect::Dialect;
 pub(crate) use read::ReadMysql;
 use totals::Totals;
+use upsert::Upsert;
 
 /// Strict, so that a value that does not fit is an error and not another value; and bounds for what a
 /// function leaves behind that ends without a word, and for what waits behind it.
@@ -111,12 +115,38 @@ impl Mysql {
         prepare::prepare(&mut connection, dataset, table, dialect).await
     }
 
-    async fn attempt(&self, chunk: &Chunk<'_>) -> Result<StoreCounts, StoreError> {
+    /// Applies rows in one transaction, which holds only this lane if that is enough.
+    async fn attempt(
+        &self,
+        chunk: &Chunk<'_>,
+        lane: Option<usize>,
+    ) -> Result<StoreCounts, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let staged = chunk.stage(&mut connection).await?;
+        let hold = match lane {
+            Some(lane) if !staged.concerns_all() => Hold::Lane(lane),
+            _ => Hold::All,
+        };
         let mut transaction = connection.begin().await.map_err(error)?;
-        let counts = chunk.settle(&mut transaction, &staged).await?;
+        let counts = chunk.settle(&mut transaction, &staged, hold).await?;
         transaction.commit().await.map_err(error)?;
+        Ok(counts)
+    }
+
+    /// Applies rows lane by lane, a transaction each, where that can be.
+    async fn apply_by_lane(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(error)?;
+        let entry = registry::read(&mut connection, &chunk.table.name).await?;
+        drop(connection);
+        let in_lanes = |entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, &entry);
+        if !entry.is_some_and(in_lanes) {
+            return retried(|| self.attempt(&chunk, None)).await;
+        }
+        let mut counts = StoreCounts::default();
+        for (lane, rows) in lanes::split(&chunk.rows, chunk.dataset.key_indexes()) {
+            let part = Chunk { rows, ..chunk };
+            counts += retried(|| self.attempt(&part, Some(lane))).await?;
+        }
         Ok(counts)
     }
 
@@ -128,7 +158,7 @@ impl Mysql {
         let totals = Totals::all(table, &staged.registered, dialect);
         totals::stage(&mut connection, &totals).await?;
         let mut transaction = connection.begin().await.map_err(error)?;
-        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
         if entry.registered != staged.registered {
             return Err(chunk::changed());
         }
@@ -153,7 +183,7 @@ impl Mysql {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         // Tables can't be dropped within a transaction. So no merge has to do with them any more when they are.
         let mut transaction = connection.begin().await.map_err(error)?;
-        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
         let old = std::mem::take(&mut entry.registered.totals);
         let registered = Registered {
             totals: dataset.totals.clone(),
@@ -166,7 +196,7 @@ impl Mysql {
         }
         prepare::make_totals(&mut connection, table, &registered, dialect).await?;
         let mut transaction = connection.begin().await.map_err(error)?;
-        let mut entry = registry::lock(&mut transaction, &table.name).await?;
+        let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
         let mut groups = Vec::with_capacity(registered.totals.len());
         for (total, statements) in
             registered
@@ -208,8 +238,17 @@ impl Store for Mysql {
             return Ok(StoreCounts::default());
         }
         let work = async {
-            let chunk = Chunk::new(dataset, &table, self.dialect().await?, order, rows);
-            retried(|| self.attempt(&chunk)).await
+            let upsert = Upsert::new(&table);
+            let chunk = Chunk {
+                dataset,
+                table: &table,
+                dialect: self.dialect().await?,
+                upsert: &upsert,
+                deleted: rows.iter().filter(|row| row.deleted).count() as u64,
+                order,
+                rows: rows.iter().collect(),
+            };
+            self.apply_by_lane(chunk).await
         };
         bounded(StoreKind::Mysql, self.timeout, work)
             .await

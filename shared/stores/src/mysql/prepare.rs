@@ -11,6 +11,7 @@ use super::registry;
 use super::totals::Totals;
 use super::{error, run};
 use crate::StoreError;
+use crate::lanes::Hold;
 use crate::registry::{Entry, Registered};
 use crate::schema::{Column, ExistingColumn, Table};
 
@@ -50,7 +51,7 @@ pub(super) async fn prepare(
     let registered = with(connection, &entry, dataset, is_new).await?;
     let absent = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
-    let mut entry = registry::lock(&mut transaction, &table.name).await?;
+    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
     let registered = with(&mut transaction, &entry, dataset, is_new).await?;
     for total in &registered.totals {
         let is_known = entry.registered.totals.contains(total) && !is_new;

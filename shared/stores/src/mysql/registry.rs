@@ -1,4 +1,4 @@
-//! The registry's row of a dataset, whose lock every merge holds.
+//! The registry's row of a dataset, and the locks that writers of the dataset hold.
 
 use landfall_domain::StoreKind;
 use sqlx::mysql::MySqlDatabaseError;
@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::{error, run};
 use crate::StoreError;
+use crate::lanes::{Hold, LANES};
 use crate::registry::{Entry, Registered};
 
 const STORE: StoreKind = StoreKind::Mysql;
@@ -15,6 +16,11 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      definition longtext NOT NULL, tombstones tinyint(1) NOT NULL DEFAULT 0, \
      `floor` varbinary(26), pruned bigint NOT NULL DEFAULT 0) \
      ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
+
+/// A row for each lane of a dataset, for its lock alone.
+const CREATE_LANES: &str = "CREATE TABLE IF NOT EXISTS _landfall_lanes (\
+     dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
+     lane tinyint unsigned NOT NULL, PRIMARY KEY (dataset, lane)) ENGINE=InnoDB";
 
 const READ: &str =
     "SELECT definition, tombstones, `floor`, pruned FROM _landfall WHERE dataset = ?";
@@ -30,14 +36,27 @@ pub(super) async fn read(
     }
 }
 
-/// Waits for all others that write to the dataset's tables, and keeps them waiting until the transaction ends.
+/// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Who changes
+/// the row waits for all, so it stays as it is read.
 pub(super) async fn lock(
     connection: &mut MySqlConnection,
     dataset: &str,
+    hold: Hold,
 ) -> Result<Entry, StoreError> {
-    let found = fetch(connection, &format!("{READ} FOR UPDATE"), dataset).await;
-    let row = found.map_err(error)?;
-    entry(&row.ok_or_else(not_registered)?)
+    let how = match hold {
+        Hold::Lane(_) => "LOCK IN SHARE MODE",
+        Hold::All => "FOR UPDATE",
+    };
+    let found = fetch(connection, &format!("{READ} {how}"), dataset).await;
+    let found = entry(&found.map_err(error)?.ok_or_else(not_registered)?)?;
+    if let Hold::Lane(lane) = hold {
+        let lane = format!(
+            "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {lane} FOR UPDATE"
+        );
+        let locked = fetch(connection, &lane, dataset).await;
+        locked.map_err(error)?.ok_or_else(not_registered)?;
+    }
+    Ok(found)
 }
 
 /// Registers a dataset, unless it is; and makes the registry where it is missing.
@@ -47,6 +66,15 @@ pub(super) async fn add(
     registered: &Registered,
 ) -> Result<(), StoreError> {
     run(connection, CREATE).await?;
+    run(connection, CREATE_LANES).await?;
+    for lane in 0..LANES {
+        sqlx::query("INSERT IGNORE INTO _landfall_lanes (dataset, lane) VALUES (?, ?)")
+            .bind(dataset)
+            .bind(lane as u64)
+            .execute(&mut *connection)
+            .await
+            .map_err(error)?;
+    }
     sqlx::query("INSERT IGNORE INTO _landfall (dataset, definition) VALUES (?, ?)")
         .bind(dataset)
         .bind(registered.to_json(STORE)?)

@@ -17,17 +17,17 @@ mod registry;
 mod table;
 mod totals;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind, Value};
+use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
 };
 
+use crate::lanes::{self, Hold};
 use crate::registry::Entry;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
@@ -36,7 +36,6 @@ use crate::{Store, StoreError, StoreOptions};
 use deletes::Deletes;
 use merge::Merge;
 pub(crate) use read::ReadPostgres;
-use registry::{Hold, LANES};
 use totals::Totals;
 
 /// Bounds for what a function leaves behind that ends without a word, and for what waits behind it; and
@@ -47,9 +46,6 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock
 /// Writes a record to the log and waits until it, and so all that was committed before, is as safe as the
 /// server's settings say. Merges don't wait for that themselves, as others wait for them.
 const FLUSH: &str = "SELECT pg_logical_emit_message(true, 'landfall', '')";
-
-/// Rows from which on a second transaction is worth its commit.
-const MIN_LANED_ROWS: usize = 2_000;
 
 /// A `PostgreSQL` database.
 pub(crate) struct Postgres {
@@ -129,7 +125,7 @@ impl Postgres {
         chunk.stage(&mut transaction).await?;
         let counters = chunk.merge.counters(&mut transaction).await?;
         let mut entry = registry::lock(&mut transaction, &chunk.table.name, hold).await?;
-        if matches!(hold, Hold::Lane(_)) && !has_lanes(&entry) {
+        if matches!(hold, Hold::Lane(_)) && !lanes::are_apart(&entry) {
             transaction.rollback().await.map_err(error)?;
             return Ok(None);
         }
@@ -155,16 +151,16 @@ impl Postgres {
 
     /// Applies rows lane by lane, a transaction each, where that can be.
     async fn apply_by_lane(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
-        let in_lanes = chunk.deleted == 0 && chunk.rows.len() >= MIN_LANED_ROWS && {
-            let mut connection = self.pool.acquire().await.map_err(error)?;
-            let entry = registry::entry(&mut connection, &chunk.table.name).await?;
-            entry.is_some_and(|entry| has_lanes(&entry))
-        };
-        if !in_lanes {
+        let mut connection = self.pool.acquire().await.map_err(error)?;
+        let entry = registry::entry(&mut connection, &chunk.table.name).await?;
+        drop(connection);
+        let in_lanes = |entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, &entry);
+        if !entry.is_some_and(in_lanes) {
             return self.apply_alone(&chunk).await;
         }
         let mut counts = StoreCounts::default();
-        for (lane, part) in chunk.lanes() {
+        for (lane, rows) in lanes::split(&chunk.rows, chunk.key) {
+            let part = Chunk { rows, ..chunk };
             counts += match retried(|| self.attempt(&part, Hold::Lane(lane))).await? {
                 Some(counts) => counts,
                 None => self.apply_alone(&part).await?,
@@ -264,30 +260,6 @@ impl Store for Postgres {
     }
 }
 
-/// Whether rows of one lane concern those of no other.
-fn has_lanes(entry: &Entry) -> bool {
-    entry.registered.totals.is_empty() && !entry.tombstones
-}
-
-/// The lane of a row's key: the same in every process of a release. Where writers of two releases took
-/// different lanes, the guard and the key's index would still hold.
-fn lane_of(row: &Row, key: &[usize]) -> usize {
-    let mut hasher = DefaultHasher::new();
-    for index in key {
-        match &row.values[*index] {
-            Value::Text(text) => text.hash(&mut hasher),
-            Value::Integer(number) => number.hash(&mut hasher),
-            Value::Decimal(number) => number.hash(&mut hasher),
-            Value::Boolean(boolean) => boolean.hash(&mut hasher),
-            Value::Date(day) => day.hash(&mut hasher),
-            Value::Timestamp(instant) => instant.hash(&mut hasher),
-            // No keys.
-            Value::Null | Value::Float(_) | Value::Json(_) => {}
-        }
-    }
-    usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
-}
-
 /// Rows on their way into a table.
 struct Chunk<'a> {
     table: &'a Table,
@@ -301,24 +273,6 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// The rows of each lane. Chunks begin with different ones, so that few wait for each other.
-    fn lanes(&self) -> Vec<(usize, Chunk<'_>)> {
-        let mut lanes: Vec<_> = (0..LANES)
-            .map(|lane| {
-                let rows = Vec::with_capacity(self.rows.len() * 2 / LANES);
-                (lane, Chunk { rows, ..*self })
-            })
-            .collect();
-        for row in &self.rows {
-            lanes[lane_of(row, self.key)].1.rows.push(row);
-        }
-        let offset = self.rows.first().map_or(0, |row| row.offset);
-        if offset % 2 == 1 {
-            lanes.reverse();
-        }
-        lanes
-    }
-
     /// Copies the rows into temporary tables.
     async fn stage(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let has_extra = self.table.has_extra();

@@ -3,9 +3,9 @@
 use landfall_domain::{Dataset, StoreKind};
 use sqlx::PgConnection;
 
-use super::registry::Hold;
 use super::{deletes, registry, table, totals};
 use crate::StoreError;
+use crate::lanes::Hold;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, Row as _};
 use super::error;
 use super::table::run;
 use crate::StoreError;
+use crate::lanes::{Hold, LANES};
 use crate::registry::{Entry, Registered};
 use landfall_domain::StoreKind;
 
@@ -16,18 +17,6 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
 
 const ENTRY: &str =
     "SELECT definition, tombstones, floor, pruned FROM _landfall WHERE dataset = $1";
-
-/// Keys of a dataset are in one of so many lanes, and a merge waits for those of its lane alone.
-pub(super) const LANES: usize = 2;
-
-/// Whom a writer of a dataset waits for, and keeps waiting.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Hold {
-    /// Those that write to keys of this lane.
-    Lane(usize),
-    /// All.
-    All,
-}
 
 /// What is registered, if anything is; locks nothing.
 pub(super) async fn read(

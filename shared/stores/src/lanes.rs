@@ -1,0 +1,66 @@
+//! Lanes: keys are in one of a few, so that merges of different lanes never have a key in common and go on at
+//! the same time, while those of a lane come one after the other.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use landfall_domain::{Row, Value};
+
+use crate::registry::Entry;
+
+/// The lanes of a dataset.
+pub(crate) const LANES: usize = 2;
+/// Rows from which on a second transaction is worth its commit.
+const MIN_ROWS: usize = 2_000;
+
+/// Whom a writer of a dataset waits for, and keeps waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hold {
+    /// Those that write to keys of this lane.
+    Lane(usize),
+    /// All.
+    All,
+}
+
+/// Whether so many rows may go by lane into a dataset: none of them concerns rows of another lane.
+pub(crate) fn are_worth_it(rows: usize, deleted: u64, entry: &Entry) -> bool {
+    rows >= MIN_ROWS && deleted == 0 && are_apart(entry)
+}
+
+/// Whether rows of one lane concern those of no other.
+pub(crate) fn are_apart(entry: &Entry) -> bool {
+    entry.registered.totals.is_empty() && !entry.tombstones
+}
+
+/// The rows of each lane, in their order. Chunks begin with different ones, so that few wait for each other.
+pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize]) -> Vec<(usize, Vec<&'a Row>)> {
+    let mut lanes: Vec<_> = (0..LANES)
+        .map(|lane| (lane, Vec::with_capacity(rows.len() * 2 / LANES)))
+        .collect();
+    for row in rows {
+        lanes[lane_of(row, key)].1.push(*row);
+    }
+    let offset = rows.first().map_or(0, |row| row.offset);
+    if offset % 2 == 1 {
+        lanes.reverse();
+    }
+    lanes
+}
+
+/// The lane of a row's key: the same in every process of a release. Where writers of two releases took
+/// different lanes, the guard and the key's index would still hold.
+fn lane_of(row: &Row, key: &[usize]) -> usize {
+    let mut hasher = DefaultHasher::new();
+    for index in key {
+        match &row.values[*index] {
+            Value::Text(text) => text.hash(&mut hasher),
+            Value::Integer(number) => number.hash(&mut hasher),
+            Value::Decimal(number) => number.hash(&mut hasher),
+            Value::Boolean(boolean) => boolean.hash(&mut hasher),
+            Value::Date(day) => day.hash(&mut hasher),
+            Value::Timestamp(instant) => instant.hash(&mut hasher),
+            // No keys.
+            Value::Null | Value::Float(_) | Value::Json(_) => {}
+        }
+    }
+    usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
+}
