@@ -55,11 +55,16 @@ export function post(path, body, { type = 'application/json', query, signal } = 
   return ask(url(path, query), { method: 'POST', headers, body: content }, { signal });
 }
 
-/** Reads what is to be kept as a file. */
-export async function download(path, { query, accept, name }) {
-  const blob = await get(path, { query, accept });
+/** Reads what is to be kept as a file: one answer, or `all` that follow one another. */
+export async function download(path, { query, accept, name, all = false }) {
+  const parts = [];
+  for (let asked = query; asked; ) {
+    const { blob, next } = await get(path, { query: asked, accept });
+    parts.push(blob);
+    asked = all ? next : null;
+  }
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
+  link.href = URL.createObjectURL(new Blob(parts, { type: accept }));
   link.download = name;
   link.click();
   // The browser has taken what it needs once the click's own task is over.
@@ -87,7 +92,7 @@ async function ask(where, init, { signal, token = currentToken() }) {
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
     const asked = init.headers.accept;
-    if (response.ok && asked !== 'application/json') return await response.blob();
+    if (response.ok && asked !== 'application/json') return { blob: await response.blob(), next: nextOf(response) };
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -97,6 +102,12 @@ async function ask(where, init, { signal, token = currentToken() }) {
   const problem = problemOf(response, text);
   if (problem.status === 401 && token === currentToken()) events.dispatchEvent(new Event('expired'));
   throw problem;
+}
+
+/** The query of the page that follows, if there is one. */
+function nextOf(response) {
+  const [, query] = /^<\?([^>]*)>; rel="next"$/.exec(response.headers.get('link') ?? '') ?? [];
+  return query === undefined ? null : Object.fromEntries(new URLSearchParams(query));
 }
 
 function noAnswer() {

@@ -18,5 +18,15 @@ export async function dataset(name) {
   return (await datasets()).find((one) => one.name === name) ?? get(`datasets/${encodeURIComponent(name)}`);
 }
 
+let last = null;
+
+/** Notes the dataset that one works with: the next view begins with it. */
+export function choose(name) {
+  last = name;
+}
+
+/** The dataset that was chosen last, as far as it is among these; else the first. */
+export const chosen = (all) => all.find(({ name }) => name === last) ?? all[0];
+
 /** Which of the API's two kinds of store a database is. */
 export const storeParameter = (kind) => (kind === 'mongodb' ? 'mongodb' : 'sql');

@@ -56,7 +56,7 @@ export function rejectsPart(job) {
     save.disabled = true;
     fill(outcome);
     try {
-      await download(path, { accept: 'application/x-ndjson', name: `${fileName(job.object.key)}.rejects.ndjson` });
+      await download(path, { query: {}, all: true, accept: 'application/x-ndjson', name: `${fileName(job.object.key)}.rejects.ndjson` });
       announce('Rejects downloaded');
     } catch (error) {
       fill(outcome, problemPanel(error));

@@ -1,7 +1,6 @@
 // Files on their way into the inbox. They go on while one looks at something else.
 
 import { Problem, post, sleep } from './api.js';
-import { watchDataset } from './live.js';
 
 const AT_ONCE = 2;
 const PARTS_AT_ONCE = 3;
@@ -43,21 +42,25 @@ export class Upload extends EventTarget {
     this.set({ state: 'sending' });
     try {
       const plan = await post('uploads', { dataset: this.dataset, name: this.name, size: this.size }, { signal });
-      if (plan.kind === 'multipart') {
-        const { job } = await this.#parts(plan, signal);
-        this.set({ state: 'sent', job });
-      } else {
-        await sendForm(plan, this.file, (sent) => this.set({ sent }), signal);
-        this.set({ state: 'sent' });
-        this.#findJob(plan.key);
-      }
+      const done = plan.kind === 'multipart' ? await this.#sendParts(plan, signal) : await this.#sendForm(plan, signal);
+      // It may be repeated, and is what tells the job.
+      const { job } = await again(signal, () => post('uploads/complete', { key: plan.key, ...done }, { signal }));
+      this.set({ state: 'sent', job });
     } catch (error) {
       if (signal.aborted) this.set({ state: 'cancelled' });
       else this.set({ state: 'failed', problem: error });
     }
   }
 
-  async #parts({ key, upload_id, part_bytes, parts }, signal) {
+  async #sendForm({ url, fields }, signal) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    form.append('file', this.file);
+    await send('POST', url, form, (sent) => this.set({ sent }), signal);
+    return {};
+  }
+
+  async #sendParts({ upload_id, part_bytes, parts }, signal) {
     const left = [...parts];
     const done = [];
     const sent = new Map();
@@ -74,16 +77,7 @@ export class Upload extends EventTarget {
     };
     await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
     done.sort((a, b) => a.number - b.number);
-    return post('uploads/complete', { key, upload_id, parts: done }, { signal });
-  }
-
-  /** The object's job has an id that only its version tells; its key is this file's alone. */
-  #findJob(key) {
-    const stop = watchDataset(this.dataset, (job) => {
-      if (job.object.key !== key || this.job) return;
-      this.set({ job: job.id });
-      queueMicrotask(() => stop());
-    });
+    return { upload_id, parts: done };
   }
 }
 
@@ -118,13 +112,6 @@ async function again(signal, send) {
       await sleep(500 * 2 ** tried * (0.5 + Math.random()), signal);
     }
   }
-}
-
-async function sendForm({ url, fields }, file, progress, signal) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append('file', file);
-  await send('POST', url, form, progress, signal);
 }
 
 async function sendPart(url, piece, progress, signal) {

@@ -1,5 +1,5 @@
 import { download, get } from './api.js';
-import { dataset as datasetOf, datasets, storeParameter } from './datasets.js';
+import { choose, chosen, dataset as datasetOf, datasets, storeParameter } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { filterForm } from './filters.js';
 import { store, value } from './format.js';
@@ -15,8 +15,10 @@ const before = new Map();
 /** The rows of a dataset, page by page; what is asked for stands in the address. */
 export function dataView(name, query) {
   if (!name) return chooseView();
+  choose(name);
+  const head = dataHead(name, 'rows');
   const content = h('div', {}, loading(name));
-  const node = h('section', {}, content);
+  const node = h('section', {}, head.nodes, content);
   let stopWatching = () => {};
   let rows = null;
 
@@ -24,11 +26,12 @@ export function dataView(name, query) {
     try {
       const found = await datasetOf(name);
       rows = rowsPart(found, () => location.hash);
-      fill(content, dataHead(found, 'rows', (await datasets()).map((one) => one.name)), rows.nodes);
+      head.set(found, await datasets());
+      fill(content, rows.nodes);
       rows.update(query);
       stopWatching = watchLandings(name, rows.landed);
     } catch (error) {
-      fill(content, h('h1', {}, name), problemPanel(error, start));
+      fill(content, problemPanel(error, start));
     }
   }
 
@@ -47,21 +50,30 @@ export function dataView(name, query) {
 function chooseView() {
   const content = h('div', {}, loading('datasets'));
   datasets().then(
-    ([first]) => (first ? location.replace(`#/data/${encodeURIComponent(first.name)}`) : fill(content, empty('There is no dataset that this token may see.'))),
+    (all) => (all.length > 0 ? location.replace(`#/data/${encodeURIComponent(chosen(all).name)}`) : fill(content, empty('There is no dataset that this token may see.'))),
     (error) => fill(content, problemPanel(error)),
   );
   return { title: 'Data', node: h('section', {}, h('h1', {}, 'Data'), content) };
 }
 
-/** The heading that rows and totals share: which dataset, and which of its tables. */
-export function dataHead({ name, totals }, shown, names) {
-  const path = `#/data/${encodeURIComponent(name)}`;
+/**
+ * The heading that rows and totals share, there at once to take the focus; which other datasets there are, and which
+ * tables of this one, is `set` once it is known.
+ */
+export function dataHead(name, shown) {
+  const choice = h('div');
+  const tabs = h('div');
+  const path = (dataset) => `#/data/${encodeURIComponent(dataset)}`;
   const link = (href, text, is) => h('a', { href, 'aria-current': is === shown ? 'page' : null }, text);
-  const choice = select(names.map((one) => [one, one]), name, { onchange: () => { location.hash = `#/data/${encodeURIComponent(choice.value)}`; } });
-  return [
-    h('div', { class: 'heading' }, h('h1', {}, name), names.length > 1 && labelled('Dataset', choice)),
-    totals.length > 0 && h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path, 'Rows', 'rows'), totals.map((total) => link(`${path}/totals/${encodeURIComponent(total.name)}`, total.name, total.name))),
-  ];
+
+  function set({ totals }, all) {
+    const names = all.map((one) => [one.name, one.name]);
+    const chosen = select(names, name, { onchange: () => { location.hash = path(chosen.value); } });
+    fill(choice, names.length > 1 && labelled('Dataset', chosen));
+    const ofTotals = totals.map((total) => link(`${path(name)}/totals/${encodeURIComponent(total.name)}`, total.name, total.name));
+    fill(tabs, totals.length > 0 && h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path(name), 'Rows', 'rows'), ofTotals));
+  }
+  return { nodes: [h('div', { class: 'heading' }, h('h1', {}, name), choice), tabs], set };
 }
 
 /** Calls `landed` when a job closes that was open when it was first seen, or is new. */

@@ -110,10 +110,10 @@ function aboutOf(job) {
   const { object, created_at, closed_at } = job;
   const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
   return [
-    fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
+    job.dataset && fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
     fact('Object', h('code', {}, object.key)),
-    fact('Version', h('code', {}, object.version)),
-    object.size !== null && object.size !== undefined && fact('Size', bytes(object.size)),
+    object.version && fact('Version', h('code', {}, object.version)),
+    fact('Size', bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
     fact('Job', h('code', {}, job.id)),

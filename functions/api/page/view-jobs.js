@@ -155,11 +155,10 @@ class JobRow {
   constructor(job) {
     const name = fileName(job.object.key);
     this.#bar = bar(`Progress of ${name}`);
-    const size = job.object.size === null || job.object.size === undefined ? '' : ` · ${bytes(job.object.size)}`;
     this.node = h(
       'tr',
       {},
-      h('th', { scope: 'row' }, h('a', { href: `#/jobs/${encodeURIComponent(job.id)}` }, name), h('span', { class: 'muted small under' }, `${job.dataset}${size}`)),
+      h('th', { scope: 'row' }, h('a', { href: `#/jobs/${encodeURIComponent(job.id)}` }, name), h('span', { class: 'muted small under' }, `${job.dataset ?? 'of no dataset'} · ${bytes(job.object.size)}`)),
       this.#state,
       h('td', { class: 'wide' }, this.#bar.node),
       this.#rows,

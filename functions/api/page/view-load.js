@@ -1,5 +1,5 @@
 import { post } from './api.js';
-import { datasets } from './datasets.js';
+import { choose, chosen, datasets } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { bytes, number, store } from './format.js';
 import { watchJob } from './live.js';
@@ -14,7 +14,8 @@ const FORMATS = {
 };
 
 /** Where files are dropped and rows are pasted. */
-export function loadView(chosen) {
+export function loadView(name) {
+  if (name) choose(name);
   const content = h('div', {}, loading('datasets'));
   const node = h('section', {}, h('h1', {}, 'Load'), content);
   const stops = [];
@@ -29,12 +30,13 @@ export function loadView(chosen) {
   }
 
   function form(all) {
-    const into = select(all.map(({ name }) => [name, name]), chosen, { name: 'dataset', onchange: describe });
+    const into = select(all.map((one) => [one.name, one.name]), chosen(all).name, { name: 'dataset', onchange: describe });
     const about = h('div', { class: 'about' });
     const sent = sentList(stops);
 
     function describe() {
-      fill(about, description(all.find(({ name }) => name === into.value)));
+      choose(into.value);
+      fill(about, description(chosen(all)));
     }
 
     describe();

@@ -9,21 +9,22 @@ const PAGE = 100;
 
 /** A table of totals. */
 export function totalsView(name, total) {
+  const head = dataHead(name, total);
   const content = h('div', {}, loading('totals'));
 
   async function start() {
     try {
       const dataset = await datasetOf(name);
-      const names = (await datasets()).map((one) => one.name);
+      head.set(dataset, await datasets());
       const declared = dataset.totals.find((one) => one.name === total);
-      fill(content, dataHead(dataset, total, names), declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
+      fill(content, declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
     } catch (error) {
-      fill(content, h('h1', {}, name), problemPanel(error, start));
+      fill(content, problemPanel(error, start));
     }
   }
 
   start();
-  return { title: `${total} of ${name}`, node: h('section', {}, content) };
+  return { title: `${total} of ${name}`, node: h('section', {}, head.nodes, content) };
 }
 
 async function totalsPart(name, { name: total, by, columns }) {
