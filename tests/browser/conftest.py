@@ -1,28 +1,41 @@
 """What the tests of the page share: the browser, and what must hold on whatever page is opened in it.
 
-`tests/end_to_end/browser.rs` starts them. It tells by the environment where the page is, the token (no command line shows
-it), the file to drop, and what that holds.
+`tests/end_to_end/browser.rs` starts them. It tells by the environment where the page is, the token (no command line
+shows it), the file to drop, and what that holds.
 """
 
 import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, Response, WebSocket, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    WebSocket,
+    expect,
+    sync_playwright,
+)
 
 PAGE = os.environ["LANDFALL_PAGE"]
 TOKEN = os.environ["LANDFALL_TOKEN"]
 FILE = Path(os.environ["LANDFALL_FILE"])
 SCREENSHOTS = os.environ.get("LANDFALL_SCREENSHOTS")
 
-# Longer than anything takes on a slow machine.
-expect.set_options(timeout=int(os.environ.get("T","120000")))
+DESK = {"width": 1200, "height": 860}
+# Milliseconds; longer than anything takes on a slow machine.
+WITHIN = 120_000
+expect.set_options(timeout=WITHIN)
 
 # What the browser notes of an answer; answers are looked at themselves.
 OF_AN_ANSWER = "Failed to load resource: the server responded with a status of"
@@ -43,7 +56,7 @@ class Expected:
         self.records: int = content["records"]
         self.rejected: int = content["rejected"]
         # As tables of the page show them: sku, name, description; in the order of keys.
-        self.rows: list[list[str]] = [[sku, name, "null" if description is None else description] for sku, (name, description) in content["rows"].items()]
+        self.rows = [[sku, name, description or "null"] for sku, (name, description) in content["rows"].items()]
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +78,15 @@ class Watch:
 
     def __init__(self, context: BrowserContext) -> None:
         self.faults: list[str] = []
-        context.on("console", lambda message: message.type == "error" and not message.text.startswith(OF_AN_ANSWER) and self.faults.append(message.text))
+        context.on("console", self._console)
         context.on("weberror", lambda error: self.faults.append(str(error.error)))
         context.on("request", self._request)
         context.on("response", self._response)
         context.on("page", lambda page: page.on("websocket", self._socket))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(OF_AN_ANSWER):
+            self.faults.append(message.text)
 
     def _request(self, request: Request) -> None:
         self._address(request.url)
@@ -85,7 +102,9 @@ class Watch:
 
     def _response(self, response: Response) -> None:
         path = urlsplit(response.url).path
-        if response.status >= 400 and not any(response.status == status and pattern.search(path) for status, pattern in EXPECTED_REFUSALS):
+        if response.status >= 400 and not any(
+            response.status == status and pattern.search(path) for status, pattern in EXPECTED_REFUSALS
+        ):
             self.faults.append(f"{response.status} of {path}")
 
 
@@ -94,12 +113,12 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Opens the page in a new browser, by the link that the local stack prints; `with_socket=False` refuses WebSockets."""
+    """Opens the page in a new browser, by a link as the local stack prints it; WebSockets may be refused."""
     watched: list[tuple[BrowserContext, Watch]] = []
 
     def visit(view: str = "", *, token: str | None = TOKEN, with_socket: bool = True, **options) -> Page:
-        context = browser.new_context(locale="en-GB", viewport=options.pop("viewport", {"width": 1200, "height": 860}), **options)
-        context.set_default_timeout(int(os.environ.get("T","120000")))
+        context = browser.new_context(**{"locale": "en-GB", "viewport": DESK} | options)
+        context.set_default_timeout(WITHIN)
         watched.append((context, Watch(context)))
         if not with_socket:
             context.route_web_socket(re.compile(".*"), lambda socket: socket.close())
@@ -120,7 +139,10 @@ def visit(browser: Browser) -> Iterator[Visit]:
 def check(page: Page) -> None:
     """Nothing that axe knows is wrong, and nothing is cut off at the side."""
     violations = Axe().run(page).response["violations"]
-    found = [(one["id"], [node["target"] for node in one["nodes"]], one["nodes"][0].get("failureSummary")) for one in violations]
+    found = [
+        (one["id"], [node["target"] for node in one["nodes"]], one["nodes"][0].get("failureSummary"))
+        for one in violations
+    ]
     assert found == [], page.url
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), page.url
 
@@ -135,7 +157,12 @@ def drop(file: Path, zone: Locator) -> None:
     """Drops a file as a file manager does: by an event that has it."""
     page = zone.page
     # A script can make no file of one on the disk; only an input has it.
-    page.evaluate("document.body.append(Object.assign(document.createElement('input'), { type: 'file', id: 'held', hidden: true }))")
+    page.evaluate(
+        """() => {
+            const held = Object.assign(document.createElement('input'), { type: 'file', id: 'held', hidden: true });
+            document.body.append(held);
+        }"""
+    )
     page.set_input_files("#held", file)
     transfer = page.evaluate_handle(
         """() => {
@@ -152,9 +179,15 @@ def drop(file: Path, zone: Locator) -> None:
 
 def rows_shown(page: Page) -> list[list[str]]:
     """The cells of the table, row by row."""
-    return page.locator("tbody tr").evaluate_all("rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))")
+    return page.locator("tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
 
 
 def figure(page: Page, term: str) -> Locator:
     """The number below a term."""
-    return page.locator(".figures > div").filter(has=page.get_by_role("term").get_by_text(term, exact=True)).get_by_role("definition")
+    return (
+        page.locator(".figures > div")
+        .filter(has=page.get_by_role("term").get_by_text(term, exact=True))
+        .get_by_role("definition")
+    )

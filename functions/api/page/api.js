@@ -39,7 +39,11 @@ export function url(path, query = {}) {
 export async function get(path, { query, accept = 'application/json', fresh = false, signal, token } = {}) {
   for (let tried = 1; ; tried += 1) {
     try {
-      return await ask(url(path, query), { headers: { accept }, cache: fresh ? 'no-cache' : 'default' }, { signal, token });
+      return await ask(
+        url(path, query),
+        { headers: { accept }, cache: fresh ? 'no-cache' : 'default' },
+        { signal, token },
+      );
     } catch (error) {
       if (!(error instanceof Problem) || !error.passing || tried === TRIES) throw error;
       const wait = error.retryAfter ?? 300 * 2 ** tried * (0.5 + Math.random());
@@ -58,7 +62,7 @@ export function post(path, body, { type = 'application/json', query, signal } = 
 /** Reads what is to be kept as a file: one answer, or `all` that follow one another. */
 export async function download(path, { query, accept, name, all = false }) {
   const parts = [];
-  for (let asked = query; asked; ) {
+  for (let asked = query; asked;) {
     const { blob, next } = await get(path, { query: asked, accept });
     parts.push(blob);
     asked = all ? next : null;
@@ -74,10 +78,14 @@ export async function download(path, { query, accept, name, all = false }) {
 export function sleep(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener('abort', () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    }, { once: true });
+    signal?.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      },
+      { once: true },
+    );
   });
 }
 
@@ -113,7 +121,11 @@ function nextOf(response) {
 function noAnswer() {
   return navigator.onLine
     ? new Problem({ status: 0, title: 'No answer', detail: 'The server did not answer. Try again in a moment.' })
-    : new Problem({ status: 0, title: 'Offline', detail: 'This device has no network connection. Try again once it has.' });
+    : new Problem({
+        status: 0,
+        title: 'Offline',
+        detail: 'This device has no network connection. Try again once it has.',
+      });
 }
 
 function problemOf(response, text) {
@@ -127,7 +139,11 @@ function problemOf(response, text) {
   return new Problem({
     status: response.status,
     title: body.title ?? `Status ${response.status}`,
-    detail: body.detail ?? body.message ?? ADVICE[response.status] ?? 'Try again; if it stays, the logs of the api function say more.',
+    detail:
+      body.detail ??
+      body.message ??
+      ADVICE[response.status] ??
+      'Try again; if it stays, the logs of the api function say more.',
     requestId: body.request_id ?? response.headers.get('x-request-id'),
     retryAfter: seconds > 0 ? seconds * 1000 : null,
   });
@@ -142,5 +158,8 @@ const ADVICE = {
 // Integers beyond 2^53 are kept as their text, where the browser shows it to the reviver.
 function parse(text) {
   return JSON.parse(text, (_, value, context) =>
-    Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '') ? context.source : value);
+    Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '')
+      ? context.source
+      : value,
+  );
 }

@@ -10,7 +10,9 @@ export async function datasets() {
   if (Date.now() < known.until && known.of === current()) return known.answer;
   const answer = get('datasets').then((body) => body.datasets.sort((a, b) => a.name.localeCompare(b.name)));
   known = { until: Date.now() + KEEP, of: current(), answer };
-  answer.catch(() => { known.until = 0; });
+  answer.catch(() => {
+    known.until = 0;
+  });
   return answer;
 }
 

@@ -68,7 +68,11 @@ function watch(name, subject, handler) {
 
 /** Answers and pushes overtake one another: a job never goes back. */
 function isOlder(job, known) {
-  return known !== undefined && !isFinal(job) && (isFinal(known) || job.chunks.done + job.chunks.dead < known.chunks.done + known.chunks.dead);
+  return (
+    known !== undefined &&
+    !isFinal(job) &&
+    (isFinal(known) || job.chunks.done + job.chunks.dead < known.chunks.done + known.chunks.dead)
+  );
 }
 
 function deliver(topic, job) {

@@ -16,7 +16,15 @@ export function rejectsPart(job) {
   const outcome = h('div');
   const more = h('button', { type: 'button', onclick: next }, 'Show rejects');
   const save = h('button', { type: 'button', onclick: saveAll }, 'Download all (NDJSON)');
-  const node = h('section', { hidden: true }, h('h2', {}, 'Rejects'), count, list, outcome, h('p', { class: 'actions' }, more, save));
+  const node = h(
+    'section',
+    { hidden: true },
+    h('h2', {}, 'Rejects'),
+    count,
+    list,
+    outcome,
+    h('p', { class: 'actions' }, more, save),
+  );
   let cursor = null;
   let shown = 0;
   let asked = false;
@@ -24,7 +32,11 @@ export function rejectsPart(job) {
   function set(now) {
     const rejected = now.counts?.rejected ?? 0;
     node.hidden = rejected === 0;
-    setText(count, `${number(rejected)} ${rejected === 1 ? 'record' : 'records'} could not be taken${isFinal(now) ? '' : ' so far'}. Mend the record, and drop it again.`);
+    const [records, them] = rejected === 1 ? ['record', 'it'] : ['records', 'them'];
+    setText(
+      count,
+      `${number(rejected)} ${records} could not be taken${isFinal(now) ? '' : ' so far'}. Mend ${them}, and drop ${them} again.`,
+    );
     save.hidden = !isFinal(now);
     if (rejected > 0 && isFinal(now) && !asked) next();
   }
@@ -38,7 +50,16 @@ export function rejectsPart(job) {
       const page = await get(path, { query: { limit: PAGE, cursor }, fresh: true });
       cursor = page.next;
       shown += page.rejects.length;
-      if (!list.hasChildNodes()) fill(list, table('Rejected records', [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')], body, { class: 'rejects', 'data-plain': 'true' }));
+      if (!list.hasChildNodes())
+        fill(
+          list,
+          table(
+            'Rejected records',
+            [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')],
+            body,
+            { class: 'rejects', 'data-plain': 'true' },
+          ),
+        );
       body.append(...page.rejects.map(row));
       fill(outcome);
       more.hidden = cursor === null;
@@ -56,7 +77,12 @@ export function rejectsPart(job) {
     save.disabled = true;
     fill(outcome);
     try {
-      await download(path, { query: {}, all: true, accept: 'application/x-ndjson', name: `${fileName(job.object.key)}.rejects.ndjson` });
+      await download(path, {
+        query: {},
+        all: true,
+        accept: 'application/x-ndjson',
+        name: `${fileName(job.object.key)}.rejects.ndjson`,
+      });
       announce('Rejects downloaded');
     } catch (error) {
       fill(outcome, problemPanel(error));
@@ -81,5 +107,15 @@ function row({ line, offset, column: source, code, message, raw, raw_bytes }) {
 
 function record(raw, size) {
   if (raw.length <= EXCERPT) return h('code', { class: 'raw' }, raw);
-  return h('details', {}, h('summary', {}, h('code', { class: 'raw' }, `${raw.slice(0, EXCERPT)}…`), h('span', { class: 'muted small' }, ` ${bytes(size)}`)), h('pre', { class: 'raw', tabindex: '0' }, raw));
+  return h(
+    'details',
+    {},
+    h(
+      'summary',
+      {},
+      h('code', { class: 'raw' }, `${raw.slice(0, EXCERPT)}…`),
+      h('span', { class: 'muted small' }, ` ${bytes(size)}`),
+    ),
+    h('pre', { class: 'raw', tabindex: '0' }, raw),
+  );
 }

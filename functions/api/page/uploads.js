@@ -68,10 +68,17 @@ export class Upload extends EventTarget {
       for (let part = left.shift(); part; part = left.shift()) {
         const { number, url } = part;
         const piece = this.file.slice((number - 1) * part_bytes, number * part_bytes);
-        const etag = await again(signal, () => sendPart(url, piece, (count) => {
-          sent.set(number, count);
-          this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
-        }, signal));
+        const etag = await again(signal, () =>
+          sendPart(
+            url,
+            piece,
+            (count) => {
+              sent.set(number, count);
+              this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
+            },
+            signal,
+          ),
+        );
         done.push({ number, etag });
       }
     };
@@ -117,7 +124,12 @@ async function again(signal, send) {
 async function sendPart(url, piece, progress, signal) {
   const answer = await send('PUT', url, piece, progress, signal);
   const etag = answer.getResponseHeader('etag');
-  if (!etag) throw new Problem({ status: 400, title: 'No ETag', detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.' });
+  if (!etag)
+    throw new Problem({
+      status: 400,
+      title: 'No ETag',
+      detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.',
+    });
   return etag;
 }
 
@@ -130,7 +142,14 @@ function send(method, url, body, progress, signal) {
     signal.addEventListener('abort', abort, { once: true });
     request.upload.onprogress = (event) => progress(event.loaded);
     request.onload = () => (request.status < 300 ? resolve(request) : reject(refusal(request)));
-    request.onerror = () => reject(new Problem({ status: 0, title: 'The upload was cut off', detail: 'The bucket did not answer. Check the connection and drop the file again.' }));
+    request.onerror = () =>
+      reject(
+        new Problem({
+          status: 0,
+          title: 'The upload was cut off',
+          detail: 'The bucket did not answer. Check the connection and drop the file again.',
+        }),
+      );
     request.onabort = () => reject(signal.reason);
     request.onloadend = () => signal.removeEventListener('abort', abort);
     request.open(method, url);

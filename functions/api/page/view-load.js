@@ -30,7 +30,11 @@ export function loadView(name) {
   }
 
   function form(all) {
-    const into = select(all.map((one) => [one.name, one.name]), chosen(all).name, { name: 'dataset', onchange: describe });
+    const into = select(
+      all.map((one) => [one.name, one.name]),
+      chosen(all).name,
+      { name: 'dataset', onchange: describe },
+    );
     const about = h('div', { class: 'about' });
     const sent = sentList(stops);
 
@@ -41,8 +45,13 @@ export function loadView(name) {
 
     describe();
     return [
-      h('div', { class: 'panel' }, labelled('Dataset', into), about),
-      h('div', { class: 'ways' }, dropZone(() => into.value), pasteForm(() => into.value, sent.pasted)),
+      h('div', { class: 'panel target' }, labelled('Dataset', into), about),
+      h(
+        'div',
+        { class: 'ways' },
+        dropZone(() => into.value),
+        pasteForm(() => into.value, sent.pasted),
+      ),
       sent.node,
     ];
   }
@@ -51,25 +60,80 @@ export function loadView(name) {
   return { title: 'Load', node, stop: () => stops.forEach((stop) => stop()) };
 }
 
-const noDatasets = () => h('p', { class: 'empty' }, 'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ', h('code', {}, 'datasets/<name>.toml'), '.');
-const noScope = () => h('p', { class: 'panel warning' }, 'This token may read, but not write. Ask for one with the scope ', h('code', {}, 'write'), '.');
+const noDatasets = () =>
+  h(
+    'p',
+    { class: 'empty' },
+    'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ',
+    h('code', {}, 'datasets/<name>.toml'),
+    '.',
+  );
+const noScope = () =>
+  h(
+    'p',
+    { class: 'panel warning' },
+    'This token may read, but not write. Ask for one with the scope ',
+    h('code', {}, 'write'),
+    '.',
+  );
 
 function description({ mode, key, fields, stores }) {
-  const rows = fields.map(({ name, type, required }) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, name)), h('td', {}, type), h('td', {}, key.includes(name) ? 'part of the key' : required ? 'required' : '')));
+  const rows = fields.map(({ name, type, required }) =>
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, h('code', {}, name)),
+      h('td', {}, type),
+      h('td', {}, key.includes(name) ? 'part of the key' : required ? 'required' : ''),
+    ),
+  );
   return [
-    h('p', { class: 'muted' }, `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`),
-    mode === 'snapshot' && h('p', { class: 'panel warning' }, 'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.'),
-    h('details', {}, h('summary', {}, `Its ${fields.length} fields`), table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows), { class: 'plain', 'data-plain': 'true' })),
+    h(
+      'p',
+      { class: 'muted' },
+      `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`,
+    ),
+    mode === 'snapshot' &&
+      h(
+        'p',
+        { class: 'panel warning' },
+        'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.',
+      ),
+    h(
+      'details',
+      {},
+      h('summary', {}, `Its ${fields.length} fields`),
+      table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows), {
+        class: 'plain',
+        'data-plain': 'true',
+      }),
+    ),
   ];
 }
 
 function dropZone(dataset) {
-  const input = h('input', { type: 'file', multiple: true, id: 'files', class: 'unseen', onchange: () => take(input.files) });
+  const input = h('input', {
+    type: 'file',
+    multiple: true,
+    id: 'files',
+    class: 'unseen',
+    onchange: () => take(input.files),
+  });
   const zone = h(
     'div',
     { class: 'drop' },
     input,
-    h('label', { for: 'files' }, h('strong', {}, 'Drop files here'), h('span', {}, 'or choose them'), h('span', { class: 'muted small' }, `CSV, TSV, NDJSON or JSON, up to ${bytes(current().limits.upload_bytes)} each`)),
+    h(
+      'label',
+      { for: 'files' },
+      h('strong', {}, 'Drop files here'),
+      h('span', {}, 'or choose them'),
+      h(
+        'span',
+        { class: 'muted small' },
+        `CSV, TSV, NDJSON or JSON, up to ${bytes(current().limits.upload_bytes)} each`,
+      ),
+    ),
   );
 
   function take(files) {
@@ -92,7 +156,12 @@ function dropZone(dataset) {
     zone.classList.remove('over');
     take(event.dataTransfer.files);
   });
-  return h('section', { class: 'panel way', 'aria-labelledby': 'files-heading' }, h('h2', { id: 'files-heading' }, 'Files'), zone);
+  return h(
+    'section',
+    { class: 'panel way', 'aria-labelledby': 'files-heading' },
+    h('h2', { id: 'files-heading' }, 'Files'),
+    zone,
+  );
 }
 
 /** What a text looks like: an array, objects, or else cells. */
@@ -103,7 +172,11 @@ function guess(text) {
 
 function pasteForm(dataset, pasted) {
   const most = current().limits.body_bytes;
-  const format = select(Object.entries(FORMATS).map(([value, [, label]]) => [value, label]), 'json', { name: 'format' });
+  const format = select(
+    Object.entries(FORMATS).map(([value, [, label]]) => [value, label]),
+    'json',
+    { name: 'format' },
+  );
   const text = h('textarea', {
     name: 'rows',
     rows: '7',
@@ -111,7 +184,9 @@ function pasteForm(dataset, pasted) {
     spellcheck: 'false',
     placeholder: '[{"…": "…"}]',
     'aria-describedby': 'paste-help',
-    oninput: () => { if (text.value.trim()) format.value = guess(text.value); },
+    oninput: () => {
+      if (text.value.trim()) format.value = guess(text.value);
+    },
   });
   const outcome = h('div');
   const button = h('button', { class: 'primary' }, 'Send rows');
@@ -121,7 +196,14 @@ function pasteForm(dataset, pasted) {
     fill(outcome);
     const size = new Blob([text.value]).size;
     if (size > most) {
-      fill(outcome, h('p', { class: 'panel warning', role: 'alert' }, `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`));
+      fill(
+        outcome,
+        h(
+          'p',
+          { class: 'panel warning', role: 'alert' },
+          `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`,
+        ),
+      );
       return;
     }
     button.disabled = true;
@@ -143,7 +225,14 @@ function pasteForm(dataset, pasted) {
     'section',
     { class: 'panel way', 'aria-labelledby': 'paste-heading' },
     h('h2', { id: 'paste-heading' }, 'Rows'),
-    h('form', { onsubmit: submit }, labelled('Paste rows', text), h('p', { id: 'paste-help', class: 'muted small' }, `Up to ${bytes(most)}.`), outcome, h('div', { class: 'row' }, labelled('Format', format), button)),
+    h(
+      'form',
+      { onsubmit: submit },
+      labelled('Paste rows', text),
+      h('p', { id: 'paste-help', class: 'muted small' }, `Up to ${bytes(most)}.`),
+      outcome,
+      h('div', { class: 'row' }, labelled('Format', format), button),
+    ),
   );
 }
 
@@ -152,7 +241,12 @@ const pastes = [];
 
 function sentList(stops) {
   const list = h('ul', { class: 'sent' });
-  const node = h('section', { 'aria-labelledby': 'sent-heading' }, h('h2', { id: 'sent-heading' }, 'Sent from here'), list);
+  const node = h(
+    'section',
+    { 'aria-labelledby': 'sent-heading' },
+    h('h2', { id: 'sent-heading' }, 'Sent from here'),
+    list,
+  );
   const put = (item) => {
     list.prepend(item);
     node.hidden = false;
@@ -180,13 +274,23 @@ function pasteItem(dataset, job, size, stops) {
 
 function uploadItem(upload, stops) {
   const item = sentItem(upload.name, `${upload.dataset} · ${bytes(upload.size)}`);
-  const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => upload.cancel() }, 'Cancel', h('span', { class: 'unseen' }, ` ${upload.name}`));
+  const cancel = h(
+    'button',
+    { type: 'button', class: 'quiet', onclick: () => upload.cancel() },
+    'Cancel',
+    h('span', { class: 'unseen' }, ` ${upload.name}`),
+  );
   let following = false;
 
   function change() {
     const { state, sent, size, job, problem } = upload;
     if (state === 'waiting') item.say('Waiting for the others', 0, cancel);
-    else if (state === 'sending') item.say(`Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`, size > 0 ? Math.min(1, sent / size) : null, cancel);
+    else if (state === 'sending')
+      item.say(
+        `Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`,
+        size > 0 ? Math.min(1, sent / size) : null,
+        cancel,
+      );
     else if (state === 'cancelled') item.say('Cancelled');
     else if (state === 'failed') item.say(problemPanel(problem));
     else if (!job) item.say('Sent. Waiting for its job', null);
@@ -206,7 +310,13 @@ function sentItem(name, about) {
   const title = h('strong', {}, name);
   const text = h('div', { class: 'says' });
   const progress = bar(`Progress of ${name}`);
-  const node = h('li', { class: 'panel' }, h('p', { class: 'title' }, title, h('span', { class: 'muted small' }, about)), progress.node, text);
+  const node = h(
+    'li',
+    { class: 'panel' },
+    h('p', { class: 'title' }, title, h('span', { class: 'muted small' }, about)),
+    progress.node,
+    text,
+  );
 
   function say(content, share, action) {
     progress.node.hidden = share === undefined;
@@ -217,12 +327,14 @@ function sentItem(name, about) {
   function follow(job, stops) {
     fill(title, h('a', { href: `#/jobs/${encodeURIComponent(job)}` }, name));
     say('Sent. Waiting for its job', null);
-    stops.push(watchJob(job, ({ state, progress: share, counts }) => {
-      progress.node.hidden = false;
-      progress.set(state === 'succeeded' ? 1 : share, state);
-      const rows = counts ? `${number(counts.rows)} rows, ${number(counts.rejected)} rejected` : 'reading';
-      fill(text, badge(state), ` ${rows}`);
-    }));
+    stops.push(
+      watchJob(job, ({ state, progress: share, counts }) => {
+        progress.node.hidden = false;
+        progress.set(state === 'succeeded' ? 1 : share, state);
+        const rows = counts ? `${number(counts.rows)} rows, ${number(counts.rejected)} rejected` : 'reading';
+        fill(text, badge(state), ` ${rows}`);
+      }),
+    );
   }
 
   return { node, say, follow };

@@ -37,7 +37,16 @@ async function totalsPart(name, { name: total, by, columns }) {
   async function append() {
     const page = await get(path, { query: { limit: PAGE, cursor } });
     cursor = page.next;
-    body.append(...page.totals.map((group) => h('tr', {}, by.map((field, index) => cell(group[field], index === 0)), Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')))));
+    body.append(
+      ...page.totals.map((group) =>
+        h(
+          'tr',
+          {},
+          by.map((field, index) => cell(group[field], index === 0)),
+          Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')),
+        ),
+      ),
+    );
     more.hidden = cursor === null;
     return page.totals.length;
   }
@@ -55,8 +64,18 @@ async function totalsPart(name, { name: total, by, columns }) {
   }
 
   if ((await append()) === 0) return empty('There are no groups yet: no rows have landed.');
-  const head = [by.map((field) => column(field)), Object.entries(columns).map(([one, formula]) => column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }))];
-  return [h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`), table(`${total} of ${name}`, head, body, { 'data-plain': 'true' }), outcome, more];
+  const head = [
+    by.map((field) => column(field)),
+    Object.entries(columns).map(([one, formula]) =>
+      column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }),
+    ),
+  ];
+  return [
+    h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`),
+    table(`${total} of ${name}`, head, body, { 'data-plain': 'true' }),
+    outcome,
+    more,
+  ];
 }
 
 function cell(content, first) {
