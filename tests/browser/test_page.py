@@ -72,6 +72,7 @@ def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected
         page.wait_for_function(PARTLY_DONE)
         expect(page.get_by_text("Live", exact=True)).to_be_visible()
         screenshot(page, "page-loading")
+        page.get_by_role("button", name="Show rejects").click()
         check(page)
     expect(page.locator(".state-line")).to_contain_text("Succeeded")
     expect(page.get_by_role("progressbar")).to_have_js_property("position", 1)
@@ -80,6 +81,12 @@ def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected
 
     expect(figure(page, "Rows")).to_have_text(f"{expected.records:,}")
     expect(figure(page, "Rejected")).to_have_text(f"{expected.rejected:,}")
+    # Also those that came after the first were looked at.
+    more = page.get_by_role("button", name="Show more rejects")
+    expect(more).to_be_visible()
+    show_all(more)
+    rejects = page.get_by_role("region", name="Rejected records")
+    expect(rejects.locator("tbody tr")).to_have_count(expected.rejected)
     stores = page.get_by_role("region", name="Rows by store and outcome")
     for store in ("MongoDB", "SQLite"):
         row = stores.get_by_role("row", name=store)
@@ -305,14 +312,14 @@ def test_every_view_is_for_everybody(visit: Visit, options: dict, request: pytes
     check(page)
     if kind == "dark":
         screenshot(page, "page-job")
+    if kind == "phone":
+        screenshot(page, "page-phone")
 
     page.get_by_role("link", name="Data").click()
     expect(heading(page, "products")).to_be_visible()
     page.get_by_role("button", name="Add a filter").click()
     expect(page.get_by_role("link", name="Next")).to_be_visible()
     check(page)
-    if kind == "phone":
-        screenshot(page, "page-phone")
     page.get_by_role("rowheader").get_by_role("link").nth(1).click()
     expect(page.get_by_role("definition")).to_have_count(3)
     check(page)

@@ -27,49 +27,50 @@ export function rejectsPart(job) {
   );
   let cursor = null;
   let shown = 0;
-  let asked = false;
+  let closed = false;
+  let reading = 0;
 
   function set(now) {
     const rejected = now.counts?.rejected ?? 0;
     node.hidden = rejected === 0;
+    const soFar = isFinal(now) ? '' : ' so far';
     const [records, them] = rejected === 1 ? ['record', 'it'] : ['records', 'them'];
-    setText(
-      count,
-      `${number(rejected)} ${records} could not be taken${isFinal(now) ? '' : ' so far'}. Mend ${them}, and drop ${them} again.`,
-    );
+    setText(count, `${number(rejected)} ${records} could not be taken${soFar}. Mend ${them}, and drop ${them} again.`);
     save.hidden = !isFinal(now);
-    if (rejected > 0 && isFinal(now) && !asked) next();
+    if (closed || !isFinal(now)) return;
+    closed = true;
+    if (rejected > 0) restart();
+  }
+
+  /** Rejects come in any order while the job is open: what was shown of them then is read anew. */
+  function restart() {
+    cursor = null;
+    shown = 0;
+    fill(body);
+    next();
   }
 
   async function next() {
-    const again = asked;
-    asked = true;
+    reading += 1;
+    const now = reading;
+    const isFirst = shown === 0;
     more.disabled = true;
-    fill(outcome, again ? null : loading('rejects'));
+    fill(outcome, isFirst && loading('rejects'));
     try {
       const page = await get(path, { query: { limit: PAGE, cursor }, fresh: true });
+      if (now !== reading) return;
       cursor = page.next;
       shown += page.rejects.length;
-      if (!list.hasChildNodes())
-        fill(
-          list,
-          table(
-            'Rejected records',
-            [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')],
-            body,
-            { class: 'rejects', 'data-plain': 'true' },
-          ),
-        );
+      if (!list.hasChildNodes()) fill(list, rejectsTable(body));
       body.append(...page.rejects.map(row));
       fill(outcome);
       more.hidden = cursor === null;
       setText(more, 'Show more rejects');
-      if (again) announce(`${page.rejects.length} more rejects, ${shown} shown`);
+      if (!isFirst) announce(`${page.rejects.length} more rejects, ${shown} shown`);
     } catch (error) {
-      asked = again;
-      fill(outcome, problemPanel(error));
+      if (now === reading) fill(outcome, problemPanel(error));
     } finally {
-      more.disabled = false;
+      if (now === reading) more.disabled = false;
     }
   }
 
@@ -92,6 +93,11 @@ export function rejectsPart(job) {
   }
 
   return { node, set };
+}
+
+function rejectsTable(body) {
+  const head = [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')];
+  return table('Rejected records', head, body, { class: 'rejects', 'data-plain': 'true' });
 }
 
 function row({ line, offset, column: source, code, message, raw, raw_bytes }) {
