@@ -203,8 +203,8 @@ def test_who_looks_at_rows_is_told_of_new_ones(visit: Visit) -> None:
     expect(looking.get_by_text("Live", exact=True)).to_be_visible()
     page = visit()
     page.get_by_label("Dataset").select_option("products")
-    page.get_by_label("Paste rows").fill("sku,name\nzz-3,New lamp\n")
-    expect(page.get_by_label("Format")).to_have_value("csv")
+    page.get_by_label("Paste rows").fill("sku\tname\nzz-3\tNew lamp\n")
+    expect(page.get_by_label("Format")).to_have_value("tsv")
     page.get_by_role("button", name="Send rows").click()
     looking.get_by_role("button", name="Show it anew").click()
     expect(looking.get_by_role("link", name="zz-3")).to_be_visible()
@@ -301,6 +301,7 @@ def test_every_view_is_for_everybody(visit: Visit, options: dict, request: pytes
     page.get_by_label("Format").select_option("json")
     page.get_by_role("button", name="Send rows").click()
     expect(page.get_by_role("alert")).to_contain_text("JSON array")
+    expect(page.get_by_text("torn takes no files")).to_be_visible()
     page.get_by_text("Its 3 fields").click()
     check(page)
 

@@ -21,6 +21,8 @@ async fn people_load_files_and_look_at_rows_in_a_browser() {
     // Small chunks, so that there is progress to see.
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
 
+    stack.put_dataset("torn", "name = ").await.unwrap();
+
     let directory = tempfile::tempdir().unwrap();
     let [file, expected] =
         ["products.csv", "expected.json"].map(|name| directory.path().join(name));

@@ -6,9 +6,18 @@ import { current } from './session.js';
 const KEEP = 60_000;
 let known = { until: 0, of: null, answer: null };
 
-export async function datasets() {
+/** By name. */
+export const datasets = async () => (await all()).datasets;
+
+/** Definitions with an error, each with what is wrong with it. */
+export const brokenDatasets = async () => (await all()).broken;
+
+function all() {
   if (Date.now() < known.until && known.of === current()) return known.answer;
-  const answer = get('datasets').then((body) => body.datasets.sort((a, b) => a.name.localeCompare(b.name)));
+  const answer = get('datasets').then(({ datasets, broken }) => ({
+    datasets: datasets.sort((a, b) => a.name.localeCompare(b.name)),
+    broken,
+  }));
   known = { until: Date.now() + KEEP, of: current(), answer };
   answer.catch(() => {
     known.until = 0;

@@ -143,6 +143,8 @@ window.addEventListener('offline', tellNetwork);
 window.addEventListener('beforeunload', (event) => {
   if (sending()) event.preventDefault();
 });
+// A file that misses its place must not take that of the page.
+for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
 document.getElementById('skip').addEventListener('click', () => main.focus());
 document.getElementById('sign-out').addEventListener('click', () => {
   signedOut(null);

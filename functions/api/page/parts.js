@@ -35,7 +35,7 @@ export function problemPanel(error, retry) {
   );
 }
 
-export const loading = (what) => h('p', { class: 'muted loading' }, `Loading ${what}…`);
+export const loading = (what) => h('p', { class: 'muted' }, `Loading ${what}…`);
 
 export const empty = (...text) => h('p', { class: 'empty' }, text);
 
@@ -59,16 +59,16 @@ export function bar(label) {
   };
 }
 
-/** A table in a region that scrolls by itself, also by keyboard. */
-export function table(caption, head, body, attributes = {}) {
+/** A table in a region that scrolls by itself, also by keyboard. Its caption is for those who do not see it. */
+export function table(caption, head, body, kind = null) {
   const id = newId('caption');
   return h(
     'div',
     { class: 'scroll', role: 'region', tabindex: '0', 'aria-labelledby': id },
     h(
       'table',
-      attributes,
-      h('caption', { id, class: attributes['data-plain'] ? 'unseen' : null }, caption),
+      { class: kind },
+      h('caption', { id, class: 'unseen' }, caption),
       h('thead', {}, h('tr', {}, head)),
       body,
     ),

@@ -97,7 +97,7 @@ export function rejectsPart(job) {
 
 function rejectsTable(body) {
   const head = [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')];
-  return table('Rejected records', head, body, { class: 'rejects', 'data-plain': 'true' });
+  return table('Rejected records', head, body, 'rejects');
 }
 
 function row({ line, offset, column: source, code, message, raw, raw_bytes }) {

@@ -21,12 +21,15 @@ export function dataView(name, query) {
   const node = h('section', {}, head.nodes, content);
   let stopWatching = () => {};
   let rows = null;
+  let left = false;
 
   async function start() {
     try {
       const found = await datasetOf(name);
       rows = rowsPart(found, () => location.hash);
-      head.set(found, await datasets());
+      const all = await datasets();
+      if (left) return;
+      head.set(found, all);
       fill(content, rows.nodes);
       rows.update(query);
       stopWatching = watchLandings(name, rows.landed);
@@ -39,7 +42,10 @@ export function dataView(name, query) {
   return {
     title: name,
     node,
-    stop: () => stopWatching(),
+    stop: () => {
+      left = true;
+      stopWatching();
+    },
     update: (next) => {
       query = next;
       rows?.update(next, true);
@@ -290,7 +296,7 @@ function rowsTable({ name, key, fields }, rows, asked, go) {
     const cells = ordered.slice(1).map(({ name: field, type }) => cell(row[field], type));
     return h('tr', {}, h('th', { scope: 'row' }, link), cells, extra && cell(row._extra, 'json'));
   });
-  return table(`Rows of ${name}`, head, h('tbody', {}, body), { 'data-plain': 'true' });
+  return table(`Rows of ${name}`, head, h('tbody', {}, body));
 }
 
 function heading({ name, type, indexed }, key, sort, go) {

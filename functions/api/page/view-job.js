@@ -36,7 +36,7 @@ export function jobView(id) {
         content,
         h(
           'p',
-          { class: 'loading muted' },
+          { class: 'muted' },
           'Waiting for the job. A file that has just been sent is known here once its first part has been read; if this stays, there is no such job.',
         ),
       );
@@ -137,12 +137,7 @@ function storesTable(stores) {
       ),
     ),
   );
-  return h(
-    'section',
-    {},
-    h('h2', {}, 'What became of the rows'),
-    table('Rows by store and outcome', head, body, { class: 'plain', 'data-plain': 'true' }),
-  );
+  return h('section', {}, h('h2', {}, 'What became of the rows'), table('Rows by store and outcome', head, body));
 }
 
 function aboutOf(job) {

@@ -146,12 +146,7 @@ class JobList {
         column('Rejected', { class: 'number' }),
         column('Started', { class: 'wide' }),
       ];
-      fill(
-        this.node,
-        table('Jobs, newest first', head, this.#body, { class: 'jobs', 'data-plain': 'true' }),
-        this.#outcome,
-        this.#more,
-      );
+      fill(this.node, table('Jobs, newest first', head, this.#body, 'jobs'), this.#outcome, this.#more);
     }
     this.#more.hidden = !this.#cursor;
   }

@@ -1,5 +1,5 @@
 import { post } from './api.js';
-import { choose, chosen, datasets } from './datasets.js';
+import { brokenDatasets, choose, chosen, datasets } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { bytes, number, store } from './format.js';
 import { watchJob } from './live.js';
@@ -11,6 +11,7 @@ const FORMATS = {
   json: ['application/json', 'JSON array'],
   ndjson: ['application/x-ndjson', 'NDJSON, an object a line'],
   csv: ['text/csv', 'CSV with a header'],
+  tsv: ['text/tab-separated-values', 'TSV, as spreadsheets copy'],
 };
 
 /** Where files are dropped and rows are pasted. */
@@ -19,11 +20,13 @@ export function loadView(name) {
   const content = h('div', {}, loading('datasets'));
   const node = h('section', {}, h('h1', {}, 'Load'), content);
   const stops = [];
+  let left = false;
 
   async function start() {
     try {
-      const all = await datasets();
-      fill(content, all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
+      const [all, broken] = [await datasets(), await brokenDatasets()];
+      if (left) return;
+      fill(content, broken.map(brokenDataset), all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
     } catch (error) {
       fill(content, problemPanel(error, start));
     }
@@ -57,9 +60,23 @@ export function loadView(name) {
   }
 
   start();
-  return { title: 'Load', node, stop: () => stops.forEach((stop) => stop()) };
+  return {
+    title: 'Load',
+    node,
+    stop: () => {
+      left = true;
+      for (const stop of stops) stop();
+    },
+  };
 }
 
+const brokenDataset = ({ name, message }) =>
+  h(
+    'div',
+    { class: 'panel warning' },
+    h('p', {}, h('strong', {}, `${name} takes no files: its definition has an error`)),
+    h('p', {}, message),
+  );
 const noDatasets = () =>
   h(
     'p',
@@ -103,10 +120,7 @@ function description({ mode, key, fields, stores }) {
       'details',
       {},
       h('summary', {}, `Its ${fields.length} fields`),
-      table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows), {
-        class: 'plain',
-        'data-plain': 'true',
-      }),
+      table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows)),
     ),
   ];
 }
@@ -166,8 +180,10 @@ function dropZone(dataset) {
 
 /** What a text looks like: an array, objects, or else cells. */
 function guess(text) {
-  const start = text.trimStart()[0];
-  return start === '[' ? 'json' : start === '{' ? 'ndjson' : 'csv';
+  const [first] = text.trimStart().split('\n', 1);
+  if (first.startsWith('[')) return 'json';
+  if (first.startsWith('{')) return 'ndjson';
+  return first.includes('\t') ? 'tsv' : 'csv';
 }
 
 function pasteForm(dataset, pasted) {

@@ -72,7 +72,7 @@ async function totalsPart(name, { name: total, by, columns }) {
   ];
   return [
     h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`),
-    table(`${total} of ${name}`, head, body, { 'data-plain': 'true' }),
+    table(`${total} of ${name}`, head, body),
     outcome,
     more,
   ];
