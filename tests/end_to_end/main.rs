@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
+mod browser;
 mod delivery;
 mod objects;
 mod outcomes;

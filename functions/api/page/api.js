@@ -39,7 +39,11 @@ export function url(path, query = {}) {
 export async function get(path, { query, accept = 'application/json', fresh = false, signal, token } = {}) {
   for (let tried = 1; ; tried += 1) {
     try {
-      return await ask(url(path, query), { headers: { accept }, cache: fresh ? 'no-cache' : 'default' }, { signal, token });
+      return await ask(
+        url(path, query),
+        { headers: { accept }, cache: fresh ? 'no-cache' : 'default' },
+        { signal, token },
+      );
     } catch (error) {
       if (!(error instanceof Problem) || !error.passing || tried === TRIES) throw error;
       const wait = error.retryAfter ?? 300 * 2 ** tried * (0.5 + Math.random());
@@ -55,11 +59,16 @@ export function post(path, body, { type = 'application/json', query, signal } = 
   return ask(url(path, query), { method: 'POST', headers, body: content }, { signal });
 }
 
-/** Reads what is to be kept as a file. */
-export async function download(path, { query, accept, name }) {
-  const blob = await get(path, { query, accept });
+/** Reads what is to be kept as a file: one answer, or `all` that follow one another. */
+export async function download(path, { query, accept, name, all = false }) {
+  const parts = [];
+  for (let asked = query; asked;) {
+    const { blob, next } = await get(path, { query: asked, accept });
+    parts.push(blob);
+    asked = all ? next : null;
+  }
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
+  link.href = URL.createObjectURL(new Blob(parts, { type: accept }));
   link.download = name;
   link.click();
   // The browser has taken what it needs once the click's own task is over.
@@ -69,10 +78,14 @@ export async function download(path, { query, accept, name }) {
 export function sleep(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener('abort', () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    }, { once: true });
+    signal?.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      },
+      { once: true },
+    );
   });
 }
 
@@ -87,7 +100,7 @@ async function ask(where, init, { signal, token = currentToken() }) {
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
     const asked = init.headers.accept;
-    if (response.ok && asked !== 'application/json') return await response.blob();
+    if (response.ok && asked !== 'application/json') return { blob: await response.blob(), next: nextOf(response) };
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -99,10 +112,20 @@ async function ask(where, init, { signal, token = currentToken() }) {
   throw problem;
 }
 
+/** The query of the page that follows, if there is one. */
+function nextOf(response) {
+  const [, query] = /^<\?([^>]*)>; rel="next"$/.exec(response.headers.get('link') ?? '') ?? [];
+  return query === undefined ? null : Object.fromEntries(new URLSearchParams(query));
+}
+
 function noAnswer() {
   return navigator.onLine
     ? new Problem({ status: 0, title: 'No answer', detail: 'The server did not answer. Try again in a moment.' })
-    : new Problem({ status: 0, title: 'Offline', detail: 'This device has no network connection. Try again once it has.' });
+    : new Problem({
+        status: 0,
+        title: 'Offline',
+        detail: 'This device has no network connection. Try again once it has.',
+      });
 }
 
 function problemOf(response, text) {
@@ -116,7 +139,11 @@ function problemOf(response, text) {
   return new Problem({
     status: response.status,
     title: body.title ?? `Status ${response.status}`,
-    detail: body.detail ?? body.message ?? ADVICE[response.status] ?? 'Try again; if it stays, the logs of the api function say more.',
+    detail:
+      body.detail ??
+      body.message ??
+      ADVICE[response.status] ??
+      'Try again; if it stays, the logs of the api function say more.',
     requestId: body.request_id ?? response.headers.get('x-request-id'),
     retryAfter: seconds > 0 ? seconds * 1000 : null,
   });
@@ -131,5 +158,8 @@ const ADVICE = {
 // Integers beyond 2^53 are kept as their text, where the browser shows it to the reviver.
 function parse(text) {
   return JSON.parse(text, (_, value, context) =>
-    Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '') ? context.source : value);
+    Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '')
+      ? context.source
+      : value,
+  );
 }

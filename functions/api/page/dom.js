@@ -44,7 +44,11 @@ export function labelled(label, control, attributes = {}) {
 
 /** A `<select>` with `[value, label]` options. */
 export function select(options, chosen, attributes = {}) {
-  const node = h('select', attributes, options.map(([value, label]) => h('option', { value }, label)));
+  const node = h(
+    'select',
+    attributes,
+    options.map(([value, label]) => h('option', { value }, label)),
+  );
   if (options.some(([value]) => value === chosen)) node.value = chosen;
   return node;
 }

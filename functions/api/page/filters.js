@@ -1,9 +1,23 @@
 import { h, newId, select } from './dom.js';
 
-const OPERATORS = { eq: 'is', prefix: 'starts with', gte: 'at least', gt: 'more than', lte: 'at most', lt: 'less than' };
+const OPERATORS = {
+  eq: 'is',
+  prefix: 'starts with',
+  gte: 'at least',
+  gt: 'more than',
+  lte: 'at most',
+  lt: 'less than',
+};
 const ORDER = ['eq', 'gte', 'gt', 'lte', 'lt'];
 const BY_TYPE = { text: ['prefix', ...ORDER], boolean: ['eq'], json: [] };
-const HINTS = { date: '2026-11-20', timestamp: '2026-11-20T12:00:00Z', boolean: 'true or false', integer: '42', decimal: '9.90', float: '0.5' };
+const HINTS = {
+  date: '2026-11-20',
+  timestamp: '2026-11-20T12:00:00Z',
+  boolean: 'true or false',
+  integer: '42',
+  decimal: '9.90',
+  float: '0.5',
+};
 
 const operators = (type) => BY_TYPE[type] ?? ORDER;
 
@@ -14,7 +28,11 @@ const operators = (type) => BY_TYPE[type] ?? ORDER;
 export function filterForm(fields, where, apply) {
   const usable = fields.filter(({ type }) => operators(type).length > 0);
   const list = h('ul', { class: 'conditions' });
-  const add = h('button', { type: 'button', class: 'quiet', onclick: () => append(usable[0].name).querySelector('select').focus() }, 'Add a filter');
+  const add = h(
+    'button',
+    { type: 'button', class: 'quiet', onclick: () => append(usable[0].name).querySelector('select').focus() },
+    'Add a filter',
+  );
   const send = h('button', { class: 'primary' }, 'Apply');
   const clear = h('button', { type: 'button', class: 'quiet', onclick: () => apply([]) }, 'Clear');
 
@@ -40,7 +58,9 @@ export function filterForm(fields, where, apply) {
 
   function submit(event) {
     event.preventDefault();
-    apply([...list.children].map((item) => [...item.querySelectorAll('[data-part]')].map((part) => part.value).join(':')));
+    apply(
+      [...list.children].map((item) => [...item.querySelectorAll('[data-part]')].map((part) => part.value).join(':')),
+    );
   }
 
   for (const one of where) {
@@ -48,13 +68,29 @@ export function filterForm(fields, where, apply) {
     if (usable.some(({ name }) => name === field)) append(field, operator, rest.join(':'));
   }
   arrange();
-  return h('form', { class: 'filter-form', 'aria-label': 'Filter rows', onsubmit: submit }, list, h('div', { class: 'actions' }, add, send, clear));
+  return h(
+    'form',
+    { class: 'filter-form', 'aria-label': 'Filter rows', onsubmit: submit },
+    list,
+    h('div', { class: 'actions' }, add, send, clear),
+  );
 }
 
 function condition(fields, field, operator, text, remove) {
-  const name = select(fields.map((one) => [one.name, one.name]), field, { 'aria-label': 'Field', 'data-part': 'field', onchange: adapt });
+  const name = select(
+    fields.map((one) => [one.name, one.name]),
+    field,
+    { 'aria-label': 'Field', 'data-part': 'field', onchange: adapt },
+  );
   const test = h('select', { 'aria-label': 'Condition', 'data-part': 'operator' });
-  const input = h('input', { 'aria-label': 'Value', 'data-part': 'value', value: text, autocomplete: 'off', spellcheck: 'false', id: newId('value') });
+  const input = h('input', {
+    'aria-label': 'Value',
+    'data-part': 'value',
+    value: text,
+    autocomplete: 'off',
+    spellcheck: 'false',
+    id: newId('value'),
+  });
 
   function adapt() {
     const { type } = fields.find((one) => one.name === name.value);
@@ -66,5 +102,17 @@ function condition(fields, field, operator, text, remove) {
   }
 
   adapt();
-  return h('li', {}, name, test, input, h('button', { type: 'button', class: 'quiet', onclick: remove }, 'Remove', h('span', { class: 'unseen' }, ' this filter')));
+  return h(
+    'li',
+    {},
+    name,
+    test,
+    input,
+    h(
+      'button',
+      { type: 'button', class: 'quiet', onclick: remove },
+      'Remove',
+      h('span', { class: 'unseen' }, ' this filter'),
+    ),
+  );
 }

@@ -45,5 +45,11 @@ const STORES = { mongodb: 'MongoDB', postgres: 'PostgreSQL', mysql: 'MySQL', mar
 /** The name of a kind of database. */
 export const store = (kind) => STORES[kind] ?? kind;
 
-/** What comes last in an object's key. */
-export const fileName = (key) => key.slice(key.lastIndexOf('/') + 1) || key;
+// Rows in the body of a request; the API names their object.
+const POSTED = /\/api\/[0-9a-f-]{36}\.(\w+)$/;
+
+/** What to call an object: by what comes last in its key. */
+export function fileName(key) {
+  const [, format] = POSTED.exec(key) ?? [];
+  return format ? `Posted rows (${format.toUpperCase()})` : key.slice(key.lastIndexOf('/') + 1) || key;
+}

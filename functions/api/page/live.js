@@ -68,7 +68,11 @@ function watch(name, subject, handler) {
 
 /** Answers and pushes overtake one another: a job never goes back. */
 function isOlder(job, known) {
-  return known !== undefined && !isFinal(job) && (isFinal(known) || job.chunks.done + job.chunks.dead < known.chunks.done + known.chunks.dead);
+  return (
+    known !== undefined &&
+    !isFinal(job) &&
+    (isFinal(known) || job.chunks.done + job.chunks.dead < known.chunks.done + known.chunks.dead)
+  );
 }
 
 function deliver(topic, job) {
@@ -88,8 +92,7 @@ function connect() {
   const url = current()?.socket_url;
   clearTimeout(retry);
   if (!url || socket || topics.size === 0) return;
-  // A browser cannot set a header here, and a query would stand in access logs.
-  const opened = new WebSocket(url, ['landfall', `bearer.${currentToken()}`]);
+  const opened = new WebSocket(...address(url, currentToken()));
   socket = opened;
   opened.onopen = () => {
     for (const topic of topics.values()) send('subscribe', topic);
@@ -108,6 +111,12 @@ function connect() {
     retry = setTimeout(connect, wait);
     tell();
   };
+}
+
+/** A browser cannot set a header here, and a query would stand in access logs. */
+function address(url, token) {
+  // The local stack's gateway, which alone has no TLS, answers with no subprotocol; browsers refuse that.
+  return url.startsWith('ws:') ? [`${url}?token=${encodeURIComponent(token)}`] : [url, ['landfall', `bearer.${token}`]];
 }
 
 function disconnect() {

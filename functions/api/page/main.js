@@ -105,14 +105,20 @@ async function start() {
   try {
     await signIn(session.currentToken());
   } catch (error) {
-    if (error.status === 401) signedOut('This token is not accepted. It may have been removed, or is for another stack.');
+    if (error.status === 401)
+      signedOut('This token is not accepted. It may have been removed, or is for another stack.');
     else fill(main, h('h1', {}, 'Landfall'), problemPanel(error, start));
   }
 }
 
 function tellNetwork() {
   notice.hidden = navigator.onLine;
-  fill(notice, navigator.onLine ? '' : 'No network connection. What is shown may be old; it goes on by itself once the connection is back.');
+  fill(
+    notice,
+    navigator.onLine
+      ? ''
+      : 'No network connection. What is shown may be old; it goes on by itself once the connection is back.',
+  );
 }
 
 function tellFeed() {
@@ -123,7 +129,8 @@ function tellFeed() {
 }
 
 api.events.addEventListener('expired', () => {
-  if (session.current()) signedOut('Your token is no longer accepted. Sign in with another one; ask whoever runs this stack.');
+  if (session.current())
+    signedOut('Your token is no longer accepted. Sign in with another one; ask whoever runs this stack.');
 });
 live.events.addEventListener('change', tellFeed);
 window.addEventListener('hashchange', () => {
@@ -136,6 +143,8 @@ window.addEventListener('offline', tellNetwork);
 window.addEventListener('beforeunload', (event) => {
   if (sending()) event.preventDefault();
 });
+// A file that misses its place must not take that of the page.
+for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
 document.getElementById('skip').addEventListener('click', () => main.focus());
 document.getElementById('sign-out').addEventListener('click', () => {
   signedOut(null);

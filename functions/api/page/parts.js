@@ -20,7 +20,10 @@ export function badge(state) {
 
 /** What went wrong and what to do, with a way to try again where that may help. */
 export function problemPanel(error, retry) {
-  const problem = error instanceof Problem ? error : new Problem({ status: 0, title: 'This page failed', detail: `${error.message}. Load it anew.` });
+  const problem =
+    error instanceof Problem
+      ? error
+      : new Problem({ status: 0, title: 'This page failed', detail: `${error.message}. Load it anew.` });
   if (problem !== error) console.error(error);
   return h(
     'div',
@@ -32,7 +35,7 @@ export function problemPanel(error, retry) {
   );
 }
 
-export const loading = (what) => h('p', { class: 'muted loading' }, `Loading ${what}…`);
+export const loading = (what) => h('p', { class: 'muted' }, `Loading ${what}…`);
 
 export const empty = (...text) => h('p', { class: 'empty' }, text);
 
@@ -56,19 +59,26 @@ export function bar(label) {
   };
 }
 
-/** A table in a region that scrolls by itself, also by keyboard. */
-export function table(caption, head, body, attributes = {}) {
+/** A table in a region that scrolls by itself, also by keyboard. Its caption is for those who do not see it. */
+export function table(caption, head, body, kind = null) {
   const id = newId('caption');
   return h(
     'div',
     { class: 'scroll', role: 'region', tabindex: '0', 'aria-labelledby': id },
-    h('table', attributes, h('caption', { id, class: attributes['data-plain'] ? 'unseen' : null }, caption), h('thead', {}, h('tr', {}, head)), body),
+    h(
+      'table',
+      { class: kind },
+      h('caption', { id, class: 'unseen' }, caption),
+      h('thead', {}, h('tr', {}, head)),
+      body,
+    ),
   );
 }
 
 export const column = (name, attributes = {}) => h('th', { scope: 'col', ...attributes }, name);
 
-export const numeric = (value) => h('td', { class: 'number' }, value === null || value === undefined ? '–' : number(value));
+export const numeric = (value) =>
+  h('td', { class: 'number' }, value === null || value === undefined ? '–' : number(value));
 
 /** A term and what it is, for a `<dl>`. */
 export const fact = (term, ...content) => h('div', {}, h('dt', {}, term), h('dd', {}, content));

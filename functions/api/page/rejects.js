@@ -16,39 +16,61 @@ export function rejectsPart(job) {
   const outcome = h('div');
   const more = h('button', { type: 'button', onclick: next }, 'Show rejects');
   const save = h('button', { type: 'button', onclick: saveAll }, 'Download all (NDJSON)');
-  const node = h('section', { hidden: true }, h('h2', {}, 'Rejects'), count, list, outcome, h('p', { class: 'actions' }, more, save));
+  const node = h(
+    'section',
+    { hidden: true },
+    h('h2', {}, 'Rejects'),
+    count,
+    list,
+    outcome,
+    h('p', { class: 'actions' }, more, save),
+  );
   let cursor = null;
   let shown = 0;
-  let asked = false;
+  let closed = false;
+  let reading = 0;
 
   function set(now) {
     const rejected = now.counts?.rejected ?? 0;
     node.hidden = rejected === 0;
-    setText(count, `${number(rejected)} ${rejected === 1 ? 'record' : 'records'} could not be taken${isFinal(now) ? '' : ' so far'}. Mend the record, and drop it again.`);
+    const soFar = isFinal(now) ? '' : ' so far';
+    const [records, them] = rejected === 1 ? ['record', 'it'] : ['records', 'them'];
+    setText(count, `${number(rejected)} ${records} could not be taken${soFar}. Mend ${them}, and drop ${them} again.`);
     save.hidden = !isFinal(now);
-    if (rejected > 0 && isFinal(now) && !asked) next();
+    if (closed || !isFinal(now)) return;
+    closed = true;
+    if (rejected > 0) restart();
+  }
+
+  /** Rejects come in any order while the job is open: what was shown of them then is read anew. */
+  function restart() {
+    cursor = null;
+    shown = 0;
+    fill(body);
+    next();
   }
 
   async function next() {
-    const again = asked;
-    asked = true;
+    reading += 1;
+    const now = reading;
+    const isFirst = shown === 0;
     more.disabled = true;
-    fill(outcome, again ? null : loading('rejects'));
+    fill(outcome, isFirst && loading('rejects'));
     try {
       const page = await get(path, { query: { limit: PAGE, cursor }, fresh: true });
+      if (now !== reading) return;
       cursor = page.next;
       shown += page.rejects.length;
-      if (!list.hasChildNodes()) fill(list, table('Rejected records', [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')], body, { class: 'rejects', 'data-plain': 'true' }));
+      if (!list.hasChildNodes()) fill(list, rejectsTable(body));
       body.append(...page.rejects.map(row));
       fill(outcome);
       more.hidden = cursor === null;
       setText(more, 'Show more rejects');
-      if (again) announce(`${page.rejects.length} more rejects, ${shown} shown`);
+      if (!isFirst) announce(`${page.rejects.length} more rejects, ${shown} shown`);
     } catch (error) {
-      asked = again;
-      fill(outcome, problemPanel(error));
+      if (now === reading) fill(outcome, problemPanel(error));
     } finally {
-      more.disabled = false;
+      if (now === reading) more.disabled = false;
     }
   }
 
@@ -56,7 +78,12 @@ export function rejectsPart(job) {
     save.disabled = true;
     fill(outcome);
     try {
-      await download(path, { accept: 'application/x-ndjson', name: `${fileName(job.object.key)}.rejects.ndjson` });
+      await download(path, {
+        query: {},
+        all: true,
+        accept: 'application/x-ndjson',
+        name: `${fileName(job.object.key)}.rejects.ndjson`,
+      });
       announce('Rejects downloaded');
     } catch (error) {
       fill(outcome, problemPanel(error));
@@ -66,6 +93,11 @@ export function rejectsPart(job) {
   }
 
   return { node, set };
+}
+
+function rejectsTable(body) {
+  const head = [column('Line', { class: 'number' }), column('Column'), column('Reason'), column('Record')];
+  return table('Rejected records', head, body, 'rejects');
 }
 
 function row({ line, offset, column: source, code, message, raw, raw_bytes }) {
@@ -81,5 +113,15 @@ function row({ line, offset, column: source, code, message, raw, raw_bytes }) {
 
 function record(raw, size) {
   if (raw.length <= EXCERPT) return h('code', { class: 'raw' }, raw);
-  return h('details', {}, h('summary', {}, h('code', { class: 'raw' }, `${raw.slice(0, EXCERPT)}…`), h('span', { class: 'muted small' }, ` ${bytes(size)}`)), h('pre', { class: 'raw', tabindex: '0' }, raw));
+  return h(
+    'details',
+    {},
+    h(
+      'summary',
+      {},
+      h('code', { class: 'raw' }, `${raw.slice(0, EXCERPT)}…`),
+      h('span', { class: 'muted small' }, ` ${bytes(size)}`),
+    ),
+    h('pre', { class: 'raw', tabindex: '0' }, raw),
+  );
 }

@@ -1,7 +1,6 @@
 // Files on their way into the inbox. They go on while one looks at something else.
 
 import { Problem, post, sleep } from './api.js';
-import { watchDataset } from './live.js';
 
 const AT_ONCE = 2;
 const PARTS_AT_ONCE = 3;
@@ -43,21 +42,25 @@ export class Upload extends EventTarget {
     this.set({ state: 'sending' });
     try {
       const plan = await post('uploads', { dataset: this.dataset, name: this.name, size: this.size }, { signal });
-      if (plan.kind === 'multipart') {
-        const { job } = await this.#parts(plan, signal);
-        this.set({ state: 'sent', job });
-      } else {
-        await sendForm(plan, this.file, (sent) => this.set({ sent }), signal);
-        this.set({ state: 'sent' });
-        this.#findJob(plan.key);
-      }
+      const done = plan.kind === 'multipart' ? await this.#sendParts(plan, signal) : await this.#sendForm(plan, signal);
+      // It may be repeated, and is what tells the job.
+      const { job } = await again(signal, () => post('uploads/complete', { key: plan.key, ...done }, { signal }));
+      this.set({ state: 'sent', job });
     } catch (error) {
       if (signal.aborted) this.set({ state: 'cancelled' });
       else this.set({ state: 'failed', problem: error });
     }
   }
 
-  async #parts({ key, upload_id, part_bytes, parts }, signal) {
+  async #sendForm({ url, fields }, signal) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    form.append('file', this.file);
+    await send('POST', url, form, (sent) => this.set({ sent }), signal);
+    return {};
+  }
+
+  async #sendParts({ upload_id, part_bytes, parts }, signal) {
     const left = [...parts];
     const done = [];
     const sent = new Map();
@@ -65,25 +68,23 @@ export class Upload extends EventTarget {
       for (let part = left.shift(); part; part = left.shift()) {
         const { number, url } = part;
         const piece = this.file.slice((number - 1) * part_bytes, number * part_bytes);
-        const etag = await again(signal, () => sendPart(url, piece, (count) => {
-          sent.set(number, count);
-          this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
-        }, signal));
+        const etag = await again(signal, () =>
+          sendPart(
+            url,
+            piece,
+            (count) => {
+              sent.set(number, count);
+              this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
+            },
+            signal,
+          ),
+        );
         done.push({ number, etag });
       }
     };
     await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
     done.sort((a, b) => a.number - b.number);
-    return post('uploads/complete', { key, upload_id, parts: done }, { signal });
-  }
-
-  /** The object's job has an id that only its version tells; its key is this file's alone. */
-  #findJob(key) {
-    const stop = watchDataset(this.dataset, (job) => {
-      if (job.object.key !== key || this.job) return;
-      this.set({ job: job.id });
-      queueMicrotask(() => stop());
-    });
+    return { upload_id, parts: done };
   }
 }
 
@@ -120,17 +121,15 @@ async function again(signal, send) {
   }
 }
 
-async function sendForm({ url, fields }, file, progress, signal) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append('file', file);
-  await send('POST', url, form, progress, signal);
-}
-
 async function sendPart(url, piece, progress, signal) {
   const answer = await send('PUT', url, piece, progress, signal);
   const etag = answer.getResponseHeader('etag');
-  if (!etag) throw new Problem({ status: 400, title: 'No ETag', detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.' });
+  if (!etag)
+    throw new Problem({
+      status: 400,
+      title: 'No ETag',
+      detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.',
+    });
   return etag;
 }
 
@@ -143,7 +142,14 @@ function send(method, url, body, progress, signal) {
     signal.addEventListener('abort', abort, { once: true });
     request.upload.onprogress = (event) => progress(event.loaded);
     request.onload = () => (request.status < 300 ? resolve(request) : reject(refusal(request)));
-    request.onerror = () => reject(new Problem({ status: 0, title: 'The upload was cut off', detail: 'The bucket did not answer. Check the connection and drop the file again.' }));
+    request.onerror = () =>
+      reject(
+        new Problem({
+          status: 0,
+          title: 'The upload was cut off',
+          detail: 'The bucket did not answer. Check the connection and drop the file again.',
+        }),
+      );
     request.onabort = () => reject(signal.reason);
     request.onloadend = () => signal.removeEventListener('abort', abort);
     request.open(method, url);

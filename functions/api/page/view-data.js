@@ -1,5 +1,5 @@
 import { download, get } from './api.js';
-import { dataset as datasetOf, datasets, storeParameter } from './datasets.js';
+import { choose, chosen, dataset as datasetOf, datasets, storeParameter } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { filterForm } from './filters.js';
 import { store, value } from './format.js';
@@ -15,20 +15,26 @@ const before = new Map();
 /** The rows of a dataset, page by page; what is asked for stands in the address. */
 export function dataView(name, query) {
   if (!name) return chooseView();
+  choose(name);
+  const head = dataHead(name, 'rows');
   const content = h('div', {}, loading(name));
-  const node = h('section', {}, content);
+  const node = h('section', {}, head.nodes, content);
   let stopWatching = () => {};
   let rows = null;
+  let left = false;
 
   async function start() {
     try {
       const found = await datasetOf(name);
       rows = rowsPart(found, () => location.hash);
-      fill(content, dataHead(found, 'rows', (await datasets()).map((one) => one.name)), rows.nodes);
+      const all = await datasets();
+      if (left) return;
+      head.set(found, all);
+      fill(content, rows.nodes);
       rows.update(query);
       stopWatching = watchLandings(name, rows.landed);
     } catch (error) {
-      fill(content, h('h1', {}, name), problemPanel(error, start));
+      fill(content, problemPanel(error, start));
     }
   }
 
@@ -36,7 +42,10 @@ export function dataView(name, query) {
   return {
     title: name,
     node,
-    stop: () => stopWatching(),
+    stop: () => {
+      left = true;
+      stopWatching();
+    },
     update: (next) => {
       query = next;
       rows?.update(next, true);
@@ -47,21 +56,43 @@ export function dataView(name, query) {
 function chooseView() {
   const content = h('div', {}, loading('datasets'));
   datasets().then(
-    ([first]) => (first ? location.replace(`#/data/${encodeURIComponent(first.name)}`) : fill(content, empty('There is no dataset that this token may see.'))),
+    (all) =>
+      all.length > 0
+        ? location.replace(`#/data/${encodeURIComponent(chosen(all).name)}`)
+        : fill(content, empty('There is no dataset that this token may see.')),
     (error) => fill(content, problemPanel(error)),
   );
   return { title: 'Data', node: h('section', {}, h('h1', {}, 'Data'), content) };
 }
 
-/** The heading that rows and totals share: which dataset, and which of its tables. */
-export function dataHead({ name, totals }, shown, names) {
-  const path = `#/data/${encodeURIComponent(name)}`;
+/**
+ * The heading that rows and totals share, there at once to take the focus; which other datasets there are, and which
+ * tables of this one, is `set` once it is known.
+ */
+export function dataHead(name, shown) {
+  const choice = h('div');
+  const tabs = h('div');
+  const path = (dataset) => `#/data/${encodeURIComponent(dataset)}`;
   const link = (href, text, is) => h('a', { href, 'aria-current': is === shown ? 'page' : null }, text);
-  const choice = select(names.map((one) => [one, one]), name, { onchange: () => { location.hash = `#/data/${encodeURIComponent(choice.value)}`; } });
-  return [
-    h('div', { class: 'heading' }, h('h1', {}, name), names.length > 1 && labelled('Dataset', choice)),
-    totals.length > 0 && h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path, 'Rows', 'rows'), totals.map((total) => link(`${path}/totals/${encodeURIComponent(total.name)}`, total.name, total.name))),
-  ];
+
+  function set({ totals }, all) {
+    const names = all.map((one) => [one.name, one.name]);
+    const chosen = select(names, name, {
+      onchange: () => {
+        location.hash = path(chosen.value);
+      },
+    });
+    fill(choice, names.length > 1 && labelled('Dataset', chosen));
+    const ofTotals = totals.map((total) =>
+      link(`${path(name)}/totals/${encodeURIComponent(total.name)}`, total.name, total.name),
+    );
+    fill(
+      tabs,
+      totals.length > 0 &&
+        h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path(name), 'Rows', 'rows'), ofTotals),
+    );
+  }
+  return { nodes: [h('div', { class: 'heading' }, h('h1', {}, name), choice), tabs], set };
 }
 
 /** Calls `landed` when a job closes that was open when it was first seen, or is new. */
@@ -77,7 +108,7 @@ function watchLandings(name, landed) {
 
 function rowsPart(dataset, address) {
   const path = `datasets/${encodeURIComponent(dataset.name)}/rows`;
-  const controls = h('div');
+  const controls = h('div', { class: 'controls' });
   const news = h('div', { role: 'status' });
   const content = h('div', { class: 'rows' });
   let shown = 0;
@@ -108,7 +139,11 @@ function rowsPart(dataset, address) {
       draw(page, asked);
       if (moved) announce(page.rows.length === 0 ? 'No rows' : `Page ${pageNumber()}, ${page.rows.length} rows`);
     } catch (error) {
-      if (now === shown) fill(content, problemPanel(error, () => update(query)));
+      if (now === shown)
+        fill(
+          content,
+          problemPanel(error, () => update(query)),
+        );
     } finally {
       if (now === shown) content.removeAttribute('aria-busy');
     }
@@ -118,8 +153,22 @@ function rowsPart(dataset, address) {
 
   function drawControls(asked) {
     const stores = dataset.stores.map((kind) => [storeParameter(kind), store(kind)]);
-    const from = select(stores, asked.store, { id: 'rows-store', onchange: () => { location.hash = go({ store: from.value }); } });
-    const size = select(SIZES.map((one) => [one, one]), asked.limit, { id: 'rows-size', onchange: () => { location.hash = go({ limit: size.value }); } });
+    const from = select(stores, asked.store, {
+      id: 'rows-store',
+      onchange: () => {
+        location.hash = go({ store: from.value });
+      },
+    });
+    const size = select(
+      SIZES.map((one) => [one, one]),
+      asked.limit,
+      {
+        id: 'rows-size',
+        onchange: () => {
+          location.hash = go({ limit: size.value });
+        },
+      },
+    );
     const focused = document.activeElement?.id;
     fill(
       controls,
@@ -138,13 +187,29 @@ function rowsPart(dataset, address) {
     const here = query.get('after') ?? '';
     if (page.next && !before.has(page.next)) before.set(page.next, here);
     const back = before.get(here);
-    const step = (text, keep, changes, there) => h('a', { class: 'button', 'data-keep': keep, href: there ? go(changes, true) : null, 'aria-disabled': there ? null : 'true', role: there ? null : 'link' }, text);
+    const step = (text, keep, changes, there) =>
+      h(
+        'a',
+        {
+          class: 'button',
+          'data-keep': keep,
+          href: there ? go(changes, true) : null,
+          'aria-disabled': there ? null : 'true',
+          role: there ? null : 'link',
+        },
+        text,
+      );
     const number = pageNumber();
     const pager = h(
       'nav',
       { class: 'pager', 'aria-label': 'Pages' },
       step('First', 'first', { after: null, page: null }, here !== ''),
-      step('Previous', 'previous', { after: back, page: number > 2 ? String(number - 1) : null }, here !== '' && back !== undefined),
+      step(
+        'Previous',
+        'previous',
+        { after: back, page: number > 2 ? String(number - 1) : null },
+        here !== '' && back !== undefined,
+      ),
       h('span', { class: 'muted', 'aria-current': 'page' }, `Page ${number}`),
       step('Next', 'next', { after: page.next, page: String(number + 1) }, page.next !== null),
       save('CSV', 'text/csv', 'csv', asked),
@@ -155,13 +220,23 @@ function rowsPart(dataset, address) {
   }
 
   function noRows(here) {
-    if (here) return empty('There are no rows after the last page. ', h('a', { href: go({}) }, 'Back to the first'), '.');
+    if (here)
+      return empty('There are no rows after the last page. ', h('a', { href: go({}) }, 'Back to the first'), '.');
     if (query.getAll('where').length > 0) return empty('No row is like that.');
-    return empty('No rows have landed yet. ', h('a', { href: `#/load/${encodeURIComponent(dataset.name)}` }, 'Drop a file'), '.');
+    return empty(
+      'No rows have landed yet. ',
+      h('a', { href: `#/load/${encodeURIComponent(dataset.name)}` }, 'Drop a file'),
+      '.',
+    );
   }
 
   function save(text, accept, extension, asked) {
-    const button = h('button', { type: 'button', class: 'quiet', 'data-keep': extension, onclick: take }, text, h('span', { class: 'unseen' }, ' of this page, as a file'));
+    const button = h(
+      'button',
+      { type: 'button', class: 'quiet', 'data-keep': extension, onclick: take },
+      text,
+      h('span', { class: 'unseen' }, ' of this page, as a file'),
+    );
     async function take() {
       button.disabled = true;
       try {
@@ -176,10 +251,18 @@ function rowsPart(dataset, address) {
   }
 
   function landed() {
-    fill(news, h('p', { class: 'panel news' }, 'A file has landed since this page was read. ', h('button', { type: 'button', onclick: () => update(query, true, true) }, 'Show it anew')));
+    fill(
+      news,
+      h(
+        'p',
+        { class: 'panel news' },
+        'A file has landed since this page was read. ',
+        h('button', { type: 'button', onclick: () => update(query, true, true) }, 'Show it anew'),
+      ),
+    );
   }
 
-  return { nodes: [controls, news, content], update, landed };
+  return { nodes: [controls, h('div', {}, news, content)], update, landed };
 }
 
 /** What the API is asked for, by what the address says. */
@@ -196,17 +279,24 @@ function request(query, { stores }) {
 }
 
 function rowsTable({ name, key, fields }, rows, asked, go) {
-  const ordered = [...key.map((part) => fields.find((field) => field.name === part)), ...fields.filter((field) => !key.includes(field.name))];
+  const ordered = [
+    ...key.map((part) => fields.find((field) => field.name === part)),
+    ...fields.filter((field) => !key.includes(field.name)),
+  ];
   const extra = rows.some((row) => row._extra !== undefined && row._extra !== null);
   const head = [ordered.map((field) => heading(field, key, asked.sort, go)), extra && column('_extra')];
   const query = new URLSearchParams({ store: asked.store });
   const body = rows.map((row) => {
     const path = key.map((part) => encodeURIComponent(value(row[part]) ?? '')).join('/');
-    const link = h('a', { href: `#/data/${encodeURIComponent(name)}/rows/${path}?${query}` }, value(row[key[0]]) || '(empty)');
+    const link = h(
+      'a',
+      { href: `#/data/${encodeURIComponent(name)}/rows/${path}?${query}` },
+      value(row[key[0]]) || '(empty)',
+    );
     const cells = ordered.slice(1).map(({ name: field, type }) => cell(row[field], type));
     return h('tr', {}, h('th', { scope: 'row' }, link), cells, extra && cell(row._extra, 'json'));
   });
-  return table(`Rows of ${name}`, head, h('tbody', {}, body), { 'data-plain': 'true' });
+  return table(`Rows of ${name}`, head, h('tbody', {}, body));
 }
 
 function heading({ name, type, indexed }, key, sort, go) {
@@ -217,7 +307,13 @@ function heading({ name, type, indexed }, key, sort, go) {
   const order = up ? 'ascending' : down ? 'descending' : null;
   const then = up ? 'sort descending' : down ? 'in key order again' : 'sort ascending';
   return column(
-    h('a', { class: 'sort', href: go({ sort: next }), 'data-keep': `sort-${name}` }, name, h('span', { 'aria-hidden': 'true' }, up ? ' ↑' : down ? ' ↓' : ' ↕'), h('span', { class: 'unseen' }, `, ${then}`)),
+    h(
+      'a',
+      { class: 'sort', href: go({ sort: next }), 'data-keep': `sort-${name}` },
+      name,
+      h('span', { 'aria-hidden': 'true' }, up ? ' ↑' : down ? ' ↓' : ' ↕'),
+      h('span', { class: 'unseen' }, `, ${then}`),
+    ),
     { ...attributes, 'aria-sort': order },
   );
 }
@@ -226,5 +322,9 @@ const isNumber = (type) => ['integer', 'decimal', 'float'].includes(type);
 
 function cell(content, type) {
   const text = value(content);
-  return h('td', { class: isNumber(type) ? 'number' : 'text' }, text === null ? h('span', { class: 'null' }, 'null') : text);
+  return h(
+    'td',
+    { class: isNumber(type) ? 'number' : 'text' },
+    text === null ? h('span', { class: 'null' }, 'null') : text,
+  );
 }

@@ -31,7 +31,15 @@ export function jobView(id) {
   function failed(error) {
     // Once it is shown, the next answer will do.
     if (parts) return;
-    if (error.status === 404) fill(content, h('p', { class: 'loading muted' }, 'Waiting for the job. A file that has just been sent is known here once its first part has been read; if this stays, there is no such job.'));
+    if (error.status === 404)
+      fill(
+        content,
+        h(
+          'p',
+          { class: 'muted' },
+          'Waiting for the job. A file that has just been sent is known here once its first part has been read; if this stays, there is no such job.',
+        ),
+      );
     else fill(content, problemPanel(error));
   }
 
@@ -47,7 +55,9 @@ function whatToSay(job, before) {
     return isFinal(before) ? null : `${stateName(job.state)}: ${number(job.counts?.rows ?? 0)} rows${rejected}`;
   }
   const quarter = (progress) => Math.floor((progress ?? 0) / STEP);
-  return quarter(job.progress) > quarter(before.progress) ? `${quarter(job.progress) * STEP * 100} percent loaded` : null;
+  return quarter(job.progress) > quarter(before.progress)
+    ? `${quarter(job.progress) * STEP * 100} percent loaded`
+    : null;
 }
 
 function layout(first) {
@@ -70,7 +80,16 @@ function layout(first) {
     fill(state, badge(job.state));
     setText(summary, summaryOf(job));
     progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
-    fill(problem, job.problem && h('div', { class: `panel ${job.state === 'succeeded' ? 'warning' : 'problem'}` }, h('p', {}, h('strong', {}, job.problem.code.replaceAll('_', ' '))), h('p', {}, job.problem.message)));
+    fill(
+      problem,
+      job.problem &&
+        h(
+          'div',
+          { class: `panel ${job.state === 'succeeded' ? 'warning' : 'problem'}` },
+          h('p', {}, h('strong', {}, job.problem.code.replaceAll('_', ' '))),
+          h('p', {}, job.problem.message),
+        ),
+    );
     fill(figures, figuresOf(job));
     fill(stores, job.counts && storesTable(job.counts.stores));
     fill(about, aboutOf(job));
@@ -83,7 +102,8 @@ function summaryOf({ state, chunks, problem, closed_at, created_at }) {
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
   if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks to go.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
-  if (state === 'succeeded') return `${problem ? 'Nothing is missing, but see below.' : 'Every row is in its stores or among the rejects.'}${took}`;
+  if (state === 'succeeded')
+    return `${problem ? 'Nothing is missing, but see below.' : 'Every row is in its stores or among the rejects.'}${took}`;
   if (state === 'partial') return `Some chunks were given up; their rows are missing.${took}`;
   return `What was read before it failed has landed.${took}`;
 }
@@ -93,7 +113,10 @@ function figuresOf({ counts, chunks, rows_per_second, state }) {
   return [
     fact('Rows', counts ? number(counts.rows) : '–'),
     fact('Rejected', counts ? number(counts.rejected) : '–'),
-    fact(state === 'open' ? 'Rows a second' : 'Rows a second, overall', rows_per_second === null ? '–' : number(Math.round(rows_per_second))),
+    fact(
+      state === 'open' ? 'Rows a second' : 'Rows a second, overall',
+      rows_per_second === null ? '–' : number(Math.round(rows_per_second)),
+    ),
     fact('Chunks', done, chunks.dead > 0 && h('span', { class: 'some' }, ` (${number(chunks.dead)} given up)`)),
   ];
 }
@@ -102,18 +125,29 @@ function storesTable(stores) {
   const kinds = Object.entries(stores);
   if (kinds.length === 0) return null;
   const head = [column('Store'), OUTCOMES.map((name) => column(name, { class: 'number' }))];
-  const body = h('tbody', {}, kinds.map(([kind, counts]) => h('tr', {}, h('th', { scope: 'row' }, store(kind)), OUTCOMES.map((name) => numeric(counts[name])))));
-  return h('section', {}, h('h2', {}, 'What became of the rows'), table('Rows by store and outcome', head, body, { class: 'plain', 'data-plain': 'true' }));
+  const body = h(
+    'tbody',
+    {},
+    kinds.map(([kind, counts]) =>
+      h(
+        'tr',
+        {},
+        h('th', { scope: 'row' }, store(kind)),
+        OUTCOMES.map((name) => numeric(counts[name])),
+      ),
+    ),
+  );
+  return h('section', {}, h('h2', {}, 'What became of the rows'), table('Rows by store and outcome', head, body));
 }
 
 function aboutOf(job) {
   const { object, created_at, closed_at } = job;
   const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
   return [
-    fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
+    job.dataset && fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
     fact('Object', h('code', {}, object.key)),
-    fact('Version', h('code', {}, object.version)),
-    object.size !== null && object.size !== undefined && fact('Size', bytes(object.size)),
+    object.version && fact('Version', h('code', {}, object.version)),
+    fact('Size', bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
     fact('Job', h('code', {}, job.id)),

@@ -7,7 +7,13 @@ import { badge, bar, column, empty, loading, problemPanel, table } from './parts
 
 const PAGE = 25;
 const MOST_WATCHED = 40;
-const STATES = [['', 'All states'], ['open', 'Loading'], ['succeeded', 'Succeeded'], ['partial', 'Partial'], ['failed', 'Failed']];
+const STATES = [
+  ['', 'All states'],
+  ['open', 'Loading'],
+  ['succeeded', 'Succeeded'],
+  ['partial', 'Partial'],
+  ['failed', 'Failed'],
+];
 
 /** All jobs, newest first; those that go on change by themselves. */
 export function jobsView(query) {
@@ -38,7 +44,11 @@ export function jobsView(query) {
       const watched = all.map(({ name }) => name).filter((name) => !dataset || name === dataset);
       stops = watched.slice(0, MOST_WATCHED).map((name) => watchDataset(name, (job) => list.put(job)));
     } catch (error) {
-      if (now === shown) fill(content, problemPanel(error, () => update(next)));
+      if (now === shown)
+        fill(
+          content,
+          problemPanel(error, () => update(next)),
+        );
     }
   }
 
@@ -116,14 +126,27 @@ class JobList {
   }
 
   #arrange() {
-    if (this.#rows.size === 0) {
+    // A page may be empty where more follow.
+    if (this.#rows.size === 0 && !this.#cursor) {
       const { dataset, state } = this.#filter;
-      fill(this.node, dataset || state ? empty('No job is like that.') : empty('No file has landed yet. ', h('a', { href: '#/load' }, 'Drop the first one'), '.'));
+      fill(
+        this.node,
+        dataset || state
+          ? empty('No job is like that.')
+          : empty('No file has landed yet. ', h('a', { href: '#/load' }, 'Drop the first one'), '.'),
+      );
       return;
     }
     if (!this.#body.isConnected) {
-      const head = [column('Object'), column('State'), column('Progress', { class: 'wide' }), column('Rows', { class: 'number' }), column('Rejected', { class: 'number' }), column('Started', { class: 'wide' })];
-      fill(this.node, table('Jobs, newest first', head, this.#body, { class: 'jobs', 'data-plain': 'true' }), this.#outcome, this.#more);
+      const head = [
+        column('Object'),
+        column('State'),
+        column('Progress', { class: 'wide' }),
+        column('Rows', { class: 'number' }),
+        column('Rejected', { class: 'number' }),
+        column('Started', { class: 'wide' }),
+      ];
+      fill(this.node, table('Jobs, newest first', head, this.#body, 'jobs'), this.#outcome, this.#more);
     }
     this.#more.hidden = !this.#cursor;
   }
@@ -155,16 +178,24 @@ class JobRow {
   constructor(job) {
     const name = fileName(job.object.key);
     this.#bar = bar(`Progress of ${name}`);
-    const size = job.object.size === null || job.object.size === undefined ? '' : ` · ${bytes(job.object.size)}`;
     this.node = h(
       'tr',
       {},
-      h('th', { scope: 'row' }, h('a', { href: `#/jobs/${encodeURIComponent(job.id)}` }, name), h('span', { class: 'muted small under' }, `${job.dataset}${size}`)),
+      h(
+        'th',
+        { scope: 'row' },
+        h('a', { href: `#/jobs/${encodeURIComponent(job.id)}` }, name),
+        h('span', { class: 'muted small under' }, `${job.dataset ?? 'of no dataset'} · ${bytes(job.object.size)}`),
+      ),
       this.#state,
       h('td', { class: 'wide' }, this.#bar.node),
       this.#rows,
       this.#rejected,
-      h('td', { class: 'wide nowrap' }, h('time', { datetime: job.created_at, title: fullTime(job.created_at) }, time(job.created_at))),
+      h(
+        'td',
+        { class: 'wide nowrap' },
+        h('time', { datetime: job.created_at, title: fullTime(job.created_at) }, time(job.created_at)),
+      ),
     );
     this.set(job);
   }

@@ -1,5 +1,5 @@
 import { post } from './api.js';
-import { datasets } from './datasets.js';
+import { brokenDatasets, choose, chosen, datasets } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { bytes, number, store } from './format.js';
 import { watchJob } from './live.js';
@@ -11,63 +11,143 @@ const FORMATS = {
   json: ['application/json', 'JSON array'],
   ndjson: ['application/x-ndjson', 'NDJSON, an object a line'],
   csv: ['text/csv', 'CSV with a header'],
+  tsv: ['text/tab-separated-values', 'TSV, as spreadsheets copy'],
 };
 
 /** Where files are dropped and rows are pasted. */
-export function loadView(chosen) {
+export function loadView(name) {
+  if (name) choose(name);
   const content = h('div', {}, loading('datasets'));
   const node = h('section', {}, h('h1', {}, 'Load'), content);
   const stops = [];
+  let left = false;
 
   async function start() {
     try {
-      const all = await datasets();
-      fill(content, all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
+      const [all, broken] = [await datasets(), await brokenDatasets()];
+      if (left) return;
+      fill(content, broken.map(brokenDataset), all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
     } catch (error) {
       fill(content, problemPanel(error, start));
     }
   }
 
   function form(all) {
-    const into = select(all.map(({ name }) => [name, name]), chosen, { name: 'dataset', onchange: describe });
+    const into = select(
+      all.map((one) => [one.name, one.name]),
+      chosen(all).name,
+      { name: 'dataset', onchange: describe },
+    );
     const about = h('div', { class: 'about' });
     const sent = sentList(stops);
 
     function describe() {
-      fill(about, description(all.find(({ name }) => name === into.value)));
+      choose(into.value);
+      fill(about, description(chosen(all)));
     }
 
     describe();
     return [
-      h('div', { class: 'panel' }, labelled('Dataset', into), about),
-      h('div', { class: 'ways' }, dropZone(() => into.value), pasteForm(() => into.value, sent.pasted)),
+      h('div', { class: 'panel target' }, labelled('Dataset', into), about),
+      h(
+        'div',
+        { class: 'ways' },
+        dropZone(() => into.value),
+        pasteForm(() => into.value, sent.pasted),
+      ),
       sent.node,
     ];
   }
 
   start();
-  return { title: 'Load', node, stop: () => stops.forEach((stop) => stop()) };
+  return {
+    title: 'Load',
+    node,
+    stop: () => {
+      left = true;
+      for (const stop of stops) stop();
+    },
+  };
 }
 
-const noDatasets = () => h('p', { class: 'empty' }, 'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ', h('code', {}, 'datasets/<name>.toml'), '.');
-const noScope = () => h('p', { class: 'panel warning' }, 'This token may read, but not write. Ask for one with the scope ', h('code', {}, 'write'), '.');
+const brokenDataset = ({ name, message }) =>
+  h(
+    'div',
+    { class: 'panel warning' },
+    h('p', {}, h('strong', {}, `${name} takes no files: its definition has an error`)),
+    h('p', {}, message),
+  );
+const noDatasets = () =>
+  h(
+    'p',
+    { class: 'empty' },
+    'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ',
+    h('code', {}, 'datasets/<name>.toml'),
+    '.',
+  );
+const noScope = () =>
+  h(
+    'p',
+    { class: 'panel warning' },
+    'This token may read, but not write. Ask for one with the scope ',
+    h('code', {}, 'write'),
+    '.',
+  );
 
 function description({ mode, key, fields, stores }) {
-  const rows = fields.map(({ name, type, required }) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, name)), h('td', {}, type), h('td', {}, key.includes(name) ? 'part of the key' : required ? 'required' : '')));
+  const rows = fields.map(({ name, type, required }) =>
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, h('code', {}, name)),
+      h('td', {}, type),
+      h('td', {}, key.includes(name) ? 'part of the key' : required ? 'required' : ''),
+    ),
+  );
   return [
-    h('p', { class: 'muted' }, `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`),
-    mode === 'snapshot' && h('p', { class: 'panel warning' }, 'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.'),
-    h('details', {}, h('summary', {}, `Its ${fields.length} fields`), table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows), { class: 'plain', 'data-plain': 'true' })),
+    h(
+      'p',
+      { class: 'muted' },
+      `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`,
+    ),
+    mode === 'snapshot' &&
+      h(
+        'p',
+        { class: 'panel warning' },
+        'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.',
+      ),
+    h(
+      'details',
+      {},
+      h('summary', {}, `Its ${fields.length} fields`),
+      table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows)),
+    ),
   ];
 }
 
 function dropZone(dataset) {
-  const input = h('input', { type: 'file', multiple: true, id: 'files', class: 'unseen', onchange: () => take(input.files) });
+  const input = h('input', {
+    type: 'file',
+    multiple: true,
+    id: 'files',
+    class: 'unseen',
+    onchange: () => take(input.files),
+  });
   const zone = h(
     'div',
     { class: 'drop' },
     input,
-    h('label', { for: 'files' }, h('strong', {}, 'Drop files here'), h('span', {}, 'or choose them'), h('span', { class: 'muted small' }, `CSV, TSV, NDJSON or JSON, up to ${bytes(current().limits.upload_bytes)} each`)),
+    h(
+      'label',
+      { for: 'files' },
+      h('strong', {}, 'Drop files here'),
+      h('span', {}, 'or choose them'),
+      h(
+        'span',
+        { class: 'muted small' },
+        `CSV, TSV, NDJSON or JSON, up to ${bytes(current().limits.upload_bytes)} each`,
+      ),
+    ),
   );
 
   function take(files) {
@@ -90,18 +170,29 @@ function dropZone(dataset) {
     zone.classList.remove('over');
     take(event.dataTransfer.files);
   });
-  return h('section', { class: 'panel way', 'aria-labelledby': 'files-heading' }, h('h2', { id: 'files-heading' }, 'Files'), zone);
+  return h(
+    'section',
+    { class: 'panel way', 'aria-labelledby': 'files-heading' },
+    h('h2', { id: 'files-heading' }, 'Files'),
+    zone,
+  );
 }
 
 /** What a text looks like: an array, objects, or else cells. */
 function guess(text) {
-  const start = text.trimStart()[0];
-  return start === '[' ? 'json' : start === '{' ? 'ndjson' : 'csv';
+  const [first] = text.trimStart().split('\n', 1);
+  if (first.startsWith('[')) return 'json';
+  if (first.startsWith('{')) return 'ndjson';
+  return first.includes('\t') ? 'tsv' : 'csv';
 }
 
 function pasteForm(dataset, pasted) {
   const most = current().limits.body_bytes;
-  const format = select(Object.entries(FORMATS).map(([value, [, label]]) => [value, label]), 'json', { name: 'format' });
+  const format = select(
+    Object.entries(FORMATS).map(([value, [, label]]) => [value, label]),
+    'json',
+    { name: 'format' },
+  );
   const text = h('textarea', {
     name: 'rows',
     rows: '7',
@@ -109,7 +200,9 @@ function pasteForm(dataset, pasted) {
     spellcheck: 'false',
     placeholder: '[{"…": "…"}]',
     'aria-describedby': 'paste-help',
-    oninput: () => { if (text.value.trim()) format.value = guess(text.value); },
+    oninput: () => {
+      if (text.value.trim()) format.value = guess(text.value);
+    },
   });
   const outcome = h('div');
   const button = h('button', { class: 'primary' }, 'Send rows');
@@ -119,7 +212,14 @@ function pasteForm(dataset, pasted) {
     fill(outcome);
     const size = new Blob([text.value]).size;
     if (size > most) {
-      fill(outcome, h('p', { class: 'panel warning', role: 'alert' }, `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`));
+      fill(
+        outcome,
+        h(
+          'p',
+          { class: 'panel warning', role: 'alert' },
+          `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`,
+        ),
+      );
       return;
     }
     button.disabled = true;
@@ -141,7 +241,14 @@ function pasteForm(dataset, pasted) {
     'section',
     { class: 'panel way', 'aria-labelledby': 'paste-heading' },
     h('h2', { id: 'paste-heading' }, 'Rows'),
-    h('form', { onsubmit: submit }, labelled('Paste rows', text), h('p', { id: 'paste-help', class: 'muted small' }, `Up to ${bytes(most)}.`), outcome, h('div', { class: 'row' }, labelled('Format', format), button)),
+    h(
+      'form',
+      { onsubmit: submit },
+      labelled('Paste rows', text),
+      h('p', { id: 'paste-help', class: 'muted small' }, `Up to ${bytes(most)}.`),
+      outcome,
+      h('div', { class: 'row' }, labelled('Format', format), button),
+    ),
   );
 }
 
@@ -150,7 +257,12 @@ const pastes = [];
 
 function sentList(stops) {
   const list = h('ul', { class: 'sent' });
-  const node = h('section', { 'aria-labelledby': 'sent-heading' }, h('h2', { id: 'sent-heading' }, 'Sent from here'), list);
+  const node = h(
+    'section',
+    { 'aria-labelledby': 'sent-heading' },
+    h('h2', { id: 'sent-heading' }, 'Sent from here'),
+    list,
+  );
   const put = (item) => {
     list.prepend(item);
     node.hidden = false;
@@ -178,13 +290,23 @@ function pasteItem(dataset, job, size, stops) {
 
 function uploadItem(upload, stops) {
   const item = sentItem(upload.name, `${upload.dataset} · ${bytes(upload.size)}`);
-  const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => upload.cancel() }, 'Cancel', h('span', { class: 'unseen' }, ` ${upload.name}`));
+  const cancel = h(
+    'button',
+    { type: 'button', class: 'quiet', onclick: () => upload.cancel() },
+    'Cancel',
+    h('span', { class: 'unseen' }, ` ${upload.name}`),
+  );
   let following = false;
 
   function change() {
     const { state, sent, size, job, problem } = upload;
     if (state === 'waiting') item.say('Waiting for the others', 0, cancel);
-    else if (state === 'sending') item.say(`Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`, size > 0 ? Math.min(1, sent / size) : null, cancel);
+    else if (state === 'sending')
+      item.say(
+        `Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`,
+        size > 0 ? Math.min(1, sent / size) : null,
+        cancel,
+      );
     else if (state === 'cancelled') item.say('Cancelled');
     else if (state === 'failed') item.say(problemPanel(problem));
     else if (!job) item.say('Sent. Waiting for its job', null);
@@ -204,7 +326,13 @@ function sentItem(name, about) {
   const title = h('strong', {}, name);
   const text = h('div', { class: 'says' });
   const progress = bar(`Progress of ${name}`);
-  const node = h('li', { class: 'panel' }, h('p', { class: 'title' }, title, h('span', { class: 'muted small' }, about)), progress.node, text);
+  const node = h(
+    'li',
+    { class: 'panel' },
+    h('p', { class: 'title' }, title, h('span', { class: 'muted small' }, about)),
+    progress.node,
+    text,
+  );
 
   function say(content, share, action) {
     progress.node.hidden = share === undefined;
@@ -215,12 +343,14 @@ function sentItem(name, about) {
   function follow(job, stops) {
     fill(title, h('a', { href: `#/jobs/${encodeURIComponent(job)}` }, name));
     say('Sent. Waiting for its job', null);
-    stops.push(watchJob(job, ({ state, progress: share, counts }) => {
-      progress.node.hidden = false;
-      progress.set(state === 'succeeded' ? 1 : share, state);
-      const rows = counts ? `${number(counts.rows)} rows, ${number(counts.rejected)} rejected` : 'reading';
-      fill(text, badge(state), ` ${rows}`);
-    }));
+    stops.push(
+      watchJob(job, ({ state, progress: share, counts }) => {
+        progress.node.hidden = false;
+        progress.set(state === 'succeeded' ? 1 : share, state);
+        const rows = counts ? `${number(counts.rows)} rows, ${number(counts.rejected)} rejected` : 'reading';
+        fill(text, badge(state), ` ${rows}`);
+      }),
+    );
   }
 
   return { node, say, follow };

@@ -13,7 +13,13 @@ export function signInView(message, signIn) {
     autocapitalize: 'none',
     'aria-describedby': 'token-help',
   });
-  const shown = h('input', { type: 'checkbox', id: 'show-token', onchange: () => { token.type = shown.checked ? 'text' : 'password'; } });
+  const shown = h('input', {
+    type: 'checkbox',
+    id: 'show-token',
+    onchange: () => {
+      token.type = shown.checked ? 'text' : 'password';
+    },
+  });
   const button = h('button', { class: 'primary' }, 'Sign in');
   const outcome = h('div');
 
@@ -43,7 +49,15 @@ export function signInView(message, signIn) {
       { class: 'panel', onsubmit: submit },
       labelled('Token', token),
       h('p', { class: 'check' }, shown, h('label', { for: 'show-token' }, 'Show it')),
-      h('p', { id: 'token-help', class: 'muted small' }, 'It starts with ', h('code', {}, 'lf_'), '. The local stack prints a link that has one; ', h('code', {}, 'landfall tokens add'), ' makes more. It is kept until this tab is closed.'),
+      h(
+        'p',
+        { id: 'token-help', class: 'muted small' },
+        'It starts with ',
+        h('code', {}, 'lf_'),
+        '. The local stack prints a link that has one; ',
+        h('code', {}, 'landfall tokens add'),
+        ' makes more. It is kept until this tab is closed.',
+      ),
       outcome,
       button,
     ),

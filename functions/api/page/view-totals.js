@@ -9,21 +9,22 @@ const PAGE = 100;
 
 /** A table of totals. */
 export function totalsView(name, total) {
+  const head = dataHead(name, total);
   const content = h('div', {}, loading('totals'));
 
   async function start() {
     try {
       const dataset = await datasetOf(name);
-      const names = (await datasets()).map((one) => one.name);
+      head.set(dataset, await datasets());
       const declared = dataset.totals.find((one) => one.name === total);
-      fill(content, dataHead(dataset, total, names), declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
+      fill(content, declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
     } catch (error) {
-      fill(content, h('h1', {}, name), problemPanel(error, start));
+      fill(content, problemPanel(error, start));
     }
   }
 
   start();
-  return { title: `${total} of ${name}`, node: h('section', {}, content) };
+  return { title: `${total} of ${name}`, node: h('section', {}, head.nodes, content) };
 }
 
 async function totalsPart(name, { name: total, by, columns }) {
@@ -36,7 +37,16 @@ async function totalsPart(name, { name: total, by, columns }) {
   async function append() {
     const page = await get(path, { query: { limit: PAGE, cursor } });
     cursor = page.next;
-    body.append(...page.totals.map((group) => h('tr', {}, by.map((field, index) => cell(group[field], index === 0)), Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')))));
+    body.append(
+      ...page.totals.map((group) =>
+        h(
+          'tr',
+          {},
+          by.map((field, index) => cell(group[field], index === 0)),
+          Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')),
+        ),
+      ),
+    );
     more.hidden = cursor === null;
     return page.totals.length;
   }
@@ -54,8 +64,18 @@ async function totalsPart(name, { name: total, by, columns }) {
   }
 
   if ((await append()) === 0) return empty('There are no groups yet: no rows have landed.');
-  const head = [by.map((field) => column(field)), Object.entries(columns).map(([one, formula]) => column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }))];
-  return [h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`), table(`${total} of ${name}`, head, body, { 'data-plain': 'true' }), outcome, more];
+  const head = [
+    by.map((field) => column(field)),
+    Object.entries(columns).map(([one, formula]) =>
+      column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }),
+    ),
+  ];
+  return [
+    h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`),
+    table(`${total} of ${name}`, head, body),
+    outcome,
+    more,
+  ];
 }
 
 function cell(content, first) {

@@ -197,8 +197,7 @@ pub(crate) fn how_to_go_on(stack: &Stack, environment: &Path) {
     };
     eprintln!(
         "
-The page: {page}
-Its token, for everything on this machine: {token}
+The page: {page}#token={token}      # the token is for everything on this machine
 
 To look further, in another terminal:
   export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1

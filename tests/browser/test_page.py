@@ -1,0 +1,339 @@
+"""The page as people use it. Each test goes on with what those before it have landed."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from conftest import FILE, PAGE, TOKEN, WITHIN, Expected, Visit, check, drop, figure, rows_shown, screenshot
+
+# Notes what the bar of an open job shows; a bar without its badge is one of a file that is still being sent.
+NOTE_PROGRESS = """() => {
+    window.seen = new Set();
+    const note = () => {
+        if (document.querySelector('.badge.open')) seen.add(document.querySelector('progress').position);
+    };
+    new MutationObserver(note).observe(document.body, { subtree: true, childList: true, attributes: true });
+}"""
+PARTLY_DONE = "() => [...seen].some((position) => position > 0 && position < 1)"
+
+
+def heading(page: Page, name: str) -> Locator:
+    return page.get_by_role("heading", level=1, name=name, exact=True)
+
+
+def is_completion(frame: str | bytes) -> bool:
+    return json.loads(frame)["type"] == "completed"
+
+
+def show_all(more: Locator) -> None:
+    """Asks for more until there is none."""
+    while more.is_visible():
+        more.click()
+        expect(more.page.locator("button:disabled")).to_have_count(0)
+
+
+def test_who_signs_in_must_have_a_token_that_is_accepted(visit: Visit) -> None:
+    page = visit(token=None)
+    page.get_by_label("Token").fill("lf_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("token")
+    expect(page.get_by_label("Token")).to_be_focused()
+    check(page)
+
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(heading(page, "Load")).to_be_visible()
+    page.reload()
+    expect(heading(page, "Load")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(heading(page, "Sign in")).to_be_visible()
+    page.reload()
+    expect(heading(page, "Sign in")).to_be_visible()
+
+    by_link = visit(token="lf_wrong")
+    expect(by_link.get_by_role("alert")).to_contain_text("not accepted")
+    expect(by_link).to_have_url(PAGE)
+
+
+def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected) -> None:
+    page = visit()
+    opened = page.evaluate("performance.timeOrigin")
+    expect(page).to_have_url(f"{PAGE}#/load")
+    page.get_by_label("Dataset").select_option("products")
+    page.evaluate(NOTE_PROGRESS)
+    with page.expect_websocket() as socket:
+        drop(FILE, page.locator(".drop"))
+    with socket.value.expect_event("framereceived", is_completion, timeout=WITHIN):
+        page.get_by_role("link", name=FILE.name).click()
+        expect(heading(page, FILE.name)).to_be_focused()
+        page.wait_for_function(PARTLY_DONE)
+        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        screenshot(page, "page-loading")
+        page.get_by_role("button", name="Show rejects").click()
+        check(page)
+    expect(page.locator(".state-line")).to_contain_text("Succeeded")
+    expect(page.get_by_role("progressbar")).to_have_js_property("position", 1)
+    summary = f"Succeeded: {expected.records:,} rows, {expected.rejected:,} rejected"
+    expect(page.locator("#status")).to_have_text(summary)
+
+    expect(figure(page, "Rows")).to_have_text(f"{expected.records:,}")
+    expect(figure(page, "Rejected")).to_have_text(f"{expected.rejected:,}")
+    # Also those that came after the first were looked at.
+    more = page.get_by_role("button", name="Show more rejects")
+    expect(more).to_be_visible()
+    show_all(more)
+    rejects = page.get_by_role("region", name="Rejected records")
+    expect(rejects.locator("tbody tr")).to_have_count(expected.rejected)
+    stores = page.get_by_role("region", name="Rows by store and outcome")
+    for store in ("MongoDB", "SQLite"):
+        row = stores.get_by_role("row", name=store)
+        outcomes = [int(text.replace(",", "")) for text in row.get_by_role("cell").all_inner_texts()]
+        assert sum(outcomes) + expected.rejected == expected.records
+    assert page.evaluate("performance.timeOrigin") == opened, "the page was loaded anew"
+
+
+def test_rejects_are_shown_with_place_and_reason(visit: Visit, expected: Expected) -> None:
+    page = visit("#/jobs")
+    page.get_by_role("link", name=FILE.name).click()
+    table = page.get_by_role("region", name="Rejected records")
+    expect(table).to_be_visible()
+    more = page.get_by_role("button", name="Show more rejects")
+    show_all(more)
+    lines = FILE.read_bytes().splitlines()
+    rejects = [row for row in rows_shown(page) if len(row) == 4]
+    assert len(rejects) == expected.rejected
+    for line, _, reason, record in rejects:
+        there = lines[int(line.replace(",", "")) - 1].decode(errors="replace")
+        assert record.startswith(there[:100]), f"line {line}"
+        assert reason
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all").click()
+    downloaded = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert len(downloaded) == expected.rejected
+    assert {json.loads(reject)["line"] for reject in downloaded} == {int(line.replace(",", "")) for line, *_ in rejects}
+
+
+def test_rows_are_paged_through_forth_and_back(visit: Visit, expected: Expected) -> None:
+    page = visit("#/data/products")
+    page.get_by_label("Rows a page").select_option("200")
+    expect(page.locator("tbody tr")).to_have_count(200)
+    pages = [rows_shown(page)]
+    for number in range(2, 6):
+        page.get_by_role("link", name="Next").click()
+        expect(page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
+        pages.append(rows_shown(page))
+    assert sum(pages, []) == expected.rows[:1000]
+    for number in range(4, 2, -1):
+        page.get_by_role("link", name="Previous").click()
+        expect(page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
+        assert rows_shown(page) == pages[number - 1]
+
+    page.reload()
+    expect(page.get_by_text("Page 3", exact=True)).to_be_visible()
+    assert rows_shown(page) == pages[2]
+    page.get_by_label("Read from").select_option("mongodb")
+    expect(page.get_by_text("Page 1", exact=True)).to_be_visible()
+    assert rows_shown(page) == pages[0]
+
+
+def test_rows_are_filtered_and_sorted(visit: Visit, expected: Expected) -> None:
+    page = visit("#/data/products")
+    page.get_by_role("button", name="Add a filter").click()
+    page.get_by_label("Field").select_option("name")
+    page.get_by_label("Condition").select_option(label="starts with")
+    page.get_by_label("Value").fill("Marble")
+    page.get_by_role("button", name="Apply").click()
+    of_marble = [row for row in expected.rows if row[1].startswith("Marble")]
+    expect(page.get_by_role("row").nth(1)).to_contain_text("Marble")
+    assert rows_shown(page) == of_marble[:50]
+
+    for order in ("ascending", "descending"):
+        page.get_by_role("columnheader", name="name").get_by_role("link", name=f"sort {order}").click()
+        expect(page.get_by_role("columnheader", name="name")).to_have_attribute("aria-sort", order)
+        if order == "ascending":
+            screenshot(page, "page-rows")
+    shown = rows_shown(page)
+    assert [name for _, name, _ in shown] == sorted((name for _, name, _ in of_marble), reverse=True)[:50]
+    assert all(row in of_marble for row in shown)
+
+    page.get_by_role("button", name="Remove this filter").click()
+    expect(page.get_by_role("button", name="Apply")).to_be_hidden()
+    page.go_back()
+    expect(page.get_by_label("Value")).to_have_value("Marble")
+
+
+def test_a_row_is_shown_whole_as_each_store_has_it(visit: Visit, expected: Expected) -> None:
+    sku, name, description = expected.rows[1]
+    page = visit("#/data/products")
+    page.get_by_role("link", name=sku, exact=True).click()
+    expect(heading(page, sku)).to_be_focused()
+    for store in ("MongoDB", "SQLite"):
+        page.get_by_role("link", name=store).click()
+        expect(page.get_by_role("link", name=store)).to_have_attribute("aria-current", "page")
+        expect(page.get_by_role("definition")).to_have_text([sku, name, description])
+
+
+def test_totals_are_those_of_the_rows(visit: Visit, expected: Expected) -> None:
+    page = visit("#/data/products")
+    page.get_by_role("link", name="products_by_name").click()
+    expect(page.get_by_role("table")).to_be_visible()
+    more = page.get_by_role("button", name="Show more groups")
+    show_all(more)
+    counts = Counter(name for _, name, _ in expected.rows)
+    assert rows_shown(page) == [[name, str(counts[name])] for name in sorted(counts)]
+
+
+def test_without_a_socket_the_page_asks(visit: Visit) -> None:
+    page = visit(with_socket=False)
+    page.get_by_label("Dataset").select_option("products")
+    page.get_by_label("Paste rows").fill('[{"sku": "zz-1", "name": "Pasted lamp"}, {"sku": "zz-2"}]')
+    page.get_by_role("button", name="Send rows").click()
+    expect(page.get_by_text("Asking every few seconds")).to_be_visible()
+    sent = page.get_by_role("listitem").filter(has_text="Pasted rows")
+    expect(sent).to_contain_text("Succeeded 2 rows, 1 rejected")
+
+
+def test_who_looks_at_rows_is_told_of_new_ones(visit: Visit) -> None:
+    looking = visit("#/data/products?where=name:eq:New%20lamp")
+    expect(looking.get_by_text("No row is like that.")).to_be_visible()
+    expect(looking.get_by_text("Live", exact=True)).to_be_visible()
+    page = visit()
+    page.get_by_label("Dataset").select_option("products")
+    page.get_by_label("Paste rows").fill("sku\tname\nzz-3\tNew lamp\n")
+    expect(page.get_by_label("Format")).to_have_value("tsv")
+    page.get_by_role("button", name="Send rows").click()
+    looking.get_by_role("button", name="Show it anew").click()
+    expect(looking.get_by_role("link", name="zz-3")).to_be_visible()
+
+
+def test_the_history_is_filtered_and_goes_on_by_itself(visit: Visit) -> None:
+    page = visit("#/jobs")
+    expect(page.get_by_role("row")).to_have_count(4)
+    page.get_by_label("State").select_option("failed")
+    expect(page.get_by_text("No job is like that.")).to_be_visible()
+    page.get_by_label("State").select_option("All states")
+    page.get_by_label("Dataset").select_option("products")
+    expect(page.get_by_role("row")).to_have_count(4)
+    expect(page.get_by_role("row").nth(3)).to_contain_text(FILE.name)
+
+    other = visit()
+    other.get_by_label("Dataset").select_option("products")
+    other.get_by_label("Paste rows").fill('{"sku": "zz-4", "name": "Late lamp"}\n')
+    other.get_by_role("button", name="Send rows").click()
+    expect(page.get_by_role("row")).to_have_count(5)
+    expect(page.get_by_role("row").nth(1)).to_contain_text("Succeeded")
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Goes on with the Tab key until the target has the focus."""
+    for _ in range(100):
+        if target.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the Tab key does not lead to {target}")
+
+
+def press(page: Page, target: Locator, key: str = "Enter") -> None:
+    expect(target).to_be_visible()
+    tab_to(page, target)
+    page.keyboard.press(key)
+
+
+def test_all_of_it_works_by_keyboard_alone(visit: Visit, tmp_path: Path) -> None:
+    file = tmp_path / "few.csv"
+    file.write_text("sku,name\nzz-5,Small lamp\nzz-6\n", encoding="utf-8")
+    page = visit(token=None)
+    tab_to(page, page.get_by_label("Token"))
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Enter")
+    expect(heading(page, "Load")).to_be_visible()
+
+    tab_to(page, page.get_by_label("Dataset"))
+    page.keyboard.type("products")
+    with page.expect_file_chooser() as chooser:
+        press(page, page.locator("#files"), "Space")
+    chooser.value.set_files(file)
+    press(page, page.get_by_role("link", name="few.csv"))
+    expect(heading(page, "few.csv")).to_be_focused()
+    expect(page.locator(".state-line")).to_contain_text("Succeeded")
+    expect(page.get_by_role("region", name="Rejected records")).to_contain_text("zz-6")
+
+    press(page, page.get_by_role("link", name="products", exact=True))
+    expect(heading(page, "products")).to_be_focused()
+    for number in (2, 3):
+        press(page, page.get_by_role("link", name="Next"))
+        expect(page.get_by_text(f"Page {number}", exact=True)).to_be_visible()
+        expect(page.get_by_role("link", name="Next")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Page 2", exact=True)).to_be_visible()
+
+    heading(page, "products").focus()
+    press(page, page.get_by_role("button", name="Add a filter"))
+    expect(page.get_by_label("Field")).to_be_focused()
+    page.keyboard.type("sku")
+    page.keyboard.press("Tab")
+    page.keyboard.type("is")
+    page.keyboard.press("Tab")
+    page.keyboard.type("zz-5")
+    page.keyboard.press("Enter")
+    press(page, page.get_by_role("link", name="zz-5"))
+    expect(heading(page, "zz-5")).to_be_focused()
+    expect(page.get_by_role("definition").nth(1)).to_have_text("Small lamp")
+
+
+LIGHT = {"color_scheme": "light"}
+DARK = {"color_scheme": "dark"}
+# The narrowest that pages must fit into, by WCAG 2.2 (reflow).
+PHONE = {"color_scheme": "light", "viewport": {"width": 320, "height": 640}}
+
+
+@pytest.mark.parametrize("options", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
+def test_every_view_is_for_everybody(visit: Visit, options: dict, request: pytest.FixtureRequest) -> None:
+    kind = request.node.callspec.id
+    page = visit(**options)
+    page.get_by_label("Dataset").select_option("products")
+    page.get_by_label("Paste rows").fill('{"sku": "zz-7"}')
+    page.get_by_label("Format").select_option("json")
+    page.get_by_role("button", name="Send rows").click()
+    expect(page.get_by_role("alert")).to_contain_text("JSON array")
+    expect(page.get_by_text("torn takes no files")).to_be_visible()
+    page.get_by_text("Its 3 fields").click()
+    check(page)
+
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("table")).to_be_visible()
+    check(page)
+    page.get_by_role("link", name=FILE.name).click()
+    expect(page.get_by_role("region", name="Rejected records")).to_be_visible()
+    check(page)
+    if kind == "dark":
+        screenshot(page, "page-job")
+    if kind == "phone":
+        screenshot(page, "page-phone")
+
+    page.get_by_role("link", name="Data").click()
+    expect(heading(page, "products")).to_be_visible()
+    page.get_by_role("button", name="Add a filter").click()
+    expect(page.get_by_role("link", name="Next")).to_be_visible()
+    check(page)
+    page.get_by_role("rowheader").get_by_role("link").nth(1).click()
+    expect(page.get_by_role("definition")).to_have_count(3)
+    check(page)
+    page.goto(f"{PAGE}#/data/products/totals/products_by_name")
+    expect(page.get_by_role("table")).to_be_visible()
+    check(page)
+    page.goto(f"{PAGE}#/data/readings")
+    expect(page.get_by_text("No rows have landed yet.")).to_be_visible()
+    check(page)
+    page.goto(f"{PAGE}#/data/products/rows/none")
+    expect(page.get_by_role("alert")).to_contain_text("no row of this key")
+    check(page)
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(heading(page, "Sign in")).to_be_visible()
+    check(page)

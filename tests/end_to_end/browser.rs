@@ -1,0 +1,54 @@
+//! The page in a browser: `tests/browser` on a stack of its own.
+
+use std::fs::write;
+use std::path::Path;
+use std::process::Command;
+
+use landfall_local::{Requirements, Silent, Sql, python_environment};
+use landfall_tests::Products;
+use serde_json::json;
+
+use crate::support::{products_file, start};
+
+const ROWS: u64 = 100_000;
+/// Where pictures for the docs go, in the workspace; unset, none are made.
+const SCREENSHOTS: &str = "LANDFALL_SCREENSHOTS";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_load_files_and_look_at_rows_in_a_browser() {
+    let python = python_environment(Requirements::Tests, &Silent);
+    let python = python.await.unwrap().join("python");
+    // Small chunks, so that there is progress to see.
+    let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
+
+    stack.put_dataset("torn", "name = ").await.unwrap();
+
+    let directory = tempfile::tempdir().unwrap();
+    let [file, expected] =
+        ["products.csv", "expected.json"].map(|name| directory.path().join(name));
+    let products = products_file(ROWS, 7);
+    write(&file, &products).unwrap();
+    let products = Products::of(&products);
+    let reference = json!({
+        "records": products.records,
+        "rejected": products.rejected,
+        "rows": products.rows,
+    });
+    write(&expected, reference.to_string()).unwrap();
+
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pytest = Command::new(python);
+    pytest
+        .args("-m pytest -p no:cacheprovider --exitfirst -v".split(' '))
+        .arg(tests.join("browser"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("LANDFALL_PAGE", &stack.outputs().api_url)
+        .env("LANDFALL_TOKEN", stack.token())
+        .env("LANDFALL_FILE", file)
+        .env("LANDFALL_EXPECTED", expected);
+    if let Some(screenshots) = std::env::var_os(SCREENSHOTS) {
+        pytest.env(SCREENSHOTS, tests.join("..").join(screenshots));
+    }
+    let passed = pytest.status().unwrap().success();
+    assert!(passed, "{}", stack.function_logs(40).await.unwrap());
+}
