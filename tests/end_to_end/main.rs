@@ -4,8 +4,12 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod delivery;
+mod document;
+mod handing_in;
+mod http;
 mod objects;
 mod outcomes;
+mod paging;
 mod products;
 mod public_files;
 mod subscribers;
