@@ -72,10 +72,9 @@ async fn ask(api: &Api, method: &Method, path: &str) -> (StatusCode, String, Str
 async fn assert_refused(api: &Api, method: &Method, path: &str, status: StatusCode) {
     let (found, challenge, text) = ask(api, method, path).await;
     assert_eq!(found, status, "{method} {path}: {text}");
-    assert!(
-        challenge.starts_with("Bearer"),
-        "{method} {path}: {challenge}"
-    );
+    if status == StatusCode::UNAUTHORIZED {
+        assert!(challenge.starts_with("Bearer"), "{method} {path}");
+    }
     let problem: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(problem["status"], status.as_u16(), "{text}");
     assert!(!text.contains("Lamp"), "{text}");
