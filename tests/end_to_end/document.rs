@@ -5,20 +5,20 @@ use std::fs;
 use std::path::Path;
 
 use landfall_auth::{Access, Scope, Token};
-use landfall_domain::{CompletionEvent, JobState};
+use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Requirements, Silent, Sql, Stack, python_environment};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::http::{Api, json_of};
+use crate::http::{Api, post_form};
 use crate::support::{add_token, land, start};
 
 /// Six products, and the sku of one of them.
 const PRODUCTS: &str =
-    "sku,name,description\na,Lamp,\nb,Desk,old\nc,Lamp,new\nd,Rug,\ne,Bowl,\nf,Bowl,\n";
-const SKU: &str = "a";
+    "sku,name,description\n0001,Lamp,\nb,Desk,old\nc,Lamp,new\nd,Rug,\ne,Bowl,\nf,Bowl,\n";
+const SKU: &str = "0001";
 /// Orders, of which too many are none: a job that fails, with rejects.
 const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
 
@@ -141,13 +141,17 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
 }
 
 /// How schemathesis asks: what it makes up is often enough about things that there are.
-fn configuration(seed: u64, good: &CompletionEvent, bad: &CompletionEvent) -> String {
+fn configuration(url: &str, seed: u32, jobs: [JobId; 2], upload: &str) -> String {
     format!(
         r#"
+# It would put paths after the host alone.
+base-url = "{url}"
 seed = {seed}
 workers = 2
 request-timeout = 30
 continue-on-failure = true
+# Without data that is found, little would be tried.
+warnings = {{ fail-on = ["base_url_mismatch", "missing_auth", "missing_test_data", "rate_limited"] }}
 headers = {{ Authorization = "Bearer ${{LANDFALL_TOKEN}}" }}
 
 [generation]
@@ -170,8 +174,8 @@ dataset = {{ values = ["products", "orders"] }}
 key = {{ values = ["{SKU}", "1"] }}
 total = {{ values = ["products_by_name"] }}
 job = {{ values = ["{}", "{}"] }}
+upload = {{ values = ["{upload}"] }}
 sort = {{ values = ["name", "-name", "sku", "order_id"] }}
-where = {{ values = ["name:eq:Lamp", "sku:gte:b", "order_id:lt:9"] }}
 
 [parameters]
 "path.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
@@ -180,8 +184,10 @@ where = {{ values = ["name:eq:Lamp", "sku:gte:b", "order_id:lt:9"] }}
 "path.job" = {{ dictionary = "job", probability = 0.8 }}
 "query.sort" = {{ dictionary = "sort", probability = 0.5 }}
 "query.dataset" = {{ dictionary = "dataset", probability = 0.5 }}
+"body.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
+"body.key" = {{ dictionary = "upload", probability = 0.8 }}
 "#,
-        good.job, bad.job
+        jobs[0], jobs[1]
     )
 }
 
@@ -201,11 +207,10 @@ async fn schemathesis(stack: &Stack, configuration: &Path) {
         .output()
         .await
         .unwrap();
-    let told = String::from_utf8_lossy(&run.stdout);
-    println!("{told}");
+    println!("{}", String::from_utf8_lossy(&run.stdout));
     assert!(
         run.status.success(),
-        "{}\n{told}\n{}\n{}",
+        "{}: {}\n{}",
         run.status,
         String::from_utf8_lossy(&run.stderr),
         stack.function_logs(40).await.unwrap()
@@ -217,19 +222,17 @@ async fn nothing_is_answered_but_what_the_document_declares() {
     let parameters = [("TokenRequestsPerSecond", "100000")];
     let stack = start(Sql::Postgres, &parameters).await;
     let (good, bad) = land_both(&stack).await;
-    // So that there is something to be found.
+    // A file that is posted, which nobody has told of yet.
     let api = Api::of(&stack);
-    let rejects = api
-        .get(&format!("jobs/{}/rejects", bad.job))
-        .send()
-        .await
-        .unwrap();
-    let rejects = json_of(rejects, StatusCode::OK).await;
-    assert_eq!(rejects["rejects"].as_array().unwrap().len(), 3);
+    let asked = json!({"dataset": "products", "name": "1.csv", "size": PRODUCTS.len()});
+    let place = api.post("uploads", &asked, StatusCode::CREATED).await;
+    assert!(post_form(&place, PRODUCTS.into()).await.is_success());
 
     let seed = rand::random::<u32>();
     println!("seed = {seed}");
     let file = stack.scratch().unwrap().join("schemathesis.toml");
-    fs::write(&file, configuration(seed.into(), &good, &bad)).unwrap();
+    let upload = place["key"].as_str().unwrap();
+    let text = configuration(&stack.outputs().api_url, seed, [good.job, bad.job], upload);
+    fs::write(&file, text).unwrap();
     schemathesis(&stack, &file).await;
 }

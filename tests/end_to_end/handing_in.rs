@@ -6,11 +6,10 @@ use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Sql, Stack};
 use landfall_tests::Products;
 use reqwest::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, IF_NONE_MATCH, LOCATION};
-use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::http::{Api, MOST_ROWS, json_of};
+use crate::http::{Api, MOST_ROWS, json_of, post_form};
 use crate::support::{Rows, assert_products, completions, products_file, start};
 
 const POSTED: usize = 50_000;
@@ -159,18 +158,6 @@ async fn what_is_known_is_not_sent_again(api: &Api) {
             assert!(answer.bytes().await.unwrap().is_empty());
         }
     }
-}
-
-/// Posts a file as the form that was answered.
-async fn post_form(place: &Value, file: Vec<u8>) -> StatusCode {
-    assert_eq!(place["kind"], "post", "{place}");
-    let mut form = Form::new();
-    for (name, value) in place["fields"].as_object().unwrap() {
-        form = form.text(name.clone(), value.as_str().unwrap().to_owned());
-    }
-    let form = form.part("file", Part::bytes(file).file_name("products.csv"));
-    let request = Client::new().post(place["url"].as_str().unwrap());
-    request.multipart(form).send().await.unwrap().status()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use landfall_local::Stack;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK};
+use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -107,4 +108,16 @@ pub async fn json_of(answer: Response, status: StatusCode) -> Value {
     let text = answer.text().await.unwrap();
     assert_eq!(found, status, "{url}: {text}");
     serde_json::from_str(&text).unwrap()
+}
+
+/// Posts a file as the form that was answered.
+pub async fn post_form(place: &Value, file: Vec<u8>) -> StatusCode {
+    assert_eq!(place["kind"], "post", "{place}");
+    let mut form = Form::new();
+    for (name, value) in place["fields"].as_object().unwrap() {
+        form = form.text(name.clone(), value.as_str().unwrap().to_owned());
+    }
+    let form = form.part("file", Part::bytes(file).file_name("products.csv"));
+    let request = Client::new().post(place["url"].as_str().unwrap());
+    request.multipart(form).send().await.unwrap().status()
 }
