@@ -59,7 +59,7 @@ pub(crate) fn summary(part: &Part) -> String {
     for it in &part.loads {
         let got = it.median;
         lines.push(format!(
-            "  {}, {} connections: {:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
+            "  {}, {} at once: {:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
             it.name, it.connections, got.requests_per_second, got.p50_ms, got.p99_ms
         ));
     }
@@ -68,7 +68,8 @@ pub(crate) fn summary(part: &Part) -> String {
             .goal
             .map_or_else(String::new, |goal| format!(" (goal {goal:.2})"));
         lines.push(format!(
-            "  {}: {:.2}{goal} of {}",
+            "  {}, {}: {:.2}{goal} of {}",
+            it.of,
             it.name,
             it.value,
             it.over.join(" + ")

@@ -228,7 +228,7 @@ impl Part {
             return;
         };
         self.ratios.push(Ratio {
-            name: format!("connections: {connections}"),
+            name: format!("{connections} at once"),
             of: of.to_owned(),
             over: vec![over.to_owned()],
             value: own / other,

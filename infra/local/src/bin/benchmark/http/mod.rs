@@ -56,7 +56,7 @@ impl Statement {
             Self::FromRandomKey => {
                 "\\set number random(0, 4294967295)\n\
                  SELECT sku, name, description, _extra::text FROM products \
-                 WHERE sku >= lpad(upper(to_hex(:number)), 8, '0') ORDER BY sku LIMIT 51;\n"
+                 WHERE sku >= lpad(upper(to_hex(:number::bigint)), 8, '0') ORDER BY sku LIMIT 51;\n"
             }
         }
     }
