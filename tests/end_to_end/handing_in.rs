@@ -1,7 +1,5 @@
 //! Rows and files handed in over HTTP, and read back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Sql, Stack};
 use landfall_tests::Products;
@@ -12,6 +10,7 @@ use serde_json::{Value, json};
 use crate::http::{Api, MOST_ROWS, json_of, post_form};
 use crate::support::{Rows, assert_products, completions, products_file, start};
 
+const ROWS: &str = "datasets/products/rows";
 const POSTED: usize = 50_000;
 const STORES: [&str; 2] = ["sql", "mongodb"];
 const RAISED: [(&str, &str); 1] = [("TokenRequestsPerSecond", "100000")];
@@ -67,7 +66,7 @@ async fn completion(stack: &Stack, api: &Api, taken: &Value) -> CompletionEvent 
 async fn first_pages(api: &Api) -> Vec<(String, Vec<Value>)> {
     let mut pages = Vec::new();
     for store in STORES {
-        let path = format!("datasets/products/rows?store={store}&limit=100");
+        let path = format!("{ROWS}?store={store}&limit=100");
         let answer = api.get(&path).send().await.unwrap();
         let etag = answer.headers()[ETAG].to_str().unwrap().to_owned();
         let mut page = json_of(answer, StatusCode::OK).await;
@@ -76,66 +75,59 @@ async fn first_pages(api: &Api) -> Vec<(String, Vec<Value>)> {
     pages
 }
 
+/// Posts rows one by one. Right after each completion, the pages that were kept before are not told any more; a job
+/// of one row is over before they would have grown too old anyway.
+async fn a_closed_job_is_seen_at_once(stack: &Stack, api: &Api) -> Rows {
+    let mut posted = Vec::new();
+    for number in 0..5 {
+        first_pages(api).await;
+        // Before all others, by its key.
+        let row = json!({"sku": format!("!{number}"), "name": "Early"});
+        let taken = api.post(ROWS, &json!([row]), StatusCode::ACCEPTED).await;
+        posted.push(row);
+        completion(stack, api, &taken).await;
+        for (_, page) in first_pages(api).await {
+            assert_eq!(products_of(&page), products_of(&posted));
+        }
+    }
+    products_of(&posted)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_thousand_posted_rows_are_read_back_from_both_stores() {
     let stack = start(Sql::Postgres, &RAISED).await;
     let api = Api::of(&stack);
-    // Before all others, by its key.
-    let first = json!([{"sku": "!", "name": "First", "description": null}]);
-    let path = "datasets/products/rows";
-    let taken = api.post(path, &first, StatusCode::ACCEPTED).await;
-    completion(&stack, &api, &taken).await;
-    let before = first_pages(&api).await;
-    assert!(before.iter().all(|(_, rows)| rows.len() == 1));
+    let mut expected = a_closed_job_is_seen_at_once(&stack, &api).await;
 
     let rows = posted_rows();
     assert_eq!(rows.len(), POSTED);
     let body = json!(rows);
     assert!(body.to_string().len() > 3_000_000);
-    let request = api.request(Method::POST, path).json(&body);
+    let request = api.request(Method::POST, ROWS).json(&body);
     let answer = request.send().await.unwrap();
     let location = answer.headers()[LOCATION].to_str().unwrap();
     let location = answer.url().join(location).unwrap();
     let taken = json_of(answer, StatusCode::ACCEPTED).await;
-    assert!(
-        location
-            .path()
-            .ends_with(taken["status_url"].as_str().unwrap())
-    );
+    let path = taken["status_url"].as_str().unwrap();
+    assert!(location.path().ends_with(path));
 
-    // Others keep asking, so that the answers of before are kept until the end.
-    let landed = AtomicBool::new(false);
-    let ask = async {
-        while !landed.load(Ordering::Relaxed) {
-            first_pages(&api).await;
-        }
-    };
-    let wait = async {
-        let event = completion(&stack, &api, &taken).await;
-        let pages = first_pages(&api).await;
-        landed.store(true, Ordering::Relaxed);
-        (event, pages)
-    };
-    let ((event, pages), ()) = tokio::join!(wait, ask);
-    let mut expected = products_of(&rows);
-    let new = expected.len() as u64;
-    expected.extend(products_of(first.as_array().unwrap()));
-    for ((etag, page), (old_etag, _)) in pages.iter().zip(&before) {
-        assert_ne!(etag, old_etag);
-        let first_of_all: Rows = expected.clone().into_iter().take(100).collect();
-        assert_eq!(products_of(page), first_of_all);
-    }
-    assert_eq!(
-        (event.counts.rows, event.counts.rejected),
-        (POSTED as u64, 0)
-    );
+    let event = completion(&stack, &api, &taken).await;
+    let pages = first_pages(&api).await;
+    assert_eq!(event.counts.rows, POSTED as u64);
+    assert_eq!(event.counts.rejected, 0);
+    let new = products_of(&rows);
     for (store, counts) in &event.counts.stores {
-        assert_eq!(counts.inserted, new, "{store}");
+        assert_eq!(counts.inserted, new.len() as u64, "{store}");
         assert_eq!(counts.total(), POSTED as u64, "{store}");
+    }
+    expected.extend(new);
+    let first_of_all: Rows = expected.clone().into_iter().take(100).collect();
+    for (_, page) in pages {
+        assert_eq!(products_of(&page), first_of_all);
     }
 
     for store in STORES {
-        let question = format!("{path}?store={store}&limit={MOST_ROWS}");
+        let question = format!("{ROWS}?store={store}&limit={MOST_ROWS}");
         for (way, found) in [
             ("cursor", api.rows(&question).await),
             ("NDJSON", api.lines(&question).await),
@@ -149,7 +141,7 @@ async fn fifty_thousand_posted_rows_are_read_back_from_both_stores() {
 
 async fn what_is_known_is_not_sent_again(api: &Api) {
     for (store, (etag, _)) in STORES.iter().zip(first_pages(api).await) {
-        let path = format!("datasets/products/rows?store={store}&limit=100");
+        let path = format!("{ROWS}?store={store}&limit=100");
         for fresh in ["", "no-cache"] {
             let request = api.get(&path).header(IF_NONE_MATCH, &etag);
             let answer = request.header(CACHE_CONTROL, fresh).send().await.unwrap();
@@ -191,13 +183,13 @@ async fn files_are_uploaded_by_a_form_and_in_parts() {
 
 /// A file just over what goes in one piece, nearly all of it a column that the dataset drops.
 async fn in_parts(stack: &Stack, api: &Api) {
-    const ROWS: usize = 101;
+    const COUNT: usize = 101;
     let padded = "name = \"padded\"\nkey = [\"id\"]\nunknown_columns = \"drop\"\n\
                   [[fields]]\nname = \"id\"\ntype = \"integer\"\n";
     stack.put_dataset("padded", padded).await.unwrap();
     let padding = "x".repeat(1_000_000);
     let mut file = "id,padding\n".to_owned();
-    for id in 0..ROWS {
+    for id in 0..COUNT {
         file.extend([&id.to_string(), ",", &padding, "\n"]);
     }
     let asked = json!({"dataset": "padded", "name": "padded.csv", "size": file.len()});
@@ -222,7 +214,10 @@ async fn in_parts(stack: &Stack, api: &Api) {
         .await;
     let event = completion(stack, api, &taken).await;
     assert_eq!(event.object.size, file.len() as u64);
-    assert_eq!((event.counts.rows, event.counts.rejected), (ROWS as u64, 0));
+    assert_eq!(
+        (event.counts.rows, event.counts.rejected),
+        (COUNT as u64, 0)
+    );
     for store in STORES {
         let question = format!("datasets/padded/rows?store={store}&limit={MOST_ROWS}");
         let ids: Vec<u64> = api
@@ -231,6 +226,6 @@ async fn in_parts(stack: &Stack, api: &Api) {
             .iter()
             .map(|row| row["id"].as_u64().unwrap())
             .collect();
-        assert!(ids.iter().copied().eq(0..ROWS as u64), "{store}: {ids:?}");
+        assert!(ids.iter().copied().eq(0..COUNT as u64), "{store}: {ids:?}");
     }
 }
