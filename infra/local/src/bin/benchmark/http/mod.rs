@@ -15,7 +15,7 @@ use crate::data::Sample;
 use crate::debian::provide;
 use crate::landfall::Landfall;
 use crate::profile::settle;
-use crate::result::{LoadRun, Part};
+use crate::result::{LoadRun, Part, as_float};
 use crate::tables::{Database, postgres};
 use alone::Alone;
 
@@ -108,12 +108,7 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     sample.keyed.check(found, DATASET)?;
     part.versions
         .extend([Database::at(database).version().await?]);
-    part.figure(
-        "rows of the table",
-        crate::result::as_float(found.rows),
-        "",
-        None,
-    );
+    part.figure("the table", as_float(found.rows), "rows", None);
 
     let alone = Alone::start(stack, plan, progress).await?;
     let ways = [
