@@ -5,8 +5,12 @@
 
 mod browser;
 mod delivery;
+mod document;
+mod handing_in;
+mod http;
 mod objects;
 mod outcomes;
+mod paging;
 mod products;
 mod public_files;
 mod subscribers;

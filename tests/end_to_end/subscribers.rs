@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{SinkExt, StreamExt, stream};
-use landfall_auth::{Access, Scope, Token, TokenList};
-use landfall_aws::Secret;
+use landfall_auth::{Access, Scope, Token};
 use landfall_domain::JobId;
 use landfall_local::{Sql, Stack};
 use serde_json::{Value, json};
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::delivery::deliver;
-use crate::support::{completions, drop_object, land, products_file, start};
+use crate::support::{add_token, completions, drop_object, land, products_file, start};
 
 const SUBSCRIBERS: usize = 500;
 /// Handshakes and subscriptions under way at once: each is a process of the function's.
@@ -207,23 +206,12 @@ async fn a_subscriber_of_a_dataset_is_told_of_the_jobs_that_come() {
     assert_eq!(client.next(QUIET).await, None);
 }
 
-/// A token for the orders, beside those that are there.
-async fn token_for_orders(stack: &Stack) -> Token {
-    let secret = Secret::new(stack.sdk_config(), &stack.outputs().tokens_secret);
-    let mut list = TokenList::parse(&secret.read().await.unwrap()).unwrap();
-    let token = Token::random();
-    let orders = Access::Only(["orders".to_owned()].into());
-    list.add("orders", &token, [Scope::Read].into(), orders)
-        .unwrap();
-    secret.write(&list.to_text().unwrap()).await.unwrap();
-    token
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_lets_in_and_tells_no_more_than_its_datasets() {
     let stack = start(Sql::Sqlite, &[]).await;
     // Before the function starts, which then reads the tokens.
-    let token = token_for_orders(&stack).await;
+    let orders = Access::Only(["orders".to_owned()].into());
+    let token = add_token(&stack, "orders", &[Scope::Read], orders).await;
     assert!(connect_async(&stack.outputs().socket_url).await.is_err());
     let unknown = Token::random();
     assert!(Client::connect(&stack, unknown.reveal()).await.is_err());

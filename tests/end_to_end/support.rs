@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use futures::TryStreamExt;
+use landfall_auth::{Access, Scope, Token, TokenList};
+use landfall_aws::Secret;
 use landfall_cli::seed::{Kind, write};
 use landfall_domain::{CompletionEvent, JobId, Reject};
 use landfall_local::{Silent, Sql, Stack, StackOptions};
@@ -32,6 +34,17 @@ pub async fn start_with(sql: Sql, parameters: &[(&str, &str)], datasets: Vec<Pat
         ..StackOptions::default()
     };
     Stack::start(options, &Silent).await.unwrap()
+}
+
+/// Adds a token to those that are there. A function that has started reads it within a minute.
+pub async fn add_token(stack: &Stack, name: &str, scopes: &[Scope], datasets: Access) -> Token {
+    let secret = Secret::new(stack.sdk_config(), &stack.outputs().tokens_secret);
+    let mut list = TokenList::parse(&secret.read().await.unwrap()).unwrap();
+    let token = Token::random();
+    let scopes = scopes.iter().copied().collect();
+    list.add(name, &token, scopes, datasets).unwrap();
+    secret.write(&list.to_text().unwrap()).await.unwrap();
+    token
 }
 
 /// A products file as the seeding command makes it.

@@ -25,6 +25,8 @@ use crate::routes;
             not changed is answered with 304. `Cache-Control: no-cache` asks the database itself.",
         license(name = "MIT OR Apache-2.0")
     ),
+    // Beside the document, whatever a gateway has put before its path.
+    servers((url = "./")),
     components(schemas(Problem)),
     modifiers(&Bearer),
     security(("token" = []))

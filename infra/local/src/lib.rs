@@ -32,6 +32,7 @@ pub use datasets::{Definition, definitions};
 pub use deploy::Outputs;
 pub use events::Event;
 pub use memory::{MemoryWatch, Peak};
+pub use postgres::program as postgres_program;
 pub use processes::as_from_a_shell;
 pub use progress::{Lines, Progress, Silent};
 pub use python::{Requirements, environment as python_environment};

@@ -15,7 +15,7 @@ const NAME: &str = "landfall";
 
 /// Starts a cluster on `data`, which is made when missing, and says the URL of its database.
 pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> {
-    let server = find("postgres")?;
+    let server = program("postgres")?;
     let account = Account::for_server("postgres")?;
     let password_file = data.with_added_extension("password");
     // Written last, so it also says that all before it was done.
@@ -44,7 +44,7 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
 }
 
 async fn initialise(data: &Path, password_file: &Path, account: Account) -> Result<()> {
-    let (server, initdb) = (find("postgres")?, find("initdb")?);
+    let (server, initdb) = (program("postgres")?, program("initdb")?);
     if data.exists() {
         fs::remove_dir_all(data)
             .with_context(|| format!("cannot remove the unfinished {}", data.display()))?;
@@ -92,12 +92,13 @@ async fn initialise(data: &Path, password_file: &Path, account: Account) -> Resu
 pub(crate) fn is_installed() -> bool {
     ["postgres", "initdb"]
         .iter()
-        .all(|program| find(program).is_ok())
+        .all(|name| program(name).is_ok())
 }
 
-fn find(program: &str) -> Result<PathBuf> {
-    processes::find(program, &installed())
-        .with_context(|| format!("PostgreSQL's {program} is missing: {INSTALL}"))
+/// Where a program of the server's package is.
+pub fn program(name: &str) -> Result<PathBuf> {
+    processes::find(name, &installed())
+        .with_context(|| format!("PostgreSQL's {name} is missing: {INSTALL}"))
 }
 
 /// Where Debian keeps the server's programs, the newest version first.

@@ -165,7 +165,7 @@ pub(crate) async fn list(
     get,
     path = "/datasets/{dataset}",
     tag = "datasets",
-    params(("dataset" = String, Path, description = "Name of the dataset")),
+    params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
     responses((status = 200, body = DatasetView), Refused, OfDataset)
 )]
 pub(crate) async fn one(

@@ -53,10 +53,11 @@ pub(crate) struct RowsParams {
     page: Option<u64>,
     /// An indexed field, or the first one of the key; with `-` before it, the greatest first. The key unless
     /// given.
+    #[param(example = "-name")]
     sort: Option<String>,
     /// Conditions `field:op:value` that all hold; op is `eq`, `gte`, `gt`, `lte`, `lt` or `prefix`.
     #[serde(default, rename = "where")]
-    #[param(rename = "where", max_items = 16)]
+    #[param(rename = "where", max_items = 16, example = json!(["name:prefix:La"]))]
     conditions: Vec<String>,
 }
 
@@ -82,7 +83,7 @@ struct RowsPage {
     get,
     path = "/datasets/{dataset}/rows",
     tag = "rows",
-    params(("dataset" = String, Path, description = "Name of the dataset"), RowsParams),
+    params(("dataset" = String, Path, description = "Name of the dataset", example = "products"), RowsParams),
     responses(
         (status = 200, content(
             (RowsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")
@@ -155,8 +156,8 @@ pub(crate) async fn list(
     path = "/datasets/{dataset}/rows/{key}",
     tag = "rows",
     params(
-        ("dataset" = String, Path, description = "Name of the dataset"),
-        ("key" = String, Path, description = "Values of the key, with commas between"),
+        ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
+        ("key" = String, Path, description = "Values of the key, with commas between", example = "0001"),
         RowParams
     ),
     responses(

@@ -43,7 +43,7 @@ struct TakenObject {
     post,
     path = "/datasets/{dataset}/rows",
     tag = "rows",
-    params(("dataset" = String, Path, description = "Name of the dataset")),
+    params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
     request_body(description = "A JSON array of rows, or rows as NDJSON, CSV or TSV; at most 6 MiB", content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")

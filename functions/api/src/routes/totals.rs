@@ -52,8 +52,8 @@ struct TotalsPage {
     path = "/datasets/{dataset}/totals/{total}",
     tag = "rows",
     params(
-        ("dataset" = String, Path, description = "Name of the dataset"),
-        ("total" = String, Path, description = "Name of the table of totals"),
+        ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
+        ("total" = String, Path, description = "Name of the table of totals", example = "products_by_name"),
         TotalsParams
     ),
     responses(

@@ -40,6 +40,7 @@ const MAX_NAME: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Upload {
     /// The dataset that it is of.
+    #[schema(example = "products")]
     dataset: String,
     /// Its name; the ending says what it is.
     #[schema(example = "products.csv")]

@@ -2,9 +2,11 @@
 
 mod boundaries;
 mod data;
+mod debian;
 mod empty;
 mod floors;
 mod functions;
+mod http;
 mod landfall;
 mod line;
 mod peers;
@@ -61,12 +63,15 @@ enum PartName {
     Boundaries,
     /// Memory, start and size of each function.
     Functions,
+    /// Requests a second of the HTTP API, beside the statements alone.
+    Http,
     /// Nothing: the docs from what was measured before.
     Report,
 }
 
-const ALL: [PartName; 9] = [
+const ALL: [PartName; 10] = [
     PartName::Functions,
+    PartName::Http,
     PartName::Boundaries,
     PartName::Postgres,
     PartName::Mariadb,
@@ -179,6 +184,7 @@ async fn measure(part: PartName, plan: &Plan, progress: &Lines) -> Result<Option
         PartName::Line => line::measure(plan, progress).await?,
         PartName::Boundaries => boundaries::measure(plan, progress)?,
         PartName::Functions => functions::measure(plan, progress).await?,
+        PartName::Http => http::measure(plan, progress).await?,
         PartName::Report => return Ok(None),
     }))
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::time::{Duration, Instant};
 
+use landfall_local::FUNCTIONS;
+
 /// Ticks a second of the times in `/proc`: `USER_HZ` is 100 on every Linux that functions run on.
 const TICKS: f64 = 100.0;
 /// The work that databases go on with after a load is over once they take less of a core than this.
@@ -140,9 +142,7 @@ fn function(id: u32) -> Option<String> {
         .split(|byte| *byte == 0)
         .find_map(|variable| variable.strip_prefix(b"AWS_LAMBDA_FUNCTION_NAME="))?;
     let name = String::from_utf8_lossy(name).to_lowercase();
-    let known = ["splitter", "worker"]
-        .iter()
-        .find(|known| name.contains(*known));
+    let known = FUNCTIONS.iter().find(|known| name.contains(*known));
     Some(known.map_or(name.clone(), |known| (*known).to_owned()))
 }
 

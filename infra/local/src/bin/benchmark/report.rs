@@ -11,7 +11,7 @@ use crate::result::{Measurement, Part, Run, median};
 use crate::svg;
 
 /// The order of the parts in the docs.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "postgres",
     "mariadb",
     "sqlite",
@@ -21,6 +21,7 @@ const ORDER: [&str; 9] = [
     "line",
     "boundaries",
     "functions",
+    "http",
 ];
 
 /// Writes `benchmark.md` and `benchmark.svg` of the parts that have been measured.
@@ -55,12 +56,20 @@ pub(crate) fn summary(part: &Part) -> String {
     for it in &part.measurements {
         lines.push(format!("  {}: {:.2} s", it.name, it.median_seconds));
     }
+    for it in &part.loads {
+        let got = it.median;
+        lines.push(format!(
+            "  {}, {} at once: {:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms",
+            it.name, it.connections, got.requests_per_second, got.p50_ms, got.p99_ms
+        ));
+    }
     for it in &part.ratios {
         let goal = it
             .goal
             .map_or_else(String::new, |goal| format!(" (goal {goal:.2})"));
         lines.push(format!(
-            "  {}: {:.2}{goal} of {}",
+            "  {}, {}: {:.2}{goal} of {}",
+            it.of,
             it.name,
             it.value,
             it.over.join(" + ")
@@ -113,6 +122,7 @@ fn section(part: &Part) -> String {
     }
     text += &ratios(part);
     text += &measurements(part);
+    text += &loads(part);
     text += &profile(part);
     text += &figures(part);
     if !part.missing.is_empty() {
@@ -186,6 +196,35 @@ fn measurements(part: &Part) -> String {
 fn middle(measurement: &Measurement, of: impl Fn(&Run) -> Option<f64>) -> Option<String> {
     let values: Option<Vec<f64>> = measurement.runs.iter().map(of).collect();
     Some(seconds(median(&values?)))
+}
+
+fn loads(part: &Part) -> String {
+    let rows = part.loads.iter().map(|it| {
+        let rates: Vec<_> = it
+            .runs
+            .iter()
+            .map(|run| format!("{:.0}", run.requests_per_second))
+            .collect();
+        vec![
+            it.name.clone(),
+            it.connections.to_string(),
+            format!("**{:.0}**", it.median.requests_per_second),
+            format!("{:.2}", it.median.p50_ms),
+            format!("{:.2}", it.median.p99_ms),
+            rates.join(", "),
+            it.what.clone(),
+        ]
+    });
+    let head = [
+        "",
+        "connections",
+        "median requests/s",
+        "p50 ms",
+        "p99 ms",
+        "runs, requests/s",
+        "what",
+    ];
+    table(&head, rows)
 }
 
 /// Where the time of Landfall's runs went.

@@ -17,6 +17,8 @@ pub(crate) struct Part {
     /// Names and versions of the servers and programs that took part.
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) measurements: Vec<Measurement>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) loads: Vec<Load>,
     pub(crate) ratios: Vec<Ratio>,
     pub(crate) figures: Vec<Figure>,
     /// What could not be measured, and why.
@@ -87,6 +89,26 @@ pub(crate) struct Run {
     /// CPU seconds by group of processes; `others` is what else ran on the machine, `idle` what was left.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cpu_seconds: BTreeMap<String, f64>,
+}
+
+/// What came of asking the same again and again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) name: String,
+    /// Who was asked, exactly.
+    pub(crate) what: String,
+    /// Each asks again when it has its answer.
+    pub(crate) connections: usize,
+    pub(crate) median: LoadRun,
+    pub(crate) runs: Vec<LoadRun>,
+}
+
+/// One run of it, or the medians of all.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LoadRun {
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
 }
 
 /// The speed of one thing over that of others, from medians: their seconds together, over its seconds.
@@ -164,6 +186,54 @@ impl Part {
             value: others / own,
             over_prepared,
             goal,
+        });
+    }
+
+    /// Adds a run of a load.
+    pub(crate) fn load(&mut self, name: &str, what: &str, connections: usize, run: LoadRun) {
+        let index = self.load_at(name, connections).unwrap_or_else(|| {
+            self.loads.push(Load {
+                name: name.to_owned(),
+                what: what.to_owned(),
+                connections,
+                median: LoadRun::default(),
+                runs: Vec::new(),
+            });
+            self.loads.len() - 1
+        });
+        let load = &mut self.loads[index];
+        load.runs.push(run);
+        let middle =
+            |of: fn(&LoadRun) -> f64| median(&load.runs.iter().map(of).collect::<Vec<_>>());
+        load.median = LoadRun {
+            requests_per_second: middle(|run| run.requests_per_second),
+            p50_ms: middle(|run| run.p50_ms),
+            p99_ms: middle(|run| run.p99_ms),
+        };
+    }
+
+    fn load_at(&self, name: &str, connections: usize) -> Option<usize> {
+        self.loads
+            .iter()
+            .position(|load| load.name == name && load.connections == connections)
+    }
+
+    /// Adds the ratio of requests a second of a load over those of another; without one of them there is none.
+    pub(crate) fn compare_loads(&mut self, of: &str, over: &str, connections: usize) {
+        let rate = |name| {
+            let index = self.load_at(name, connections)?;
+            Some(self.loads[index].median.requests_per_second)
+        };
+        let (Some(own), Some(other)) = (rate(of), rate(over)) else {
+            return;
+        };
+        self.ratios.push(Ratio {
+            name: format!("{connections} at once"),
+            of: of.to_owned(),
+            over: vec![over.to_owned()],
+            value: own / other,
+            over_prepared: None,
+            goal: None,
         });
     }
 
@@ -250,5 +320,34 @@ mod tests {
         assert_eq!(part.ratios.len(), 1);
         assert!((part.ratios[0].value - 0.5).abs() < 1e-9);
         assert!((part.measurements[0].rows_per_second - 100.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn loads_are_told_and_compared_by_their_medians() {
+        let mut part = Part::default();
+        for rate in [100.0, 500.0, 200.0] {
+            let run = LoadRun {
+                requests_per_second: rate,
+                p50_ms: 1.0,
+                p99_ms: 1e3 / rate,
+            };
+            part.load("own", "", 16, run);
+            part.load(
+                "other",
+                "",
+                16,
+                LoadRun {
+                    requests_per_second: 400.0,
+                    ..run
+                },
+            );
+            part.load("other", "", 1, run);
+        }
+        assert_eq!(part.loads.len(), 3);
+        assert!((part.loads[0].median.p99_ms - 5.0).abs() < 1e-9);
+        part.compare_loads("own", "other", 16);
+        part.compare_loads("own", "other", 1);
+        assert_eq!(part.ratios.len(), 1);
+        assert!((part.ratios[0].value - 0.5).abs() < 1e-9);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn picture(parts: &[Part]) -> String {
 fn ratios(parts: &[Part]) -> Vec<Bar> {
     parts
         .iter()
-        .filter(|part| part.name != "peers")
+        .filter(|part| !matches!(part.name.as_str(), "peers" | "http"))
         .flat_map(|part| {
             part.ratios.iter().map(|ratio| Bar {
                 label: format!("{}, {}", part.title, ratio.name),

@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::Plan;
 use crate::data::{COLUMNS, Rows, Sample};
+use crate::debian::provide;
 use crate::landfall::Landfall;
 use crate::profile::settle;
 use crate::result::{Missing, Part, Run};
@@ -126,7 +127,8 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
             .map_err(|error| format!("{error:#}")),
         samples: [sample(1)?, sample(2)?],
     };
-    pgloader_from_debian(progress).await?;
+    // Without it, its run says that it is missing.
+    provide("pgloader", progress).await?;
     let options = (Stores::Sql, Sql::Postgres, "PostgreSQL");
     bench.beside(&mut part, options, &POSTGRES).await?;
     let options = (Stores::Mongodb, Sql::default(), "MongoDB");
@@ -319,26 +321,6 @@ impl Bench<'_> {
         );
         Ok(text)
     }
-}
-
-/// Installs pgloader, where that is allowed; without it, its run says that it is missing.
-async fn pgloader_from_debian(progress: &Lines) -> Result<()> {
-    let there = Command::new("pgloader").arg("--version").output().await;
-    if there.is_ok() || !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    progress.doing("installing pgloader");
-    let install = "apt-get update && apt-get install -y --no-install-recommends pgloader";
-    let output = Command::new("sh")
-        .args(["-c", install])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .await?;
-    if !output.status.success() {
-        progress.note(&format!("could not be installed: {install}"));
-    }
-    Ok(())
 }
 
 /// The last row of each key, in the order of the file, for tools that take no other files.

@@ -1,0 +1,239 @@
+//! The deployed HTTP API by its own document: whom its operations refuse, and that nothing is answered but what
+//! it declares.
+
+use std::fs;
+use std::path::Path;
+
+use landfall_auth::{Access, Scope, Token};
+use landfall_domain::{CompletionEvent, JobId, JobState};
+use landfall_local::{Requirements, Silent, Sql, Stack, python_environment};
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::http::{Api, post_form};
+use crate::support::{add_token, land, start};
+
+/// Six products, and the sku of one of them.
+const PRODUCTS: &str =
+    "sku,name,description\n0001,Lamp,\nb,Desk,old\nc,Lamp,new\nd,Rug,\ne,Bowl,\nf,Bowl,\n";
+const SKU: &str = "0001";
+/// Orders, of which too many are none: a job that fails, with rejects.
+const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
+
+/// Lands the products and the bad orders.
+async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
+    let good = land(stack, "products/1.csv", PRODUCTS.as_bytes().to_vec()).await;
+    assert_eq!(good.state, JobState::Succeeded, "{:?}", good.problem);
+    let bad = land(stack, "orders/1.ndjson", BAD_ORDERS.as_bytes().to_vec()).await;
+    assert_eq!((bad.state, bad.counts.rejected), (JobState::Failed, 3));
+    (good, bad)
+}
+
+/// The operations of the document, about the products, each with its path there.
+fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let url = path
+            .replace("{dataset}", "products")
+            .replace("{key}", SKU)
+            .replace("{total}", "products_by_name")
+            .replace("{job}", job);
+        assert!(
+            !url.contains('{'),
+            "{url} has a parameter that this test does not know"
+        );
+        for method in methods.as_object().unwrap().keys() {
+            operations.push((method.to_uppercase().parse().unwrap(), url.clone()));
+        }
+    }
+    operations
+}
+
+async fn ask(api: &Api, method: &Method, path: &str) -> (StatusCode, String, String) {
+    let mut request = api.request(method.clone(), path);
+    if *method == Method::POST {
+        request = request.json(&match path {
+            "/uploads" => json!({"dataset": "products", "name": "a.csv", "size": 1}),
+            "/uploads/complete" => {
+                json!({"key": "products/uploads/6a0e4bd2-9d1c-4d1b-9a7c-2f110f0b3a0a/a.csv"})
+            }
+            _ => json!([{"sku": SKU, "name": "Lamp"}]),
+        });
+    }
+    let answer = request.send().await.unwrap();
+    let challenge = answer.headers().get(WWW_AUTHENTICATE).cloned();
+    let challenge = challenge.map_or_else(String::new, |it| it.to_str().unwrap().to_owned());
+    (answer.status(), challenge, answer.text().await.unwrap())
+}
+
+/// Asserts that an operation is refused with this status, as a problem, and tells nothing else.
+async fn assert_refused(api: &Api, method: &Method, path: &str, status: StatusCode) {
+    let (found, challenge, text) = ask(api, method, path).await;
+    assert_eq!(found, status, "{method} {path}: {text}");
+    if status == StatusCode::UNAUTHORIZED {
+        assert!(challenge.starts_with("Bearer"), "{method} {path}");
+    }
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["status"], status.as_u16(), "{text}");
+    assert!(!text.contains("Lamp"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    // Before the function starts, which then reads the tokens.
+    let reader = add_token(&stack, "reader", &[Scope::Read], Access::All).await;
+    let writer = add_token(&stack, "writer", &[Scope::Write], Access::All).await;
+    let orders = Access::Only(["orders".to_owned()].into());
+    let stranger = add_token(&stack, "stranger", &[Scope::Read, Scope::Write], orders).await;
+    let unknown = Token::random();
+    let [reader, writer, stranger, unknown] = [&reader, &writer, &stranger, &unknown]
+        .map(|token| Api::with_token(&stack, token.reveal()));
+    let none = Api::with_token(&stack, "");
+    let all = Api::of(&stack);
+    let (good, _) = land_both(&stack).await;
+
+    // Open, as they hold no data; by them the others are known.
+    for path in ["/", "/page/main.js"] {
+        let answer = none.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
+    let document = none.json("/openapi.json").await;
+    let operations = operations(&document, &good.job.to_string());
+    assert!(operations.len() >= 12, "{operations:?}");
+    for (method, path) in &operations {
+        for api in [&none, &unknown] {
+            assert_refused(api, method, path, StatusCode::UNAUTHORIZED).await;
+        }
+        let is_of_all = matches!(&**path, "/session" | "/datasets" | "/jobs");
+        if path != "/session" {
+            let other = if *method == Method::GET {
+                &writer
+            } else {
+                &reader
+            };
+            assert_refused(other, method, path, StatusCode::FORBIDDEN).await;
+        }
+        if is_of_all {
+            let (status, _, text) = ask(&stranger, method, path).await;
+            assert_eq!(status, StatusCode::OK, "{method} {path}: {text}");
+            assert!(!text.contains("products"), "{text}");
+        } else {
+            assert_refused(&stranger, method, path, StatusCode::FORBIDDEN).await;
+        }
+        // And it is there for those who may.
+        let (status, _, text) = ask(&all, method, path).await;
+        if path == "/uploads/complete" {
+            assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
+        } else {
+            assert!(status.is_success(), "{method} {path}: {status} {text}");
+        }
+    }
+    assert_refused(
+        &stranger,
+        &Method::GET,
+        "/jobs?dataset=products",
+        StatusCode::FORBIDDEN,
+    )
+    .await;
+}
+
+/// How schemathesis asks: what it makes up is often enough about things that there are.
+fn configuration(url: &str, seed: u32, jobs: [JobId; 2], upload: &str) -> String {
+    format!(
+        r#"
+# It would put paths after the host alone.
+base-url = "{url}"
+seed = {seed}
+workers = 2
+request-timeout = 30
+continue-on-failure = true
+# Without data that is found, little would be tried.
+warnings = {{ fail-on = ["base_url_mismatch", "missing_auth", "missing_test_data", "rate_limited"] }}
+headers = {{ Authorization = "Bearer ${{LANDFALL_TOKEN}}" }}
+
+[generation]
+max-examples = 25
+database = "none"
+
+[checks]
+enabled = false
+not_a_server_error.enabled = true
+status_code_conformance.enabled = true
+content_type_conformance.enabled = true
+response_headers_conformance.enabled = true
+response_schema_conformance.enabled = true
+unsupported_method.enabled = true
+allow_header_conformance.enabled = true
+ignored_auth.enabled = true
+
+[dictionaries]
+dataset = {{ values = ["products", "orders"] }}
+key = {{ values = ["{SKU}", "1"] }}
+total = {{ values = ["products_by_name"] }}
+job = {{ values = ["{}", "{}"] }}
+upload = {{ values = ["{upload}"] }}
+sort = {{ values = ["name", "-name", "sku", "order_id"] }}
+
+[parameters]
+"path.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
+"path.key" = {{ dictionary = "key", probability = 0.7 }}
+"path.total" = {{ dictionary = "total", probability = 0.8 }}
+"path.job" = {{ dictionary = "job", probability = 0.8 }}
+"query.sort" = {{ dictionary = "sort", probability = 0.5 }}
+"query.dataset" = {{ dictionary = "dataset", probability = 0.5 }}
+"body.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
+"body.key" = {{ dictionary = "upload", probability = 0.8 }}
+"#,
+        jobs[0], jobs[1]
+    )
+}
+
+async fn schemathesis(stack: &Stack, configuration: &Path) {
+    let bin = python_environment(Requirements::Tests, &Silent)
+        .await
+        .unwrap();
+    let url = format!("{}openapi.json", stack.outputs().api_url);
+    let run = Command::new(bin.join("schemathesis"))
+        .args(["--no-color", "--config-file"])
+        .arg(configuration)
+        .args(["run", &url])
+        // Not among the arguments, which every user of the machine can see.
+        .env("LANDFALL_TOKEN", stack.token())
+        .current_dir(stack.scratch().unwrap())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    println!("{}", String::from_utf8_lossy(&run.stdout));
+    assert!(
+        run.status.success(),
+        "{}: {}\n{}",
+        run.status,
+        String::from_utf8_lossy(&run.stderr),
+        stack.function_logs(40).await.unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_answered_but_what_the_document_declares() {
+    let parameters = [("TokenRequestsPerSecond", "100000")];
+    let stack = start(Sql::Postgres, &parameters).await;
+    let (good, bad) = land_both(&stack).await;
+    // A file that is posted, which nobody has told of yet.
+    let api = Api::of(&stack);
+    let asked = json!({"dataset": "products", "name": "1.csv", "size": PRODUCTS.len()});
+    let place = api.post("uploads", &asked, StatusCode::CREATED).await;
+    assert!(post_form(&place, PRODUCTS.into()).await.is_success());
+
+    let seed = std::env::var("LANDFALL_SEED").ok();
+    let seed = seed.map_or_else(rand::random::<u32>, |seed| seed.parse().unwrap());
+    println!("run it again with LANDFALL_SEED={seed}");
+    let file = stack.scratch().unwrap().join("schemathesis.toml");
+    let upload = place["key"].as_str().unwrap();
+    let text = configuration(&stack.outputs().api_url, seed, [good.job, bad.job], upload);
+    fs::write(&file, text).unwrap();
+    schemathesis(&stack, &file).await;
+}
