@@ -45,7 +45,7 @@ pub struct Reject {
     pub code: RejectCode,
     /// Why, for people; quotes the value, cut short.
     pub message: String,
-    /// The record as it stands in the object, at most [`MAX_RAW_BYTES`]; bytes that are not UTF-8
+    /// The record as it stands in the object, at most 64 KiB; bytes that are not UTF-8
     /// are shown as U+FFFD.
     pub raw: String,
     /// Bytes of the whole record in the object; more than in `raw` where that was cut.

@@ -122,8 +122,9 @@ fn measure(measure: &Measure) -> String {
 #[utoipa::path(
     get,
     path = "/datasets",
+    operation_id = "list_datasets",
     tag = "datasets",
-    responses((status = 200, body = DatasetList), Refused, Forbidden)
+    responses((status = 200, description = "The datasets", body = DatasetList), Refused, Forbidden)
 )]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
@@ -164,9 +165,10 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}",
+    operation_id = "get_dataset",
     tag = "datasets",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    responses((status = 200, body = DatasetView), Refused, OfDataset)
+    responses((status = 200, description = "The dataset", body = DatasetView), Refused, OfDataset)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,

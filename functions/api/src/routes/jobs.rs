@@ -51,9 +51,10 @@ pub(crate) struct JobsPage {
 #[utoipa::path(
     get,
     path = "/jobs",
+    operation_id = "list_jobs",
     tag = "jobs",
     params(JobsParams),
-    responses((status = 200, body = JobsPage), Refused, Forbidden)
+    responses((status = 200, description = "Some jobs", body = JobsPage), Refused, Forbidden)
 )]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
@@ -106,9 +107,10 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/jobs/{job}",
+    operation_id = "get_job",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
-    responses((status = 200, body = JobView), Refused, OfDataset)
+    responses((status = 200, description = "The job", body = JobView), Refused, OfDataset)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,

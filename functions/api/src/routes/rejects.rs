@@ -65,10 +65,11 @@ struct Place {
 #[utoipa::path(
     get,
     path = "/jobs/{job}/rejects",
+    operation_id = "list_rejects",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid"), RejectsParams),
     responses(
-        (status = 200, content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
+        (status = 200, description = "Some rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
             ("link" = Option<String>, description = "The next page, if there is one")
         )),
         (status = 406, body = crate::Problem, content_type = "application/problem+json",

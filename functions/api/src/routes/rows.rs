@@ -82,10 +82,11 @@ struct RowsPage {
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows",
+    operation_id = "list_rows",
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products"), RowsParams),
     responses(
-        (status = 200, content(
+        (status = 200, description = "Some rows", content(
             (RowsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")
         ), headers(
             ("etag" = String, description = "Names exactly this answer"),
@@ -154,6 +155,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows/{key}",
+    operation_id = "get_row",
     tag = "rows",
     params(
         ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
@@ -161,7 +163,7 @@ pub(crate) async fn list(
         RowParams
     ),
     responses(
-        (status = 200, body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
+        (status = 200, description = "The row", body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
             ("etag" = String, description = "Names exactly this answer")
         )),
         Refused, FromStore

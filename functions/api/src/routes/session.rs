@@ -43,8 +43,9 @@ struct SessionLimits {
 #[utoipa::path(
     get,
     path = "/session",
+    operation_id = "get_session",
     tag = "session",
-    responses((status = 200, body = Session), Refused)
+    responses((status = 200, description = "What the token may", body = Session), Refused)
 )]
 pub(crate) async fn session(State(context): State<Arc<Context>>, caller: Caller) -> Json<Session> {
     let grant = &caller.0;

@@ -42,6 +42,7 @@ struct TakenObject {
 #[utoipa::path(
     post,
     path = "/datasets/{dataset}/rows",
+    operation_id = "send_rows",
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
     request_body(description = "A JSON array of rows, or rows as NDJSON, CSV or TSV; at most 6 MiB", content(
@@ -49,7 +50,7 @@ struct TakenObject {
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")
     )),
     responses(
-        (status = 202, body = Taken, headers(("location" = String, description = "Where the job is told of"))),
+        (status = 202, description = "The rows are an object of the inbox", body = Taken, headers(("location" = String, description = "Where the job is told of"))),
         Refused, OfDataset, WithBody
     )
 )]

@@ -50,6 +50,7 @@ struct TotalsPage {
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/totals/{total}",
+    operation_id = "list_totals",
     tag = "rows",
     params(
         ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
@@ -57,7 +58,7 @@ struct TotalsPage {
         TotalsParams
     ),
     responses(
-        (status = 200, content(
+        (status = 200, description = "Some groups", content(
             (TotalsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")
         ), headers(
             ("etag" = String, description = "Names exactly this answer"),

@@ -120,9 +120,10 @@ pub(crate) struct DonePart {
 #[utoipa::path(
     post,
     path = "/uploads",
+    operation_id = "begin_upload",
     tag = "uploads",
     request_body = Upload,
-    responses((status = 201, body = UploadPlace), Refused, OfDataset, WithBody)
+    responses((status = 201, description = "Where the file goes", body = UploadPlace), Refused, OfDataset, WithBody)
 )]
 pub(crate) async fn begin(
     State(context): State<Arc<Context>>,
@@ -149,7 +150,7 @@ pub(crate) async fn begin(
     } else {
         let upload_id = inbox.begin(&key).await?;
         let (key_of_parts, id) = (&key, &upload_id);
-        let parts = stream::iter(parts_of(upload.size))
+        let parts: Vec<PartPlace> = stream::iter(parts_of(upload.size))
             .map(|(number, bytes)| async move {
                 let url = inbox.part_url(key_of_parts, id, number, bytes, PARTS_VALID);
                 let url = url.await?;
@@ -159,7 +160,7 @@ pub(crate) async fn begin(
             .try_collect()
             .await?;
         UploadPlace::Multipart {
-            upload_id,
+            upload_id: id_of(parts.len(), &upload_id),
             part_bytes: PART_BYTES,
             parts,
             key,
@@ -176,9 +177,10 @@ pub(crate) async fn begin(
 #[utoipa::path(
     post,
     path = "/uploads/complete",
+    operation_id = "complete_upload",
     tag = "uploads",
     request_body = Complete,
-    responses((status = 202, body = Taken), Refused, OfDataset, WithBody)
+    responses((status = 202, description = "The file is an object of the inbox", body = Taken), Refused, OfDataset, WithBody)
 )]
 pub(crate) async fn complete(
     State(context): State<Arc<Context>>,
@@ -196,13 +198,20 @@ pub(crate) async fn complete(
     })?;
     caller.may(Scope::Write, dataset)?;
     if let Some(upload_id) = &complete.upload_id {
-        let parts: Vec<(i32, String)> = complete
+        let (count, upload_id) = of_id(upload_id).ok_or_else(|| {
+            ApiError::Invalid("upload_id is not one that POST /uploads gave".to_owned())
+        })?;
+        let mut parts: Vec<(i32, String)> = complete
             .parts
             .into_iter()
             .map(|part| (part.number, part.etag))
             .collect();
-        if parts.is_empty() {
-            return Err(ApiError::Invalid("parts is empty".to_owned()));
+        parts.sort_unstable_by_key(|(number, _)| *number);
+        let numbers = parts.iter().map(|(number, _)| *number);
+        if !numbers.eq(1..=count) {
+            return Err(ApiError::Invalid(format!(
+                "parts must be each of 1 to {count}, once: without one, the file would lack rows"
+            )));
         }
         match context
             .inbox
@@ -228,6 +237,18 @@ pub(crate) async fn complete(
         ApiError::NotFound("there is no file of this key yet: post it first".to_owned())
     })?;
     taken(&context, "../", complete.key, stored)
+}
+
+/// The id of an upload in so many parts. S3 would join any of them, and tells nobody how many were signed; the
+/// size of each is signed.
+fn id_of(parts: usize, upload_id: &str) -> String {
+    format!("{parts}.{upload_id}")
+}
+
+/// The number of parts of an upload, and its id at S3.
+fn of_id(id: &str) -> Option<(i32, &str)> {
+    let (parts, upload_id) = id.split_once('.')?;
+    Some((parts.parse().ok()?, upload_id))
 }
 
 fn after(valid: Duration) -> Result<String, ApiError> {

@@ -1,5 +1,7 @@
 //! What all answers have in common, the document, and the page.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::Value as Json;
@@ -60,8 +62,17 @@ async fn the_document_is_whole_and_open() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
+    let mut ids = HashSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
+            assert!(
+                ids.insert(operation["operationId"].as_str()),
+                "{method} {path}"
+            );
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let description = answer["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{method} {path} {status}");
+            }
             for status in ["401", "429", "500", "503"] {
                 let declared = &operation["responses"][status];
                 assert!(declared.is_object(), "{method} {path} {status}");
