@@ -8,7 +8,7 @@ use landfall_auth::{Access, Scope, Token};
 use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Requirements, Silent, Sql, Stack, python_environment};
 use reqwest::header::WWW_AUTHENTICATE;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -101,6 +101,10 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
     }
     let document = none.json("/openapi.json").await;
+    let url: Url = stack.outputs().api_url.parse().unwrap();
+    let server = document["servers"][0]["url"].as_str().unwrap();
+    let beside = url.join("openapi.json").unwrap().join(server);
+    assert_eq!(beside, Ok(url), "where the document says that the API is");
     let operations = operations(&document, &good.job.to_string());
     assert!(operations.len() >= 12, "{operations:?}");
     for (method, path) in &operations {
