@@ -54,6 +54,9 @@ pub enum ApiError {
     /// The request's body is too large.
     #[error("a body over {0} bytes")]
     BodyTooLarge(usize),
+    /// A page by number whose rows no answer can hold.
+    #[error("a page by number over the size of an answer")]
+    PageTooLarge,
     /// A row that no answer can hold.
     #[error("a row over the size of an answer")]
     RowTooLarge,
@@ -105,7 +108,7 @@ impl ApiError {
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "A token is needed",
+                "No token that is accepted",
             ),
             Self::Scope(_) | Self::Dataset(_) | Self::AllDatasets => (
                 StatusCode::FORBIDDEN,
@@ -145,6 +148,11 @@ impl ApiError {
                 "body_too_large",
                 "The body is too large",
             ),
+            Self::PageTooLarge => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "page_too_large",
+                "The page is too large for an answer",
+            ),
             Self::RowTooLarge => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "row_too_large",
@@ -177,7 +185,7 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::Unauthorized => {
-                "send the header \"Authorization: Bearer <token>\"; tokens are made with `landfall tokens add`".to_owned()
+                "send the header \"Authorization: Bearer <token>\", with a token that is on the list: `landfall tokens add` makes one".to_owned()
             }
             Self::Scope(scope) => format!("this needs a token with the scope {scope}"),
             Self::Dataset(dataset) => format!("this needs a token for the dataset {dataset}"),
@@ -196,6 +204,9 @@ impl ApiError {
             Self::BodyTooLarge(most) => format!(
                 "send at most {most} bytes, or ask POST /uploads for a place to put a larger file"
             ),
+            Self::PageTooLarge => {
+                "lower limit, or go on by cursor: the rows of this page are more than an answer holds".to_owned()
+            }
             Self::RowTooLarge => {
                 format!("a row is larger than the {} bytes of an answer: read it from the database", crate::MAX_ANSWER_BYTES)
             }

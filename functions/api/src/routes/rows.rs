@@ -111,6 +111,7 @@ pub(crate) async fn list(
     let reader = context.reader(is_mongodb)?;
     let query = question(reader, &dataset, &params)?;
     let columns = Columns::of(&dataset);
+    let limit = query.limit;
     let read = || async {
         let mut query = query.clone();
         loop {
@@ -128,6 +129,13 @@ pub(crate) async fn list(
                     return Err(ApiError::RowTooLarge);
                 }
                 continue;
+            }
+            if matches!(query.start, Start::Skip(_))
+                && page.next.is_some()
+                && written < limit as usize
+            {
+                // The page with the next number would begin after rows that this one lacks.
+                return Err(ApiError::PageTooLarge);
             }
             let next = page.next.map(|place| {
                 let cursor = Cursor::of_rows(reader.kind(), &dataset, &query.filters, query.sort);

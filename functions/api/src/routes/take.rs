@@ -96,7 +96,19 @@ pub(super) fn taken(
     Ok((StatusCode::ACCEPTED, location, Json(taken)).into_response())
 }
 
+/// The byte order mark that some programs put before UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
+    // Gateways decode a body by what it says of itself: bytes of another charset would arrive as other texts.
+    if charset(headers).is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
+        return Err(ApiError::MediaType("send UTF-8".to_owned()));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(ApiError::MediaType(
+            "send the rows as they are, without Content-Encoding".to_owned(),
+        ));
+    }
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(Format::Json),
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl") => {
@@ -109,6 +121,17 @@ fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
                 .to_owned(),
         )),
     }
+}
+
+/// The charset that a body is said to be of.
+fn charset(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let mut parameters = text
+        .split(';')
+        .skip(1)
+        .filter_map(|one| one.split_once('='));
+    let (_, charset) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(charset.trim().trim_matches('"'))
 }
 
 fn media_type_of(format: Format) -> &'static str {
@@ -132,6 +155,7 @@ fn check(dataset: &Dataset, format: Format, body: &[u8]) -> Result<(), ApiError>
             media_type_of(only)
         )));
     }
+    let body = body.strip_prefix(BOM).unwrap_or(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let wrong = |message: &str| Err(ApiError::Invalid(message.to_owned()));
     match (first, format) {

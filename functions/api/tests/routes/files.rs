@@ -18,6 +18,11 @@ async fn rows_become_an_object_whose_job_is_told() {
         ("application/x-ndjson", ".ndjson", "{\"sku\":\"a\"}\n"),
         ("text/csv", ".csv", "sku\na\n"),
         ("text/tab-separated-values", ".tsv", "sku\na\n"),
+        (
+            "Application/JSON; charset=UTF-8",
+            ".json",
+            "\u{feff}[{\"sku\":\"a\"}]",
+        ),
     ] {
         let answer = api.post(ROWS, media_type, body).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{media_type}");
@@ -49,6 +54,12 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
             ROWS,
             "application/xml",
             "<a/>",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            ROWS,
+            "text/csv; charset=iso-8859-1",
+            "sku\na\n",
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ),
         (
