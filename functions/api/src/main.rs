@@ -17,7 +17,9 @@ async fn main() -> Result<(), Error> {
     }
     let address: Option<SocketAddr> = optional("LANDFALL_API_ADDRESS")?;
     let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000)));
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen at {address}: {error}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let stop = async {
         // Without a signal handler there is nothing to wait for.

@@ -158,6 +158,7 @@ pub(crate) fn json(stack: &Stack, jobs: &[Told<'_>]) -> Result<()> {
         "api_url": stack.outputs().api_url,
         "socket_url": stack.outputs().socket_url,
         "token": stack.token(),
+        "tokens_secret": stack.outputs().tokens_secret,
         "mongodb_uri": stack.mongodb_uri(),
         "sql_url": stack.sql_url(),
         "jobs": jobs,
@@ -203,8 +204,9 @@ To look further, in another terminal:
   export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
   curl -T FILE {endpoint}/{inbox}/products/      # drop another file, with aws: s3 cp
   curl -H 'Authorization: Bearer {token}' {page}jobs      # what the API says of the jobs
+  cargo run --bin landfall -- tokens list --secret {tokens}      # or add, remove
   aws s3 ls --recursive s3://{rejects}         # rejects
-  aws logs tail --follow {logs}                # what the workers log
+  aws logs tail --follow {logs}                # what the workers log; /api, /socket and /splitter are beside it
   aws dynamodb scan --table-name {ledger}      # the ledger
 One function at a time, rebuilt as you save it, on the events in events/:
   curl -T events/products.csv '{endpoint}/{inbox}/products/some%20products.csv'
@@ -212,12 +214,15 @@ One function at a time, rebuilt as you save it, on the events in events/:
   cargo lambda watch --env-file {environment}
   cargo lambda invoke splitter --data-file events/s3-object-created.json   # in a third terminal
   cargo lambda invoke worker --data-file events/sqs-chunks.json
+The HTTP API as a server of its own, for pages on another port too:
+  set -a; . {environment}; LANDFALL_CORS_ORIGINS=http://localhost:5173 RUST_LOG=info cargo run -p api
 The databases:
   mongosh '{mongodb}'
   {sql}
 The servers' logs are in {servers}",
         page = outputs.api_url,
         token = stack.token(),
+        tokens = outputs.tokens_secret,
         inbox = outputs.inbox_bucket,
         rejects = outputs.rejects_bucket,
         logs = outputs.worker_log_group,
