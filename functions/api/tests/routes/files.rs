@@ -73,7 +73,7 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
         let answer = api.post(path, media_type, body).await;
         assert_eq!(answer.status, status, "{path} {media_type} {body}");
     }
-    let too_large = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB + 1]).await;
+    let too_large = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB + 1]).await;
     assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(
         too_large.json()["detail"]
@@ -81,7 +81,7 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
             .unwrap()
             .contains("/uploads")
     );
-    let largest = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB]).await;
+    let largest = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB]).await;
     assert_eq!(largest.status, StatusCode::ACCEPTED);
 }
 
