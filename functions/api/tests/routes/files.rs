@@ -1,5 +1,7 @@
 //! Rows and files that are handed in.
 
+use std::sync::atomic::Ordering;
+
 use axum::http::StatusCode;
 use landfall_domain::JobId;
 use serde_json::json;
@@ -143,6 +145,13 @@ async fn a_large_file_comes_in_parts() {
         .post_json("/uploads/complete", &complete("another", &["a"]))
         .await;
     assert_eq!(other.status, StatusCode::CONFLICT);
+    // It is not the client who can do anything about that.
+    api.buckets.is_denied.store(true, Ordering::Relaxed);
+    let denied = api
+        .post_json("/uploads/complete", &complete(upload_id, &["a", "b"]))
+        .await;
+    assert_eq!(denied.status, StatusCode::INTERNAL_SERVER_ERROR);
+    api.buckets.is_denied.store(false, Ordering::Relaxed);
     let done = api
         .post_json("/uploads/complete", &complete(upload_id, &["a", "b"]))
         .await;
