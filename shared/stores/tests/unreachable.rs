@@ -9,6 +9,11 @@ use landfall_stores::{
 };
 
 const PASSWORD: &str = "hunter2";
+const DATASET: &str = r#"
+name = "absent"
+key = ["id"]
+fields = [{ name = "id", type = "text" }]
+"#;
 const OPTIONS: StoreOptions = StoreOptions {
     connections: 1,
     timeout: Duration::from_secs(1),
@@ -19,18 +24,9 @@ fn assert_no_secret(error: &StoreError) {
     assert!(!told.contains(PASSWORD), "{told}");
 }
 
-fn dataset() -> Dataset {
-    let dataset = r#"
-name = "absent"
-key = ["id"]
-fields = [{ name = "id", type = "text" }]
-"#;
-    Dataset::from_toml("absent.toml", dataset).unwrap()
-}
-
 #[tokio::test]
 async fn an_absent_database_is_worth_a_retry() {
-    let dataset = dataset();
+    let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let directory = tempfile::TempDir::new().unwrap();
     // Nothing listens on port 1.
     for url in [
@@ -52,7 +48,7 @@ async fn an_absent_database_is_worth_a_retry() {
 
 #[tokio::test]
 async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_question() {
-    let dataset = dataset();
+    let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let query = RowQuery {
         filters: Vec::new(),
         sort: None,

@@ -71,12 +71,11 @@ impl ReadSqlite {
             drop(turn);
             done
         });
-        let done = match timeout(self.options.timeout, &mut done).await {
-            Ok(done) => done,
-            Err(_) => {
-                drop(interrupt);
-                done.await
-            }
+        let done = if let Ok(done) = timeout(self.options.timeout, &mut done).await {
+            done
+        } else {
+            drop(interrupt);
+            done.await
         };
         Ok(Some(done.unwrap_or_else(|_| Err(cut_off().into()))?))
     }
