@@ -22,10 +22,19 @@ const notice = document.getElementById('notice');
 let view = null;
 let shownPath = null;
 
-/** The path and the query of the address's fragment. */
+/** The path and the query of the address's fragment. A segment may be empty: it may be a part of a row's key. */
 function route() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  return { segments: path.split('/').filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { segments: segmentsOf(path), query: new URLSearchParams(query) };
+}
+
+function segmentsOf(path) {
+  try {
+    return path.split('/').map(decodeURIComponent);
+  } catch {
+    // What was typed or cut off is no place here.
+    return [];
+  }
 }
 
 function viewOf([section, name, kind, ...rest], query) {

@@ -61,6 +61,9 @@ export class Upload extends EventTarget {
   }
 
   async #sendParts({ upload_id, part_bytes, parts }, signal) {
+    // A part that fails for good ends the others too.
+    const failing = new AbortController();
+    signal = AbortSignal.any([signal, failing.signal]);
     const left = [...parts];
     const done = [];
     const sent = new Map();
@@ -82,7 +85,12 @@ export class Upload extends EventTarget {
         done.push({ number, etag });
       }
     };
-    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+    try {
+      await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+    } catch (error) {
+      failing.abort(error);
+      throw error;
+    }
     done.sort((a, b) => a.number - b.number);
     return { upload_id, parts: done };
   }

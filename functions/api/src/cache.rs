@@ -157,10 +157,13 @@ impl Answer {
     }
 }
 
-/// The name of exactly this content.
+/// The name of exactly this content, and of where it goes on: as CSV or NDJSON, only the header tells that.
 fn etag(content: &Content) -> Result<HeaderValue, ApiError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(content.media_type.as_bytes());
+    if let Some(next) = &content.next {
+        hasher.update(next.as_bytes());
+    }
     hasher.update(&content.body);
     let hex = hasher.finalize().to_hex();
     HeaderValue::try_from(format!("\"{}\"", &hex[..32]))
@@ -177,7 +180,7 @@ pub(crate) fn has_etag(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|one| one == "*" || one.as_bytes() == etag.as_bytes())
 }
 
-/// Whether a client asks for what is in the store now.
+/// Whether a client asks for what is in the store now, as browsers do by `max-age=0`.
 fn wants_new(headers: &HeaderMap) -> bool {
     headers
         .get(header::CACHE_CONTROL)
@@ -185,8 +188,9 @@ fn wants_new(headers: &HeaderMap) -> bool {
         .is_some_and(|value| {
             value.split(',').any(|directive| {
                 let directive = directive.trim();
-                directive.eq_ignore_ascii_case("no-cache")
-                    || directive.eq_ignore_ascii_case("no-store")
+                ["no-cache", "no-store", "max-age=0"]
+                    .iter()
+                    .any(|one| directive.eq_ignore_ascii_case(one))
             })
         })
 }

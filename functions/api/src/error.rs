@@ -24,13 +24,10 @@ pub enum ApiError {
     /// The token is not for this dataset.
     #[error("the token is not for dataset {0}")]
     Dataset(String),
-    /// The token is not for all datasets.
-    #[error("the token is not for all datasets")]
-    AllDatasets,
     /// There is no such thing.
     #[error("not found: {0}")]
     NotFound(String),
-    /// There is no such job, or not yet.
+    /// There is no such job, or not yet, or not for this token.
     #[error("no such job, or not yet")]
     NoJob,
     /// The path is there, but not for this method.
@@ -110,7 +107,7 @@ impl ApiError {
                 "unauthorized",
                 "No token that is accepted",
             ),
-            Self::Scope(_) | Self::Dataset(_) | Self::AllDatasets => (
+            Self::Scope(_) | Self::Dataset(_) => (
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "The token does not allow this",
@@ -189,9 +186,6 @@ impl ApiError {
             }
             Self::Scope(scope) => format!("this needs a token with the scope {scope}"),
             Self::Dataset(dataset) => format!("this needs a token for the dataset {dataset}"),
-            Self::AllDatasets => {
-                "this belongs to no single dataset and needs a token for all of them".to_owned()
-            }
             Self::NotFound(what) => what.clone(),
             Self::NoJob => {
                 "there is no job of this id, or not yet: a job begins within seconds of its file; try again shortly".to_owned()

@@ -21,8 +21,8 @@
 //!
 //! *Permissions of its role*: `dynamodb:GetItem`, `BatchGetItem` on the ledger and `Query` on its indexes;
 //! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:PutObject`,
-//! `GetObject` (for HEAD), `ListBucket` (so that HEAD tells missing from denied) and `AbortMultipartUpload` on
-//! the inbox; `secretsmanager:GetSecretValue` of the stores' and the tokens' secret; its logs; and what a
+//! `GetObject` (for HEAD) and `ListBucket` (so that HEAD tells missing from denied) on the inbox, whose lifecycle
+//! ends uploads that are not completed; `secretsmanager:GetSecretValue` of the stores' and the tokens' secret; its logs; and what a
 //! function in a VPC needs. The inbox needs CORS for `POST` and `PUT` from the page's origin, exposing `ETag`.
 
 mod auth;

@@ -37,6 +37,9 @@ pub enum AuthError {
     /// The secret has something else.
     #[error("the secret with the tokens: {0}")]
     List(#[from] ListError),
+    /// Neither could be done for long, and it is soon tried again.
+    #[error("the tokens were read too long ago, and could not be a moment ago")]
+    Old,
 }
 
 impl AuthError {
@@ -45,6 +48,7 @@ impl AuthError {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::List(_) => false,
+            Self::Old => true,
         }
     }
 }
@@ -78,33 +82,83 @@ impl Tokens {
         let Some(secret) = &self.secret else {
             return Ok(self.kept.read().await.list.check(token));
         };
-        {
-            let kept = self.kept.read().await;
-            if SystemTime::now() < kept.try_after {
-                return Ok(kept.list.check(token));
-            }
+        if let Some(answer) = self.kept.read().await.check(token, SystemTime::now()) {
+            return answer;
         }
         let mut kept = self.kept.write().await;
         let now = SystemTime::now();
         // Another request may have read it while this one waited.
-        if now >= kept.try_after {
-            match read(secret).await {
-                Ok(list) => {
-                    kept.list = list;
-                    kept.read_at = now;
-                    kept.try_after = now + FRESH;
+        if let Some(answer) = kept.check(token, now) {
+            return answer;
+        }
+        match read(secret).await {
+            Ok(list) => {
+                kept.list = list;
+                kept.read_at = now;
+                kept.try_after = now + FRESH;
+            }
+            Err(error) => {
+                kept.try_after = now + PAUSE;
+                if !kept.is_usable(now) {
+                    return Err(error);
                 }
-                Err(error) if now < kept.read_at + USABLE => {
-                    warn!(%error, "the tokens could not be read again");
-                    kept.try_after = now + PAUSE;
-                }
-                Err(error) => return Err(error),
+                warn!(%error, "the tokens could not be read again");
             }
         }
         Ok(kept.list.check(token))
     }
 }
 
+impl Kept {
+    fn is_usable(&self, now: SystemTime) -> bool {
+        now < self.read_at + USABLE
+    }
+
+    /// The answer; none where the secret is to be read first.
+    fn check(&self, token: &str, now: SystemTime) -> Option<Result<Option<Grant>, AuthError>> {
+        (now < self.try_after).then(|| {
+            if self.is_usable(now) {
+                Ok(self.list.check(token))
+            } else {
+                Err(AuthError::Old)
+            }
+        })
+    }
+}
+
 async fn read(secret: &Secret) -> Result<TokenList, AuthError> {
     Ok(TokenList::parse(&secret.read().await?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, Scope, Token};
+
+    #[test]
+    fn a_list_is_used_for_a_time_and_then_refused_between_reads() {
+        let token = Token::random();
+        let mut list = TokenList::default();
+        list.add("reader", &token, [Scope::Read].into(), Access::All)
+            .unwrap();
+        let read_at = SystemTime::now();
+        for (try_after, now, is_read, is_taken) in [
+            (FRESH, Duration::ZERO, false, true),
+            (FRESH, FRESH, true, false),
+            // The read failed.
+            (FRESH + PAUSE, FRESH, false, true),
+            (USABLE + PAUSE, USABLE, false, false),
+            (USABLE + PAUSE, USABLE + PAUSE, true, false),
+        ] {
+            let kept = Kept {
+                list: list.clone(),
+                read_at,
+                try_after: read_at + try_after,
+            };
+            let answer = kept.check(token.reveal(), read_at + now);
+            assert_eq!(answer.is_none(), is_read, "{now:?}");
+            let is_known = matches!(answer, Some(Ok(Some(_))));
+            assert_eq!(is_known, is_taken, "{now:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
 
@@ -35,8 +35,8 @@ pub enum Lookup {
 pub struct Datasets {
     objects: Arc<dyn Objects>,
     bucket: String,
-    kept: Mutex<HashMap<Place, (Instant, Lookup)>>,
-    names: Mutex<Option<(Instant, Arc<[String]>)>>,
+    kept: Mutex<HashMap<Place, (SystemTime, Lookup)>>,
+    names: Mutex<Option<(SystemTime, Arc<[String]>)>>,
 }
 
 impl Datasets {
@@ -65,7 +65,7 @@ impl Datasets {
     pub async fn names(&self) -> Result<Arc<[String]>, AwsError> {
         let kept = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((since, names)) = &*kept()
-            && since.elapsed() < FRESH
+            && is_fresh(*since)
         {
             return Ok(Arc::clone(names));
         }
@@ -76,7 +76,7 @@ impl Datasets {
             .filter(|name| is_name(name))
             .map(ToOwned::to_owned)
             .collect();
-        *kept() = Some((Instant::now(), Arc::clone(&names)));
+        *kept() = Some((SystemTime::now(), Arc::clone(&names)));
         Ok(names)
     }
 
@@ -139,13 +139,19 @@ impl Datasets {
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        kept.insert(place, (Instant::now(), found.clone()));
+        kept.insert(place, (SystemTime::now(), found.clone()));
         Ok(found)
     }
 
     fn kept(&self, place: &Place) -> Option<Lookup> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, lookup) = kept.get(place)?;
-        (place.1.is_some() || since.elapsed() < FRESH).then(|| lookup.clone())
+        (place.1.is_some() || is_fresh(*since)).then(|| lookup.clone())
     }
+}
+
+/// Of wall-clock time: the other one may stand still while a function is frozen.
+fn is_fresh(since: SystemTime) -> bool {
+    // A clock that was set back makes it unknown.
+    since.elapsed().is_ok_and(|age| age < FRESH)
 }

@@ -73,17 +73,12 @@ impl AwsError {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        const REFUSALS: [&str; 13] = [
+        const REFUSALS: [&str; 8] = [
             "AccessDenied",
             "AccessDeniedException",
             "AWS.SimpleQueueService.NonExistentQueue",
-            "EntityTooSmall",
             "InvalidParameterException",
-            "InvalidPart",
-            "InvalidPartOrder",
-            "MalformedXML",
             "NoSuchBucket",
-            "NoSuchUpload",
             "QueueDoesNotExist",
             "ResourceNotFoundException",
             "ValidationException",

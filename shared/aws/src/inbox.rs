@@ -21,6 +21,15 @@ use serde_json::json;
 use crate::AwsError;
 
 const SIGN: &str = "signing";
+/// What is said of parts that make no object, or of an upload that is not there.
+const UNFIT: [&str; 6] = [
+    "EntityTooSmall",
+    "InvalidArgument",
+    "InvalidPart",
+    "InvalidPartOrder",
+    "MalformedXML",
+    "NoSuchUpload",
+];
 
 /// A version of an object that was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +71,14 @@ pub trait Inbox: Send + Sync {
         valid: Duration,
     ) -> Result<String, AwsError>;
 
-    /// Makes the object of its parts, each with its `ETag`. [`AwsError::Refused`] where one is missing or there
-    /// is no such upload (any more).
+    /// Makes the object of its parts, each with its `ETag`. Gives whether it did: not where one is missing or too
+    /// small, or where there is no such upload (any more).
     async fn complete(
         &self,
         key: &str,
         upload_id: &str,
         parts: &[(i32, String)],
-    ) -> Result<(), AwsError>;
+    ) -> Result<bool, AwsError>;
 
     /// The latest version of an object; none where there is none.
     async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError>;
@@ -218,7 +227,7 @@ impl Inbox for S3Inbox {
         key: &str,
         upload_id: &str,
         parts: &[(i32, String)],
-    ) -> Result<(), AwsError> {
+    ) -> Result<bool, AwsError> {
         let parts = parts.iter().map(|(number, etag)| {
             CompletedPart::builder()
                 .part_number(*number)
@@ -228,16 +237,20 @@ impl Inbox for S3Inbox {
         let upload = CompletedMultipartUpload::builder()
             .set_parts(Some(parts.collect()))
             .build();
-        self.client
+        let answer = self
+            .client
             .complete_multipart_upload()
             .bucket(&self.bucket)
             .key(key)
             .upload_id(upload_id)
             .multipart_upload(upload)
             .send()
-            .await
-            .map(drop)
-            .map_err(|error| AwsError::of("CompleteMultipartUpload", key, &error))
+            .await;
+        match answer {
+            Ok(_) => Ok(true),
+            Err(error) if error.code().is_some_and(|code| UNFIT.contains(&code)) => Ok(false),
+            Err(error) => Err(AwsError::of("CompleteMultipartUpload", key, &error)),
+        }
     }
 
     async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError> {

@@ -66,11 +66,11 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The dataset that the key names: its first segment, where there is more than one.
+    /// The dataset that the key names: its first segment, where there is more than one and it is not empty.
     pub fn dataset_name(&self) -> Option<&str> {
         self.key
             .split_once('/')
-            .filter(|(_, rest)| !rest.is_empty())
+            .filter(|(dataset, rest)| !dataset.is_empty() && !rest.is_empty())
             .map(|(dataset, _)| dataset)
     }
 }
@@ -329,5 +329,32 @@ impl CompletionEvent {
     /// The id of a job's completion.
     pub fn id_of(job: JobId) -> Uuid {
         Uuid::new_v5(&job.0, Self::DETAIL_TYPE.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_a_dataset_by_its_first_segment() {
+        for (key, dataset) in [
+            ("products/a.csv", Some("products")),
+            ("products/2026/a.csv", Some("products")),
+            ("a.csv", None),
+            ("products/", None),
+            ("/a.csv", None),
+            ("//", None),
+            ("", None),
+        ] {
+            let object = ObjectRef {
+                bucket: "inbox".to_owned(),
+                key: key.to_owned(),
+                version: None,
+                etag: String::new(),
+                size: 0,
+            };
+            assert_eq!(object.dataset_name(), dataset, "{key}");
+        }
     }
 }

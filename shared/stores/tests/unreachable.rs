@@ -1,11 +1,19 @@
 //! Databases that are not there, and URLs that can't be used: told without what is secret.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
-use landfall_domain::Dataset;
-use landfall_stores::{StoreError, StoreOptions, connect_mongodb, connect_sql};
+use landfall_domain::{Dataset, RowQuery, Start};
+use landfall_stores::{
+    ReadOptions, StoreError, StoreOptions, connect_mongodb, connect_sql, read_mongodb, read_sql,
+};
 
 const PASSWORD: &str = "hunter2";
+const DATASET: &str = r#"
+name = "absent"
+key = ["id"]
+fields = [{ name = "id", type = "text" }]
+"#;
 const OPTIONS: StoreOptions = StoreOptions {
     connections: 1,
     timeout: Duration::from_secs(1),
@@ -18,12 +26,7 @@ fn assert_no_secret(error: &StoreError) {
 
 #[tokio::test]
 async fn an_absent_database_is_worth_a_retry() {
-    let dataset = r#"
-name = "absent"
-key = ["id"]
-fields = [{ name = "id", type = "text" }]
-"#;
-    let dataset = Dataset::from_toml("absent.toml", dataset).unwrap();
+    let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let directory = tempfile::TempDir::new().unwrap();
     // Nothing listens on port 1.
     for url in [
@@ -40,6 +43,40 @@ fields = [{ name = "id", type = "text" }]
         let error = store.prepare(&dataset).await.unwrap_err();
         assert!(error.is_retryable(), "{url}: {error}");
         assert_no_secret(&error);
+    }
+}
+
+#[tokio::test]
+async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_question() {
+    let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
+    let query = RowQuery {
+        filters: Vec::new(),
+        sort: None,
+        start: Start::First,
+        limit: 1,
+    };
+    let options = ReadOptions {
+        timeout: Duration::from_secs(1),
+        ..ReadOptions::default()
+    };
+    // Takes connections and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    for server in ["127.0.0.1:1", &silent_address] {
+        for scheme in ["postgres", "mysql", "mongodb"] {
+            let url = format!("{scheme}://user:{PASSWORD}@{server}/landfall");
+            let reader = if scheme == "mongodb" {
+                read_mongodb(&url, options).await.unwrap()
+            } else {
+                read_sql(&url, options).await.unwrap()
+            };
+            let error = reader.rows(&dataset, &query).await.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Unavailable { .. }),
+                "{scheme} at {server}: {error}"
+            );
+            assert_no_secret(&error);
+        }
     }
 }
 

@@ -103,7 +103,8 @@ pub(crate) async fn list(
 
 /// A job
 ///
-/// Not there until its file has been seen, which takes seconds at most: then 404 comes with `Retry-After`.
+/// Not there until its file has been seen, which takes seconds at most: until then 404 comes with `Retry-After`.
+/// The same comes for a job of a dataset that the token is not for.
 #[utoipa::path(
     get,
     path = "/jobs/{job}",
@@ -127,15 +128,14 @@ pub(super) async fn head_of(
     caller: &Caller,
     id: &str,
 ) -> Result<JobHead, ApiError> {
-    let readable = caller.readable()?;
+    // Of the scope alone: whether there are jobs of other datasets is not told.
+    caller.readable()?;
     let id: JobId = id
         .parse()
         .map_err(|_| ApiError::Invalid("the id of a job is a UUID".to_owned()))?;
     let head = context.jobs.head(id).await?.ok_or(ApiError::NoJob)?;
-    match head.object.dataset_name() {
-        Some(dataset) => caller.may(Scope::Read, dataset)?,
-        None if readable.is_some() => return Err(ApiError::AllDatasets),
-        None => {}
+    if !caller.0.may(Scope::Read, head.object.dataset_name()) {
+        return Err(ApiError::NoJob);
     }
     Ok(head)
 }

@@ -14,7 +14,7 @@ use super::jobs::head_of;
 use super::rows::next_link;
 use super::{from_cursor, limit, to_cursor};
 use crate::auth::Caller;
-use crate::encode::{Encoding, MAX_ANSWER_BYTES};
+use crate::encode::{Encoding, MAX_ANSWER_BYTES, escaped_len};
 use crate::extract::{Query, Segments};
 use crate::openapi::{OfDataset, Refused};
 use crate::{ApiError, Context};
@@ -23,8 +23,9 @@ const DEFAULT_REJECTS: u32 = 50;
 const MAX_REJECTS: u32 = 1000;
 /// Bytes of one read of an object of rejects; more where a line is longer.
 const WINDOW: u64 = 256 * 1024;
-/// The longest line that is read. A reject repeats at most 64 KiB of its record, in two forms, escaped.
-const MAX_LINE: u64 = 4 * 1024 * 1024;
+/// The longest line that is read; an answer holds one, escaped. A reject repeats at most 64 KiB of its record, in
+/// two forms, escaped.
+const MAX_LINE: u64 = 2 * 1024 * 1024;
 /// Objects that are read at the same time.
 const AT_ONCE: usize = 4;
 /// Objects that one answer looks into.
@@ -61,7 +62,8 @@ struct Place {
 /// Rejects of a job
 ///
 /// As NDJSON, which can be mended and handed in again, an answer has as many as fit; `Link` tells where the others
-/// are.
+/// are. Chunks end in any order: while the job is open, rejects may still come before the place that a cursor goes
+/// on at. List them again when it has closed.
 #[utoipa::path(
     get,
     path = "/jobs/{job}/rejects",
@@ -135,7 +137,10 @@ pub(crate) async fn list(
 struct Lines {
     /// Without their ends.
     all: Vec<Bytes>,
+    /// What they take in an answer.
     bytes: usize,
+    /// Whether the next one has no room.
+    is_full: bool,
     next: Option<Place>,
 }
 
@@ -237,8 +242,14 @@ impl Lines {
                 None => break,
             };
             if length > 0 {
-                self.all.push(bytes.slice(at..at + length));
-                self.bytes += length + 1;
+                let line = bytes.slice(at..at + length);
+                let taken = escaped_len(&line) + escaped_len(b"\n");
+                if self.bytes + taken > MAX_ANSWER_BYTES && !self.all.is_empty() {
+                    self.is_full = true;
+                    break;
+                }
+                self.bytes += taken;
+                self.all.push(line);
             }
             at = (at + length + 1).min(bytes.len());
         }
@@ -246,7 +257,7 @@ impl Lines {
     }
 
     fn is_full(&self, most: usize) -> bool {
-        self.all.len() >= most || self.bytes >= MAX_ANSWER_BYTES
+        self.is_full || self.all.len() >= most
     }
 
     /// Without a next place where nothing follows it.

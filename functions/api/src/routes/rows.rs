@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{encoded, key, limit};
 use crate::auth::Caller;
 use crate::cache::Content;
-use crate::encode::{Encoding, Table};
+use crate::encode::{Encoding, MAX_ANSWER_BYTES, Table, escaped_len};
 use crate::extract::{Query, Segments};
 use crate::openapi::{FromStore, Refused};
 use crate::{ApiError, Context};
@@ -206,7 +206,7 @@ pub(crate) async fn one(
         columns
             .table()
             .object(&mut body, &row.values, row.extra.as_deref());
-        if body.len() > crate::MAX_ANSWER_BYTES {
+        if escaped_len(&body) > MAX_ANSWER_BYTES {
             return Err(ApiError::RowTooLarge);
         }
         Ok(Content {

@@ -45,7 +45,7 @@ struct TakenObject {
     operation_id = "send_rows",
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    request_body(description = "A JSON array of rows, or rows as NDJSON, CSV or TSV; at most 6 MiB", content(
+    request_body(description = "A JSON array of rows, or rows as NDJSON, CSV or TSV; at most 4 MiB", content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")
     )),

@@ -213,23 +213,19 @@ pub(crate) async fn complete(
                 "parts must be each of 1 to {count}, once: without one, the file would lack rows"
             )));
         }
-        match context
+        let is_joined = context
             .inbox
             .complete(&complete.key, upload_id, &parts)
-            .await
-        {
-            Ok(()) => {}
-            Err(AwsError::Refused { .. }) => {
-                // Joined before, if the object is there: then its answer got lost.
-                return match context.inbox.latest(&complete.key).await? {
-                    Some(stored) => taken(&context, "../", complete.key, stored),
-                    None => Err(ApiError::Conflict(
-                        "there is no such upload, or a part is missing or too small: put each part and send its ETag, or begin again"
-                            .to_owned(),
-                    )),
-                };
-            }
-            Err(error) => return Err(error.into()),
+            .await?;
+        if !is_joined {
+            // Joined before, if the object is there: then its answer got lost.
+            return match context.inbox.latest(&complete.key).await? {
+                Some(stored) => taken(&context, "../", complete.key, stored),
+                None => Err(ApiError::Conflict(
+                    "there is no such upload, or a part is missing or too small: put each part and send its ETag, or begin again"
+                        .to_owned(),
+                )),
+            };
         }
     }
     let stored = context.inbox.latest(&complete.key).await?;

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use landfall_domain::JobId;
 use serde_json::json;
 
 use crate::fakes::{Answer, Api};
@@ -120,6 +121,12 @@ async fn a_token_of_another_dataset_sees_and_does_nothing_here() {
         if matches!(&*path, "/session" | "/datasets" | "/jobs") {
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}");
             assert!(!answer.text().contains("products"), "{}", answer.text());
+        } else if path.starts_with("/jobs/") {
+            // As if there were none.
+            let none = path.replace(&job, &JobId::of("inbox", "none", "1").to_string());
+            let none = ask(&api, &method, &none, Some(&bearer)).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert_eq!(answer.problem(), none.problem());
         } else {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
         }

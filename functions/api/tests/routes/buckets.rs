@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,8 @@ use landfall_domain::{ByteRange, ObjectRef};
 pub(crate) struct Buckets {
     pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
     versions: AtomicUsize,
+    /// Whether the function may not join parts.
+    pub(crate) is_denied: AtomicBool,
 }
 
 impl Buckets {
@@ -126,17 +128,20 @@ impl Inbox for Buckets {
         key: &str,
         upload_id: &str,
         parts: &[(i32, String)],
-    ) -> Result<(), AwsError> {
-        if upload_id != format!("upload of {key}") || self.get("inbox", key).is_some() {
+    ) -> Result<bool, AwsError> {
+        if self.is_denied.load(Ordering::Relaxed) {
             return Err(AwsError::Refused {
                 operation: "CompleteMultipartUpload",
                 subject: key.to_owned(),
-                reason: "NoSuchUpload".to_owned(),
+                reason: "AccessDenied".to_owned(),
             });
+        }
+        if upload_id != format!("upload of {key}") || self.get("inbox", key).is_some() {
+            return Ok(false);
         }
         let etags: Vec<&str> = parts.iter().map(|(_, etag)| etag.as_str()).collect();
         self.put_text("inbox", key, &etags.join("+"));
-        Ok(())
+        Ok(true)
     }
 
     async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError> {

@@ -71,6 +71,13 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// Without what tells one request from another.
+    pub(crate) fn problem(&self) -> Json {
+        let mut problem = self.json();
+        problem["request_id"].take();
+        problem
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

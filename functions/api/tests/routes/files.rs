@@ -1,5 +1,7 @@
 //! Rows and files that are handed in.
 
+use std::sync::atomic::Ordering;
+
 use axum::http::StatusCode;
 use landfall_domain::JobId;
 use serde_json::json;
@@ -84,7 +86,7 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
         let answer = api.post(path, media_type, body).await;
         assert_eq!(answer.status, status, "{path} {media_type} {body}");
     }
-    let too_large = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB + 1]).await;
+    let too_large = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB + 1]).await;
     assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(
         too_large.json()["detail"]
@@ -92,7 +94,7 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
             .unwrap()
             .contains("/uploads")
     );
-    let largest = api.post(ROWS, "text/csv", vec![b'a'; 6 * MIB]).await;
+    let largest = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB]).await;
     assert_eq!(largest.status, StatusCode::ACCEPTED);
 }
 
@@ -160,6 +162,13 @@ async fn a_large_file_comes_in_parts() {
             .await;
         assert_eq!(refused.status, status, "{upload_id}");
     }
+    // It is not the client who can do anything about that.
+    api.buckets.is_denied.store(true, Ordering::Relaxed);
+    let denied = api
+        .post_json("/uploads/complete", &complete(upload_id, &etags))
+        .await;
+    assert_eq!(denied.status, StatusCode::INTERNAL_SERVER_ERROR);
+    api.buckets.is_denied.store(false, Ordering::Relaxed);
     let done = api
         .post_json("/uploads/complete", &complete(upload_id, &etags))
         .await;

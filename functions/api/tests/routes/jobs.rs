@@ -142,3 +142,30 @@ async fn rejects_are_downloaded_as_they_were_written() {
     let forged = api.get(&format!("/jobs/{job}/rejects?cursor=eyJ9")).await;
     assert_eq!(forged.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn answers_with_long_rejects_are_bounded_and_lead_to_the_others() {
+    let api = Api::new();
+    let job = api.start_job("products/1.csv").await.job;
+    let location = RejectsLocation::new("rejects", "products", job);
+    // Escaped in the line, and once more in what a function gives.
+    let long = "\"".repeat(300 * 1024);
+    let lines: Vec<_> = (0..9).map(|offset| reject(offset, &long)).collect();
+    api.buckets
+        .put_text("rejects", &location.key(0), &lines.concat());
+    let mut query = String::new();
+    let mut seen = String::new();
+    loop {
+        let path = format!("/jobs/{job}/rejects{query}");
+        let ndjson = [("accept", "application/x-ndjson")];
+        let page = api.get_with(&path, &ndjson).await;
+        let given = serde_json::to_string(page.text()).unwrap();
+        assert!(given.len() <= api::MAX_ANSWER_BYTES + 2);
+        seen += page.text();
+        let Some(link) = page.header("link").strip_prefix('<') else {
+            break;
+        };
+        link.split('>').next().unwrap().clone_into(&mut query);
+    }
+    assert!(seen == lines.concat());
+}

@@ -176,10 +176,33 @@ async fn what_is_asked_again_is_answered_without_the_store() {
     assert!(unchanged.body.is_empty());
     assert_eq!(unchanged.header("etag"), etag);
 
-    let before = reads();
-    let asked_anew = api.get_with(ROWS, &[("cache-control", "no-cache")]).await;
-    assert_eq!(asked_anew.text(), first.text());
-    assert_eq!(reads(), before + 1);
+    for anew in ["no-cache", "no-store", "max-age=0", "private, Max-Age=0"] {
+        let before = reads();
+        let asked_anew = api.get_with(ROWS, &[("cache-control", anew)]).await;
+        assert_eq!(asked_anew.text(), first.text());
+        assert_eq!(reads(), before + 1, "{anew}");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_go_on_are_not_those_that_end() {
+    let api = three();
+    let path = format!("{ROWS}?limit=3");
+    for accept in ["text/csv", "application/x-ndjson"] {
+        let last = api.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!(last.header("link"), "");
+        api.rows.put("d", "x", "4", None);
+        let known = [
+            ("accept", accept),
+            ("if-none-match", last.header("etag")),
+            ("cache-control", "no-cache"),
+        ];
+        let more = api.get_with(&path, &known).await;
+        assert_eq!(more.text(), last.text());
+        assert_eq!(more.status, StatusCode::OK, "{accept}");
+        assert!(!more.header("link").is_empty());
+        api.rows.rows.lock().unwrap().pop();
+    }
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ pub(super) fn from_mongodb(error: &Error) -> StoreError {
             unavailable(&format!("{} write concern", concern.code))
         }
         ErrorKind::Io(error) => unavailable(&format!("I/O: {}", error.kind())),
-        ErrorKind::ServerSelection { .. } => unavailable("no server to write to was found in time"),
+        ErrorKind::ServerSelection { .. } => unavailable("no server was found in time"),
         ErrorKind::Authentication { .. } => unavailable("authentication failed"),
         ErrorKind::ConnectionPoolCleared { .. } => unavailable("the connections were closed"),
         ErrorKind::DnsResolve { .. } => unavailable("its name was not found"),

@@ -33,7 +33,7 @@ impl ReadMongodb {
     /// Connects when first used.
     pub(crate) async fn new(uri: &str, options: ReadOptions) -> Result<Self, StoreError> {
         Ok(Self {
-            database: super::database(uri, options.connections, options.timeout).await?,
+            database: super::database(uri, options.connections, options.connect_timeout()).await?,
             options,
         })
     }

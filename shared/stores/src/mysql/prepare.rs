@@ -255,7 +255,7 @@ async fn has_column(
 }
 
 /// Whether a table has an index of this name.
-async fn has_index(
+pub(super) async fn has_index(
     connection: &mut MySqlConnection,
     table: &str,
     index: &str,

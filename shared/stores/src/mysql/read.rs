@@ -1,6 +1,7 @@
 //! Reading: single statements on connections that can't write.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions, Executor as _, Row as 
 use tokio::sync::OnceCell;
 
 use super::dialect::{Dialect, beginning_of, index_name, quote};
-use super::prepare::columns;
+use super::prepare::{columns, has_index};
 use crate::StoreError;
 use crate::read::gather::Gather;
 use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
@@ -53,7 +54,7 @@ impl ReadMysql {
         );
         let pool = MySqlPoolOptions::new()
             .max_connections(options.connections)
-            .acquire_timeout(options.timeout)
+            .acquire_timeout(options.connect_timeout())
             .after_connect(move |connection, _| {
                 let session = session.clone();
                 Box::pin(async move {
@@ -102,11 +103,18 @@ impl SqlDatabase for ReadMysql {
         let is_there = |name: &str| existing.iter().any(|column| column.name == name);
         let has_beginnings =
             |name: &str| table.has_beginnings_of(name) && is_there(&beginning_of(name));
-        let all_beginnings = table.indexes.iter().filter(|index| index.is_cut);
-        let is_complete = missing.is_empty()
-            && all_beginnings
-                .map(|index| &index.field)
-                .all(|name| has_beginnings(name));
+        // One that is not made yet is an error where it is named.
+        let mut indexes = HashMap::new();
+        for index in &table.indexes {
+            let name = index_name(index);
+            if has_index(&mut connection, &table.name, &name).await? {
+                indexes.insert(
+                    index.field.as_str(),
+                    format!(" FORCE INDEX ({})", quote(name)),
+                );
+            }
+        }
+        let is_complete = missing.is_empty() && indexes.len() == table.indexes.len();
         let columns = dataset.fields.iter().map(|field| {
             let name = field.name.as_str();
             let mut column = column(name, field.kind, is_there(name));
@@ -117,11 +125,7 @@ impl SqlDatabase for ReadMysql {
                     beginning(&column.raw)
                 });
             }
-            let mut indexes = table.indexes.iter();
-            // An index that is not made yet is an error where it is named.
-            if is_complete && let Some(index) = indexes.find(|index| index.field == name) {
-                column.by_index = format!(" FORCE INDEX ({})", quote(index_name(index)));
-            }
+            column.by_index = indexes.remove(name).unwrap_or_default();
             column
         });
         Ok(Some(Found {

@@ -47,7 +47,7 @@ impl ReadPostgres {
         );
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
-            .acquire_timeout(options.timeout)
+            .acquire_timeout(options.connect_timeout())
             .after_connect(move |connection, _| {
                 let session = session.clone();
                 Box::pin(async move {

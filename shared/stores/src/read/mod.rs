@@ -23,10 +23,19 @@ use sql::SqlReader;
 pub struct ReadOptions {
     /// The most connections of this process.
     pub connections: u32,
-    /// The longest that one call may take. What would take longer ends as [`StoreError::Exceeded`].
+    /// The longest that the database may take for a statement; what would take longer ends as
+    /// [`StoreError::Exceeded`]. A connection has to be there in half of it, and a call is over soon after it:
+    /// else it ends as [`StoreError::Unavailable`].
     pub timeout: Duration,
     /// Bytes of values, about, after which a page ends before its limit; it has a row at least.
     pub page_bytes: usize,
+}
+
+impl ReadOptions {
+    /// The longest that a call waits for a connection.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.timeout / 2
+    }
 }
 
 impl Default for ReadOptions {
@@ -80,7 +89,7 @@ pub trait Reader: Send + Sync {
     fn kind(&self) -> StoreKind;
 
     /// A page of rows. Order by key and by an indexed field take an index, whatever the size of the table;
-    /// conditions on other fields may look at every row, within the time that a read has.
+    /// conditions on other fields may look at every row, within the time that a statement has.
     async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError>;
 
     /// The row of a key, given in the order of the key.

@@ -180,7 +180,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         Ok(TotalsPage { groups, next })
     }
 
-    /// Gives up when the time of a read is over, and looks at the table again after an error.
+    /// Gives up on a database that does not answer, and looks at the table again after an error.
     async fn within<T>(
         &self,
         dataset: &Dataset,
@@ -220,19 +220,21 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
     }
 }
 
-/// Gives up when the time of a read is over.
+/// How long a call may go on when the time of a statement is over, which the database should have ended by then.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Gives up on a database that does not answer.
 pub(crate) async fn within<T>(
     store: StoreKind,
     timeout: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(timeout, work)
+    let longest = timeout + GRACE;
+    tokio::time::timeout(longest, work)
         .await
         .unwrap_or_else(|_| {
-            Err(StoreError::Exceeded {
-                store,
-                reason: format!("no end after {} ms", timeout.as_millis()),
-            })
+            let reason = format!("no answer after {} ms", longest.as_millis());
+            Err(StoreError::unavailable(store, reason))
         })
 }
 

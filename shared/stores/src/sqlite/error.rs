@@ -68,6 +68,10 @@ impl From<rusqlite::Error> for Failure {
             | ErrorCode::TooBig
             | ErrorCode::NotADatabase
             | ErrorCode::ParameterOutOfRange => refused(&reason),
+            ErrorCode::OperationInterrupted => StoreError::Exceeded {
+                store: STORE,
+                reason: "the time of a statement is over".to_owned(),
+            },
             // Also what `SQLite` says of a table or column that is gone.
             ErrorCode::Unknown => unavailable(&format!(
                 "{reason} {}",

@@ -1,13 +1,14 @@
 //! Reading: statements on connections that can't write, each on a thread that may block.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
 use rusqlite::types::{Value as Bound, ValueRef};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::error::{self, Failure, unavailable};
 use super::table::{beginning, exists, missing, ordered, quote};
@@ -26,6 +27,7 @@ const PREPARED: usize = 64;
 /// A `SQLite` file that is only read.
 pub(crate) struct ReadSqlite {
     path: PathBuf,
+    options: ReadOptions,
     turns: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
@@ -35,49 +37,62 @@ impl ReadSqlite {
     pub(crate) fn new(path: &str, options: ReadOptions) -> Result<Self, StoreError> {
         Ok(Self {
             path: absolute(path)?,
+            options,
             turns: Arc::new(Semaphore::new(options.connections.max(1) as usize)),
             idle: Arc::default(),
         })
     }
 
-    /// Runs `work`, unless there is no file. It is interrupted when the caller stops waiting.
+    /// Runs `work`, unless there is no file. It is interrupted when its time is over or the caller stops waiting.
     async fn read<T, W>(&self, work: W) -> Result<Option<T>, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> error::Result<T> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| cut_off())?;
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = timeout(self.options.connect_timeout(), turn)
+            .await
+            .map_err(|_| unavailable("no connection became free"))?
+            .map_err(|_| cut_off())?;
+        let idle = lock(&self.idle).pop();
         let connection = match idle {
             Some(connection) => connection,
             None if !self.path.exists() => return Ok(None),
             None => connect(&self.path).map_err(Failure::from)?,
         };
-        let _interrupt = Interrupt(connection.get_interrupt_handle());
+        let handle = Arc::new(Mutex::new(Some(connection.get_interrupt_handle())));
+        let interrupt = Interrupt(Arc::clone(&handle));
         let pool = Arc::clone(&self.idle);
-        let done = tokio::task::spawn_blocking(move || {
+        let mut done = tokio::task::spawn_blocking(move || {
             let done = work(&connection);
-            let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-            pool.push(connection);
+            // Whoever has the connection next is not to be interrupted.
+            *lock(&handle) = None;
+            lock(&pool).push(connection);
             drop(turn);
             done
         });
-        Ok(Some(done.await.unwrap_or_else(|_| Err(cut_off().into()))?))
+        let done = if let Ok(done) = timeout(self.options.timeout, &mut done).await {
+            done
+        } else {
+            drop(interrupt);
+            done.await
+        };
+        Ok(Some(done.unwrap_or_else(|_| Err(cut_off().into()))?))
     }
 }
 
-/// Ends what a connection does, when the future that waits for it does not do so any more. Does nothing to a
-/// connection that is done.
-struct Interrupt(InterruptHandle);
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends what a connection does, as long as it does it for the caller that has this.
+struct Interrupt(Arc<Mutex<Option<InterruptHandle>>>);
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        self.0.interrupt();
+        if let Some(handle) = &*lock(&self.0) {
+            handle.interrupt();
+        }
     }
 }
 

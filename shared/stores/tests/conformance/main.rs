@@ -66,6 +66,8 @@ macro_rules! conformance {
                 reads::pages_while_writers_load,
                 reads::nothing_there_reads_as_empty,
                 reads::a_field_becomes_indexed,
+                reads::an_index_that_is_not_made_yet,
+                reads::readers_share_a_connection,
                 reads::bounds_of_a_read,
                 filters::conditions_of_every_type,
             }
@@ -75,10 +77,11 @@ macro_rules! conformance {
 
 conformance!(sqlite, postgres, mysql, mongodb);
 
-/// What only databases have whose tables can be locked.
-mod locks {
+/// The end of what takes too long: of a wait, where tables can be locked.
+mod too_long {
     conformance! { postgres: reads::a_read_ends_in_time }
     conformance! { mysql: reads::a_read_ends_in_time }
+    conformance! { sqlite: reads::a_long_read_ends_in_time }
 }
 
 /// What only SQL stores have.

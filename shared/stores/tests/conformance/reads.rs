@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use landfall_domain::{Dataset, Row, RowQuery, Sort, Start, Value, latest_by_key};
+use landfall_domain::{Dataset, Filter, Row, RowQuery, Sort, Start, Value, latest_by_key};
 use landfall_stores::{ReadOptions, Reader, StoreError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -271,6 +271,66 @@ pub(crate) async fn a_field_becomes_indexed(database: &Database) {
     database.drop_table(&plain).await;
 }
 
+pub(crate) async fn an_index_that_is_not_made_yet(database: &Database) {
+    let plain = PAIRS.replace("\"note\", type = \"text\"", "\"note\", type = \"integer\"");
+    let indexed = plain.replace("\"integer\"", "\"integer\", index = true");
+    let plain = dataset(&plain);
+    let indexed =
+        Dataset::from_toml("t", &format!("name = \"{}\"\n{indexed}", plain.name)).unwrap();
+    let store = database.store().await;
+    store.prepare(&plain).await.unwrap();
+    let rows = [("a", 2), ("b", 1), ("c", 3)];
+    let rows = rows.map(|(id, note)| row(0, vec![text(id), Value::Integer(note)]));
+    apply(store.as_ref(), &plain, 1, rows.into()).await;
+    let reader = database.reader().await;
+    let by_note = query(
+        Some(Sort {
+            field: 1,
+            descending: true,
+        }),
+        1,
+    );
+    // The definition has an index before the first file of it comes, which makes it.
+    for is_made in [false, true] {
+        if is_made {
+            store.prepare(&indexed).await.unwrap();
+        }
+        let found = walk(reader.as_ref(), &indexed, by_note.clone()).await;
+        let found: Vec<_> = found.iter().map(|row| id_of(row)).collect();
+        assert_eq!(found, ["c", "a", "b"], "{is_made}");
+    }
+    database.drop_table(&plain).await;
+}
+
+pub(crate) async fn readers_share_a_connection(database: &Database) {
+    let dataset = Arc::new(dataset(PAIRS));
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let rows = (0..500).map(|at| pair(&format!("{at:03}"), "x")).collect();
+    apply(store.as_ref(), &dataset, 1, rows).await;
+    let options = ReadOptions {
+        timeout: Duration::from_mins(10),
+        connections: 1,
+        ..ReadOptions::default()
+    };
+    let reader = database.reader_with(options).await;
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (reader, dataset) = (Arc::clone(&reader), Arc::clone(&dataset));
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let page = reader.rows(&dataset, &query(None, 500)).await.unwrap();
+                    assert_eq!(page.rows.len(), 500);
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    database.drop_table(&dataset).await;
+}
+
 pub(crate) async fn bounds_of_a_read(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;
@@ -341,5 +401,27 @@ pub(crate) async fn a_read_ends_in_time(database: &Database) {
         .await
         .unwrap();
     assert_eq!(read().await.unwrap().rows.len(), 1);
+    database.drop_table(&dataset).await;
+}
+
+/// Where no table can be locked, a condition that has to look at every row takes its time.
+pub(crate) async fn a_long_read_ends_in_time(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let note = "x".repeat(400);
+    let rows = (0..50_000).map(|at| pair(&format!("{at:05}"), &note));
+    apply(store.as_ref(), &dataset, 1, rows.collect()).await;
+    let options = ReadOptions {
+        timeout: Duration::from_millis(2),
+        ..ReadOptions::default()
+    };
+    let mut narrow = query(None, 1);
+    narrow.filters = vec![Filter::parse(&dataset, "note:gt:y").unwrap()];
+    let reader = database.reader_with(options).await;
+    let late = reader.rows(&dataset, &narrow).await.unwrap_err();
+    assert!(matches!(late, StoreError::Exceeded { .. }), "{late}");
+    let reader = database.reader().await;
+    assert_eq!(reader.rows(&dataset, &narrow).await.unwrap().rows, []);
     database.drop_table(&dataset).await;
 }
