@@ -21,7 +21,7 @@ use crate::{Context, SocketError};
 pub const JOBS_AT_ONCE: usize = 4;
 /// Pushes of a job under way at once.
 const PUSHES_AT_ONCE: usize = 32;
-/// By how many milliseconds the clocks of those who close jobs and those who subscribe may differ.
+/// By how many milliseconds the clocks of those who publish completions and those who subscribe may differ.
 const CLOCKS_DIFFER: i64 = 5_000;
 /// How long messages that failed may take to be put back; the answer comes after it.
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -157,18 +157,20 @@ async fn audience_of(
         .collect())
 }
 
-/// Whether a subscriber may know of a job, and was there before it closed.
+/// Whether a subscriber may know of a job, and was there before its completion could be pushed.
 fn concerns(head: &JobHead, subscriber: &Subscriber) -> bool {
     let grant = Grant {
         name: String::new(),
         scopes: [Scope::Read].into(),
         datasets: subscriber.datasets.clone(),
     };
-    let closed_before = || {
-        let closed: Option<Timestamp> = head.closed_at.as_ref()?.parse().ok();
-        Some(closed?.as_millisecond() + CLOCKS_DIFFER < subscriber.since?)
+    // A head of an earlier release has no time of publication.
+    let over_before = || {
+        let over = head.published_at.as_ref().or(head.closed_at.as_ref())?;
+        let over: Timestamp = over.parse().ok()?;
+        Some(over.as_millisecond() + CLOCKS_DIFFER < subscriber.since?)
     };
-    grant.may(Scope::Read, head.object.dataset_name()) && !closed_before().unwrap_or_default()
+    grant.may(Scope::Read, head.object.dataset_name()) && !over_before().unwrap_or_default()
 }
 
 type Subscribers = BTreeMap<String, Subscriber>;
@@ -252,6 +254,7 @@ async fn push_one(
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use landfall_auth::Access;
     use landfall_domain::{ObjectOrder, ObjectRef};
     use landfall_ledger::Pinned;
@@ -313,5 +316,10 @@ mod tests {
         assert!(concerns(&head, &at(-60)));
         assert!(concerns(&head, &at(1)), "clocks differ");
         assert!(concerns(&head, &subscriber(Access::All, None)));
+        // Its event was published by the second try: who came in between was told of it as closed alone.
+        let published = closed + SignedDuration::from_secs(120);
+        head.published_at = Some(published.to_string());
+        assert!(concerns(&head, &at(60)));
+        assert!(!concerns(&head, &at(180)));
     }
 }

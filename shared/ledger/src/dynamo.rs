@@ -347,13 +347,16 @@ impl LedgerTable for DynamoTable {
         self.send_head(job, update).await
     }
 
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
         let update = self
             .update(&head_key(job))
             .condition_expression("attribute_exists(pk)")
-            .update_expression("SET published = :yes")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        self.send_head(job, update).await.map(drop)
+            .update_expression(
+                "SET published = :yes, published_at = if_not_exists(published_at, :at)",
+            )
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":at", text(at));
+        self.send_head(job, update).await
     }
 }
 

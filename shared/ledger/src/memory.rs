@@ -163,9 +163,12 @@ impl LedgerTable for MemoryTable {
         Ok(head.clone())
     }
 
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
-        self.items().head(job)?.published = true;
-        Ok(())
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        head.published = true;
+        head.published_at.get_or_insert_with(|| at.to_owned());
+        Ok(head.clone())
     }
 }
 
