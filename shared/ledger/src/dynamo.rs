@@ -34,7 +34,7 @@ pub struct DynamoTable {
 }
 
 /// What a conditional update met.
-enum Updated {
+pub(crate) enum Updated {
     /// The item as it is now.
     Now(Item),
     /// The condition failed on this item.
@@ -50,7 +50,7 @@ impl DynamoTable {
         }
     }
 
-    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+    pub(crate) fn update(&self, key: &str) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -58,7 +58,7 @@ impl DynamoTable {
     }
 
     /// Sends an update that gives the item, whether or not its condition is met.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         key: String,
         update: UpdateItemFluentBuilder,

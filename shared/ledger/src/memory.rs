@@ -16,10 +16,11 @@ pub struct MemoryTable {
 }
 
 #[derive(Default)]
-struct Items {
+pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
     generations: HashMap<String, u64>,
+    pub(crate) permits: HashMap<(String, i64), u64>,
 }
 
 impl Items {
@@ -37,7 +38,7 @@ impl Items {
 }
 
 impl MemoryTable {
-    fn items(&self) -> MutexGuard<'_, Items> {
+    pub(crate) fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
