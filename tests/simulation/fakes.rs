@@ -187,8 +187,8 @@ impl LedgerTable for Table {
     ) -> Result<JobHead, LedgerError> {
         paused!(self.0.close(job, state, problem, counts, dead, closed_at))
     }
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
-        paused!(self.0.set_published(job))
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
+        paused!(self.0.set_published(job, at))
     }
 }
 

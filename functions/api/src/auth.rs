@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock, DefaultClock};
+use jiff::Timestamp;
 use landfall_auth::{Access, Grant, Scope};
 
 use crate::{ApiError, Context};
@@ -71,9 +71,8 @@ pub(crate) async fn authenticate(
         .ok_or(ApiError::Unauthorized)?;
     let grant = context.tokens.check(token).await?;
     let grant = grant.ok_or(ApiError::Unauthorized)?;
-    context.limiter.check_key(&grant.name).map_err(|refused| {
-        ApiError::TooMany(refused.wait_time_from(DefaultClock::default().now()))
-    })?;
+    // Wall-clock time, which instances share.
+    context.limiter.admit(&grant.name, Timestamp::now()).await?;
     let name = CallerName(grant.name.clone());
     request.extensions_mut().insert(Caller(Arc::new(grant)));
     let mut response = next.run(request).await;

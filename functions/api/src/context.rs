@@ -2,21 +2,21 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use landfall_auth::{AuthError, Tokens};
 use landfall_aws::{
     AwsError, Datasets, Inbox, Lookup, Objects, S3Inbox, S3Objects, SettingError, StoreAddresses,
     optional, required,
 };
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{DynamoTable, JobIndex};
+use landfall_ledger::{DynamoTable, JobIndex, PermitTable};
 use landfall_stores::{ReadOptions, Reader, StoreError, read_mongodb, read_sql};
 
 use crate::ApiError;
 use crate::cache::Answers;
+use crate::limiter::Limiter;
 
-/// Requests a second of a token, unless set, that one instance takes; twice as many at once.
-const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
+/// Requests a second of a token, unless set.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 
 /// What is set.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Settings {
     pub socket_url: Option<String>,
     /// Where files are uploaded to, for the page; the origin alone.
     pub upload_origin: Option<String>,
-    /// Requests a second of a token that one instance takes.
+    /// Requests a second of a token that all instances together take, on average over five seconds.
     pub requests_per_second: NonZeroU32,
 }
 
@@ -52,7 +52,7 @@ pub struct Context {
     /// The databases.
     pub readers: Vec<Arc<dyn Reader>>,
     pub(crate) answers: Answers,
-    pub(crate) limiter: DefaultKeyedRateLimiter<String>,
+    pub(crate) limiter: Limiter,
 }
 
 /// Why the api cannot start.
@@ -81,28 +81,30 @@ pub enum StartError {
 }
 
 impl Context {
-    /// A context of these parts.
-    pub fn new(
+    /// A context of these parts. `ledger` has the jobs, and the permits of tokens.
+    pub fn new<L: JobIndex + PermitTable + 'static>(
         settings: Settings,
         tokens: Tokens,
-        jobs: Arc<dyn JobIndex>,
+        ledger: Arc<L>,
         objects: Arc<dyn Objects>,
         inbox: Arc<dyn Inbox>,
         datasets: Datasets,
         readers: Vec<Arc<dyn Reader>>,
     ) -> Self {
-        let rate = settings.requests_per_second;
-        let quota = Quota::per_second(rate).allow_burst(rate.saturating_mul(TWICE));
+        let limiter = Limiter::new(
+            Arc::clone(&ledger) as Arc<dyn PermitTable>,
+            settings.requests_per_second,
+        );
         Self {
             settings,
             tokens,
-            jobs,
+            jobs: ledger,
             objects,
             inbox,
             datasets,
             readers,
             answers: Answers::default(),
-            limiter: RateLimiter::keyed(quota),
+            limiter,
         }
     }
 
@@ -178,8 +180,6 @@ impl Context {
             .ok_or_else(|| ApiError::Invalid("there is no such store here: leave out store".into()))
     }
 }
-
-const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("2 is not zero");
 
 /// Origins with commas between; none of an empty text.
 fn cors_origins(text: &str) -> Result<Vec<HeaderValue>, StartError> {

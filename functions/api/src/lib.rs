@@ -11,7 +11,8 @@
 //! costs one consistent read of the dataset's generation in the ledger, and no read of a database.
 //!
 //! *Who may what*: every route but the page and `/openapi.json`, which hold no data, needs a bearer token, with
-//! the scope and for the dataset that it is about.
+//! the scope and for the dataset that it is about. How often a token may ask is counted in the ledger, for all
+//! instances together, in blocks; without the ledger nobody is let in.
 //!
 //! *Failure policy*: every error is a problem of RFC 9457 that says what to do; what happened is in the log,
 //! under the same request id. A read that takes too long is refused rather than left to the gateway's timeout.
@@ -19,7 +20,8 @@
 //! *Memory*: an answer has at most [`MAX_ANSWER_BYTES`], a request [`MAX_BODY_BYTES`], all kept answers
 //! together [`CACHE_BYTES`].
 //!
-//! *Permissions of its role*: `dynamodb:GetItem`, `BatchGetItem` on the ledger and `Query` on its indexes;
+//! *Permissions of its role*: `dynamodb:GetItem`, `BatchGetItem` on the ledger, `Query` on its indexes and
+//! `UpdateItem` of items at `rate#*`;
 //! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:PutObject`,
 //! `GetObject` (for HEAD) and `ListBucket` (so that HEAD tells missing from denied) on the inbox, whose lifecycle
 //! ends uploads that are not completed; `secretsmanager:GetSecretValue` of the stores' and the tokens' secret; its logs; and what a
@@ -32,6 +34,7 @@ mod encode;
 mod error;
 mod extract;
 mod handler;
+mod limiter;
 mod openapi;
 mod page;
 mod routes;

@@ -13,8 +13,14 @@
 //! and as often as it takes, if a push fails. Progress is not repeated: the next one says more.
 //!
 //! *Failure policy*: a push to a connection that is gone removes it with all its subscriptions. One that fails
-//! holds up no other one; if it was a completion, the queue's message comes back for those who lack it. What the
+//! three times in five seconds holds up no other one; if it was a completion, the queue's message comes back for those
+//! who lack it, after 2 seconds and then twice as long each time, 30 at most. What the
 //! stream brings comes back as a whole; a message that the queue has taken already in that second is not taken twice.
+//!
+//! *Permissions of its role*: `dynamodb:GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` and `Query` on the
+//! connections; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and what follows its stream;
+//! `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on the
+//! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` of the tokens' secret; its logs.
 //!
 //! *Memory*: the subscribers of [`JOBS_AT_ONCE`] jobs, some hundred bytes each.
 

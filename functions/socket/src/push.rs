@@ -1,27 +1,30 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use futures::{StreamExt, future, stream};
 use jiff::Timestamp;
 use landfall_auth::{Grant, Scope};
 use landfall_domain::JobId;
 use landfall_ledger::{JobHead, JobView, LedgerTable};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::connections::Subscriber;
 use crate::gateway::{Push, frame};
 use crate::messages::{Told, Topic};
-use crate::queue::PushMessage;
+use crate::queue::{PushMessage, Received};
 use crate::{Context, SocketError};
 
 /// Jobs that are pushed at once.
 pub const JOBS_AT_ONCE: usize = 4;
 /// Pushes of a job under way at once.
 const PUSHES_AT_ONCE: usize = 32;
-/// By how many milliseconds the clocks of those who close jobs and those who subscribe may differ.
+/// By how many milliseconds the clocks of those who publish completions and those who subscribe may differ.
 const CLOCKS_DIFFER: i64 = 5_000;
+/// How long messages that failed may take to be put back; the answer comes after it.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Pushes the jobs of a batch of messages, and says which messages have to come again.
 pub(crate) async fn push_all(
@@ -29,7 +32,7 @@ pub(crate) async fn push_all(
     event: SqsEvent,
     until: Instant,
 ) -> SqsBatchResponse {
-    let failures = stream::iter(jobs(event))
+    let failed: Vec<Received> = stream::iter(jobs(event))
         .map(|(job, asked)| async move {
             let pushed = timeout_at(until, push(context, job, &asked.audience)).await;
             let error = pushed.unwrap_or(Err(SocketError::Time)).err()?;
@@ -37,27 +40,40 @@ pub(crate) async fn push_all(
             Some(asked.messages)
         })
         .buffer_unordered(JOBS_AT_ONCE)
-        .filter_map(future::ready);
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failures
+        .filter_map(future::ready)
         .collect::<Vec<_>>()
         .await
+        .concat();
+    // Otherwise, nothing would be said of these jobs until the visibility timeout is over.
+    let put_back = timeout(PUT_BACK_WITHIN, context.queue.put_back(&failed)).await;
+    if let Err(error) = put_back.unwrap_or(Err(SocketError::Time)) {
+        warn!(%error, "messages that failed come again late");
+    }
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed
         .into_iter()
-        .flatten()
-        .map(|id| {
+        .map(|message| {
             let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
+            failure.item_identifier = message.id;
             failure
         })
         .collect();
     response
 }
 
+fn received(record: &SqsMessage) -> Option<Received> {
+    let times = record.attributes.get("ApproximateReceiveCount");
+    Some(Received {
+        id: record.message_id.clone()?,
+        receipt: record.receipt_handle.clone().unwrap_or_default(),
+        times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
+    })
+}
+
 /// What a batch asks for one job.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
-    /// Ids of the messages.
-    messages: Vec<String>,
+    messages: Vec<Received>,
     audience: Audience,
 }
 
@@ -72,8 +88,8 @@ enum Audience {
 fn jobs(event: SqsEvent) -> BTreeMap<JobId, Asked> {
     let mut jobs = BTreeMap::new();
     for record in event.records {
-        let body = record.body.unwrap_or_default();
-        let message: PushMessage = match serde_json::from_str(&body) {
+        let body = record.body.as_deref().unwrap_or_default();
+        let message: PushMessage = match serde_json::from_str(body) {
             Ok(message) => message,
             Err(error) => {
                 // Not this function's own; it would not be another time either.
@@ -85,7 +101,7 @@ fn jobs(event: SqsEvent) -> BTreeMap<JobId, Asked> {
             messages: Vec::new(),
             audience: Audience::These(BTreeSet::new()),
         });
-        asked.messages.extend(record.message_id);
+        asked.messages.extend(received(&record));
         match (&mut asked.audience, message.to) {
             (Audience::All, _) => {}
             (audience, None) => *audience = Audience::All,
@@ -141,18 +157,20 @@ async fn audience_of(
         .collect())
 }
 
-/// Whether a subscriber may know of a job, and was there before it closed.
+/// Whether a subscriber may know of a job, and was there before its completion could be pushed.
 fn concerns(head: &JobHead, subscriber: &Subscriber) -> bool {
     let grant = Grant {
         name: String::new(),
         scopes: [Scope::Read].into(),
         datasets: subscriber.datasets.clone(),
     };
-    let closed_before = || {
-        let closed: Option<Timestamp> = head.closed_at.as_ref()?.parse().ok();
-        Some(closed?.as_millisecond() + CLOCKS_DIFFER < subscriber.since?)
+    // A head of an earlier release has no time of publication.
+    let over_before = || {
+        let over = head.published_at.as_ref().or(head.closed_at.as_ref())?;
+        let over: Timestamp = over.parse().ok()?;
+        Some(over.as_millisecond() + CLOCKS_DIFFER < subscriber.since?)
     };
-    grant.may(Scope::Read, head.object.dataset_name()) && !closed_before().unwrap_or_default()
+    grant.may(Scope::Read, head.object.dataset_name()) && !over_before().unwrap_or_default()
 }
 
 type Subscribers = BTreeMap<String, Subscriber>;
@@ -236,6 +254,7 @@ async fn push_one(
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use landfall_auth::Access;
     use landfall_domain::{ObjectOrder, ObjectRef};
     use landfall_ledger::Pinned;
@@ -268,6 +287,7 @@ mod tests {
         let asked: Vec<_> = jobs.values().collect();
         assert_eq!(asked.len(), 2);
         assert_eq!(asked[0].messages.len(), 2);
+        assert!(asked[0].messages.iter().all(|message| message.times == 1));
         assert_eq!(asked[0].audience, Audience::All);
         let late = BTreeSet::from(["L0SM9cOFvHcCIhw=".to_owned()]);
         assert_eq!(asked[1].audience, Audience::These(late));
@@ -296,5 +316,10 @@ mod tests {
         assert!(concerns(&head, &at(-60)));
         assert!(concerns(&head, &at(1)), "clocks differ");
         assert!(concerns(&head, &subscriber(Access::All, None)));
+        // Its event was published by the second try: who came in between was told of it as closed alone.
+        let published = closed + SignedDuration::from_secs(120);
+        head.published_at = Some(published.to_string());
+        assert!(concerns(&head, &at(60)));
+        assert!(!concerns(&head, &at(180)));
     }
 }

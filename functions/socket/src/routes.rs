@@ -15,8 +15,9 @@ use crate::{Context, SocketError};
 /// The subprotocol. A browser can set no header, so that its token is offered as another one.
 const PROTOCOL: &str = "landfall";
 const BEARER: &str = "bearer.";
-/// Open jobs of a dataset that a new subscriber is told of, the newest.
-const OPEN_JOBS: usize = 20;
+/// Jobs of a dataset that a new subscriber can be told of: the newest open ones, and the one of the newest
+/// that closed last.
+const NEWEST_JOBS: usize = 20;
 
 /// Answers a route of the WebSocket API.
 pub(crate) async fn answer(
@@ -140,15 +141,13 @@ async fn subscribe(
     }
     match topic {
         Topic::Job(job) => {
-            // One that is not there yet is pushed as soon as it is, to those who may know of it.
-            let Some(head) = context.ledger.head(*job).await? else {
+            // One that is not there yet is pushed as soon as it is, to those who may know of it. Others cannot
+            // tell whether it is there.
+            let head = context.ledger.head(*job).await?;
+            let Some(head) = head.filter(|head| grant.may(Scope::Read, head.object.dataset_name()))
+            else {
                 return Ok(());
             };
-            if !grant.may(Scope::Read, head.object.dataset_name()) {
-                context.connections.unsubscribe(id, topic).await?;
-                let detail = "this token is not for the dataset of that job";
-                return reply_error(context, id, detail).await;
-            }
             reply_job(context, id, &head).await?;
             if head.published {
                 let to = Some(id.to_owned());
@@ -165,12 +164,12 @@ async fn subscribe(
     Ok(())
 }
 
-/// The last closed job of a dataset, and its open ones from old to new.
+/// Of a dataset's newest jobs, the one that closed last; and its open ones from old to new.
 async fn present_jobs(context: &Context, dataset: &str) -> Result<Vec<JobHead>, SocketError> {
     let of = |state: Option<JobState>| JobsQuery {
         datasets: Some(vec![dataset.to_owned()]),
         state,
-        limit: OPEN_JOBS,
+        limit: NEWEST_JOBS,
         after: None,
     };
     let newest = context.ledger.jobs(&of(None)).await?.heads;

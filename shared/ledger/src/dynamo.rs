@@ -34,7 +34,7 @@ pub struct DynamoTable {
 }
 
 /// What a conditional update met.
-enum Updated {
+pub(crate) enum Updated {
     /// The item as it is now.
     Now(Item),
     /// The condition failed on this item.
@@ -50,7 +50,7 @@ impl DynamoTable {
         }
     }
 
-    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+    pub(crate) fn update(&self, key: &str) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -58,7 +58,7 @@ impl DynamoTable {
     }
 
     /// Sends an update that gives the item, whether or not its condition is met.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         key: String,
         update: UpdateItemFluentBuilder,
@@ -347,13 +347,16 @@ impl LedgerTable for DynamoTable {
         self.send_head(job, update).await
     }
 
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
         let update = self
             .update(&head_key(job))
             .condition_expression("attribute_exists(pk)")
-            .update_expression("SET published = :yes")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        self.send_head(job, update).await.map(drop)
+            .update_expression(
+                "SET published = :yes, published_at = if_not_exists(published_at, :at)",
+            )
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":at", text(at));
+        self.send_head(job, update).await
     }
 }
 

@@ -63,6 +63,9 @@ pub struct JobHead {
     /// Whether its completion event has been taken by the event bus.
     #[serde(default)]
     pub published: bool,
+    /// When that was first noted; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<String>,
     /// When the item may be dropped; seconds since 1970.
     pub expires_at: i64,
 }
@@ -103,6 +106,7 @@ impl JobHead {
             created_at: now(),
             closed_at: None,
             published: false,
+            published_at: None,
             expires_at: expiry(),
         }
     }

@@ -23,6 +23,11 @@ pub(crate) fn dataset_key(dataset: &str) -> String {
     format!("dataset#{dataset}")
 }
 
+/// Key of the permits of a name in the window that begins at this second.
+pub(crate) fn permits_key(name: &str, window: i64) -> String {
+    format!("rate#{name}/{window}")
+}
+
 /// The job that an item with this key is of: its head, or one of its shards.
 pub fn job_of_item(key: &str) -> Option<JobId> {
     key.strip_prefix("job/")?.split('/').next()?.parse().ok()

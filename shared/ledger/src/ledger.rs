@@ -182,8 +182,7 @@ impl Ledger {
             .publish(&head.completion(&self.rejects_bucket))
             .await
             .map_err(|reason| LedgerError::Publish { job, reason })?;
-        self.table.set_published(job).await?;
-        head.published = true;
+        head = self.table.set_published(job, &now()).await?;
         info!(%job, state = head.state.as_str(), "job closed");
         Ok(head)
     }

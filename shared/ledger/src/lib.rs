@@ -18,6 +18,8 @@
 //! A dataset has a **generation**, which is raised before a job of it closes: what was read of the dataset
 //! under the present generation has the rows of all its closed jobs.
 //!
+//! Beside the jobs, the table counts the requests of each token: see [`PermitTable`].
+//!
 //! [`Ledger`] has these steps, over the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the
 //! functions, [`MemoryTable`] in the simulation and in tests of the steps themselves. Readers go by
 //! [`JobIndex`], and show a job as a [`JobView`].
@@ -29,6 +31,7 @@ mod index;
 mod item;
 mod ledger;
 mod memory;
+mod permits;
 mod table;
 mod view;
 
@@ -39,6 +42,7 @@ pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, PruneError, Pruner, Publisher};
 pub use memory::MemoryTable;
+pub use permits::PermitTable;
 pub use table::{ChunkOutcome, LedgerTable};
 pub use view::{ChunksView, JobView, ObjectView, Progress};
 

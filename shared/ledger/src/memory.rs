@@ -16,10 +16,11 @@ pub struct MemoryTable {
 }
 
 #[derive(Default)]
-struct Items {
+pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
     generations: HashMap<String, u64>,
+    pub(crate) permits: HashMap<(String, i64), u64>,
 }
 
 impl Items {
@@ -37,7 +38,7 @@ impl Items {
 }
 
 impl MemoryTable {
-    fn items(&self) -> MutexGuard<'_, Items> {
+    pub(crate) fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -163,9 +164,12 @@ impl LedgerTable for MemoryTable {
         Ok(head.clone())
     }
 
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
-        self.items().head(job)?.published = true;
-        Ok(())
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
+        let mut items = self.items();
+        let head = items.head(job)?;
+        head.published = true;
+        head.published_at.get_or_insert_with(|| at.to_owned());
+        Ok(head.clone())
     }
 }
 

@@ -66,6 +66,7 @@ pub trait LedgerTable: Send + Sync {
         closed_at: &str,
     ) -> Result<JobHead, LedgerError>;
 
-    /// Remembers that the completion event of a closed job was taken.
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError>;
+    /// Remembers that the completion event of a closed job was taken, and when that was first said. Gives the
+    /// head as it then is.
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError>;
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::SHARDS_AT_ONCE;
 use crate::{JobHead, LedgerError, LedgerTable, shards_of};
 
+/// Shards that are first asked for of a job whose number of chunks is not yet known. Keys that are not there
+/// cost as much as those that are, so it is few, and four times as many each further time.
+const FIRST_UNSEALED: usize = 4;
 /// The most progress that is shown of a job whose number of chunks is not yet known.
 const MOST_UNSEALED: f64 = 0.99;
 
@@ -27,8 +30,8 @@ impl Progress {
         self.done + self.dead
     }
 
-    /// What has been done so far: of an open job by its shards, of which those up to the first that is not
-    /// there are read where it is not sealed; of a closed one by its head alone.
+    /// What has been done so far: of a closed job by its head alone; of an open one by its shards, which are
+    /// read up to the first that is not there where it is not sealed.
     pub async fn read<T: LedgerTable + ?Sized>(
         table: &T,
         head: &JobHead,
@@ -41,10 +44,13 @@ impl Progress {
             });
         }
         let mut progress = Self::default();
-        let most = head.chunks.map_or(u32::MAX, shards_of);
+        let (most, mut at_once) = match head.chunks {
+            Some(chunks) => (shards_of(chunks), SHARDS_AT_ONCE),
+            None => (u32::MAX, FIRST_UNSEALED),
+        };
         let mut next = 0;
         while next < most {
-            let asked: Vec<u32> = (next..most).take(SHARDS_AT_ONCE).collect();
+            let asked: Vec<u32> = (next..most).take(at_once).collect();
             let shards = table.shards(head.job, &asked).await?;
             for shard in &shards {
                 let dead = u32::try_from(shard.dead.len()).unwrap_or(u32::MAX);
@@ -56,6 +62,7 @@ impl Progress {
                 break;
             }
             next += u32::try_from(asked.len()).unwrap_or(u32::MAX);
+            at_once = (at_once * 4).min(SHARDS_AT_ONCE);
         }
         Ok(progress)
     }

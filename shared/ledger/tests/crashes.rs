@@ -107,8 +107,8 @@ impl LedgerTable for Flaky {
             .close(job, state, problem, counts, dead, closed_at);
         self.step(close).await
     }
-    async fn set_published(&self, job: JobId) -> Result<(), LedgerError> {
-        self.step(self.table.set_published(job)).await
+    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
+        self.step(self.table.set_published(job, at)).await
     }
 }
 

@@ -11,7 +11,7 @@ use landfall_domain::{
 };
 use landfall_ledger::{
     ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable, Pinned,
-    Progress, Publisher, job_of_item,
+    Progress, Publisher, SHARD_CHUNKS, Seal, job_of_item,
 };
 
 fn head(key: &str) -> JobHead {
@@ -113,7 +113,7 @@ async fn a_view_follows_a_job_to_its_end() {
 
     assert_eq!(table.generation("a").await.unwrap(), 0);
     ledger.expect_chunk(head.job, 1).await.unwrap();
-    let seal = landfall_ledger::Seal {
+    let seal = Seal {
         chunks: 2,
         problem: None,
     };
@@ -135,6 +135,41 @@ async fn a_view_follows_a_job_to_its_end() {
     assert_eq!(view.counts.unwrap().rows, 60);
     assert_eq!(table.generation("a").await.unwrap(), 1);
     assert_eq!(table.generation("b").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_object_that_is_still_being_read_has_the_progress_of_all_its_shards() {
+    let table = MemoryTable::default();
+    let head = table.create(&head("a/1.csv")).await.unwrap();
+    for shards in [0, 1, 4, 5, 20, 21, 85] {
+        for shard in 0..shards {
+            table.create_shard(head.job, shard).await.unwrap();
+            let first = shard * SHARD_CHUNKS;
+            table.add_chunk(head.job, first, &done(2)).await.unwrap();
+        }
+        let progress = Progress::read(&table, &head).await.unwrap();
+        assert_eq!(progress.done, shards);
+        assert_eq!(progress.counts.rows, u64::from(shards) * 2);
+    }
+}
+
+#[tokio::test]
+async fn a_job_was_published_when_that_was_first_noted() {
+    let table = Arc::new(MemoryTable::default());
+    let ledger = Ledger::new(table.clone(), Arc::new(Bus), "rejects");
+    let job = ledger.start(&head("a/1.csv")).await.unwrap().job;
+    let seal = Seal {
+        chunks: 0,
+        problem: None,
+    };
+    let closed = ledger.seal(job, &seal).await.unwrap();
+    assert!(closed.published_at >= closed.closed_at);
+    // One that had read the head before publishes once more.
+    let late = JobHead {
+        published: false,
+        ..closed.clone()
+    };
+    assert_eq!(ledger.finish(late).await.unwrap(), closed);
 }
 
 #[test]
