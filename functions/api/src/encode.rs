@@ -274,7 +274,13 @@ fn cell(value: &Value) -> Cow<'_, str> {
 /// A cell that no spreadsheet takes for a formula: an apostrophe comes before what could begin one.
 fn harmless(text: Cow<'_, str>) -> Cow<'_, str> {
     const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    if text.starts_with(STARTS) {
+    // Nothing but a sign and a number is no formula; sums come as such texts.
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or_default();
+    let is_number = unsigned.starts_with(|first: char| first.is_ascii_digit())
+        && unsigned
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if text.starts_with(STARTS) && !is_number {
         format!("'{text}").into()
     } else {
         text
@@ -331,8 +337,10 @@ mod tests {
             assert_eq!(record[0], format!("'{formula}"));
         }
         let values = [Value::Integer(-1), text("a,\"b\"\n")];
-        let csv = write(Encoding::Csv, &values, Some("-1"));
-        assert_eq!(csv, "a,b,_extra\r\n-1,\"a,\"\"b\"\"\n\",'-1\r\n");
+        let csv = write(Encoding::Csv, &values, Some("-1+1"));
+        assert_eq!(csv, "a,b,_extra\r\n-1,\"a,\"\"b\"\"\n\",'-1+1\r\n");
+        let sum = write(Encoding::Csv, &[text("-3.50"), text("-")], None);
+        assert_eq!(sum, "a,b,_extra\r\n-3.50,'-,\r\n");
     }
 
     #[test]
