@@ -25,6 +25,8 @@ const AT_ONCE: usize = 8;
 const WITHIN: Duration = Duration::from_mins(5);
 /// How long to listen for what must not come. Pushes are made a second after what they are about.
 const QUIET: Duration = Duration::from_secs(5);
+/// Longer than a failed message waits, and shorter than the queue's visibility timeout.
+const WITHOUT_TIMEOUT: Duration = Duration::from_mins(2);
 const KEY: &str = "products/told.csv";
 
 struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -81,20 +83,23 @@ fn count(told: &[Value], kind: &str) -> usize {
         .count()
 }
 
-/// Notes a subscriber who went without a word: a connection that the gateway does not know.
-async fn subscribe_the_dead(stack: &Stack, job: JobId) -> HashMap<String, AttributeValue> {
+/// Notes a subscriber whose connection the gateway does not know; gives its key.
+async fn note_subscriber(
+    stack: &Stack,
+    job: JobId,
+    expires_at: AttributeValue,
+) -> HashMap<String, AttributeValue> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let key = HashMap::from([
         ("pk".to_owned(), text(&format!("job/{job}"))),
         ("sk".to_owned(), text("bygone")),
     ]);
-    let never = AttributeValue::N("4102444800".to_owned());
     aws_sdk_dynamodb::Client::new(stack.sdk_config())
         .put_item()
         .table_name(&stack.outputs().connections_table)
         .set_item(Some(key.clone()))
         .item("datasets", text("all"))
-        .item("expires_at", never)
+        .item("expires_at", expires_at)
         .send()
         .await
         .unwrap();
@@ -132,7 +137,8 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
     // One leaves, one never looks, and one is dead without anybody knowing.
     drop(clients.pop());
     let deaf = clients.pop().unwrap();
-    let dead = subscribe_the_dead(&stack, job).await;
+    let never = AttributeValue::N("4102444800".to_owned());
+    let dead = note_subscriber(&stack, job, never).await;
 
     let started = Instant::now();
     deliver(&stack, true).await;
@@ -189,6 +195,38 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
     back.subscribe(job).await;
     let back = back.all_told(job).await;
     assert_eq!(count(&back, "completed"), 1, "{back:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_that_failed_are_made_when_what_kept_them_is_over() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    deliver(&stack, false).await;
+    let job = drop_object(&stack, KEY, products_file(100, 7)).await;
+    let mut client = Client::connect(&stack, stack.token()).await.unwrap();
+    client.subscribe(job).await;
+    assert_eq!(client.next(WITHIN).await.unwrap()["type"], "job");
+
+    let unreadable = AttributeValue::S("never".to_owned());
+    let spoilt = note_subscriber(&stack, job, unreadable).await;
+    deliver(&stack, true).await;
+    completions(&stack, &[job]).await;
+    while let Some(told) = client.next(QUIET).await {
+        // One that was under way.
+        assert_eq!(told["type"], "job");
+    }
+    aws_sdk_dynamodb::Client::new(stack.sdk_config())
+        .delete_item()
+        .table_name(&stack.outputs().connections_table)
+        .set_key(Some(spoilt))
+        .send()
+        .await
+        .unwrap();
+    while let Some(told) = client.next(WITHOUT_TIMEOUT).await {
+        if told["type"] == "completed" {
+            return;
+        }
+    }
+    panic!("not told");
 }
 
 #[tokio::test(flavor = "multi_thread")]
