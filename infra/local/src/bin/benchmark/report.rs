@@ -100,7 +100,8 @@ fn section(part: &Part) -> String {
     let machine = &part.machine;
     let _ = writeln!(
         text,
-        "{}: {} cores of {}, {:.0} GiB, Linux {}.{}",
+        "`cargo benchmark {}`, {}: {} cores of {}, {:.0} GiB, Linux {}.{}",
+        part.name,
         part.measured_at,
         machine.cores,
         machine.processor,
@@ -224,7 +225,14 @@ fn loads(part: &Part) -> String {
         "runs, requests/s",
         "what",
     ];
-    table(&head, rows)
+    let table = table(&head, rows);
+    if table.is_empty() {
+        return table;
+    }
+    format!(
+        "\nOf the API with `wrk --connections <n>`, of the database with `pgbench --protocol prepared --client <n>`; for \
+         each, threads as many as cores, or one for one connection.\n{table}"
+    )
 }
 
 /// Where the time of Landfall's runs went.
