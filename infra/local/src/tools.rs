@@ -55,6 +55,7 @@ pub(crate) async fn install(
         .arg("--root")
         .arg(root)
         .env("CARGO_TARGET_DIR", target.path())
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // Outside of the workspace, whose .cargo/config.toml is not meant for it.

@@ -11,15 +11,17 @@ use landfall_local::{
     python_environment, tool, workspace,
 };
 
+/// These take seconds at most: optimizing them would take minutes.
+const QUICKLY: &str = "--debug";
 const NEXTEST: Tool = Tool {
     name: "cargo-nextest",
     version: "0.9.151",
-    flags: &["--no-default-features"],
+    flags: &["--no-default-features", QUICKLY],
 };
 const DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
-    flags: &[],
+    flags: &[QUICKLY],
 };
 
 #[tokio::main]
