@@ -46,9 +46,14 @@ pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize]) -> Vec<(usize, Vec<&'a 
     lanes
 }
 
-/// The lane of a row's key: the same in every process of a release. Where writers of two releases took
-/// different lanes, the guard and the key's index would still hold.
+/// The lane of a row's key.
 fn lane_of(row: &Row, key: &[usize]) -> usize {
+    usize::try_from(hash_of(row, key) % LANES as u64).unwrap_or_default()
+}
+
+/// The hash of a row's key: the same in every process of a release. Where writers of two releases took
+/// different lanes, the guard and the key's index would still hold.
+pub(crate) fn hash_of(row: &Row, key: &[usize]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for index in key {
         match &row.values[*index] {
@@ -62,5 +67,5 @@ fn lane_of(row: &Row, key: &[usize]) -> usize {
             Value::Null | Value::Float(_) | Value::Json(_) => {}
         }
     }
-    usize::try_from(hasher.finish() % LANES as u64).unwrap_or_default()
+    hasher.finish()
 }

@@ -9,8 +9,6 @@ use landfall_domain::{ObjectOrder, Row, RowVersion, Value};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use super::error;
-use crate::StoreError;
 use crate::json::{Shape, quoted};
 
 /// What comes before the rows: signature, flags, length of the extension.
@@ -24,27 +22,27 @@ const SEND_BYTES: usize = 256 << 10;
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// Runs a `COPY` of rows, each of which `put` appends with its version.
+/// Runs a `COPY` of rows, each of which `put` appends with its version; gives how many the server took.
 pub(super) async fn copy<'r>(
     connection: &mut PgConnection,
     statement: &str,
     order: &ObjectOrder,
     rows: impl Iterator<Item = &'r Row>,
     put: impl Fn(&mut Vec<u8>, &Row, &RowVersion),
-) -> Result<(), StoreError> {
-    let mut copy = connection.copy_in_raw(statement).await.map_err(error)?;
+) -> Result<u64, sqlx::Error> {
+    let mut copy = connection.copy_in_raw(statement).await?;
     let mut buffer = Vec::with_capacity(SEND_BYTES);
     buffer.extend_from_slice(HEADER);
     for row in rows {
         put(&mut buffer, row, &order.at(row.offset));
         if buffer.len() >= SEND_BYTES {
-            copy.send(buffer.as_slice()).await.map_err(error)?;
+            copy.send(buffer.as_slice()).await?;
             buffer.clear();
         }
     }
     buffer.extend_from_slice(TRAILER);
-    copy.send(buffer.as_slice()).await.map_err(error)?;
-    copy.finish().await.map(drop).map_err(error)
+    copy.send(buffer.as_slice()).await?;
+    copy.finish().await
 }
 
 /// Appends the values of a row's key, and its version.

@@ -22,6 +22,8 @@ pub(super) struct Merge {
     pub(super) stage: String,
     /// Fills it.
     pub(super) copy: String,
+    /// Fills the table itself.
+    pub(super) copy_new: String,
     statement: String,
     read_counters: String,
     compare: String,
@@ -67,6 +69,7 @@ impl Merge {
                 timeout.as_millis()
             ),
             copy: format!("COPY pg_temp.{stage} ({names}) FROM STDIN (FORMAT binary)"),
+            copy_new: format!("COPY {target} ({names}) FROM STDIN (FORMAT binary)"),
             // The counter is above zero: every older row is updated.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
@@ -126,10 +129,7 @@ impl Merge {
             // What was not written was there: this very version, or a newer one.
             let [there, newer] = count(connection, self.compare.as_str()).await?;
             if there != total {
-                return Err(StoreError::Refused {
-                    store: StoreKind::Postgres,
-                    reason: "a rule or trigger of the table keeps rows out".to_owned(),
-                });
+                return Err(kept_out());
             }
             newer
         };
@@ -142,8 +142,8 @@ impl Merge {
         })
     }
 
-    /// A key that another program adds meanwhile is there when the merge is tried again.
-    fn sort(&self, error: sqlx::Error) -> StoreError {
+    /// A key that another program adds meanwhile is there when the rows are merged again.
+    pub(super) fn sort(&self, error: sqlx::Error) -> StoreError {
         let is_taken = error.as_database_error().is_some_and(|error| {
             error.is_unique_violation() && error.constraint() == Some(&self.primary_key)
         });
@@ -153,6 +153,14 @@ impl Merge {
             }
             other => other,
         }
+    }
+}
+
+/// Fewer rows were written than came.
+pub(super) fn kept_out() -> StoreError {
+    StoreError::Refused {
+        store: StoreKind::Postgres,
+        reason: "a rule or trigger of the table keeps rows out".to_owned(),
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Keys are in lanes, and merges of a lane come one after the other: none waits for a row of another one,
 //! whatever keys they have in common; only other programs that write to the table can be in the way. A
-//! chunk takes its lanes one by one, a transaction each; what concerns several keys (totals, deletes,
+//! chunk takes its lanes one by one, a transaction or two each; what concerns several keys (totals, deletes,
 //! snapshots, the table itself) takes all lanes, in one transaction.
 //!
 //! `jsonb` holds JSON but for numbers of more than 1,000 digits or with exponents beyond ±400; such a
 //! value is kept as a JSON string of its text.
 
+mod chunk;
 mod copy;
 mod deletes;
+mod known;
 mod merge;
 mod prepare;
 mod read;
@@ -28,12 +30,13 @@ use sqlx::{
 };
 
 use crate::lanes::{self, Hold};
-use crate::registry::Entry;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
 use crate::{Store, StoreError, StoreOptions};
+use chunk::Chunk;
 use deletes::Deletes;
+use known::Hashed;
 use merge::Merge;
 pub(crate) use read::ReadPostgres;
 use totals::Totals;
@@ -149,24 +152,92 @@ impl Postgres {
         Ok(counts.unwrap_or_default())
     }
 
-    /// Applies rows lane by lane, a transaction each, where that can be.
+    /// Applies rows lane by lane, a transaction or two each, where that can be.
     async fn apply_by_lane(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let entry = registry::entry(&mut connection, &chunk.table.name).await?;
-        drop(connection);
         let in_lanes = |entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, &entry);
-        if !entry.is_some_and(in_lanes) {
+        let in_lanes = entry.is_some_and(in_lanes);
+        let are_new = in_lanes && self.are_new(&mut connection, &chunk).await?;
+        drop(connection);
+        if !in_lanes {
             return self.apply_alone(&chunk).await;
         }
         let mut counts = StoreCounts::default();
         for (lane, rows) in lanes::split(&chunk.rows, chunk.key) {
-            let part = Chunk { rows, ..chunk };
+            let mut part = Chunk { rows, ..chunk };
+            if are_new {
+                let rest = self.insert_new(&part, lane).await?;
+                counts.inserted += (part.rows.len() - rest.len()) as u64;
+                part.rows = rest;
+            }
+            if part.rows.is_empty() {
+                continue;
+            }
             counts += match retried(|| self.attempt(&part, Hold::Lane(lane))).await? {
                 Some(counts) => counts,
                 None => self.apply_alone(&part).await?,
             };
         }
         Ok(counts)
+    }
+
+    /// Whether new keys are known by their hashes, and most of these seem to be; ends the hashes otherwise.
+    async fn are_new(
+        &self,
+        connection: &mut PgConnection,
+        chunk: &Chunk<'_>,
+    ) -> Result<bool, StoreError> {
+        if !known::are_kept(connection, &chunk.table.name).await? {
+            return Ok(false);
+        }
+        let are_new = known::are_most_new(connection, chunk).await?;
+        if !are_new {
+            known::forget(connection, &chunk.table.name).await?;
+        }
+        Ok(are_new)
+    }
+
+    /// Takes in the rows of a lane whose keys are new, and gives the others.
+    async fn insert_new<'r>(
+        &self,
+        part: &Chunk<'r>,
+        lane: usize,
+    ) -> Result<Vec<&'r Row>, StoreError> {
+        match self.attempt_insert(part, lane).await {
+            Ok(Some(others)) => Ok(others),
+            Ok(None) => Ok(part.rows.clone()),
+            // A key is there whose hash is not, or others are in the way: merges cope with both.
+            Err(StoreError::Contended { .. }) => {
+                let mut connection = self.pool.acquire().await.map_err(error)?;
+                known::forget(&mut connection, &part.table.name).await?;
+                Ok(part.rows.clone())
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn attempt_insert<'r>(
+        &self,
+        part: &Chunk<'r>,
+        lane: usize,
+    ) -> Result<Option<Vec<&'r Row>>, StoreError> {
+        let hashed = Hashed::new(part);
+        let mut transaction = self.begin(part.merge.begin.clone()).await?;
+        let hold = Hold::Lane(lane);
+        let entry = registry::lock(&mut transaction, &part.table.name, hold).await?;
+        if !lanes::are_apart(&entry) || entry.has_floor_above(part.order.at(0)) {
+            transaction.rollback().await.map_err(error)?;
+            return Ok(None);
+        }
+        let Some(apart) = hashed.take_apart(&mut transaction, lane).await? else {
+            transaction.commit().await.map_err(error)?;
+            return Ok(None);
+        };
+        part.insert(&mut transaction, &apart.new).await?;
+        apart.keep(&mut transaction, &part.table.name, lane).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(Some(apart.others))
     }
 
     /// Applies rows, and waits until they are safe.
@@ -257,89 +328,5 @@ impl Store for Postgres {
         bounded(StoreKind::Postgres, self.timeout, attempts)
             .await
             .inspect(|_| self.prepared.forget(&table.name))
-    }
-}
-
-/// Rows on their way into a table.
-struct Chunk<'a> {
-    table: &'a Table,
-    merge: &'a Merge,
-    deletes: &'a Deletes,
-    /// Rows that delete their keys.
-    deleted: u64,
-    key: &'a [usize],
-    order: &'a ObjectOrder,
-    rows: Vec<&'a Row>,
-}
-
-impl Chunk<'_> {
-    /// Copies the rows into temporary tables.
-    async fn stage(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let has_extra = self.table.has_extra();
-        let (copy, rows) = (&self.merge.copy, self.rows.iter().copied());
-        let upserts = rows.clone().filter(|row| !row.deleted);
-        copy::copy(
-            connection,
-            copy,
-            self.order,
-            upserts,
-            |out, row, version| {
-                copy::put_row(out, row, has_extra, version);
-            },
-        )
-        .await?;
-        if self.deleted > 0 {
-            table::run(connection, self.deletes.stage.as_str()).await?;
-            let (copy, deletes) = (&self.deletes.copy, rows.filter(|row| row.deleted));
-            copy::copy(
-                connection,
-                copy,
-                self.order,
-                deletes,
-                |out, row, version| {
-                    copy::put_key(out, row, self.key, version);
-                },
-            )
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Makes the staged rows and deletes take effect, in a dataset that is locked.
-    async fn settle(
-        &self,
-        connection: &mut PgConnection,
-        entry: &mut Entry,
-        counters: &merge::Counters,
-    ) -> Result<StoreCounts, StoreError> {
-        let mut upserts = self.rows.len() as u64 - self.deleted;
-        let mut forbidden = 0;
-        if entry.tombstones && upserts > 0 {
-            forbidden = self.deletes.drop_forbidden(connection).await?;
-            upserts -= forbidden;
-        }
-        if self.deleted > 0 && !entry.tombstones {
-            entry.tombstones = true;
-            table::run(connection, self.deletes.create.as_str()).await?;
-            registry::save(connection, &self.table.name, entry).await?;
-        }
-        let totals = Totals::new(self.table, &entry.registered);
-        totals
-            .prepare(
-                connection,
-                self.merge,
-                (self.deleted > 0).then_some(self.deletes),
-            )
-            .await?;
-        let mut counts = StoreCounts::default();
-        if upserts > 0 {
-            counts += self.merge.run(connection, upserts, counters).await?;
-        }
-        counts.stale += forbidden;
-        if self.deleted > 0 {
-            counts += self.deletes.run(connection, self.deleted).await?;
-        }
-        totals.settle(connection).await?;
-        Ok(counts)
     }
 }

@@ -3,7 +3,7 @@
 use landfall_domain::{Dataset, StoreKind};
 use sqlx::PgConnection;
 
-use super::{deletes, registry, table, totals};
+use super::{deletes, known, registry, table, totals};
 use crate::StoreError;
 use crate::lanes::Hold;
 use crate::registry::{Entry, Registered};
@@ -48,7 +48,8 @@ pub(super) async fn is_done(
             && table::missing(connection, table)
                 .await?
                 .is_some_and(|missing| missing.is_empty())
-            && totals::absent(connection, &registered).await?.is_empty(),
+            && totals::absent(connection, &registered).await?.is_empty()
+            && known::is_made(connection).await?,
     )
 }
 
@@ -101,6 +102,7 @@ async fn make_table(
 ) -> Result<Entry, StoreError> {
     let columns = Registered::columns_of(dataset);
     registry::make(connection).await?;
+    known::make(connection).await?;
     registry::add(connection, &table.name, &columns).await?;
     let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {
@@ -116,5 +118,6 @@ async fn make_table(
     totals::drop_all(connection, table, &entry.registered).await?;
     deletes::forget(connection, table).await?;
     table::run(connection, table::create(table)).await?;
+    known::begin(connection, &table.name).await?;
     Ok(Entry::new(columns))
 }

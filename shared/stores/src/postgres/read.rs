@@ -207,7 +207,8 @@ impl Dialect for ReadDialect {
     }
 }
 
-fn arguments(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
+/// Values as arguments of places that say of what types they are.
+pub(super) fn arguments(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         let added = match value {

@@ -25,7 +25,8 @@ pub(super) fn field_type(kind: FieldType) -> &'static str {
     }
 }
 
-fn type_of(column: &Column) -> String {
+/// The type of a column.
+pub(super) fn type_of(column: &Column) -> String {
     let name = match column.kind {
         ColumnKind::Version => "bytea",
         ColumnKind::Extra => "jsonb",

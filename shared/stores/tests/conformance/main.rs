@@ -6,6 +6,7 @@ mod databases;
 mod deletes;
 mod evolution;
 mod filters;
+mod first_load;
 mod goods;
 mod overlap;
 mod readers;
@@ -51,6 +52,8 @@ macro_rules! conformance {
                 evolution::another_type_is_refused,
                 evolution::another_key_is_refused,
                 evolution::eight_workers_add_fields_at_once,
+                first_load::new_and_known_keys_in_big_chunks,
+                first_load::small_chunks_between_big_ones,
                 overlap::two_overlapping_files_at_once,
                 overlap::two_big_overlapping_files_at_once,
                 overlap::the_first_deletes_beside_big_chunks,
@@ -76,6 +79,14 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, postgres, mysql, mongodb);
+
+/// What only PostgreSQL does.
+mod of_postgres {
+    conformance! { postgres:
+        first_load::rows_of_another_program,
+        first_load::hashes_of_keys_are_kept_for_new_tables,
+    }
+}
 
 /// The end of what takes too long: of a wait, where tables can be locked.
 mod too_long {
