@@ -9,6 +9,9 @@ const SHORTEST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
 // A push may be lost with its connection: an open job is asked for all the same, but seldom.
 const SELDOM = 15_000;
+// Jobs of one dataset that are asked for, and of several together.
+const OF_ONE = 20;
+const OF_SEVERAL = 100;
 
 /** Topics by name; each has the handlers that were given to `watch…`. */
 const topics = new Map();
@@ -38,8 +41,9 @@ export const watchDataset = (name, changed) => watch(`dataset ${name}`, { datase
 
 /** Ends everything: whoever was signed in no longer is. */
 export function close() {
-  for (const topic of topics.values()) topic.ending.abort();
+  const ended = [...topics.values()];
   topics.clear();
+  for (const topic of ended) topic.stop();
   disconnect();
   tell();
 }
@@ -47,9 +51,9 @@ export function close() {
 function watch(name, subject, handler) {
   let topic = topics.get(name);
   if (!topic) {
-    topic = { name, subject, handlers: new Set(), jobs: new Map(), ending: new AbortController() };
+    topic = { name, subject, handlers: new Set(), jobs: new Map() };
     topics.set(name, topic);
-    poll(topic);
+    topic.stop = subject.job ? pollJob(topic) : pollDatasets();
     if (isOpen()) send('subscribe', topic);
     else connect();
   }
@@ -59,7 +63,7 @@ function watch(name, subject, handler) {
     topic.handlers.delete(handler);
     if (topic.handlers.size > 0 || topics.get(name) !== topic) return;
     topics.delete(name);
-    topic.ending.abort();
+    topic.stop();
     if (isOpen()) send('unsubscribe', topic);
     clearTimeout(idle);
     idle = setTimeout(() => topics.size === 0 && disconnect(), IDLE);
@@ -75,11 +79,13 @@ function isOlder(job, known) {
   );
 }
 
+/** Hands on a job that is another than it was; gives whether it is. */
 function deliver(topic, job) {
   const known = topic.jobs.get(job.id);
-  if (isOlder(job, known) || JSON.stringify(job) === JSON.stringify(known)) return;
+  if (isOlder(job, known) || JSON.stringify(job) === JSON.stringify(known)) return false;
   topic.jobs.set(job.id, job);
   for (const handler of topic.handlers) handler.changed(job);
+  return true;
 }
 
 // WebSocket
@@ -149,39 +155,66 @@ function take(text) {
 
 // Asking
 
-async function poll(topic) {
-  const { signal } = topic.ending;
+/** Asks for one job. Gives the function that ends it. */
+function pollJob(topic) {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const id = topic.subject.job;
+  const ask = async () => [[topic, await get(`jobs/${encodeURIComponent(id)}`, { fresh: true, signal })]];
+  const failed = (error) => {
+    for (const handler of topic.handlers) handler.failed?.(error);
+  };
+  const isOver = () => topic.jobs.has(id) && isFinal(topic.jobs.get(id));
+  poll(ask, signal, { failed, isOver });
+  return () => ending.abort();
+}
+
+let datasetsEnding = new AbortController();
+
+/**
+ * Asks for the jobs of all datasets that are watched, by one request however many they are; to be called when others
+ * are. Gives itself, as what ends it for one that no longer is.
+ */
+function pollDatasets() {
+  datasetsEnding.abort();
+  datasetsEnding = new AbortController();
+  const { signal } = datasetsEnding;
+  // Once for all that come and go in one task.
+  queueMicrotask(() => {
+    const names = [...topics.values()].map(({ subject }) => subject.dataset).filter(Boolean);
+    if (signal.aborted || names.length === 0) return;
+    const query = names.length === 1 ? { dataset: names[0], limit: OF_ONE } : { limit: OF_SEVERAL };
+    const ask = async () => {
+      const { jobs } = await get('jobs', { query, fresh: true, signal });
+      return jobs.map((job) => [topics.get(`dataset ${job.dataset}`), job]).filter(([topic]) => topic);
+    };
+    poll(ask, signal);
+  });
+  return pollDatasets;
+}
+
+/** Asks again and again: seldom while changes are pushed, and the less often the longer nothing changes. */
+async function poll(ask, signal, { failed = () => {}, isOver = () => false } = {}) {
   let wait = SHORTEST_WAIT;
   try {
     for (;;) {
       try {
-        for (const job of await ask(topic, signal)) {
-          const before = topic.jobs.get(job.id);
-          deliver(topic, job);
-          if (topic.jobs.get(job.id) !== before) wait = SHORTEST_WAIT;
-        }
+        for (const [topic, job] of await ask()) if (deliver(topic, job)) wait = SHORTEST_WAIT;
       } catch (error) {
         signal.throwIfAborted();
-        for (const handler of topic.handlers) handler.failed?.(error);
+        failed(error);
         // A job is not known before the first of its file has been read.
         if (error.status !== 404) wait = LONGEST_WAIT;
         if (error.status === 401 || error.status === 403) return;
       }
       tell();
-      const { job } = topic.subject;
-      if (job && topic.jobs.has(job) && isFinal(topic.jobs.get(job))) return;
+      if (isOver()) return;
       await pause(isOpen() ? SELDOM : wait, signal);
       wait = Math.min(LONGEST_WAIT, wait * 1.4);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-async function ask({ subject }, signal) {
-  if (subject.job) return [await get(`jobs/${encodeURIComponent(subject.job)}`, { fresh: true, signal })];
-  const answer = await get('jobs', { query: { dataset: subject.dataset, limit: 20 }, fresh: true, signal });
-  return answer.jobs;
 }
 
 /** Waits that long, and until somebody looks at the page. */
