@@ -81,14 +81,11 @@ struct Secret {
     /// Name or ARN of the secret with the tokens
     #[arg(long = "secret", env = "LANDFALL_TOKENS_SECRET")]
     id: String,
-    /// Of Secrets Manager, unless that of AWS
-    #[arg(long, env = "AWS_ENDPOINT_URL")]
-    endpoint_url: Option<String>,
 }
 
 impl Secret {
     fn open(&self) -> Result<tokens::Store> {
-        tokens::Store::open(&self.id, self.endpoint_url.as_deref())
+        tokens::Store::open(&self.id)
     }
 }
 

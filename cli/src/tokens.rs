@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use aws_config::SdkConfig;
 use landfall_auth::{Access, Grant, Scope, Token, TokenList};
 use landfall_aws::Secret;
 use tokio::runtime::Runtime;
@@ -15,13 +14,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// The secret of this name or ARN, at this endpoint unless that of AWS.
-    pub fn open(id: &str, endpoint_url: Option<&str>) -> Result<Self> {
+    /// The secret of this name or ARN.
+    pub fn open(id: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start")?;
-        let config = runtime.block_on(config(endpoint_url));
+        let config = runtime.block_on(landfall_aws::connect());
         Ok(Self {
             secret: Secret::new(&config, id),
             runtime,
@@ -60,14 +59,6 @@ impl Store {
     fn write(&self, list: &TokenList) -> Result<()> {
         let text = list.to_text().context("cannot write the list")?;
         Ok(self.runtime.block_on(self.secret.write(&text))?)
-    }
-}
-
-async fn config(endpoint_url: Option<&str>) -> SdkConfig {
-    let config = landfall_aws::connect().await;
-    match endpoint_url {
-        None => config,
-        Some(url) => config.into_builder().endpoint_url(url).build(),
     }
 }
 
