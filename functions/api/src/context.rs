@@ -127,7 +127,11 @@ impl Context {
         };
 
         let aws = landfall_aws::connect().await;
-        let addresses = StoreAddresses::load(&aws, &stores_secret).await?;
+        let (addresses, tokens) = tokio::join!(
+            StoreAddresses::load(&aws, &stores_secret),
+            Tokens::load(&aws, &tokens_secret)
+        );
+        let (addresses, tokens) = (addresses?, tokens?);
         let mut readers = Vec::new();
         if let Some(url) = &addresses.sql_url {
             // A file of a Lambda function's own is another one than that of the workers.
@@ -144,7 +148,7 @@ impl Context {
         settings.upload_origin = origin(&inbox.url().await?);
         Ok(Self::new(
             settings,
-            Tokens::load(&aws, &tokens_secret).await?,
+            tokens,
             Arc::new(DynamoTable::new(aws_sdk_dynamodb::Client::new(&aws), table)),
             Arc::clone(&objects),
             Arc::new(inbox),

@@ -251,15 +251,15 @@ fn write_text(body: &mut Vec<u8>, text: &str) {
 }
 
 fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
+    let cells: Vec<_> = cells.collect();
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
+        // At most twice a text, and quotes and a comma.
+        .buffer_capacity(cells.iter().map(|cell| 2 * cell.len() + 3).sum())
+        .from_writer(&mut *body);
     // Writing to memory does not fail, and there is only this one record to be of a length.
-    if writer.write_record(cells.map(Cow::into_owned)).is_ok()
-        && let Ok(line) = writer.into_inner()
-    {
-        body.extend(line);
-    }
+    let _ = writer.write_record(cells.iter().map(|cell| cell.as_bytes()));
+    let _ = writer.flush();
 }
 
 fn cell(value: &Value) -> Cow<'_, str> {
