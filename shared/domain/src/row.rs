@@ -53,7 +53,7 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
     let before = order.len();
     let mut superseded = Vec::new();
     order.dedup_by(|later, kept| {
-        let same = rows[*later].cmp_key(&rows[*kept], dataset).is_eq();
+        let same = later.0 == kept.0 && rows[later.1].cmp_key(&rows[kept.1], dataset).is_eq();
         if same {
             superseded.push(*later);
         }
@@ -61,13 +61,14 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
     });
     let kept = order.len();
     order.append(&mut superseded);
+    let order = order.into_iter().map(|(_, index)| index).collect();
     arrange(&mut rows, order);
     rows.truncate(kept);
     (rows, (before - kept) as u64)
 }
 
-/// Indexes of the rows in the order of their keys, of one key the last row first.
-fn by_key(rows: &[Row], dataset: &Dataset) -> Vec<usize> {
+/// Beginnings and indexes of the rows in the order of their keys, of one key the last row first.
+fn by_key(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     let shared = shared_bytes(rows, dataset);
     // The beginning decides nearly always, without a look at the row.
     let mut order: Vec<(u64, usize)> = rows
@@ -82,7 +83,7 @@ fn by_key(rows: &[Row], dataset: &Dataset) -> Vec<usize> {
             .then_with(|| one.cmp_key(other, dataset))
             .then_with(|| other.offset.cmp(&one.offset))
     });
-    order.into_iter().map(|(_, index)| index).collect()
+    order
 }
 
 /// A number for the beginning of a row's key, in the order of keys; equal for keys that it can't tell apart.

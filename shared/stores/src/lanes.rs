@@ -31,29 +31,37 @@ pub(crate) fn are_apart(entry: &Entry) -> bool {
     entry.registered.totals.is_empty() && !entry.tombstones
 }
 
-/// The rows of each lane, in their order. Chunks begin with different ones, so that few wait for each other.
-pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize]) -> Vec<(usize, Vec<&'a Row>)> {
+/// Rows of one lane, in the order of their keys.
+pub(crate) struct LaneRows<'a> {
+    pub(crate) lane: usize,
+    pub(crate) rows: Vec<&'a Row>,
+    /// For each row, the half of its key's hash that says nothing of the lane.
+    pub(crate) hashes: Vec<u32>,
+}
+
+/// The rows of each lane.
+pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize]) -> Vec<LaneRows<'a>> {
+    let room = rows.len() * 2 / LANES;
     let mut lanes: Vec<_> = (0..LANES)
-        .map(|lane| (lane, Vec::with_capacity(rows.len() * 2 / LANES)))
+        .map(|lane| LaneRows {
+            lane,
+            rows: Vec::with_capacity(room),
+            hashes: Vec::with_capacity(room),
+        })
         .collect();
     for row in rows {
-        lanes[lane_of(row, key)].1.push(*row);
-    }
-    let offset = rows.first().map_or(0, |row| row.offset);
-    if offset % 2 == 1 {
-        lanes.reverse();
+        let hash = hash_of(row, key);
+        let lane = &mut lanes[usize::try_from(hash % LANES as u64).unwrap_or_default()];
+        lane.rows.push(*row);
+        lane.hashes
+            .push(u32::try_from(hash >> 32).unwrap_or_default());
     }
     lanes
 }
 
-/// The lane of a row's key.
-fn lane_of(row: &Row, key: &[usize]) -> usize {
-    usize::try_from(hash_of(row, key) % LANES as u64).unwrap_or_default()
-}
-
 /// The hash of a row's key: the same in every process of a release. Where writers of two releases took
 /// different lanes, the guard and the key's index would still hold.
-pub(crate) fn hash_of(row: &Row, key: &[usize]) -> u64 {
+fn hash_of(row: &Row, key: &[usize]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for index in key {
         match &row.values[*index] {

@@ -3,7 +3,7 @@
 //!
 //! Keys are in lanes, and merges of a lane come one after the other: none waits for a row of another one,
 //! whatever keys they have in common; only other programs that write to the table can be in the way. A
-//! chunk takes its lanes one by one, a transaction each; what concerns several keys (totals, deletes,
+//! chunk takes its lanes side by side, a transaction each; what concerns several keys (totals, deletes,
 //! snapshots) takes all lanes, in one transaction.
 //!
 //! Texts compare by their bytes, spaces at the end included. A text key is `varchar(512)`; where a
@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{Acquire as _, AssertSqlSafe, ConnectOptions, Executor as _, MySqlConnection};
 use tokio::sync::OnceCell;
 
-use crate::lanes::{self, Hold};
+use crate::lanes::{self, Hold, LaneRows};
 use crate::registry::Registered;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
@@ -142,12 +143,17 @@ impl Mysql {
         if !entry.is_some_and(in_lanes) {
             return retried(|| self.attempt(&chunk, None)).await;
         }
-        let mut counts = StoreCounts::default();
-        for (lane, rows) in lanes::split(&chunk.rows, chunk.dataset.key_indexes()) {
+        let lanes = lanes::split(&chunk.rows, chunk.dataset.key_indexes());
+        let lanes = lanes.into_iter().map(|LaneRows { lane, rows, .. }| {
             let part = Chunk { rows, ..chunk };
-            counts += retried(|| self.attempt(&part, Some(lane))).await?;
+            async move { retried(|| self.attempt(&part, Some(lane))).await }
+        });
+        // All of them to their end: what one has begun is not cut off because another one failed.
+        let mut sum = StoreCounts::default();
+        for counts in future::join_all(lanes).await {
+            sum += counts?;
         }
-        Ok(counts)
+        Ok(sum)
     }
 
     async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {

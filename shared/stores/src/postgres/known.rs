@@ -13,7 +13,7 @@ use super::read::arguments;
 use super::table::{count, quote, run, type_of};
 use super::{Chunk, error};
 use crate::StoreError;
-use crate::lanes::{self, LANES};
+use crate::lanes::LANES;
 use crate::schema::list;
 
 /// Made beside the registry. A row for each chunk of a lane: hashes of 32 bits, big-endian, ascending.
@@ -127,12 +127,9 @@ pub(super) struct Apart<'r> {
 }
 
 impl<'c, 'r> Hashed<'c, 'r> {
-    pub(super) fn new(chunk: &'c Chunk<'r>) -> Self {
-        let hashes = chunk.rows.iter().map(|row| {
-            // The half that says nothing of the lane.
-            u32::try_from(lanes::hash_of(row, chunk.key) >> 32).unwrap_or_default()
-        });
-        let mut hashes: Vec<_> = hashes.zip(0..).collect();
+    /// `hashes` are those of the rows' keys, in the order of the rows.
+    pub(super) fn new(chunk: &'c Chunk<'r>, hashes: &[u32]) -> Self {
+        let mut hashes: Vec<_> = hashes.iter().copied().zip(0..).collect();
         hashes.sort_unstable();
         Self { chunk, hashes }
     }

@@ -2,7 +2,7 @@
 //!
 //! Keys are in lanes, and merges of a lane come one after the other: none waits for a row of another one,
 //! whatever keys they have in common; only other programs that write to the table can be in the way. A
-//! chunk takes its lanes one by one, a transaction or two each; what concerns several keys (totals, deletes,
+//! chunk takes its lanes side by side, a transaction or two each; what concerns several keys (totals, deletes,
 //! snapshots, the table itself) takes all lanes, in one transaction.
 //!
 //! `jsonb` holds JSON but for numbers of more than 1,000 digits or with exponents beyond ±400; such a
@@ -23,13 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
 };
 
-use crate::lanes::{self, Hold};
+use crate::lanes::{self, Hold, LaneRows};
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
@@ -163,22 +164,39 @@ impl Postgres {
         if !in_lanes {
             return self.apply_alone(&chunk).await;
         }
-        let mut counts = StoreCounts::default();
-        for (lane, rows) in lanes::split(&chunk.rows, chunk.key) {
-            let mut part = Chunk { rows, ..chunk };
-            if are_new {
-                let rest = self.insert_new(&part, lane).await?;
-                counts.inserted += (part.rows.len() - rest.len()) as u64;
-                part.rows = rest;
-            }
-            if part.rows.is_empty() {
-                continue;
-            }
-            counts += match retried(|| self.attempt(&part, Hold::Lane(lane))).await? {
-                Some(counts) => counts,
-                None => self.apply_alone(&part).await?,
-            };
+        let lanes = lanes::split(&chunk.rows, chunk.key);
+        let lanes = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
+            let part = Chunk { rows, ..chunk };
+            self.apply_lane(part, lane, are_new.then_some(hashes))
+        });
+        // All of them to their end: what one has begun is not cut off because another one failed.
+        let mut sum = StoreCounts::default();
+        for counts in future::join_all(lanes).await {
+            sum += counts?;
         }
+        Ok(sum)
+    }
+
+    /// Applies the rows of a lane; with the hashes of their keys where most of them seem to be new.
+    async fn apply_lane(
+        &self,
+        mut part: Chunk<'_>,
+        lane: usize,
+        hashes: Option<Vec<u32>>,
+    ) -> Result<StoreCounts, StoreError> {
+        let mut counts = StoreCounts::default();
+        if let Some(hashes) = hashes {
+            let rest = self.insert_new(&part, lane, &hashes).await?;
+            counts.inserted += (part.rows.len() - rest.len()) as u64;
+            part.rows = rest;
+        }
+        if part.rows.is_empty() {
+            return Ok(counts);
+        }
+        counts += match retried(|| self.attempt(&part, Hold::Lane(lane))).await? {
+            Some(counts) => counts,
+            None => self.apply_alone(&part).await?,
+        };
         Ok(counts)
     }
 
@@ -203,8 +221,9 @@ impl Postgres {
         &self,
         part: &Chunk<'r>,
         lane: usize,
+        hashes: &[u32],
     ) -> Result<Vec<&'r Row>, StoreError> {
-        match self.attempt_insert(part, lane).await {
+        match self.attempt_insert(part, lane, hashes).await {
             Ok(Some(others)) => Ok(others),
             Ok(None) => Ok(part.rows.clone()),
             // A key is there whose hash is not, or others are in the way: merges cope with both.
@@ -221,8 +240,9 @@ impl Postgres {
         &self,
         part: &Chunk<'r>,
         lane: usize,
+        hashes: &[u32],
     ) -> Result<Option<Vec<&'r Row>>, StoreError> {
-        let hashed = Hashed::new(part);
+        let hashed = Hashed::new(part, hashes);
         let mut transaction = self.begin(part.merge.begin.clone()).await?;
         let hold = Hold::Lane(lane);
         let entry = registry::lock(&mut transaction, &part.table.name, hold).await?;
