@@ -3,8 +3,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use landfall_domain::{Row, Value};
+use futures::future;
+use landfall_domain::{Row, StoreCounts, Value};
 
+use crate::StoreError;
 use crate::registry::Entry;
 
 /// The lanes of a dataset.
@@ -57,6 +59,21 @@ pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize]) -> Vec<LaneRows<'a>> {
             .push(u32::try_from(hash >> 32).unwrap_or_default());
     }
     lanes
+}
+
+/// Applies the lanes of a chunk at the same time, all of them to their end: what one has begun is not cut off
+/// because another one failed.
+pub(crate) async fn side_by_side<F>(
+    lanes: impl Iterator<Item = F>,
+) -> Result<StoreCounts, StoreError>
+where
+    F: Future<Output = Result<StoreCounts, StoreError>>,
+{
+    let mut sum = StoreCounts::default();
+    for counts in future::join_all(lanes).await {
+        sum += counts?;
+    }
+    Ok(sum)
 }
 
 /// The hash of a row's key: the same in every process of a release. Where writers of two releases took

@@ -65,8 +65,8 @@ pub trait Store: Send + Sync {
     /// Applies rows of one object, after [`Store::prepare`].
     ///
     /// `rows` are sorted by key and each key stands once, as `latest_by_key` gives them; the version
-    /// of a row is `order.at(row.offset)`. In `MySQL` and `SQLite` it is all of them or none; in `PostgreSQL` (of
-    /// many rows) and `MongoDB` an error may leave some applied, and applying all of them again completes it.
+    /// of a row is `order.at(row.offset)`. In `SQLite` it is all of them or none; in the others (of many rows,
+    /// in `PostgreSQL` and `MySQL`) an error may leave some applied, and applying all of them again completes it.
     ///
     /// The counts add up to `rows.len()`:
     /// - inserted: the key was absent;

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{Acquire as _, AssertSqlSafe, ConnectOptions, Executor as _, MySqlConnection};
@@ -144,16 +143,11 @@ impl Mysql {
             return retried(|| self.attempt(&chunk, None)).await;
         }
         let lanes = lanes::split(&chunk.rows, chunk.dataset.key_indexes());
-        let lanes = lanes.into_iter().map(|LaneRows { lane, rows, .. }| {
+        let parts = lanes.into_iter().map(|LaneRows { lane, rows, .. }| {
             let part = Chunk { rows, ..chunk };
             async move { retried(|| self.attempt(&part, Some(lane))).await }
         });
-        // All of them to their end: what one has begun is not cut off because another one failed.
-        let mut sum = StoreCounts::default();
-        for counts in future::join_all(lanes).await {
-            sum += counts?;
-        }
-        Ok(sum)
+        lanes::side_by_side(parts).await
     }
 
     async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {

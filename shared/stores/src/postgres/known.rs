@@ -1,8 +1,8 @@
 //! Hashes of the keys that a table has, kept from its first row on while it is filled.
 //!
 //! A row whose key has another hash than all of them is new, and `COPY` takes it straight into the table. A
-//! merge would take it through a temporary table, look its key up and write it to the log alone, at twice the
-//! cost. Nothing but speed depends on the hashes: the primary key refuses a row whose key is there
+//! merge would take it through a temporary table, look its key up and write it to the log alone,
+//! which costs much more. Nothing but speed depends on the hashes: the primary key refuses a row whose key is there
 //! all the same (by another program, or by a merge of few rows), and that ends them.
 
 use futures::TryStreamExt;

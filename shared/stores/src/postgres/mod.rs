@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{
@@ -165,16 +164,11 @@ impl Postgres {
             return self.apply_alone(&chunk).await;
         }
         let lanes = lanes::split(&chunk.rows, chunk.key);
-        let lanes = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
+        let parts = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
             let part = Chunk { rows, ..chunk };
             self.apply_lane(part, lane, are_new.then_some(hashes))
         });
-        // All of them to their end: what one has begun is not cut off because another one failed.
-        let mut sum = StoreCounts::default();
-        for counts in future::join_all(lanes).await {
-            sum += counts?;
-        }
-        Ok(sum)
+        lanes::side_by_side(parts).await
     }
 
     /// Applies the rows of a lane; with the hashes of their keys where most of them seem to be new.
