@@ -148,7 +148,7 @@ def test_rows_are_filtered_and_sorted(visit: Visit, expected: Expected) -> None:
     page.get_by_label("Value").fill("Marble")
     page.get_by_role("button", name="Apply").click()
     of_marble = [row for row in expected.rows if row[1].startswith("Marble")]
-    expect(page.get_by_role("row").nth(1)).to_contain_text("Marble")
+    expect(page.get_by_role("row").nth(50)).to_contain_text(of_marble[49][0])
     assert rows_shown(page) == of_marble[:50]
 
     for order in ("ascending", "descending"):
@@ -180,8 +180,8 @@ def test_a_row_is_shown_whole_as_each_store_has_it(visit: Visit, expected: Expec
 def test_totals_are_those_of_the_rows(visit: Visit, expected: Expected) -> None:
     page = visit("#/data/products")
     page.get_by_role("link", name="products_by_name").click()
-    expect(page.get_by_role("table")).to_be_visible()
     more = page.get_by_role("button", name="Show more groups")
+    expect(more).to_be_visible()
     show_all(more)
     counts = Counter(name for _, name, _ in expected.rows)
     assert rows_shown(page) == [[name, str(counts[name])] for name in sorted(counts)]
