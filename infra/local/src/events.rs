@@ -1,12 +1,12 @@
 //! A subscriber to completion events, as outside code would have one: a rule on the bus, and a queue.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::Target;
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use landfall_domain::CompletionEvent;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,15 +21,33 @@ pub struct Event {
     pub envelope: Value,
     /// The event's detail.
     pub detail: CompletionEvent,
+    /// When it was in the subscriber's queue, in milliseconds.
+    pub sent: SystemTime,
 }
 
 impl Event {
-    fn parse(body: &str) -> Result<Self> {
+    fn parse(message: &Message) -> Result<Self> {
+        let body = message.body().unwrap_or_default();
         let envelope: Value = serde_json::from_str(body).context("an event is not valid JSON")?;
         let detail = CompletionEvent::deserialize(&envelope["detail"])
             .context("an event's detail is not that of a completion")?;
-        Ok(Self { envelope, detail })
+        Ok(Self {
+            envelope,
+            detail,
+            sent: sent(message)?,
+        })
     }
+}
+
+/// When a message, received with this attribute, was in its queue. Whoever receives it sees it later: the local
+/// endpoint looks into a queue every 100 ms.
+pub fn sent(message: &Message) -> Result<SystemTime> {
+    let attributes = message.attributes();
+    attributes
+        .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp))
+        .and_then(|milliseconds| milliseconds.parse().ok())
+        .map(|milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
+        .context("a message does not say when it was sent")
 }
 
 /// Receives every event of Landfall's on a bus, each at least once.
@@ -129,6 +147,7 @@ impl Subscriber {
                 .receive_message()
                 .queue_url(&self.queue_url)
                 .max_number_of_messages(10)
+                .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .wait_time_seconds(wait)
                 .send()
                 .await
@@ -138,8 +157,7 @@ impl Subscriber {
                 tokio::time::sleep(left.min(Duration::from_millis(20))).await;
             }
             for message in messages {
-                let body = message.body().unwrap_or_default();
-                received.push_back(Event::parse(body)?);
+                received.push_back(Event::parse(&message)?);
                 self.sqs
                     .delete_message()
                     .queue_url(&self.queue_url)
@@ -149,5 +167,22 @@ impl Subscriber {
                     .context("cannot delete a received event")?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_when_it_was_in_its_queue() {
+        let message = Message::builder()
+            .attributes(MessageSystemAttributeName::SentTimestamp, "1763782000250")
+            .build();
+        let since = sent(&message)
+            .unwrap()
+            .duration_since(SystemTime::UNIX_EPOCH);
+        assert_eq!(since.unwrap(), Duration::from_millis(1_763_782_000_250));
+        assert!(sent(&Message::builder().build()).is_err());
     }
 }

@@ -30,7 +30,7 @@ mod zips;
 pub use databases::Databases;
 pub use datasets::{Definition, definitions};
 pub use deploy::Outputs;
-pub use events::Event;
+pub use events::{Event, sent};
 pub use memory::{MemoryWatch, Peak};
 pub use postgres::program as postgres_program;
 pub use processes::as_from_a_shell;

@@ -31,6 +31,8 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
         .arg("-D")
         .arg(data)
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""])
+        // By default it keeps 128 MB in memory, and reads the rest of a table anew with every chunk.
+        .args(["-c", "shared_buffers=1GB"])
         .current_dir(data);
     account.run(&mut command);
     processes::log_to(&mut command, log)?;

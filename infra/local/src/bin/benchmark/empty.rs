@@ -1,7 +1,7 @@
 //! The same chain of services with empty functions: what the endpoint alone takes from a put to an event.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_eventbridge::types::Target;
@@ -9,9 +9,11 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Event, LambdaFunctionConfiguration, NotificationConfiguration};
-use aws_sdk_sqs::types::QueueAttributeName;
-use landfall_local::Stack;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use landfall_local::{Stack, sent};
 use tokio::process::Command;
+
+use crate::landfall::since;
 
 const BUCKET: &str = "landfall-empty-inbox";
 const NAME: &str = "landfall-empty";
@@ -97,7 +99,7 @@ impl<'a> Empty<'a> {
 
     /// Seconds from the start of a put to its event.
     pub(crate) async fn put(&self) -> Result<f64> {
-        let start = Instant::now();
+        let (start, put_at) = (Instant::now(), SystemTime::now());
         self.stack
             .s3()
             .put_object()
@@ -112,19 +114,20 @@ impl<'a> Empty<'a> {
                 .sqs
                 .receive_message()
                 .queue_url(&self.events)
+                .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .wait_time_seconds(1)
                 .send()
                 .await
                 .context("cannot receive the empty event")?;
-            let took = start.elapsed();
             if let Some(message) = answer.messages.unwrap_or_default().pop() {
+                let took = since(put_at, sent(&message)?)?;
                 self.sqs
                     .delete_message()
                     .queue_url(&self.events)
                     .set_receipt_handle(message.receipt_handle)
                     .send()
                     .await?;
-                return Ok(took.as_secs_f64());
+                return Ok(took);
             }
         }
         anyhow::bail!(

@@ -1,7 +1,7 @@
 //! Landfall itself: from the put of a file to the completion event, through the deployed functions.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_domain::{CompletionEvent, JobId, JobState};
@@ -102,7 +102,7 @@ impl Landfall {
     /// Drops the file and waits for its completion event.
     pub(crate) async fn put(&self, dataset: &str, file: &Path) -> Result<(Run, CompletionEvent)> {
         let key = format!("{dataset}/products.csv");
-        let start = Instant::now();
+        let (start, put_at) = (Instant::now(), SystemTime::now());
         let version = self.stack.put_file(&key, file).await?;
         let put = start.elapsed();
         let inbox = &self.stack.outputs().inbox_bucket;
@@ -110,7 +110,7 @@ impl Landfall {
         let event = loop {
             let left = WITHIN.saturating_sub(start.elapsed());
             match self.stack.next_event(left).await? {
-                Some(event) if event.detail.job == job => break event.detail,
+                Some(event) if event.detail.job == job => break event,
                 Some(_) => {}
                 None => bail!(
                     "{key} had not closed after {} s; the functions' last words:\n{}",
@@ -120,10 +120,11 @@ impl Landfall {
             }
         };
         let run = Run {
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: since(put_at, event.sent)?,
             put_seconds: Some(put.as_secs_f64()),
             ..Run::default()
         };
+        let event = event.detail;
         if event.state != JobState::Succeeded {
             let problem = event.problem.map_or_else(String::new, |it| it.message);
             bail!("{key} ended as {}: {problem}", event.state.as_str());
@@ -156,4 +157,10 @@ impl Landfall {
             .map(tables::Database::at)
             .collect()
     }
+}
+
+/// Seconds between two moments of the machine's clock.
+pub(crate) fn since(start: SystemTime, end: SystemTime) -> Result<f64> {
+    let took = end.duration_since(start);
+    Ok(took.context("the clock was set back")?.as_secs_f64())
 }
