@@ -79,9 +79,15 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// Drops a table or collection, if it is there.
+    /// Drops a table or collection, if it is there; where a tool has made a schema for it, that one and the one it
+    /// stages in, as it keeps there what it knows of the table.
     pub(crate) async fn remove(self, table: &str) -> Result<()> {
-        let statement = format!("DROP TABLE IF EXISTS {table}");
+        let statement = match table.split_once('.') {
+            None => format!("DROP TABLE IF EXISTS {table}"),
+            Some((schema, _)) => {
+                format!("DROP SCHEMA IF EXISTS {schema}, {schema}_staging CASCADE")
+            }
+        };
         self.drop_with(table, statement)
             .await
             .with_context(|| format!("cannot drop {table}"))

@@ -33,7 +33,7 @@ pub(crate) const MERGE_FIRST: (&str, &str) = (
 pub(crate) const MERGE_CHANGED: (&str, &str) = ("COPY + MERGE, all changed", MERGE_FIRST.1);
 
 const COLUMNS: &str = "(sku text, name text, description text)";
-const KEYED_COLUMNS: &str = "(sku text PRIMARY KEY, name text, description text)";
+pub(crate) const KEYED_COLUMNS: &str = "(sku text PRIMARY KEY, name text, description text)";
 /// The table that `keyed` makes and `rebuild` swaps.
 const LIVE: &str = "floor_live";
 const SEND_BYTES: usize = 256 << 10;
