@@ -9,6 +9,7 @@ use landfall_domain::{Dataset, FieldType, RowVersion, StoreKind, Total};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
+use crate::lanes::LaneBy;
 
 /// Name of the registry's table or collection. No dataset can have it.
 pub(crate) const REGISTRY: &str = "_landfall";
@@ -76,6 +77,9 @@ pub(crate) struct Registered {
     /// Names of the fields that have an index.
     #[serde(default)]
     pub(crate) indexes: BTreeSet<String>,
+    /// What of a key says its lane, once a chunk has gone by lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lane_by: Option<LaneBy>,
 }
 
 impl Registered {
@@ -95,6 +99,7 @@ impl Registered {
                 .indexed_fields()
                 .map(|field| field.name.clone())
                 .collect(),
+            lane_by: None,
         }
     }
 

@@ -34,9 +34,9 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Whether the chunk concerns rows of other lanes.
-    pub(super) fn concerns_all(&self) -> bool {
-        self.keys.is_some()
+    /// Whether nobody else writes to what the chunk concerns, where it is so held.
+    pub(super) fn is_held_by(&self, hold: Hold) -> bool {
+        hold.suffices(&self.registered, self.tombstones)
     }
 }
 

@@ -28,8 +28,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{Acquire as _, AssertSqlSafe, ConnectOptions, Executor as _, MySqlConnection};
 use tokio::sync::OnceCell;
 
-use crate::lanes::{self, Hold, LaneRows};
-use crate::registry::Registered;
+use crate::lanes::{self, Hold, LaneBy, LaneRows};
+use crate::registry::{Entry, Registered};
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
@@ -116,16 +116,13 @@ impl Mysql {
     }
 
     /// Applies rows in one transaction, which holds only this lane if that is enough.
-    async fn attempt(
-        &self,
-        chunk: &Chunk<'_>,
-        lane: Option<usize>,
-    ) -> Result<StoreCounts, StoreError> {
+    async fn attempt(&self, chunk: &Chunk<'_>, hold: Hold) -> Result<StoreCounts, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let staged = chunk.stage(&mut connection).await?;
-        let hold = match lane {
-            Some(lane) if !staged.concerns_all() => Hold::Lane(lane),
-            _ => Hold::All,
+        let hold = if staged.is_held_by(hold) {
+            hold
+        } else {
+            Hold::All
         };
         let mut transaction = connection.begin().await.map_err(error)?;
         let counts = chunk.settle(&mut transaction, &staged, hold).await?;
@@ -138,16 +135,41 @@ impl Mysql {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let entry = registry::read(&mut connection, &chunk.table.name).await?;
         drop(connection);
-        let in_lanes = |entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, &entry);
-        if !entry.is_some_and(in_lanes) {
-            return retried(|| self.attempt(&chunk, None)).await;
-        }
-        let lanes = lanes::split(&chunk.rows, chunk.dataset.key_indexes());
+        let in_lanes = |entry: &Entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, entry);
+        let Some(entry) = entry.filter(in_lanes) else {
+            return retried(|| self.attempt(&chunk, Hold::All)).await;
+        };
+        let (key, by) = (chunk.dataset.key_indexes(), entry.registered.lane_by);
+        let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, key, by) {
+            lanes
+        } else {
+            let by = self.choose_lanes(&chunk, by).await?;
+            lanes::split(&chunk.rows, key, by)
+        };
         let parts = lanes.into_iter().map(|LaneRows { lane, rows, .. }| {
             let part = Chunk { rows, ..chunk };
-            async move { retried(|| self.attempt(&part, Some(lane))).await }
+            async move { retried(|| self.attempt(&part, Hold::Lane(lane))).await }
         });
         lanes::side_by_side(parts).await
+    }
+
+    /// Registers what of a key says its lane, instead of what does not fit these rows, unless another worker has.
+    async fn choose_lanes(
+        &self,
+        chunk: &Chunk<'_>,
+        unfit: Option<LaneBy>,
+    ) -> Result<LaneBy, StoreError> {
+        let name = &chunk.table.name;
+        let mut transaction = self.pool.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, name, Hold::All).await?;
+        let by = match entry.registered.lane_by {
+            Some(by) if Some(by) != unfit => by,
+            _ => lanes::choose(&chunk.rows, chunk.dataset.key_indexes(), unfit),
+        };
+        entry.registered.lane_by = Some(by);
+        registry::save(&mut transaction, name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(by)
     }
 
     async fn prune_once(&self, table: &Table, order: &ObjectOrder) -> Result<u64, StoreError> {

@@ -51,7 +51,8 @@ pub(super) async fn lock(
     let found = entry(&found.map_err(error)?.ok_or_else(not_registered)?)?;
     if let Hold::Lane(lane) = hold {
         let lane = format!(
-            "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {lane} FOR UPDATE"
+            "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {} FOR UPDATE",
+            lane.number
         );
         let locked = fetch(connection, &lane, dataset).await;
         locked.map_err(error)?.ok_or_else(not_registered)?;

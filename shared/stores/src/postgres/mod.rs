@@ -29,7 +29,8 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor as _, PgConnection, Postgres as Driver, Transaction,
 };
 
-use crate::lanes::{self, Hold, LaneRows};
+use crate::lanes::{self, Hold, Lane, LaneBy, LaneRows};
+use crate::registry::Entry;
 use crate::retry::{bounded, retried};
 use crate::schema::{Prepared, Table};
 use crate::sql_error::from_sqlx;
@@ -128,7 +129,7 @@ impl Postgres {
         chunk.stage(&mut transaction).await?;
         let counters = chunk.merge.counters(&mut transaction).await?;
         let mut entry = registry::lock(&mut transaction, &chunk.table.name, hold).await?;
-        if matches!(hold, Hold::Lane(_)) && !lanes::are_apart(&entry) {
+        if !hold.suffices(&entry.registered, entry.tombstones) {
             transaction.rollback().await.map_err(error)?;
             return Ok(None);
         }
@@ -156,14 +157,20 @@ impl Postgres {
     async fn apply_by_lane(&self, chunk: Chunk<'_>) -> Result<StoreCounts, StoreError> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
         let entry = registry::entry(&mut connection, &chunk.table.name).await?;
-        let in_lanes = |entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, &entry);
-        let in_lanes = entry.is_some_and(in_lanes);
-        let are_new = in_lanes && self.are_new(&mut connection, &chunk).await?;
-        drop(connection);
-        if !in_lanes {
+        let in_lanes = |entry: &Entry| lanes::are_worth_it(chunk.rows.len(), chunk.deleted, entry);
+        let Some(entry) = entry.filter(in_lanes) else {
+            drop(connection);
             return self.apply_alone(&chunk).await;
-        }
-        let lanes = lanes::split(&chunk.rows, chunk.key);
+        };
+        let are_new = self.are_new(&mut connection, &chunk).await?;
+        drop(connection);
+        let by = entry.registered.lane_by;
+        let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, chunk.key, by) {
+            lanes
+        } else {
+            let by = self.choose_lanes(&chunk, by).await?;
+            lanes::split(&chunk.rows, chunk.key, by)
+        };
         let parts = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
             let part = Chunk { rows, ..chunk };
             self.apply_lane(part, lane, are_new.then_some(hashes))
@@ -171,11 +178,34 @@ impl Postgres {
         lanes::side_by_side(parts).await
     }
 
+    /// Registers what of a key says its lane, instead of what does not fit these rows, unless another worker has.
+    async fn choose_lanes(
+        &self,
+        chunk: &Chunk<'_>,
+        unfit: Option<LaneBy>,
+    ) -> Result<LaneBy, StoreError> {
+        let name = &chunk.table.name;
+        let mut transaction = self.begin_plain().await?;
+        let mut entry = registry::lock(&mut transaction, name, Hold::All).await?;
+        let by = match entry.registered.lane_by {
+            Some(by) if Some(by) != unfit => by,
+            _ => lanes::choose(&chunk.rows, chunk.key, unfit),
+        };
+        if unfit.is_some() {
+            // They are kept by lane.
+            known::forget(&mut transaction, name).await?;
+        }
+        entry.registered.lane_by = Some(by);
+        registry::save(&mut transaction, name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(by)
+    }
+
     /// Applies the rows of a lane; with the hashes of their keys where most of them seem to be new.
     async fn apply_lane(
         &self,
         mut part: Chunk<'_>,
-        lane: usize,
+        lane: Lane,
         hashes: Option<Vec<u32>>,
     ) -> Result<StoreCounts, StoreError> {
         let mut counts = StoreCounts::default();
@@ -214,7 +244,7 @@ impl Postgres {
     async fn insert_new<'r>(
         &self,
         part: &Chunk<'r>,
-        lane: usize,
+        lane: Lane,
         hashes: &[u32],
     ) -> Result<Vec<&'r Row>, StoreError> {
         match self.attempt_insert(part, lane, hashes).await {
@@ -233,23 +263,26 @@ impl Postgres {
     async fn attempt_insert<'r>(
         &self,
         part: &Chunk<'r>,
-        lane: usize,
+        lane: Lane,
         hashes: &[u32],
     ) -> Result<Option<Vec<&'r Row>>, StoreError> {
         let hashed = Hashed::new(part, hashes);
         let mut transaction = self.begin(part.merge.begin.clone()).await?;
         let hold = Hold::Lane(lane);
         let entry = registry::lock(&mut transaction, &part.table.name, hold).await?;
-        if !lanes::are_apart(&entry) || entry.has_floor_above(part.order.at(0)) {
+        let suffices = hold.suffices(&entry.registered, entry.tombstones);
+        if !suffices || entry.has_floor_above(part.order.at(0)) {
             transaction.rollback().await.map_err(error)?;
             return Ok(None);
         }
-        let Some(apart) = hashed.take_apart(&mut transaction, lane).await? else {
+        let Some(apart) = hashed.take_apart(&mut transaction, lane.number).await? else {
             transaction.commit().await.map_err(error)?;
             return Ok(None);
         };
         part.insert(&mut transaction, &apart.new).await?;
-        apart.keep(&mut transaction, &part.table.name, lane).await?;
+        apart
+            .keep(&mut transaction, &part.table.name, lane.number)
+            .await?;
         transaction.commit().await.map_err(error)?;
         Ok(Some(apart.others))
     }

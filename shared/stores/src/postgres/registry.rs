@@ -74,7 +74,7 @@ pub(super) async fn lock(
     hold: Hold,
 ) -> Result<Entry, StoreError> {
     let lanes = match hold {
-        Hold::Lane(lane) => lane..lane + 1,
+        Hold::Lane(lane) => lane.number..lane.number + 1,
         // In one order, so that two that want all don't wait for each other.
         Hold::All => 0..LANES,
     };

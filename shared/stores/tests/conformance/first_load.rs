@@ -78,6 +78,30 @@ pub(crate) async fn small_chunks_between_big_ones(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
+/// Keys that begin alike, as those before did not, from two workers at once.
+pub(crate) async fn keys_that_begin_alike(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let steps = [(1, 0..3_000, counts(3_000, 0, 0, 0))];
+    take(store.as_ref(), &dataset, steps).await;
+
+    let key = |number| format!("key 00007, {number:05}");
+    let alike = |note| (0..10_000).map(|number| pair(&key(number), note)).collect();
+    let other = database.store().await;
+    let (one, two) = tokio::join!(
+        apply(store.as_ref(), &dataset, 2, alike("of 2")),
+        apply(other.as_ref(), &dataset, 3, alike("of 3")),
+    );
+    assert_eq!(one.inserted + two.inserted, 10_000, "{one:?}, {two:?}");
+    assert_eq!(one.stale + two.updated, 10_000, "{one:?}, {two:?}");
+
+    let mut expected = left(0..3_000, "of 1", 1);
+    expected.extend((0..10_000).map(|number| (key(number), note("of 3", 3))));
+    assert_eq!(notes(&database.read(&dataset).await), expected);
+    database.drop_table(&dataset).await;
+}
+
 /// Keys that another program has put into a new table are refused by its primary key, and then merged.
 pub(crate) async fn rows_of_another_program(database: &Database) {
     let dataset = dataset(PAIRS);

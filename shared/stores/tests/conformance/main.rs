@@ -54,6 +54,7 @@ macro_rules! conformance {
                 evolution::eight_workers_add_fields_at_once,
                 first_load::new_and_known_keys_in_big_chunks,
                 first_load::small_chunks_between_big_ones,
+                first_load::keys_that_begin_alike,
                 overlap::two_overlapping_files_at_once,
                 overlap::two_big_overlapping_files_at_once,
                 overlap::the_first_deletes_beside_big_chunks,
