@@ -83,12 +83,24 @@ pub(crate) struct LaneRows<'a> {
     pub(crate) hashes: Vec<u32>,
 }
 
-/// Finds what of these keys says their lanes best, but for what was found to be unfit.
-pub(crate) fn choose(rows: &[&Row], key: &[usize], unfit: Option<LaneBy>) -> LaneBy {
-    // Prefixes that suited other keys and not these may change again.
-    if unfit.is_some() {
-        return LaneBy::Key;
+/// What is to say the lanes of a dataset where `unfit` did not suit these keys: what another worker has registered
+/// instead, or what suits them.
+pub(crate) fn choose(
+    rows: &[&Row],
+    key: &[usize],
+    registered: Option<LaneBy>,
+    unfit: Option<LaneBy>,
+) -> LaneBy {
+    match (registered, unfit) {
+        (Some(by), _) if registered != unfit => by,
+        (_, None) => fit(rows, key),
+        // Prefixes that suited other keys and not these may change again.
+        (_, Some(_)) => LaneBy::Key,
     }
+}
+
+/// Finds the prefix that suits these keys, if there is one.
+fn fit(rows: &[&Row], key: &[usize]) -> LaneBy {
     let sample: Vec<_> = rows
         .iter()
         .step_by(rows.len().div_ceil(SAMPLE).max(1))
@@ -216,7 +228,7 @@ mod tests {
     }
 
     fn chosen(rows: &[Row]) -> LaneBy {
-        choose(&rows.iter().collect::<Vec<_>>(), &[0], None)
+        choose(&rows.iter().collect::<Vec<_>>(), &[0], None, None)
     }
 
     #[test]
@@ -254,7 +266,9 @@ mod tests {
         let unfit = Some(LaneBy::Prefix(2));
         assert!(split_evenly(&rows[..9_999], &[0], unfit).is_some());
         assert!(split_evenly(&rows, &[0], unfit).is_none());
-        let by = choose(&rows, &[0], unfit);
+        let other = Some(LaneBy::Prefix(7));
+        assert_eq!(choose(&rows, &[0], other, unfit), LaneBy::Prefix(7));
+        let by = choose(&rows, &[0], unfit, unfit);
         assert_eq!(by, LaneBy::Key);
         assert!(split_evenly(&rows, &[0], Some(by)).is_some());
     }

@@ -162,10 +162,8 @@ impl Mysql {
         let name = &chunk.table.name;
         let mut transaction = self.pool.begin().await.map_err(error)?;
         let mut entry = registry::lock(&mut transaction, name, Hold::All).await?;
-        let by = match entry.registered.lane_by {
-            Some(by) if Some(by) != unfit => by,
-            _ => lanes::choose(&chunk.rows, chunk.dataset.key_indexes(), unfit),
-        };
+        let (key, registered) = (chunk.dataset.key_indexes(), entry.registered.lane_by);
+        let by = lanes::choose(&chunk.rows, key, registered, unfit);
         entry.registered.lane_by = Some(by);
         registry::save(&mut transaction, name, &entry).await?;
         transaction.commit().await.map_err(error)?;

@@ -187,10 +187,8 @@ impl Postgres {
         let name = &chunk.table.name;
         let mut transaction = self.begin_plain().await?;
         let mut entry = registry::lock(&mut transaction, name, Hold::All).await?;
-        let by = match entry.registered.lane_by {
-            Some(by) if Some(by) != unfit => by,
-            _ => lanes::choose(&chunk.rows, chunk.key, unfit),
-        };
+        let registered = entry.registered.lane_by;
+        let by = lanes::choose(&chunk.rows, chunk.key, registered, unfit);
         if unfit.is_some() {
             // They are kept by lane.
             known::forget(&mut transaction, name).await?;
