@@ -21,7 +21,7 @@ pub struct Event {
     pub envelope: Value,
     /// The event's detail.
     pub detail: CompletionEvent,
-    /// When it was in the subscriber's queue, in milliseconds.
+    /// When it was in the subscriber's queue, to the millisecond.
     pub sent: SystemTime,
 }
 

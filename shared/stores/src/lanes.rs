@@ -83,8 +83,8 @@ pub(crate) struct LaneRows<'a> {
     pub(crate) hashes: Vec<u32>,
 }
 
-/// What is to say the lanes of a dataset where `unfit` did not suit these keys: what another worker has registered
-/// instead, or what suits them.
+/// What is to say the lanes of a dataset where `unfit`, or nothing, said those of these keys: what another worker has
+/// registered instead, or what suits them.
 pub(crate) fn choose(
     rows: &[&Row],
     key: &[usize],
