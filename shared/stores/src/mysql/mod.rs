@@ -143,7 +143,7 @@ impl Mysql {
         let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, key, by) {
             lanes
         } else {
-            let by = self.choose_lanes(&chunk, by).await?;
+            let by = retried(|| self.choose_lanes(&chunk, by)).await?;
             lanes::split(&chunk.rows, key, by)
         };
         let parts = lanes.into_iter().map(|LaneRows { lane, rows, .. }| {

@@ -16,10 +16,10 @@ use crate::StoreError;
 use crate::lanes::LANES;
 use crate::schema::list;
 
-/// Made beside the registry. A row for each chunk of a lane: hashes of 32 bits, big-endian, ascending.
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall_keys (\
+/// A row for each chunk of a lane: hashes of 32 bits, big-endian, ascending.
+const CREATE: &str = "CREATE TABLE _landfall_keys (\
      dataset text COLLATE \"C\" NOT NULL, lane integer NOT NULL, hashes bytea NOT NULL); \
-     CREATE INDEX IF NOT EXISTS _landfall_keys_of ON _landfall_keys (dataset, lane)";
+     CREATE INDEX _landfall_keys_of ON _landfall_keys (dataset, lane)";
 
 /// Chunks of a lane of which hashes are kept: to read those of more takes as long as to look keys up.
 const MAX_CHUNKS: usize = 64;
@@ -29,8 +29,16 @@ const SAMPLE: usize = 32;
 
 const SELECT: &str = "SELECT hashes FROM _landfall_keys WHERE dataset = $1 AND lane = $2";
 
-/// Makes the table of hashes where it is missing.
+/// In one order, so that two that give the same hashes up don't wait for each other.
+const FORGET: &str = "DELETE FROM _landfall_keys WHERE ctid = ANY (ARRAY(\
+     SELECT ctid FROM _landfall_keys WHERE dataset = $1 ORDER BY ctid FOR UPDATE))";
+
+/// Makes the table of hashes where it is missing. `IF NOT EXISTS` would lock it until the transaction ends, even where
+/// it is there: who fills a dataset would wait for this transaction, and this one for the dataset.
 pub(super) async fn make(connection: &mut PgConnection) -> Result<(), StoreError> {
+    if is_made(connection).await? {
+        return Ok(());
+    }
     run(connection, CREATE).await.map(drop)
 }
 
@@ -51,7 +59,7 @@ pub(super) async fn begin(connection: &mut PgConnection, dataset: &str) -> Resul
 
 /// Gives the hashes of a table up.
 pub(super) async fn forget(connection: &mut PgConnection, dataset: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM _landfall_keys WHERE dataset = $1")
+    sqlx::query(FORGET)
         .bind(dataset)
         .execute(connection)
         .await

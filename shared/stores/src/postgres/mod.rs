@@ -168,7 +168,7 @@ impl Postgres {
         let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, chunk.key, by) {
             lanes
         } else {
-            let by = self.choose_lanes(&chunk, by).await?;
+            let by = retried(|| self.choose_lanes(&chunk, by)).await?;
             lanes::split(&chunk.rows, chunk.key, by)
         };
         let parts = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {

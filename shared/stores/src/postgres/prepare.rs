@@ -59,6 +59,11 @@ pub(super) async fn run(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<(), StoreError> {
+    registry::make(connection).await?;
+    // By another worker, meanwhile, which may be filling the table by now.
+    if is_done(connection, dataset, table).await? {
+        return Ok(());
+    }
     let mut entry = make_table(connection, dataset, table).await?;
     let before = entry.registered;
     entry.registered = before.with(Registered::of(dataset), &table.name, StoreKind::Postgres)?;
@@ -82,6 +87,7 @@ pub(super) async fn rebuild_totals(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<Vec<(String, u64)>, StoreError> {
+    registry::make(connection).await?;
     let mut entry = make_table(connection, dataset, table).await?;
     totals::drop_all(connection, table, &entry.registered).await?;
     entry.registered.totals.clone_from(&dataset.totals);
@@ -94,15 +100,13 @@ pub(super) async fn rebuild_totals(
     Ok(groups)
 }
 
-/// Makes registry, table and columns, and gives what is registered then; the dataset is locked from here.
+/// Makes table and columns, and gives what is registered then; the dataset is locked from here.
 async fn make_table(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
 ) -> Result<Entry, StoreError> {
     let columns = Registered::columns_of(dataset);
-    registry::make(connection).await?;
-    known::make(connection).await?;
     registry::add(connection, &table.name, &columns).await?;
     let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {

@@ -2,8 +2,8 @@
 
 use sqlx::{PgConnection, Row as _};
 
-use super::error;
 use super::table::run;
+use super::{error, known};
 use crate::StoreError;
 use crate::lanes::{Hold, LANES};
 use crate::registry::{Entry, Registered};
@@ -39,15 +39,15 @@ pub(super) async fn read(
     }
 }
 
-/// Makes the registry where it is missing. One at a time: `IF NOT EXISTS` alone fails where two make the
-/// same table at once.
+/// Makes the registry, and the table of hashes, where they are missing. One at a time: `IF NOT EXISTS` alone
+/// fails where two make the same table at once.
 pub(super) async fn make(connection: &mut PgConnection) -> Result<(), StoreError> {
     run(
         connection,
         format!("SELECT pg_advisory_xact_lock(hashtextextended('landfall', 0)); {CREATE}"),
     )
-    .await
-    .map(drop)
+    .await?;
+    known::make(connection).await
 }
 
 /// Registers a dataset, unless it is.

@@ -46,7 +46,7 @@ pub(crate) async fn two_overlapping_files_at_once(database: &Database) {
 
 /// As above, with chunks of so many rows that a store may take them by parts.
 pub(crate) async fn two_big_overlapping_files_at_once(database: &Database) {
-    overlapping(database, (1, 3), 6_000, 2_500).await;
+    overlapping(database, (4, 2), 6_000, 2_500).await;
 }
 
 /// So many tables, and runs of each, of two files of which half the keys, `half`, are the same.
