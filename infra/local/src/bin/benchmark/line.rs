@@ -6,6 +6,7 @@ use landfall_local::{Lines, Progress, Sql, Stores};
 use crate::Plan;
 use crate::data::Sample;
 use crate::empty::Empty;
+use crate::floors::postgres;
 use crate::landfall::Landfall;
 use crate::result::{Part, Run, as_float, median};
 use crate::tables::Database;
@@ -16,6 +17,8 @@ const SMALL_ROWS: u64 = 10;
 const SMALL_RUNS: usize = 20;
 const SMALL: &str = "Landfall, 10 rows";
 const EMPTY: &str = "empty functions";
+const LANDFALL: &str = "Landfall";
+const FLOOR: &str = postgres::BY_CHUNK.0;
 const FLAT_WITHIN: f64 = 10.0;
 
 pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
@@ -34,11 +37,13 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
                 plan.runs
             ));
             let sample = Sample::make(plan.directory(), rows, 1)?;
+            let floor = postgres::by_chunk(landfall.stack.sql_url(), &sample).await?;
+            part.add(&of_rows(FLOOR, rows), postgres::BY_CHUNK.1, rows, floor);
             let dataset = format!("line_{rows}_{run}");
             landfall.dataset(&dataset).await?;
             let taken = landfall.take_in(&dataset, &sample, sample.keyed).await?;
             part.add(
-                &format!("Landfall, {rows} rows"),
+                &of_rows(LANDFALL, rows),
                 "first load, put to completion event",
                 rows,
                 taken,
@@ -49,13 +54,6 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     landfall.stack.stop();
 
     let fixed = part.seconds(SMALL).context("there is no fixed part")?;
-    let points: Vec<(f64, f64)> = part
-        .measurements
-        .iter()
-        .filter(|it| it.rows > SMALL_ROWS)
-        .map(|it| (as_float(it.rows) / 1e6, it.median_seconds))
-        .collect();
-    let slope = slope(fixed, &points);
     part.figure("fixed part: 10 rows", fixed * 1e3, "ms", None);
     if let Some(empty) = part.seconds(EMPTY) {
         part.figure(
@@ -65,23 +63,40 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
             None,
         );
     }
-    part.figure("slope: a million rows", slope, "s", None);
+    for (name, fixed, within) in [(LANDFALL, fixed, Some(FLAT_WITHIN)), (FLOOR, 0.0, None)] {
+        tell(&mut part, name, sizes, fixed, within);
+    }
+    for &rows in sizes {
+        let [own, floor] = [LANDFALL, FLOOR].map(|name| of_rows(name, rows));
+        part.compare(&format!("{rows} rows"), &own, &[&floor], None);
+    }
+    Ok(part)
+}
+
+/// The figures of what takes so long for nearly no row, at all sizes.
+fn tell(part: &mut Part, name: &str, sizes: &[u64], fixed: f64, within: Option<f64>) {
+    let points: Vec<(f64, f64)> = sizes
+        .iter()
+        .filter_map(|&rows| {
+            let seconds = part.seconds(&of_rows(name, rows))?;
+            Some((as_float(rows) / 1e6, seconds))
+        })
+        .collect();
+    let slope = slope(fixed, &points);
+    let figure = format!("{name}: slope, a million rows");
+    part.figure(&figure, slope, "s", None);
     for &(millions, seconds) in &points {
         let own = (seconds - fixed) / millions;
-        part.figure(
-            &format!("a million rows, of {:.0}", millions * 1e6),
-            own,
-            "s",
-            None,
-        );
+        let figure = format!("{name}: a million rows, of {:.0}", millions * 1e6);
+        part.figure(&figure, own, "s", None);
     }
-    part.figure(
-        "farthest from the slope",
-        farthest(fixed, slope, &points),
-        "%",
-        Some(FLAT_WITHIN),
-    );
-    Ok(part)
+    let farthest = farthest(fixed, slope, &points);
+    let figure = format!("{name}: farthest from the slope");
+    part.figure(&figure, farthest, "%", within);
+}
+
+fn of_rows(name: &str, rows: u64) -> String {
+    format!("{name}, {rows} rows")
 }
 
 /// A small file, in turn with nothing.

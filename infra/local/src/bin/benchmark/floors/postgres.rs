@@ -1,5 +1,6 @@
-//! `PostgreSQL`'s floors: binary `COPY` over one connection.
+//! `PostgreSQL`'s floors: binary `COPY`, over one connection but where more are told.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -17,6 +18,11 @@ pub(crate) const RAW: (&str, &str) = (
 pub(crate) const KEYED: (&str, &str) = (
     "sorted COPY into a keyed table",
     "the last row of each key, sorted by key, COPY into a table with a primary key",
+);
+pub(crate) const BY_CHUNK: (&str, &str) = (
+    "COPY by chunk into a keyed table",
+    "the last row of each key, in chunks of 100,000 rows of the file, each sorted by key, COPY into a table with \
+     a primary key, a transaction each, by two clients at once",
 );
 pub(crate) const REBUILD: (&str, &str) = (
     "rebuild and swap",
@@ -37,6 +43,7 @@ pub(crate) const KEYED_COLUMNS: &str = "(sku text PRIMARY KEY, name text, descri
 /// The table that `keyed` makes and `rebuild` swaps.
 const LIVE: &str = "floor_live";
 const SEND_BYTES: usize = 256 << 10;
+const ROWS_OF_A_CHUNK: usize = 100_000;
 
 /// All rows into a table without an index.
 pub(crate) async fn raw(url: &str, sample: &Sample) -> Result<Run> {
@@ -62,14 +69,7 @@ pub(crate) async fn raw(url: &str, sample: &Sample) -> Result<Run> {
 
 /// The last row of each key, sorted, into a keyed table.
 pub(crate) async fn keyed(url: &str, sample: &Sample) -> Result<Run> {
-    let database = Database::Postgres(url);
-    database.remove(LIVE).await?;
-    let mut connection = fresh(url).await?;
-    connection
-        .execute(AssertSqlSafe(format!(
-            "CREATE TABLE {LIVE} {KEYED_COLUMNS}"
-        )))
-        .await?;
+    let mut connection = live(url).await?;
     let run = timed(async {
         let rows = Rows::read(&sample.clean)?;
         let sorted = rows.last_of_each_key();
@@ -78,7 +78,36 @@ pub(crate) async fn keyed(url: &str, sample: &Sample) -> Result<Run> {
         Ok(Some(prepared))
     })
     .await?;
+    let database = Database::Postgres(url);
     sample.keyed.check(database.content(LIVE).await?, LIVE)?;
+    Ok(run)
+}
+
+/// The same as rows come that nobody can sort before the last of them is there.
+pub(crate) async fn by_chunk(url: &str, sample: &Sample) -> Result<Run> {
+    let mut clients = (live(url).await?, postgres(url).await?);
+    let run = timed(async {
+        let rows = Rows::read(&sample.clean)?;
+        let mut chunks = vec![Vec::new(); rows.len().div_ceil(ROWS_OF_A_CHUNK)];
+        for index in rows.last_of_each_key() {
+            chunks[index / ROWS_OF_A_CHUNK].push(index);
+        }
+        let prepared = Instant::now();
+        let chunks = RefCell::new(chunks.into_iter());
+        let next = || chunks.borrow_mut().next();
+        let copy_all = async |client: &mut PgConnection| {
+            while let Some(chunk) = next() {
+                copy(client, LIVE, &rows, chunk).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(copy_all(&mut clients.0), copy_all(&mut clients.1))?;
+        Ok(Some(prepared))
+    })
+    .await?;
+    let database = Database::Postgres(url);
+    sample.keyed.check(database.content(LIVE).await?, LIVE)?;
+    database.remove(LIVE).await?;
     Ok(run)
 }
 
@@ -155,6 +184,18 @@ pub(crate) async fn merge(url: &str, first: &Sample, changed: &Sample) -> Result
     }
     database.remove(TABLE).await?;
     Ok(runs)
+}
+
+/// A connection, and the keyed table without a row.
+async fn live(url: &str) -> Result<PgConnection> {
+    Database::Postgres(url).remove(LIVE).await?;
+    let mut connection = fresh(url).await?;
+    connection
+        .execute(AssertSqlSafe(format!(
+            "CREATE TABLE {LIVE} {KEYED_COLUMNS}"
+        )))
+        .await?;
+    Ok(connection)
 }
 
 /// A connection, after what was written before has gone to disk.
