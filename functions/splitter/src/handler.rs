@@ -259,19 +259,25 @@ impl Planner<'_> {
         let format = detect(&object.key, head, self.dataset)?;
         let options = ScanOptions::from_dataset(self.dataset, format, self.head.chunk_bytes);
         let mut scanner = Scanner::new(options);
-        let mut found = Vec::new();
+        let (mut found, mut start) = (Vec::new(), 0);
         loop {
             let scanned = scanner.feed(&segment, &mut found);
-            self.hand_over(&mut found, format, scanner.header()).await?;
+            self.check_header(scanner.header(), format, (start, &segment))
+                .await?;
+            self.hand_over(&mut found, format).await?;
             scanned?;
             match kept(segments.next().await.transpose())? {
-                Some(next) => segment = next,
+                Some(next) => {
+                    start += segment.len() as u64;
+                    segment = next;
+                }
                 None => break,
             }
         }
         let finished = scanner.finish(&mut found);
         let header = finished.as_ref().ok().and_then(|summary| summary.header);
-        self.hand_over(&mut found, format, header).await?;
+        self.check_header(header, format, (start, &segment)).await?;
+        self.hand_over(&mut found, format).await?;
         let summary = finished?;
         if let Some(line) = summary.open_quote {
             let message = format!(
@@ -283,18 +289,33 @@ impl Planner<'_> {
         Ok(summary.records)
     }
 
-    /// Checks the header before the first chunk goes out.
+    /// Checks the header before the first chunk goes out; nearly always, it is in the segment of this start.
+    async fn check_header(
+        &mut self,
+        header: Option<ByteRange>,
+        format: Format,
+        (start, segment): (u64, &[u8]),
+    ) -> Result<(), Stop> {
+        let (None, Some(range)) = (self.header, header) else {
+            return Ok(());
+        };
+        let place = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+        let there = place(range.start).zip(place(range.end));
+        if let Some(bytes) = there.and_then(|(start, end)| segment.get(start..end)) {
+            Header::parse(bytes, self.dataset, format)?;
+        } else {
+            let bytes = self.context.objects.read(&self.head.object, range).await;
+            Header::parse(&kept(bytes)?, self.dataset, format)?;
+        }
+        self.header = header;
+        Ok(())
+    }
+
     async fn hand_over(
         &mut self,
         found: &mut Vec<PlannedChunk>,
         format: Format,
-        header: Option<ByteRange>,
     ) -> Result<(), Stop> {
-        if let (None, Some(range)) = (self.header, header) {
-            let bytes = self.context.objects.read(&self.head.object, range).await;
-            Header::parse(&kept(bytes)?, self.dataset, format)?;
-            self.header = header;
-        }
         for chunk in found.drain(..) {
             if self.chunks == MAX_CHUNKS {
                 let message = format!(

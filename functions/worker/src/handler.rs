@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Datasets, Lookup};
 use landfall_domain::{
-    ByteRange, ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem,
-    ProblemCode, Reject, RejectsLocation, StoreCounts, StoreKind, WorkMessage, latest_by_key,
+    ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem, ProblemCode,
+    Reject, RejectsLocation, StoreCounts, StoreKind, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, PruneError, Pruner};
@@ -108,8 +108,10 @@ async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Resu
 
 /// Puts every record of a chunk into all stores or among the rejects.
 async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
-    let dataset = pinned(&context.datasets, &message.dataset).await?;
-    let decoded = read(context, message, &dataset).await?;
+    let (read, prepared) = future::join(read(context, message), prepare(context, message)).await;
+    let (dataset, header) = prepared?;
+    // The bytes are of no use beside their rows.
+    let decoded = read.map(|bytes| decoded(message, &dataset, header.as_deref(), &bytes))?;
     if decoded.records != message.records {
         return Err(WorkError::RecordCount {
             planned: message.records,
@@ -118,29 +120,43 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
         });
     }
     let rejected = decoded.rejects.len() as u64;
-    if rejected > 0 {
-        write_rejects(context, message, &decoded.rejects).await?;
-    }
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
     let rows = Arc::new(rows);
-    // All of them first: a definition that does not fit one store changes nothing in another.
-    for store in &context.stores {
-        store.prepare(&dataset).await?;
-    }
-    // Both to their end: what one store has begun is not cut off because the other one failed.
     let applied = context.stores.iter().map(|store| async {
         let mut counts = store.apply(&dataset, &message.order, &rows).await?;
         counts.stale += superseded;
         Ok::<(_, StoreCounts), WorkError>((store.kind(), counts))
     });
+    // All to their end: what one store has begun is not cut off because the other one failed.
+    let (written, applied) = future::join(
+        write_rejects(context, message, &decoded.rejects),
+        future::join_all(applied),
+    )
+    .await;
+    written?;
     Ok(Counts {
         rows: decoded.records,
         rejected,
-        stores: future::join_all(applied)
-            .await
-            .into_iter()
-            .collect::<Result<_, _>>()?,
+        stores: applied.into_iter().collect::<Result<_, _>>()?,
     })
+}
+
+/// The definition and the header that a chunk is decoded by, once all stores have what its rows need: a
+/// definition that does not fit one of them changes nothing in another.
+async fn prepare(
+    context: &Context,
+    message: &ChunkMessage,
+) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
+    let dataset = pinned(&context.datasets, &message.dataset).await?;
+    let stores = async {
+        for store in &context.stores {
+            store.prepare(&dataset).await?;
+        }
+        Ok::<_, WorkError>(())
+    };
+    let (prepared, header) = future::join(stores, header(context, message, &dataset)).await;
+    prepared?;
+    Ok((Arc::clone(&dataset), header?))
 }
 
 /// The definition that a job was planned with.
@@ -152,36 +168,35 @@ async fn pinned(datasets: &Datasets, reference: &DatasetRef) -> Result<Arc<Datas
     }
 }
 
-async fn read(
-    context: &Context,
+/// A chunk's bytes, or the first of them where they are one record over the limit.
+async fn read(context: &Context, message: &ChunkMessage) -> Result<Bytes, AwsError> {
+    let mut range = message.range;
+    if message.kind == ChunkKind::Oversize {
+        range.end = range.end.min(range.start + MAX_RAW_BYTES as u64);
+    }
+    context.objects.read(&message.object, range).await
+}
+
+fn decoded(
     message: &ChunkMessage,
     dataset: &Dataset,
-) -> Result<Decoded, WorkError> {
-    let range = message.range;
+    header: Option<&Header>,
+    bytes: &[u8],
+) -> Decoded {
+    let ChunkMessage {
+        range, first_line, ..
+    } = *message;
     if message.kind == ChunkKind::Oversize {
-        let shown = ByteRange {
-            end: range.end.min(range.start + MAX_RAW_BYTES as u64),
-            ..range
-        };
-        let head = context.objects.read(&message.object, shown).await?;
         let limit = dataset.limits.record_bytes;
-        let reject = oversize(&head, range.start, message.first_line, range.len(), limit);
-        return Ok(Decoded {
+        let reject = oversize(bytes, range.start, first_line, range.len(), limit);
+        return Decoded {
             rows: Vec::new(),
             rejects: vec![reject],
             records: 1,
-        });
+        };
     }
-    let header = header(context, message, dataset).await?;
-    let bytes = context.objects.read(&message.object, range).await?;
-    Ok(decode(
-        dataset,
-        message.format,
-        header.as_deref(),
-        &bytes,
-        range.start,
-        message.first_line,
-    ))
+    let format = message.format;
+    decode(dataset, format, header, bytes, range.start, first_line)
 }
 
 async fn header(
@@ -230,6 +245,9 @@ async fn write_rejects(
     message: &ChunkMessage,
     rejects: &[Reject],
 ) -> Result<(), WorkError> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
     let mut lines = Vec::new();
     for reject in rejects {
         let line = RejectLine {
