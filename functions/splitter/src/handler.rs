@@ -311,6 +311,7 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Hands the chunks over that were found.
     async fn hand_over(
         &mut self,
         found: &mut Vec<PlannedChunk>,

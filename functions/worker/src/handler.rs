@@ -108,10 +108,13 @@ async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Resu
 
 /// Puts every record of a chunk into all stores or among the rejects.
 async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
-    let (read, prepared) = future::join(read(context, message), prepare(context, message)).await;
+    let (bytes, prepared) = future::join(read(context, message), prepare(context, message)).await;
+    // First: that the object is gone ends the chunk, whatever else there is.
+    let bytes = bytes?;
     let (dataset, header) = prepared?;
-    // The bytes are of no use beside their rows.
-    let decoded = read.map(|bytes| decoded(message, &dataset, header.as_deref(), &bytes))?;
+    let decoded = decoded(message, &dataset, header.as_deref(), &bytes);
+    // Of no use beside their rows.
+    drop(bytes);
     if decoded.records != message.records {
         return Err(WorkError::RecordCount {
             planned: message.records,
@@ -156,7 +159,7 @@ async fn prepare(
     };
     let (prepared, header) = future::join(stores, header(context, message, &dataset)).await;
     prepared?;
-    Ok((Arc::clone(&dataset), header?))
+    Ok((dataset, header?))
 }
 
 /// The definition that a job was planned with.
