@@ -57,7 +57,7 @@ enum PartName {
     Both,
     /// Other tools, on 500,000 rows.
     Peers,
-    /// The fixed part of the time, and the seconds a million rows.
+    /// The fixed part of the time, and the seconds a million rows, beside the database alone.
     Line,
     /// Bytes a second of the scanners.
     Boundaries,

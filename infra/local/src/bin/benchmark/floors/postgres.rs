@@ -40,7 +40,7 @@ pub(crate) const MERGE_CHANGED: (&str, &str) = ("COPY + MERGE, all changed", MER
 
 const COLUMNS: &str = "(sku text, name text, description text)";
 pub(crate) const KEYED_COLUMNS: &str = "(sku text PRIMARY KEY, name text, description text)";
-/// The table that `keyed` makes and `rebuild` swaps.
+/// The table that `keyed` and `by_chunk` fill and `rebuild` swaps.
 const LIVE: &str = "floor_live";
 const SEND_BYTES: usize = 256 << 10;
 const ROWS_OF_A_CHUNK: usize = 100_000;
@@ -69,7 +69,7 @@ pub(crate) async fn raw(url: &str, sample: &Sample) -> Result<Run> {
 
 /// The last row of each key, sorted, into a keyed table.
 pub(crate) async fn keyed(url: &str, sample: &Sample) -> Result<Run> {
-    let mut connection = live(url).await?;
+    let mut connection = keyed_table(url, LIVE).await?;
     let run = timed(async {
         let rows = Rows::read(&sample.clean)?;
         let sorted = rows.last_of_each_key();
@@ -85,7 +85,7 @@ pub(crate) async fn keyed(url: &str, sample: &Sample) -> Result<Run> {
 
 /// The same as rows come that nobody can sort before the last of them is there.
 pub(crate) async fn by_chunk(url: &str, sample: &Sample) -> Result<Run> {
-    let mut clients = (live(url).await?, postgres(url).await?);
+    let mut clients = (keyed_table(url, LIVE).await?, postgres(url).await?);
     let run = timed(async {
         let rows = Rows::read(&sample.clean)?;
         let mut chunks = vec![Vec::new(); rows.len().div_ceil(ROWS_OF_A_CHUNK)];
@@ -148,13 +148,7 @@ pub(crate) async fn rebuild(url: &str, sample: &Sample, key_last: bool) -> Resul
 pub(crate) async fn merge(url: &str, first: &Sample, changed: &Sample) -> Result<[Run; 2]> {
     const TABLE: &str = "floor_merge";
     let database = Database::Postgres(url);
-    database.remove(TABLE).await?;
-    fresh(url)
-        .await?
-        .execute(AssertSqlSafe(format!(
-            "CREATE TABLE {TABLE} {KEYED_COLUMNS}"
-        )))
-        .await?;
+    keyed_table(url, TABLE).await?.close().await?;
     let mut runs = [Run::default(), Run::default()];
     for (sample, run) in [first, changed].into_iter().zip(&mut runs) {
         let mut connection = fresh(url).await?;
@@ -186,13 +180,13 @@ pub(crate) async fn merge(url: &str, first: &Sample, changed: &Sample) -> Result
     Ok(runs)
 }
 
-/// A connection, and the keyed table without a row.
-async fn live(url: &str) -> Result<PgConnection> {
-    Database::Postgres(url).remove(LIVE).await?;
+/// A connection, and a keyed table without a row.
+async fn keyed_table(url: &str, name: &str) -> Result<PgConnection> {
+    Database::Postgres(url).remove(name).await?;
     let mut connection = fresh(url).await?;
     connection
         .execute(AssertSqlSafe(format!(
-            "CREATE TABLE {LIVE} {KEYED_COLUMNS}"
+            "CREATE TABLE {name} {KEYED_COLUMNS}"
         )))
         .await?;
     Ok(connection)
