@@ -109,7 +109,7 @@ fn fit(rows: &[&Row], key: &[usize]) -> LaneBy {
     let is_fit = |&length: &usize| {
         let prefixes: HashSet<_> = sample
             .iter()
-            .filter_map(|row| hash_of_prefix(row, key, length))
+            .filter_map(|row| of_prefix(row, key, length, <[u8]>::to_vec))
             .collect();
         prefixes.len() >= MIN_PREFIXES && are_even(&split(&sample, key, LaneBy::Prefix(length)))
     };
@@ -148,7 +148,7 @@ pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize], by: LaneBy) -> Vec<Lane
     for row in rows {
         let hash = hash_of(row, key);
         let says_lane = match by {
-            LaneBy::Prefix(length) => hash_of_prefix(row, key, length).unwrap_or(hash),
+            LaneBy::Prefix(length) => of_prefix(row, key, length, sum).unwrap_or(hash),
             LaneBy::Key => hash,
         };
         let lane = &mut lanes[usize::try_from(says_lane % LANES as u64).unwrap_or_default()];
@@ -193,8 +193,8 @@ fn hash_of(row: &Row, key: &[usize]) -> u64 {
     hasher.finish()
 }
 
-/// The hash of how a row's key begins, where its first field is of a type that has neighbours.
-fn hash_of_prefix(row: &Row, key: &[usize], length: usize) -> Option<u64> {
+/// What `f` makes of how a row's key begins, where its first field is of a type that has neighbours.
+fn of_prefix<T>(row: &Row, key: &[usize], length: usize, f: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let number;
     let bytes = match &row.values[*key.first()?] {
         Value::Text(text) => text.as_bytes(),
@@ -204,9 +204,13 @@ fn hash_of_prefix(row: &Row, key: &[usize], length: usize) -> Option<u64> {
         }
         _ => return None,
     };
-    let mut hasher = DefaultHasher::new();
-    bytes[..length.min(bytes.len())].hash(&mut hasher);
-    Some(hasher.finish())
+    Some(f(&bytes[..length.min(bytes.len())]))
+}
+
+/// Says the lane of a prefix. Of few prefixes, a hash would give one lane a fifth more than the other; where every
+/// digit or letter is as frequent as the next one, sums give both the same.
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.iter().copied().map(u64::from).sum()
 }
 
 #[cfg(test)]
@@ -251,9 +255,9 @@ mod tests {
             lanes.iter().map(|lane| lane.rows.len()).sum::<usize>(),
             10_000
         );
-        let prefixes = |lane: &LaneRows<'_>| -> HashSet<_> {
+        let prefixes = |lane: &LaneRows<'_>| -> HashSet<Vec<u8>> {
             let rows = lane.rows.iter();
-            rows.filter_map(|row| hash_of_prefix(row, &[0], 3))
+            rows.filter_map(|row| of_prefix(row, &[0], 3, <[u8]>::to_vec))
                 .collect()
         };
         assert!(prefixes(&lanes[0]).is_disjoint(&prefixes(&lanes[1])));
