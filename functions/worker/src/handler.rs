@@ -10,12 +10,13 @@ use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Datasets, Lookup};
 use landfall_domain::{
     ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem, ProblemCode,
-    Reject, RejectsLocation, StoreCounts, StoreKind, WorkMessage, latest_by_key,
+    Reject, RejectsLocation, Row, StoreCounts, StoreKind, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, PruneError, Pruner};
 use landfall_stores::{Store, StoreError};
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error, info, info_span};
 
@@ -84,30 +85,34 @@ async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Resu
         info!("taken already");
         return Ok(());
     }
-    let outcome = match land(context, message).await {
-        Ok(counts) => ChunkOutcome::Done(counts),
+    let (outcome, rows) = match land(context, message).await {
+        Ok((counts, rows)) => (ChunkOutcome::Done(counts), rows),
         Err(WorkError::Aws(AwsError::Gone(_))) => {
             error!("the object was deleted; the chunk is dead");
-            ChunkOutcome::Dead
+            (ChunkOutcome::Dead, Arc::default())
         }
         // Nobody mends it by trying again; who dropped the file is told what to do.
         Err(WorkError::Store(error @ StoreError::Schema { .. })) => {
             error!(%error, "a table does not fit; the chunk is dead");
             let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
             ledger.add_problem(message.job, &problem).await?;
-            ChunkOutcome::Dead
+            (ChunkOutcome::Dead, Arc::default())
         }
         Err(error) => return Err(error),
     };
-    let counted = ledger
-        .finish_chunk(message.job, message.ordinal, &outcome)
-        .await?;
-    info!(counted, "taken");
+    let finish = ledger.finish_chunk(message.job, message.ordinal, &outcome);
+    // To free so many rows takes as long as the ledger's answer.
+    let free = spawn_blocking(move || drop(rows));
+    let (counted, _) = future::join(finish, free).await;
+    info!(counted = counted?, "taken");
     Ok(())
 }
 
-/// Puts every record of a chunk into all stores or among the rejects.
-async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
+/// Puts every record of a chunk into all stores or among the rejects; gives the rows back, which are of no more use.
+async fn land(
+    context: &Context,
+    message: &ChunkMessage,
+) -> Result<(Counts, Arc<Vec<Row>>), WorkError> {
     let (bytes, prepared) = future::join(read(context, message), prepare(context, message)).await;
     // First: that the object is gone ends the chunk, whatever else there is.
     let bytes = bytes?;
@@ -137,11 +142,12 @@ async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkE
     )
     .await;
     written?;
-    Ok(Counts {
+    let counts = Counts {
         rows: decoded.records,
         rejected,
         stores: applied.into_iter().collect::<Result<_, _>>()?,
-    })
+    };
+    Ok((counts, rows))
 }
 
 /// The definition and the header that a chunk is decoded by, once all stores have what its rows need: a
