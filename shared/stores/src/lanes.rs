@@ -248,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn few_prefixes_share_the_rows_out_evenly() {
+        let spread = (0..50_000_u32).map(|key| format!("{:08X}", key.wrapping_mul(2_654_435_761)));
+        let numbered = (0..50_000).map(|key| format!("item-{key:08}"));
+        for rows in [texts(spread), texts(numbered)] {
+            let by = chosen(&rows);
+            let lanes = split(&rows.iter().collect::<Vec<_>>(), &[0], by);
+            for lane in lanes {
+                let rows = lane.rows.len();
+                assert!((24_000..=26_000).contains(&rows), "{rows} by {by:?}");
+            }
+        }
+    }
+
+    #[test]
     fn keys_that_begin_alike_are_of_one_lane_and_no_row_is_lost() {
         let rows = texts((0..10_000).map(|key| format!("{key:05}")));
         let lanes = split(&rows.iter().collect::<Vec<_>>(), &[0], LaneBy::Prefix(3));
