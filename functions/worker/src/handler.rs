@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt, future, stream};
 use landfall_aws::{AwsError, Datasets, Lookup};
 use landfall_domain::{
     ChunkKind, ChunkMessage, Counts, Dataset, DatasetRef, MAX_RAW_BYTES, Problem, ProblemCode,
-    Reject, RejectsLocation, Row, StoreCounts, StoreKind, WorkMessage, latest_by_key,
+    Reject, RejectsLocation, StoreCounts, StoreKind, WorkMessage, latest_by_key,
 };
 use landfall_formats::{Decoded, Header, decode, oversize};
 use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, PruneError, Pruner};
@@ -85,34 +85,30 @@ async fn take(context: &Context, message: &ChunkMessage, is_first: bool) -> Resu
         info!("taken already");
         return Ok(());
     }
-    let (outcome, rows) = match land(context, message).await {
-        Ok((counts, rows)) => (ChunkOutcome::Done(counts), rows),
+    let outcome = match land(context, message).await {
+        Ok(counts) => ChunkOutcome::Done(counts),
         Err(WorkError::Aws(AwsError::Gone(_))) => {
             error!("the object was deleted; the chunk is dead");
-            (ChunkOutcome::Dead, Arc::default())
+            ChunkOutcome::Dead
         }
         // Nobody mends it by trying again; who dropped the file is told what to do.
         Err(WorkError::Store(error @ StoreError::Schema { .. })) => {
             error!(%error, "a table does not fit; the chunk is dead");
             let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
             ledger.add_problem(message.job, &problem).await?;
-            (ChunkOutcome::Dead, Arc::default())
+            ChunkOutcome::Dead
         }
         Err(error) => return Err(error),
     };
-    let finish = ledger.finish_chunk(message.job, message.ordinal, &outcome);
-    // To free so many rows takes as long as the ledger's answer.
-    let free = spawn_blocking(move || drop(rows));
-    let (counted, _) = future::join(finish, free).await;
-    info!(counted = counted?, "taken");
+    let counted = ledger
+        .finish_chunk(message.job, message.ordinal, &outcome)
+        .await?;
+    info!(counted, "taken");
     Ok(())
 }
 
-/// Puts every record of a chunk into all stores or among the rejects; gives the rows back, which are of no more use.
-async fn land(
-    context: &Context,
-    message: &ChunkMessage,
-) -> Result<(Counts, Arc<Vec<Row>>), WorkError> {
+/// Puts every record of a chunk into all stores or among the rejects.
+async fn land(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
     let (bytes, prepared) = future::join(read(context, message), prepare(context, message)).await;
     // First: that the object is gone ends the chunk, whatever else there is.
     let bytes = bytes?;
@@ -141,13 +137,14 @@ async fn land(
         future::join_all(applied),
     )
     .await;
+    // To free so many rows takes as long as the ledger, which the caller asks next, takes to answer.
+    spawn_blocking(move || drop(rows));
     written?;
-    let counts = Counts {
+    Ok(Counts {
         rows: decoded.records,
         rejected,
         stores: applied.into_iter().collect::<Result<_, _>>()?,
-    };
-    Ok((counts, rows))
+    })
 }
 
 /// The definition and the header that a chunk is decoded by, once all stores have what its rows need: a
