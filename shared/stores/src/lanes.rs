@@ -207,8 +207,8 @@ fn of_prefix<T>(row: &Row, key: &[usize], length: usize, f: impl FnOnce(&[u8]) -
     Some(f(&bytes[..length.min(bytes.len())]))
 }
 
-/// Says the lane of a prefix. Of few prefixes, a hash would give one lane a fifth more than the other; where every
-/// digit or letter is as frequent as the next one, sums give both the same.
+/// Says the lane of a prefix. A hash shares few prefixes out unevenly, and loads would end in the fuller lane alone; where
+/// every digit or letter is as frequent as the next one, sums give all lanes the same.
 fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().copied().map(u64::from).sum()
 }
