@@ -14,10 +14,14 @@ use crate::processes::{self, Process};
 pub(crate) const ACCESS_KEY: &str = "test";
 pub(crate) const REGION: &str = "us-east-1";
 const WITHIN: Duration = Duration::from_mins(1);
-/// As `python -m ministack`. It hands each invocation to its function in two writes, of which the second would wait
-/// for the first to be acknowledged: 40 ms, with what TCP does unless told.
+/// As `python -m ministack`, but for two waits:
+/// - It hands each invocation to its function in two writes, of which the second would wait for the first to be
+///   acknowledged: 40 ms, with what TCP does unless told.
+/// - After a look into its queues that found nothing, it would not look again for 50 ms, whatever is sent meanwhile.
 const PROGRAM: &str = "import runpy, socketserver\n\
+    from ministack.services import lambda_svc\n\
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True\n\
+    lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002\n\
     runpy.run_module('ministack', run_name='__main__', alter_sys=True)";
 
 /// Starts an endpoint and says its address. What it keeps under `kept` names its port, so it keeps that too.
