@@ -4,6 +4,7 @@ use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 use sqlx::PgConnection;
 
 use super::deletes::Deletes;
+use super::destination::Destination;
 use super::merge::{Counters, Merge, kept_out};
 use super::totals::Totals;
 use super::{copy, error, registry, table};
@@ -24,57 +25,54 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Copies the rows into temporary tables.
+    /// Puts the rows into temporary tables.
     pub(super) async fn stage(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let rows = self.rows.iter().copied();
         let upserts = rows.clone().filter(|row| !row.deleted);
-        self.copy_rows(connection, &self.merge.copy, upserts)
+        self.fill(connection, &self.merge.staged, upserts)
             .await
             .map_err(error)?;
         if self.deleted > 0 {
             table::run(connection, self.deletes.stage.as_str()).await?;
-            let (copy, deletes) = (&self.deletes.copy, rows.filter(|row| row.deleted));
-            copy::copy(
-                connection,
-                copy,
-                self.order,
-                deletes,
-                |out, row, version| {
-                    copy::put_key(out, row, self.key, version);
-                },
-            )
-            .await
-            .map_err(error)?;
+            let deletes = rows.filter(|row| row.deleted);
+            let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
+                copy::put_key(out, row, self.key, version);
+            };
+            let staged = &self.deletes.staged;
+            staged
+                .fill(connection, self.order, deletes, put)
+                .await
+                .map_err(error)?;
         }
         Ok(())
     }
 
-    /// Copies rows whose keys are new straight into the table.
+    /// Puts rows whose keys are new straight into the table.
     pub(super) async fn insert(
         &self,
         connection: &mut PgConnection,
         new: &[&Row],
     ) -> Result<(), StoreError> {
         let rows = new.iter().copied();
-        let inserted = self.copy_rows(connection, &self.merge.copy_new, rows).await;
+        let inserted = self.fill(connection, &self.merge.table, rows).await;
         if inserted.map_err(|error| self.merge.sort(error))? != new.len() as u64 {
             return Err(kept_out());
         }
         Ok(())
     }
 
-    /// Runs a `COPY` of whole rows, and gives how many the server took.
-    async fn copy_rows<'r>(
+    /// Puts whole rows somewhere, and gives how many the server took.
+    async fn fill<'r>(
         &self,
         connection: &mut PgConnection,
-        statement: &str,
+        destination: &Destination,
         rows: impl Iterator<Item = &'r Row>,
     ) -> Result<u64, sqlx::Error> {
         let has_extra = self.table.has_extra();
         let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
             copy::put_row(out, row, has_extra, version);
         };
-        copy::copy(connection, statement, self.order, rows, put).await
+        destination.fill(connection, self.order, rows, put).await
     }
 
     /// Makes the staged rows and deletes take effect, in a dataset that is locked.

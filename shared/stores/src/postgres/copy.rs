@@ -5,45 +5,19 @@
 
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
-use landfall_domain::{ObjectOrder, Row, RowVersion, Value};
+use landfall_domain::{Row, RowVersion, Value};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
 
 use crate::json::{Shape, quoted};
 
 /// What comes before the rows: signature, flags, length of the extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What comes after them.
-const TRAILER: &[u8] = &[0xff, 0xff];
-/// Bytes that are sent at once.
-const SEND_BYTES: usize = 256 << 10;
+pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// Days and microseconds count from here.
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
-
-/// Runs a `COPY` of rows, each of which `put` appends with its version; gives how many the server took.
-pub(super) async fn copy<'r>(
-    connection: &mut PgConnection,
-    statement: &str,
-    order: &ObjectOrder,
-    rows: impl Iterator<Item = &'r Row>,
-    put: impl Fn(&mut Vec<u8>, &Row, &RowVersion),
-) -> Result<u64, sqlx::Error> {
-    let mut copy = connection.copy_in_raw(statement).await?;
-    let mut buffer = Vec::with_capacity(SEND_BYTES);
-    buffer.extend_from_slice(HEADER);
-    for row in rows {
-        put(&mut buffer, row, &order.at(row.offset));
-        if buffer.len() >= SEND_BYTES {
-            copy.send(buffer.as_slice()).await?;
-            buffer.clear();
-        }
-    }
-    buffer.extend_from_slice(TRAILER);
-    copy.send(buffer.as_slice()).await?;
-    copy.finish().await
-}
 
 /// Appends the values of a row's key, and its version.
 pub(super) fn put_key(out: &mut Vec<u8>, row: &Row, key: &[usize], version: &RowVersion) {

@@ -3,6 +3,7 @@
 use landfall_domain::{RowVersion, StoreCounts};
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::destination::Destination;
 use super::error;
 use super::merge::same_key;
 use super::table::{count, definition, name_for, quote, run};
@@ -16,8 +17,8 @@ pub(super) struct Deletes {
     pub(super) stage: String,
     /// Name of that table.
     pub(super) keys: String,
-    /// Fills it.
-    pub(super) copy: String,
+    /// That table.
+    pub(super) staged: Destination,
     /// Makes the table of tombstones where it is missing.
     pub(super) create: String,
     forbidden: String,
@@ -45,7 +46,10 @@ impl Deletes {
                 "CREATE TEMP TABLE IF NOT EXISTS {keys} ({}) ON COMMIT DELETE ROWS",
                 required("")
             ),
-            copy: format!("COPY pg_temp.{keys} ({key}, _version) FROM STDIN (FORMAT binary)"),
+            staged: Destination {
+                table: format!("pg_temp.{keys}"),
+                columns: format!("{key}, _version"),
+            },
             create: format!(
                 "CREATE TABLE IF NOT EXISTS {graves} ({}, \
                  _deleted_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ({key})); \

@@ -5,6 +5,7 @@ use std::time::Duration;
 use landfall_domain::{StoreCounts, StoreKind};
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::destination::Destination;
 use super::table::{count, definition, name_for, quote};
 use crate::StoreError;
 use crate::schema::{ColumnKind, Table, list};
@@ -20,10 +21,10 @@ pub(super) struct Merge {
     pub(super) begin: String,
     /// Name of the staging table.
     pub(super) stage: String,
-    /// Fills it.
-    pub(super) copy: String,
-    /// Fills the table itself.
-    pub(super) copy_new: String,
+    /// That table.
+    pub(super) staged: Destination,
+    /// The dataset's own table.
+    pub(super) table: Destination,
     statement: String,
     read_counters: String,
     compare: String,
@@ -68,8 +69,10 @@ impl Merge {
                  CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
                 timeout.as_millis()
             ),
-            copy: format!("COPY pg_temp.{stage} ({names}) FROM STDIN (FORMAT binary)"),
-            copy_new: format!("COPY {target} ({names}) FROM STDIN (FORMAT binary)"),
+            staged: Destination {
+                table: format!("pg_temp.{stage}"),
+                columns: names.clone(),
+            },
             // The counter is above zero: every older row is updated.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
@@ -88,6 +91,10 @@ impl Merge {
             ),
             primary_key: format!("{}_pkey", table.name),
             stage,
+            table: Destination {
+                table: target,
+                columns: names,
+            },
         }
     }
 

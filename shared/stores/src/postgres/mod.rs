@@ -11,6 +11,7 @@
 mod chunk;
 mod copy;
 mod deletes;
+mod destination;
 mod known;
 mod merge;
 mod prepare;
