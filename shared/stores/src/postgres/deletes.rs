@@ -15,8 +15,6 @@ use crate::schema::{ColumnKind, Table, VERSION, list};
 pub(super) struct Deletes {
     /// Makes the table of staged keys, empty at each commit.
     pub(super) stage: String,
-    /// Name of that table.
-    pub(super) keys: String,
     /// That table.
     pub(super) staged: Destination,
     /// Makes the table of tombstones where it is missing.
@@ -30,7 +28,8 @@ pub(super) struct Deletes {
 }
 
 impl Deletes {
-    pub(super) fn new(table: &Table, stage: &str) -> Self {
+    /// `staged` is the table of staged upserts.
+    pub(super) fn new(table: &Table, staged: &str) -> Self {
         let target = quote(&table.name);
         let graves = graves(table);
         let key = list(&table.key, ", ", quote);
@@ -46,10 +45,6 @@ impl Deletes {
                 "CREATE TEMP TABLE IF NOT EXISTS {keys} ({}) ON COMMIT DELETE ROWS",
                 required("")
             ),
-            staged: Destination {
-                table: format!("pg_temp.{keys}"),
-                columns: format!("{key}, _version"),
-            },
             create: format!(
                 "CREATE TABLE IF NOT EXISTS {graves} ({}, \
                  _deleted_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ({key})); \
@@ -58,12 +53,12 @@ impl Deletes {
                 name_for("_deleted_at", &table.name)
             ),
             forbidden: format!(
-                "DELETE FROM pg_temp.{stage} s USING {graves} g \
+                "DELETE FROM {staged} s USING {graves} g \
                  WHERE {} AND s._version < g._version",
                 same_key(table, "g", "s")
             ),
             outlived: format!(
-                "DELETE FROM {graves} g USING pg_temp.{stage} s \
+                "DELETE FROM {graves} g USING {staged} s \
                  WHERE {} AND g._version < s._version",
                 same_key(table, "g", "s")
             ),
@@ -91,7 +86,10 @@ impl Deletes {
                 "DELETE FROM {graves} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {graves} \
                  WHERE _deleted_at < now() - interval '{TOMBSTONE_DAYS} days' LIMIT {SWEPT_AT_ONCE}))"
             ),
-            keys,
+            staged: Destination {
+                table: format!("pg_temp.{keys}"),
+                columns: format!("{key}, _version"),
+            },
         }
     }
 

@@ -67,11 +67,10 @@ impl Destination {
         while let Some(fields) = take(&mut rows).map(u16::from_be_bytes) {
             let mut row = Vec::with_capacity(fields.into());
             for _ in 0..fields {
-                let length = take(&mut rows).map(i32::from_be_bytes);
-                // That of null is -1.
-                let length = length.and_then(|length| usize::try_from(length).ok());
-                let field = length.and_then(|length| rows.split_off(..length));
-                arguments.add(Field(field)).map_err(sqlx::Error::Encode)?;
+                let field = Field::take(&mut rows);
+                let field =
+                    field.ok_or_else(|| sqlx::Error::Encode("a field is cut short".into()))?;
+                arguments.add(field).map_err(sqlx::Error::Encode)?;
                 row.push(format!("${}", arguments.len()));
             }
             places.push(format!("({})", row.join(", ")));
@@ -97,7 +96,21 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// A field of `COPY`, whose bytes are those of a statement's argument too.
-struct Field<'a>(Option<&'a [u8]>);
+struct Field<'a>(
+    /// None for null.
+    Option<&'a [u8]>,
+);
+
+impl<'a> Field<'a> {
+    /// Takes a field, unless its bytes end before it does.
+    fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let field = match i32::from_be_bytes(take(bytes)?) {
+            -1 => None,
+            length => Some(bytes.split_off(..usize::try_from(length).ok()?)?),
+        };
+        Some(Self(field))
+    }
+}
 
 impl Type<Postgres> for Field<'_> {
     /// None: the server goes by the column that it is for.

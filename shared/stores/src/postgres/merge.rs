@@ -19,9 +19,7 @@ pub(super) struct Merge {
     /// Begins the transaction and makes the staging table, empty at each commit, where this connection has
     /// none for this definition.
     pub(super) begin: String,
-    /// Name of the staging table.
-    pub(super) stage: String,
-    /// That table.
+    /// The staging table.
     pub(super) staged: Destination,
     /// The dataset's own table.
     pub(super) table: Destination,
@@ -69,10 +67,6 @@ impl Merge {
                  CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
                 timeout.as_millis()
             ),
-            staged: Destination {
-                table: format!("pg_temp.{stage}"),
-                columns: names.clone(),
-            },
             // The counter is above zero: every older row is updated.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
@@ -90,7 +84,10 @@ impl Merge {
                  FROM pg_temp.{stage} s JOIN {target} t ON {same_key}"
             ),
             primary_key: format!("{}_pkey", table.name),
-            stage,
+            staged: Destination {
+                table: format!("pg_temp.{stage}"),
+                columns: names.clone(),
+            },
             table: Destination {
                 table: target,
                 columns: names,

@@ -349,7 +349,7 @@ impl Store for Postgres {
         }
         let merge = Merge::new(&table, self.timeout);
         let chunk = Chunk {
-            deletes: &Deletes::new(&table, &merge.stage),
+            deletes: &Deletes::new(&table, &merge.staged.table),
             merge: &merge,
             deleted: rows.iter().filter(|row| row.deleted).count() as u64,
             key: dataset.key_indexes(),

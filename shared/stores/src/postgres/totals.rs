@@ -40,11 +40,11 @@ impl<'a> Totals<'a> {
         let target = quote(&self.table.name);
         for total in &self.all {
             let mut changes = format!(
-                "SELECT v.* FROM pg_temp.{stage} s LEFT JOIN {target} t ON {same_key} \
+                "SELECT v.* FROM {staged} s LEFT JOIN {target} t ON {same_key} \
                  CROSS JOIN LATERAL (VALUES (1, {new}), (-1, {old})) v(_sign, {fields}) \
                  WHERE t._version IS NULL AND v._sign = 1 \
                  OR t._version < s._version AND ({new}) IS DISTINCT FROM ({old})",
-                stage = merge.stage,
+                staged = merge.staged.table,
                 same_key = same_key(self.table, "t", "s"),
                 new = total.new_values,
                 old = total.old_values,
@@ -52,10 +52,10 @@ impl<'a> Totals<'a> {
             );
             if let Some(deletes) = deletes {
                 changes = format!(
-                    "{changes} UNION ALL SELECT -1, {old} FROM pg_temp.{keys} k \
+                    "{changes} UNION ALL SELECT -1, {old} FROM {keys} k \
                      JOIN {target} t ON {same_key} WHERE t._version < k._version",
                     old = total.old_values,
-                    keys = deletes.keys,
+                    keys = deletes.staged.table,
                     same_key = same_key(self.table, "t", "k"),
                 );
             }

@@ -43,6 +43,7 @@ macro_rules! conformance {
                 versions::a_space_at_the_end_is_a_change,
                 versions::a_dataset_of_keys_alone,
                 versions::concurrent_appliers_leave_the_greatest_version,
+                tables::few_rows_and_some_more,
                 tables::whole_chunks_at_once,
                 tables::wide_rows,
                 tables::tables_are_made_once_and_grow,

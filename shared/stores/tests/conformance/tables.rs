@@ -1,10 +1,12 @@
 //! Large and wide chunks; tables that are missing, grow, or don't fit.
 
+use std::collections::BTreeMap;
+
 use landfall_domain::{Dataset, Row, Value, latest_by_key};
 use landfall_stores::StoreError;
 
 use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, TYPES, apply, counts, order, pair, row, text};
+use crate::rows::{PAIRS, TYPES, apply, counts, note, notes, order, pair, row, text};
 
 pub(crate) async fn whole_chunks_at_once(database: &Database) {
     const ROWS: u64 = 20_000;
@@ -45,6 +47,25 @@ pub(crate) async fn whole_chunks_at_once(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
+/// Around the number, and the bytes, from which on `PostgreSQL` takes rows in another way.
+pub(crate) async fn few_rows_and_some_more(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    for (moment, (count, bytes)) in (1..).zip([(63, 1), (64, 1), (65, 1), (66, 1), (64, 8_192)]) {
+        let long = "x".repeat(bytes);
+        let expected = (0..count).map(|id| (format!("{moment}-{id}"), note(&long, moment)));
+        let expected: BTreeMap<_, _> = expected.collect();
+        let rows = expected.keys().map(|id| pair(id, &long)).collect();
+        let inserted = apply(store.as_ref(), &dataset, moment, rows).await;
+        assert_eq!(inserted, counts(count, 0, 0, 0));
+        let mut found = notes(&database.read(&dataset).await);
+        found.retain(|id, _| expected.contains_key(id));
+        assert_eq!(found, expected, "{count} rows of {bytes} bytes");
+    }
+    database.drop_table(&dataset).await;
+}
+
 pub(crate) async fn wide_rows(database: &Database) {
     let fields: Vec<String> = (0..300)
         .map(|n| format!("{{ name = \"f{n}\", type = \"integer\" }}"))
@@ -63,10 +84,12 @@ pub(crate) async fn wide_rows(database: &Database) {
     };
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 1, rows(0)).await,
-        counts(400, 0, 0, 0)
-    );
+    for few in rows(0).chunks(50) {
+        assert_eq!(
+            apply(store.as_ref(), &dataset, 1, few.to_vec()).await,
+            counts(50, 0, 0, 0)
+        );
+    }
     assert_eq!(
         apply(store.as_ref(), &dataset, 2, rows(1)).await,
         counts(0, 400, 0, 0)

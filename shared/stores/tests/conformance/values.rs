@@ -70,18 +70,18 @@ pub(crate) async fn every_type_comes_back(database: &Database) {
             "true",
         ],
     ];
-    // Stores may take a few rows in another way than many.
-    for times in [1, 20] {
-        come_back(database, &dataset, &texts, times).await;
+    // PostgreSQL takes a few rows in another way than many.
+    for rows in [6, 120] {
+        come_back(database, &dataset, &texts, rows).await;
     }
 }
 
-/// Takes each of the rows in so many times, by other keys, and one of nulls.
-async fn come_back(database: &Database, dataset: &Dataset, texts: &[[&str; 8]], times: usize) {
+/// Takes so many rows of these values in, again and again by other keys, and one of nulls.
+async fn come_back(database: &Database, dataset: &Dataset, texts: &[[&str; 8]], rows: usize) {
     let mut rows: Vec<Row> = texts
         .iter()
         .cycle()
-        .take(texts.len() * times)
+        .take(rows)
         .enumerate()
         .map(|(id, texts)| {
             let mut values = vec![Value::Integer(i64::try_from(id).unwrap())];
