@@ -14,6 +14,7 @@ mod raw_dataset;
 mod raw_totals;
 mod reject;
 mod row;
+mod text;
 mod value;
 mod version;
 
@@ -34,5 +35,6 @@ pub use query::{
 };
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode, excerpt};
 pub use row::{Row, Values, latest_by_key};
+pub use text::Text;
 pub use value::{Value, ValueError};
 pub use version::{ObjectOrder, RowVersion, VersionError};

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use compact_str::CompactString;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use rust_decimal::Decimal;
 
-use crate::{Field, FieldType, check_json, excerpt};
+use crate::{Field, FieldType, Text, check_json, excerpt};
 
 /// The value of one field of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +15,7 @@ pub enum Value {
     /// No value.
     Null,
     /// Unicode text without U+0000, which neither `PostgreSQL` nor keys of `MongoDB` take.
-    Text(CompactString),
+    Text(Text),
     /// 64 bits, signed.
     Integer(i64),
     /// At most 28 significant digits, without trailing zeros.
@@ -155,7 +154,7 @@ impl Value {
     /// Order of values of one key field, all of one type.
     pub fn cmp_key(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.as_str().cmp(b),
             (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
             (Self::Decimal(a), Self::Decimal(b)) => a.cmp(b),
             (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use arcstr::ArcStr;
 use landfall_domain::{
-    Dataset, Field, Format, MAX_KEY_BYTES, MAX_RAW_BYTES, Reject, RejectCode, Row, Value, Values,
-    excerpt,
+    Dataset, Field, FieldType, Format, MAX_KEY_BYTES, MAX_RAW_BYTES, Reject, RejectCode, Row, Text,
+    Value, Values, excerpt,
 };
 use memchr::memchr_iter;
 
-use crate::{Header, decode_csv, decode_json};
+use crate::{Header, MAX_CHUNK_RECORDS, decode_csv, decode_json};
 
 /// What a chunk held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +39,10 @@ pub fn decode(
         offset,
         counted: 0,
         line: first_line,
-        decoded: Decoded::default(),
+        decoded: Decoded {
+            rows: Vec::with_capacity(about_rows(format, chunk)),
+            ..Decoded::default()
+        },
     };
     match (format, header) {
         (Format::Csv | Format::Tsv, Some(header)) => {
@@ -51,6 +55,17 @@ pub fn decode(
         (Format::Json, _) => decode_json::elements(dataset, &mut sink),
     }
     sink.decoded
+}
+
+/// About how many rows a chunk has, where that is soon said. To make room for more, again and again, takes longer.
+fn about_rows(format: Format, chunk: &[u8]) -> usize {
+    match format {
+        Format::Csv | Format::Tsv | Format::Ndjson => {
+            let lines = memchr_iter(b'\n', chunk).count() + 1;
+            lines.min(usize::try_from(MAX_CHUNK_RECORDS).unwrap_or(usize::MAX))
+        }
+        Format::Json => 0,
+    }
 }
 
 /// The reject of a record that is longer than its dataset allows.
@@ -185,12 +200,27 @@ pub(crate) enum Source<'a> {
     Null,
     /// Text, which may stand for null.
     Text(Cow<'a, str>),
+    /// Text without U+0000, which may stand for null, and the text of which it is a part.
+    Part(&'a str, &'a ArcStr),
+}
+
+impl Source<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Missing | Self::Null => None,
+            Self::Text(text) => Some(text),
+            Self::Part(text, _) => Some(text),
+        }
+    }
 }
 
 /// The value of a field.
-pub(crate) fn field_value(field: &Field, source: Source<'_>) -> Result<Value, Fault> {
-    let value = match &source {
-        Source::Text(text) if !field.is_null(text) => {
+pub(crate) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, Fault> {
+    let value = match (source, source.text()) {
+        (Source::Part(text, whole), _) if field.kind == FieldType::Text && !field.is_null(text) => {
+            return Ok(Value::Text(Text::part(text, whole)));
+        }
+        (_, Some(text)) if !field.is_null(text) => {
             return Value::parse(field, text).map_err(|error| {
                 let code = if error.encoding {
                     RejectCode::Encoding
@@ -200,16 +230,16 @@ pub(crate) fn field_value(field: &Field, source: Source<'_>) -> Result<Value, Fa
                 Fault::of_column(&field.column, code, error.to_string())
             });
         }
-        Source::Missing | Source::Text(_) => field.default.clone().unwrap_or(Value::Null),
-        Source::Null => Value::Null,
+        (Source::Null, _) => Value::Null,
+        _ => field.default.clone().unwrap_or(Value::Null),
     };
     if !field.required || !value.is_null() {
         return Ok(value);
     }
-    let why = match source {
-        Source::Missing => "there is no value".to_owned(),
-        Source::Null => "the value is null".to_owned(),
-        Source::Text(text) => format!("{:?} means null", excerpt(&text)),
+    let why = match (source, source.text()) {
+        (_, Some(text)) => format!("{:?} means null", excerpt(text)),
+        (Source::Null, _) => "the value is null".to_owned(),
+        _ => "there is no value".to_owned(),
     };
     let message = format!("{why}, but {} is required", field.name);
     Err(Fault::of_column(

@@ -1,13 +1,18 @@
 //! CSV and TSV records to rows.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
+use arcstr::ArcStr;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use landfall_domain::{Dataset, Format, RejectCode, Value, Values};
 use memchr::memchr;
 
 use crate::Header;
 use crate::decode::{Content, Fault, Sink, Source, check_key, field_value};
+
+/// Bytes of cells, and records, of which a block has enough.
+const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_RECORDS: usize = 1_000;
 
 /// The records of a chunk, one after the other, in buffers that are used again.
 pub(crate) struct Records<'c> {
@@ -33,13 +38,21 @@ pub(crate) struct RawRecord<'c> {
 /// The cells of one record.
 #[derive(Clone, Copy)]
 pub(crate) struct Cells<'a> {
+    /// What they are parts of.
     text: &'a str,
+    /// Where the first of them begins there.
+    start: usize,
+    /// Where each of them ends.
     ends: &'a [usize],
 }
 
 impl<'a> Cells<'a> {
     fn get(self, index: usize) -> &'a str {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        let start = if index == 0 {
+            self.start
+        } else {
+            self.ends[index - 1]
+        };
         &self.text[start..self.ends[index]]
     }
 
@@ -113,7 +126,50 @@ impl<'c> Records<'c> {
         // Halves of a character in two cells are UTF-8 only together.
         ends.iter()
             .all(|end| text.is_char_boundary(*end))
-            .then_some(Cells { text, ends })
+            .then_some(Cells {
+                text,
+                start: 0,
+                ends,
+            })
+    }
+}
+
+/// Records whose cells are parts of one text: a text of its own for each long cell would take longer to make,
+/// and longer still to free.
+#[derive(Default)]
+struct Block<'c> {
+    /// The cells of all of them.
+    text: String,
+    /// Where each cell ends in it.
+    ends: Vec<usize>,
+    records: Vec<Gathered<'c>>,
+}
+
+/// A record of a [`Block`].
+struct Gathered<'c> {
+    raw: RawRecord<'c>,
+    /// Where its cells begin in the text, and which ends are theirs; none where they are not UTF-8.
+    cells: Option<(usize, Range<usize>)>,
+}
+
+impl<'c> Block<'c> {
+    /// Takes the next records in, until there are enough or no more.
+    fn fill(&mut self, records: &mut Records<'c>) {
+        self.text.clear();
+        self.ends.clear();
+        while self.text.len() < BLOCK_BYTES
+            && self.records.len() < BLOCK_RECORDS
+            && let Some(raw) = records.next()
+        {
+            let cells = records.cells(&raw).map(|cells| {
+                let start = self.text.len();
+                let first = self.ends.len();
+                self.text.push_str(cells.text);
+                self.ends.extend(cells.ends.iter().map(|end| start + end));
+                (start, first..self.ends.len())
+            });
+            self.records.push(Gathered { raw, cells });
+        }
     }
 }
 
@@ -124,33 +180,50 @@ pub(crate) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &
         dataset.csv.quote,
     );
     let any_zero = memchr(0, sink.chunk).is_some();
-    while let Some(raw) = records.next() {
-        let cells = records.cells(&raw);
-        let outcome = match cells {
-            _ if raw.unclosed => Err(Fault::of_record(
-                RejectCode::UnclosedQuote,
-                "a quoted cell is still open at the end of the object",
-            )),
-            None => Err(Fault::of_record(
-                RejectCode::Encoding,
-                "the record is not UTF-8",
-            )),
-            Some(_) if any_zero && raw.raw.contains(&0) => Err(Fault::of_record(
-                RejectCode::Encoding,
-                "the record holds U+0000, which databases do not take",
-            )),
-            Some(cells) => row(dataset, header, cells),
-        };
-        let told_apart =
-            cells.filter(|cells| !raw.unclosed && cells.ends.len() == header.columns.len());
-        sink.push(raw.start, raw.raw, outcome, || {
-            let cells = told_apart?.iter().map(serde_json::Value::from);
-            Some(header.columns.iter().cloned().zip(cells).collect())
-        });
+    let mut block = Block::default();
+    loop {
+        block.fill(&mut records);
+        if block.records.is_empty() {
+            return;
+        }
+        let whole = ArcStr::from(block.text.as_str());
+        for Gathered { raw, cells } in block.records.drain(..) {
+            let cells = cells.map(|(start, ends)| Cells {
+                text: &whole,
+                start,
+                ends: &block.ends[ends],
+            });
+            let outcome = match cells {
+                _ if raw.unclosed => Err(Fault::of_record(
+                    RejectCode::UnclosedQuote,
+                    "a quoted cell is still open at the end of the object",
+                )),
+                None => Err(Fault::of_record(
+                    RejectCode::Encoding,
+                    "the record is not UTF-8",
+                )),
+                Some(_) if any_zero && raw.raw.contains(&0) => Err(Fault::of_record(
+                    RejectCode::Encoding,
+                    "the record holds U+0000, which databases do not take",
+                )),
+                Some(cells) => row(dataset, header, cells, &whole),
+            };
+            let told_apart =
+                cells.filter(|cells| !raw.unclosed && cells.ends.len() == header.columns.len());
+            sink.push(raw.start, raw.raw, outcome, || {
+                let cells = told_apart?.iter().map(serde_json::Value::from);
+                Some(header.columns.iter().cloned().zip(cells).collect())
+            });
+        }
     }
 }
 
-fn row(dataset: &Dataset, header: &Header, cells: Cells<'_>) -> Result<Content, Fault> {
+fn row(
+    dataset: &Dataset,
+    header: &Header,
+    cells: Cells<'_>,
+    whole: &ArcStr,
+) -> Result<Content, Fault> {
     let (expected, found) = (header.columns.len(), cells.ends.len());
     if expected != found {
         let message = format!("expected {expected} cells, found {found}");
@@ -168,9 +241,9 @@ fn row(dataset: &Dataset, header: &Header, cells: Cells<'_>) -> Result<Content, 
         }
         let source = match column {
             None => Source::Missing,
-            Some(column) => Source::Text(Cow::Borrowed(cells.get(*column))),
+            Some(column) => Source::Part(cells.get(*column), whole),
         };
-        values.push(field_value(field, source)?);
+        values.push(field_value(field, &source)?);
     }
     check_key(dataset, &values)?;
     let extra = if deleted { None } else { extra(header, cells) };

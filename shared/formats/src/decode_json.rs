@@ -121,7 +121,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
         for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
             values.push(match value {
                 _ if deleted && !dataset.key_indexes().contains(&index) => Value::Null,
-                None => field_value(field, Source::Missing)?,
+                None => field_value(field, &Source::Missing)?,
                 Some(value) => json_field_value(field, value.get())?,
             });
         }
@@ -211,12 +211,12 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
     let fault = |code, message| Err(Fault::of_column(&field.column, code, message));
     let first = json.as_bytes().first().copied().unwrap_or_default();
     match (first, field.kind) {
-        (b'n', _) => field_value(field, Source::Null),
+        (b'n', _) => field_value(field, &Source::Null),
         (_, FieldType::Json) => {
             Value::json(json).or_else(|error| fault(RejectCode::Type, error.to_string()))
         }
         (b'"', _) => match serde_json::from_str(json) {
-            Ok(Text(text)) => field_value(field, Source::Text(text)),
+            Ok(Text(text)) => field_value(field, &Source::Text(text)),
             Err(error) => fault(
                 RejectCode::Encoding,
                 format!("{} is not Unicode text: {error}", excerpt(json)),

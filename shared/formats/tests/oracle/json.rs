@@ -160,7 +160,7 @@ fn check_record(setup: &Setup, data: &[u8], outcome: &Outcome, raw: &[u8]) {
         panic!("{row:?}");
     };
     match key {
-        Value::String(key) => assert_eq!(*text, key),
+        Value::String(key) => assert_eq!(text.as_str(), key),
         key => assert_eq!(serde_json::from_str::<Value>(text).unwrap(), key),
     }
     let value = match &row.values[1] {

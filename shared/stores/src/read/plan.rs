@@ -85,7 +85,7 @@ pub(crate) fn comparisons(filter: &Filter) -> Vec<(Comparison, Value)> {
         Test::AtMost(value) => (Comparison::AtMost, value),
         Test::Below(value) => (Comparison::Below, value),
         Test::Prefix(prefix) => {
-            let mut range = vec![(Comparison::AtLeast, Value::Text(prefix.into()))];
+            let mut range = vec![(Comparison::AtLeast, Value::Text(prefix.as_str().into()))];
             let end = after_prefix(prefix).map(|end| (Comparison::Below, Value::Text(end.into())));
             range.extend(end);
             return range;

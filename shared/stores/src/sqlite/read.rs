@@ -253,7 +253,7 @@ impl Dialect for ReadDialect {
 fn bound(value: Value) -> Bound {
     match value {
         Value::Null => Bound::Null,
-        Value::Text(text) => Bound::Text(text.into_string()),
+        Value::Text(text) => Bound::Text(text.into()),
         Value::Json(text) => Bound::Text(text),
         Value::Integer(number) => Bound::Integer(number),
         Value::Float(number) => Bound::Real(number),

@@ -320,7 +320,7 @@ async fn read_mongodb(uri: &str, dataset: &Dataset) -> Vec<Found> {
 fn from_bson(field: &Field, bson: &Bson) -> Value {
     match (field.kind, bson) {
         (_, Bson::Null) => Value::Null,
-        (FieldType::Text, Bson::String(text)) => Value::Text(text.into()),
+        (FieldType::Text, Bson::String(text)) => Value::Text(text.as_str().into()),
         (FieldType::Integer, Bson::Int64(number)) => Value::Integer(*number),
         (FieldType::Float, Bson::Double(number)) => Value::Float(*number),
         (FieldType::Boolean, Bson::Boolean(boolean)) => Value::Boolean(*boolean),
