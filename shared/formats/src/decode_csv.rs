@@ -134,8 +134,7 @@ impl<'c> Records<'c> {
     }
 }
 
-/// Records whose cells are parts of one text: a text of its own for each long cell would take longer to make,
-/// and longer still to free.
+/// Records whose cells are parts of one text: to free a text of its own for each long cell would take longer.
 #[derive(Default)]
 struct Block<'c> {
     /// The cells of all of them.
