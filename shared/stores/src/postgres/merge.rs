@@ -10,9 +10,12 @@ use super::table::{count, definition, name_for, quote};
 use crate::StoreError;
 use crate::schema::{ColumnKind, Table, list};
 
-/// A sequence of the session that counts rows with other values: `MERGE` itself tells only how many rows it
-/// wrote. It has a cache, so that counting is adding one in memory.
-const COUNTER: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000";
+/// Sequences of the session that count rows as `MERGE` comes by them, as it tells only how many it wrote: those
+/// with other values, those that are there in this very version, and those that are there in a newer one. They
+/// have a cache, so that counting is adding one in memory.
+const COUNTERS: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000; \
+     CREATE TEMP SEQUENCE IF NOT EXISTS _same CACHE 1000; \
+     CREATE TEMP SEQUENCE IF NOT EXISTS _newer CACHE 1000";
 
 /// The statements that apply a chunk's rows.
 pub(super) struct Merge {
@@ -25,13 +28,12 @@ pub(super) struct Merge {
     pub(super) table: Destination,
     statement: String,
     read_counters: String,
-    compare: String,
     /// Name that `PostgreSQL` gives the primary key.
     primary_key: String,
 }
 
-/// Where the counters of changed and of inserted rows stand.
-pub(super) struct Counters([u64; 2]);
+/// Where the counters of changed, same, newer and inserted rows stand.
+pub(super) struct Counters([u64; 4]);
 
 impl Merge {
     pub(super) fn new(table: &Table, timeout: Duration) -> Self {
@@ -63,25 +65,23 @@ impl Merge {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; \
                  SET LOCAL statement_timeout = {}; SET LOCAL client_min_messages = error; \
                  SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-                 SET LOCAL jit = off; {COUNTER}; \
+                 SET LOCAL jit = off; {COUNTERS}; \
                  CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
                 timeout.as_millis()
             ),
-            // The counter is above zero: every older row is updated.
+            // The counters are above zero: every older row is updated, and no other one.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
-                 WHEN MATCHED AND CASE WHEN t._version >= s._version THEN false \
+                 WHEN MATCHED AND CASE WHEN t._version >= s._version \
+                 THEN CASE WHEN t._version = s._version THEN nextval('pg_temp._same') \
+                 ELSE nextval('pg_temp._newer') END < 0 \
                  WHEN {differs} THEN nextval('pg_temp._changed') > 0 \
                  ELSE true END THEN UPDATE SET {set} \
                  WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
             ),
             read_counters: format!(
-                "SELECT nextval('pg_temp._changed'), \
-                 pg_stat_get_xact_tuples_inserted('{target}'::regclass)"
-            ),
-            compare: format!(
-                "SELECT count(*), count(*) FILTER (WHERE t._version > s._version) \
-                 FROM pg_temp.{stage} s JOIN {target} t ON {same_key}"
+                "SELECT nextval('pg_temp._changed'), nextval('pg_temp._same'), \
+                 nextval('pg_temp._newer'), pg_stat_get_xact_tuples_inserted('{target}'::regclass)"
             ),
             primary_key: format!("{}_pkey", table.name),
             staged: Destination {
@@ -117,26 +117,20 @@ impl Merge {
             .map_err(|error| self.sort(error))?
             .rows_affected();
         let after = self.counters(connection).await?;
-        let [taken, inserted] = [0, 1].map(|index| after.0[index] - before.0[index]);
-        // Reading the counter took one.
-        let updated = taken - 1;
+        let [changed, same, newer, inserted] =
+            std::array::from_fn(|index| after.0[index] - before.0[index]);
+        // Reading a sequence took one.
+        let [updated, same, stale] = [changed, same, newer].map(|taken| taken - 1);
+        if written + same + stale < total {
+            return Err(kept_out());
+        }
         // A row that another program changed meanwhile was looked at, and counted, twice.
-        if updated + inserted > written {
+        if updated + inserted > written || written + same + stale > total {
             return Err(StoreError::Contended {
                 store: StoreKind::Postgres,
                 reason: "another program changed rows of the chunk".to_owned(),
             });
         }
-        let stale = if written == total {
-            0
-        } else {
-            // What was not written was there: this very version, or a newer one.
-            let [there, newer] = count(connection, self.compare.as_str()).await?;
-            if there != total {
-                return Err(kept_out());
-            }
-            newer
-        };
         Ok(StoreCounts {
             inserted,
             updated,

@@ -220,3 +220,41 @@ fields = [{ name = "id", type = "text" }, { name = "number", type = "integer" }]
     assert_eq!(found[0].values, [text("a"), Value::Integer(1)]);
     database.drop_table(&dataset).await;
 }
+
+/// Rows that a trigger takes no notice of are neither new nor old: their chunk is refused.
+pub(crate) async fn a_trigger_keeps_rows_out(database: &Database) {
+    let dataset = dataset(PAIRS);
+    let store = database.store().await;
+    store.prepare(&dataset).await.unwrap();
+    let (name, store) = (&dataset.name, store.as_ref());
+    apply(store, &dataset, 2, vec![pair("a", "old"), pair("b", "old")]).await;
+    for before in ["INSERT", "UPDATE"] {
+        database
+            .execute(&format!(
+                "CREATE OR REPLACE FUNCTION {name}_skip() RETURNS trigger LANGUAGE plpgsql AS \
+                 'BEGIN RETURN CASE WHEN NEW.note = ''skip'' THEN NULL ELSE NEW END; END'; \
+                 CREATE TRIGGER skip_{before} BEFORE {before} ON {name} \
+                 FOR EACH ROW EXECUTE FUNCTION {name}_skip()"
+            ))
+            .await;
+    }
+    for rows in [
+        vec![pair("a", "new"), pair("c", "skip")],
+        vec![pair("a", "new"), pair("b", "skip")],
+    ] {
+        let error = store.apply(&dataset, &order(3), &rows.into()).await;
+        let error = error.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("trigger"), "{error}");
+    }
+    // What is there already is not asked for.
+    let rows = vec![pair("a", "skip"), pair("b", "skip")];
+    let found = apply(store, &dataset, 1, rows).await;
+    assert_eq!(found, counts(0, 0, 0, 2));
+    let expected = ["a", "b"].map(|id| (id.to_owned(), note("old", 2)));
+    let found = notes(&database.read(&dataset).await);
+    assert_eq!(found, BTreeMap::from(expected));
+    database.drop_table(&dataset).await;
+    let function = format!("DROP FUNCTION {name}_skip");
+    database.execute(&function).await;
+}
