@@ -70,19 +70,20 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
 /// Beginnings and indexes of the rows in the order of their keys, of one key the last row first.
 fn by_key(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     let shared = shared_bytes(rows, dataset);
-    // The beginning decides nearly always, without a look at the row.
     let mut order: Vec<(u64, usize)> = rows
         .iter()
         .map(|row| beginning(row, dataset, shared))
         .zip(0..)
         .collect();
-    order.sort_unstable_by(|(beginning, one), (other_beginning, other)| {
-        let (one, other) = (&rows[*one], &rows[*other]);
-        beginning
-            .cmp(other_beginning)
-            .then_with(|| one.cmp_key(other, dataset))
-            .then_with(|| other.offset.cmp(&one.offset))
-    });
+    order.sort_unstable();
+    // The beginning decides nearly always, without a look at the row.
+    for same in order.chunk_by_mut(|one, other| one.0 == other.0) {
+        same.sort_unstable_by(|(_, one), (_, other)| {
+            let (one, other) = (&rows[*one], &rows[*other]);
+            one.cmp_key(other, dataset)
+                .then_with(|| other.offset.cmp(&one.offset))
+        });
+    }
     order
 }
 
