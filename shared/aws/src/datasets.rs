@@ -108,38 +108,38 @@ impl Datasets {
             }
             read => read?,
         };
-        let found = match read {
-            None => return Ok(Lookup::Unknown),
-            Some((text, version)) => {
-                let reference = DatasetRef {
-                    name: name.to_owned(),
-                    version,
+        let Some((text, version)) = read else {
+            return Ok(Lookup::Unknown);
+        };
+        let reference = DatasetRef {
+            name: name.to_owned(),
+            version,
+        };
+        // Whoever is told of this version may ask for it by its number next.
+        let pinned = (name.to_owned(), reference.version.clone());
+        let found = match Dataset::from_toml(&key, &text) {
+            Ok(dataset) if dataset.name == name => Lookup::Found(Arc::new(dataset), reference),
+            Ok(dataset) => {
+                let error = DatasetError {
+                    file: key,
+                    line: 1,
+                    field: "name".to_owned(),
+                    message: format!(
+                        "is {:?}, but the file is that of {name:?}: both must be the same",
+                        dataset.name
+                    ),
                 };
-                match Dataset::from_toml(&key, &text) {
-                    Ok(dataset) if dataset.name == name => {
-                        Lookup::Found(Arc::new(dataset), reference)
-                    }
-                    Ok(dataset) => {
-                        let error = DatasetError {
-                            file: key,
-                            line: 1,
-                            field: "name".to_owned(),
-                            message: format!(
-                                "is {:?}, but the file is that of {name:?}: both must be the same",
-                                dataset.name
-                            ),
-                        };
-                        Lookup::Bad(error, reference)
-                    }
-                    Err(error) => Lookup::Bad(error, reference),
-                }
+                Lookup::Bad(error, reference)
             }
+            Err(error) => Lookup::Bad(error, reference),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT {
+        if kept.len() + 2 > MAX_KEPT {
             kept.clear();
         }
-        kept.insert(place, (SystemTime::now(), found.clone()));
+        let now = SystemTime::now();
+        kept.insert(place, (now, found.clone()));
+        kept.insert(pinned, (now, found.clone()));
         Ok(found)
     }
 
@@ -154,4 +154,71 @@ impl Datasets {
 fn is_fresh(since: SystemTime) -> bool {
     // A clock that was set back makes it unknown.
     since.elapsed().is_ok_and(|age| age < FRESH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use landfall_domain::{ByteRange, ObjectRef};
+
+    use super::*;
+    use crate::Listed;
+
+    const DEFINITION: &str =
+        "name = \"d\"\nkey = [\"id\"]\nfields = [{ name = \"id\", type = \"text\" }]";
+
+    /// A bucket with one definition, which counts how often it is read.
+    #[derive(Default)]
+    struct Bucket(AtomicUsize);
+
+    #[async_trait]
+    impl Objects for Bucket {
+        async fn read(&self, object: &ObjectRef, _: ByteRange) -> Result<Bytes, AwsError> {
+            Err(AwsError::Gone(object.key.clone()))
+        }
+
+        async fn read_text(
+            &self,
+            _: &str,
+            _: &str,
+            version: Option<&str>,
+            _: usize,
+        ) -> Result<Option<(String, Option<String>)>, AwsError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let version = version.unwrap_or("v2").to_owned();
+            Ok(Some((DEFINITION.to_owned(), Some(version))))
+        }
+
+        async fn list(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<Listed>, AwsError> {
+            Ok(Vec::new())
+        }
+
+        async fn write(&self, _: &str, key: &str, _: &str, _: Bytes) -> Result<(), AwsError> {
+            Err(AwsError::Gone(key.to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_definition_that_was_read_is_not_read_again_by_its_version() {
+        let bucket = Arc::new(Bucket::default());
+        let datasets = Datasets::new(Arc::clone(&bucket) as Arc<dyn Objects>, "config");
+        let Lookup::Found(_, latest) = datasets.latest("d").await.unwrap() else {
+            panic!("the definition is good");
+        };
+        assert_eq!(latest.version.as_deref(), Some("v2"));
+        let older = DatasetRef {
+            version: Some("v1".to_owned()),
+            ..latest.clone()
+        };
+        for (reference, reads) in [(&latest, 1), (&older, 2), (&latest, 2), (&older, 2)] {
+            let Lookup::Found(_, found) = datasets.pinned(reference).await.unwrap() else {
+                panic!("the definition is good");
+            };
+            assert_eq!(&found, reference);
+            assert_eq!(bucket.0.load(Ordering::Relaxed), reads);
+        }
+    }
 }
