@@ -89,13 +89,6 @@ pub fn oversize(head: &[u8], offset: u64, line: u64, raw_bytes: u64, limit: u64)
 /// The record as a JSON object, for its reject.
 pub(crate) type Record = serde_json::Map<String, serde_json::Value>;
 
-/// What a record says.
-pub(crate) struct Content {
-    pub(crate) deleted: bool,
-    pub(crate) values: Values,
-    pub(crate) extra: Option<String>,
-}
-
 /// Why a record is no row.
 pub(crate) struct Fault {
     pub(crate) column: Option<String>,
@@ -134,45 +127,47 @@ pub(crate) struct Sink<'c> {
 impl<'c> Sink<'c> {
     /// Adds the record that starts at byte `start` of the chunk.
     ///
-    /// `raw` is the record as it stands there; `record` is asked only for a reject.
+    /// `raw` is the record as it stands there, which `fill` makes a row of where it can; `record` is asked only for a
+    /// reject.
     pub(crate) fn push(
         &mut self,
         start: usize,
         raw: &'c [u8],
-        outcome: Result<Content, Fault>,
+        fill: impl FnOnce(&mut Row) -> Result<(), Fault>,
         record: impl FnOnce() -> Option<Record>,
     ) {
         self.decoded.records += 1;
         let offset = self.offset + start as u64;
-        match outcome {
-            Ok(content) => self.decoded.rows.push(Row {
-                offset,
-                deleted: content.deleted,
-                values: content.values,
-                extra: content.extra,
-            }),
-            Err(fault) => {
-                let passed = &self.chunk[self.counted..start];
-                self.line += memchr_iter(b'\n', passed).count() as u64;
-                self.counted = start;
-                // A reject stays small: what is cut in one form is left out in the other.
-                let record = if raw.len() <= MAX_RAW_BYTES {
-                    record()
-                } else {
-                    None
-                };
-                self.decoded.rejects.push(Reject {
-                    offset,
-                    line: self.line,
-                    column: fault.column,
-                    code: fault.code,
-                    message: fault.message,
-                    raw: raw_text(raw, raw.len() as u64),
-                    raw_bytes: raw.len() as u64,
-                    record,
-                });
-            }
-        }
+        // Filled where it stays: a row is long, and there are many.
+        let row = self.decoded.rows.push_mut(Row {
+            offset,
+            deleted: false,
+            values: Values::new(),
+            extra: None,
+        });
+        let Err(fault) = fill(row) else {
+            return;
+        };
+        self.decoded.rows.pop();
+        let passed = &self.chunk[self.counted..start];
+        self.line += memchr_iter(b'\n', passed).count() as u64;
+        self.counted = start;
+        // A reject stays small: what is cut in one form is left out in the other.
+        let record = if raw.len() <= MAX_RAW_BYTES {
+            record()
+        } else {
+            None
+        };
+        self.decoded.rejects.push(Reject {
+            offset,
+            line: self.line,
+            column: fault.column,
+            code: fault.code,
+            message: fault.message,
+            raw: raw_text(raw, raw.len() as u64),
+            raw_bytes: raw.len() as u64,
+            record,
+        });
     }
 }
 

@@ -4,42 +4,60 @@ use std::ops::Range;
 
 use arcstr::ArcStr;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use landfall_domain::{Dataset, Format, RejectCode, Value, Values};
+use landfall_domain::{Dataset, Format, RejectCode, Row, Value};
 use memchr::memchr;
+use simdutf8::basic::from_utf8;
 
 use crate::Header;
-use crate::decode::{Content, Fault, Sink, Source, check_key, field_value};
+use crate::decode::{Fault, Sink, Source, check_key, field_value};
 
 /// Bytes of cells, and records, of which a block has enough.
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCK_RECORDS: usize = 1_000;
 
-/// The records of a chunk, one after the other, in buffers that are used again.
+/// The records of a chunk, block by block, in buffers that are used again.
 pub(crate) struct Records<'c> {
     chunk: &'c [u8],
     at: usize,
     reader: Reader,
-    /// The cells of the current record, without quotes and delimiters.
+    /// The records of the block.
+    gathered: Vec<RawRecord<'c>>,
+    /// Their cells, without quotes and delimiters, up to `filled`.
     text: Vec<u8>,
-    /// Where each of them ends in `text`.
+    filled: usize,
+    /// Where each of them ends in `text`, up to `ended`.
     ends: Vec<usize>,
+    ended: usize,
 }
 
-/// One record of [`Records`]; its cells are there until the next one is read.
+/// One record of [`Records`].
 pub(crate) struct RawRecord<'c> {
     pub(crate) start: usize,
     pub(crate) raw: &'c [u8],
     /// Whether a quote is still open at its end.
     pub(crate) unclosed: bool,
-    length: usize,
-    cells: usize,
+    /// Whether its cells were left out of the text of its block, as they are not UTF-8.
+    left_out: bool,
+    /// Where its cells are in the text of its block.
+    text: Range<usize>,
+    /// Which ends are theirs.
+    ends: Range<usize>,
+}
+
+/// Records whose cells are parts of one text: to check and to free a text of its own for each takes longer.
+pub(crate) struct Block<'r, 'c> {
+    pub(crate) records: &'r [RawRecord<'c>],
+    /// The cells of all of them.
+    text: ArcStr,
+    /// Where each cell ends in it.
+    ends: &'r [usize],
 }
 
 /// The cells of one record.
 #[derive(Clone, Copy)]
 pub(crate) struct Cells<'a> {
     /// What they are parts of.
-    text: &'a str,
+    text: &'a ArcStr,
     /// Where the first of them begins there.
     start: usize,
     /// Where each of them ends.
@@ -61,6 +79,23 @@ impl<'a> Cells<'a> {
     }
 }
 
+impl Block<'_, '_> {
+    /// The cells of a record, where they are UTF-8.
+    pub(crate) fn cells(&self, record: &RawRecord<'_>) -> Option<Cells<'_>> {
+        let start = record.text.start;
+        let ends = &self.ends[record.ends.clone()];
+        // Halves of a character in two cells, or records, are UTF-8 only together.
+        let is_utf8 = !record.left_out
+            && self.text.is_char_boundary(start)
+            && ends.iter().all(|end| self.text.is_char_boundary(*end));
+        is_utf8.then_some(Cells {
+            text: &self.text,
+            start,
+            ends,
+        })
+    }
+}
+
 impl<'c> Records<'c> {
     pub(crate) fn new(chunk: &'c [u8], delimiter: u8, quote: u8) -> Self {
         let mut reader = ReaderBuilder::new()
@@ -73,19 +108,60 @@ impl<'c> Records<'c> {
             chunk,
             at: 0,
             reader,
-            // As long as any record and its terminator, so that it is never full.
+            gathered: Vec::new(),
+            // As long as all records and their terminators, so that it is never full.
             text: vec![0; chunk.len() + 2],
+            filled: 0,
             ends: vec![0; 64],
+            ended: 0,
         }
     }
 
-    pub(crate) fn next(&mut self) -> Option<RawRecord<'c>> {
+    /// Reads the next records, until there are enough, or none where there are no more.
+    pub(crate) fn next_block(&mut self) -> Option<Block<'_, 'c>> {
+        self.gathered.clear();
+        (self.filled, self.ended) = (0, 0);
+        while self.filled < BLOCK_BYTES
+            && self.gathered.len() < BLOCK_RECORDS
+            && let Some(record) = self.next()
+        {
+            self.gathered.push(record);
+        }
+        if self.gathered.is_empty() {
+            return None;
+        }
+        let text = match from_utf8(&self.text[..self.filled]) {
+            Ok(text) => text.into(),
+            Err(_) => self.leave_out(),
+        };
+        Some(Block {
+            records: &self.gathered,
+            text,
+            ends: &self.ends[..self.ended],
+        })
+    }
+
+    /// Blanks the cells of those records that are not UTF-8, and gives the text that is left.
+    fn leave_out(&mut self) -> ArcStr {
+        for record in &mut self.gathered {
+            let cells = &mut self.text[record.text.clone()];
+            record.left_out = from_utf8(cells).is_err();
+            if record.left_out {
+                cells.fill(b' ');
+            }
+        }
+        from_utf8(&self.text[..self.filled])
+            .map(ArcStr::from)
+            .unwrap_or_default()
+    }
+
+    fn next(&mut self) -> Option<RawRecord<'c>> {
         let rest = &self.chunk[self.at..];
         self.at += rest
             .iter()
             .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
         let start = self.at;
-        let (mut length, mut cells) = (0, 0);
+        let (text, first) = (self.filled, self.ended);
         let (end, unclosed) = loop {
             // A terminator ends the last record as the end of the object does, unless a quote is open.
             let at_end = self.at == self.chunk.len();
@@ -94,11 +170,13 @@ impl<'c> Records<'c> {
             } else {
                 &self.chunk[self.at..]
             };
-            let (result, read, written, ended) =
-                self.reader
-                    .read_record(input, &mut self.text[length..], &mut self.ends[cells..]);
-            length += written;
-            cells += ended;
+            let (result, read, written, ended) = self.reader.read_record(
+                input,
+                &mut self.text[self.filled..],
+                &mut self.ends[self.ended..],
+            );
+            self.filled += written;
+            self.ended += ended;
             if !at_end {
                 self.at += read;
             }
@@ -110,65 +188,18 @@ impl<'c> Records<'c> {
                 _ => {}
             }
         };
+        // The reader counts from where the record begins.
+        for end in &mut self.ends[first..self.ended] {
+            *end += text;
+        }
         Some(RawRecord {
             start,
             raw: &self.chunk[start..end],
             unclosed,
-            length,
-            cells,
+            left_out: false,
+            text: text..self.filled,
+            ends: first..self.ended,
         })
-    }
-
-    /// The cells of the record that was read last, where they are UTF-8.
-    pub(crate) fn cells(&self, record: &RawRecord<'_>) -> Option<Cells<'_>> {
-        let text = std::str::from_utf8(&self.text[..record.length]).ok()?;
-        let ends = &self.ends[..record.cells];
-        // Halves of a character in two cells are UTF-8 only together.
-        ends.iter()
-            .all(|end| text.is_char_boundary(*end))
-            .then_some(Cells {
-                text,
-                start: 0,
-                ends,
-            })
-    }
-}
-
-/// Records whose cells are parts of one text: to free a text of its own for each long cell would take longer.
-#[derive(Default)]
-struct Block<'c> {
-    /// The cells of all of them.
-    text: String,
-    /// Where each cell ends in it.
-    ends: Vec<usize>,
-    records: Vec<Gathered<'c>>,
-}
-
-/// A record of a [`Block`].
-struct Gathered<'c> {
-    raw: RawRecord<'c>,
-    /// Where its cells begin in the text, and which ends are theirs; none where they are not UTF-8.
-    cells: Option<(usize, Range<usize>)>,
-}
-
-impl<'c> Block<'c> {
-    /// Takes the next records in, until there are enough or no more.
-    fn fill(&mut self, records: &mut Records<'c>) {
-        self.text.clear();
-        self.ends.clear();
-        while self.text.len() < BLOCK_BYTES
-            && self.records.len() < BLOCK_RECORDS
-            && let Some(raw) = records.next()
-        {
-            let cells = records.cells(&raw).map(|cells| {
-                let start = self.text.len();
-                let first = self.ends.len();
-                self.text.push_str(cells.text);
-                self.ends.extend(cells.ends.iter().map(|end| start + end));
-                (start, first..self.ends.len())
-            });
-            self.records.push(Gathered { raw, cells });
-        }
     }
 }
 
@@ -179,21 +210,11 @@ pub(crate) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &
         dataset.csv.quote,
     );
     let any_zero = memchr(0, sink.chunk).is_some();
-    let mut block = Block::default();
-    loop {
-        block.fill(&mut records);
-        if block.records.is_empty() {
-            return;
-        }
-        let whole = ArcStr::from(block.text.as_str());
-        for Gathered { raw, cells } in block.records.drain(..) {
-            let cells = cells.map(|(start, ends)| Cells {
-                text: &whole,
-                start,
-                ends: &block.ends[ends],
-            });
-            let outcome = match cells {
-                _ if raw.unclosed => Err(Fault::of_record(
+    while let Some(block) = records.next_block() {
+        for record in block.records {
+            let cells = block.cells(record);
+            let fill = |into: &mut Row| match cells {
+                _ if record.unclosed => Err(Fault::of_record(
                     RejectCode::UnclosedQuote,
                     "a quoted cell is still open at the end of the object",
                 )),
@@ -201,15 +222,15 @@ pub(crate) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &
                     RejectCode::Encoding,
                     "the record is not UTF-8",
                 )),
-                Some(_) if any_zero && raw.raw.contains(&0) => Err(Fault::of_record(
+                Some(_) if any_zero && record.raw.contains(&0) => Err(Fault::of_record(
                     RejectCode::Encoding,
                     "the record holds U+0000, which databases do not take",
                 )),
-                Some(cells) => row(dataset, header, cells, &whole),
+                Some(cells) => row(dataset, header, cells, into),
             };
             let told_apart =
-                cells.filter(|cells| !raw.unclosed && cells.ends.len() == header.columns.len());
-            sink.push(raw.start, raw.raw, outcome, || {
+                cells.filter(|cells| !record.unclosed && cells.ends.len() == header.columns.len());
+            sink.push(record.start, record.raw, fill, || {
                 let cells = told_apart?.iter().map(serde_json::Value::from);
                 Some(header.columns.iter().cloned().zip(cells).collect())
             });
@@ -217,40 +238,33 @@ pub(crate) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &
     }
 }
 
-fn row(
-    dataset: &Dataset,
-    header: &Header,
-    cells: Cells<'_>,
-    whole: &ArcStr,
-) -> Result<Content, Fault> {
+fn row(dataset: &Dataset, header: &Header, cells: Cells<'_>, into: &mut Row) -> Result<(), Fault> {
     let (expected, found) = (header.columns.len(), cells.ends.len());
     if expected != found {
         let message = format!("expected {expected} cells, found {found}");
         return Err(Fault::of_record(RejectCode::ColumnCount, message));
     }
-    let deleted = match (&dataset.operation, header.operation) {
+    into.deleted = match (&dataset.operation, header.operation) {
         (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
         _ => false,
     };
-    let mut values = Values::with_capacity(dataset.fields.len());
+    into.values.reserve_exact(dataset.fields.len());
     for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
-        if deleted && !dataset.key_indexes().contains(&index) {
-            values.push(Value::Null);
+        if into.deleted && !dataset.key_indexes().contains(&index) {
+            into.values.push(Value::Null);
             continue;
         }
         let source = match column {
             None => Source::Missing,
-            Some(column) => Source::Part(cells.get(*column), whole),
+            Some(column) => Source::Part(cells.get(*column), cells.text),
         };
-        values.push(field_value(field, &source)?);
+        into.values.push(field_value(field, &source)?);
     }
-    check_key(dataset, &values)?;
-    let extra = if deleted { None } else { extra(header, cells) };
-    Ok(Content {
-        deleted,
-        values,
-        extra,
-    })
+    check_key(dataset, &into.values)?;
+    if !into.deleted {
+        into.extra = extra(header, cells);
+    }
+    Ok(())
 }
 
 fn extra(header: &Header, cells: Cells<'_>) -> Option<String> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use landfall_domain::{
-    Dataset, Field, FieldType, Operation, RejectCode, UnknownColumns, Value, Values, check_json,
+    Dataset, Field, FieldType, Operation, RejectCode, Row, UnknownColumns, Value, check_json,
     excerpt,
 };
 use memchr::{memchr, memmem};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::{Content, Fault, Record, Sink, Source, check_key, field_value};
+use crate::decode::{Fault, Record, Sink, Source, check_key, field_value};
 use crate::json_value::JsonValue;
 use crate::scan_ndjson::is_space;
 
@@ -78,17 +78,17 @@ impl<'d, 'c> Decoder<'d, 'c> {
 
     fn record(&mut self, start: usize, raw: &'c [u8], sink: &mut Sink<'c>) {
         let text = std::str::from_utf8(raw);
-        let outcome = match text {
+        let fill = |into: &mut Row| match text {
             Err(_) => Err(Fault::of_record(
                 RejectCode::Encoding,
                 "the record is not UTF-8",
             )),
-            Ok(text) => self.row(text),
+            Ok(text) => self.row(text, into),
         };
-        sink.push(start, raw, outcome, || record_of(text.ok()?));
+        sink.push(start, raw, fill, || record_of(text.ok()?));
     }
 
-    fn row(&mut self, text: &'c str) -> Result<Content, Fault> {
+    fn row(&mut self, text: &'c str, into: &mut Row) -> Result<(), Fault> {
         self.values.fill(None);
         self.operation = None;
         self.unknown.clear();
@@ -113,25 +113,23 @@ impl<'d, 'c> Decoder<'d, 'c> {
             let message = format!("no field of the dataset takes {:?}", excerpt(name));
             return Err(Fault::of_column(name, RejectCode::UnknownColumn, message));
         }
-        let deleted = match (&dataset.operation, self.operation) {
+        into.deleted = match (&dataset.operation, self.operation) {
             (Some(operation), Some(value)) => is_delete(operation, value.get()),
             _ => false,
         };
-        let mut values = Values::with_capacity(dataset.fields.len());
+        into.values.reserve_exact(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
-            values.push(match value {
-                _ if deleted && !dataset.key_indexes().contains(&index) => Value::Null,
+            into.values.push(match value {
+                _ if into.deleted && !dataset.key_indexes().contains(&index) => Value::Null,
                 None => field_value(field, &Source::Missing)?,
                 Some(value) => json_field_value(field, value.get())?,
             });
         }
-        check_key(dataset, &values)?;
-        let extra = if deleted { None } else { self.extra()? };
-        Ok(Content {
-            deleted,
-            values,
-            extra,
-        })
+        check_key(dataset, &into.values)?;
+        if !into.deleted {
+            into.extra = self.extra()?;
+        }
+        Ok(())
     }
 
     /// The kept properties that are no field's, by name; the last of a name is the one that counts.

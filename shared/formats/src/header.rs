@@ -36,7 +36,11 @@ impl Header {
     pub fn parse(bytes: &[u8], dataset: &Dataset, format: Format) -> Result<Self, Problem> {
         let bytes = bytes.strip_prefix(&BOM).unwrap_or(bytes);
         let mut records = Records::new(bytes, dataset.csv.delimiter_for(format), dataset.csv.quote);
-        let Some(record) = records.next() else {
+        let block = records.next_block();
+        let Some((block, record)) = block
+            .as_ref()
+            .and_then(|block| Some((block, block.records.first()?)))
+        else {
             return Err(mismatch("the header record is blank".to_owned()));
         };
         if record.unclosed {
@@ -44,7 +48,7 @@ impl Header {
                 "a quote in the header record is never closed".to_owned(),
             ));
         }
-        let Some(cells) = records.cells(&record) else {
+        let Some(cells) = block.cells(record) else {
             return Err(mismatch(
                 "the header record is not UTF-8: save the file as UTF-8".to_owned(),
             ));

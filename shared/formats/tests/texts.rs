@@ -31,6 +31,7 @@ fn texts_of_many_records() {
             // Halves of a character, which are none in two records.
             1_000 => chunk.extend_from_slice(b"1000,a half: \xc3\n"),
             1_001 => chunk.extend_from_slice(b"\xa9: a half,1001\n"),
+            3_000 => chunk.extend_from_slice(b"3000,no character: \xff\n"),
             _ => {
                 let kind = kind(number).replace('"', "\"\"");
                 chunk.extend_from_slice(format!("{number},\"{kind}\"\n").as_bytes());
@@ -43,7 +44,7 @@ fn texts_of_many_records() {
     let rejects = decoded.rejects.iter();
     let rejects: Vec<_> = rejects.map(|reject| (reject.line, reject.code)).collect();
     let encoding = RejectCode::Encoding;
-    assert_eq!(rejects, [(1_001, encoding), (1_002, encoding)]);
+    assert_eq!(rejects, [1_001, 1_002, 3_001].map(|line| (line, encoding)));
     let numbers = (0..6_000).filter(|number| !rejects.contains(&(*number as u64 + 1, encoding)));
     let text = |text: String| Value::Text(text.into());
     let expected = numbers.map(|number| (text(number.to_string()), text(kind(number))));
