@@ -22,7 +22,7 @@ pub(crate) struct Records<'c> {
     reader: Reader,
     /// The records of the block.
     gathered: Vec<RawRecord<'c>>,
-    /// Their cells, without quotes and delimiters, up to `filled`.
+    /// Their cells, without quotes and delimiters, and a line feed between records, up to `filled`.
     text: Vec<u8>,
     filled: usize,
     /// Where each of them ends in `text`, up to `ended`.
@@ -82,15 +82,12 @@ impl<'a> Cells<'a> {
 impl Block<'_, '_> {
     /// The cells of a record, where they are UTF-8.
     pub(crate) fn cells(&self, record: &RawRecord<'_>) -> Option<Cells<'_>> {
-        let start = record.text.start;
         let ends = &self.ends[record.ends.clone()];
-        // Halves of a character in two cells, or records, are UTF-8 only together.
-        let is_utf8 = !record.left_out
-            && self.text.is_char_boundary(start)
-            && ends.iter().all(|end| self.text.is_char_boundary(*end));
+        // Halves of a character in two cells are UTF-8 only together.
+        let is_utf8 = !record.left_out && ends.iter().all(|end| self.text.is_char_boundary(*end));
         is_utf8.then_some(Cells {
             text: &self.text,
-            start,
+            start: record.text.start,
             ends,
         })
     }
@@ -161,6 +158,11 @@ impl<'c> Records<'c> {
             .iter()
             .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
         let start = self.at;
+        if self.filled > 0 {
+            // Halves of a character in two records would be UTF-8 together.
+            self.text[self.filled] = b'\n';
+            self.filled += 1;
+        }
         let (text, first) = (self.filled, self.ended);
         let (end, unclosed) = loop {
             // A terminator ends the last record as the end of the object does, unless a quote is open.

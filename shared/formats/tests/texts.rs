@@ -54,3 +54,18 @@ fn texts_of_many_records() {
         .map(|row| (row.values[0].clone(), row.values[1].clone()));
     assert!(found.eq(expected));
 }
+
+#[test]
+fn halves_of_a_character_around_an_empty_record() {
+    let dataset = Dataset::from_toml("d.toml", DATASET).unwrap();
+    let header = Header::parse(b"sku,kind", &dataset, Format::Csv).unwrap();
+    let chunk = b"1,a half: \xc3\n,\n\xa9: a half,2\n3,whole\n";
+    let decoded = decode(&dataset, Format::Csv, Some(&header), chunk, 0, 1);
+    let rejects = decoded.rejects.iter().map(|reject| reject.code);
+    assert!(rejects.eq([
+        RejectCode::Encoding,
+        RejectCode::Required,
+        RejectCode::Encoding
+    ]));
+    assert_eq!(decoded.rows.len(), 1);
+}
