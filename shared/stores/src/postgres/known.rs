@@ -24,6 +24,9 @@ const CREATE: &str = "CREATE TABLE _landfall_keys (\
 /// Chunks of a lane of which hashes are kept: to read those of more takes as long as to look keys up.
 const MAX_CHUNKS: usize = 64;
 
+/// Bits of a hash that say at once of most hashes that they are of no row: as many as stay in a processor's cache.
+const FILTER_BITS: u32 = 20;
+
 /// Rows that are looked up to guess about all.
 const SAMPLE: usize = 32;
 
@@ -122,6 +125,8 @@ pub(super) struct Hashed<'c, 'r> {
     chunk: &'c Chunk<'r>,
     /// Hashes, ascending, and places of their rows.
     hashes: Vec<(u32, usize)>,
+    /// A bit for each beginning of a hash: whether a row's begins so.
+    filter: Vec<u64>,
 }
 
 /// Rows of a lane, apart.
@@ -139,7 +144,16 @@ impl<'c, 'r> Hashed<'c, 'r> {
     pub(super) fn new(chunk: &'c Chunk<'r>, hashes: &[u32]) -> Self {
         let mut hashes: Vec<_> = hashes.iter().copied().zip(0..).collect();
         hashes.sort_unstable();
-        Self { chunk, hashes }
+        let mut filter = vec![0; (1 << FILTER_BITS) / 64];
+        for (hash, _) in &hashes {
+            let (word, bit) = place_of(*hash);
+            filter[word] |= bit;
+        }
+        Self {
+            chunk,
+            hashes,
+            filter,
+        }
     }
 
     /// Takes the rows apart by what is kept of their lane, which is locked; gives none where nothing is.
@@ -183,11 +197,15 @@ impl<'c, 'r> Hashed<'c, 'r> {
 
     /// Marks the rows whose hashes are among these.
     fn mark(&self, hashes: &[u8], may_be_there: &mut [bool]) {
-        let mut own = self.hashes.iter().peekable();
         let (hashes, _) = hashes.as_chunks();
         for hash in hashes.iter().map(|hash| u32::from_be_bytes(*hash)) {
-            while own.next_if(|(own, _)| *own < hash).is_some() {}
-            while let Some((_, place)) = own.next_if(|(own, _)| *own == hash) {
+            let (word, bit) = place_of(hash);
+            if self.filter[word] & bit == 0 {
+                continue;
+            }
+            let first = self.hashes.partition_point(|(own, _)| *own < hash);
+            let same = self.hashes[first..].iter();
+            for (_, place) in same.take_while(|(own, _)| *own == hash) {
                 may_be_there[*place] = true;
             }
         }
@@ -220,6 +238,13 @@ async fn add(
         .await
         .map(drop)
         .map_err(error)
+}
+
+/// Where the filter has a hash: word, and bit of it.
+fn place_of(hash: u32) -> (usize, u64) {
+    let beginning = hash >> (u32::BITS - FILTER_BITS);
+    let word = usize::try_from(beginning / u64::BITS).unwrap_or_default();
+    (word, 1 << (beginning % u64::BITS))
 }
 
 fn number(lane: usize) -> i32 {
