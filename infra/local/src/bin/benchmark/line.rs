@@ -8,6 +8,7 @@ use crate::data::Sample;
 use crate::empty::Empty;
 use crate::floors::postgres;
 use crate::landfall::Landfall;
+use crate::memory;
 use crate::result::{Part, Run, as_float, median};
 use crate::tables::Database;
 
@@ -22,7 +23,10 @@ const FLOOR: &str = postgres::BY_CHUNK.0;
 const FLAT_WITHIN: f64 = 10.0;
 
 pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
-    let mut part = plan.part("line", "Time as a line, PostgreSQL");
+    let mut part = plan.part(
+        "line",
+        "Time as a line, PostgreSQL, all memory touched before each load",
+    );
     let landfall = Landfall::start(Stores::Sql, Sql::Postgres, progress).await?;
     let version = Database::at(landfall.stack.sql_url()).version().await?;
     part.versions.extend([version]);
@@ -37,10 +41,12 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
                 plan.runs
             ));
             let sample = Sample::make(plan.directory(), rows, 1)?;
+            memory::touch(plan.directory())?;
             let floor = postgres::by_chunk(landfall.stack.sql_url(), &sample).await?;
             part.add(&of_rows(FLOOR, rows), postgres::BY_CHUNK.1, rows, floor);
             let dataset = format!("line_{rows}_{run}");
             landfall.dataset(&dataset).await?;
+            memory::touch(plan.directory())?;
             let taken = landfall.take_in(&dataset, &sample, sample.keyed).await?;
             part.add(
                 &of_rows(LANDFALL, rows),

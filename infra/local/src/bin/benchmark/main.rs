@@ -9,6 +9,7 @@ mod functions;
 mod http;
 mod landfall;
 mod line;
+mod memory;
 mod peers;
 mod profile;
 mod report;

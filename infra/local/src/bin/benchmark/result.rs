@@ -5,6 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
+
 /// One part of the benchmark.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
@@ -38,25 +40,14 @@ impl Machine {
     /// The one that this runs on; what Linux does not tell stays empty.
     pub(crate) fn this() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let value = |text: &str, name: &str| {
-            text.lines()
-                .find_map(|line| {
-                    Some(
-                        line.strip_prefix(name)?
-                            .split_once(':')?
-                            .1
-                            .trim()
-                            .to_owned(),
-                    )
-                })
-                .unwrap_or_default()
-        };
-        let memory = value(&read("/proc/meminfo"), "MemTotal");
-        let kibibytes: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+        let processor = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+            .map(|(_, name)| name.trim().to_owned());
         Self {
-            processor: value(&read("/proc/cpuinfo"), "model name"),
+            processor: processor.unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_gib: (kibibytes / f64::from(1 << 20)).round(),
+            memory_gib: (as_float(memory::bytes("MemTotal")) / f64::from(1 << 30)).round(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
     }
