@@ -33,8 +33,7 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""])
         // By default it keeps 128 MB in memory, and reads the rest of a table anew with every chunk.
         .args(["-c", "shared_buffers=1GB"])
-        // By default a load of a gigabyte meets a checkpoint every few seconds, after which each page that is changed goes
-        // to the log whole.
+        // By default a large load meets many checkpoints, after each of which the pages it changes go to the log whole.
         .args(["-c", "max_wal_size=4GB"])
         .current_dir(data);
     account.run(&mut command);

@@ -1,7 +1,7 @@
 //! Memory that is there before a load is timed.
 //!
 //! A virtual machine's host may give it memory page by page, when it is first touched, and take back what has been free
-//! for seconds. Such a touch can take thirty times as long as another one, and a load meets the more of them the larger
+//! for seconds. Such a touch can take many times as long as another one, and a load meets the more of them the larger
 //! it is, whoever's: it would look as if time grew faster than rows.
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 pub(crate) fn touch(directory: &Path) -> Result<()> {
     let path = directory.join("memory");
     let cannot = || format!("cannot fill the cache with {}", path.display());
-    // Takes no room on the disk.
+    // Takes no room on the disk. Made anew each time: pages that are read again would be given up later than others.
     File::create(&path)
         .and_then(|file| file.set_len(bytes("MemAvailable")))
         .with_context(cannot)?;
