@@ -82,42 +82,45 @@ pub(super) async fn are_kept(
         .map_err(error)
 }
 
-/// Whether most of the rows seem to be new.
+/// Returns whether most of the chunk's rows seem to be new, judged by a sample of their keys.
 pub(super) async fn are_most_new(
     connection: &mut PgConnection,
     chunk: &Chunk<'_>,
 ) -> Result<bool, StoreError> {
     let step = chunk.rows.len().div_ceil(SAMPLE).max(1);
     let sample: Vec<_> = chunk.rows.iter().step_by(step).collect();
-    let mut values = Vec::with_capacity(sample.len() * chunk.key.len());
-    let mut keys = Vec::with_capacity(sample.len());
-    for row in &sample {
-        let places = list(chunk.key, ", ", |index| {
-            format!(
-                "${}::{}",
-                values.len() + 1,
-                type_of(&chunk.table.columns[*index])
-            )
-        });
-        values.extend(chunk.key.iter().map(|index| row.values[*index].clone()));
-        keys.push(format!("({places})"));
-    }
+    let key = chunk.key.iter().map(|index| &chunk.table.columns[*index]);
+    let types: Vec<String> = key.clone().map(type_of).collect();
     let count = format!(
         "SELECT count(*) FROM {} WHERE ({}) IN ({})",
         quote(&chunk.table.name),
-        list(chunk.key, ", ", |index| quote(
-            &chunk.table.columns[*index].name
-        )),
-        keys.join(", ")
+        list(key, ", ", |column| quote(&column.name)),
+        key_places(sample.len(), &types)
     );
+    let values = sample.iter().flat_map(|row| {
+        let key = chunk.key.iter();
+        key.map(|index| row.values[*index].clone())
+    });
+    let values = arguments(values.collect()).map_err(error)?;
     // Unprepared: a plan made for an empty table would stay otherwise.
-    let there: i64 =
-        sqlx::query_scalar_with(AssertSqlSafe(count), arguments(values).map_err(error)?)
-            .persistent(false)
-            .fetch_one(connection)
-            .await
-            .map_err(error)?;
+    let there: i64 = sqlx::query_scalar_with(AssertSqlSafe(count), values)
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .map_err(error)?;
     Ok(there.unsigned_abs() * 2 < sample.len() as u64)
+}
+
+/// Returns the placeholders of `keys` keys whose fields have these types, each placeholder with a number of its own:
+/// `($1::text, $2::date), ($3::text, $4::date)`.
+fn key_places(keys: usize, types: &[String]) -> String {
+    list(0..keys, ", ", |key| {
+        let numbered = types.iter().zip(key * types.len() + 1..);
+        let places = list(numbered, ", ", |(kind, number)| {
+            format!("${number}::{kind}")
+        });
+        format!("({places})")
+    })
 }
 
 /// Rows of a lane with the hashes of their keys.
@@ -249,4 +252,19 @@ fn place_of(hash: u32) -> (usize, u64) {
 
 fn number(lane: usize) -> i32 {
     i32::try_from(lane).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_every_key_has_a_placeholder_of_its_own() {
+        let types = ["text".to_owned(), "date".to_owned()];
+        assert_eq!(
+            key_places(2, &types),
+            "($1::text, $2::date), ($3::text, $4::date)"
+        );
+        assert_eq!(key_places(1, &types[..1]), "($1::text)");
+    }
 }
