@@ -8,12 +8,15 @@ use mongodb::bson::{
 };
 
 use super::error::refused;
+use super::key_text;
 use crate::StoreError;
 use crate::json::Shape;
 use crate::text::{date_text, timestamp_text};
 
 /// Name of the field that says whether two versions of a row have the same values.
 pub(super) const DIGEST: &str = "_digest";
+/// Name of the field that has the fields of a key of several, in the order of the key.
+pub(super) const KEY: &str = "_key";
 
 /// JSON deeper than this stays text; servers take 100 levels in all.
 const MAX_DEPTH: usize = 90;
@@ -52,14 +55,15 @@ pub(super) fn id_bytes(id: RawBsonRef<'_>) -> Vec<u8> {
     document.into_bytes()
 }
 
-/// Where a document has a field's value for conditions and orders. Those of the key are in `_id`, where dates and
-/// timestamps are exact.
+/// Returns where a document has a field's value for conditions and orders. Those of the key are in `_id`, or in
+/// [`KEY`] where it has several, as dates and timestamps are exact there.
 pub(super) fn path(dataset: &Dataset, field: &str) -> String {
-    let mut key = dataset.key_fields();
-    match dataset.key_indexes() {
-        [_] if key.any(|part| part.name == field) => "_id".to_owned(),
-        [_, ..] if key.any(|part| part.name == field) => format!("_id.{field}"),
-        _ => field.to_owned(),
+    if !dataset.key_fields().any(|part| part.name == field) {
+        field.to_owned()
+    } else if key_text::is_used(dataset) {
+        format!("{KEY}.{field}")
+    } else {
+        "_id".to_owned()
     }
 }
 
@@ -77,18 +81,14 @@ pub(super) fn compared(dataset: &Dataset, field: usize, value: &Value) -> Bson {
         .unwrap_or(Bson::Null)
 }
 
-/// The `_id` of a key.
+/// Returns the `_id` of a key.
 pub(super) fn id_of_key(dataset: &Dataset, key: &[Value]) -> Bson {
-    let fields = dataset.key_indexes();
-    if let ([field], [value]) = (fields, key) {
+    if let ([field], [value]) = (dataset.key_indexes(), key) {
         return compared(dataset, *field, value);
     }
-    let parts = fields.iter().zip(key);
-    let parts = parts.map(|(field, value)| {
-        let name = dataset.fields[*field].name.clone();
-        (name, compared(dataset, *field, value))
-    });
-    Bson::Document(parts.collect())
+    let mut text = String::new();
+    key_text::write(&mut text, key);
+    Bson::String(text)
 }
 
 /// Makes entries of a dataset's rows.
@@ -145,6 +145,9 @@ impl<'a> Encoder<'a> {
             document.append(cstr!("_deleted_at"), DateTime::now());
             return document;
         }
+        if key_text::is_used(self.dataset) {
+            self.append_key_fields(&mut document, row);
+        }
         for (name, value) in self.names.iter().zip(&row.values) {
             append(&mut document, name, value, json);
         }
@@ -156,18 +159,25 @@ impl<'a> Encoder<'a> {
         document
     }
 
-    /// The value of a one-field key, else a document of the key's fields in the key's order.
+    /// Appends the value of a key of one field, or the text of a key of several.
     fn append_id(&self, document: &mut RawDocumentBuf, row: &Row) {
         let key = self.dataset.key_indexes();
         if let [index] = key {
             append_key(document, cstr!("_id"), &row.values[*index]);
             return;
         }
-        let mut id = RawDocumentBuf::new();
-        for index in key {
-            append_key(&mut id, &self.names[*index], &row.values[*index]);
+        let mut text = String::new();
+        key_text::write(&mut text, key.iter().map(|index| &row.values[*index]));
+        document.append(cstr!("_id"), text);
+    }
+
+    /// Appends the fields of a key of several.
+    fn append_key_fields(&self, document: &mut RawDocumentBuf, row: &Row) {
+        let mut fields = RawDocumentBuf::new();
+        for index in self.dataset.key_indexes() {
+            append_key(&mut fields, &self.names[*index], &row.values[*index]);
         }
-        document.append(cstr!("_id"), id);
+        document.append(cstr!("_key"), fields);
     }
 
     /// Digest of all that a row says, whatever a document can hold of it, and of the names it says it by:

@@ -1,9 +1,9 @@
 //! `MongoDB`: rows are written in batches, under a guard of their version.
 //!
-//! A document is `_id` (the key's value; a document of the key's fields where there are several), the
-//! dataset's fields, `_extra` as JSON text, `_digest` of all values, `_version`. Dates are BSON
-//! dates, which hold milliseconds; in `_id` they are ISO 8601 text. The digest is of the full
-//! values. JSON is BSON where that says the same; a value with a name that is empty, has a dot or
+//! A document is `_id` (the key's value), the dataset's fields, `_extra` as JSON text, `_digest` of all values,
+//! `_version`. Where the key has several fields, `_id` is a text of them ([`key_text`]), and `_key` a document of
+//! them. Dates are BSON dates, which hold milliseconds; in `_id` and `_key` they are ISO 8601 text. The digest is of
+//! the full values. JSON is BSON where that says the same; a value with a name that is empty, has a dot or
 //! starts with `$`, with a number that neither a long nor a double holds, or nested
 //! deeper than 90 stays text, and so does all JSON of a document beyond 16 MiB.
 //!
@@ -17,6 +17,7 @@ mod command;
 mod deletes;
 mod document;
 mod error;
+mod key_text;
 mod read;
 mod registry;
 mod upserts;

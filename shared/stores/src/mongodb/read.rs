@@ -12,7 +12,7 @@ use mongodb::Database;
 use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 
-use super::document::{DIGEST, compared, id_of_key, path};
+use super::document::{DIGEST, KEY, compared, id_of_key, path};
 use super::error::{of_read, unavailable};
 use crate::StoreError;
 use crate::read::gather::{Gather, after_prefix, beginning};
@@ -326,14 +326,14 @@ fn operator(comparison: Comparison) -> &'static str {
 
 /// A document's row; none where it is not as the dataset says.
 fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
-    let id = document.get("_id").ok()??;
     let key = dataset.key_indexes();
     let values = dataset.fields.iter().enumerate().map(|(index, field)| {
-        let found = match (key.contains(&index), key, id) {
-            (true, [_], id) => Some(id),
-            (true, _, RawBsonRef::Document(id)) => id.get(&field.name).ok()?,
-            (true, ..) => return None,
-            (false, ..) => document.get(&field.name).ok()?,
+        let found = if !key.contains(&index) {
+            document.get(&field.name).ok()?
+        } else if key.len() == 1 {
+            document.get("_id").ok()?
+        } else {
+            document.get_document(KEY).ok()?.get(&field.name).ok()?
         };
         found.map_or(Some(Value::Null), |found| value(field.kind, found))
     });

@@ -7,16 +7,25 @@ use mongodb::{Collection, Database};
 
 use super::document::binary_value;
 use super::error::{contended, from_mongodb, is_duplicate_key, unavailable};
+use super::key_text;
 use crate::StoreError;
-use crate::registry::{REGISTRY, Registered};
+use crate::registry::{REGISTRY, Registered, tombstones_of};
 
 const STORE: StoreKind = StoreKind::Mongodb;
 /// How often a document is read again that others change meanwhile.
 const ROUNDS: usize = 16;
 
+/// Field of the definition.
+const DEFINITION: &str = "definition";
+/// Field of the definition where `_id` is the text of several fields. Earlier releases made it a document. They find
+/// no definition in this field, and so cannot write a second document for a key.
+const TEXT_KEY_DEFINITION: &str = "text_key_definition";
+
 /// What the registry has of a dataset.
 pub(super) struct Registration {
     definition: String,
+    /// The field that has it.
+    definition_field: &'static str,
     /// Whether there may be tombstones.
     pub(super) tombstones: bool,
     /// Rows below it are pruned.
@@ -43,8 +52,12 @@ impl Registration {
             Some(_) => return None,
         };
         let pruned = document.get_i64("pruned").ok();
+        let definition = |field| Some((field, document.get_str(field).ok()?));
+        let (definition_field, definition) =
+            definition(TEXT_KEY_DEFINITION).or_else(|| definition(DEFINITION))?;
         Some(Self {
-            definition: document.get_str("definition").ok()?.to_owned(),
+            definition: definition.to_owned(),
+            definition_field,
             tombstones: document.get_bool("tombstones").unwrap_or_default(),
             floor,
             pruned: pruned.and_then(|pruned| pruned.try_into().ok()),
@@ -54,13 +67,15 @@ impl Registration {
 
 /// The registry's document of one dataset.
 pub(super) struct Registry<'a> {
+    database: &'a Database,
     documents: Collection<Document>,
     dataset: &'a str,
 }
 
 impl<'a> Registry<'a> {
-    pub(super) fn new(database: &Database, dataset: &'a str) -> Self {
+    pub(super) fn new(database: &'a Database, dataset: &'a str) -> Self {
         Self {
+            database,
             documents: database.collection(REGISTRY),
             dataset,
         }
@@ -96,11 +111,20 @@ impl<'a> Registry<'a> {
             totals: Vec::new(),
             ..Registered::of(dataset)
         };
+        let field = if key_text::is_used(dataset) {
+            TEXT_KEY_DEFINITION
+        } else {
+            DEFINITION
+        };
         for _ in 0..ROUNDS {
-            let Some(known) = self.find().await? else {
+            let known = self.find().await?;
+            let known_field = known.as_ref().map(|known| known.definition_field);
+            if field == TEXT_KEY_DEFINITION && known_field != Some(field) {
+                self.refuse_document_keys().await?;
+            }
+            let Some(known) = known else {
                 let definition = new.to_json(STORE)?;
-                let document =
-                    doc! { "_id": self.dataset, "definition": definition, "tombstones": false };
+                let document = doc! { "_id": self.dataset, field: definition, "tombstones": false };
                 match self.documents.insert_one(document).await {
                     Ok(_) => return Ok(()),
                     Err(error) if was_first(&error) => continue,
@@ -109,13 +133,43 @@ impl<'a> Registry<'a> {
             };
             let registered = Registered::from_json(STORE, &known.definition)?;
             let all = registered.with(new.clone(), &dataset.name, STORE)?;
-            let as_read = doc! { "definition": &known.definition };
-            let update = doc! { "$set": { "definition": all.to_json(STORE)? } };
-            if all == registered || self.update(as_read, update).await? {
+            let is_known = all == registered && field == known.definition_field;
+            let as_read = doc! { known.definition_field: &known.definition };
+            let mut update = doc! { "$set": { field: all.to_json(STORE)? } };
+            if field != known.definition_field {
+                update.insert("$unset", doc! { known.definition_field: "" });
+            }
+            if is_known || self.update(as_read, update).await? {
                 return Ok(());
             }
         }
         Err(contended("the registry goes on changing"))
+    }
+
+    /// Fails if rows or tombstones have documents as their `_id`, as an earlier release wrote them for keys of several
+    /// fields: each would stand beside the document that this release writes for its key.
+    async fn refuse_document_keys(&self) -> Result<(), StoreError> {
+        let tombstones = tombstones_of(self.dataset);
+        for name in [self.dataset, &tombstones] {
+            let found = self
+                .database
+                .collection::<Document>(name)
+                .find_one(doc! { "_id": { "$type": "object" } })
+                .projection(doc! { "_id": 1 })
+                .await;
+            if found.map_err(|error| from_mongodb(&error))?.is_some() {
+                return Err(StoreError::Schema {
+                    store: STORE,
+                    table: self.dataset.to_owned(),
+                    reason: format!(
+                        "{name} has documents of an earlier release, which made a document of a key of several \
+                         fields where _id is a text now; rename or drop {} and {tombstones}, and upload the files again",
+                        self.dataset
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// From here on every writer looks for tombstones.
