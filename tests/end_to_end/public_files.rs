@@ -1,13 +1,12 @@
 //! Files that nobody here made: of the npm package vega-datasets.
 
 use std::path::Path;
-use std::process::Command;
 
 use landfall_domain::{CompletionEvent, JobState, RejectCode};
 use landfall_local::{Sql, Stack};
 use mongodb::bson::Document;
 
-use crate::support::{documents, rejects, start_with};
+use crate::support::{documents, fetch, rejects, start_with};
 
 const PACKAGE: &str = "https://registry.npmjs.org/vega-datasets/-/vega-datasets-3.2.1.tgz";
 const SHA512: &str = "9534b0640eb2abaa925366199bee9ba882e222f4cf3f19f88ad8abee33c61661c874fbd47d0f690b3cdcae4958cb030980b51b68879291941d88977ac01c4fba";
@@ -19,17 +18,6 @@ const FILES: [&str; 5] = [
     "earthquakes.json",
     "zipcodes.csv",
 ];
-
-fn fetch(stack: &Stack, directory: &Path) {
-    let fetched = Command::new(stack.tools().join("python"))
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/end_to_end/fetch.py"))
-        .args([PACKAGE, SHA512])
-        .arg(directory)
-        .args(FILES)
-        .status()
-        .unwrap();
-    assert!(fetched.success(), "{PACKAGE} cannot be fetched");
-}
 
 async fn land(stack: &Stack, directory: &Path, file: &str) -> (CompletionEvent, Vec<Document>) {
     let dataset = file.split('.').next().unwrap();
@@ -52,7 +40,7 @@ async fn files_that_nobody_here_made_land_and_what_does_not_is_explained() {
     )
     .await;
     let directory = tempfile::tempdir().unwrap();
-    fetch(&stack, directory.path());
+    fetch(&stack, PACKAGE, SHA512, directory.path(), &FILES);
 
     // 3,201 films. One has no title. Nine have a number as title: they are films like others.
     let (event, movies) = land(&stack, directory.path(), "movies.json").await;

@@ -1,7 +1,8 @@
 //! A stack, what is dropped into it, and what clients of one's own find in its databases.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
@@ -52,6 +53,18 @@ pub fn products_file(rows: u64, seed: u64) -> Vec<u8> {
     let mut file = Vec::new();
     write(Kind::Products, rows, seed, &mut file).unwrap();
     file
+}
+
+/// Fetches a pinned package of a registry, and puts some of its files into a directory.
+pub fn fetch(stack: &Stack, package: &str, sha512: &str, directory: &Path, files: &[&str]) {
+    let fetched = Command::new(stack.tools().join("python"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/end_to_end/fetch.py"))
+        .args([package, sha512])
+        .arg(directory)
+        .args(files)
+        .status()
+        .unwrap();
+    assert!(fetched.success(), "{package} cannot be fetched");
 }
 
 /// Drops an object, and gives its job.

@@ -40,19 +40,12 @@ impl Databases {
         })
     }
 
-    /// URI of the `MongoDB`, with a database as its path.
-    pub fn mongodb_uri(&self) -> &str {
-        &self.mongodb_uri
-    }
-
-    /// URL of the `MariaDB`.
-    pub fn mysql_url(&self) -> &str {
-        &self.mysql_url
-    }
-
-    /// URL of the `PostgreSQL`.
-    pub fn postgres_url(&self) -> &str {
-        &self.postgres_url
+    /// Tells the tests of the stores where the databases are.
+    pub fn give_to(&self, tests: &mut std::process::Command) {
+        tests
+            .env("LANDFALL_TEST_MONGODB_URI", &self.mongodb_uri)
+            .env("LANDFALL_TEST_MYSQL_URL", &self.mysql_url)
+            .env("LANDFALL_TEST_POSTGRES_URL", &self.postgres_url);
     }
 }
 

@@ -82,10 +82,8 @@ async fn verify(steps: &mut Steps<'_>, progress: &Lines) -> Result<()> {
             let mut tests = nextest.command("cargo");
             tests
                 .args(["nextest", "run", "--workspace"])
-                .env(ZIPS, &zips)
-                .env("LANDFALL_TEST_MONGODB_URI", databases.mongodb_uri())
-                .env("LANDFALL_TEST_MYSQL_URL", databases.mysql_url())
-                .env("LANDFALL_TEST_POSTGRES_URL", databases.postgres_url());
+                .env(ZIPS, &zips);
+            databases.give_to(&mut tests);
             check(tests)
         })
         .await

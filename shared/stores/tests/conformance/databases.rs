@@ -56,6 +56,10 @@ impl Database {
         matches!(self, Self::Mongodb(_))
     }
 
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     pub(crate) fn file(directory: &TempDir) -> PathBuf {
         directory.path().join("landfall.db")
     }

@@ -4,11 +4,15 @@
 
 mod databases;
 mod deletes;
+mod document_keys;
 mod evolution;
 mod filters;
 mod first_load;
+mod generated;
 mod goods;
+mod matrix;
 mod overlap;
+mod random;
 mod readers;
 mod reads;
 mod rows;
@@ -75,6 +79,8 @@ macro_rules! conformance {
                 reads::readers_share_a_connection,
                 reads::bounds_of_a_read,
                 filters::conditions_of_every_type,
+                matrix::matrix_of_keys_and_sizes,
+                random::random_datasets_and_chunks,
             }
         )*
     };
@@ -88,6 +94,14 @@ mod of_postgres {
         first_load::rows_of_another_program,
         first_load::hashes_of_keys_are_kept_for_new_tables,
         tables::a_trigger_keeps_rows_out,
+    }
+}
+
+/// What only MongoDB does.
+mod of_mongodb {
+    conformance! { mongodb:
+        document_keys::documents_as_keys_are_refused,
+        document_keys::a_key_of_several_fields_is_a_text,
     }
 }
 

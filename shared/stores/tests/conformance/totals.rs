@@ -194,7 +194,7 @@ fn assert_exact(dataset: &Dataset, snapshot: &Snapshot) {
     }
 }
 
-async fn check(database: &Database, dataset: &Dataset) {
+pub(crate) async fn check(database: &Database, dataset: &Dataset) {
     assert_exact(dataset, &database.snapshot(dataset).await);
 }
 
