@@ -18,8 +18,8 @@
 //! | json | `jsonb` | `longtext` | `TEXT` | document, array, value |
 //!
 //! Where a type can't hold a value, its exact text stands there instead: JSON with numbers beyond
-//! `jsonb` and BSON, nested too deep or with names with `$` or `.` for BSON, and dates and timestamps in the `_id` of `MongoDB`, which its dates would make one of two
-//! within a millisecond. Columns that the dataset does not name are JSON in `_extra`.
+//! `jsonb` and BSON, nested too deep or with names with `$` or `.` for BSON, and dates and timestamps in the keys of
+//! `MongoDB`, where a BSON date would make one key of two within a millisecond. Columns that the dataset does not name are JSON in `_extra`.
 //!
 //! In `MySQL` and `MariaDB`, texts of a key of several texts are `varbinary`, as only so do they fit an
 //! index. Row values are compared in SQL; in `MongoDB` by a digest, so that what someone changed
