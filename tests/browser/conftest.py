@@ -1,7 +1,7 @@
-"""What the tests of the page share: the browser, and what must hold on whatever page is opened in it.
+"""Fixtures and helpers of the page's tests: the browser, and checks that apply to every page opened in it.
 
-`tests/end_to_end/browser.rs` starts them. It tells by the environment where the page is, the token (no command line
-shows it), the file to drop, and what that holds.
+`tests/end_to_end/browser.rs` starts the tests. Environment variables hold the address of the page, the token (so
+that no command line shows it), the file to upload, and its expected content.
 """
 
 import json
@@ -33,13 +33,13 @@ FILE = Path(os.environ["LANDFALL_FILE"])
 SCREENSHOTS = os.environ.get("LANDFALL_SCREENSHOTS")
 
 DESK = {"width": 1200, "height": 860}
-# Milliseconds; longer than anything takes on a slow machine.
+# Milliseconds. Longer than any step takes on a slow machine.
 WITHIN = 120_000
 expect.set_options(timeout=WITHIN)
 
-# What the browser notes of an answer; answers are looked at themselves.
-OF_AN_ANSWER = "Failed to load resource: the server responded with a status of"
-# Jobs that are not there before their file has been seen; what tests ask for in vain.
+# The browser logs this for each failed response. Responses are checked separately.
+FAILED_RESPONSE = "Failed to load resource: the server responded with a status of"
+# Jobs requested before they exist, and requests that tests expect to fail.
 EXPECTED_REFUSALS = [
     (404, re.compile(r"/jobs/[0-9a-f-]{36}$")),
     (401, re.compile(r"/session$")),
@@ -49,13 +49,13 @@ EXPECTED_REFUSALS = [
 
 
 class Expected:
-    """What the file holds, by a reading of it that is not Landfall's."""
+    """The content of the file, parsed independently of Landfall."""
 
     def __init__(self, text: str) -> None:
         content = json.loads(text)
         self.records: int = content["records"]
         self.rejected: int = content["rejected"]
-        # As tables of the page show them: sku, name, description; in the order of keys.
+        # As shown in the page's tables: sku, name, description, in key order.
         self.rows = [[sku, name, description or "null"] for sku, (name, description) in content["rows"].items()]
 
 
@@ -67,26 +67,26 @@ def expected() -> Expected:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # Without Chromium's sandbox, which root cannot have: the page is our own.
+        # Root cannot use Chromium's sandbox. The page under test is trusted.
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
         yield browser
         browser.close()
 
 
 class Watch:
-    """Notes what must not happen on any page."""
+    """Records errors, failed responses and requests to other hosts on every page."""
 
     def __init__(self, context: BrowserContext) -> None:
-        self.faults: list[str] = []
+        self.problems: list[str] = []
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.faults.append(str(error.error)))
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
         context.on("request", self._request)
         context.on("response", self._response)
         context.on("page", lambda page: page.on("websocket", self._socket))
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(OF_AN_ANSWER):
-            self.faults.append(message.text)
+        if message.type == "error" and not message.text.startswith(FAILED_RESPONSE):
+            self.problems.append(message.text)
 
     def _request(self, request: Request) -> None:
         self._address(request.url)
@@ -95,17 +95,17 @@ class Watch:
         self._address(socket.url)
 
     def _address(self, url: str) -> None:
-        # The local stack's API, WebSocket and buckets are one server.
+        # One server provides the local stack's API, WebSocket and buckets.
         parts = urlsplit(url)
         if parts.scheme not in ("blob", "data") and parts.netloc != urlsplit(PAGE).netloc:
-            self.faults.append(f"request to {parts.netloc}")
+            self.problems.append(f"request to {parts.netloc}")
 
     def _response(self, response: Response) -> None:
         path = urlsplit(response.url).path
         if response.status >= 400 and not any(
             response.status == status and pattern.search(path) for status, pattern in EXPECTED_REFUSALS
         ):
-            self.faults.append(f"{response.status} of {path}")
+            self.problems.append(f"{response.status} for {path}")
 
 
 Visit = Callable[..., Page]
@@ -113,7 +113,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Opens the page in a new browser, by a link as the local stack prints it; WebSockets may be refused."""
+    """Opens the page in a new browser context, by default with the sign-in link; can block WebSockets."""
     watched: list[tuple[BrowserContext, Watch]] = []
 
     def visit(view: str = "", *, token: str | None = TOKEN, with_socket: bool = True, **options) -> Page:
@@ -132,12 +132,12 @@ def visit(browser: Browser) -> Iterator[Visit]:
     yield visit
     for context, _ in watched:
         context.close()
-    faults = [fault for _, watch in watched for fault in watch.faults]
-    assert faults == []
+    problems = [problem for _, watch in watched for problem in watch.problems]
+    assert problems == []
 
 
 def check(page: Page) -> None:
-    """Nothing that axe knows is wrong, and nothing is cut off at the side."""
+    """Asserts that axe finds no violation and that the page does not scroll sideways."""
     violations = Axe().run(page).response["violations"]
     found = [
         (one["id"], [node["target"] for node in one["nodes"]], one["nodes"][0].get("failureSummary"))
@@ -148,15 +148,15 @@ def check(page: Page) -> None:
 
 
 def screenshot(page: Page, name: str) -> None:
-    """A picture for the docs, where they are wanted."""
+    """Takes a screenshot for the docs if LANDFALL_SCREENSHOTS is set."""
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
 def drop(file: Path, zone: Locator) -> None:
-    """Drops a file as a file manager does: by an event that has it."""
+    """Drops a file as a file manager does, with an event that contains it."""
     page = zone.page
-    # A script can make no file of one on the disk; only an input has it.
+    # A script cannot open a file on disk. Only an input element can hold it.
     page.evaluate(
         """() => {
             const held = Object.assign(document.createElement('input'), { type: 'file', id: 'held', hidden: true });
@@ -178,14 +178,14 @@ def drop(file: Path, zone: Locator) -> None:
 
 
 def rows_shown(page: Page) -> list[list[str]]:
-    """The cells of the table, row by row."""
+    """Returns the cells of the table, row by row."""
     return page.locator("tbody tr").evaluate_all(
         "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
 
 
 def figure(page: Page, term: str) -> Locator:
-    """The number below a term."""
+    """Returns the element with the number below a term."""
     return (
         page.locator(".figures > div")
         .filter(has=page.get_by_role("term").get_by_text(term, exact=True))

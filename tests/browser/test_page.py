@@ -1,4 +1,4 @@
-"""The page as people use it. Each test goes on with what those before it have landed."""
+"""The page as people use it. Tests run in order and build on rows loaded by earlier ones."""
 
 import json
 from collections import Counter
@@ -9,13 +9,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from conftest import FILE, PAGE, TOKEN, WITHIN, Expected, Visit, check, drop, figure, rows_shown, screenshot
 
-# Notes what the bar of an open job shows; a bar without its badge is one of a file that is still being sent.
-NOTE_PROGRESS = """() => {
+# Records the progress bar of an open job. A bar without the badge belongs to a file that is still being uploaded.
+RECORD_PROGRESS = """() => {
     window.seen = new Set();
-    const note = () => {
+    const record = () => {
         if (document.querySelector('.badge.open')) seen.add(document.querySelector('progress').position);
     };
-    new MutationObserver(note).observe(document.body, { subtree: true, childList: true, attributes: true });
+    new MutationObserver(record).observe(document.body, { subtree: true, childList: true, attributes: true });
 }"""
 PARTLY_DONE = "() => [...seen].some((position) => position > 0 && position < 1)"
 
@@ -29,13 +29,13 @@ def is_completion(frame: str | bytes) -> bool:
 
 
 def show_all(more: Locator) -> None:
-    """Asks for more until there is none."""
+    """Clicks the button until all entries are shown."""
     while more.is_visible():
         more.click()
         expect(more.page.locator("button:disabled")).to_have_count(0)
 
 
-def test_who_signs_in_must_have_a_token_that_is_accepted(visit: Visit) -> None:
+def test_signing_in_requires_a_valid_token(visit: Visit) -> None:
     page = visit(token=None)
     page.get_by_label("Token").fill("lf_wrong")
     page.get_by_role("button", name="Sign in").click()
@@ -58,12 +58,12 @@ def test_who_signs_in_must_have_a_token_that_is_accepted(visit: Visit) -> None:
     expect(by_link).to_have_url(PAGE)
 
 
-def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected) -> None:
+def test_a_dropped_file_shows_progress_until_it_succeeds(visit: Visit, expected: Expected) -> None:
     page = visit()
-    opened = page.evaluate("performance.timeOrigin")
+    loaded_at = page.evaluate("performance.timeOrigin")
     expect(page).to_have_url(f"{PAGE}#/load")
     page.get_by_label("Dataset").select_option("products")
-    page.evaluate(NOTE_PROGRESS)
+    page.evaluate(RECORD_PROGRESS)
     with page.expect_websocket() as socket:
         drop(FILE, page.locator(".drop"))
     with socket.value.expect_event("framereceived", is_completion, timeout=WITHIN):
@@ -81,7 +81,7 @@ def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected
 
     expect(figure(page, "Rows")).to_have_text(f"{expected.records:,}")
     expect(figure(page, "Rejected")).to_have_text(f"{expected.rejected:,}")
-    # Also those that came after the first were looked at.
+    # Includes rejects that were written after the first were shown.
     more = page.get_by_role("button", name="Show more rejects")
     expect(more).to_be_visible()
     show_all(more)
@@ -92,10 +92,10 @@ def test_a_dropped_file_lands_while_one_watches(visit: Visit, expected: Expected
         row = stores.get_by_role("row", name=store)
         outcomes = [int(text.replace(",", "")) for text in row.get_by_role("cell").all_inner_texts()]
         assert sum(outcomes) + expected.rejected == expected.records
-    assert page.evaluate("performance.timeOrigin") == opened, "the page was loaded anew"
+    assert page.evaluate("performance.timeOrigin") == loaded_at, "the page was reloaded"
 
 
-def test_rejects_are_shown_with_place_and_reason(visit: Visit, expected: Expected) -> None:
+def test_rejects_show_line_and_reason(visit: Visit, expected: Expected) -> None:
     page = visit("#/jobs")
     page.get_by_role("link", name=FILE.name).click()
     table = page.get_by_role("region", name="Rejected records")
@@ -106,8 +106,8 @@ def test_rejects_are_shown_with_place_and_reason(visit: Visit, expected: Expecte
     rejects = [row for row in rows_shown(page) if len(row) == 4]
     assert len(rejects) == expected.rejected
     for line, _, reason, record in rejects:
-        there = lines[int(line.replace(",", "")) - 1].decode(errors="replace")
-        assert record.startswith(there[:100]), f"line {line}"
+        expected_line = lines[int(line.replace(",", "")) - 1].decode(errors="replace")
+        assert record.startswith(expected_line[:100]), f"line {line}"
         assert reason
 
     with page.expect_download() as download:
@@ -117,7 +117,7 @@ def test_rejects_are_shown_with_place_and_reason(visit: Visit, expected: Expecte
     assert {json.loads(reject)["line"] for reject in downloaded} == {int(line.replace(",", "")) for line, *_ in rejects}
 
 
-def test_rows_are_paged_through_forth_and_back(visit: Visit, expected: Expected) -> None:
+def test_rows_can_be_paged_forwards_and_backwards(visit: Visit, expected: Expected) -> None:
     page = visit("#/data/products")
     page.get_by_label("Rows a page").select_option("200")
     expect(page.locator("tbody tr")).to_have_count(200)
@@ -147,9 +147,9 @@ def test_rows_are_filtered_and_sorted(visit: Visit, expected: Expected) -> None:
     page.get_by_label("Condition").select_option(label="starts with")
     page.get_by_label("Value").fill("Marble")
     page.get_by_role("button", name="Apply").click()
-    of_marble = [row for row in expected.rows if row[1].startswith("Marble")]
-    expect(page.get_by_role("row").nth(50)).to_contain_text(of_marble[49][0])
-    assert rows_shown(page) == of_marble[:50]
+    marble = [row for row in expected.rows if row[1].startswith("Marble")]
+    expect(page.get_by_role("row").nth(50)).to_contain_text(marble[49][0])
+    assert rows_shown(page) == marble[:50]
 
     for order in ("ascending", "descending"):
         page.get_by_role("columnheader", name="name").get_by_role("link", name=f"sort {order}").click()
@@ -157,8 +157,8 @@ def test_rows_are_filtered_and_sorted(visit: Visit, expected: Expected) -> None:
         if order == "ascending":
             screenshot(page, "page-rows")
     shown = rows_shown(page)
-    assert [name for _, name, _ in shown] == sorted((name for _, name, _ in of_marble), reverse=True)[:50]
-    assert all(row in of_marble for row in shown)
+    assert [name for _, name, _ in shown] == sorted((name for _, name, _ in marble), reverse=True)[:50]
+    assert all(row in marble for row in shown)
 
     page.get_by_role("button", name="Remove this filter").click()
     expect(page.get_by_role("button", name="Apply")).to_be_hidden()
@@ -166,7 +166,7 @@ def test_rows_are_filtered_and_sorted(visit: Visit, expected: Expected) -> None:
     expect(page.get_by_label("Value")).to_have_value("Marble")
 
 
-def test_a_row_is_shown_whole_as_each_store_has_it(visit: Visit, expected: Expected) -> None:
+def test_a_whole_row_is_shown_from_each_store(visit: Visit, expected: Expected) -> None:
     sku, name, description = expected.rows[1]
     page = visit("#/data/products")
     page.get_by_role("link", name=sku, exact=True).click()
@@ -177,7 +177,7 @@ def test_a_row_is_shown_whole_as_each_store_has_it(visit: Visit, expected: Expec
         expect(page.get_by_role("definition")).to_have_text([sku, name, description])
 
 
-def test_totals_are_those_of_the_rows(visit: Visit, expected: Expected) -> None:
+def test_totals_match_the_rows(visit: Visit, expected: Expected) -> None:
     page = visit("#/data/products")
     page.get_by_role("link", name="products_by_name").click()
     more = page.get_by_role("button", name="Show more groups")
@@ -187,7 +187,7 @@ def test_totals_are_those_of_the_rows(visit: Visit, expected: Expected) -> None:
     assert rows_shown(page) == [[name, str(counts[name])] for name in sorted(counts)]
 
 
-def test_without_a_socket_the_page_asks(visit: Visit) -> None:
+def test_the_page_polls_without_a_socket(visit: Visit) -> None:
     page = visit(with_socket=False)
     page.get_by_label("Dataset").select_option("products")
     page.get_by_label("Paste rows").fill('[{"sku": "zz-1", "name": "Pasted lamp"}, {"sku": "zz-2"}]')
@@ -197,20 +197,20 @@ def test_without_a_socket_the_page_asks(visit: Visit) -> None:
     expect(sent).to_contain_text("Succeeded 2 rows, 1 rejected")
 
 
-def test_who_looks_at_rows_is_told_of_new_ones(visit: Visit) -> None:
-    looking = visit("#/data/products?where=name:eq:New%20lamp")
-    expect(looking.get_by_text("No row is like that.")).to_be_visible()
-    expect(looking.get_by_text("Live", exact=True)).to_be_visible()
+def test_the_rows_view_reports_new_rows(visit: Visit) -> None:
+    viewer = visit("#/data/products?where=name:eq:New%20lamp")
+    expect(viewer.get_by_text("No row is like that.")).to_be_visible()
+    expect(viewer.get_by_text("Live", exact=True)).to_be_visible()
     page = visit()
     page.get_by_label("Dataset").select_option("products")
     page.get_by_label("Paste rows").fill("sku\tname\nzz-3\tNew lamp\n")
     expect(page.get_by_label("Format")).to_have_value("tsv")
     page.get_by_role("button", name="Send rows").click()
-    looking.get_by_role("button", name="Show it anew").click()
-    expect(looking.get_by_role("link", name="zz-3")).to_be_visible()
+    viewer.get_by_role("button", name="Show it anew").click()
+    expect(viewer.get_by_role("link", name="zz-3")).to_be_visible()
 
 
-def test_the_history_is_filtered_and_goes_on_by_itself(visit: Visit) -> None:
+def test_the_job_list_can_be_filtered_and_updates_itself(visit: Visit) -> None:
     page = visit("#/jobs")
     expect(page.get_by_role("row")).to_have_count(4)
     page.get_by_label("State").select_option("failed")
@@ -229,12 +229,12 @@ def test_the_history_is_filtered_and_goes_on_by_itself(visit: Visit) -> None:
 
 
 def tab_to(page: Page, target: Locator) -> None:
-    """Goes on with the Tab key until the target has the focus."""
+    """Presses Tab until the target has the focus."""
     for _ in range(100):
         if target.evaluate("node => node === document.activeElement"):
             return
         page.keyboard.press("Tab")
-    raise AssertionError(f"the Tab key does not lead to {target}")
+    raise AssertionError(f"cannot reach {target} with the Tab key")
 
 
 def press(page: Page, target: Locator, key: str = "Enter") -> None:
@@ -243,7 +243,7 @@ def press(page: Page, target: Locator, key: str = "Enter") -> None:
     page.keyboard.press(key)
 
 
-def test_all_of_it_works_by_keyboard_alone(visit: Visit, tmp_path: Path) -> None:
+def test_the_page_works_with_the_keyboard_alone(visit: Visit, tmp_path: Path) -> None:
     file = tmp_path / "few.csv"
     file.write_text("sku,name\nzz-5,Small lamp\nzz-6\n", encoding="utf-8")
     page = visit(token=None)
@@ -288,12 +288,12 @@ def test_all_of_it_works_by_keyboard_alone(visit: Visit, tmp_path: Path) -> None
 
 LIGHT = {"color_scheme": "light"}
 DARK = {"color_scheme": "dark"}
-# The narrowest that pages must fit into, by WCAG 2.2 (reflow).
+# The narrowest viewport that WCAG 2.2 requires pages to fit (reflow).
 PHONE = {"color_scheme": "light", "viewport": {"width": 320, "height": 640}}
 
 
 @pytest.mark.parametrize("options", [LIGHT, DARK, PHONE], ids=["light", "dark", "phone"])
-def test_every_view_is_for_everybody(visit: Visit, options: dict, request: pytest.FixtureRequest) -> None:
+def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.FixtureRequest) -> None:
     kind = request.node.callspec.id
     page = visit(**options)
     page.get_by_label("Dataset").select_option("products")
