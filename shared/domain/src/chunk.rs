@@ -1,11 +1,16 @@
-//! Chunks: the pieces of an object that workers take, and the message that carries one.
+//! Chunks, the parts of an object that workers process, and the queue messages that describe them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DatasetRef, Format, JobId, ObjectOrder, ObjectRef};
+use crate::dataset::{DatasetRef, Format};
+use crate::job::{JobId, ObjectRef};
+use crate::version::ObjectOrder;
 
-/// Bytes from `start` up to, not including, `end`.
+/// The bytes from `start` up to, but not including, `end`.
+///
+/// Deserializing a range whose end lies before its start is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedRange")]
 pub struct ByteRange {
     /// First byte.
     pub start: u64,
@@ -13,26 +18,52 @@ pub struct ByteRange {
     pub end: u64,
 }
 
+#[derive(Deserialize)]
+struct UncheckedRange {
+    start: u64,
+    end: u64,
+}
+
+/// A byte range whose end lies before its start.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a byte range starts at {start} but ends at {end}")]
+pub struct InvalidRange {
+    start: u64,
+    end: u64,
+}
+
+impl TryFrom<UncheckedRange> for ByteRange {
+    type Error = InvalidRange;
+
+    fn try_from(UncheckedRange { start, end }: UncheckedRange) -> Result<Self, InvalidRange> {
+        if end < start {
+            return Err(InvalidRange { start, end });
+        }
+        Ok(Self { start, end })
+    }
+}
+
 impl ByteRange {
-    /// Number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
+        debug_assert!(self.start <= self.end, "{self:?} ends before it starts");
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether there is no byte in it.
+    /// Returns whether the range is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a chunk holds.
+/// What a chunk contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkKind {
-    /// Whole records, each at most as long as the dataset allows.
+    /// Complete records, none longer than the dataset allows.
     #[default]
     Records,
-    /// One record that is longer than the dataset allows: a reject, read only in part.
+    /// One record that is longer than the dataset allows. It becomes a reject, and only its beginning is read.
     Oversize,
 }
 
@@ -40,24 +71,24 @@ pub enum ChunkKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum WorkMessage {
-    /// A chunk to take.
+    /// A chunk to process.
     Chunk(Box<ChunkMessage>),
-    /// A job to close, all of whose chunks are taken: for what only a worker can do at the close.
+    /// A job to close, all of whose chunks are done. Only a worker can prune the stores at the close.
     Close {
         /// The job.
         close: JobId,
     },
 }
 
-/// Where a chunk is, never its rows.
+/// The location of a chunk, without its rows.
 ///
-/// It has all that a worker needs but the dataset's definition and the bytes themselves, so that
-/// taking a chunk costs no read of the job.
+/// The message holds everything a worker needs except the dataset's definition and the bytes
+/// themselves, so processing a chunk does not read the job from the ledger first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMessage {
-    /// The job it belongs to.
+    /// Job that the chunk belongs to.
     pub job: JobId,
-    /// Its number in the job, from 0.
+    /// Number of the chunk within the job, from 0.
     pub ordinal: u32,
     /// The pinned object version.
     pub object: ObjectRef,
@@ -65,18 +96,31 @@ pub struct ChunkMessage {
     pub dataset: DatasetRef,
     /// Format of the object.
     pub format: Format,
-    /// Order of the object, for the versions of its rows.
+    /// Order of the object, from which the versions of its rows follow.
     pub order: ObjectOrder,
-    /// Where it is in the object; whole records only.
+    /// Position in the object; contains complete records only.
     pub range: ByteRange,
-    /// Line of its first byte, from 1; lines end in LF.
+    /// Line of the first byte, from 1. Lines end in LF.
     pub first_line: u64,
-    /// Records in it, as the splitter counted them.
+    /// Number of records, as counted by the splitter.
     pub records: u64,
-    /// Where the header record is, for CSV with a header.
+    /// Position of the header record, for CSV with a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<ByteRange>,
-    /// What it holds.
+    /// What the chunk contains.
     #[serde(default)]
     pub kind: ChunkKind,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByteRange;
+
+    #[test]
+    fn a_range_that_ends_before_it_starts_is_not_deserialized() {
+        let range: ByteRange = serde_json::from_str(r#"{"start":2,"end":2}"#).unwrap();
+        assert!(range.is_empty());
+        let error = serde_json::from_str::<ByteRange>(r#"{"start":3,"end":2}"#).unwrap_err();
+        assert!(error.to_string().contains("starts at 3 but ends at 2"));
+    }
 }

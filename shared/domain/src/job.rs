@@ -1,4 +1,4 @@
-//! Jobs: the taking-in of one object version, its state, counts and completion event.
+//! Jobs: the ingestion of one object version, with its state, counts and completion event.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_6273);
 
-/// Name of a job: the same for every event of one object version.
+/// Id of a job, the same for every event of one object version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -16,12 +16,12 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_627
 pub struct JobId(Uuid);
 
 impl JobId {
-    /// The job of this version of this object.
+    /// Returns the id of the job for this version of this object.
     pub fn of(bucket: &str, key: &str, version: &str) -> Self {
         let mut name = Vec::with_capacity(bucket.len() + key.len() + version.len() + 2);
         for (index, part) in [bucket, key, version].into_iter().enumerate() {
             if index > 0 {
-                // Neither a bucket name nor a version can hold a zero byte.
+                // Neither a bucket name nor a version can contain a zero byte.
                 name.push(0);
             }
             name.extend_from_slice(part.as_bytes());
@@ -29,7 +29,7 @@ impl JobId {
         Self(Uuid::new_v5(&NAMESPACE, &name))
     }
 
-    /// The sixteen bytes of it.
+    /// Returns the bytes of the id.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -54,9 +54,9 @@ impl fmt::Display for JobId {
 pub struct ObjectRef {
     /// Bucket.
     pub bucket: String,
-    /// Key, as people wrote it (not form-encoded).
+    /// Key, not form-encoded.
     pub key: String,
-    /// Version id; none in a bucket without versions, where the `ETag` alone pins the bytes.
+    /// Version id; `None` in a bucket without versions, where the `ETag` alone pins the bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// `ETag`, without quotes.
@@ -66,7 +66,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The dataset that the key names: its first segment, where there is more than one and it is not empty.
+    /// Returns the dataset named by the key: its first segment, if that and the rest are not empty.
     pub fn dataset_name(&self) -> Option<&str> {
         self.key
             .split_once('/')
@@ -75,23 +75,23 @@ impl ObjectRef {
     }
 }
 
-/// Where a job stands.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum JobState {
-    /// Chunks are still being planned or taken.
+    /// Chunks are still being planned or processed.
     Open,
-    /// Every row is in every store or among the rejects.
+    /// Every record is in every store or among the rejects.
     Succeeded,
-    /// Some chunks are dead: their rows may be missing.
+    /// Some chunks are dead, and their rows may be missing.
     Partial,
-    /// The object could not be taken, or too much of it was rejected.
+    /// The object could not be ingested, or too many of its records were rejected.
     Failed,
 }
 
 impl JobState {
-    /// The word used in the ledger, the API and events.
+    /// Returns the word used in the ledger, the API and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -102,67 +102,67 @@ impl JobState {
     }
 }
 
-/// Why a job is not a plain success, for programs.
+/// Why a job is not a plain success. The text form is stable and meant for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ProblemCode {
-    /// The object's key names no dataset that is defined.
+    /// The key of the object names no defined dataset.
     UnknownDataset,
-    /// The dataset's definition has an error.
+    /// The definition of the dataset has an error.
     BadDataset,
-    /// The object has no byte.
+    /// The object is empty.
     EmptyObject,
-    /// The object has no record.
+    /// The object contains no records.
     NoRecords,
-    /// The content is not of the format that name or dataset say.
+    /// The content does not have the format that the name or the dataset says.
     FormatMismatch,
-    /// The header lacks columns that the dataset needs, or names one twice.
+    /// The header lacks columns that the dataset requires, or names one twice.
     HeaderMismatch,
-    /// The content stops being of its format at some place; what came before it was taken.
+    /// The content violates its format at some position; the records before it were ingested.
     Malformed,
-    /// The object was deleted before all of it was read.
+    /// The object was deleted before it was read completely.
     ObjectGone,
-    /// The object is larger, or has more chunks, than one job can take.
+    /// The object is larger, or has more chunks, than one job can process.
     TooLarge,
-    /// The job was begun by a release that cuts objects in another way.
+    /// The job was started by a release that divides objects into other chunks.
     OtherRelease,
-    /// More rows were rejected than the dataset allows.
+    /// More records were rejected than the dataset allows.
     TooManyRejects,
-    /// Chunks were given up after their retries.
+    /// Chunks failed on every retry.
     DeadChunks,
-    /// A table or collection does not fit the dataset's definition.
+    /// A table or collection does not match the definition of the dataset.
     SchemaMismatch,
-    /// A snapshot had rejects, so that no row was deleted for not being in it.
+    /// A snapshot had rejects, so the rows that it lacks were not deleted.
     NotPruned,
 }
 
 impl ProblemCode {
-    /// Whether a job with this problem closes as failed; the others are told with a success.
+    /// Returns whether a job with this problem closes as failed. Other problems are reported with a success.
     pub fn fails(self) -> bool {
         !matches!(self, Self::EmptyObject | Self::NoRecords | Self::NotPruned)
     }
 }
 
-/// What a person should know about how a job ended.
+/// What went wrong in a job, or needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = JobProblem))]
 pub struct Problem {
-    /// For programs.
+    /// The problem, for programs.
     pub code: ProblemCode,
-    /// For people: what happened, where, and what to do.
+    /// The problem, for people: what happened, where, and what to do.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem with its message.
+    /// Creates a problem.
     ///
-    /// A long message is cut: it quotes what came from outside, and an item of the ledger is bounded.
+    /// A long message is cut, because it may quote content of the object and has to fit a ledger item.
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
-        const LONGEST: usize = 2_000;
+        const MAX_CHARS: usize = 2_000;
         let mut message = message.into();
-        if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        if let Some((end, _)) = message.char_indices().nth(MAX_CHARS) {
             message.truncate(end);
             message.push('…');
         }
@@ -170,7 +170,7 @@ impl Problem {
     }
 }
 
-/// The kinds of stores.
+/// Kind of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -189,7 +189,7 @@ impl StoreKind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Mongodb, Self::Mysql, Self::Postgres, Self::Sqlite];
 
-    /// The word used in the ledger, the API and events.
+    /// Returns the word used in the ledger, the API and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mongodb => "mongodb",
@@ -206,28 +206,28 @@ impl fmt::Display for StoreKind {
     }
 }
 
-/// What became of rows in one store. All but `pruned` add up to the rows that were not rejected.
+/// What happened to the rows in one store. All counts but `pruned` add up to the rows that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoreCounts {
-    /// Keys that were not there.
+    /// Keys that were new.
     pub inserted: u64,
-    /// Keys that were there with an older version and other values.
+    /// Keys whose older row had other values.
     pub updated: u64,
-    /// Keys that were there with the same values (their version moved on), or with this very version.
+    /// Keys whose row already had the same values (its version is raised), or this very version.
     pub unchanged: u64,
-    /// Rows that a newer row of their key had come before, in the store or in the same chunk.
+    /// Rows that a newer row of the same key superseded, in the store or in the same chunk.
     pub stale: u64,
-    /// Keys that a row of the object deleted.
+    /// Keys deleted by a row of the object.
     #[serde(default)]
     pub deleted: u64,
-    /// Keys that were deleted because a snapshot no longer has them.
+    /// Keys deleted because a snapshot no longer contains them.
     #[serde(default)]
     pub pruned: u64,
 }
 
 impl StoreCounts {
-    /// Rows of the object: all but the pruned ones.
+    /// Returns the number of rows of the object: all counts but `pruned`.
     pub fn total(&self) -> u64 {
         self.inserted + self.updated + self.unchanged + self.stale + self.deleted
     }
@@ -244,7 +244,7 @@ impl std::ops::AddAssign for StoreCounts {
     }
 }
 
-/// Counts of a chunk or a job: `rows` = `rejected` + the total of each store.
+/// Counts of a chunk or a job. For each store, `rows` is `rejected` plus the total of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counts {
@@ -252,7 +252,7 @@ pub struct Counts {
     pub rows: u64,
     /// Records that became rejects.
     pub rejected: u64,
-    /// What became of the others, by store.
+    /// What happened to the other records, by store.
     pub stores: BTreeMap<StoreKind, StoreCounts>,
 }
 
@@ -266,17 +266,17 @@ impl std::ops::AddAssign<&Counts> for Counts {
     }
 }
 
-/// Where the rejects of a job lie.
+/// Location of the rejects of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectsLocation {
     /// Bucket.
     pub bucket: String,
-    /// Prefix of the keys: one NDJSON object for each chunk that had rejects.
+    /// Prefix of the keys. Each chunk with rejects has one NDJSON object.
     pub prefix: String,
 }
 
 impl RejectsLocation {
-    /// The place for a job's rejects.
+    /// Returns the location of the rejects of a job.
     pub fn new(bucket: &str, dataset: &str, job: JobId) -> Self {
         Self {
             bucket: bucket.to_owned(),
@@ -284,7 +284,7 @@ impl RejectsLocation {
         }
     }
 
-    /// Key of the rejects of one chunk: the same whenever the chunk is taken again.
+    /// Returns the key for the rejects of one chunk, the same each time the chunk is processed.
     pub fn key(&self, ordinal: u32) -> String {
         format!("{}{ordinal:08}.ndjson", self.prefix)
     }
@@ -293,30 +293,30 @@ impl RejectsLocation {
 /// Detail of the event `landfall.job.completed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletionEvent {
-    /// Id of the completion: the same each time it is published. Drop what you have seen.
+    /// Id of the completion, the same each time it is published. Subscribers deduplicate by it.
     pub id: Uuid,
     /// The job.
     pub job: JobId,
-    /// Its dataset, where the key named one.
+    /// Its dataset, if the key names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     /// Its object.
     pub object: ObjectRef,
-    /// How it ended.
+    /// Final state of the job.
     pub state: JobState,
-    /// Why, where there is more to say.
+    /// What went wrong or needs attention, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// What became of its rows.
+    /// What happened to its rows.
     pub counts: Counts,
-    /// Number of chunks that it was taken in.
+    /// Number of chunks.
     pub chunks: u32,
-    /// Where its rejects are, where there are any.
+    /// Location of its rejects, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects: Option<RejectsLocation>,
-    /// When its first event was seen; RFC 3339.
+    /// Time at which its first event was processed, in RFC 3339.
     pub created_at: String,
-    /// When it closed; RFC 3339.
+    /// Time at which it closed, in RFC 3339.
     pub closed_at: String,
 }
 
@@ -326,7 +326,7 @@ impl CompletionEvent {
     /// `detail-type` of the event on EventBridge.
     pub const DETAIL_TYPE: &'static str = "landfall.job.completed";
 
-    /// The id of a job's completion.
+    /// Returns the id of the completion of a job.
     pub fn id_of(job: JobId) -> Uuid {
         Uuid::new_v5(&job.0, Self::DETAIL_TYPE.as_bytes())
     }

@@ -1,61 +1,65 @@
-//! Questions about the rows of a dataset, and the texts that they are asked in.
+//! Queries for the rows of a dataset, and how conditions and sort orders are parsed.
 
-use crate::{Dataset, Field, FieldType, Value, excerpt};
+use crate::dataset::{Dataset, Field};
+use crate::excerpt::excerpt;
+use crate::value::{FieldType, Value};
 
-/// The most rows of a page.
+/// The maximum number of rows in a page.
 pub const MAX_PAGE_ROWS: u32 = 1000;
-/// The most conditions of a question.
+/// The maximum number of conditions in a query.
 pub const MAX_FILTERS: usize = 16;
-/// How many characters of a text decide its place where rows are sorted by it; more would not fit the index
-/// of every store. Rows that have all of them in common are in the order of their keys.
+/// The number of characters of a text by which rows are sorted; more would not fit the index of every
+/// store. Rows that share all of them are sorted by key.
 pub const SORTED_CHARS: usize = 200;
 
-/// Which rows, in which order, from where on.
+/// A query for one page of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowQuery {
-    /// Conditions that all hold; at most [`MAX_FILTERS`].
+    /// Conditions, all of which must hold; at most [`MAX_FILTERS`].
     pub filters: Vec<Filter>,
-    /// The order; that of the key where there is none.
+    /// The sort order; by key if there is none.
     pub sort: Option<Sort>,
     /// Where the page starts.
     pub start: Start,
-    /// The most rows, 1 to [`MAX_PAGE_ROWS`].
+    /// The maximum number of rows, 1 to [`MAX_PAGE_ROWS`].
     pub limit: u32,
 }
 
-/// A condition.
+/// A condition on one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// Index in the dataset's fields. Any but those of JSON.
+    /// Index among the fields of the dataset. The field is not of type JSON.
     pub field: usize,
-    /// What its value must be. A null fulfils nothing.
+    /// What the value must be. Null meets no condition.
     pub test: Test,
 }
 
-/// What a value must be. Texts compare by their bytes.
+/// A comparison with a value. Texts are compared by their bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// This value.
+    /// Equal to this value.
     Equals(Value),
-    /// This value or more.
+    /// Greater than or equal to this value.
     AtLeast(Value),
-    /// More than this value.
+    /// Greater than this value.
     Above(Value),
-    /// This value or less.
+    /// Less than or equal to this value.
     AtMost(Value),
     /// Less than this value.
     Below(Value),
-    /// A text that starts so.
+    /// A text with this prefix.
     Prefix(String),
 }
 
-/// An order by a field, then by key, both in one direction. Nulls come last, and first in the descending order,
-/// which is the exact reverse of the ascending one. Of texts the first [`SORTED_CHARS`] characters count.
+/// A sort order by a field, then by key, both in one direction.
+///
+/// Nulls come last, and first in descending order, which is the exact reverse of ascending order. Texts
+/// are compared by their first [`SORTED_CHARS`] characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
-    /// Index in the dataset's fields; [`Dataset::can_sort_by`] it.
+    /// Index among the fields of the dataset, for which [`Dataset::can_sort_by`] holds.
     pub field: usize,
-    /// Whether the greatest come first.
+    /// Whether the order is descending.
     pub descending: bool,
 }
 
@@ -64,72 +68,72 @@ pub struct Sort {
 pub enum Start {
     /// At the first row.
     First,
-    /// After the row of this place: `next` of the page before. It need not be there any more.
+    /// After this position, the `next` of the previous page. The row at the position may be gone.
     After(Vec<Value>),
-    /// After so many rows; takes longer the more there are. Rows that come or go move the pages.
+    /// After this number of rows. Slower the larger the number, and pages shift when rows come or go.
     Skip(u64),
 }
 
-/// Why a question can't be asked, and what can.
+/// Why a query is invalid, and what would be valid.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum QueryError {
-    /// A condition that is not `field:op:value`.
+    /// A condition is not of the form `field:op:value`.
     #[error(
         "{0:?} is not a condition: write field:op:value, where op is eq, gte, gt, lte, lt or prefix"
     )]
     Condition(String),
-    /// No field of this name.
-    #[error("dataset {dataset} has no field {name:?}")]
+    /// The dataset has no field of this name.
+    #[error("the dataset {dataset} has no field {name:?}")]
     Field {
         /// The dataset.
         dataset: String,
-        /// What it does not have.
+        /// The unknown name.
         name: String,
     },
-    /// A value of another type.
+    /// A value does not have the type of its field.
     #[error("{field}: {message}")]
     Value {
         /// The field.
         field: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         message: String,
     },
-    /// A condition on a field whose type has none such.
-    #[error("{field} is {kind}: {rule}")]
+    /// The type of a field does not support a condition.
+    #[error("{field} is of type {kind}: {rule}")]
     Test {
         /// The field.
         field: String,
         /// Its type.
         kind: &'static str,
-        /// What is possible.
+        /// What is supported.
         rule: &'static str,
     },
-    /// Too many conditions.
-    #[error("there are more than {MAX_FILTERS} conditions: leave some out")]
+    /// There are too many conditions.
+    #[error("there are more than {MAX_FILTERS} conditions: remove some")]
     Filters,
-    /// A field that rows can't be sorted by.
+    /// Rows cannot be sorted by this field.
     #[error(
-        "rows can't be sorted by {0}: sort by the first field of the key, or by one that the definition gives index = true"
+        "rows cannot be sorted by {0}: sort by the first field of the key, or by a field whose definition has index = true"
     )]
     Sort(String),
-    /// A page of no rows, or of too many.
-    #[error("a page has 1 to {MAX_PAGE_ROWS} rows")]
+    /// The page size is out of range.
+    #[error("the limit must be from 1 to {MAX_PAGE_ROWS}")]
     Limit,
-    /// A cursor that is none, or was given with the answer to another question.
+    /// The cursor is invalid, or belongs to another query.
     #[error(
-        "the cursor is not of this question: start again without one, and change neither store, sort nor conditions while paging"
+        "the cursor does not belong to this query: start again without one, and do not change store, sort or conditions while paging"
     )]
     Cursor,
-    /// Other than one value for each field of the key.
-    #[error("the key has {0} parts")]
+    /// The number of values is not that of the key fields.
+    #[error("the key must have {0} parts, one for each key field")]
     Key(usize),
-    /// A store without totals.
-    #[error("only SQL databases have totals")]
+    /// The store does not keep totals.
+    #[error("only SQL databases have totals: read them from the SQL store")]
     NoTotals,
 }
 
 impl RowQuery {
-    /// The question for the row of a key.
+    /// Returns the query for the row with a key.
     pub fn of_key(dataset: &Dataset, key: &[Value]) -> Result<Self, QueryError> {
         if key.len() != dataset.key_indexes().len() {
             return Err(QueryError::Key(dataset.key_indexes().len()));
@@ -149,7 +153,7 @@ impl RowQuery {
         query.check(dataset).map(|()| query)
     }
 
-    /// Whether the question can be asked of this dataset.
+    /// Checks that the query is valid for this dataset.
     pub fn check(&self, dataset: &Dataset) -> Result<(), QueryError> {
         if self.filters.len() > MAX_FILTERS {
             return Err(QueryError::Filters);
@@ -160,17 +164,17 @@ impl RowQuery {
         if let Some(sort) = self.sort {
             sort.check(dataset)?;
         }
-        if let Start::After(place) = &self.start {
-            let kinds = place_kinds(dataset, self.sort);
-            let fits = place.len() == kinds.len()
-                && place
+        if let Start::After(position) = &self.start {
+            let kinds = position_kinds(dataset, self.sort);
+            let fits = position.len() == kinds.len()
+                && position
                     .iter()
                     .zip(&kinds)
                     .enumerate()
                     .all(|(at, (value, kind))| {
-                        // The sort's value, which comes before the key, may be null.
+                        // The value of the sort field, which precedes the key, may be null.
                         let may_be_null = at == 0 && kinds.len() > dataset.key_indexes().len();
-                        value.kind().map_or(may_be_null, |is| is == *kind)
+                        value.kind().map_or(may_be_null, |found| found == *kind)
                     });
             if !fits {
                 return Err(QueryError::Cursor);
@@ -182,26 +186,26 @@ impl RowQuery {
         Ok(())
     }
 
-    /// The field that rows are sorted by before their key; none where the key alone decides.
+    /// Returns the field that rows are sorted by before their key, if the order is not that of the key.
     pub fn sort_field(&self, dataset: &Dataset) -> Option<usize> {
         sort_field(dataset, self.sort)
     }
 
-    /// Whether the greatest come first.
+    /// Returns whether the order is descending.
     pub fn is_descending(&self) -> bool {
         self.sort.is_some_and(|sort| sort.descending)
     }
 }
 
 impl Filter {
-    /// Reads `field:op:value`; the value is all after the second colon.
+    /// Parses `field:op:value`. The value is everything after the second colon.
     pub fn parse(dataset: &Dataset, text: &str) -> Result<Self, QueryError> {
-        let wrong = || QueryError::Condition(excerpt(text));
-        let (name, rest) = text.split_once(':').ok_or_else(wrong)?;
-        let (op, value) = rest.split_once(':').ok_or_else(wrong)?;
-        let field = index_of(dataset, name)?;
+        let malformed = || QueryError::Condition(excerpt(text));
+        let (name, rest) = text.split_once(':').ok_or_else(malformed)?;
+        let (op, value) = rest.split_once(':').ok_or_else(malformed)?;
+        let field = field_index(dataset, name)?;
         let kind = match op {
-            // So that a prefix of a number is refused as such.
+            // A prefix is text whatever the type of its field, which is checked below.
             "prefix" => FieldType::Text,
             _ => dataset.fields[field].kind,
         };
@@ -216,7 +220,7 @@ impl Filter {
             ("lte", value) => Test::AtMost(value),
             ("lt", value) => Test::Below(value),
             ("prefix", Value::Text(prefix)) => Test::Prefix(prefix.into()),
-            _ => return Err(wrong()),
+            _ => return Err(malformed()),
         };
         let filter = Self { field, test };
         filter.check(dataset).map(|()| filter)
@@ -224,7 +228,7 @@ impl Filter {
 
     fn check(&self, dataset: &Dataset) -> Result<(), QueryError> {
         let field = field_at(dataset, self.field)?;
-        let refused = |rule| {
+        let unsupported = |rule| {
             Err(QueryError::Test {
                 field: field.name.clone(),
                 kind: field.kind.as_str(),
@@ -232,9 +236,9 @@ impl Filter {
             })
         };
         match &self.test {
-            _ if field.kind == FieldType::Json => refused("there are no conditions on JSON"),
+            _ if field.kind == FieldType::Json => unsupported("JSON fields support no conditions"),
             Test::Prefix(_) if field.kind != FieldType::Text => {
-                refused("only texts start with something; use gte and lt")
+                unsupported("only text fields support prefix; use gte and lt")
             }
             Test::Prefix(_) => Ok(()),
             Test::Equals(value)
@@ -243,18 +247,18 @@ impl Filter {
             | Test::AtMost(value)
             | Test::Below(value) => match value.kind() {
                 Some(kind) if kind == field.kind => Ok(()),
-                _ => refused("the value is of another type"),
+                _ => unsupported("the value has another type"),
             },
         }
     }
 }
 
 impl Sort {
-    /// Reads `field`, or `-field` for the descending order.
+    /// Parses `field`, or `-field` for descending order.
     pub fn parse(dataset: &Dataset, text: &str) -> Result<Self, QueryError> {
         let name = text.strip_prefix('-');
         let sort = Self {
-            field: index_of(dataset, name.unwrap_or(text))?,
+            field: field_index(dataset, name.unwrap_or(text))?,
             descending: name.is_some(),
         };
         sort.check(dataset).map(|()| sort)
@@ -270,8 +274,9 @@ impl Sort {
     }
 }
 
-/// Types of the values of a place in an order: the sort's, where the key alone does not decide, then the key's.
-pub(crate) fn place_kinds(dataset: &Dataset, sort: Option<Sort>) -> Vec<FieldType> {
+/// Returns the types of the values of a position: that of the sort field, unless the order is that of the
+/// key, then those of the key.
+pub(crate) fn position_kinds(dataset: &Dataset, sort: Option<Sort>) -> Vec<FieldType> {
     let sort = sort_field(dataset, sort);
     let fields = sort.iter().chain(dataset.key_indexes());
     fields.map(|field| dataset.fields[*field].kind).collect()
@@ -282,17 +287,17 @@ fn sort_field(dataset: &Dataset, sort: Option<Sort>) -> Option<usize> {
     (dataset.key_indexes().first() != Some(&field)).then_some(field)
 }
 
-fn index_of(dataset: &Dataset, name: &str) -> Result<usize, QueryError> {
+fn field_index(dataset: &Dataset, name: &str) -> Result<usize, QueryError> {
     let index = dataset.fields.iter().position(|field| field.name == name);
-    index.ok_or_else(|| unknown(dataset, name))
+    index.ok_or_else(|| unknown_field(dataset, name))
 }
 
 fn field_at(dataset: &Dataset, index: usize) -> Result<&Field, QueryError> {
     let field = dataset.fields.get(index);
-    field.ok_or_else(|| unknown(dataset, &index.to_string()))
+    field.ok_or_else(|| unknown_field(dataset, &index.to_string()))
 }
 
-fn unknown(dataset: &Dataset, name: &str) -> QueryError {
+fn unknown_field(dataset: &Dataset, name: &str) -> QueryError {
     QueryError::Field {
         dataset: dataset.name.clone(),
         name: excerpt(name),
@@ -319,13 +324,13 @@ fields = [
     }
 
     #[test]
-    fn conditions_are_read() {
+    fn conditions_are_parsed() {
         let dataset = readings();
         let parse = |text| Filter::parse(&dataset, text).unwrap();
         let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
         let cold = parse("celsius:lt:-1.50");
         assert_eq!((cold.field, cold.test), (2, Test::Below(decimal("-1.5"))));
-        // The value may have colons, and be empty.
+        // The value may contain colons, and may be empty.
         let at = Value::from_text(FieldType::Timestamp, "2026-11-20T08:30:00Z").unwrap();
         assert_eq!(
             parse("at:gte:2026-11-20T09:30:00+01:00").test,
@@ -339,7 +344,7 @@ fields = [
             parse("sensor:prefix:a:b").test,
             Test::Prefix("a:b".to_owned())
         );
-        // Dates are asked for by ISO 8601, whatever files have.
+        // Dates in conditions are in ISO 8601, whatever pattern files use.
         assert!(matches!(
             parse("seen:eq:2026-11-20").test,
             Test::Equals(Value::Date(_))
@@ -347,9 +352,9 @@ fields = [
     }
 
     #[test]
-    fn wrong_questions_are_told_what_is_right() {
+    fn errors_say_what_would_be_valid() {
         let dataset = readings();
-        for (text, told) in [
+        for (text, expected) in [
             ("celsius", "write field:op:value"),
             ("celsius:eq", "write field:op:value"),
             ("celsius:ne:1", "eq, gte, gt, lte, lt or prefix"),
@@ -357,10 +362,10 @@ fields = [
             ("celsius:eq:warm", "celsius: \"warm\" is not a decimal"),
             ("seen:eq:20/11/2026", "a date like 2026-11-20"),
             ("celsius:prefix:1", "use gte and lt"),
-            ("place:eq:{}", "no conditions on JSON"),
+            ("place:eq:{}", "JSON fields support no conditions"),
         ] {
             let error = Filter::parse(&dataset, text).unwrap_err().to_string();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
         let sort = |text| Sort::parse(&dataset, text).map(|sort| (sort.field, sort.descending));
         assert_eq!(sort("-celsius"), Ok((2, true)));
@@ -372,7 +377,7 @@ fields = [
     }
 
     #[test]
-    fn texts_of_values_are_read_back() {
+    fn values_are_parsed_back_from_their_text() {
         for (kind, text) in [
             (FieldType::Integer, "-9223372036854775808"),
             (FieldType::Decimal, "0.0000000000000000000000000001"),

@@ -1,26 +1,26 @@
-//! Rejects: rows that could not be taken, with reason and place.
+//! Rejects: records that could not be ingested, with reason and position.
 
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of a record that its reject repeats.
+/// The maximum number of bytes of a record that its reject repeats.
 pub const MAX_RAW_BYTES: usize = 64 * 1024;
 
-/// Why a record was rejected. The text is stable and meant for programs.
+/// Why a record was rejected. The text form is stable and meant for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RejectCode {
-    /// More or fewer cells than the header has columns.
+    /// The record has more or fewer cells than the header has columns.
     ColumnCount,
-    /// A required field or part of the key is missing or null.
+    /// A required field, or part of the key, is missing or null.
     Required,
-    /// A value is not of its field's type.
+    /// A value does not have the type of its field.
     Type,
-    /// The key is longer than stores can index.
+    /// The key is longer than every store can index.
     KeyLength,
-    /// A column that the dataset does not name, where it rejects them.
+    /// The record has a column that no field of the dataset uses, and the dataset rejects such columns.
     UnknownColumn,
-    /// The bytes are not UTF-8, or hold U+0000.
+    /// The bytes are not UTF-8, or contain U+0000.
     Encoding,
     /// The record is longer than the dataset allows.
     RecordLength,
@@ -30,7 +30,7 @@ pub enum RejectCode {
     Json,
 }
 
-/// One line of a rejects object. `raw` (or `record`) can be mended and dropped again.
+/// One line of a rejects object. After `raw` (or `record`) is fixed, it can be uploaded again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reject {
@@ -38,29 +38,20 @@ pub struct Reject {
     pub offset: u64,
     /// Line on which the record starts, from 1.
     pub line: u64,
-    /// Source column of the value at fault, where it is one.
+    /// Column or property whose value caused the reject, if a single one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// Why, for programs.
+    /// The reason, for programs.
     pub code: RejectCode,
-    /// Why, for people; quotes the value, cut short.
+    /// The reason, for people. Quotes an excerpt of the value.
     pub message: String,
-    /// The record as it stands in the object, at most 64 KiB; bytes that are not UTF-8
-    /// are shown as U+FFFD.
+    /// The record as it appears in the object, at most 64 KiB. Bytes that are not UTF-8 are replaced
+    /// by U+FFFD.
     pub raw: String,
-    /// Bytes of the whole record in the object; more than in `raw` where that was cut.
+    /// Length of the complete record in bytes; greater than that of `raw` if `raw` was cut.
     pub raw_bytes: u64,
-    /// The record by column name, where it could be told apart: a line that can be mended and
-    /// dropped again as NDJSON.
+    /// The record by column name, if its cells or properties could be determined. It can be fixed and
+    /// uploaded again as a line of NDJSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// A value for a message: at most 60 characters, with a mark where it was cut.
-pub fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 60;
-    match text.char_indices().nth(LONGEST) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
 }

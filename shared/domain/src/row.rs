@@ -1,40 +1,41 @@
-//! Rows: records whose values have been checked against their dataset.
+//! Rows: records whose values match the fields of their dataset.
 
 use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
-use crate::{Dataset, Value};
+use crate::dataset::Dataset;
+use crate::value::Value;
 
-/// Values of a row. Those of few fields lie in the row itself: rows are read in the order of their keys,
-/// and a way to elsewhere for each would take longer than all else that is done with them.
+/// The values of a row. Up to four are stored inline: rows are read in the order of their keys, and a
+/// cache miss per row would cost more than everything else done with it.
 pub type Values = SmallVec<[Value; 4]>;
 
-/// One record, typed.
+/// One record with typed values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Byte offset of the record in its object; with the object's order it is the row's version.
+    /// Byte offset of the record in its object. Together with the order of the object it is the version of the row.
     pub offset: u64,
-    /// Whether it says that its key is to be deleted; it then has the values of the key alone.
+    /// Whether the row deletes its key. All values but those of the key are then null.
     pub deleted: bool,
-    /// One value for each field of the dataset, in its order.
+    /// One value for each field of the dataset, in the same order.
     pub values: Values,
-    /// The columns that the dataset does not name, where it keeps them: text of a JSON object.
+    /// The columns that belong to no field, as the text of a JSON object, if the dataset keeps them.
     pub extra: Option<String>,
 }
 
 impl Row {
-    /// Bytes of memory that a row of so many fields takes beside its text.
+    /// Returns the memory in bytes of a row with this number of fields, without its texts.
     pub fn bytes(fields: usize) -> usize {
-        let apart = if fields > Values::new().inline_size() {
+        let heap = if fields > Values::new().inline_size() {
             fields * size_of::<Value>()
         } else {
             0
         };
-        size_of::<Self>() + apart
+        size_of::<Self>() + heap
     }
 
-    /// Order by key.
+    /// Compares two rows by key.
     pub fn cmp_key(&self, other: &Self, dataset: &Dataset) -> Ordering {
         dataset
             .key_indexes()
@@ -45,19 +46,20 @@ impl Row {
     }
 }
 
-/// The last row of each key, sorted by key, and how many rows another one of the same rows superseded.
+/// Returns the last row of each key, sorted by key, and the number of rows that were superseded.
 ///
-/// Stores rely on both: a key stands once in a batch, and all writers touch keys in one order.
+/// Stores rely on both: a batch contains each key once, and all writers lock keys in the same order.
 pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
-    let mut order = by_key(&rows, dataset);
+    let mut order = key_order(&rows, dataset);
     let before = order.len();
     let mut superseded = Vec::new();
-    order.dedup_by(|later, kept| {
-        let same = later.0 == kept.0 && rows[later.1].cmp_key(&rows[kept.1], dataset).is_eq();
-        if same {
-            superseded.push(*later);
+    order.dedup_by(|(prefix, row), (kept_prefix, kept)| {
+        let is_same_key =
+            prefix == kept_prefix && rows[*row].cmp_key(&rows[*kept], dataset).is_eq();
+        if is_same_key {
+            superseded.push((*prefix, *row));
         }
-        same
+        is_same_key
     });
     let kept = order.len();
     order.append(&mut superseded);
@@ -67,34 +69,35 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
     (rows, (before - kept) as u64)
 }
 
-/// Beginnings and indexes of the rows in the order of their keys, of one key the last row first.
-fn by_key(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
-    let shared = shared_bytes(rows, dataset);
+/// Returns the key prefixes and the indexes of the rows in the order of their keys. Rows of one key are in
+/// descending order of their offsets.
+fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
+    let skip = common_prefix(rows, dataset);
     let mut order: Vec<(u64, usize)> = rows
         .iter()
-        .map(|row| beginning(row, dataset, shared))
+        .map(|row| key_prefix(row, dataset, skip))
         .zip(0..)
         .collect();
     order.sort_unstable();
-    // The beginning decides nearly always, without a look at the row.
-    for same in order.chunk_by_mut(|one, other| one.0 == other.0) {
-        same.sort_unstable_by(|(_, one), (_, other)| {
-            let (one, other) = (&rows[*one], &rows[*other]);
-            one.cmp_key(other, dataset)
-                .then_with(|| other.offset.cmp(&one.offset))
+    // Nearly all prefixes differ, so few rows have to be read.
+    for equal in order.chunk_by_mut(|a, b| a.0 == b.0) {
+        equal.sort_unstable_by(|(_, a), (_, b)| {
+            let (a, b) = (&rows[*a], &rows[*b]);
+            a.cmp_key(b, dataset).then_with(|| b.offset.cmp(&a.offset))
         });
     }
     order
 }
 
-/// A number for the beginning of a row's key, in the order of keys; equal for keys that it can't tell apart.
-/// `shared` bytes, with which all texts begin, are left out.
-fn beginning(row: &Row, dataset: &Dataset, shared: usize) -> u64 {
-    match leading(row, dataset) {
+/// Returns a number that is ordered as the keys are, but equal for some keys that differ.
+///
+/// It holds the first bytes of a text after `skip` bytes, which all rows have in common.
+fn key_prefix(row: &Row, dataset: &Dataset, skip: usize) -> u64 {
+    match first_of_key(row, dataset) {
         Some(Value::Text(text)) => {
             let mut bytes = [0; 8];
-            for (byte, of_text) in bytes.iter_mut().zip(&text.as_bytes()[shared..]) {
-                *byte = *of_text;
+            for (to, from) in bytes.iter_mut().zip(&text.as_bytes()[skip..]) {
+                *to = *from;
             }
             u64::from_be_bytes(bytes)
         }
@@ -103,26 +106,26 @@ fn beginning(row: &Row, dataset: &Dataset, shared: usize) -> u64 {
     }
 }
 
-/// With how many same bytes the first texts of all keys begin.
-fn shared_bytes(rows: &[Row], dataset: &Dataset) -> usize {
-    let mut texts = rows.iter().map(|row| match leading(row, dataset) {
+/// Returns the length in bytes of the prefix that the first texts of all keys have in common.
+fn common_prefix(rows: &[Row], dataset: &Dataset) -> usize {
+    let mut texts = rows.iter().map(|row| match first_of_key(row, dataset) {
         Some(Value::Text(text)) => text.as_bytes(),
         _ => &[],
     });
     let Some(first) = texts.next() else {
         return 0;
     };
-    texts.fold(first.len(), |shared, text| {
-        let same = first[..shared].iter().zip(text);
-        same.take_while(|(one, other)| one == other).count()
+    texts.fold(first.len(), |length, text| {
+        let pairs = first[..length].iter().zip(text);
+        pairs.take_while(|(a, b)| a == b).count()
     })
 }
 
-fn leading<'r>(row: &'r Row, dataset: &Dataset) -> Option<&'r Value> {
+fn first_of_key<'r>(row: &'r Row, dataset: &Dataset) -> Option<&'r Value> {
     row.values.get(*dataset.key_indexes().first()?)
 }
 
-/// Moves the row at `order[i]` to `i`, for all of them, in place.
+/// Permutes the rows in place so that the row at `order[i]` moves to `i`.
 fn arrange(rows: &mut [Row], mut order: Vec<usize>) {
     for start in 0..order.len() {
         let mut at = start;
@@ -158,12 +161,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_last_row_of_each_key_in_the_order_of_keys(
-            beginning in "[ab€]{0,12}",
+        fn the_last_row_of_each_key_is_kept_in_key_order(
+            prefix in "[ab€]{0,12}",
             keys in prop::collection::vec(("[ab€]{0,9}", -2_i64..3), 0..60),
             key in prop::sample::select(vec![r#"["a"]"#, r#"["b"]"#, r#"["a", "b"]"#, r#"["b", "a"]"#]),
         ) {
-            let keys = keys.into_iter().map(|(a, b)| (format!("{beginning}{a}"), b));
+            let keys = keys.into_iter().map(|(a, b)| (format!("{prefix}{a}"), b));
             let (dataset, rows) = rows_of(keys.collect(), key);
             let mut expected = std::collections::BTreeMap::new();
             for row in &rows {
@@ -171,7 +174,7 @@ mod tests {
                 let key: Vec<_> = parts.map(|part| match part {
                     Value::Text(text) => (text.to_string(), 0),
                     Value::Integer(number) => (String::new(), *number),
-                    other => panic!("no key: {other:?}"),
+                    other => panic!("not a key value: {other:?}"),
                 }).collect();
                 expected.insert(key, row.clone());
             }

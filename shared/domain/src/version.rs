@@ -1,125 +1,136 @@
-//! The order of objects and rows: which of two rows of one key is the newer.
+//! The order of objects and rows, which decides which of two rows with one key is newer.
 //!
-//! A version is a string of bytes of one fixed length whose byte order *is* its order, so that every
-//! store compares it natively (`bytea`, `BLOB`, `VARBINARY`, BSON binary) and no store needs to know
-//! what is in it:
+//! A version is a byte string of fixed length whose byte order *is* its order. Every store therefore
+//! compares versions natively (`bytea`, `BLOB`, `VARBINARY`, BSON binary) without decoding them:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 6 | time of the S3 event, milliseconds since 1970, big-endian |
-//! | 10 | sequencer of the S3 event, decoded from hex, zeros on the right |
-//! | 4 | first bytes of the job's id: decides between objects of one millisecond |
+//! | 6 | time of the S3 event in milliseconds since 1970, big-endian |
+//! | 10 | sequencer of the S3 event, decoded from hexadecimal, padded with zeros on the right |
+//! | 4 | first bytes of the job id, which order objects of the same millisecond |
 //! | 6 | byte offset of the record in its object, big-endian |
 //!
-//! S3 orders the events of one key by `sequencer` (compared as hex after padding the shorter with
-//! zeros on the right) and promises nothing between keys; there the event time decides.
+//! S3 orders the events of one key by `sequencer` (compared as hexadecimal after padding the shorter
+//! one with zeros on the right). It promises no order between keys, where the event time decides.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::JobId;
+use crate::excerpt::excerpt;
+use crate::job::JobId;
 
 const TIME: usize = 6;
 const SEQUENCER: usize = 10;
-const TIE: usize = 4;
+const TIE_BREAKER: usize = 4;
 const OFFSET: usize = 6;
 
-/// Where an object stands in the order of all objects.
+/// Position of an object in the order of all objects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectOrder([u8; TIME + SEQUENCER + TIE]);
+pub struct ObjectOrder([u8; Self::LEN]);
 
-/// Version of a row: the order of its object, then its byte offset in it.
+/// Version of a row: the order of its object, then its byte offset in the object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowVersion([u8; Self::LEN]);
 
-/// What is wrong with a version that came from outside.
+/// Why an object order received from outside is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum VersionError {
     /// The sequencer of an S3 event is not hexadecimal.
-    #[error("sequencer is not hexadecimal: {0:?}")]
+    #[error("the sequencer {0:?} of the S3 event is not hexadecimal")]
     Sequencer(String),
     /// The event time is before 1970 or after the year 10889.
-    #[error("event time out of range: {0} ms")]
+    #[error("the event time of {0} ms since 1970 is out of range")]
     Time(i64),
-    /// The text of an object order is not of the right length or not hexadecimal.
-    #[error("not an object order: {0:?}")]
+    /// The text of an object order does not have the right length or is not hexadecimal.
+    #[error("{0:?} is not an object order of 40 hexadecimal digits")]
     Order(String),
 }
 
 impl ObjectOrder {
-    /// Order of the object that an S3 event tells of.
+    const LEN: usize = TIME + SEQUENCER + TIE_BREAKER;
+
+    /// Returns the order of the object described by an S3 event.
     ///
-    /// `time_ms` is the event time in milliseconds since 1970; `sequencer` is hexadecimal and may be
-    /// empty where the endpoint sends none. Digits beyond the twentieth do not count (S3 sends 16 to
-    /// 18); two objects that are equal up to there are told apart by `job`.
+    /// `time_ms` is the event time in milliseconds since 1970. `sequencer` is hexadecimal, and empty if
+    /// the endpoint sends none. Digits after the twentieth are ignored (S3 sends 16 to 18); `job` orders
+    /// objects that are equal up to there.
     pub fn new(time_ms: i64, sequencer: &str, job: JobId) -> Result<Self, VersionError> {
         let time = u64::try_from(time_ms)
             .ok()
-            .filter(|time| *time < 1 << 48)
+            .filter(|time| *time < 1 << (8 * TIME))
             .ok_or(VersionError::Time(time_ms))?;
-        let mut bytes = [0; TIME + SEQUENCER + TIE];
-        bytes[..TIME].copy_from_slice(&time.to_be_bytes()[2..]);
+        let mut bytes = [0; Self::LEN];
+        bytes[..TIME].copy_from_slice(&time.to_be_bytes()[8 - TIME..]);
         for (index, digit) in sequencer.bytes().enumerate() {
-            let digit = char::from(digit)
-                .to_digit(16)
-                .ok_or_else(|| VersionError::Sequencer(sequencer.chars().take(40).collect()))?;
+            let digit =
+                hex_digit(digit).ok_or_else(|| VersionError::Sequencer(excerpt(sequencer)))?;
             if index < SEQUENCER * 2 {
                 let shift = if index % 2 == 0 { 4 } else { 0 };
-                // A hexadecimal digit is below 16.
-                bytes[TIME + index / 2] |= u8::try_from(digit).unwrap_or_default() << shift;
+                bytes[TIME + index / 2] |= digit << shift;
             }
         }
-        bytes[TIME + SEQUENCER..].copy_from_slice(&job.as_bytes()[..TIE]);
+        bytes[TIME + SEQUENCER..].copy_from_slice(&job.as_bytes()[..TIE_BREAKER]);
         Ok(Self(bytes))
     }
 
-    /// Version of the record at this byte offset of the object.
+    /// Returns the version of the record at this byte offset of the object.
     ///
-    /// Offsets from 2^48 (256 TiB, five times the largest S3 object) are all taken as 2^48 - 1.
+    /// Offsets are below 2^48 (256 TiB), five times the size of the largest S3 object.
     pub fn at(&self, offset: u64) -> RowVersion {
+        const MAX_OFFSET: u64 = (1 << (8 * OFFSET)) - 1;
+        debug_assert!(offset <= MAX_OFFSET, "{offset} is beyond any S3 object");
         let mut bytes = [0; RowVersion::LEN];
-        bytes[..self.0.len()].copy_from_slice(&self.0);
-        bytes[self.0.len()..].copy_from_slice(&offset.min((1 << 48) - 1).to_be_bytes()[2..]);
+        bytes[..Self::LEN].copy_from_slice(&self.0);
+        bytes[Self::LEN..].copy_from_slice(&offset.min(MAX_OFFSET).to_be_bytes()[8 - OFFSET..]);
         RowVersion(bytes)
     }
 }
 
 impl RowVersion {
     /// Length in bytes, the same for every version.
-    pub const LEN: usize = TIME + SEQUENCER + TIE + OFFSET;
+    pub const LEN: usize = ObjectOrder::LEN + OFFSET;
 
-    /// The bytes as stores keep and compare them.
+    /// Returns the bytes as stores keep and compare them.
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 }
 
-fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 impl fmt::Display for ObjectOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        write_hex(&self.0, f)
     }
 }
 
 impl fmt::Debug for ObjectOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        write_hex(&self.0, f)
     }
 }
 
 impl fmt::Display for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        write_hex(&self.0, f)
     }
 }
 
 impl fmt::Debug for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        write_hex(&self.0, f)
     }
 }
 
@@ -127,13 +138,16 @@ impl std::str::FromStr for ObjectOrder {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || VersionError::Order(text.chars().take(60).collect());
-        let mut bytes = [0; TIME + SEQUENCER + TIE];
-        if text.len() != bytes.len() * 2 || !text.is_ascii() {
-            return Err(wrong());
+        let invalid = || VersionError::Order(excerpt(text));
+        let mut bytes = [0; Self::LEN];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(invalid());
         }
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| wrong())?;
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let digits = hex_digit(*high).zip(hex_digit(*low));
+            let (high, low) = digits.ok_or_else(invalid)?;
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }
@@ -164,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn time_then_sequencer_then_offset() {
+    fn time_decides_then_sequencer_then_offset() {
         assert!(order(1, "FF", "a") < order(2, "00", "a"));
         assert!(order(1, "0055AED6DCD90281E5", "a") < order(1, "0055AED6DCD90281E6", "a"));
         assert!(order(1, "0A", "a").at(u64::from(u32::MAX)) < order(1, "0B", "a").at(0));
@@ -179,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_one_moment_still_differ() {
+    fn objects_of_the_same_moment_have_different_orders() {
         assert_ne!(order(1, "", "a"), order(1, "", "b"));
     }
 
     #[test]
-    fn outside_input_is_refused() {
+    fn invalid_input_is_refused() {
         let job = JobId::of("b", "k", "v");
         assert!(ObjectOrder::new(-1, "", job).is_err());
         assert!(ObjectOrder::new(1, "xyz", job).is_err());
@@ -194,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_form_returns(time in 0i64..1 << 48, sequencer in "[0-9A-Fa-f]{0,24}") {
+        fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 48, sequencer in "[0-9A-Fa-f]{0,24}") {
             let order = order(time, &sequencer, "k");
             prop_assert_eq!(order.to_string().parse::<ObjectOrder>().unwrap(), order);
         }

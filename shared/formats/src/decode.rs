@@ -216,7 +216,7 @@ pub(crate) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
             return Ok(Value::Text(Text::part(text, whole)));
         }
         (_, Some(text)) if !field.is_null(text) => {
-            return Value::parse(field, text).map_err(|error| {
+            return field.parse(text).map_err(|error| {
                 let code = if error.encoding {
                     RejectCode::Encoding
                 } else {

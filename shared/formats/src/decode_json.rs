@@ -232,7 +232,7 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
             fault(RejectCode::Type, message)
         }
         // Texts that mean null are strings in the file; a number is never one.
-        _ => Value::parse(field, json).or_else(|error| fault(RejectCode::Type, error.to_string())),
+        _ => field.parse(json).or_else(|error| fault(RejectCode::Type, error.to_string())),
     }
 }
 

@@ -64,7 +64,7 @@ fn reject(decoded: Decoded) -> Reject {
 
 /// A value of the field by its text, as files have it.
 fn value(field: usize, text: &str) -> Value {
-    Value::parse(&dataset("").fields[field], text).unwrap()
+    dataset("").fields[field].parse(text).unwrap()
 }
 
 #[test]
@@ -259,8 +259,8 @@ fn json_values_of_the_wrong_type() {
         ),
         (r#""Price":"dear""#, "\"dear\" is not a decimal"),
         (r#""more":1e999"#, "number out of range"),
-        (r#""more":"\ud800""#, "is not JSON that databases take"),
-        (r#""other":["\ud800"]"#, "is not JSON that databases take"),
+        (r#""more":"\ud800""#, "is not JSON that databases accept"),
+        (r#""other":["\ud800"]"#, "is not JSON that databases accept"),
     ] {
         let reject = reject(ndjson(format!("{{\"sku\":\"A\",{property}}}")));
         assert_eq!(reject.code, RejectCode::Type, "{property}");

@@ -161,7 +161,7 @@ pub(crate) fn dataset_of(definition: impl FnOnce(&str) -> String) -> Dataset {
 
 /// The value that a text stands for; null where there is none.
 fn parsed(field: &Field, text: Option<String>) -> Value {
-    text.map_or(Value::Null, |text| Value::parse(field, &text).unwrap())
+    text.map_or(Value::Null, |text| field.parse(&text).unwrap())
 }
 
 fn read_sqlite(file: &std::path::Path, dataset: &Dataset) -> Vec<Found> {

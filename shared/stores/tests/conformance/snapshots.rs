@@ -68,10 +68,10 @@ fn value(field: &Field, text: Option<String>) -> Value {
         // A sum may have zeros at its end.
         FieldType::Decimal if text.contains('.') => {
             let text = text.trim_end_matches('0').trim_end_matches('.');
-            Value::parse(field, text).unwrap()
+            field.parse(text).unwrap()
         }
         FieldType::Boolean => Value::Boolean(["1", "t", "true"].contains(&text.as_str())),
-        _ => Value::parse(field, &text).unwrap(),
+        _ => field.parse(&text).unwrap(),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn whole_chunks_at_once(database: &Database) {
                 "[1]",
             ];
             let rest = dataset.fields[1..].iter().zip(values);
-            let rest = rest.map(|(field, text)| Value::parse(field, text).unwrap());
+            let rest = rest.map(|(field, text)| field.parse(text).unwrap());
             let id = Value::Integer(i64::try_from(id).unwrap());
             row(0, std::iter::once(id).chain(rest).collect())
         };

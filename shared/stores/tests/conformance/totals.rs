@@ -74,7 +74,7 @@ fn product(dataset: &Dataset, id: i64, texts: [&str; 6]) -> Row {
     let rest = dataset.fields[1..].iter().zip(texts);
     let rest = rest.map(|(field, text)| match text {
         "" => Value::Null,
-        text => Value::parse(field, text).unwrap(),
+        text => field.parse(text).unwrap(),
     });
     row(0, std::iter::once(Value::Integer(id)).chain(rest).collect())
 }

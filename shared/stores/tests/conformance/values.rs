@@ -86,7 +86,7 @@ async fn come_back(database: &Database, dataset: &Dataset, texts: &[[&str; 8]], 
         .map(|(id, texts)| {
             let mut values = vec![Value::Integer(i64::try_from(id).unwrap())];
             for (field, text) in dataset.fields[1..].iter().zip(texts) {
-                values.push(Value::parse(field, text).unwrap());
+                values.push(field.parse(text).unwrap());
             }
             row(id as u64, values)
         })
@@ -361,7 +361,7 @@ fields = [
     let rows = |note: &str| -> Vec<Row> {
         let values = keys.iter().map(|key| {
             let rest = dataset.fields[1..].iter().zip(key);
-            let rest = rest.map(|(field, text)| Value::parse(field, text).unwrap());
+            let rest = rest.map(|(field, text)| field.parse(text).unwrap());
             std::iter::once(text(note)).chain(rest).collect()
         });
         values.map(|values| row(0, values)).collect()

@@ -1,65 +1,32 @@
-//! The TOML of totals and of the operation, and its checks.
+//! The tables of totals of a definition.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::dataset::is_name;
-use crate::raw_dataset::{NAME_RULE, Source};
-use crate::{DatasetError, Field, FieldType, Measure, Operation, Total, TotalColumn};
+use super::source::{DatasetError, Source};
+use crate::dataset::{
+    Field, Measure, NAME_RULE, Total, TotalColumn, check_table_name, is_name, is_system_column,
+};
+use crate::value::FieldType;
 
-/// The most totals of a dataset: each of them is work for every chunk.
+/// The maximum number of tables of totals. Every chunk updates each of them.
 const MAX_TOTALS: usize = 16;
-/// The most columns of one.
+/// The maximum number of columns of a table of totals.
 const MAX_COLUMNS: usize = 32;
+/// The maximum number of fields that form a group.
+const MAX_GROUP_FIELDS: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawOperation {
-    column: Spanned<String>,
-    delete: Option<Spanned<Vec<String>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawTotal {
+pub(super) struct RawTotal {
     name: Spanned<String>,
     by: Spanned<Vec<Spanned<String>>>,
     columns: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
 }
 
-pub(crate) fn check_operation(
-    source: &Source<'_>,
-    raw: Option<&RawOperation>,
-    fields: &[Field],
-) -> Result<Option<Operation>, DatasetError> {
-    let Some(raw) = raw else {
-        return Ok(None);
-    };
-    let column = raw.column.get_ref();
-    let error = |message| source.error(&raw.column.span(), "operation.column", message);
-    if column.is_empty() {
-        return Err(error("the column's name is empty"));
-    }
-    if fields.iter().any(|field| field.column == *column) {
-        return Err(error("a field has this column: take the field away"));
-    }
-    let deletes = match &raw.delete {
-        None => ["delete", "d", "DELETE", "D"].map(str::to_owned).to_vec(),
-        Some(texts) if texts.get_ref().is_empty() => {
-            let message = "names no text that means a delete";
-            return Err(source.error(&texts.span(), "operation.delete", message));
-        }
-        Some(texts) => texts.get_ref().clone(),
-    };
-    Ok(Some(Operation {
-        column: column.clone(),
-        deletes,
-    }))
-}
-
-pub(crate) fn check_totals(
+pub(super) fn check_totals(
     source: &Source<'_>,
     dataset: &str,
     raw: &[RawTotal],
@@ -70,14 +37,16 @@ pub(crate) fn check_totals(
     for raw in raw {
         let name = raw.name.get_ref();
         let error = |message: &str| Err(source.error(&raw.name.span(), "totals.name", message));
-        if !is_name(name) || name.starts_with("sqlite_") {
-            return error(NAME_RULE);
+        if let Err(rule) = check_table_name(name) {
+            return error(rule);
         }
         if !names.insert(name) {
-            return error("a table has this name already");
+            return error("another table already has this name");
         }
         if totals.len() == MAX_TOTALS {
-            return error("a dataset has at most 16 tables of totals");
+            return error(&format!(
+                "a dataset can have at most {MAX_TOTALS} tables of totals"
+            ));
         }
         totals.push(Total {
             name: name.clone(),
@@ -93,8 +62,9 @@ fn check_by(
     raw: &Spanned<Vec<Spanned<String>>>,
     fields: &[Field],
 ) -> Result<Vec<String>, DatasetError> {
-    if raw.get_ref().is_empty() || raw.get_ref().len() > 8 {
-        return Err(source.error(&raw.span(), "totals.by", "names 1 to 8 fields"));
+    if raw.get_ref().is_empty() || raw.get_ref().len() > MAX_GROUP_FIELDS {
+        let message = format!("must name 1 to {MAX_GROUP_FIELDS} fields");
+        return Err(source.error(&raw.span(), "totals.by", message));
     }
     let mut by = Vec::new();
     for part in raw.get_ref() {
@@ -104,10 +74,13 @@ fn check_by(
             return error(format!("no field is named {name:?}"));
         };
         if !field.kind.can_be_key() {
-            return error(format!("{} makes no groups", field.kind.as_str()));
+            return error(format!(
+                "rows cannot be grouped by a {} field",
+                field.kind.as_str()
+            ));
         }
         if by.contains(name) {
-            return error(format!("{name} stands twice"));
+            return error(format!("{name} is listed twice"));
         }
         by.push(name.clone());
     }
@@ -121,21 +94,25 @@ fn check_columns(
 ) -> Result<Vec<TotalColumn>, DatasetError> {
     let columns = raw.columns.get_ref();
     if columns.is_empty() || columns.len() > MAX_COLUMNS {
-        let message = format!("has 1 to {MAX_COLUMNS} columns");
+        let message = format!("must have 1 to {MAX_COLUMNS} columns");
         return Err(source.error(&raw.columns.span(), "totals.columns", message));
     }
-    let taken: HashSet<&str> = raw
+    let group: HashSet<&str> = raw
         .by
         .get_ref()
         .iter()
         .map(|by| by.get_ref().as_str())
         .collect();
     let check = |(name, measure): (&Spanned<String>, &Spanned<String>)| {
-        if !is_name(name.get_ref()) || crate::dataset::is_system_column(name.get_ref()) {
-            return Err(source.error(&name.span(), name.get_ref(), NAME_RULE));
+        let error = |message: &str| Err(source.error(&name.span(), name.get_ref(), message));
+        if !is_name(name.get_ref()) {
+            return error(NAME_RULE);
         }
-        if taken.contains(name.get_ref().as_str()) {
-            return Err(source.error(&name.span(), name.get_ref(), "is a field of by too"));
+        if is_system_column(name.get_ref()) {
+            return error("PostgreSQL reserves this column name; choose another");
+        }
+        if group.contains(name.get_ref().as_str()) {
+            return error("by has a field of this name; choose another name for the column");
         }
         Ok(TotalColumn {
             name: name.get_ref().clone(),
@@ -143,9 +120,9 @@ fn check_columns(
                 .map_err(|message| source.error(&measure.span(), name.get_ref(), message))?,
         })
     };
-    let mut in_order: Vec<_> = columns.iter().collect();
-    in_order.sort_unstable_by_key(|(name, _)| name.span().start);
-    in_order.into_iter().map(check).collect()
+    let mut columns: Vec<_> = columns.iter().collect();
+    columns.sort_unstable_by_key(|(name, _)| name.span().start);
+    columns.into_iter().map(check).collect()
 }
 
 fn check_measure(text: &str, fields: &[Field]) -> Result<Measure, String> {
@@ -155,7 +132,7 @@ fn check_measure(text: &str, fields: &[Field]) -> Result<Measure, String> {
     let (function, field) = text
         .strip_suffix(')')
         .and_then(|text| text.split_once('('))
-        .ok_or("is \"count\", or sum, min or max of a field, like \"sum(price)\"")?;
+        .ok_or("must be \"count\", or sum, min or max of a field, like \"sum(price)\"")?;
     let Some(field) = fields.iter().find(|known| known.name == field) else {
         return Err(format!("no field is named {field:?}"));
     };
@@ -166,11 +143,15 @@ fn check_measure(text: &str, fields: &[Field]) -> Result<Measure, String> {
         "sum" if is_number => Ok(Measure::Sum(name)),
         "min" if is_number || is_time => Ok(Measure::Min(name)),
         "max" if is_number || is_time => Ok(Measure::Max(name)),
-        "sum" => Err("only sums of integers and decimals are exact".to_owned()),
-        "min" | "max" => {
-            Err("min and max are of integers, decimals, dates and timestamps".to_owned())
-        }
-        _ => Err(format!("{function:?} is not sum, min or max")),
+        "sum" => Err(format!(
+            "{name} is neither integer nor decimal, so its sum is not exact"
+        )),
+        "min" | "max" => Err(format!(
+            "{name} is neither integer, decimal, date nor timestamp, so it has no {function}"
+        )),
+        _ => Err(format!(
+            "{function:?} is not a function; use sum, min or max"
+        )),
     }
 }
 
@@ -205,7 +186,7 @@ columns = { no_of_products = "count", worth = "sum(price)", first_seen = "min(se
     }
 
     #[test]
-    fn totals_operation_and_mode_are_read() {
+    fn totals_operation_and_mode_are_parsed() {
         let dataset = Dataset::from_toml("stock.toml", STOCK).unwrap();
         assert_eq!(dataset.mode, Mode::Snapshot);
         assert!(dataset.operation.unwrap().is_delete("gone"));
@@ -227,17 +208,17 @@ columns = { no_of_products = "count", worth = "sum(price)", first_seen = "min(se
     }
 
     #[test]
-    fn what_cannot_be_kept_exactly_is_refused_with_its_place() {
+    fn invalid_totals_and_operations_are_refused_with_their_line() {
         for (from, to, start) in [
             (
                 "sum(price)",
                 "sum(weight)",
-                "stock.toml:17: worth: only sums",
+                "stock.toml:17: worth: weight is neither",
             ),
             (
                 "min(seen)",
                 "min(name)",
-                "stock.toml:17: first_seen: min and max",
+                "stock.toml:17: first_seen: name is neither",
             ),
             (
                 "sum(price)",
@@ -252,30 +233,34 @@ columns = { no_of_products = "count", worth = "sum(price)", first_seen = "min(se
             (
                 "\"count\"",
                 "\"number\"",
-                "stock.toml:17: no_of_products: is",
+                "stock.toml:17: no_of_products: must be",
             ),
             (
                 "by = [\"name\"]",
                 "by = [\"weight\"]",
-                "stock.toml:16: totals.by: float",
+                "stock.toml:16: totals.by: rows cannot be grouped by a float",
             ),
             (
                 "by = [\"name\"]",
                 "by = []",
-                "stock.toml:16: totals.by: names 1 to 8",
+                "stock.toml:16: totals.by: must name 1 to 8",
             ),
-            ("worth", "name", "stock.toml:17: name: is a field of by too"),
+            ("worth", "name", "stock.toml:17: name: by has a field"),
             (
                 "stock_by_name",
                 "stock",
-                "stock.toml:15: totals.name: a table",
+                "stock.toml:15: totals.name: another table",
             ),
             (
                 "\"op\"",
                 "\"sku\"",
-                "stock.toml:5: operation.column: a field",
+                "stock.toml:5: operation.column: the field sku",
             ),
-            ("[\"gone\"]", "[]", "stock.toml:5: operation.delete: names"),
+            (
+                "[\"gone\"]",
+                "[]",
+                "stock.toml:5: operation.delete: must list",
+            ),
         ] {
             let error = error_with(from, to);
             assert!(error.starts_with(start), "{error}");

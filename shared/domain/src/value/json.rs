@@ -1,25 +1,23 @@
-//! JSON that every store takes: what the syntax alone lets through is looked at too.
+//! Checks that every store accepts a JSON text. The syntax alone permits more than databases do.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::{ValueError, excerpt};
+use super::error::ValueError;
 
-/// Whether this text is JSON that every store takes.
+/// Checks that a text is JSON that every store accepts.
 ///
-/// Refused are half surrogate pairs and U+0000 in strings, numbers beyond the range of floats, and
-/// nesting of more than 127; all of them are JSON by syntax.
+/// # Errors
+/// Beyond syntax errors, unpaired surrogates and U+0000 in strings, numbers outside the range of
+/// floats, and nesting deeper than 127.
 pub fn check_json(text: &str) -> Result<(), ValueError> {
     match serde_json::from_str(text) {
         Ok(Checked) => Ok(()),
-        Err(error) => Err(ValueError {
-            message: format!(
-                "{:?} is not JSON that databases take: {error}",
-                excerpt(text)
-            ),
-            encoding: false,
-        }),
+        Err(error) => {
+            let expected = format!("JSON that databases accept: {error}");
+            Err(ValueError::not_a(&expected, text))
+        }
     }
 }
 
@@ -60,7 +58,7 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
         if text.contains('\0') {
-            return Err(E::custom("a string with U+0000"));
+            return Err(E::custom("a string contains U+0000"));
         }
         Ok(self)
     }

@@ -1,4 +1,4 @@
-//! Texts of values.
+//! Text values that may share one allocation.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,33 +6,35 @@ use std::ops::Deref;
 use arcstr::{ArcStr, Substr};
 use compact_str::CompactString;
 
-/// The text of a value. A short one lies in the value itself; a longer one is on the heap, alone or as a part of a text
-/// that others are parts of, too.
+/// The text of a value.
+///
+/// A short text is stored inline. A longer one is on the heap, in an allocation of its own or as a
+/// slice of a text that it shares with others.
 #[derive(Clone)]
 pub struct Text(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Own(CompactString),
-    Part(Substr),
+    Owned(CompactString),
+    Shared(Substr),
 }
 
 impl Text {
-    /// A text that lies in `whole`, which is kept for as long if the text is not short.
+    /// Creates a text from a slice of `whole`. A short text is copied; a longer one keeps `whole` alive.
     pub fn part(text: &str, whole: &ArcStr) -> Self {
         if text.len() > size_of::<CompactString>()
             && let Some(part) = whole.try_substr_from(text)
         {
-            return Self(Repr::Part(part));
+            return Self(Repr::Shared(part));
         }
         text.into()
     }
 
-    /// All of it.
+    /// Returns the text as a string slice.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Repr::Own(text) => text,
-            Repr::Part(text) => text,
+            Repr::Owned(text) => text,
+            Repr::Shared(text) => text,
         }
     }
 }
@@ -47,21 +49,21 @@ impl Deref for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Repr::Own(text.into()))
+        Self(Repr::Owned(text.into()))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Repr::Own(text.into()))
+        Self(Repr::Owned(text.into()))
     }
 }
 
 impl From<Text> for String {
     fn from(text: Text) -> Self {
         match text.0 {
-            Repr::Own(text) => text.into(),
-            Repr::Part(text) => text.as_str().into(),
+            Repr::Owned(text) => text.into(),
+            Repr::Shared(text) => text.as_str().into(),
         }
     }
 }
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_the_same_as_a_text_of_its_own() {
+    fn a_shared_text_equals_an_owned_one() {
         let whole = ArcStr::from("short,a text that is too long for the value itself,é");
         let cells: Vec<_> = whole.split(',').collect();
         for cell in &cells {
@@ -94,7 +96,7 @@ mod tests {
         }
         let part = Text::part(cells[1], &whole);
         assert_eq!(part.as_ptr(), cells[1].as_ptr());
-        // What lies elsewhere is copied.
+        // A text outside of `whole` is copied.
         let elsewhere = cells[1].to_owned();
         assert_eq!(Text::part(&elsewhere, &whole), part);
         drop(whole);

@@ -1,0 +1,86 @@
+//! Datasets: what a file contains.
+
+mod field;
+mod name;
+mod options;
+mod total;
+
+use serde::{Deserialize, Serialize};
+
+pub use field::Field;
+pub use name::{MAX_NAME_BYTES, is_name};
+pub(crate) use name::{NAME_RULE, check_table_name, is_system_column};
+pub use options::{
+    CsvOptions, Format, JsonOptions, Limits, Mode, Operation, RejectLimits, UnknownColumns,
+};
+pub use total::{Measure, Total, TotalColumn};
+
+/// The maximum number of fields of a dataset.
+pub const MAX_FIELDS: usize = 500;
+/// The maximum number of fields with an index of their own. Each index makes every write more expensive.
+pub const MAX_INDEXES: usize = 16;
+/// The maximum number of bytes in all key values of a row together, which every store can index.
+pub const MAX_KEY_BYTES: usize = 512;
+
+/// What a file contains: key, typed fields, and how they are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Name of the dataset: the first segment of object keys, and the name of its table and collection.
+    pub name: String,
+    /// Format of the files, unless it is detected from name and content.
+    pub format: Option<Format>,
+    /// What happens to columns that belong to no field.
+    pub unknown_columns: UnknownColumns,
+    /// How CSV and TSV files are written.
+    pub csv: CsvOptions,
+    /// Where the rows are in a JSON document.
+    pub json: JsonOptions,
+    /// Limits on records and rejects.
+    pub limits: Limits,
+    /// How the rows of a file relate to those of the table.
+    pub mode: Mode,
+    /// How a row says that its key is deleted, if rows can.
+    pub operation: Option<Operation>,
+    /// Tables of totals, kept beside the rows in SQL.
+    pub totals: Vec<Total>,
+    /// The fields, in the order of the definition.
+    pub fields: Vec<Field>,
+    /// Indexes of the key fields, in the order of the key.
+    pub(crate) key: Vec<usize>,
+}
+
+impl Dataset {
+    /// Returns the indexes of the key fields, in the order of the key.
+    pub fn key_indexes(&self) -> &[usize] {
+        &self.key
+    }
+
+    /// Returns whether rows can be sorted by the field with this index, because an index has its order.
+    pub fn can_sort_by(&self, field: usize) -> bool {
+        self.key.first() == Some(&field)
+            || self.fields.get(field).is_some_and(|field| field.indexed)
+    }
+
+    /// Returns the fields that have an index beside that of the key, in the order of the definition.
+    pub fn indexed_fields(&self) -> impl Iterator<Item = &Field> {
+        let fields = self.fields.iter().enumerate();
+        let indexed =
+            fields.filter(|(index, field)| field.indexed && self.key.first() != Some(index));
+        indexed.map(|(_, field)| field)
+    }
+
+    /// Returns the key fields, in the order of the key.
+    pub fn key_fields(&self) -> impl Iterator<Item = &Field> {
+        self.key.iter().map(|index| &self.fields[*index])
+    }
+}
+
+/// The definition that a job was planned with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DatasetRef {
+    /// Name of the dataset.
+    pub name: String,
+    /// Version id of its object in the configuration bucket; `None` in a bucket without versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}

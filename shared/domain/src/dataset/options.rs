@@ -1,0 +1,133 @@
+//! How files of a dataset are written, and what is done with their rows.
+
+use serde::{Deserialize, Serialize};
+
+/// Format of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Comma-separated values, or as the CSV options of the dataset say.
+    Csv,
+    /// Tab-separated values, quoted like CSV.
+    Tsv,
+    /// One JSON object per line.
+    Ndjson,
+    /// A JSON array, or a JSON document with an array at a path.
+    Json,
+}
+
+impl Format {
+    /// Returns the word used in definitions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// How CSV and TSV files are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// Byte between cells; by default a comma, or a tab for TSV.
+    pub delimiter: Option<u8>,
+    /// Byte around cells that contain delimiters, quotes or newlines. Doubled inside a cell.
+    pub quote: u8,
+    /// Whether the first record names the columns. Otherwise the columns are the fields in order.
+    pub header: bool,
+}
+
+impl CsvOptions {
+    /// Returns the delimiter of files in this format.
+    pub fn delimiter_for(&self, format: Format) -> u8 {
+        self.delimiter
+            .unwrap_or(if format == Format::Tsv { b'\t' } else { b',' })
+    }
+}
+
+/// Where the rows are in a JSON document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonOptions {
+    /// Names of the properties that lead from the root to the array; empty if the root is the array.
+    pub path: Vec<String>,
+}
+
+/// What happens to columns that belong to no field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownColumns {
+    /// They are kept together in one JSON column, `_extra`.
+    #[default]
+    Keep,
+    /// They are dropped.
+    Drop,
+    /// Rows that have them are rejected.
+    Reject,
+}
+
+/// How the rows of a file relate to those of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Mode {
+    /// A file holds some of the rows. Keys that it lacks stay in the table.
+    #[default]
+    Upsert,
+    /// A file holds all rows. Keys that a complete file lacks are deleted once its job succeeds.
+    Snapshot,
+}
+
+/// How a row says that its key is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The column or property that contains the operation.
+    pub column: String,
+    /// Its values that mean a delete.
+    pub deletes: Vec<String>,
+}
+
+impl Operation {
+    /// Returns whether this value of the column means a delete.
+    pub fn is_delete(&self, text: &str) -> bool {
+        self.deletes.iter().any(|delete| delete == text)
+    }
+}
+
+/// Limits of a dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// The maximum number of bytes in a record, from 16 bytes to 8 MiB; 1 MiB by default. Longer
+    /// records become rejects.
+    pub record_bytes: u64,
+    /// How many rejects a job may have.
+    pub rejects: RejectLimits,
+}
+
+/// How many rejects a job may have before it fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RejectLimits {
+    /// The maximum number of rejects.
+    pub count: Option<u64>,
+    /// The maximum share of rejects among the rows, from 0 to 1. By default, one row must be left.
+    pub share: Option<f64>,
+}
+
+impl RejectLimits {
+    /// Returns whether a job with this many rows has too many rejects.
+    pub fn exceeded(&self, rows: u64, rejected: u64) -> bool {
+        debug_assert!(rejected <= rows, "{rejected} of {rows} rows were rejected");
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share needs no more than 53 bits"
+        )]
+        let share = || rejected as f64 / rows.max(1) as f64;
+        self.count.is_some_and(|limit| rejected > limit)
+            || match self.share {
+                Some(limit) => share() > limit,
+                // A file without one valid row is most likely the wrong file.
+                None => rejected > 0 && rejected == rows,
+            }
+    }
+}

@@ -1,0 +1,74 @@
+use std::ops::Range;
+
+use toml::Spanned;
+
+/// What is wrong with a definition, and where.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{file}:{line}: {field}: {message}")]
+pub struct DatasetError {
+    /// Name of the file.
+    pub file: String,
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// The name of the field, the path of the setting, or `syntax`.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// The text of a definition, from which errors take their line.
+pub(super) struct Source<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// Returns the error for a setting at `span`.
+    pub(super) fn error(
+        &self,
+        span: &Range<usize>,
+        field: &str,
+        message: impl Into<String>,
+    ) -> DatasetError {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        DatasetError {
+            file: self.file.to_owned(),
+            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            field: field.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// Returns the error of a definition that is not valid TOML or does not have its structure.
+    pub(super) fn syntax_error(&self, error: &toml::de::Error) -> DatasetError {
+        let span = error.span().unwrap_or(0..0);
+        let setting = self.setting_at(span.start).unwrap_or("syntax");
+        self.error(&span, setting, error.message().trim())
+    }
+
+    /// Returns the setting of one character that a definition contains.
+    pub(super) fn one_byte(
+        &self,
+        setting: &str,
+        text: &Spanned<String>,
+    ) -> Result<u8, DatasetError> {
+        match text.get_ref().as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Ok(*byte),
+            _ => {
+                let message = "must be a single ASCII character other than CR, LF and NUL";
+                Err(self.error(&text.span(), setting, message))
+            }
+        }
+    }
+
+    /// Returns the name of the setting on the line of this byte, if the line starts with one.
+    fn setting_at(&self, byte: usize) -> Option<&str> {
+        let before = self.text.get(..byte)?;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.text[start..].lines().next()?;
+        let name = line.split(['=', ' ']).next()?.trim();
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'[' | b']');
+        (!name.is_empty() && name.bytes().all(is_plain)).then(|| name.trim_matches(['[', ']']))
+    }
+}
