@@ -1,4 +1,4 @@
-//! Prints how many megabytes a second are scanned and decoded, by format: medians of several runs.
+//! Prints the throughput of scanning and decoding for each format, as the median of several runs.
 //!
 //! `cargo run --release -p landfall-formats --example throughput`
 
@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 return Err(format!("{name}: {rows} rows").into());
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
+        #[expect(clippy::cast_precision_loss, reason = "the output is rounded")]
         let megabytes = bytes.len() as f64 / 1e6;
         let speed = |seconds: &mut Vec<f64>| {
             seconds.sort_by(f64::total_cmp);
@@ -139,7 +139,7 @@ fn objects(separator: &str) -> String {
     let mut text = String::new();
     for row in 0..ROWS {
         let (sku, title, price, stock) = cells(row);
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             r#"{{"sku":"{sku}","title":"{title}","price":{price},"stock":{stock},"updated_at":"2026-11-20T08:30:00Z"}}{separator}"#

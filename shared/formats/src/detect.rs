@@ -1,40 +1,39 @@
-//! What format an object is in, by its dataset, its name and its first bytes.
+//! Detects the format of an object from its dataset, its name and its first bytes.
 
 use landfall_domain::{Dataset, Format, Problem, ProblemCode};
 use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 
-use crate::scan::BOM;
-use crate::scan_ndjson::is_space;
+use crate::syntax::{BOM, is_json_space};
 
-/// How many bytes of an object [`detect`] looks at, at most.
+/// The maximum number of bytes of an object that [`detect`] reads.
 pub const HEAD_BYTES: usize = 64 * 1024;
 
-/// The format of the object `key`, of which `head` are the first bytes ([`HEAD_BYTES`] or fewer).
+/// Returns the format of the object `key`. `head` contains its first bytes, up to [`HEAD_BYTES`].
 ///
-/// The dataset's format counts first, then the extension of the key, then the content. Blank content
-/// is of whatever format it should be.
+/// The format of the dataset takes precedence, then the extension of the key, then the content. Blank
+/// content matches any format.
 ///
 /// # Errors
-/// `FormatMismatch` where the content is not what dataset or name say: the message says what was
-/// found and what to do.
+/// `FormatMismatch` if the content does not match the format of the dataset or the extension, or is in
+/// a format that Landfall does not read. The message says what was found and what to do.
 pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Problem> {
     let head = &head[..head.len().min(HEAD_BYTES)];
-    if let Some((what, cure)) = foreign(head) {
-        return Err(mismatch(format!("the content is {what}: {cure}")));
+    if let Some((content, remedy)) = unsupported(head) {
+        return Err(mismatch(format!("the content is {content}: {remedy}")));
     }
-    let said = dataset.format.or_else(|| by_extension(key));
-    let content = Content::of(head);
-    match (said, content) {
+    let declared = dataset.format.or_else(|| by_extension(key));
+    let content = Content::classify(head);
+    match (declared, content) {
         (Some(format), Content::Blank)
         | (Some(format @ (Format::Csv | Format::Tsv)), Content::Text) => Ok(format),
         (None, Content::Blank) if dataset.json.path.is_empty() => Ok(Format::Csv),
         (None, Content::Text) => Ok(delimited(head, dataset)),
-        // Many name their lines of JSON .json; a definition that says json means it.
+        // Many files named .json contain NDJSON. The format of a dataset, in contrast, is binding.
         (Some(Format::Json), Content::Objects) if dataset.format.is_none() => Ok(Format::Ndjson),
         (Some(Format::Ndjson) | None, Content::Objects)
         | (Some(Format::Ndjson), Content::Object { spread: false }) => Ok(Format::Ndjson),
-        // A line that is no JSON is one reject, as long as there are others.
+        // A line that is not JSON becomes a reject, if other lines are.
         (Some(Format::Ndjson), Content::Object { .. } | Content::Text) if has_object_line(head) => {
             Ok(Format::Ndjson)
         }
@@ -43,18 +42,18 @@ pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Probl
         }
         (Some(Format::Json) | None, Content::Array | Content::Object { .. })
         | (None, Content::Blank) => Ok(Format::Json),
-        (Some(Format::Json), Content::Text) if text_of(head).starts_with(b"[") => Ok(Format::Json),
+        (Some(Format::Json), Content::Text) if trimmed(head).starts_with(b"[") => Ok(Format::Json),
         (Some(format), content) => {
-            let (who, cure) = if dataset.format.is_some() {
+            let (declared_by, remedy) = if dataset.format.is_some() {
                 (
-                    "dataset's format",
-                    "drop such a file, or change the definition",
+                    "definition of the dataset",
+                    "upload a file in that format, or change the definition",
                 )
             } else {
-                ("object's name", content.cure())
+                ("name of the object", content.remedy())
             };
             Err(mismatch(format!(
-                "the content is {}, not {} as the {who} says: {cure}",
+                "the content is {}, not {} as the {declared_by} says: {remedy}",
                 content.describe(),
                 format.as_str(),
             )))
@@ -78,31 +77,30 @@ fn by_extension(key: &str) -> Option<Format> {
     }
 }
 
-/// What text looks like.
+/// What the content looks like.
 #[derive(Clone, Copy)]
 enum Content {
+    /// Nothing but white space.
     Blank,
     /// A JSON array.
     Array,
-    /// One JSON object, at least as far as the head goes; `spread` over several lines.
-    Object {
-        spread: bool,
-    },
-    /// JSON objects, one a line.
+    /// One JSON object within the head; `spread` over several lines.
+    Object { spread: bool },
+    /// JSON objects, one per line.
     Objects,
-    /// None of these.
+    /// Any other text.
     Text,
 }
 
 impl Content {
-    fn of(head: &[u8]) -> Self {
-        let text = text_of(head);
+    fn classify(head: &[u8]) -> Self {
+        let text = trimmed(head);
         let Some(first) = text.first() else {
             return Self::Blank;
         };
-        let second = text[1..].iter().find(|byte| !is_space(**byte));
+        let second = text[1..].iter().find(|byte| !is_json_space(**byte));
         match (first, second) {
-            // Cells of CSV may start with a bracket, but hardly go on like JSON.
+            // Cells of CSV may start with a bracket, but rarely continue like JSON.
             (b'[', None | Some(b'{' | b'[' | b'"' | b']')) => Self::Array,
             (b'{', None | Some(b'"' | b'}')) => Self::object(text),
             _ => Self::Text,
@@ -114,7 +112,7 @@ impl Content {
             return Self::Object { spread: false };
         };
         match serde_json::from_slice::<IgnoredAny>(&text[..end]) {
-            Ok(_) if text_of(&text[end..]).first() == Some(&b'{') => Self::Objects,
+            Ok(_) if trimmed(&text[end..]).first() == Some(&b'{') => Self::Objects,
             result => Self::Object {
                 spread: result.is_err_and(|error| error.is_eof()),
             },
@@ -125,12 +123,12 @@ impl Content {
         match self {
             Self::Array => "a JSON array",
             Self::Object { .. } => "a JSON document",
-            Self::Objects => "JSON objects, one a line",
+            Self::Objects => "JSON objects, one per line",
             Self::Blank | Self::Text => "text that is not JSON",
         }
     }
 
-    fn cure(self) -> &'static str {
+    fn remedy(self) -> &'static str {
         match self {
             Self::Array | Self::Object { .. } => "name it .json",
             Self::Objects => "name it .ndjson",
@@ -139,21 +137,22 @@ impl Content {
     }
 }
 
-/// The content without byte order mark and leading white space.
-fn text_of(head: &[u8]) -> &[u8] {
+/// Returns the content without byte order mark and leading white space.
+fn trimmed(head: &[u8]) -> &[u8] {
     let text = head.strip_prefix(&BOM).unwrap_or(head);
-    let start = text.iter().position(|byte| !is_space(*byte));
+    let start = text.iter().position(|byte| !is_json_space(*byte));
     start.map_or(&[], |start| &text[start..])
 }
 
-/// Whether any line starts as an object does that stands on one line.
+/// Returns whether any line looks like a complete JSON object.
 fn has_object_line(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n')
         .any(|line| line.first() == Some(&b'{') && line.trim_ascii_end().last() == Some(&b'}'))
 }
 
+/// Returns whether delimited text is CSV or TSV.
 fn delimited(head: &[u8], dataset: &Dataset) -> Format {
-    let text = text_of(head);
+    let text = trimmed(head);
     let line = &text[..memchr(b'\n', text).unwrap_or(text.len())];
     let count = |byte| memchr_iter(byte, line).count();
     if dataset.csv.delimiter.is_none() && count(b'\t') > count(b',') {
@@ -163,12 +162,14 @@ fn delimited(head: &[u8], dataset: &Dataset) -> Format {
     }
 }
 
-/// Content that no format is, and what to do about it.
-fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
+/// Returns what content in an unsupported format is, and what to do about it.
+fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const UTF_8: &str = "save it as UTF-8";
-    const UNPACK: &str = "unpack it before it is dropped";
+    const UNPACK: &str = "unpack it before the upload";
     const EXPORT: &str = "export it as CSV, TSV, JSON or NDJSON";
-    const KINDS: [(&[u8], &str, &str); 20] = [
+    const NO_ROWS: &str = "check that it is the right file";
+    const ERROR_PAGE: &str = "check that it is not an error or log-in page";
+    const SIGNATURES: [(&[u8], &str, &str); 20] = [
         (b"\xff\xfe", "UTF-16 text", UTF_8),
         (b"\xfe\xff", "UTF-16 text", UTF_8),
         (b"\x1f\x8b", "gzip", UNPACK),
@@ -190,28 +191,24 @@ fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"ARROW1\0", "Arrow", EXPORT),
         (b"SQLite format 3\0", "an SQLite database", EXPORT),
         (b"%PDF-", "PDF", EXPORT),
-        (b"\x89PNG", "a PNG image", "it has no rows"),
-        (b"\xff\xd8\xff", "a JPEG image", "it has no rows"),
-        (b"GIF8", "a GIF image", "it has no rows"),
-        (b"\x7fELF", "a program", "it has no rows"),
+        (b"\x89PNG", "a PNG image", NO_ROWS),
+        (b"\xff\xd8\xff", "a JPEG image", NO_ROWS),
+        (b"GIF8", "a GIF image", NO_ROWS),
+        (b"\x7fELF", "a program", NO_ROWS),
         (b"<?xml", "XML", EXPORT),
-        (
-            b"<!DOCTYPE",
-            "HTML",
-            "is it the page of an error or a log-in?",
-        ),
-        (b"<html", "HTML", "is it the page of an error or a log-in?"),
+        (b"<!DOCTYPE", "HTML", ERROR_PAGE),
+        (b"<html", "HTML", ERROR_PAGE),
     ];
-    let text = text_of(head);
-    let known = KINDS
+    let text = trimmed(head);
+    let known = SIGNATURES
         .iter()
         .find(|(magic, _, _)| head.starts_with(magic) || text.starts_with(magic))
-        .map(|(_, what, cure)| (*what, *cure));
-    // A stray zero byte is its record's fault; this many are no text.
-    let zeros = || memchr_iter(0, head).count() * 100 > head.len();
+        .map(|(_, content, remedy)| (*content, *remedy));
+    // A few zero bytes are errors of their records. Text does not contain as many as this.
+    let is_binary = || memchr_iter(0, head).count() * 100 > head.len();
     known.or_else(|| {
-        zeros().then_some((
-            "binary or UTF-16: it holds zero bytes",
+        is_binary().then_some((
+            "binary or UTF-16, as it contains zero bytes",
             "export it as CSV, TSV, JSON or NDJSON in UTF-8",
         ))
     })

@@ -1,37 +1,38 @@
-//! Columns of CSV and TSV, and whose field each is.
+//! The header of CSV and TSV, which maps columns to fields.
 
 use std::collections::HashMap;
 
 use landfall_domain::{Dataset, Format, Problem, ProblemCode, UnknownColumns, excerpt};
 
-use crate::decode_csv::Records;
-use crate::scan::BOM;
+use crate::csv_records::Records;
+use crate::syntax::BOM;
 
 /// The columns of an object, mapped to the fields of its dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Names, in the order of the file.
+    /// Names of the columns, in the order of the file.
     pub(crate) columns: Vec<String>,
-    /// For each field of the dataset, its column.
+    /// Index of the column for each field of the dataset.
     pub(crate) fields: Vec<Option<usize>>,
-    /// The column that says which rows delete their keys.
+    /// Index of the column that contains the operation.
     pub(crate) operation: Option<usize>,
-    /// The kept columns that are no field's, in the order of their names.
+    /// The columns to keep that belong to no field, sorted by name.
     pub(crate) unknown: Vec<UnknownColumn>,
 }
 
+/// A column that belongs to no field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownColumn {
     pub(crate) index: usize,
-    /// Its name as a JSON string.
+    /// Name of the column as a JSON string.
     pub(crate) json_name: String,
 }
 
 impl Header {
-    /// Reads the header record, with or without a byte order mark before it and a terminator after.
+    /// Parses the header record, with or without byte order mark and terminator.
     ///
     /// # Errors
-    /// `HeaderMismatch` where it is not UTF-8, names a column twice, lacks the column of a required
+    /// `HeaderMismatch` if the header is not UTF-8, names a column twice, lacks the column of a required
     /// field without a default, or has columns that the dataset rejects.
     pub fn parse(bytes: &[u8], dataset: &Dataset, format: Format) -> Result<Self, Problem> {
         let bytes = bytes.strip_prefix(&BOM).unwrap_or(bytes);
@@ -41,11 +42,13 @@ impl Header {
             .as_ref()
             .and_then(|block| Some((block, block.records.first()?)))
         else {
-            return Err(mismatch("the header record is blank".to_owned()));
+            return Err(mismatch(
+                "the header record is blank: add a header, or set csv.header = false".to_owned(),
+            ));
         };
         if record.unclosed {
             return Err(mismatch(
-                "a quote in the header record is never closed".to_owned(),
+                "a quote in the header record is never closed: close or remove it".to_owned(),
             ));
         }
         let Some(cells) = block.cells(record) else {
@@ -54,10 +57,10 @@ impl Header {
             ));
         };
         let columns: Vec<String> = cells.iter().map(str::to_owned).collect();
-        Self::of_columns(columns, dataset)
+        Self::from_columns(columns, dataset)
     }
 
-    /// The columns of an object without a header record: the fields in order, then the operation.
+    /// Returns the columns of an object without a header record: the fields in order, then the operation.
     pub fn without(dataset: &Dataset) -> Self {
         let fields = dataset.fields.len();
         let operation = dataset.operation.as_ref();
@@ -71,16 +74,19 @@ impl Header {
         }
     }
 
-    fn of_columns(columns: Vec<String>, dataset: &Dataset) -> Result<Self, Problem> {
+    fn from_columns(columns: Vec<String>, dataset: &Dataset) -> Result<Self, Problem> {
         let mut indexes = HashMap::with_capacity(columns.len());
         for (index, column) in columns.iter().enumerate() {
             if column.contains('\0') {
-                let message = format!("the name of column {} holds U+0000", index + 1);
+                let message = format!(
+                    "the name of column {} contains U+0000: remove it",
+                    index + 1
+                );
                 return Err(mismatch(message));
             }
             if let Some(first) = indexes.insert(column.as_str(), index) {
                 let message = format!(
-                    "columns {} and {} are both named {:?}",
+                    "columns {} and {} are both named {:?}: rename one",
                     first + 1,
                     index + 1,
                     excerpt(column)
@@ -116,7 +122,7 @@ impl Header {
             UnknownColumns::Reject if !unknown.is_empty() => {
                 let names: Vec<&str> = unknown.iter().map(|(name, _)| *name).collect();
                 let message = format!(
-                    "the header has {}, which no field of the dataset takes",
+                    "the header has {}, which belong to no field of the dataset: remove them, or add fields to the definition",
                     list(&names)
                 );
                 return Err(mismatch(message));
@@ -144,7 +150,7 @@ fn mismatch(message: String) -> Problem {
     Problem::new(ProblemCode::HeaderMismatch, message)
 }
 
-/// What to do about a header that looks like one column because it is cut at another delimiter.
+/// Returns what to do about a header that has one column because the delimiter is another one.
 fn delimiter_hint(columns: &[String]) -> String {
     let [only] = columns else {
         return String::new();
@@ -152,20 +158,22 @@ fn delimiter_hint(columns: &[String]) -> String {
     [',', ';', '\t', '|']
         .into_iter()
         .find(|delimiter| only.contains(*delimiter))
-        .map(|delimiter| format!("; if {delimiter:?} is the delimiter, set csv.delimiter"))
+        .map(|delimiter| {
+            format!("; if {delimiter:?} is the delimiter, set csv.delimiter in the definition")
+        })
         .unwrap_or_default()
 }
 
-/// A few names for a message.
+/// Lists names for a message, at most 20 of them.
 fn list<T: AsRef<str>>(names: &[T]) -> String {
-    const MOST: usize = 20;
+    const MAX_NAMES: usize = 20;
     let mut quoted: Vec<String> = names
         .iter()
-        .take(MOST)
+        .take(MAX_NAMES)
         .map(|name| format!("{:?}", excerpt(name.as_ref())))
         .collect();
-    if names.len() > MOST {
-        quoted.push(format!("and {} more", names.len() - MOST));
+    if names.len() > MAX_NAMES {
+        quoted.push(format!("and {} more", names.len() - MAX_NAMES));
     }
     quoted.join(", ")
 }

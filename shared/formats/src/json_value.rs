@@ -1,12 +1,12 @@
-//! The end of one JSON value, by its brackets and strings alone.
+//! Finds the end of a JSON value by its brackets and strings alone.
 //!
-//! What is between them is not looked at: a record that is no JSON is a reject of its own, as long
-//! as the next record can be found.
+//! Everything else is not validated here, so that an invalid record becomes a reject and the scan
+//! continues with the next one.
 
 use memchr::memchr2;
 
-/// The deepest nesting of a value.
-pub(crate) const MAX_DEPTH: usize = 512;
+/// The maximum nesting depth of a value.
+const MAX_DEPTH: usize = 512;
 
 /// Follows one value from its first byte to its last, over any number of slices.
 pub(crate) struct JsonValue {
@@ -20,21 +20,22 @@ pub(crate) struct JsonValue {
 enum State {
     /// Between the tokens of an array or object.
     Between,
-    /// In a number or word, which ends before the first byte that can't be its.
+    /// In a number or literal, which ends before the first byte that cannot belong to it.
     Scalar,
+    /// In a string.
     String,
     /// After a backslash in a string.
     Escape,
 }
 
-/// Where a value can't go on, and why.
+/// Where and why a value is invalid.
 pub(crate) struct Broken {
     pub(crate) at: usize,
     pub(crate) message: String,
 }
 
 impl JsonValue {
-    /// The value that starts with this byte, which is then taken; none where no value does.
+    /// Starts a value with its first byte, which is consumed. Returns `None` if no value starts so.
     pub(crate) fn starting_with(byte: u8) -> Option<Self> {
         let mut value = Self {
             open: [0; MAX_DEPTH / 64],
@@ -50,7 +51,7 @@ impl JsonValue {
         Some(value)
     }
 
-    /// Takes bytes up to the end of the value: how many those were, or none where it goes on.
+    /// Consumes bytes up to the end of the value. Returns their number, or `None` if the value continues.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Broken> {
         let mut at = 0;
         while at < bytes.len() {
@@ -82,7 +83,7 @@ impl JsonValue {
                     match byte {
                         b'"' => self.state = State::String,
                         b'{' | b'[' if self.depth == MAX_DEPTH => {
-                            let message = format!("nested more than {MAX_DEPTH} deep");
+                            let message = format!("the nesting is deeper than {MAX_DEPTH} levels");
                             return Err(Broken { at, message });
                         }
                         b'{' | b'[' => self.push(byte == b'{'),
@@ -116,7 +117,8 @@ impl JsonValue {
         self.depth += 1;
     }
 
-    /// Whether the innermost open bracket was an object's. One is open in [`State::Between`].
+    /// Closes the innermost bracket and returns whether it was that of an object. One is open in
+    /// [`State::Between`].
     fn pop(&mut self) -> bool {
         self.depth -= 1;
         self.open[self.depth / 64] & (1 << (self.depth % 64)) != 0

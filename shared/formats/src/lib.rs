@@ -1,9 +1,8 @@
-//! Bytes to record boundaries, and the bytes of a chunk to typed rows: pure, no I/O.
+//! Finds the records of an object, and decodes them into typed rows. Does no I/O.
 //!
-//! The splitter streams an object through a [`Scanner`], which plans chunks of whole records in
-//! constant memory. A worker reads one such chunk and [`decode`]s it to rows and rejects. Both sides
-//! see the same records in whatever bytes they are given: a chunk never decodes to more or fewer
-//! records than were planned for it.
+//! The splitter streams an object through a [`Scanner`], which plans chunks of complete records in
+//! constant memory. A worker reads one chunk and [`decode`]s it into rows and rejects. Both find the
+//! same records in any bytes: a chunk never decodes to more or fewer records than were planned.
 //!
 //! ```
 //! use landfall_domain::{Dataset, Format, Problem};
@@ -30,16 +29,13 @@
 //! # Ok::<(), Problem>(())
 //! ```
 
+mod csv_records;
 mod decode;
-mod decode_csv;
-mod decode_json;
 mod detect;
 mod header;
 mod json_value;
 mod scan;
-mod scan_csv;
-mod scan_json;
-mod scan_ndjson;
+mod syntax;
 
 pub use decode::{Decoded, decode, oversize};
 pub use detect::{HEAD_BYTES, detect};

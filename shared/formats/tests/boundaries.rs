@@ -1,4 +1,5 @@
-//! The same records as the `csv` crate and `serde_json` see, for any bytes, chunk size and feed.
+//! Scanner and decoder find the same records as the `csv` crate and `serde_json`, for any bytes, chunk
+//! size and feed.
 
 mod oracle;
 
@@ -32,7 +33,7 @@ fn setup(format: Format) -> impl Strategy<Value = Setup> {
         )
 }
 
-/// Bytes of which most mean something to CSV.
+/// Generates bytes, most of which have a meaning in CSV.
 fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
         4 => Just(&b"\""[..]),
@@ -104,7 +105,7 @@ fn object_of(inner: impl Strategy<Value = String>) -> impl Strategy<Value = Stri
         .prop_map(|properties| format!("{{{}}}", properties.join(",")))
 }
 
-/// An array, perhaps below `d` and `v` of a document that has other things too.
+/// Generates an array, at the root or at the path `d.v` of a document with other properties.
 fn document() -> impl Strategy<Value = (bool, String)> {
     let rows = array_of(prop_oneof![4 => object_of(value()), 1 => value()]);
     let name = prop_oneof![Just("d"), Just("\\u0064")];
@@ -124,7 +125,7 @@ fn document() -> impl Strategy<Value = (bool, String)> {
     )
 }
 
-/// A few bytes changed, put in or taken out.
+/// Changes, inserts or removes a few bytes.
 fn mutated(text: String) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop::sample::select(&b"[]{}\",:\\ \n1n\0\xff"[..]);
     prop::collection::vec((any::<prop::sample::Index>(), byte, 0..3), 0..4).prop_map(
@@ -160,12 +161,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn csv(setup in setup(Format::Csv), data in csv_bytes()) {
+    fn csv_records_match(setup in setup(Format::Csv), data in csv_bytes()) {
         oracle::check(&setup, &data);
     }
 
     #[test]
-    fn csv_after_a_byte_order_mark_or_part_of_it(
+    fn csv_records_match_after_all_or_part_of_a_byte_order_mark(
         setup in setup(Format::Csv),
         length in 1usize..=3,
         data in csv_bytes(),
@@ -174,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn ndjson(
+    fn ndjson_records_match(
         setup in setup(Format::Ndjson),
         lines in prop::collection::vec((space(), object_of(value()), space()), 0..6),
     ) {
@@ -186,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_ndjson(
+    fn mutated_ndjson_records_match(
         setup in setup(Format::Ndjson),
         data in prop::collection::vec(object_of(value()), 0..6)
             .prop_flat_map(|lines| mutated(lines.join("\n"))),
@@ -195,13 +196,13 @@ proptest! {
     }
 
     #[test]
-    fn json(mut setup in setup(Format::Json), (nested, text) in document()) {
+    fn json_records_match(mut setup in setup(Format::Json), (nested, text) in document()) {
         setup.path = path(nested);
         oracle::check(&setup, text.as_bytes());
     }
 
     #[test]
-    fn mutated_json(
+    fn mutated_json_records_match(
         mut setup in setup(Format::Json),
         (nested, data) in document()
             .prop_flat_map(|(nested, text)| (Just(nested), mutated(text))),
@@ -211,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes(
+    fn records_of_any_bytes_match(
         setup in prop_oneof![
             setup(Format::Csv), setup(Format::Ndjson), setup(Format::Json)
         ],

@@ -1,4 +1,4 @@
-//! Rows and rejects: what is taken, and what a person is told about the rest.
+//! Decoded rows, and the rejects of all other records.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -62,7 +62,7 @@ fn reject(decoded: Decoded) -> Reject {
     decoded.rejects.into_iter().next().unwrap()
 }
 
-/// A value of the field by its text, as files have it.
+/// Parses a value of the field with this index.
 fn value(field: usize, text: &str) -> Value {
     dataset("").fields[field].parse(text).unwrap()
 }
@@ -86,7 +86,7 @@ fn csv_cells_become_values() {
 }
 
 #[test]
-fn texts_that_mean_null() {
+fn null_texts_become_null_or_the_default() {
     let decoded = csv("A-1,N/A,,,,");
     let nulls = &row(&decoded).values[1..5];
     assert!(nulls.iter().all(Value::is_null), "{nulls:?}");
@@ -96,21 +96,21 @@ fn texts_that_mean_null() {
 }
 
 #[test]
-fn records_have_their_place() {
+fn rows_and_rejects_have_their_position() {
     let decoded = csv("A-1,1,,,,\r\n\r\n\"A\n2\",2,,,,\nA-3,x,,,,\n\nA-4,y,,,,\n");
     let offsets: Vec<u64> = decoded.rows.iter().map(|row| row.offset).collect();
     assert_eq!(offsets, [1000, 1013]);
-    let places: Vec<(u64, u64)> = decoded
+    let positions: Vec<(u64, u64)> = decoded
         .rejects
         .iter()
-        .map(|at| (at.offset, at.line))
+        .map(|reject| (reject.offset, reject.line))
         .collect();
-    assert_eq!(places, [(1025, 14), (1036, 16)]);
+    assert_eq!(positions, [(1025, 14), (1036, 16)]);
     assert_eq!(decoded.records, 4);
 }
 
 #[test]
-fn ragged_records() {
+fn a_record_with_the_wrong_number_of_cells_is_rejected() {
     for (text, found) in [("A-1,1", 2), ("A-1,1,,,,,,", 8)] {
         let reject = reject(csv(text));
         assert_eq!(reject.code, RejectCode::ColumnCount);
@@ -124,7 +124,7 @@ fn ragged_records() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_quoted_and_named() {
+fn a_value_of_the_wrong_type_is_quoted_with_its_column() {
     let found = reject(csv("A-1,7,cheap,,,"));
     assert_eq!(
         (found.code, found.column.as_deref()),
@@ -163,7 +163,7 @@ fn a_key_is_never_null() {
 }
 
 #[test]
-fn defaults_stand_in_for_what_is_missing_but_not_for_null() {
+fn a_default_replaces_a_missing_value_but_not_null() {
     assert_eq!(row(&ndjson("{\"sku\":\"A\"}")).values[5], value(5, "plain"));
     let reject = reject(ndjson("{\"sku\":\"A\",\"kind\":null}"));
     assert_eq!(
@@ -173,7 +173,7 @@ fn defaults_stand_in_for_what_is_missing_but_not_for_null() {
 }
 
 #[test]
-fn a_key_is_no_longer_than_stores_index() {
+fn a_key_longer_than_stores_can_index_is_rejected() {
     let longest = "é".repeat(256);
     assert_eq!(csv(format!("{longest},,,,,")).rows.len(), 1);
     let reject = reject(csv(format!("{longest}x,,,,,")));
@@ -184,12 +184,12 @@ fn a_key_is_no_longer_than_stores_index() {
     assert!(
         reject
             .message
-            .starts_with("the key has 513 bytes, more than 512: \"éé")
+            .starts_with("the key has 513 bytes, more than the maximum of 512: \"éé")
     );
 }
 
 #[test]
-fn bytes_that_are_no_text() {
+fn records_that_are_not_text_are_rejected() {
     for decoded in [
         csv(b"A-\xff,1,,,,"),
         csv(b"A-1,1,,,,a\0"),
@@ -209,7 +209,7 @@ fn bytes_that_are_no_text() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed() {
+fn an_unclosed_quote_is_rejected() {
     let decoded = csv("A-1,1,,,,\nA-2,1,,,,\"red\nA-3,1,,,,blue\n");
     assert_eq!((decoded.rows.len(), decoded.records), (1, 2));
     let reject = &decoded.rejects[0];
@@ -244,18 +244,21 @@ fn json_values_become_values() {
 }
 
 #[test]
-fn json_values_of_the_wrong_type() {
+fn json_values_of_the_wrong_type_are_rejected() {
     for (property, found) in [
         (r#""stock":1.5"#, "1.5"),
         (r#""stock":true"#, "true"),
         (
             r#""stock":[1]"#,
-            "[1] is an array; stock is of type integer",
+            "[1] is an array, but stock is of type integer",
         ),
-        (r#""kind":{"a":1}"#, "is an object; kind is of type text"),
+        (
+            r#""kind":{"a":1}"#,
+            "is an object, but kind is of type text",
+        ),
         (
             r#""seen":1763627400"#,
-            "1763627400 is a number; seen is of type timestamp",
+            "1763627400 is a number, but seen is of type timestamp",
         ),
         (r#""Price":"dear""#, "\"dear\" is not a decimal"),
         (r#""more":1e999"#, "number out of range"),
@@ -269,14 +272,14 @@ fn json_values_of_the_wrong_type() {
 }
 
 #[test]
-fn the_last_of_a_property_counts() {
+fn the_last_of_duplicate_properties_wins() {
     let decoded = ndjson(r#"{"sku":"A","x":1,"stock":1,"\u0078":2,"b":{},"stock":2}"#);
     assert_eq!(row(&decoded).values[1], Value::Integer(2));
     assert_eq!(row(&decoded).extra.as_deref(), Some(r#"{"b":{},"x":2}"#));
 }
 
 #[test]
-fn unknown_properties_as_the_dataset_says() {
+fn unknown_properties_are_dropped_or_rejected() {
     let line = b"{\"sku\":\"A\",\"colour\":\"red\"}";
     let decoded = decode(
         &dataset("unknown_columns = \"drop\"\n"),
@@ -303,7 +306,7 @@ fn unknown_properties_as_the_dataset_says() {
 }
 
 #[test]
-fn lines_that_are_no_objects() {
+fn lines_that_are_not_objects_are_rejected() {
     for line in [
         "oops",
         "[1]",
@@ -319,7 +322,7 @@ fn lines_that_are_no_objects() {
 }
 
 #[test]
-fn elements_of_a_json_chunk() {
+fn elements_of_a_json_chunk_are_decoded() {
     let chunk = "{\"sku\":\"A\"}\n,\n [1], {\"sku\":\"B\"}";
     let decoded = decode(&dataset(""), Format::Json, None, chunk.as_bytes(), 1000, 10);
     let offsets: Vec<u64> = decoded.rows.iter().map(|row| row.offset).collect();
@@ -332,7 +335,7 @@ fn elements_of_a_json_chunk() {
 }
 
 #[test]
-fn a_reject_keeps_numbers_exactly() {
+fn a_reject_preserves_numbers_exactly() {
     let reject = reject(ndjson(
         r#"{"stock":"x","Price":0.12345678901234567890,"more":1}"#,
     ));
@@ -342,7 +345,7 @@ fn a_reject_keeps_numbers_exactly() {
 }
 
 #[test]
-fn a_reject_stays_small() {
+fn a_reject_of_a_long_record_is_cut() {
     let long = format!("{},x,,,,", "é".repeat(MAX_RAW_BYTES / 2));
     let found = reject(csv(&long));
     assert_eq!(found.raw.len(), MAX_RAW_BYTES);
@@ -352,7 +355,7 @@ fn a_reject_stays_small() {
 }
 
 #[test]
-fn an_oversize_record_is_told_by_its_head() {
+fn the_reject_of_an_oversize_record_contains_its_beginning() {
     let reject = oversize(b"A-1,\xe2\x82", 500, 7, 2_000_000, 1_048_576);
     assert_eq!(
         (reject.code, reject.offset, reject.line),
@@ -367,7 +370,7 @@ fn an_oversize_record_is_told_by_its_head() {
 }
 
 #[test]
-fn every_type_is_read_from_csv_and_json_alike() {
+fn csv_and_json_values_of_every_type_are_equal() {
     for (kind, text, json) in [
         (FieldType::Text, "x", "\"x\""),
         (FieldType::Integer, "12", "12"),
@@ -399,20 +402,20 @@ fn every_type_is_read_from_csv_and_json_alike() {
 }
 
 #[test]
-fn a_row_that_deletes_needs_its_key_alone() {
+fn a_delete_needs_only_its_key() {
     let operation = "operation = { column = \"op\" }\nunknown_columns = \"reject\"\n";
     let dataset = dataset(operation);
     let header = Header::parse(b"op,sku,stock", &dataset, Format::Csv).unwrap();
     let chunk = b"delete,a,many\n,b,1\ninsert,c,2\ndelete,,3\n";
     let decoded = decode(&dataset, Format::Csv, Some(&header), chunk, 0, 2);
-    let said: Vec<_> = decoded
+    let found: Vec<_> = decoded
         .rows
         .iter()
         .map(|row| (row.deleted, row.values[0].clone(), row.values[1].clone()))
         .collect();
     let text = |text: &str| Value::Text(text.into());
     assert_eq!(
-        said,
+        found,
         [
             (true, text("a"), Value::Null),
             (false, text("b"), Value::Integer(1)),
@@ -428,7 +431,7 @@ fn a_row_that_deletes_needs_its_key_alone() {
 }
 
 #[test]
-fn the_operation_stands_behind_the_fields_where_there_is_no_header() {
+fn without_a_header_the_operation_follows_the_fields() {
     let dataset = dataset("operation = { column = \"op\" }\ncsv = { header = false }\n");
     let chunk = b"a,1,,,,x,\nb,2,,,,x,D\n";
     let decoded = decode(&dataset, Format::Csv, None, chunk, 0, 1);

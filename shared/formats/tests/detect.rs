@@ -1,4 +1,4 @@
-//! What an object is taken for, by its name and first bytes.
+//! Detection of the format from dataset, name and first bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -23,7 +23,7 @@ fn refusal(key: &str, head: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn the_extension_says_it() {
+fn the_extension_decides_the_format() {
     for (key, head, format) in [
         ("d/a.csv", "k,v\n1,2\n", Format::Csv),
         ("d/A.CSV", "k\n1\n", Format::Csv),
@@ -45,7 +45,7 @@ fn the_extension_says_it() {
 }
 
 #[test]
-fn without_one_the_content_says_it() {
+fn without_an_extension_the_content_decides() {
     for (head, format) in [
         ("k,v\n1,2\n", Format::Csv),
         ("[k],v\n1,2\n", Format::Csv),
@@ -73,7 +73,7 @@ fn without_one_the_content_says_it() {
 }
 
 #[test]
-fn the_dataset_says_it_before_the_extension() {
+fn the_dataset_takes_precedence_over_the_extension() {
     let lines = dataset("format = \"ndjson\"");
     assert_eq!(
         detect("d/a.txt", b"{\"k\":1}\n", &lines).unwrap(),
@@ -87,14 +87,14 @@ fn the_dataset_says_it_before_the_extension() {
     assert!(
         problem
             .message
-            .contains("not ndjson as the dataset's format says"),
+            .contains("not ndjson as the definition of the dataset says"),
         "{}",
         problem.message
     );
 }
 
 #[test]
-fn objects_one_a_line_in_a_json_file_are_ndjson() {
+fn a_json_file_with_one_object_per_line_is_ndjson() {
     assert_eq!(
         format_of("d/a.json", "{\"k\":1}\n{\"k\":2}\n"),
         Format::Ndjson
@@ -107,14 +107,14 @@ fn objects_one_a_line_in_a_json_file_are_ndjson() {
 }
 
 #[test]
-fn a_byte_order_mark_is_passed_over() {
+fn a_byte_order_mark_is_ignored() {
     assert_eq!(format_of("d/a.csv", "\u{feff}k,v\n"), Format::Csv);
     assert_eq!(format_of("d/a", "\u{feff}[{\"k\":1}]"), Format::Json);
     assert!(refusal("d/a.csv", "\u{feff}[{\"k\":1}]").contains("a JSON array"));
 }
 
 #[test]
-fn a_broken_line_does_not_make_ndjson_something_else() {
+fn a_malformed_line_does_not_change_the_format() {
     assert_eq!(format_of("d/a.ndjson", "oops\n{\"k\":1}\n"), Format::Ndjson);
     assert_eq!(
         format_of("d/a.ndjson", "{\"k\":\n{\"k\":1}\n"),
@@ -124,7 +124,7 @@ fn a_broken_line_does_not_make_ndjson_something_else() {
 }
 
 #[test]
-fn what_the_name_does_not_say_is_refused_with_what_it_is() {
+fn content_of_another_format_is_refused_and_named() {
     for (key, head, found) in [
         ("d/a.csv", &b"\x89PNG\r\n\x1a\n"[..], "a PNG image"),
         (
@@ -143,14 +143,14 @@ fn what_the_name_does_not_say_is_refused_with_what_it_is() {
         (
             "d/a.csv",
             b"{\"k\": 1}\n{\"k\": 2}\n",
-            "JSON objects, one a line",
+            "JSON objects, one per line",
         ),
         ("d/a.csv", b"[{\"k\": 1}]", "a JSON array, not csv"),
         ("d/a.tsv", b"[\n{\"k\": 1}]", "name it .json"),
         (
             "d/a.json",
             b"k,v\n1,2\n",
-            "text that is not JSON, not json as the object's name says",
+            "text that is not JSON, not json as the name of the object says",
         ),
         ("d/a.ndjson", b"[{\"k\":1},\n{\"k\":2}]", "a JSON array"),
         ("d/a.ndjson", b"k,v\n1,2\n", "text that is not JSON"),
@@ -162,7 +162,7 @@ fn what_the_name_does_not_say_is_refused_with_what_it_is() {
 }
 
 #[test]
-fn one_stray_zero_byte_is_the_fault_of_its_record_only() {
+fn a_single_zero_byte_does_not_make_a_file_binary() {
     let mut text = "k,v\n".repeat(100).into_bytes();
     text[50] = 0;
     assert_eq!(format_of("d/a.csv", text), Format::Csv);

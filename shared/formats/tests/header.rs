@@ -1,4 +1,4 @@
-//! Headers: columns in any order, and what is wrong with the others.
+//! Headers: columns in any order, and the problems of headers that do not match.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -48,7 +48,7 @@ fn columns_are_found_by_name_in_any_order() {
 }
 
 #[test]
-fn without_a_header_columns_are_the_fields_in_order() {
+fn without_a_header_the_columns_are_the_fields_in_order() {
     let dataset = dataset("csv.header = false\n");
     let header = Header::without(&dataset);
     let decoded = decode(&dataset, Format::Tsv, Some(&header), b"A-1\t7\t", 0, 1);
@@ -63,8 +63,8 @@ fn without_a_header_columns_are_the_fields_in_order() {
 }
 
 #[test]
-fn a_header_that_does_not_fit_is_refused() {
-    for (bytes, what) in [
+fn a_header_that_does_not_match_is_refused() {
+    for (bytes, expected) in [
         (
             &b"note,stock"[..],
             "lacks \"Artikel\"; it has \"note\", \"stock\"",
@@ -79,20 +79,20 @@ fn a_header_that_does_not_fit_is_refused() {
         ),
         (b"Artikel,\xff", "not UTF-8"),
         (b"Artikel,\"note", "never closed"),
-        (b"Artikel,a\0b", "column 2 holds U+0000"),
+        (b"Artikel,a\0b", "column 2 contains U+0000"),
         (b"\r\n", "blank"),
         (b"", "blank"),
     ] {
         let message = refusal("", bytes);
-        assert!(message.contains(what), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
 }
 
 #[test]
-fn unknown_columns_as_the_dataset_says() {
+fn unknown_columns_are_kept_dropped_or_refused() {
     let message = refusal("unknown_columns = \"reject\"\n", b"Artikel,size,colour");
     assert!(
-        message.contains("has \"colour\", \"size\", which no field"),
+        message.contains("has \"colour\", \"size\", which belong to no field"),
         "{message}"
     );
     for (setting, extra) in [

@@ -1,4 +1,4 @@
-//! Chunks, and what is told where an object stops being of its format.
+//! Planned chunks, and the problems of objects that violate their format.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -32,13 +32,13 @@ fn scan(settings: &str, format: Format, chunk_bytes: u64, text: &str) -> Scan {
     }
 }
 
-/// The texts of the chunks.
+/// Returns the text of each chunk.
 fn texts<'a>(found: &Scan, text: &'a str) -> Vec<&'a str> {
-    let place = |at| usize::try_from(at).unwrap();
+    let index = |offset| usize::try_from(offset).unwrap();
     found
         .chunks
         .iter()
-        .map(|chunk| &text[place(chunk.range.start)..place(chunk.range.end)])
+        .map(|chunk| &text[index(chunk.range.start)..index(chunk.range.end)])
         .collect()
 }
 
@@ -53,7 +53,7 @@ fn problem(path: &str, text: &str) -> (ProblemCode, String) {
 }
 
 #[test]
-fn csv_chunks_hold_whole_records() {
+fn csv_chunks_contain_complete_records() {
     let text = "\u{feff}k,v\r\n1,\"a\r\n\r\nb\"\r\n\r\n2,\"say \"\"x\"\"\"\n3,not \"open\n4,d";
     let found = scan("", Format::Csv, 1, text);
     assert_eq!(
@@ -74,7 +74,7 @@ fn csv_chunks_hold_whole_records() {
 }
 
 #[test]
-fn a_chunk_is_closed_once_it_is_large_enough() {
+fn a_chunk_is_closed_once_it_has_enough_bytes() {
     let text = "k\naaaa\nbbbb\ncccc\ndddd\ne\n";
     let found = scan("", Format::Csv, 8, text);
     assert_eq!(texts(&found, text), ["aaaa\nbbbb", "cccc\ndddd", "e"]);
@@ -83,14 +83,14 @@ fn a_chunk_is_closed_once_it_is_large_enough() {
 }
 
 #[test]
-fn blank_lines_do_not_swell_a_chunk() {
+fn blank_lines_are_not_part_of_a_chunk() {
     let text = format!("k\na\n{}b\n", "\n".repeat(1000));
     let found = scan("", Format::Csv, 100, &text);
     assert_eq!(texts(&found, &text), ["a", "b"]);
 }
 
 #[test]
-fn a_chunk_has_no_more_than_so_many_records() {
+fn the_records_of_a_chunk_are_limited() {
     let text = "a\n".repeat(100_001);
     let found = scan("csv.header = false", Format::Csv, u64::MAX, &text);
     let records: Vec<u64> = found.chunks.iter().map(|chunk| chunk.records).collect();
@@ -98,7 +98,7 @@ fn a_chunk_has_no_more_than_so_many_records() {
 }
 
 #[test]
-fn a_record_over_the_limit_is_a_chunk_of_its_own() {
+fn an_oversize_record_is_a_separate_chunk() {
     let settings = "limits.record_bytes = 16";
     for (format, text) in [
         (Format::Csv, "k\na\n\"bbbbb\nbbbbbbbbbb\"\nc\n"),
@@ -117,7 +117,7 @@ fn a_record_over_the_limit_is_a_chunk_of_its_own() {
 }
 
 #[test]
-fn a_header_that_does_not_end_is_refused_before_the_object_does() {
+fn a_header_over_the_limit_is_refused_before_the_object_ends() {
     let options = ScanOptions::from_dataset(&dataset("limits.record_bytes = 16"), Format::Csv, 1);
     let mut scanner = Scanner::new(options);
     let mut chunks = Vec::new();
@@ -128,14 +128,14 @@ fn a_header_that_does_not_end_is_refused_before_the_object_does() {
 }
 
 #[test]
-fn an_open_quote_is_a_record_to_the_end() {
+fn an_open_quote_extends_a_record_to_the_end() {
     let text = "k\n1\n2,\"b\n3,c\n";
     let found = scan("", Format::Csv, 1, text);
     assert_eq!(texts(&found, text), ["1", "2,\"b\n3,c\n"]);
 }
 
 #[test]
-fn objects_without_records() {
+fn objects_without_records_have_no_chunks() {
     for (format, text) in [
         (Format::Csv, ""),
         (Format::Csv, "k,v\n"),
@@ -150,7 +150,7 @@ fn objects_without_records() {
 }
 
 #[test]
-fn elements_of_an_array_at_a_path() {
+fn elements_of_an_array_at_a_path_are_records() {
     let text =
         r#"{"v": "1", "\u0064ata": {"rows ": [0], "rows": [{"k": "]"} , [1,[2]],3 ], "x": [[]]}}"#;
     let found = scan("json.path = \"data.rows\"", Format::Json, 1, text);
@@ -159,14 +159,14 @@ fn elements_of_an_array_at_a_path() {
 }
 
 #[test]
-fn a_document_without_the_array_is_of_another_format() {
-    for (path, text, what) in [
+fn a_document_without_the_array_is_a_format_mismatch() {
+    for (path, text, expected) in [
         ("", r#"{"k": 1}"#, "the document is an object"),
         ("", "12", "a single value, not an array"),
         (
             "rows",
             "[1]",
-            "the document is an array, and has no property rows",
+            "the document is an array, so it has no property rows",
         ),
         ("rows", r#"{"row": []}"#, "no property rows"),
         ("a.rows", r#"{"a": []}"#, "a is an array, not an object"),
@@ -179,13 +179,13 @@ fn a_document_without_the_array_is_of_another_format() {
     ] {
         let (code, message) = problem(path, text);
         assert_eq!(code, ProblemCode::FormatMismatch, "{text}");
-        assert!(message.contains(what), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
 }
 
 #[test]
-fn a_document_that_breaks_off_says_where() {
-    for (path, text, what) in [
+fn the_problem_of_a_malformed_document_names_the_position() {
+    for (path, text, expected) in [
         (
             "",
             "[1 2]",
@@ -196,7 +196,7 @@ fn a_document_that_breaks_off_says_where() {
         (
             "",
             "[1]\n\nx",
-            "nothing more after the document, found 'x' (byte 5, line 3)",
+            "expected the end of the document, found 'x' (byte 5, line 3)",
         ),
         (
             "",
@@ -222,23 +222,23 @@ fn a_document_that_breaks_off_says_where() {
             "expected ',' or '}' after a property, found '\"'",
         ),
         ("r", "{\"r\":[1]", "ends before the document is complete"),
-        ("r", "{\"r\":[1],\"r\":[2]}", "the property r stands twice"),
+        ("r", "{\"r\":[1],\"r\":[2]}", "the property r occurs twice"),
         (
             "r.s",
             "{\"r\":{\"s\":[1]},\"r\":1}",
-            "the property r stands twice",
+            "the property r occurs twice",
         ),
     ] {
         let (code, message) = problem(path, text);
         assert_eq!(code, ProblemCode::Malformed, "{text}: {message}");
-        assert!(message.contains(what), "{text}: {message}");
+        assert!(message.contains(expected), "{text}: {message}");
     }
     let deep = format!("[{}", "[".repeat(513));
-    assert!(problem("", &deep).1.contains("nested more than 512 deep"));
+    assert!(problem("", &deep).1.contains("deeper than 512 levels"));
 }
 
 #[test]
-fn what_came_before_the_break_is_planned() {
+fn records_before_a_malformed_one_are_planned() {
     let text = "[1, {\"k\": \"x\"}, 3, \"cut";
     for chunk_bytes in [1, 1000] {
         let found = scan("", Format::Json, chunk_bytes, text);
@@ -254,7 +254,7 @@ fn what_came_before_the_break_is_planned() {
 }
 
 #[test]
-fn a_record_that_is_no_json_leaves_the_others() {
+fn an_invalid_record_does_not_affect_the_others() {
     let text = "[{\"k\" 1}, {k:2}, tru, {\"k\":3}]";
     let found = scan("", Format::Json, 1, text);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Texts of cells that share memory with those of other records.
+//! Texts of cells that share an allocation with other records.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -17,21 +17,21 @@ type = "text"
 "#;
 
 #[test]
-fn texts_of_many_records() {
+fn texts_of_many_records_are_correct() {
     let kind = |number: usize| match number {
-        // Longer than all others together.
+        // Longer than all other cells together.
         700 => "ä".repeat(200_000),
-        // More records than text.
+        // Many short records.
         2_000.. => "k".to_owned(),
-        _ => format!("number {number} in \"quotes\", which are taken off"),
+        _ => format!("number {number} in \"quotes\", which are removed"),
     };
     let mut chunk = Vec::new();
     for number in 0..6_000 {
         match number {
-            // Halves of a character, which are none in two records.
+            // Halves of a character in two records are not a character.
             1_000 => chunk.extend_from_slice(b"1000,a half: \xc3\n"),
             1_001 => chunk.extend_from_slice(b"\xa9: a half,1001\n"),
-            3_000 => chunk.extend_from_slice(b"3000,no character: \xff\n"),
+            3_000 => chunk.extend_from_slice(b"3000,not a character: \xff\n"),
             _ => {
                 let kind = kind(number).replace('"', "\"\"");
                 chunk.extend_from_slice(format!("{number},\"{kind}\"\n").as_bytes());
@@ -56,7 +56,7 @@ fn texts_of_many_records() {
 }
 
 #[test]
-fn halves_of_a_character_around_an_empty_record() {
+fn halves_of_a_character_around_an_empty_record_are_rejected() {
     let dataset = Dataset::from_toml("d.toml", DATASET).unwrap();
     let header = Header::parse(b"sku,kind", &dataset, Format::Csv).unwrap();
     let chunk = b"1,a half: \xc3\n,\n\xa9: a half,2\n3,whole\n";

@@ -1,4 +1,4 @@
-//! CSV and TSV by the `csv` crate.
+//! Checks CSV and TSV against the `csv` crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -41,7 +41,7 @@ pub(super) fn check(setup: &Setup, data: &[u8]) {
             (header.start as u64, header.end as u64)
         );
         let raw = &data[header.start..header.end];
-        // A byte order mark after blank lines is the csv crate's, but not ours, to keep in a name.
+        // After blank lines, the csv crate keeps a byte order mark as part of a name; `Header` strips it.
         if !raw.starts_with(b"\xef\xbb\xbf") {
             check_header(setup, raw, &header);
         }
@@ -58,7 +58,7 @@ pub(super) fn check(setup: &Setup, data: &[u8]) {
     }
 }
 
-/// A header maps its own record to a row in which every column holds its name.
+/// Decodes the header record with itself as the header: every column must contain its own name.
 fn check_header(setup: &Setup, raw: &[u8], expected: &Expected) {
     let dataset = setup.dataset(&ONE_FIELD);
     let names: BTreeSet<&[u8]> = expected.cells.iter().map(Vec::as_slice).collect();
@@ -122,10 +122,10 @@ fn check_record(setup: &Setup, data: &[u8], outcome: &Outcome, expected: &Expect
     assert_eq!(reject.line, line_at(data, start));
 }
 
-/// Every record that the `csv` crate sees, blank lines and terminators taken off.
+/// Returns every record that the `csv` crate finds, without blank lines and terminators.
 fn records(setup: &Setup, data: &[u8]) -> Vec<Expected> {
     let parsed = parse(setup, data);
-    // A record after the last one is only seen where that is closed.
+    // A record appended to the data is found only if the last one is closed.
     let longer = parse(setup, &[data, b"\na"].concat());
     let unclosed = !parsed.is_empty() && longer.len() == parsed.len();
     let mut records = Vec::new();

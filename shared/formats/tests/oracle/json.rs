@@ -1,4 +1,4 @@
-//! NDJSON and JSON documents by `serde_json`.
+//! Checks NDJSON and JSON documents against `serde_json`.
 
 use std::sync::LazyLock;
 
@@ -37,7 +37,7 @@ pub(super) fn check_lines(setup: &Setup, data: &[u8]) {
 pub(super) fn check_document(setup: &Setup, data: &[u8]) {
     let dataset = setup.dataset(&FIELDS);
     let found = scan(setup, &dataset, data);
-    // Whatever the bytes are, the records that were planned are there to be decoded.
+    // Planned records can be decoded even if the document is invalid.
     let outcomes = outcomes(setup, &dataset, data, &found.chunks);
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     if text.iter().all(|byte| SPACE.contains(byte)) {
@@ -48,12 +48,12 @@ pub(super) fn check_document(setup: &Setup, data: &[u8]) {
         return;
     }
     match elements(text, &setup.path) {
-        Place::Nowhere => {
+        Found::Nowhere => {
             assert_eq!(found.end.unwrap_err().code, ProblemCode::FormatMismatch);
         }
-        // To take one of the two would lose the rows of the other.
-        Place::Twice => assert!(found.end.is_err()),
-        Place::At(elements) => {
+        // Ingesting one of the two would lose the rows of the other.
+        Found::Twice => assert!(found.end.is_err()),
+        Found::At(elements) => {
             assert!(found.end.is_ok(), "{:?}", found.end);
             assert_eq!(outcomes.len(), elements.len());
             for (outcome, element) in outcomes.iter().zip(elements) {
@@ -63,29 +63,29 @@ pub(super) fn check_document(setup: &Setup, data: &[u8]) {
     }
 }
 
-/// Where a path leads to.
-enum Place<'a> {
+/// The result of following a path.
+enum Found<'a> {
     Nowhere,
     Twice,
     At(Vec<&'a RawValue>),
 }
 
-fn elements<'a>(document: &'a [u8], path: &[String]) -> Place<'a> {
+fn elements<'a>(document: &'a [u8], path: &[String]) -> Found<'a> {
     let Some((name, rest)) = path.split_first() else {
-        return serde_json::from_slice(document).map_or(Place::Nowhere, Place::At);
+        return serde_json::from_slice(document).map_or(Found::Nowhere, Found::At);
     };
     let Ok(Properties(properties)) = serde_json::from_slice(document) else {
-        return Place::Nowhere;
+        return Found::Nowhere;
     };
     let mut named = properties.iter().filter(|(key, _)| key == name);
     match (named.next(), named.next()) {
-        (None, _) => Place::Nowhere,
+        (None, _) => Found::Nowhere,
         (Some((_, value)), None) => elements(value.get().as_bytes(), rest),
-        (Some(_), Some(_)) => Place::Twice,
+        (Some(_), Some(_)) => Found::Twice,
     }
 }
 
-/// All properties of an object, also those of one name.
+/// All properties of an object, including duplicates.
 struct Properties<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Properties<'de> {
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Properties<'de> {
     }
 }
 
-/// `raw` is the record and perhaps white space after it.
+/// Checks one record. `raw` may include white space after it.
 fn check_record(setup: &Setup, data: &[u8], outcome: &Outcome, raw: &[u8]) {
     let start = raw.as_ptr().addr() - data.as_ptr().addr();
     assert_eq!(outcome.offset(), start as u64);

@@ -1,5 +1,5 @@
-//! What records any bytes hold, by the `csv` crate and by `serde_json` on the whole of them; the
-//! scanner and the decoder together must come to the same. Property tests and fuzz targets share it.
+//! Checks scanner and decoder against the `csv` crate and `serde_json`, which read all bytes at once.
+//! Shared by property tests and fuzz targets.
 
 #![allow(clippy::unwrap_used, reason = "a check that panics has failed")]
 
@@ -9,7 +9,7 @@ mod json;
 use landfall_domain::{ChunkKind, Dataset, Format, Problem, Reject, Row};
 use landfall_formats::{Header, PlannedChunk, ScanOptions, Scanner, Summary, decode};
 
-/// How some bytes are to be read.
+/// How to read some bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) format: Format,
@@ -19,12 +19,12 @@ pub(crate) struct Setup {
     pub(crate) path: Vec<String>,
     pub(crate) record_bytes: u64,
     pub(crate) chunk_bytes: u64,
-    /// Lengths of the pieces that the scanner is fed, over and over.
+    /// Lengths of the pieces fed to the scanner, repeated until the end.
     pub(crate) pieces: Vec<usize>,
 }
 
 impl Setup {
-    /// A dataset that is read as this says.
+    /// Returns the dataset with these settings.
     fn dataset(&self, template: &Dataset) -> Dataset {
         let mut dataset = template.clone();
         dataset.csv.delimiter = Some(self.delimiter);
@@ -36,13 +36,13 @@ impl Setup {
     }
 }
 
-/// A dataset with the key `k`.
+/// Returns a dataset with the key `k`.
 fn template(fields: &str) -> Dataset {
     let text = format!("name = \"oracle\"\nkey = [\"k\"]\nnulls = []\n{fields}");
     Dataset::from_toml("oracle.toml", &text).unwrap()
 }
 
-/// Panics where the records of `data` are not those that the oracle sees.
+/// Panics if the records of `data` are not those that the oracle finds.
 pub(crate) fn check(setup: &Setup, data: &[u8]) {
     match setup.format {
         Format::Csv | Format::Tsv => delimited::check(setup, data),
@@ -51,12 +51,12 @@ pub(crate) fn check(setup: &Setup, data: &[u8]) {
     }
 }
 
-/// What became of one record.
+/// The outcome of one record.
 #[derive(Debug)]
 enum Outcome {
     Row(Row),
     Reject(Reject),
-    /// Longer than allowed; its range.
+    /// A record that is longer than allowed, with its range.
     Oversize(u64, u64),
 }
 
@@ -108,7 +108,7 @@ fn scan(setup: &Setup, dataset: &Dataset, data: &[u8]) -> Scan {
     Scan { chunks, end }
 }
 
-/// Decodes every chunk, checks what holds for any chunk, and gives all records in order.
+/// Decodes every chunk, checks the invariants of chunks, and returns all records in order.
 fn outcomes(
     setup: &Setup,
     dataset: &Dataset,
@@ -137,7 +137,10 @@ fn outcomes(
             start,
             chunk.first_line,
         );
-        assert_eq!(decoded.records, chunk.records, "planned and decoded");
+        assert_eq!(
+            decoded.records, chunk.records,
+            "as many records are decoded as were planned"
+        );
         let mut records: Vec<Outcome> = decoded.rows.into_iter().map(Outcome::Row).collect();
         records.extend(decoded.rejects.into_iter().map(Outcome::Reject));
         assert_eq!(records.len() as u64, chunk.records);
@@ -146,7 +149,7 @@ fn outcomes(
         let last = records[records.len() - 1].offset();
         assert!(
             last == start || last - start < setup.chunk_bytes,
-            "closed in time"
+            "a chunk is closed once it has enough bytes"
         );
         for record in &records {
             if let Outcome::Reject(reject) = record {

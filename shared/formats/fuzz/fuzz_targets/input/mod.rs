@@ -1,10 +1,10 @@
-//! What a fuzzer's input says: how to read, and what.
+//! Splits the input of the fuzzer into settings and data.
 
 use landfall_domain::Format;
 
 use crate::oracle::{self, Setup};
 
-/// Checks the bytes that follow the first five of the input, read as those say.
+/// Checks the data after the first five bytes, which determine the settings.
 pub fn check(format: Format, path: &[&str], input: &[u8]) {
     let Some((&[flags, chunk, limit, first, second], data)) = input.split_first_chunk() else {
         return;

@@ -1,4 +1,4 @@
-//! JSON objects, one a line or the elements of an array, to rows.
+//! Decodes JSON objects, from lines or from the elements of an array, into rows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -13,47 +13,50 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::decode::{Fault, Record, Sink, Source, check_key, field_value};
+use super::field::{Source, check_key, field_value};
+use super::sink::{Fault, Record, Sink};
 use crate::json_value::JsonValue;
-use crate::scan_ndjson::is_space;
+use crate::syntax::is_json_space;
 
-/// The records of an NDJSON chunk.
-pub(crate) fn lines(dataset: &Dataset, sink: &mut Sink<'_>) {
+/// Decodes the records of an NDJSON chunk.
+pub(super) fn decode_lines(dataset: &Dataset, sink: &mut Sink<'_>) {
     let chunk = sink.chunk;
     let mut decoder = Decoder::new(dataset, chunk);
     let mut at = 0;
-    while let Some(blank) = chunk[at..].iter().position(|byte| !is_space(*byte)) {
-        let start = at + blank;
+    while let Some(skipped) = chunk[at..].iter().position(|byte| !is_json_space(*byte)) {
+        let start = at + skipped;
         let end = memchr(b'\n', &chunk[start..]).map_or(chunk.len(), |found| start + found);
-        decoder.record(start, trim_end(&chunk[start..end]), sink);
+        decoder.record(start, trim_json_end(&chunk[start..end]), sink);
         at = end;
     }
 }
 
-/// The records of a chunk of a JSON array.
-pub(crate) fn elements(dataset: &Dataset, sink: &mut Sink<'_>) {
+/// Decodes the records of a chunk of a JSON array.
+pub(super) fn decode_elements(dataset: &Dataset, sink: &mut Sink<'_>) {
     let chunk = sink.chunk;
     let mut decoder = Decoder::new(dataset, chunk);
     let mut at = 0;
-    let between = |byte: &u8| is_space(*byte) || *byte == b',';
-    while let Some(blank) = chunk[at..].iter().position(|byte| !between(byte)) {
-        let start = at + blank;
+    let is_separator = |byte: &u8| is_json_space(*byte) || *byte == b',';
+    while let Some(skipped) = chunk[at..].iter().position(|byte| !is_separator(byte)) {
+        let start = at + skipped;
         let rest = &chunk[start + 1..];
         let length = JsonValue::starting_with(chunk[start])
             .and_then(|mut value| value.feed(rest).ok().flatten())
-            // The last one may be a number that ends with the chunk.
+            // The last element may be a number that ends with the chunk.
             .unwrap_or(rest.len());
         at = start + 1 + length;
         decoder.record(start, &chunk[start..at], sink);
     }
 }
 
-/// What is the same for all records of a chunk.
+/// State shared by all records of a chunk.
 struct Decoder<'d, 'c> {
     dataset: &'d Dataset,
-    /// Whether any record may hold U+0000.
+    /// Whether any record may contain U+0000.
     any_zero: bool,
+    /// Indexes of the fields by property name.
     columns: HashMap<&'d str, usize>,
+    /// The properties of the current record: one for each field, the operation, and the others.
     values: Vec<Option<&'c RawValue>>,
     operation: Option<&'c RawValue>,
     unknown: Vec<(Cow<'c, str>, &'c RawValue)>,
@@ -78,17 +81,14 @@ impl<'d, 'c> Decoder<'d, 'c> {
 
     fn record(&mut self, start: usize, raw: &'c [u8], sink: &mut Sink<'c>) {
         let text = std::str::from_utf8(raw);
-        let fill = |into: &mut Row| match text {
-            Err(_) => Err(Fault::of_record(
-                RejectCode::Encoding,
-                "the record is not UTF-8",
-            )),
-            Ok(text) => self.row(text, into),
+        let fill = |row: &mut Row| match text {
+            Err(_) => Err(Fault::not_utf8()),
+            Ok(text) => self.fill_row(text, row),
         };
-        sink.push(start, raw, fill, || record_of(text.ok()?));
+        sink.push(start, raw, fill, || reject_record(text.ok()?));
     }
 
-    fn row(&mut self, text: &'c str, into: &mut Row) -> Result<(), Fault> {
+    fn fill_row(&mut self, text: &'c str, row: &mut Row) -> Result<(), Fault> {
         self.values.fill(None);
         self.operation = None;
         self.unknown.clear();
@@ -97,42 +97,39 @@ impl<'d, 'c> Decoder<'d, 'c> {
             .deserialize(&mut json)
             .and_then(|()| json.end());
         if self.any_zero && has_zero(text.as_bytes()) {
-            return Err(Fault::of_record(
-                RejectCode::Encoding,
-                "the record holds U+0000, which databases do not take",
-            ));
+            return Err(Fault::zero_character());
         }
         parsed.map_err(|error| {
             let message = format!("{:?} is not a JSON object: {error}", excerpt(text));
-            Fault::of_record(RejectCode::Json, message)
+            Fault::in_record(RejectCode::Json, message)
         })?;
         let dataset = self.dataset;
         if dataset.unknown_columns == UnknownColumns::Reject
             && let Some((name, _)) = self.unknown.first()
         {
-            let message = format!("no field of the dataset takes {:?}", excerpt(name));
-            return Err(Fault::of_column(name, RejectCode::UnknownColumn, message));
+            let message = format!("no field of the dataset has the column {:?}", excerpt(name));
+            return Err(Fault::in_column(name, RejectCode::UnknownColumn, message));
         }
-        into.deleted = match (&dataset.operation, self.operation) {
+        row.deleted = match (&dataset.operation, self.operation) {
             (Some(operation), Some(value)) => is_delete(operation, value.get()),
             _ => false,
         };
-        into.values.reserve_exact(dataset.fields.len());
+        row.values.reserve_exact(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
-            into.values.push(match value {
-                _ if into.deleted && !dataset.key_indexes().contains(&index) => Value::Null,
+            row.values.push(match value {
+                _ if row.deleted && !dataset.key_indexes().contains(&index) => Value::Null,
                 None => field_value(field, &Source::Missing)?,
                 Some(value) => json_field_value(field, value.get())?,
             });
         }
-        check_key(dataset, &into.values)?;
-        if !into.deleted {
-            into.extra = self.extra()?;
+        check_key(dataset, &row.values)?;
+        if !row.deleted {
+            row.extra = self.extra()?;
         }
         Ok(())
     }
 
-    /// The kept properties that are no field's, by name; the last of a name is the one that counts.
+    /// Returns the properties that belong to no field, sorted by name. The last property of a name wins.
     fn extra(&mut self) -> Result<Option<String>, Fault> {
         self.unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut text = String::new();
@@ -145,7 +142,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
                 continue;
             }
             check_json(value.get())
-                .map_err(|error| Fault::of_column(name, RejectCode::Type, error.to_string()))?;
+                .map_err(|error| Fault::in_column(name, RejectCode::Type, error.to_string()))?;
             text.push(if text.is_empty() { '{' } else { ',' });
             text += &serde_json::Value::from(&**name).to_string();
             text.push(':');
@@ -155,7 +152,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
     }
 }
 
-/// Whether the text of a JSON value means that the row's key is to be deleted.
+/// Returns whether the JSON value of the operation means a delete.
 fn is_delete(operation: &Operation, json: &str) -> bool {
     match serde_json::from_str(json) {
         Ok(Text(text)) => operation.is_delete(&text),
@@ -163,11 +160,11 @@ fn is_delete(operation: &Operation, json: &str) -> bool {
     }
 }
 
-/// A name or string, without a copy where it has no escapes.
+/// A property name or string, borrowed unless it contains escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads the properties of one record to the slots of a [`Decoder`].
+/// Deserializes the properties of one record into a [`Decoder`].
 struct Properties<'s, 'd, 'c>(&'s mut Decoder<'d, 'c>);
 
 impl<'c> DeserializeSeed<'c> for Properties<'_, '_, 'c> {
@@ -204,11 +201,10 @@ impl<'c> Visitor<'c> for Properties<'_, '_, 'c> {
     }
 }
 
-/// The value of a field from the text of a JSON value.
+/// Returns the value of a field from the text of a JSON value, which is not empty.
 fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
-    let fault = |code, message| Err(Fault::of_column(&field.column, code, message));
-    let first = json.as_bytes().first().copied().unwrap_or_default();
-    match (first, field.kind) {
+    let fault = |code, message| Err(Fault::in_column(&field.column, code, message));
+    match (json.as_bytes()[0], field.kind) {
         (b'n', _) => field_value(field, &Source::Null),
         (_, FieldType::Json) => {
             Value::json(json).or_else(|error| fault(RejectCode::Type, error.to_string()))
@@ -217,35 +213,37 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
             Ok(Text(text)) => field_value(field, &Source::Text(text)),
             Err(error) => fault(
                 RejectCode::Encoding,
-                format!("{} is not Unicode text: {error}", excerpt(json)),
+                format!("{} is not valid Unicode: {error}", excerpt(json)),
             ),
         },
-        (b'{' | b'[', _) | (_, FieldType::Date | FieldType::Timestamp) => {
-            let what = match first {
+        (first @ (b'{' | b'['), _) | (first, FieldType::Date | FieldType::Timestamp) => {
+            let found = match first {
                 b'{' => "an object",
                 b'[' => "an array",
                 b't' | b'f' => "a boolean",
                 _ => "a number",
             };
             let (name, kind) = (&field.name, field.kind.as_str());
-            let message = format!("{} is {what}; {name} is of type {kind}", excerpt(json));
+            let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
             fault(RejectCode::Type, message)
         }
-        // Texts that mean null are strings in the file; a number is never one.
-        _ => field.parse(json).or_else(|error| fault(RejectCode::Type, error.to_string())),
+        // Texts that mean null are strings in the file, never numbers.
+        _ => field
+            .parse(json)
+            .or_else(|error| fault(RejectCode::Type, error.to_string())),
     }
 }
 
-fn trim_end(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|byte| !is_space(*byte));
+fn trim_json_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| !is_json_space(*byte));
     end.map_or(&[], |end| &line[..=end])
 }
 
-/// Whether there is a U+0000, escaped or not.
+/// Returns whether the bytes contain U+0000, escaped or not.
 fn has_zero(bytes: &[u8]) -> bool {
     memchr(0, bytes).is_some()
         || memmem::find_iter(bytes, b"\\u0000").any(|at| {
-            // After an odd number of backslashes this one is itself escaped.
+            // After an odd number of backslashes, this one is escaped.
             let before = bytes[..at]
                 .iter()
                 .rev()
@@ -255,8 +253,8 @@ fn has_zero(bytes: &[u8]) -> bool {
         })
 }
 
-/// The record for its reject. A number that a float would change is given as a string instead.
-fn record_of(text: &str) -> Option<Record> {
+/// Returns the record for its reject. A number that a float cannot represent exactly becomes a string.
+fn reject_record(text: &str) -> Option<Record> {
     let properties: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     let mut record = Record::new();
     for (name, raw) in properties {

@@ -1,11 +1,12 @@
-//! Record boundaries of CSV and TSV: exactly those of the `csv` crate.
+//! Record boundaries of CSV and TSV, identical to those of the `csv` crate.
 
 use landfall_domain::{ByteRange, Problem, ProblemCode};
 use memchr::{memchr2, memchr3};
 
-use crate::scan::{PlannedChunk, Planner, Position, ScanOptions};
+use super::options::ScanOptions;
+use super::planner::{PlannedChunk, Planner, Position};
 
-pub(crate) struct CsvScanner {
+pub(super) struct CsvScanner {
     delimiter: u8,
     quote: u8,
     /// Whether the next record is the header.
@@ -13,25 +14,26 @@ pub(crate) struct CsvScanner {
     header: Option<ByteRange>,
     state: State,
     record: Position,
-    pub(crate) position: Position,
-    pub(crate) planner: Planner,
+    pub(super) position: Position,
+    pub(super) planner: Planner,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first byte of a record, where terminators are blank lines.
+    /// Before the first byte of a record. Terminators are blank lines here.
     RecordStart,
-    /// Before the first byte of a cell, where a quote opens.
+    /// Before the first byte of a cell. A quote opens a quoted cell here.
     CellStart,
-    /// In a cell that has no quotes, or past its closing one: a quote is a character here.
+    /// In an unquoted cell, or after the closing quote. A quote is data here.
     Unquoted,
+    /// In a quoted cell.
     Quoted,
-    /// After a quote in a quoted cell: it closes unless another one follows.
+    /// After a quote in a quoted cell, which closes the cell unless another quote follows.
     QuoteInQuoted,
 }
 
 impl CsvScanner {
-    pub(crate) fn new(options: &ScanOptions, planner: Planner) -> Self {
+    pub(super) fn new(options: &ScanOptions, planner: Planner) -> Self {
         Self {
             delimiter: options.delimiter,
             quote: options.quote,
@@ -44,11 +46,11 @@ impl CsvScanner {
         }
     }
 
-    pub(crate) fn header(&self) -> Option<ByteRange> {
+    pub(super) fn header(&self) -> Option<ByteRange> {
         self.header
     }
 
-    pub(crate) fn feed(
+    pub(super) fn feed(
         &mut self,
         bytes: &[u8],
         out: &mut Vec<PlannedChunk>,
@@ -106,12 +108,12 @@ impl CsvScanner {
         Ok(())
     }
 
-    /// Line of the present record, if it is within quotes.
-    pub(crate) fn open_quote(&self) -> Option<u64> {
+    /// Returns the line of the current record, if a quoted cell is open.
+    pub(super) fn open_quote(&self) -> Option<u64> {
         (self.state == State::Quoted).then_some(self.record.line)
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
+    pub(super) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
         if self.state != State::RecordStart {
             self.end_record(self.position.offset, out)?;
         }
@@ -119,7 +121,7 @@ impl CsvScanner {
         Ok(())
     }
 
-    /// Goes on from a byte that opens no quoted cell to where quoting or the record may change.
+    /// Scans from a byte outside of quotes to the next quote or terminator, and returns where to continue.
     fn unquoted(
         &mut self,
         bytes: &[u8],
@@ -164,23 +166,24 @@ impl CsvScanner {
                 start: self.record.offset,
                 end,
             });
-            self.planner.header(end - self.record.offset);
+            self.planner.add_header(end - self.record.offset);
         } else {
-            self.planner.record(self.record, end, out);
+            self.planner.add_record(self.record, end, out);
         }
         Ok(())
     }
 
     fn check_header(&self, end: u64) -> Result<(), Problem> {
-        if end - self.record.offset <= self.planner.record_bytes {
+        if end - self.record.offset <= self.planner.record_bytes() {
             return Ok(());
         }
         Err(Problem::new(
             ProblemCode::HeaderMismatch,
             format!(
-                "the header record (line {}) is longer than {} bytes: is a quote in it never closed, or are the \
-                 lines not ended by CR or LF?",
-                self.record.line, self.planner.record_bytes
+                "the header record (line {}) is longer than {} bytes: check it for a quote that is never closed, and \
+                 that lines end in LF or CR",
+                self.record.line,
+                self.planner.record_bytes()
             ),
         ))
     }

@@ -1,52 +1,52 @@
-//! Record boundaries of a JSON document: the elements of its array.
+//! Record boundaries of a JSON document: every element of its array is a record.
 
 use landfall_domain::{Problem, ProblemCode};
 use memchr::{memchr_iter, memchr2};
 
+use super::planner::{PlannedChunk, Planner, Position};
 use crate::json_value::JsonValue;
-use crate::scan::{PlannedChunk, Planner, Position};
-use crate::scan_ndjson::is_space;
+use crate::syntax::is_json_space;
 
-pub(crate) struct JsonScanner {
+pub(super) struct JsonScanner {
     path: Vec<String>,
-    /// How many objects of the path are open.
+    /// The number of open objects on the path.
     level: usize,
-    /// How many names of the path have been met; each may be met once.
-    met: usize,
-    /// Whether the array was found.
+    /// The number of names on the path found so far. Each may occur once.
+    matched: usize,
+    /// Whether the array has been found.
     found: bool,
     state: State,
+    /// The current property name, up to `max_key_bytes` and one byte more.
     key: Vec<u8>,
-    longest_key: usize,
+    /// The maximum length of a name on the path, with every character escaped.
+    max_key_bytes: usize,
     element: Position,
-    pub(crate) position: Position,
-    pub(crate) planner: Planner,
+    pub(super) position: Position,
+    pub(super) planner: Planner,
 }
 
 enum State {
-    /// Before the root, or the value of a property of the path.
+    /// Before the root, or before the value of a property on the path.
     PathValue,
-    /// After the `{` of an object of the path.
+    /// After the `{` of an object on the path.
     FirstKey,
-    /// After a comma in an object of the path.
+    /// After a comma in an object on the path.
     Key,
-    /// In a name, perhaps after a backslash.
-    InKey {
-        escape: bool,
-    },
-    /// After a name.
-    Colon {
-        on_path: bool,
-    },
-    /// Before the value of a property that is not of the path.
+    /// In a property name, possibly after a backslash.
+    InKey { escape: bool },
+    /// After a property name.
+    Colon { on_path: bool },
+    /// Before the value of a property that is not on the path.
     OtherValue,
+    /// In such a value.
     InOther(JsonValue),
-    /// After a value in an object of the path.
+    /// After a value in an object on the path.
     ObjectComma,
     /// After the `[` of the array.
     FirstElement,
     /// After a comma in the array.
     Element,
+    /// In an element.
     InElement(JsonValue),
     /// After an element.
     ArrayComma,
@@ -54,7 +54,7 @@ enum State {
     End,
 }
 
-/// A problem, at a byte of the slice in hand.
+/// A problem at a byte of the current slice.
 struct Fault {
     at: usize,
     code: ProblemCode,
@@ -62,31 +62,31 @@ struct Fault {
 }
 
 impl JsonScanner {
-    pub(crate) fn new(path: Vec<String>, planner: Planner) -> Self {
-        // A character of a name takes six bytes for each of its UTF-16 units at most.
-        let longest_key = path.iter().map(|name| name.len() * 6).max().unwrap_or(0);
+    pub(super) fn new(path: Vec<String>, planner: Planner) -> Self {
+        // An escaped character takes six bytes for each UTF-16 unit, of which it has at most one per byte.
+        let max_key_bytes = path.iter().map(|name| name.len() * 6).max().unwrap_or(0);
         Self {
             path,
             level: 0,
-            met: 0,
+            matched: 0,
             found: false,
             state: State::PathValue,
             key: Vec::new(),
-            longest_key,
+            max_key_bytes,
             element: Position::START,
             position: Position::START,
             planner,
         }
     }
 
-    pub(crate) fn feed(
+    pub(super) fn feed(
         &mut self,
         bytes: &[u8],
         out: &mut Vec<PlannedChunk>,
     ) -> Result<(), Problem> {
         let start = self.position;
         let mut at = 0;
-        // Bytes whose lines are in `self.position.line`.
+        // Number of bytes whose newlines are included in `self.position.line`.
         let mut counted = 0;
         while at < bytes.len() {
             match self.step(bytes, at, start.offset, &mut counted, out) {
@@ -105,15 +105,15 @@ impl JsonScanner {
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
+    pub(super) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
         self.planner.close(out);
-        let place = match self.state {
-            // Nothing but white space: an object without records.
+        let position = match self.state {
+            // Nothing but white space, which is an object without records.
             State::PathValue if self.level == 0 => return Ok(()),
             State::End if self.found => return Ok(()),
             State::End => {
                 let message = format!(
-                    "the document has no property {}, where json.path says the rows are",
+                    "the document has no property {}: correct json.path",
                     self.path.join(".")
                 );
                 return Err(Problem::new(ProblemCode::FormatMismatch, message));
@@ -127,13 +127,13 @@ impl JsonScanner {
             _ => "before the document is complete".to_owned(),
         };
         let message = format!(
-            "the document ends {place} (byte {}, line {}): was it cut short?",
+            "the document ends {position} (byte {}, line {}): check that the file is complete",
             self.position.offset, self.position.line
         );
         Err(Problem::new(ProblemCode::Malformed, message))
     }
 
-    /// Takes at least one byte from `at` on, or moves to another state; gives the next `at`.
+    /// Consumes at least one byte at `at`, or changes the state. Returns where to continue.
     fn step(
         &mut self,
         bytes: &[u8],
@@ -149,7 +149,7 @@ impl JsonScanner {
                 };
                 self.state = State::ArrayComma;
                 let end = base + (at + length) as u64;
-                self.planner.record(self.element, end, out);
+                self.planner.add_record(self.element, end, out);
                 return Ok(at + length);
             }
             State::InOther(value) => {
@@ -166,7 +166,7 @@ impl JsonScanner {
             _ => {}
         }
         let byte = bytes[at];
-        if is_space(byte) {
+        if is_json_space(byte) {
             return Ok(at + 1);
         }
         self.state = match (&self.state, byte) {
@@ -205,21 +205,21 @@ impl JsonScanner {
                 return Err(unexpected("',' or '}' after a property", byte, at));
             }
             (State::End | State::InElement(_) | State::InOther(_) | State::InKey { .. }, _) => {
-                return Err(unexpected("nothing more after the document", byte, at));
+                return Err(unexpected("the end of the document", byte, at));
             }
         };
         Ok(at + 1)
     }
 
-    /// Opens the root, or a value on the path.
+    /// Opens the root, or a value on the path, and returns the next state.
     fn path_value(&mut self, byte: u8, at: usize) -> Result<State, Fault> {
-        let wanted = if self.level < self.path.len() {
+        let expected = if self.level < self.path.len() {
             b'{'
         } else {
             b'['
         };
-        if byte == wanted {
-            if wanted == b'{' {
+        if byte == expected {
+            if expected == b'{' {
                 self.level += 1;
                 return Ok(State::FirstKey);
             }
@@ -233,23 +233,23 @@ impl JsonScanner {
             b'"' => "a string",
             _ => "a single value",
         };
-        let message = match (self.level, wanted) {
+        let message = match (self.level, expected) {
             (0, b'[') if byte == b'{' => {
-                "the document is an object, not an array of rows: set json.path to where the rows are, or write one \
-                 object a line (NDJSON)"
+                "the document is an object, not an array of rows: set json.path to the array of rows, or write one \
+                 object per line (NDJSON)"
                     .to_owned()
             }
             (0, b'[') => format!("the document is {what}, not an array of rows"),
             (0, _) => format!(
-                "the document is {what}, and has no property {} where json.path says the rows are",
+                "the document is {what}, so it has no property {}: correct json.path",
                 self.path.join(".")
             ),
             (_, b'[') => format!(
-                "{}, where json.path says the rows are, is {what}, not an array",
+                "{} is {what}, not an array of rows: correct json.path",
                 self.path.join(".")
             ),
             (level, _) => format!(
-                "{} is {what}, not an object: json.path says the rows are at {}",
+                "{} is {what}, not an object, so there is no {}: correct json.path",
                 self.path[..level].join("."),
                 self.path.join(".")
             ),
@@ -271,7 +271,7 @@ impl JsonScanner {
 
     fn key_bytes(&mut self, bytes: &[u8], at: usize, escape: bool) -> Result<usize, Fault> {
         let rest = &bytes[at..];
-        let (taken, next) = if escape {
+        let (length, next) = if escape {
             (1, State::InKey { escape: false })
         } else {
             match memchr2(b'"', b'\\', rest) {
@@ -281,34 +281,35 @@ impl JsonScanner {
                     self.keep_key(&rest[..found]);
                     let on_path = self.is_on_path();
                     if on_path {
-                        if self.met >= self.level {
+                        if self.matched >= self.level {
                             let message = format!(
-                                "the property {} stands twice: which of the two has the rows is not clear",
+                                "the property {} occurs twice, so it is ambiguous which one contains the rows: remove one",
                                 self.path[..self.level].join(".")
                             );
                             return Err(malformed(at, message));
                         }
-                        self.met = self.level;
+                        self.matched = self.level;
                     }
                     self.state = State::Colon { on_path };
                     return Ok(at + found + 1);
                 }
             }
         };
-        self.keep_key(&rest[..taken]);
+        self.keep_key(&rest[..length]);
         self.state = next;
-        Ok(at + taken)
+        Ok(at + length)
     }
 
-    /// Keeps a name only as far as it can still be one of the path.
+    /// Appends to the current name, up to one byte more than any name on the path can have.
     fn keep_key(&mut self, bytes: &[u8]) {
-        let room = (self.longest_key + 1).saturating_sub(self.key.len());
+        debug_assert!(self.key.len() <= self.max_key_bytes + 1);
+        let room = self.max_key_bytes + 1 - self.key.len();
         self.key.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn is_on_path(&self) -> bool {
         let name = &self.path[self.level - 1];
-        if self.key.len() > self.longest_key || !self.key.contains(&b'\\') {
+        if self.key.len() > self.max_key_bytes || !self.key.contains(&b'\\') {
             return self.key == name.as_bytes();
         }
         let quoted = [b"\"", self.key.as_slice(), b"\""].concat();

@@ -1,18 +1,19 @@
-//! Record boundaries of NDJSON: lines that are not blank.
+//! Record boundaries of NDJSON: every line that is not blank is a record.
 
 use memchr::memchr;
 
-use crate::scan::{PlannedChunk, Planner, Position};
+use super::planner::{PlannedChunk, Planner, Position};
+use crate::syntax::is_json_space;
 
-pub(crate) struct NdjsonScanner {
-    /// Start of the record of this line, once a byte of it was seen.
+pub(super) struct NdjsonScanner {
+    /// Start of the record on this line, once found.
     record: Option<Position>,
-    pub(crate) position: Position,
-    pub(crate) planner: Planner,
+    pub(super) position: Position,
+    pub(super) planner: Planner,
 }
 
 impl NdjsonScanner {
-    pub(crate) fn new(planner: Planner) -> Self {
+    pub(super) fn new(planner: Planner) -> Self {
         Self {
             record: None,
             position: Position::START,
@@ -20,7 +21,7 @@ impl NdjsonScanner {
         }
     }
 
-    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) {
         let base = self.position.offset;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -29,7 +30,7 @@ impl NdjsonScanner {
                     self.position.line += 1;
                     at += 1;
                 }
-                None if is_space(byte) => at += 1,
+                None if is_json_space(byte) => at += 1,
                 None => {
                     self.record = Some(Position {
                         offset: base + at as u64,
@@ -40,7 +41,7 @@ impl NdjsonScanner {
                     None => at = bytes.len(),
                     Some(found) => {
                         at += found;
-                        self.planner.record(record, base + at as u64, out);
+                        self.planner.add_record(record, base + at as u64, out);
                         self.record = None;
                     }
                 },
@@ -49,15 +50,10 @@ impl NdjsonScanner {
         self.position.offset += bytes.len() as u64;
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<PlannedChunk>) {
+    pub(super) fn finish(&mut self, out: &mut Vec<PlannedChunk>) {
         if let Some(record) = self.record.take() {
-            self.planner.record(record, self.position.offset, out);
+            self.planner.add_record(record, self.position.offset, out);
         }
         self.planner.close(out);
     }
-}
-
-/// Whether JSON takes this byte for white space.
-pub(crate) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

@@ -1,0 +1,92 @@
+//! The values of fields, and the checks that apply to every format.
+
+use std::borrow::Cow;
+
+use arcstr::ArcStr;
+use landfall_domain::{Dataset, Field, FieldType, MAX_KEY_BYTES, RejectCode, Text, Value, excerpt};
+
+use super::sink::Fault;
+
+/// The content of the cell or property of a field.
+pub(super) enum Source<'a> {
+    /// There is no cell or property.
+    Missing,
+    /// A JSON null.
+    Null,
+    /// Text, which may mean null.
+    Text(Cow<'a, str>),
+    /// Text without U+0000, which may mean null, and the text of which it is a slice.
+    Part(&'a str, &'a ArcStr),
+}
+
+impl Source<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Missing | Self::Null => None,
+            Self::Text(text) => Some(text),
+            Self::Part(text, _) => Some(text),
+        }
+    }
+}
+
+/// Returns the value of a field.
+pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, Fault> {
+    let value = match (source, source.text()) {
+        (Source::Part(text, whole), _) if field.kind == FieldType::Text && !field.is_null(text) => {
+            return Ok(Value::Text(Text::part(text, whole)));
+        }
+        (_, Some(text)) if !field.is_null(text) => {
+            return field.parse(text).map_err(|error| {
+                let code = if error.encoding {
+                    RejectCode::Encoding
+                } else {
+                    RejectCode::Type
+                };
+                Fault::in_column(&field.column, code, error.to_string())
+            });
+        }
+        (Source::Null, _) => Value::Null,
+        _ => field.default.clone().unwrap_or(Value::Null),
+    };
+    if !field.required || !value.is_null() {
+        return Ok(value);
+    }
+    let reason = match (source, source.text()) {
+        (_, Some(text)) => format!("{:?} means null", excerpt(text)),
+        (Source::Null, _) => "the value is null".to_owned(),
+        _ => "there is no value".to_owned(),
+    };
+    let message = format!("{reason}, but {} is required", field.name);
+    Err(Fault::in_column(
+        &field.column,
+        RejectCode::Required,
+        message,
+    ))
+}
+
+/// Checks that every store can index the key.
+pub(super) fn check_key(dataset: &Dataset, values: &[Value]) -> Result<(), Fault> {
+    let bytes: usize = dataset
+        .key_indexes()
+        .iter()
+        .map(|index| values[*index].key_bytes())
+        .sum();
+    if bytes <= MAX_KEY_BYTES {
+        return Ok(());
+    }
+    let longest = dataset
+        .key_indexes()
+        .iter()
+        .max_by_key(|index| values[**index].key_bytes());
+    let (column, text) = match longest.map(|index| (&dataset.fields[*index], &values[*index])) {
+        Some((field, Value::Text(text))) => (Some(field.column.clone()), excerpt(text)),
+        _ => (None, String::new()),
+    };
+    Err(Fault {
+        column,
+        code: RejectCode::KeyLength,
+        message: format!(
+            "the key has {bytes} bytes, more than the maximum of {MAX_KEY_BYTES}: {text:?}"
+        ),
+    })
+}

@@ -1,0 +1,166 @@
+//! Collects the rows and rejects of a chunk.
+
+use landfall_domain::{MAX_RAW_BYTES, Reject, RejectCode, Row, Values};
+use memchr::memchr_iter;
+
+/// The content of a chunk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// The rows, in the order of the chunk.
+    pub rows: Vec<Row>,
+    /// The rejected records, in the order of the chunk.
+    pub rejects: Vec<Reject>,
+    /// Number of records in the chunk: rows and rejects together.
+    pub records: u64,
+}
+
+/// A record as a JSON object, for its reject.
+pub(super) type Record = serde_json::Map<String, serde_json::Value>;
+
+/// Why a record is rejected.
+pub(super) struct Fault {
+    pub(super) column: Option<String>,
+    pub(super) code: RejectCode,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn in_record(code: RejectCode, message: impl Into<String>) -> Self {
+        Self {
+            column: None,
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn in_column(column: &str, code: RejectCode, message: impl Into<String>) -> Self {
+        Self {
+            column: Some(column.to_owned()),
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn not_utf8() -> Self {
+        Self::in_record(
+            RejectCode::Encoding,
+            "the record is not UTF-8; save the file as UTF-8",
+        )
+    }
+
+    pub(super) fn zero_character() -> Self {
+        Self::in_record(
+            RejectCode::Encoding,
+            "the record contains U+0000, which databases do not accept; remove it",
+        )
+    }
+}
+
+/// Collects the rows and rejects of one chunk.
+pub(super) struct Sink<'c> {
+    pub(super) chunk: &'c [u8],
+    offset: u64,
+    /// Number of bytes of the chunk whose newlines are included in `line`. Lines are counted for rejects only.
+    counted: usize,
+    line: u64,
+    decoded: Decoded,
+}
+
+impl<'c> Sink<'c> {
+    /// Creates a sink for a chunk at this offset and line of its object, with room for a number of rows.
+    pub(super) fn new(chunk: &'c [u8], offset: u64, first_line: u64, rows: usize) -> Self {
+        Self {
+            chunk,
+            offset,
+            counted: 0,
+            line: first_line,
+            decoded: Decoded {
+                rows: Vec::with_capacity(rows),
+                ..Decoded::default()
+            },
+        }
+    }
+
+    /// Adds the record that starts at byte `start` of the chunk.
+    ///
+    /// `raw` is the record as it appears in the chunk. `fill` stores its values in a row, or returns why
+    /// it is rejected. `record` is called for rejects only.
+    pub(super) fn push(
+        &mut self,
+        start: usize,
+        raw: &'c [u8],
+        fill: impl FnOnce(&mut Row) -> Result<(), Fault>,
+        record: impl FnOnce() -> Option<Record>,
+    ) {
+        self.decoded.records += 1;
+        let offset = self.offset + start as u64;
+        // Filled in place, because rows are large and numerous.
+        let row = self.decoded.rows.push_mut(Row {
+            offset,
+            deleted: false,
+            values: Values::new(),
+            extra: None,
+        });
+        let Err(fault) = fill(row) else {
+            return;
+        };
+        self.decoded.rows.pop();
+        let passed = &self.chunk[self.counted..start];
+        self.line += memchr_iter(b'\n', passed).count() as u64;
+        self.counted = start;
+        // Rejects stay small: a record that is cut in `raw` is left out here.
+        let record = if raw.len() <= MAX_RAW_BYTES {
+            record()
+        } else {
+            None
+        };
+        self.decoded.rejects.push(Reject {
+            offset,
+            line: self.line,
+            column: fault.column,
+            code: fault.code,
+            message: fault.message,
+            raw: raw_text(raw, raw.len() as u64),
+            raw_bytes: raw.len() as u64,
+            record,
+        });
+    }
+
+    pub(super) fn into_decoded(self) -> Decoded {
+        self.decoded
+    }
+}
+
+/// Returns the reject of a record that is longer than its dataset allows.
+///
+/// `head` contains its first bytes, up to `MAX_RAW_BYTES`. `raw_bytes` is the length of the complete record.
+pub fn oversize(head: &[u8], offset: u64, line: u64, raw_bytes: u64, limit: u64) -> Reject {
+    Reject {
+        offset,
+        line,
+        column: None,
+        code: RejectCode::RecordLength,
+        message: format!(
+            "the record has {raw_bytes} bytes, more than the {limit} of limits.record_bytes"
+        ),
+        raw: raw_text(head, raw_bytes),
+        raw_bytes,
+        record: None,
+    }
+}
+
+/// Returns the first [`MAX_RAW_BYTES`] of a record of `raw_bytes` bytes as text.
+fn raw_text(raw: &[u8], raw_bytes: u64) -> String {
+    let head = &raw[..raw.len().min(MAX_RAW_BYTES)];
+    let text = match std::str::from_utf8(head) {
+        // The cut split the last character, which is no error of the record.
+        Err(error) if raw_bytes > head.len() as u64 && error.error_len().is_none() => {
+            String::from_utf8_lossy(&head[..error.valid_up_to()])
+        }
+        _ => String::from_utf8_lossy(head),
+    };
+    let mut text = text.into_owned();
+    // U+FFFD takes more bytes than the byte it replaces.
+    text.truncate(text.floor_char_boundary(MAX_RAW_BYTES));
+    text
+}

@@ -1,0 +1,120 @@
+//! Groups records into chunks.
+
+use landfall_domain::{ByteRange, ChunkKind};
+
+use super::options::ScanOptions;
+
+/// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
+pub const MAX_CHUNK_RECORDS: u64 = 100_000;
+/// The maximum memory in bytes for the rows of a chunk, without their texts. A short record can have
+/// many fields, and each row that keeps unknown columns repeats their names.
+const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
+/// Version of the rules by which objects are divided into chunks. A job cannot continue under other
+/// rules, because its done chunks would be different ones.
+pub const CUTTING_RULES: u32 = 2;
+
+/// A chunk for a worker to process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChunk {
+    /// From the first byte of the first record to the last byte of the last record. The terminator or
+    /// comma after that is not included, nor is anything else between chunks.
+    pub range: ByteRange,
+    /// Line of the first byte, from 1. Lines end in LF.
+    pub first_line: u64,
+    /// Number of records.
+    pub records: u64,
+    /// What the chunk contains.
+    pub kind: ChunkKind,
+}
+
+/// A position in an object.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    /// Byte, from 0.
+    pub(super) offset: u64,
+    /// Line, from 1.
+    pub(super) line: u64,
+}
+
+impl Position {
+    pub(super) const START: Self = Self { offset: 0, line: 1 };
+}
+
+/// Groups the records of an object into chunks.
+pub(super) struct Planner {
+    chunk_bytes: u64,
+    record_bytes: u64,
+    row_bytes: u64,
+    records: u64,
+    open: Option<PlannedChunk>,
+}
+
+impl Planner {
+    pub(super) fn new(options: &ScanOptions) -> Self {
+        Self {
+            chunk_bytes: options.chunk_bytes,
+            record_bytes: options.record_bytes,
+            row_bytes: options.row_bytes,
+            records: 0,
+            open: None,
+        }
+    }
+
+    /// Returns the maximum number of bytes in a record.
+    pub(super) fn record_bytes(&self) -> u64 {
+        self.record_bytes
+    }
+
+    /// Returns the number of records so far.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Accounts for the header, because a row may repeat the names of all columns.
+    pub(super) fn add_header(&mut self, bytes: u64) {
+        self.row_bytes += bytes;
+    }
+
+    /// Adds the record from `start` up to, but not including, `end`.
+    pub(super) fn add_record(&mut self, start: Position, end: u64, out: &mut Vec<PlannedChunk>) {
+        let range = ByteRange {
+            start: start.offset,
+            end,
+        };
+        let kind = if range.len() > self.record_bytes {
+            ChunkKind::Oversize
+        } else {
+            ChunkKind::Records
+        };
+        // The length of blank lines between records is unlimited.
+        let is_too_far = |open: &PlannedChunk| range.start - open.range.start >= self.chunk_bytes;
+        if kind == ChunkKind::Oversize || self.open.as_ref().is_some_and(is_too_far) {
+            self.close(out);
+        }
+        self.records += 1;
+        let mut chunk = self.open.take().unwrap_or(PlannedChunk {
+            range,
+            first_line: start.line,
+            records: 0,
+            kind,
+        });
+        chunk.range.end = end;
+        chunk.records += 1;
+        let is_full = kind == ChunkKind::Oversize || self.is_full(&chunk);
+        self.open = Some(chunk);
+        if is_full {
+            self.close(out);
+        }
+    }
+
+    /// Closes the open chunk, if any, and appends it to `out`.
+    pub(super) fn close(&mut self, out: &mut Vec<PlannedChunk>) {
+        out.extend(self.open.take());
+    }
+
+    fn is_full(&self, chunk: &PlannedChunk) -> bool {
+        chunk.range.len() >= self.chunk_bytes
+            || chunk.records >= MAX_CHUNK_RECORDS
+            || chunk.records * self.row_bytes >= MAX_ROW_BYTES
+    }
+}
