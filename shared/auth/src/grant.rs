@@ -4,20 +4,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a token is for.
+/// A permission of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Datasets, rows, totals, jobs, rejects.
+    /// Reads datasets, rows, totals, jobs and rejects.
     Read,
-    /// Rows and files.
+    /// Submits rows and files.
     Write,
-    /// What is for operators; it holds the others too.
+    /// Includes the other scopes, and operations for operators.
     Admin,
 }
 
 impl Scope {
-    /// Its word.
+    /// Returns the word used in the secret and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -40,23 +40,23 @@ impl FromStr for Scope {
         [Self::Read, Self::Write, Self::Admin]
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no scope: read, write or admin"))
+            .ok_or_else(|| format!("{text:?} is not a scope: use read, write or admin"))
     }
 }
 
-/// The datasets that a token is for: `"all"`, or a list of names.
+/// The datasets that a token gives access to: `"all"`, or a list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[serde(from = "AccessText", into = "AccessText")]
 pub enum Access {
-    /// Every one, also those to come.
+    /// All datasets, including future ones.
     All,
-    /// These.
+    /// The datasets with these names.
     Only(BTreeSet<String>),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum AccessText {
     Word(All),
     Names(BTreeSet<String>),
 }
@@ -67,16 +67,16 @@ enum All {
     All,
 }
 
-impl From<Written> for Access {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Word(All::All) => Self::All,
-            Written::Names(names) => Self::Only(names),
+impl From<AccessText> for Access {
+    fn from(text: AccessText) -> Self {
+        match text {
+            AccessText::Word(All::All) => Self::All,
+            AccessText::Names(names) => Self::Only(names),
         }
     }
 }
 
-impl From<Access> for Written {
+impl From<Access> for AccessText {
     fn from(access: Access) -> Self {
         match access {
             Access::All => Self::Word(All::All),
@@ -97,24 +97,24 @@ impl fmt::Display for Access {
     }
 }
 
-/// What the bearer of a token may do.
+/// The permissions of the bearer of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The token's name; for logs.
+    /// Name of the token, for logs.
     pub name: String,
-    /// What it is for.
+    /// The scopes of the token.
     pub scopes: BTreeSet<Scope>,
-    /// Which datasets it is for.
+    /// The datasets that the token gives access to.
     pub datasets: Access,
 }
 
 impl Grant {
-    /// Whether it has this scope.
+    /// Returns whether the token has this scope.
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
-    /// Whether it is for this dataset.
+    /// Returns whether the token gives access to this dataset.
     pub fn covers(&self, dataset: &str) -> bool {
         match &self.datasets {
             Access::All => true,
@@ -122,7 +122,7 @@ impl Grant {
         }
     }
 
-    /// Whether it has this scope for a dataset. What belongs to no dataset is for those alone who may see all.
+    /// Returns whether the token has this scope for a dataset. Items without a dataset require access to all.
     pub fn may(&self, scope: Scope, dataset: Option<&str>) -> bool {
         self.has(scope)
             && match dataset {

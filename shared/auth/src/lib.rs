@@ -1,9 +1,9 @@
-//! Bearer tokens: who may do what with which datasets.
+//! Bearer tokens: their scopes and datasets.
 //!
-//! A token is `lf_` and 32 random bytes in base64url. What is kept of it, in a secret of Secrets Manager,
-//! is its SHA-256: of 256 random bits nothing can be guessed, so that a slow hash, as passwords need one,
-//! would only slow each request. A request's token is hashed and compared with all that are kept, in a time
-//! that does not depend on what they are.
+//! A token is `lf_` followed by 32 random bytes in base64url. A secret in Secrets Manager contains only
+//! its SHA-256. Passwords need a slow hash because they can be guessed; 256 random bits cannot, and a
+//! slow hash would only delay each request. The token of a request is hashed and compared with every
+//! hash of the secret in constant time.
 //!
 //! ```
 //! use landfall_auth::{Access, Scope, Token, TokenList};

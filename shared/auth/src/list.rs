@@ -5,15 +5,15 @@ use landfall_domain::is_name;
 use serde::{Deserialize, Serialize};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::token::{digest, is_token};
-use crate::{Access, Grant, Scope, Token};
+use crate::grant::{Access, Grant, Scope};
+use crate::token::{Token, digest, is_token};
 
-/// The most tokens of a list: all of them are compared at each request.
+/// The maximum number of tokens in a list. Each request is compared with all of them.
 pub const MAX_TOKENS: usize = 200;
-/// The most datasets of a token that is not for all.
+/// The maximum number of datasets of a token that does not give access to all.
 pub const MAX_DATASETS: usize = 100;
 
-/// The tokens that are taken, as the secret has them: names, hashes, rights.
+/// The list of valid tokens as stored in the secret: names, hashes and permissions.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenList {
@@ -30,53 +30,53 @@ struct Entry {
     datasets: Access,
 }
 
-/// What is wrong with a list of tokens, or with one to be added. Holds nothing of a token.
+/// Why a list of tokens, or a token to add, is invalid. Contains neither tokens nor hashes.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ListError {
-    /// It is not of its shape.
+    /// The text is not a list of tokens.
     #[error(
         "not a list of tokens like {{\"tokens\":[{{\"name\":\"…\",\"sha256\":\"…\",\"scopes\":[\"read\"],\"datasets\":\"all\"}}]}}"
     )]
     Shape,
-    /// The name of a token.
+    /// The name of a token is invalid.
     #[error(
-        "{0:?} is no name of a token: a lower-case letter, then letters, digits and _, 48 at most"
+        "{0:?} cannot be the name of a token: it must start with a letter a-z and contain only a-z, 0-9 and _, at most 48 characters"
     )]
     Name(String),
-    /// Two of one name.
-    #[error("there is a token named {0} already: remove it, or choose another name")]
+    /// Two tokens have the same name.
+    #[error("a token named {0} already exists: remove it, or choose another name")]
     Taken(String),
-    /// A token that may do nothing.
-    #[error("the token {0} has no scope: give read, write or admin")]
+    /// The token has no scope.
+    #[error("the token {0} has no scope: add read, write or admin")]
     NoScope(String),
-    /// A name that is no dataset's.
-    #[error("{0:?} cannot be the name of a dataset")]
+    /// A text cannot be the name of a dataset.
+    #[error("{0:?} cannot be the name of a dataset: use names of definitions, or all")]
     Dataset(String),
-    /// Too many of something.
-    #[error("more than {most} {what}")]
+    /// A limit is exceeded.
+    #[error("there are more than {most} {what}: remove some")]
     Many {
-        /// The most there can be.
+        /// The limit.
         most: usize,
-        /// Of what.
+        /// What is limited.
         what: &'static str,
     },
 }
 
 impl TokenList {
-    /// Reads the text of a secret. An empty one, or an empty object, is an empty list.
+    /// Parses the text of a secret. An empty text or an empty object is an empty list.
     pub fn parse(text: &str) -> Result<Self, ListError> {
         if matches!(text.trim(), "" | "{}") {
             return Ok(Self::default());
         }
-        let read: Self = serde_json::from_str(text).map_err(|_| ListError::Shape)?;
+        let parsed: Self = serde_json::from_str(text).map_err(|_| ListError::Shape)?;
         let mut list = Self::default();
-        for entry in read.tokens {
+        for entry in parsed.tokens {
             list.push(entry)?;
         }
         Ok(list)
     }
 
-    /// The text for the secret.
+    /// Returns the text for the secret.
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
@@ -97,32 +97,32 @@ impl TokenList {
         })
     }
 
-    /// Removes the token of this name; says whether there was one.
+    /// Removes the token with this name, and returns whether it existed.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.tokens.len();
         self.tokens.retain(|entry| entry.name != name);
         self.tokens.len() < before
     }
 
-    /// What the tokens may do, in the order of the list.
+    /// Returns the permissions of all tokens, in the order of the list.
     pub fn grants(&self) -> impl Iterator<Item = Grant> {
         self.tokens.iter().map(Entry::grant)
     }
 
-    /// What the bearer of this token may do; none if it is not on the list.
+    /// Returns the permissions of the bearer of a token, or `None` if it is not on the list.
     pub fn check(&self, token: &str) -> Option<Grant> {
         if !is_token(token) {
             return None;
         }
         let digest = digest(token);
-        // All of them, whichever it is: the time says nothing of what was found.
+        // Compares with all of them, so that the time does not depend on the result.
         let mut found = u64::MAX;
-        for (place, entry) in (0_u64..).zip(&self.tokens) {
-            let same: Choice = entry.sha256.ct_eq(&digest);
-            found.conditional_assign(&place, same);
+        for (index, entry) in (0_u64..).zip(&self.tokens) {
+            let is_equal: Choice = entry.sha256.ct_eq(&digest);
+            found.conditional_assign(&index, is_equal);
         }
-        let place = usize::try_from(found).ok()?;
-        self.tokens.get(place).map(Entry::grant)
+        let index = usize::try_from(found).ok()?;
+        self.tokens.get(index).map(Entry::grant)
     }
 
     fn push(&mut self, entry: Entry) -> Result<(), ListError> {
@@ -133,8 +133,8 @@ impl TokenList {
             return Err(ListError::NoScope(entry.name));
         }
         if let Access::Only(names) = &entry.datasets {
-            if let Some(wrong) = names.iter().find(|name| !is_name(name)) {
-                return Err(ListError::Dataset(wrong.clone()));
+            if let Some(invalid) = names.iter().find(|name| !is_name(name)) {
+                return Err(ListError::Dataset(invalid.clone()));
             }
             if names.len() > MAX_DATASETS {
                 return Err(ListError::Many {
@@ -176,25 +176,31 @@ impl fmt::Debug for TokenList {
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         use std::fmt::Write as _;
         let mut text = String::with_capacity(64);
         for byte in bytes {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "{byte:02x}");
         }
-        to.serialize_str(&text)
+        serializer.serialize_str(&text)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(from)?;
-        let wrong = || D::Error::custom("not 64 hexadecimal digits");
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let invalid = || D::Error::custom("not 64 hexadecimal digits");
         if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
+            return Err(invalid());
         }
         let mut bytes = [0; 32];
         for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| wrong())?;
+            *byte =
+                u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| invalid())?;
         }
         Ok(bytes)
     }
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_its_own_rights_and_no_others() {
+    fn a_token_has_its_own_permissions_only() {
         let (reader, writer) = (Token::random(), Token::random());
         let mut list = TokenList::default();
         list.add("reader", &reader, [Scope::Read].into(), only(&["orders"]))
@@ -230,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn admin_holds_the_other_scopes_for_its_datasets() {
+    fn admin_includes_the_other_scopes_for_its_datasets() {
         let token = Token::random();
         let mut list = TokenList::default();
         list.add("root", &token, [Scope::Admin].into(), only(&["orders"]))
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_list_is_refused() {
+    fn a_token_that_is_not_on_the_list_is_refused() {
         let token = Token::random();
         let mut list = TokenList::default();
         list.add("t", &token, [Scope::Read].into(), Access::All)
@@ -262,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_tokens_nor_hashes_are_shown() {
+    fn debug_output_contains_neither_tokens_nor_hashes() {
         let token = Token::random();
         let mut list = TokenList::default();
         list.add("t", &token, [Scope::Read].into(), Access::All)
@@ -276,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_not_one_is_refused() {
+    fn an_invalid_list_is_refused() {
         let entry = |name: &str, hash: &str, scopes: &str, datasets: &str| {
             format!(
                 r#"{{"tokens":[{{"name":"{name}","sha256":"{hash}","scopes":{scopes},"datasets":{datasets}}}]}}"#

@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 const PREFIX: &str = "lf_";
 const BYTES: usize = 32;
 
-/// A new token. It is shown once, by whoever made it.
+/// A new token. Only its hash is stored, so it can be shown only once.
 pub struct Token(String);
 
 impl Token {
-    /// A token of 256 random bits.
+    /// Generates a token of 256 random bits.
     pub fn random() -> Self {
         let bytes: [u8; BYTES] = rand::random();
         Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Its text.
+    /// Returns the text of the token.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -29,17 +29,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// SHA-256 of a token's text.
+/// Returns the SHA-256 of the text of a token.
 pub(crate) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Whether a text has the form of a token.
+/// Returns whether a text has the form of a token.
 pub(crate) fn is_token(text: &str) -> bool {
-    // Three bytes are four letters, the last two of the 32 are three.
-    const LETTERS: usize = BYTES.div_ceil(3) * 4 - 1;
+    // In base64, three bytes take four characters, and the last two bytes take three.
+    const CHARS: usize = BYTES.div_ceil(3) * 4 - 1;
     text.strip_prefix(PREFIX).is_some_and(|rest| {
-        rest.len() == LETTERS
+        rest.len() == CHARS
             && rest
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -5,56 +5,58 @@ use landfall_aws::{AwsError, Secret};
 use tokio::sync::RwLock;
 use tracing::warn;
 
-use crate::{Grant, ListError, TokenList};
+use crate::grant::Grant;
+use crate::list::{ListError, TokenList};
 
-/// How long a list is used before it is read again.
+/// How long the list is used before the secret is read again.
 const FRESH: Duration = Duration::from_mins(1);
-/// How long it is used while it cannot be read. A token that was removed may be taken for so long.
+/// How long the list is used while the secret cannot be read. A removed token stays valid for at most this
+/// long.
 const USABLE: Duration = Duration::from_mins(5);
-/// How long after a failed read the next one is tried.
+/// Delay between a failed read and the next one.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The tokens that are taken: those of the secret, as they are now or were at most a minute ago (five,
-/// while it cannot be read).
+/// The valid tokens, read from the secret at most a minute ago, or at most five minutes while the secret
+/// cannot be read.
 pub struct Tokens {
     secret: Option<Secret>,
-    kept: RwLock<Kept>,
+    cached: RwLock<CachedList>,
 }
 
-struct Kept {
+struct CachedList {
     list: TokenList,
-    /// Wall-clock time: the other one may stand still while a function is frozen.
+    /// Wall-clock time, because the monotonic clock may stop while a function is frozen.
     read_at: SystemTime,
     try_after: SystemTime,
 }
 
-/// Why tokens can't be checked. Not that one is wrong.
+/// Why tokens cannot be checked. An invalid token is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// The secret could not be read.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The secret has something else.
-    #[error("the secret with the tokens: {0}")]
+    /// The secret does not contain a list of tokens.
+    #[error("the secret of the tokens is invalid: {0}")]
     List(#[from] ListError),
-    /// Neither could be done for long, and it is soon tried again.
-    #[error("the tokens were read too long ago, and could not be a moment ago")]
-    Old,
+    /// The secret could not be read for too long. The next attempt follows within seconds.
+    #[error("the secret of the tokens could not be read for 5 minutes; trying again in seconds")]
+    Stale,
 }
 
 impl AuthError {
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::List(_) => false,
-            Self::Old => true,
+            Self::Stale => true,
         }
     }
 }
 
 impl Tokens {
-    /// The tokens of this secret.
+    /// Reads the tokens of a secret, and reads them again when they are a minute old.
     pub async fn load(config: &SdkConfig, secret: &str) -> Result<Self, AuthError> {
         let secret = Secret::new(config, secret);
         let list = TokenList::parse(&secret.read().await?)?;
@@ -64,12 +66,12 @@ impl Tokens {
         })
     }
 
-    /// Tokens that do not change.
+    /// Returns tokens that do not change.
     pub fn fixed(list: TokenList) -> Self {
         let now = SystemTime::now();
         Self {
             secret: None,
-            kept: RwLock::new(Kept {
+            cached: RwLock::new(CachedList {
                 list,
                 read_at: now,
                 try_after: now + FRESH,
@@ -77,50 +79,50 @@ impl Tokens {
         }
     }
 
-    /// What the bearer of this token may do; none if it is not taken.
+    /// Returns the permissions of the bearer of a token, or `None` if the token is invalid.
     pub async fn check(&self, token: &str) -> Result<Option<Grant>, AuthError> {
         let Some(secret) = &self.secret else {
-            return Ok(self.kept.read().await.list.check(token));
+            return Ok(self.cached.read().await.list.check(token));
         };
-        if let Some(answer) = self.kept.read().await.check(token, SystemTime::now()) {
+        if let Some(answer) = self.cached.read().await.check(token, SystemTime::now()) {
             return answer;
         }
-        let mut kept = self.kept.write().await;
+        let mut cached = self.cached.write().await;
         let now = SystemTime::now();
-        // Another request may have read it while this one waited.
-        if let Some(answer) = kept.check(token, now) {
+        // Another request may have read the secret while this one waited.
+        if let Some(answer) = cached.check(token, now) {
             return answer;
         }
         match read(secret).await {
             Ok(list) => {
-                kept.list = list;
-                kept.read_at = now;
-                kept.try_after = now + FRESH;
+                cached.list = list;
+                cached.read_at = now;
+                cached.try_after = now + FRESH;
             }
             Err(error) => {
-                kept.try_after = now + PAUSE;
-                if !kept.is_usable(now) {
+                cached.try_after = now + PAUSE;
+                if !cached.is_usable(now) {
                     return Err(error);
                 }
-                warn!(%error, "the tokens could not be read again");
+                warn!(%error, "cannot refresh the tokens, using the last ones");
             }
         }
-        Ok(kept.list.check(token))
+        Ok(cached.list.check(token))
     }
 }
 
-impl Kept {
+impl CachedList {
     fn is_usable(&self, now: SystemTime) -> bool {
         now < self.read_at + USABLE
     }
 
-    /// The answer; none where the secret is to be read first.
+    /// Returns the result of the check, or `None` if the secret must be read first.
     fn check(&self, token: &str, now: SystemTime) -> Option<Result<Option<Grant>, AuthError>> {
         (now < self.try_after).then(|| {
             if self.is_usable(now) {
                 Ok(self.list.check(token))
             } else {
-                Err(AuthError::Old)
+                Err(AuthError::Stale)
             }
         })
     }
@@ -136,13 +138,13 @@ mod tests {
     use crate::{Access, Scope, Token};
 
     #[test]
-    fn a_list_is_used_for_a_time_and_then_refused_between_reads() {
+    fn a_stale_list_is_used_for_five_minutes_and_then_refused() {
         let token = Token::random();
         let mut list = TokenList::default();
         list.add("reader", &token, [Scope::Read].into(), Access::All)
             .unwrap();
         let read_at = SystemTime::now();
-        for (try_after, now, is_read, is_taken) in [
+        for (try_after, now, must_read, is_valid) in [
             (FRESH, Duration::ZERO, false, true),
             (FRESH, FRESH, true, false),
             // The read failed.
@@ -150,15 +152,15 @@ mod tests {
             (USABLE + PAUSE, USABLE, false, false),
             (USABLE + PAUSE, USABLE + PAUSE, true, false),
         ] {
-            let kept = Kept {
+            let cached = CachedList {
                 list: list.clone(),
                 read_at,
                 try_after: read_at + try_after,
             };
-            let answer = kept.check(token.reveal(), read_at + now);
-            assert_eq!(answer.is_none(), is_read, "{now:?}");
-            let is_known = matches!(answer, Some(Ok(Some(_))));
-            assert_eq!(is_known, is_taken, "{now:?}");
+            let answer = cached.check(token.reveal(), read_at + now);
+            assert_eq!(answer.is_none(), must_read, "{now:?}");
+            let is_granted = matches!(answer, Some(Ok(Some(_))));
+            assert_eq!(is_granted, is_valid, "{now:?}");
         }
     }
 }
