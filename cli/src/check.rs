@@ -3,16 +3,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use landfall_domain::Dataset;
 
-/// Definitions of datasets, and what is wrong with those that have an error.
+/// Definitions of datasets, and the errors of invalid ones.
 #[derive(Debug, Default)]
 pub struct Definitions {
-    /// Those that can be used, with their texts.
+    /// The valid definitions, with their texts.
     pub valid: Vec<(Dataset, String)>,
-    /// One line for each error: file, line, field, what is wrong.
+    /// One line for each invalid definition: file, line, field, message.
     pub errors: Vec<String>,
 }
 
-/// Reads definitions: files, and all `.toml` files of directories.
+/// Checks definitions: files, and all `.toml` files of directories.
 pub fn check(paths: &[PathBuf]) -> Result<Definitions> {
     let mut definitions = Definitions::default();
     for path in paths {
@@ -45,11 +45,11 @@ impl Definitions {
         let shown = file.display().to_string();
         match Dataset::from_toml(&shown, &text) {
             Err(error) => self.errors.push(error.to_string()),
-            // The functions look for a dataset under its name.
+            // The functions find a definition by the name of its dataset.
             Ok(dataset) if file.file_stem().is_none_or(|stem| *stem != *dataset.name) => {
                 let name = &dataset.name;
                 self.errors.push(format!(
-                    "{shown}:1: name: is {name:?}, so the file must be {name}.toml"
+                    "{shown}:1: name: the dataset is named {name:?}, so the file must be named {name}.toml"
                 ));
             }
             Ok(dataset) => self.valid.push((dataset, text)),

@@ -1,5 +1,5 @@
-//! What the command line does, for other programs: sample files, checks of datasets' definitions, tokens, and
-//! totals made anew.
+//! The commands of `landfall` as a library: sample files, checks of definitions, tokens, and rebuilding of
+//! totals.
 
 mod check;
 pub mod seed;

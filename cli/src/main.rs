@@ -19,57 +19,57 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a sample file, with repeated keys, quoted newlines, Unicode and some bad rows
+    /// Generate a sample file with repeated keys, quoted newlines, Unicode and some bad rows
     Seed {
-        /// What it holds
+        /// What the file contains
         kind: Kind,
         /// Number of rows
         #[arg(long, default_value_t = 10_000)]
         rows: u64,
-        /// The same seed makes the same file
+        /// Seed of the random content; the same seed generates the same file
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// A later one has the same keys in the same order, with other values
-        #[arg(long, default_value_t = 1)]
+        /// Revision of the file, from 1. A later one has the same keys in the same order, with other values
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         revision: u32,
-        /// File to write; standard output unless given
+        /// File to write; standard output by default
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Definitions of datasets
+    /// Check definitions of datasets
     #[command(subcommand)]
     Datasets(Datasets),
-    /// Tables of totals
+    /// Rebuild tables of totals
     #[command(subcommand)]
     Totals(Totals),
-    /// Tokens of the HTTP API and the socket
+    /// Manage tokens of the HTTP API and the WebSocket API
     #[command(subcommand)]
     Tokens(Tokens),
 }
 
 #[derive(Subcommand)]
 enum Tokens {
-    /// Make a token and show it, this once; no more than its hash is kept. It is taken within a minute
+    /// Create a token and print it, this once, because only its hash is stored. It is valid within a minute
     Add {
-        /// Its name: a lower-case letter, then letters, digits and _
+        /// Name of the token: a lower-case letter, then lower-case letters, digits and _
         name: String,
-        /// What it is for: read, write, admin
+        /// Scopes of the token, separated by commas: read, write, admin
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<Scope>,
-        /// Which datasets it is for: all, or names
+        /// Datasets that the token gives access to: all, or names separated by commas
         #[arg(long, value_delimiter = ',', required = true)]
         datasets: Vec<String>,
         #[command(flatten)]
         secret: Secret,
     },
-    /// List names, scopes and datasets
+    /// List the names, scopes and datasets of all tokens
     List {
         #[command(flatten)]
         secret: Secret,
     },
-    /// Remove a token. It is refused within a minute
+    /// Remove a token. It is invalid within a minute
     Remove {
-        /// Its name
+        /// Name of the token
         name: String,
         #[command(flatten)]
         secret: Secret,
@@ -78,7 +78,7 @@ enum Tokens {
 
 #[derive(Args)]
 struct Secret {
-    /// Name or ARN of the secret with the tokens
+    /// Name or ARN of the secret that contains the tokens
     #[arg(long = "secret", env = "LANDFALL_TOKENS_SECRET")]
     id: String,
 }
@@ -91,12 +91,12 @@ impl Secret {
 
 #[derive(Subcommand)]
 enum Totals {
-    /// Make a dataset's totals anew from the rows in its table: after its definition of totals has changed, or
-    /// after rows were changed by hand. Workers wait meanwhile
+    /// Rebuild the totals of a dataset from the rows in its table. Needed after its totals were redefined or
+    /// rows were changed by hand. Workers wait meanwhile
     Rebuild {
-        /// The dataset's definition, as it is in the configuration bucket
+        /// Definition of the dataset, as in the configuration bucket
         definition: PathBuf,
-        /// The SQL database, as the stores' secret has it
+        /// URL of the SQL database, as in the secret of the stores
         #[arg(long, env = "LANDFALL_SQL_URL", hide_env_values = true)]
         sql: String,
     },
@@ -104,7 +104,7 @@ enum Totals {
 
 #[derive(Subcommand)]
 enum Datasets {
-    /// Check definitions, and say for each error the file, the line and the field
+    /// Check definitions, and print the file, line and field of each error
     Check {
         /// Files, or directories of .toml files
         #[arg(required = true)]

@@ -1,6 +1,6 @@
-//! Sample files with what real ones have: repeated keys, quoted newlines, Unicode, and bad rows.
+//! Sample files with the features of real ones: repeated keys, quoted newlines, Unicode, and bad rows.
 //!
-//! The same number of rows, seed and revision make the same bytes.
+//! The same number of rows, seed and revision generate the same bytes.
 
 use std::io::{self, Write};
 
@@ -71,7 +71,7 @@ const WORDS: [&str; 18] = [
 ];
 const STATUSES: [&str; 5] = ["created", "paid", "packed", "shipped", "cancelled"];
 
-/// What a sample file can hold.
+/// Kind of a sample file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// CSV of the dataset `products`: sku, name, description.
@@ -81,7 +81,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The dataset, and a name for the file.
+    /// Returns the name of the dataset, and a name for the file.
     pub fn dataset_and_file(self) -> (&'static str, &'static str) {
         match self {
             Self::Products => ("products", "products.csv"),
@@ -90,13 +90,15 @@ impl Kind {
     }
 }
 
-/// Writes the first revision of a sample file of so many rows, without a limit, in constant memory.
+/// Writes the first revision of a sample file with any number of rows, in constant memory.
 pub fn write(kind: Kind, rows: u64, seed: u64, out: impl Write) -> io::Result<()> {
     write_revision(kind, rows, seed, 1, out)
 }
 
-/// Like [`write()`]; a later revision has the same keys in the same order, and each row has other values
-/// than in the revision before.
+/// Writes a revision of a sample file, counted from 1.
+///
+/// All revisions have the same keys in the same order, and each row has other values than in the
+/// previous revision.
 pub fn write_revision(
     kind: Kind,
     rows: u64,
@@ -110,14 +112,15 @@ pub fn write_revision(
     }
 }
 
-/// What a revision picks from: the same draws find other values in it.
+/// Returns the values of a revision, in which the same random choices find other values.
 fn revised<const N: usize>(from: [&'static str; N], revision: u32) -> [&'static str; N] {
     let mut values = from;
+    debug_assert!(revision > 0, "revisions are counted from 1");
     values.rotate_left(revision.saturating_sub(1) as usize % N);
     values
 }
 
-/// Numbers that are new, one after the other, but for the share that repeats one from before.
+/// Generates consecutive numbers, except for a share that repeats an earlier one.
 struct Keys {
     used: u64,
 }
@@ -139,7 +142,7 @@ fn products(rows: u64, seed: u64, revision: u32, out: impl Write) -> io::Result<
     let mut csv = csv::WriterBuilder::new().flexible(true).from_writer(out);
     csv.write_record(["sku", "name", "description"])?;
     for _ in 0..rows {
-        // Spread over the range of the key, as skus from several makers are.
+        // Spread over the range of the key, like skus of several manufacturers.
         let key = keys.next(&mut rng);
         let sku = format!("{:08X}", (key.wrapping_mul(2_654_435_761)) & 0xffff_ffff);
         let name = format!("{} {}", pick(&mut rng, &materials), pick(&mut rng, &THINGS));
@@ -194,7 +197,7 @@ fn orders(rows: u64, seed: u64, revision: u32, mut out: impl Write) -> io::Resul
             "status": pick(&mut rng, &statuses),
             "items": items,
             "total": format!("{}.{:02}", rng.random_range(1..2_000), rng.random_range(0..100)),
-            "placed_at": (start + SignedDuration::from_secs(i64::try_from(row % 31_536_000).unwrap_or_default())).to_string(),
+            "placed_at": (start + SignedDuration::from_secs((row % 31_536_000).cast_signed())).to_string(),
         });
         if rng.random_bool(0.1) {
             order["note"] = json!("leave it at the \"blue\" door\n2nd floor");
@@ -216,6 +219,7 @@ fn orders(rows: u64, seed: u64, revision: u32, mut out: impl Write) -> io::Resul
 }
 
 fn pick<'a>(rng: &mut StdRng, from: &[&'a str]) -> &'a str {
+    debug_assert!(!from.is_empty(), "there is nothing to choose from");
     from.choose(rng).copied().unwrap_or_default()
 }
 
@@ -226,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_makes_the_same_file() {
+    fn the_same_seed_generates_the_same_file() {
         let make = |seed| {
             let mut out = Vec::new();
             write(Kind::Products, 500, seed, &mut out).unwrap();
@@ -257,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_as_real_files_are() {
+    fn products_have_the_features_of_real_files() {
         let mut out = Vec::new();
         write(Kind::Products, 20_000, 7, &mut out).unwrap();
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&*out);
@@ -279,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_lines_of_json_but_for_some() {
+    fn most_orders_are_lines_of_json() {
         let mut out = Vec::new();
         write(Kind::Orders, 5_000, 7, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();

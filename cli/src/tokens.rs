@@ -1,4 +1,4 @@
-//! Tokens of the HTTP API and the socket, kept as hashes in a secret.
+//! Tokens of the HTTP API and the WebSocket API, stored as hashes in a secret.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use landfall_auth::{Access, Grant, Scope, Token, TokenList};
 use landfall_aws::Secret;
 use tokio::runtime::Runtime;
 
-/// The secret with the tokens. Two commands that change it at the same time can undo each other.
+/// The secret that contains the tokens. Concurrent changes by two commands can overwrite each other.
 pub struct Store {
     secret: Secret,
     runtime: Runtime,
 }
 
 impl Store {
-    /// The secret of this name or ARN.
+    /// Opens the secret with this name or ARN.
     pub fn open(id: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("cannot start")?;
+            .context("cannot start the async runtime")?;
         let config = runtime.block_on(landfall_aws::connect());
         Ok(Self {
             secret: Secret::new(&config, id),
@@ -27,7 +27,7 @@ impl Store {
         })
     }
 
-    /// Makes a token. `datasets` are names, or the one word `all`.
+    /// Creates a token. `datasets` contains names, or only the word `all`.
     pub fn add(&self, name: &str, scopes: BTreeSet<Scope>, datasets: &[String]) -> Result<Token> {
         let datasets = access(datasets)?;
         let mut list = self.read()?;
@@ -37,27 +37,27 @@ impl Store {
         Ok(token)
     }
 
-    /// What the tokens may do.
+    /// Returns the permissions of all tokens.
     pub fn grants(&self) -> Result<Vec<Grant>> {
         Ok(self.read()?.grants().collect())
     }
 
-    /// Removes the token of this name.
+    /// Removes the token with this name.
     pub fn remove(&self, name: &str) -> Result<()> {
         let mut list = self.read()?;
         if !list.remove(name) {
-            bail!("there is no token named {name:?}");
+            bail!("no token is named {name:?}: run tokens list");
         }
         self.write(&list)
     }
 
     fn read(&self) -> Result<TokenList> {
         let text = self.runtime.block_on(self.secret.read())?;
-        TokenList::parse(&text).context("the secret with the tokens")
+        TokenList::parse(&text).context("the secret of the tokens is invalid")
     }
 
     fn write(&self, list: &TokenList) -> Result<()> {
-        let text = list.to_text().context("cannot write the list")?;
+        let text = list.to_text().context("cannot serialize the tokens")?;
         Ok(self.runtime.block_on(self.secret.write(&text))?)
     }
 }
@@ -66,7 +66,7 @@ fn access(datasets: &[String]) -> Result<Access> {
     match datasets {
         [all] if all == "all" => Ok(Access::All),
         names if names.iter().any(|name| name == "all") => {
-            bail!("give either all or names of datasets")
+            bail!("--datasets must be either all or names of datasets")
         }
         names => Ok(Access::Only(names.iter().cloned().collect())),
     }
