@@ -1,4 +1,4 @@
-//! The page in a browser: `tests/browser` on a stack of its own.
+//! Tests the page in a browser: runs `tests/browser` on a separate stack.
 
 use std::fs::write;
 use std::path::Path;
@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::support::{products_file, start};
 
 const ROWS: u64 = 100_000;
-/// Where pictures for the docs go, in the workspace; unset, none are made.
+/// Directory in the workspace for screenshots of the documentation. If unset, none are taken.
 const SCREENSHOTS: &str = "LANDFALL_SCREENSHOTS";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_load_files_and_look_at_rows_in_a_browser() {
+async fn files_are_loaded_and_rows_are_shown_in_a_browser() {
     let python = python_environment(Requirements::Tests, &Silent);
     let python = python.await.unwrap().join("python");
-    // Small chunks, so that there is progress to see.
+    // Small chunks make progress visible.
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
 
     stack.put_dataset("torn", "name = ").await.unwrap();
@@ -28,7 +28,7 @@ async fn people_load_files_and_look_at_rows_in_a_browser() {
         ["products.csv", "expected.json"].map(|name| directory.path().join(name));
     let products = products_file(ROWS, 7);
     write(&file, &products).unwrap();
-    let products = Products::of(&products);
+    let products = Products::from_file(&products);
     let reference = json!({
         "records": products.records,
         "rejected": products.rejected,

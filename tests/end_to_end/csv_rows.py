@@ -1,7 +1,7 @@
-"""Prints the rows of a CSV file as Python's csv module reads them: FILE NULL NAME=TYPE...
+"""Prints the rows of a CSV file as parsed by the csv module of Python: FILE NULL NAME=TYPE...
 
-A line for each row, with the named columns in this order and a unit separator between them. A timestamp has its
-microseconds, and a null is \\N.
+Each line is a row with the named columns in this order, separated by unit separators. Timestamps have microseconds,
+and null is \\N.
 """
 
 import csv

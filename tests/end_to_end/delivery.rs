@@ -1,4 +1,4 @@
-//! Notifications and messages duplicated, delayed and reordered; files at the same time.
+//! Duplicated, delayed and reordered notifications and messages, and concurrent files.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use landfall_tests::Products;
 use serde_json::json;
 
 use crate::support::{
-    assert_counts, assert_products, completions, drop_object, land, products_file, start,
+    assert_counts, assert_products, completions, land, products_file, start, upload,
 };
 
-/// Stops or starts the delivery of chunk messages to the workers.
-pub async fn deliver(stack: &Stack, enabled: bool) {
+/// Enables or disables the delivery of chunk messages to the workers.
+pub async fn set_delivery(stack: &Stack, enabled: bool) {
     let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
     let mappings = lambda
         .list_event_source_mappings()
@@ -32,11 +32,11 @@ pub async fn deliver(stack: &Stack, enabled: bool) {
             .await
             .unwrap();
     }
-    // A poll that is under way may still take messages.
+    // A poll in progress may still receive messages.
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
-/// Calls the splitter with a notification of an object, as S3 does when it sends one twice.
+/// Invokes the splitter with the notification of an object, as S3 does when it sends one twice.
 async fn notify(stack: &Stack, key: &str, version: &str, size: usize) {
     let inbox = &stack.outputs().inbox_bucket;
     let entity = json!({
@@ -53,7 +53,7 @@ async fn notify(stack: &Stack, key: &str, version: &str, size: usize) {
     assert_eq!(answer.function_error(), None);
 }
 
-/// Takes all messages out of the chunk queue.
+/// Removes all messages from the chunk queue, and returns their bodies.
 async fn drain(stack: &Stack) -> Vec<String> {
     let sqs = aws_sdk_sqs::Client::new(stack.sdk_config());
     let queue = &stack.outputs().chunk_queue_url;
@@ -98,15 +98,15 @@ async fn wait_for_seal(stack: &Stack, job: landfall_domain::JobId) -> u32 {
 async fn duplicated_and_reversed(chunk_bytes: &str, rows: u64, at_least: u32) {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", chunk_bytes)]).await;
     let file = products_file(rows, 5);
-    let expected = Products::of(&file);
+    let expected = Products::from_file(&file);
     let key = "products/again and again.csv";
 
-    deliver(&stack, false).await;
+    set_delivery(&stack, false).await;
     let version = stack.put_object(key, file.clone()).await.unwrap();
     let job = landfall_domain::JobId::of(&stack.outputs().inbox_bucket, key, &version);
     let chunks = wait_for_seal(&stack, job).await;
     assert!(chunks >= at_least, "{chunks}");
-    // The notification again, twice at once.
+    // Two more notifications, at the same time.
     tokio::join!(
         notify(&stack, key, &version, file.len()),
         notify(&stack, key, &version, file.len())
@@ -116,7 +116,7 @@ async fn duplicated_and_reversed(chunk_bytes: &str, rows: u64, at_least: u32) {
     let ordinals: HashSet<u32> = bodies
         .iter()
         .map(|body| serde_json::from_str::<ChunkMessage>(body).unwrap())
-        .inspect(|message| assert_eq!(message.job, job, "one job for each version"))
+        .inspect(|message| assert_eq!(message.job, job, "one job per object version"))
         .map(|message| message.ordinal)
         .collect();
     assert_eq!(ordinals.len(), chunks as usize);
@@ -131,7 +131,7 @@ async fn duplicated_and_reversed(chunk_bytes: &str, rows: u64, at_least: u32) {
             .await
             .unwrap();
     }
-    deliver(&stack, true).await;
+    set_delivery(&stack, true).await;
 
     let event = completions(&stack, &[job]).await.remove(&job).unwrap();
     assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
@@ -139,57 +139,57 @@ async fn duplicated_and_reversed(chunk_bytes: &str, rows: u64, at_least: u32) {
     assert_counts(&event, &expected);
     assert_products(&stack, &expected.rows).await;
 
-    // The file dropped again is another version: another job, another completion.
+    // Uploading the file again creates another version, with another job and completion.
     let second = land(&stack, key, file).await;
     assert_ne!(second.job, job);
     assert_ne!(second.id, event.id);
     assert_counts(&second, &expected);
     assert_products(&stack, &expected.rows).await;
-    // Nothing of the first one comes in another way.
+    // Late duplicates of a completion are identical.
     while let Some(late) = stack.next_event(Duration::from_secs(3)).await.unwrap() {
         assert!([&event, &second].contains(&&late.detail));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_a_chunk_duplicated_and_reversed() {
-    // Chunks of one byte hold a record each; more of them than a shard of the ledger has.
+async fn chunks_of_one_record_are_duplicated_and_reversed() {
+    // A chunk of one byte or more contains one record. These chunks do not fit one shard of the ledger.
     duplicated_and_reversed("1", 300, 290).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_chunks_duplicated_and_reversed() {
+async fn small_chunks_are_duplicated_and_reversed() {
     duplicated_and_reversed("4096", 5_000, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_file_in_one_chunk_duplicated() {
+async fn a_file_of_one_chunk_is_duplicated() {
     duplicated_and_reversed("100000000", 2_000, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_files_at_once_the_later_wins_everywhere() {
+async fn the_later_of_two_concurrent_files_wins_everywhere() {
     let stack = start(Sql::Postgres, &[("ChunkBytes", "65536")]).await;
-    // The same skus in both, for the most part in other places.
+    // Both files have the same skus, most of them at different positions.
     let files = [products_file(20_000, 21), products_file(30_000, 22)];
     let keys = ["products/one.csv", "products/two.csv"];
     let (one, two) = tokio::join!(
-        drop_object(&stack, keys[0], files[0].clone()),
-        drop_object(&stack, keys[1], files[1].clone())
+        upload(&stack, keys[0], files[0].clone()),
+        upload(&stack, keys[1], files[1].clone())
     );
     let events = completions(&stack, &[one, two]).await;
 
     let client = aws_sdk_dynamodb::Client::new(stack.sdk_config());
     let table = DynamoTable::new(client, &stack.outputs().ledger_table);
-    let mut in_order = Vec::new();
+    let mut ordered = Vec::new();
     for (job, file) in [one, two].into_iter().zip(&files) {
         assert_eq!(events[&job].state, JobState::Succeeded);
-        assert_counts(&events[&job], &Products::of(file));
-        in_order.push((table.head(job).await.unwrap().unwrap().order, file));
+        assert_counts(&events[&job], &Products::from_file(file));
+        ordered.push((table.head(job).await.unwrap().unwrap().order, file));
     }
-    in_order.sort_by_key(|(order, _)| *order);
+    ordered.sort_by_key(|(order, _)| *order);
     let mut expected = Products::default();
-    for (_, file) in in_order {
+    for (_, file) in ordered {
         expected.read(file);
     }
     assert_products(&stack, &expected.rows).await;

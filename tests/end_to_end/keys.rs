@@ -1,4 +1,4 @@
-//! Keys of several fields, in big files, on every SQL database beside `MongoDB`.
+//! Keys of several fields in large files, with every SQL database and `MongoDB`.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -17,29 +17,29 @@ const SHA512: &str = "d6826af05fbf88d175de9c7bc3de0b041594395d87a85b9b15ff234ec0
 const FLIGHTS: &str = include_str!("datasets/flights.toml");
 const READINGS: &str = include_str!("../../infra/datasets/readings.toml");
 
-/// A row as a text: its values, with a unit separator between them.
+/// The values of a row as text, separated by unit separators.
 type Line = String;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_several_fields_land_in_postgres_and_mongodb() {
-    keys_of_several_fields_land(Sql::Postgres).await;
+async fn rows_with_keys_of_several_fields_land_in_postgres_and_mongodb() {
+    rows_with_keys_of_several_fields_land(Sql::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_several_fields_land_in_mariadb_and_mongodb() {
-    keys_of_several_fields_land(Sql::Mysql).await;
+async fn rows_with_keys_of_several_fields_land_in_mariadb_and_mongodb() {
+    rows_with_keys_of_several_fields_land(Sql::Mysql).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_several_fields_land_in_sqlite_and_mongodb() {
-    keys_of_several_fields_land(Sql::Sqlite).await;
+async fn rows_with_keys_of_several_fields_land_in_sqlite_and_mongodb() {
+    rows_with_keys_of_several_fields_land(Sql::Sqlite).await;
 }
 
-async fn keys_of_several_fields_land(sql: Sql) {
+async fn rows_with_keys_of_several_fields_land(sql: Sql) {
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("end_to_end/datasets");
     let stack = start_with(sql, &[], vec![definitions]).await;
 
-    // Into a new table, then many more: all but the first 5,000 are new.
+    // First into a new table, then many more rows, of which the first 5,000 exist already.
     let dataset = Dataset::from_toml("readings.toml", READINGS).unwrap();
     for (rows, new) in [(5_000, 5_000), (500_000, 495_000)] {
         let (file, expected) = readings(rows);
@@ -80,7 +80,7 @@ fn assert_landed(event: &CompletionEvent, rows: usize, new: usize) {
     }
 }
 
-/// A file of so many readings, and its rows.
+/// Returns a file with this number of readings, and its rows.
 fn readings(rows: usize) -> (Vec<u8>, Vec<Line>) {
     let mut file = "sensor\ttime\ttemperature (°C)\tbattery\tcalibrated\n".to_owned();
     let mut expected = Vec::with_capacity(rows);
@@ -91,7 +91,7 @@ fn readings(rows: usize) -> (Vec<u8>, Vec<Line>) {
             "2026-11-20T{hour:02}:{minute:02}:{second:02}.{:06}Z",
             number % 7
         );
-        // Never whole: databases write whole floats in different ways.
+        // Never a whole number, because databases write whole floats differently.
         let celsius = format!("{}.25", number % 31);
         let battery = number % 100;
         let calibrated = if number % 3 == 0 { "-" } else { "2026-01-31" };
@@ -108,7 +108,7 @@ fn readings(rows: usize) -> (Vec<u8>, Vec<Line>) {
     (file.into_bytes(), expected)
 }
 
-/// The rows of a CSV file as Python reads them.
+/// Returns the rows of a CSV file as parsed by Python.
 fn python_lines(stack: &Stack, path: &Path, dataset: &Dataset) -> Vec<Line> {
     let columns = dataset.fields.iter();
     let columns = columns.map(|field| format!("{}={}", field.name, field.kind.as_str()));
@@ -140,7 +140,7 @@ fn assert_lines(store: &str, found: &[Line], expected: &[Line]) {
         .collect();
     assert!(
         missing.is_empty(),
-        "{store} does not have {missing:?}, but {:?}",
+        "{store} lacks {missing:?}, but has {:?}",
         &found[..3]
     );
     assert_eq!(found.len(), expected.len(), "rows in {store}");
@@ -153,7 +153,7 @@ fn line<'v>(values: impl IntoIterator<Item = Option<std::borrow::Cow<'v, str>>>)
     values.collect::<Vec<_>>().join("\u{1f}")
 }
 
-/// The rows of a table, by a client of the database's own.
+/// Reads the rows of a table with a client of the database.
 async fn lines_in_sql(stack: &Stack, dataset: &Dataset) -> Vec<Line> {
     let url = stack.sql_url();
     let select = |text: fn(FieldType, &str) -> String| {

@@ -1,4 +1,4 @@
-//! How often a token may ask.
+//! The rate limit of tokens.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,12 +10,12 @@ use reqwest::header::RETRY_AFTER;
 use crate::http::Api;
 use crate::support::start;
 
-/// Seconds of a window, and what the token may ask in it.
+/// Seconds of a window, and the requests that the token may make in it.
 const WINDOW: u64 = 5;
 const ALLOWANCE: usize = 10;
-/// Requests under way at once: each instance of the function has one.
-const AT_ONCE: usize = 40;
-/// Times that so many are sent until one is refused.
+/// Number of concurrent requests. Each instance of the function processes one at a time.
+const CONCURRENCY: usize = 40;
+/// The maximum number of rounds of such requests until one is refused.
 const ROUNDS: usize = 20;
 
 fn window() -> usize {
@@ -24,14 +24,14 @@ fn window() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_instances_together_take_no_more_of_a_token_than_it_may_ask() {
+async fn all_instances_together_enforce_the_rate_limit_of_a_token() {
     let stack = start(Sql::Sqlite, &[("TokenRequestsPerSecond", "2")]).await;
-    let api = Api::of(&stack);
+    let api = Api::new(&stack);
     let first = window();
     let mut admitted = 0;
     let mut wait = None;
     for _ in 0..ROUNDS {
-        let answers = join_all((0..AT_ONCE).map(|_| api.get("session").send())).await;
+        let answers = join_all((0..CONCURRENCY).map(|_| api.get("session").send())).await;
         for answer in answers {
             let answer = answer.unwrap();
             if answer.status() == StatusCode::OK {

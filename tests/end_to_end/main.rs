@@ -1,4 +1,4 @@
-//! Scenarios on the local stack: the zips that are deployed, on real databases, through the inbox.
+//! Scenarios on the local stack: files go through the inbox and the deployed zips into real databases.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(unreachable_pub, reason = "modules of one test")]
@@ -6,7 +6,6 @@
 mod browser;
 mod delivery;
 mod document;
-mod handing_in;
 mod http;
 mod keys;
 mod limits;
@@ -15,6 +14,7 @@ mod outcomes;
 mod paging;
 mod products;
 mod public_files;
+mod submissions;
 mod subscribers;
 mod support;
 mod tables;

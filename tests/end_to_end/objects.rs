@@ -1,4 +1,4 @@
-//! Object keys as people make them, and every format.
+//! Unusual object keys, and every format.
 
 use landfall_domain::JobState;
 use landfall_local::Sql;
@@ -6,7 +6,7 @@ use landfall_local::Sql;
 use crate::support::{documents, land, start};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_with_spaces_signs_quotes_and_unicode() {
+async fn objects_with_special_characters_in_their_keys_are_ingested() {
     let stack = start(Sql::Sqlite, &[]).await;
     let keys = [
         "products/a file.csv",
@@ -41,7 +41,7 @@ async fn keys_with_spaces_signs_quotes_and_unicode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_format_lands_the_same_rows() {
+async fn every_format_yields_the_same_rows() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "64")]).await;
     let orders = (1..=9).map(|id| {
         format!(
@@ -61,23 +61,23 @@ async fn every_format_lands_the_same_rows() {
     for counts in event.counts.stores.values() {
         assert_eq!(counts.unchanged, 9);
     }
-    let names = |documents: Vec<mongodb::bson::Document>| {
-        let mut names: Vec<_> = documents
+    let sorted = |documents: Vec<mongodb::bson::Document>| {
+        let mut texts: Vec<_> = documents
             .into_iter()
             .map(|mut document| {
                 document.remove("_version");
                 document.to_string()
             })
             .collect();
-        names.sort();
-        names
+        texts.sort();
+        texts
     };
     assert_eq!(
-        names(first),
-        names(documents(stack.mongodb_uri(), "orders").await)
+        sorted(first),
+        sorted(documents(stack.mongodb_uri(), "orders").await)
     );
 
-    // Tabs, a header in another order, a BOM, CRLF, a column that is dropped, words for nothing.
+    // Tabs, a header in another order, a byte order mark, CRLF, a dropped column, and texts that mean null.
     let readings = "\u{feff}battery\ttime\tsensor\tnote\ttemperature (°C)\tcalibrated\r\n\
         90\t2026-11-20T08:30:00Z\ts1\t\"two\r\nlines\"\t21.5\t2026-01-31\r\n\
         -\t2026-11-20T08:31:00Z\ts1\tx\tNaN\t-\r\n";

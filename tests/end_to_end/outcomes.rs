@@ -1,4 +1,4 @@
-//! Objects that are not what they should be: each closes its job with a clear outcome.
+//! Invalid objects, each of which closes its job with a clear outcome.
 
 use landfall_domain::{JobState, ProblemCode, RejectCode};
 use landfall_local::Sql;
@@ -6,7 +6,7 @@ use landfall_local::Sql;
 use crate::support::{documents, land, rejects, start};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_object_closes_its_job_and_says_why() {
+async fn every_invalid_object_closes_its_job_with_a_reason() {
     use ProblemCode as P;
 
     let stack = start(Sql::Sqlite, &[]).await;
@@ -116,7 +116,7 @@ async fn every_object_closes_its_job_and_says_why() {
             "byte",
         ),
     ];
-    for (key, body, state, code, says) in cases {
+    for (key, body, state, code, message) in cases {
         let event = land(&stack, key, body).await;
         let problem = event.problem.unwrap();
         assert_eq!(
@@ -125,32 +125,36 @@ async fn every_object_closes_its_job_and_says_why() {
             "{key}: {}",
             problem.message
         );
-        assert!(problem.message.contains(says), "{key}: {}", problem.message);
+        assert!(
+            problem.message.contains(message),
+            "{key}: {}",
+            problem.message
+        );
     }
-    // What was complete before the cut has landed.
+    // Records before the malformed one are ingested.
     assert_eq!(documents(stack.mongodb_uri(), "orders").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_can_be_mended_and_dropped_again() {
+async fn rejects_can_be_fixed_and_uploaded_again() {
     let stack = start(Sql::Sqlite, &[]).await;
     let long = "x".repeat(1_100_000);
     let file = format!(
         "sku,name,description\n1,Chair,good\n,Lamp,no sku\n2,Desk\n3,Rug,\"{long}\"\n4,Vase,\"never closed\n5,x,y\n"
     );
     let event = land(&stack, "products/odd.csv", file.into_bytes()).await;
-    // The rest of a file whose last quote is never closed could be anything: that is no success.
+    // After a quote that is never closed, the records of a file are unknown, so the job fails.
     assert_eq!(event.state, JobState::Failed);
     assert_eq!(event.problem.as_ref().unwrap().code, ProblemCode::Malformed);
     assert_eq!((event.counts.rows, event.counts.rejected), (5, 4));
     let mut rejects = rejects(&stack, &event).await;
     rejects.sort_by_key(|reject| reject.line);
-    let told: Vec<_> = rejects
+    let found: Vec<_> = rejects
         .iter()
         .map(|reject| (reject.line, reject.code))
         .collect();
     assert_eq!(
-        told,
+        found,
         [
             (3, RejectCode::Required),
             (4, RejectCode::ColumnCount),
@@ -161,25 +165,25 @@ async fn rejects_can_be_mended_and_dropped_again() {
     assert_eq!(rejects[0].column.as_deref(), Some("sku"));
     assert!(rejects[2].raw_bytes > 1_100_000 && rejects[2].raw.len() <= 64 * 1024);
 
-    let mut mended = rejects[0].record.clone().unwrap();
-    mended.insert("sku".to_owned(), "6".into());
+    let mut fixed = rejects[0].record.clone().unwrap();
+    fixed.insert("sku".to_owned(), "6".into());
     let event = land(
         &stack,
-        "products/mended.ndjson",
-        serde_json::to_vec(&mended).unwrap(),
+        "products/fixed.ndjson",
+        serde_json::to_vec(&fixed).unwrap(),
     )
     .await;
     assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
-    let found = documents(stack.mongodb_uri(), "products").await;
+    let products = documents(stack.mongodb_uri(), "products").await;
     assert!(
-        found
+        products
             .iter()
             .any(|document| document.get_str("_id").is_ok_and(|sku| sku == "6"))
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_rejects_fail_a_job_and_leave_the_good_rows() {
+async fn too_many_rejects_fail_a_job_but_valid_rows_stay() {
     let stack = start(Sql::Sqlite, &[]).await;
     let good =
         r#"{"order_id":1,"customer":1,"items":2,"total":3,"placed_at":"2026-11-20T08:30:00Z"}"#;

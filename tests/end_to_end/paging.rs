@@ -1,4 +1,4 @@
-//! Pages by cursor while a load runs.
+//! Paging by cursor while files are ingested.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use landfall_domain::JobState;
 use landfall_local::Sql;
 use serde_json::Value;
 
-use crate::http::{Api, MOST_ROWS};
-use crate::support::{completions, drop_object, land, start};
+use crate::http::{Api, MAX_PAGE_ROWS};
+use crate::support::{completions, land, start, upload};
 
-/// As `infra/datasets/products.toml`, with deletes and the file that a row is of.
+/// Like `infra/datasets/products.toml`, with deletes and the number of the file that contains a row.
 const PRODUCTS: &str = r#"
 name = "products"
 key = ["sku"]
@@ -24,15 +24,15 @@ fields = [
 ]
 "#;
 const PRODUCTS_IN_FIRST: u32 = 20_000;
-/// The files that come while pages are read.
+/// The files that are ingested while pages are read.
 const LATER: [u32; 2] = [2, 3];
 
-/// Spread over the range of the key.
+/// Returns a sku; they are spread over the range of the key.
 fn sku(number: u32) -> String {
     format!("{:08X}", number.wrapping_mul(2_654_435_761))
 }
 
-/// Many products have the same name.
+/// Returns a name, which many products share.
 fn name(number: u32) -> String {
     format!("Name {}", number % 97)
 }
@@ -45,10 +45,10 @@ fn is_renamed_by(number: u32, file: u32) -> bool {
     number % 7 == file
 }
 
-/// Name and file, by sku.
+/// Name and file by sku.
 type Products = BTreeMap<String, (String, u32)>;
 
-/// Every product again, but for those that go, and new ones before, between and after.
+/// Returns a file with all products but the deleted ones, and new products before, between and after them.
 fn later_file(file: u32, products: &mut Products) -> String {
     let mut csv = "sku,name,file,op\n".to_owned();
     let mut put = |products: &mut Products, sku: String, name: String| {
@@ -84,7 +84,7 @@ fn later_file(file: u32, products: &mut Products) -> String {
     csv
 }
 
-/// What one walk over all pages saw.
+/// The rows seen in one walk over all pages.
 #[derive(Default)]
 struct Walk {
     pages: usize,
@@ -104,60 +104,61 @@ impl Walk {
         }
     }
 
-    /// Takes the next page, if there is one.
-    async fn step(&mut self, api: &Api, question: &str, next: &mut Option<String>) -> bool {
+    /// Reads the next page, and returns whether there was one.
+    async fn step(&mut self, api: &Api, query: &str, next: &mut Option<String>) -> bool {
         let Some(cursor) = next.take() else {
             return false;
         };
-        let (rows, after) = api.page(question, Some(&cursor)).await;
+        let (rows, after) = api.page(query, Some(&cursor)).await;
         self.add(&rows);
         *next = after;
         true
     }
 
-    fn assert_once_each(&self, question: &str, stable: &[String]) {
-        let wrong: Vec<_> = stable
+    fn assert_once_each(&self, query: &str, stable: &[String]) {
+        let failed: Vec<_> = stable
             .iter()
             .map(|sku| (sku, self.seen.get(sku).copied().unwrap_or_default()))
             .filter(|(_, times)| *times != 1)
             .collect();
-        let few = &wrong[..wrong.len().min(5)];
+        let few = &failed[..failed.len().min(5)];
         assert!(
-            wrong.is_empty(),
-            "{question}: {} not once: {few:?}",
-            wrong.len()
+            failed.is_empty(),
+            "{query}: {} rows were not seen exactly once: {few:?}",
+            failed.len()
         );
     }
 }
 
-/// Pages of one question, from before the files are dropped until they have landed.
+/// Reads the pages of one query, from before the upload of the files until their completion.
 struct Reader {
-    question: String,
-    /// Products that are there all the time, in the same place.
+    query: String,
+    /// Products that exist all the time, at the same position.
     stable: Vec<String>,
     slow: Walk,
     next: Option<String>,
 }
 
 impl Reader {
-    async fn start(api: &Api, question: String, stable: Vec<String>) -> Self {
-        let (rows, next) = api.page(&format!("{question}&limit=200"), None).await;
+    async fn start(api: &Api, query: String, stable: Vec<String>) -> Self {
+        let (rows, next) = api.page(&format!("{query}&limit=200"), None).await;
         let mut slow = Walk::default();
         slow.add(&rows);
         Self {
-            question,
+            query,
             stable,
             slow,
             next,
         }
     }
 
-    /// Walks again and again until the files have landed, and says how many of the walks saw rows of before and
-    /// of later. One more walk has a page of before, then one for each of the others, and its last pages after.
+    /// Walks over all pages repeatedly until the files have landed, and returns how many walks saw both old and
+    /// new rows. One slow walk reads its first page before the upload, one page during each of the other walks,
+    /// and its last pages afterwards.
     async fn read(mut self, api: &Api, landed: &AtomicBool) -> usize {
-        let fast = format!("{}&limit={MOST_ROWS}", self.question);
-        let slow = format!("{}&limit=200", self.question);
-        let mut of_both = 0;
+        let fast = format!("{}&limit={MAX_PAGE_ROWS}", self.query);
+        let slow = format!("{}&limit=200", self.query);
+        let mut mixed = 0;
         while !landed.load(Ordering::Relaxed) {
             assert!(self.slow.step(api, &slow, &mut self.next).await);
             let mut walk = Walk::default();
@@ -165,7 +166,7 @@ impl Reader {
             walk.add(&rows);
             while walk.step(api, &fast, &mut next).await {}
             walk.assert_once_each(&fast, &self.stable);
-            of_both += usize::from(walk.files.contains(&1) && walk.files.len() > 1);
+            mixed += usize::from(walk.files.contains(&1) && walk.files.len() > 1);
         }
         let during = self.slow.pages;
         while self.slow.step(api, &slow, &mut self.next).await {}
@@ -174,12 +175,12 @@ impl Reader {
             "{slow}: {during} pages"
         );
         self.slow.assert_once_each(&slow, &self.stable);
-        of_both
+        mixed
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_stays_is_seen_once_by_cursor_while_files_land() {
+async fn paging_by_cursor_sees_unchanged_rows_once_while_files_land() {
     let parameters = [
         ("ChunkBytes", "16384"),
         ("TokenRequestsPerSecond", "100000"),
@@ -202,7 +203,7 @@ async fn a_row_that_stays_is_seen_once_by_cursor_while_files_land() {
     let by_name: Vec<String> = staying.filter(keeps_its_name).map(sku).collect();
     assert!(by_name.len() > 10_000);
 
-    let api = Api::of(&stack);
+    let api = Api::new(&stack);
     let mut readers = Vec::new();
     for store in ["sql", "mongodb"] {
         for (sort, stable) in [
@@ -210,32 +211,32 @@ async fn a_row_that_stays_is_seen_once_by_cursor_while_files_land() {
             ("&sort=name", &by_name),
             ("&sort=-name", &by_name),
         ] {
-            let question = format!("datasets/products/rows?store={store}{sort}");
-            readers.push(Reader::start(&api, question, stable.clone()).await);
+            let query = format!("datasets/products/rows?store={store}{sort}");
+            readers.push(Reader::start(&api, query, stable.clone()).await);
         }
     }
     let landed = AtomicBool::new(false);
-    let land_them = async {
+    let land_files = async {
         let mut jobs = Vec::new();
         for (file, csv) in LATER.iter().zip(files) {
             let key = format!("products/{file}.csv");
-            jobs.push(drop_object(&stack, &key, csv.into_bytes()).await);
+            jobs.push(upload(&stack, &key, csv.into_bytes()).await);
         }
         let events = completions(&stack, &jobs).await;
         landed.store(true, Ordering::Relaxed);
         events
     };
     let read = readers.into_iter().map(|reader| reader.read(&api, &landed));
-    let (events, of_both) = tokio::join!(land_them, join_all(read));
+    let (events, mixed) = tokio::join!(land_files, join_all(read));
     for event in events.values() {
         assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
     }
     assert!(
-        of_both.iter().sum::<usize>() > 0,
-        "no walk was under way while rows changed"
+        mixed.iter().sum::<usize>() > 0,
+        "no walk overlapped with a change of rows"
     );
 
-    // In the end all is there, in its order.
+    // Afterwards, all rows are present and in order.
     let by_key: Vec<(String, String, u32)> = products
         .iter()
         .map(|(sku, (name, file))| (name.clone(), sku.clone(), *file))
@@ -244,8 +245,8 @@ async fn a_row_that_stays_is_seen_once_by_cursor_while_files_land() {
     by_name.sort();
     for store in ["sql", "mongodb"] {
         for (sort, expected) in [("", &by_key), ("&sort=name", &by_name)] {
-            let question = format!("datasets/products/rows?store={store}&limit={MOST_ROWS}{sort}");
-            let rows = api.rows(&question).await;
+            let query = format!("datasets/products/rows?store={store}&limit={MAX_PAGE_ROWS}{sort}");
+            let rows = api.rows(&query).await;
             let found: Vec<(String, String, u32)> = rows
                 .iter()
                 .map(|row| {
@@ -258,7 +259,7 @@ async fn a_row_that_stays_is_seen_once_by_cursor_while_files_land() {
                 .iter()
                 .zip(expected)
                 .find(|(found, expected)| found != expected);
-            assert_eq!((differs, found.len()), (None, expected.len()), "{question}");
+            assert_eq!((differs, found.len()), (None, expected.len()), "{query}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Half a million products, as the fifth of the systems that Landfall replaces has them.
+//! Half a million products.
 
 use landfall_domain::{JobState, RejectCode};
 use landfall_local::Sql;
@@ -8,10 +8,10 @@ use crate::support::{assert_counts, assert_products, land, products_file, reject
 
 const ROWS: u64 = 500_000;
 
-async fn half_a_million_land_exactly(sql: Sql) {
+async fn half_a_million_products_are_ingested(sql: Sql) {
     let stack = start(sql, &[]).await;
     let file = products_file(ROWS, 11);
-    let expected = Products::of(&file);
+    let expected = Products::from_file(&file);
     assert_eq!(expected.records, ROWS);
     assert!(expected.rejected > 0);
 
@@ -23,18 +23,18 @@ async fn half_a_million_land_exactly(sql: Sql) {
         assert_eq!(counts.inserted, expected.rows.len() as u64);
     }
 
-    // Every reject says where it is, and the record that stands there is it.
+    // The position of every reject is that of its record.
     let mut rejects = rejects(&stack, &event).await;
     assert_eq!(rejects.len() as u64, expected.rejected);
     rejects.sort_by_key(|reject| reject.offset);
-    let (mut seen, mut line) = (0, 1);
+    let (mut counted, mut line) = (0, 1);
     for reject in &rejects {
         let start = usize::try_from(reject.offset).unwrap();
         let bytes = &file[start..start + usize::try_from(reject.raw_bytes).unwrap()];
         assert_eq!(String::from_utf8_lossy(bytes), reject.raw);
-        line += file[seen..start].split(|byte| *byte == b'\n').count() as u64 - 1;
+        line += file[counted..start].split(|byte| *byte == b'\n').count() as u64 - 1;
         assert_eq!(reject.line, line);
-        seen = start;
+        counted = start;
     }
     for code in [
         RejectCode::ColumnCount,
@@ -44,7 +44,7 @@ async fn half_a_million_land_exactly(sql: Sql) {
         assert!(rejects.iter().any(|reject| reject.code == code), "{code:?}");
     }
 
-    // The same file again: another job, and nothing changes.
+    // The same file again creates another job and changes nothing.
     let again = land(&stack, "products/half a million.csv", file).await;
     assert_ne!(again.id, event.id);
     assert_counts(&again, &expected);
@@ -55,11 +55,11 @@ async fn half_a_million_land_exactly(sql: Sql) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_million_land_exactly_in_postgres_and_mongodb() {
-    half_a_million_land_exactly(Sql::Postgres).await;
+async fn half_a_million_products_are_ingested_into_postgres_and_mongodb() {
+    half_a_million_products_are_ingested(Sql::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_million_land_exactly_in_sqlite_and_mongodb() {
-    half_a_million_land_exactly(Sql::Sqlite).await;
+async fn half_a_million_products_are_ingested_into_sqlite_and_mongodb() {
+    half_a_million_products_are_ingested(Sql::Sqlite).await;
 }

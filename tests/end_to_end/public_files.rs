@@ -1,4 +1,4 @@
-//! Files that nobody here made: of the npm package vega-datasets.
+//! Public files from the npm package vega-datasets.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ async fn land(stack: &Stack, directory: &Path, file: &str) -> (CompletionEvent, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_nobody_here_made_land_and_what_does_not_is_explained() {
+async fn public_files_are_ingested_and_their_rejects_explained() {
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("end_to_end/datasets");
     let stack = start_with(
         Sql::Postgres,
@@ -42,7 +42,7 @@ async fn files_that_nobody_here_made_land_and_what_does_not_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     fetch(&stack, PACKAGE, SHA512, directory.path(), &FILES);
 
-    // 3,201 films. One has no title. Nine have a number as title: they are films like others.
+    // Of 3,201 films, one has no title and is rejected. Nine titles are numbers, which are valid.
     let (event, movies) = land(&stack, directory.path(), "movies.json").await;
     assert_eq!((event.counts.rows, event.counts.rejected), (3_201, 1));
     let rejected = rejects(&stack, &event).await;
@@ -55,7 +55,7 @@ async fn files_that_nobody_here_made_land_and_what_does_not_is_explained() {
             .iter()
             .any(|movie| movie.get_str("title").is_ok_and(|title| title == "1776"))
     );
-    // What the definition does not name is kept.
+    // Properties that belong to no field are kept.
     assert!(movies.iter().all(|movie| movie.contains_key("_extra")));
 
     let (event, stocks) = land(&stack, directory.path(), "stocks.csv").await;
@@ -99,7 +99,7 @@ async fn files_that_nobody_here_made_land_and_what_does_not_is_explained() {
     assert_eq!(sum, sum_of_prices(&directory.path().join("stocks.csv")));
 }
 
-/// In hundredths, without a type of the project's.
+/// Sums the prices in hundredths, without the decimal type of the project.
 fn sum_of_prices(path: &Path) -> String {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let hundredths: i64 = reader

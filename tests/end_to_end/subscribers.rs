@@ -1,4 +1,4 @@
-//! WebSocket subscribers: what they are told, how often, and who may know what.
+//! WebSocket subscribers: their messages, the frequency of pushes, and permissions.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,19 +15,19 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::delivery::deliver;
-use crate::support::{add_token, completions, drop_object, land, products_file, start};
+use crate::delivery::set_delivery;
+use crate::support::{add_token, completions, land, products_file, start, upload};
 
 const SUBSCRIBERS: usize = 500;
-/// Handshakes and subscriptions under way at once: each is a process of the function's.
-const AT_ONCE: usize = 8;
-/// Longer than anything takes on a slow machine.
+/// Number of concurrent handshakes and subscriptions. Each occupies one process of the function.
+const CONCURRENCY: usize = 8;
+/// Longer than any step takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(5);
-/// How long to listen for what must not come. Pushes are made a second after what they are about.
+/// How long to wait for messages that must not arrive. A push follows the change by a second.
 const QUIET: Duration = Duration::from_secs(5);
-/// Longer than a failed message waits, and shorter than the queue's visibility timeout.
+/// Longer than the delay of a failed message, and shorter than the visibility timeout of the queue.
 const WITHOUT_TIMEOUT: Duration = Duration::from_mins(2);
-const KEY: &str = "products/told.csv";
+const KEY: &str = "products/pushed.csv";
 
 struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -46,45 +46,46 @@ impl Client {
         self.send(&json!({"action": "subscribe", "job": job})).await;
     }
 
-    /// The next message; none when none comes in time.
+    /// Returns the next message, or `None` after the timeout.
     async fn next(&mut self, within: Duration) -> Option<Value> {
         let message = tokio::time::timeout(within, self.0.next()).await.ok()?;
         let message = message.expect("the connection was closed").unwrap();
         Some(serde_json::from_str(message.to_text().unwrap()).unwrap())
     }
 
-    /// What is told of a job until its completion, and in some time after it.
-    async fn all_told(&mut self, job: JobId) -> Vec<Value> {
-        let mut told = Vec::new();
-        let of_another =
+    /// Returns the messages about a job until its completion, and for some time after it.
+    async fn messages(&mut self, job: JobId) -> Vec<Value> {
+        let mut messages = Vec::new();
+        let is_other_job =
             |message: &Value| !message["job"].is_null() && message["job"]["id"] != json!(job);
         while let Some(message) = self.next(WITHIN).await {
-            if of_another(&message) {
+            if is_other_job(&message) {
                 continue;
             }
             let completed = message["type"] == "completed";
-            told.push(message);
+            messages.push(message);
             if completed {
                 break;
             }
         }
         while let Some(message) = self.next(QUIET).await {
-            if !of_another(&message) {
-                told.push(message);
+            if !is_other_job(&message) {
+                messages.push(message);
             }
         }
-        told
+        messages
     }
 }
 
-fn count(told: &[Value], kind: &str) -> usize {
-    told.iter()
+fn count(messages: &[Value], kind: &str) -> usize {
+    messages
+        .iter()
         .filter(|message| message["type"] == kind)
         .count()
 }
 
-/// Notes a subscriber whose connection the gateway does not know; gives its key.
-async fn note_subscriber(
+/// Stores a subscriber whose connection the gateway does not have, and returns its key.
+async fn store_subscriber(
     stack: &Stack,
     job: JobId,
     expires_at: AttributeValue,
@@ -92,7 +93,7 @@ async fn note_subscriber(
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let key = HashMap::from([
         ("pk".to_owned(), text(&format!("job/{job}"))),
-        ("sk".to_owned(), text("bygone")),
+        ("sk".to_owned(), text("closed")),
     ]);
     aws_sdk_dynamodb::Client::new(stack.sdk_config())
         .put_item()
@@ -107,10 +108,10 @@ async fn note_subscriber(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_500_subscribers_is_told_of_the_completion_once() {
+async fn each_of_500_subscribers_receives_the_completion_once() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
-    deliver(&stack, false).await;
-    let job = drop_object(&stack, KEY, products_file(30_000, 6)).await;
+    set_delivery(&stack, false).await;
+    let job = upload(&stack, KEY, products_file(30_000, 6)).await;
 
     let mut clients: Vec<Client> = stream::iter(0..SUBSCRIBERS)
         .map(|index| {
@@ -123,7 +124,7 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
                 assert_eq!(first["job"]["id"], json!(job));
                 assert_eq!(first["job"]["state"], "open");
                 if index % 50 == 0 {
-                    // Twice the same job, by two ways.
+                    // A second subscription that covers the same job.
                     client
                         .send(&json!({"action": "subscribe", "dataset": "products"}))
                         .await;
@@ -131,35 +132,43 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
                 client
             }
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENCY)
         .collect()
         .await;
-    // One leaves, one never looks, and one is dead without anybody knowing.
+    // One subscriber disconnects, one never reads, and one is gone without a disconnect.
     drop(clients.pop());
-    let deaf = clients.pop().unwrap();
+    let silent = clients.pop().unwrap();
     let never = AttributeValue::N("4102444800".to_owned());
-    let dead = note_subscriber(&stack, job, never).await;
+    let dead = store_subscriber(&stack, job, never).await;
 
     let started = Instant::now();
-    deliver(&stack, true).await;
-    let told: Vec<Vec<Value>> =
-        futures::future::join_all(clients.iter_mut().map(|client| client.all_told(job))).await;
+    set_delivery(&stack, true).await;
+    let received: Vec<Vec<Value>> =
+        futures::future::join_all(clients.iter_mut().map(|client| client.messages(job))).await;
     let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
     let event = completions(&stack, &[job]).await.remove(&job).unwrap();
-    for told in &told {
-        assert_eq!(count(told, "completed"), 1, "{told:#?}");
-        assert_eq!(count(told, "error"), 0, "{told:#?}");
-        assert!(count(told, "job") <= seconds + 3, "{seconds} s: {told:#?}");
-        let completed = told.iter().find(|told| told["type"] == "completed");
+    for messages in &received {
+        assert_eq!(count(messages, "completed"), 1, "{messages:#?}");
+        assert_eq!(count(messages, "error"), 0, "{messages:#?}");
+        assert!(
+            count(messages, "job") <= seconds + 3,
+            "{seconds} s: {messages:#?}"
+        );
+        let completed = messages
+            .iter()
+            .find(|message| message["type"] == "completed");
         let view = &completed.unwrap()["job"];
         assert_eq!(view["id"], json!(job));
         assert_eq!(view["state"], "succeeded");
         assert_eq!(view["counts"], json!(event.counts));
         let done = |view: &Value| view["chunks"]["done"].as_u64().unwrap();
-        let progress: Vec<u64> = told.iter().map(|told| done(&told["job"])).collect();
+        let progress: Vec<u64> = messages
+            .iter()
+            .map(|message| done(&message["job"]))
+            .collect();
         assert!(progress.is_sorted(), "{progress:?}");
     }
-    drop(deaf);
+    drop(silent);
 
     let kept = aws_sdk_dynamodb::Client::new(stack.sdk_config())
         .get_item()
@@ -168,14 +177,14 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
         .send()
         .await
         .unwrap();
-    assert_eq!(kept.item, None, "the dead one is forgotten");
+    assert_eq!(kept.item, None, "the subscriber that is gone is removed");
 
-    // Who comes late is told how it ended; who has been told is not told again.
+    // A late subscriber receives the completion. A subscriber that has received it does not receive it again.
     let mut late = Client::connect(&stack, stack.token()).await.unwrap();
     let early = &mut clients[0];
     late.subscribe(job).await;
     early.subscribe(job).await;
-    let (late, early) = tokio::join!(late.all_told(job), async {
+    let (late, early) = tokio::join!(late.messages(job), async {
         let again = early.next(WITHIN).await.unwrap();
         (again, early.next(QUIET).await)
     });
@@ -185,52 +194,53 @@ async fn each_of_500_subscribers_is_told_of_the_completion_once() {
     assert_eq!(early.0["type"], "job");
     assert_eq!(early.1, None);
 
-    // Who leaves before that, and comes back, is told after all.
-    let mut back = Client::connect(&stack, stack.token()).await.unwrap();
-    back.subscribe(job).await;
-    back.send(&json!({"action": "unsubscribe", "job": job}))
+    // A subscriber that leaves before the completion, and subscribes again, receives it.
+    let mut returning = Client::connect(&stack, stack.token()).await.unwrap();
+    returning.subscribe(job).await;
+    returning
+        .send(&json!({"action": "unsubscribe", "job": job}))
         .await;
-    assert_eq!(back.next(WITHIN).await.unwrap()["type"], "job");
+    assert_eq!(returning.next(WITHIN).await.unwrap()["type"], "job");
     tokio::time::sleep(QUIET).await;
-    back.subscribe(job).await;
-    let back = back.all_told(job).await;
-    assert_eq!(count(&back, "completed"), 1, "{back:#?}");
+    returning.subscribe(job).await;
+    let messages = returning.messages(job).await;
+    assert_eq!(count(&messages, "completed"), 1, "{messages:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pushes_that_failed_are_made_when_what_kept_them_is_over() {
+async fn failed_pushes_are_retried_until_they_succeed() {
     let stack = start(Sql::Sqlite, &[]).await;
-    deliver(&stack, false).await;
-    let job = drop_object(&stack, KEY, products_file(100, 7)).await;
+    set_delivery(&stack, false).await;
+    let job = upload(&stack, KEY, products_file(100, 7)).await;
     let mut client = Client::connect(&stack, stack.token()).await.unwrap();
     client.subscribe(job).await;
     assert_eq!(client.next(WITHIN).await.unwrap()["type"], "job");
 
     let unreadable = AttributeValue::S("never".to_owned());
-    let spoilt = note_subscriber(&stack, job, unreadable).await;
-    deliver(&stack, true).await;
+    let broken = store_subscriber(&stack, job, unreadable).await;
+    set_delivery(&stack, true).await;
     completions(&stack, &[job]).await;
-    while let Some(told) = client.next(QUIET).await {
-        // One that was under way.
-        assert_eq!(told["type"], "job");
+    while let Some(message) = client.next(QUIET).await {
+        // A push in progress.
+        assert_eq!(message["type"], "job");
     }
     aws_sdk_dynamodb::Client::new(stack.sdk_config())
         .delete_item()
         .table_name(&stack.outputs().connections_table)
-        .set_key(Some(spoilt))
+        .set_key(Some(broken))
         .send()
         .await
         .unwrap();
-    while let Some(told) = client.next(WITHOUT_TIMEOUT).await {
-        if told["type"] == "completed" {
+    while let Some(message) = client.next(WITHOUT_TIMEOUT).await {
+        if message["type"] == "completed" {
             return;
         }
     }
-    panic!("not told");
+    panic!("the completion was not pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscriber_of_a_dataset_is_told_of_the_jobs_that_come() {
+async fn a_subscriber_of_a_dataset_receives_its_new_jobs() {
     let stack = start(Sql::Sqlite, &[]).await;
     let before = land(&stack, "products/before.csv", products_file(100, 1)).await;
     let mut client = Client::connect(&stack, stack.token()).await.unwrap();
@@ -241,10 +251,10 @@ async fn a_subscriber_of_a_dataset_is_told_of_the_jobs_that_come() {
     assert_eq!(present["type"], "job");
     assert_eq!(present["job"]["id"], json!(before.job));
 
-    let job = drop_object(&stack, KEY, products_file(100, 2)).await;
-    let told = client.all_told(job).await;
-    assert_eq!(count(&told, "error"), 0, "{told:#?}");
-    assert_eq!(count(&told, "completed"), 1, "{told:#?}");
+    let job = upload(&stack, KEY, products_file(100, 2)).await;
+    let messages = client.messages(job).await;
+    assert_eq!(count(&messages, "error"), 0, "{messages:#?}");
+    assert_eq!(count(&messages, "completed"), 1, "{messages:#?}");
 
     client
         .send(&json!({"action": "unsubscribe", "dataset": "products"}))
@@ -256,16 +266,16 @@ async fn a_subscriber_of_a_dataset_is_told_of_the_jobs_that_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_lets_in_and_tells_no_more_than_its_datasets() {
+async fn a_token_gives_access_to_its_datasets_only() {
     let stack = start(Sql::Sqlite, &[]).await;
-    // Before the function starts, which then reads the tokens.
+    // The token is added before the function starts and reads it.
     let orders = Access::Only(["orders".to_owned()].into());
     let token = add_token(&stack, "orders", &[Scope::Read], orders).await;
     assert!(connect_async(&stack.outputs().socket_url).await.is_err());
     let unknown = Token::random();
     assert!(Client::connect(&stack, unknown.reveal()).await.is_err());
 
-    // As browsers send it.
+    // The token as browsers send it.
     let mut request = stack
         .outputs()
         .socket_url
@@ -278,7 +288,7 @@ async fn a_token_lets_in_and_tells_no_more_than_its_datasets() {
         HeaderValue::from_str(&offered).unwrap(),
     );
     let refused = connect_async(request).await.err();
-    // The local endpoint answers with no subprotocol, which clients must refuse: so the function let it in.
+    // The function accepted the token, but the local endpoint returns no subprotocol, which clients must refuse.
     assert!(
         matches!(
             refused,
@@ -290,12 +300,12 @@ async fn a_token_lets_in_and_tells_no_more_than_its_datasets() {
     );
 
     let mut client = Client::connect(&stack, token.reveal()).await.unwrap();
-    let job = drop_object(&stack, KEY, products_file(100, 4)).await;
-    // Before it is there, which nobody can tell from a job of another dataset.
+    let job = upload(&stack, KEY, products_file(100, 4)).await;
+    // A job that does not exist yet looks the same as a job of another dataset.
     let early = JobId::of(&stack.outputs().inbox_bucket, "products/to_come.csv", "1");
     client.subscribe(early).await;
     completions(&stack, &[job]).await;
-    // The same silence.
+    // A job of another dataset: no response either.
     client.subscribe(job).await;
     client
         .send(&json!({"action": "subscribe", "dataset": "products"}))

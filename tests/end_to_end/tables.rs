@@ -1,4 +1,4 @@
-//! What definitions ask of tables: snapshots, deletes, totals, and changes that cannot be made.
+//! Snapshots, deletes, totals, and changed definitions, including invalid changes.
 
 use std::iter;
 use std::time::Duration;
@@ -19,13 +19,13 @@ fields = [
 totals = [{ name = "stock_by_shelf", by = ["shelf"], columns = { products = "count", pieces = "sum(pieces)" } }]
 "#;
 
-/// Puts another definition, and waits until no function goes by the last one any more.
+/// Replaces the definition, and waits until no function uses the previous one.
 async fn replace_dataset(stack: &Stack, definition: &str) {
     stack.put_dataset("stock", definition).await.unwrap();
     tokio::time::sleep(Duration::from_secs(61)).await;
 }
 
-/// The rows that a query of SQLite's gives, as texts.
+/// Runs a query on the SQLite database, and returns the rows as texts.
 fn query(stack: &Stack, sql: &str) -> Vec<Vec<String>> {
     let path = stack.sql_url().strip_prefix("sqlite://").unwrap();
     let connection = rusqlite::Connection::open(path).unwrap();
@@ -48,7 +48,7 @@ fn query(stack: &Stack, sql: &str) -> Vec<Vec<String>> {
     rows.map(Result::unwrap).collect()
 }
 
-/// The skus that both databases have.
+/// Returns the skus, which must be the same in both databases.
 async fn skus(stack: &Stack) -> Vec<String> {
     let in_sql: Vec<_> = query(stack, "SELECT sku FROM stock ORDER BY sku").concat();
     let mut in_mongodb: Vec<_> = documents(stack.mongodb_uri(), "stock")
@@ -80,7 +80,7 @@ fn totals(stack: &Stack) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_takes_away_what_it_does_not_have() {
+async fn a_snapshot_deletes_the_rows_that_it_lacks() {
     let stack = start(Sql::Sqlite, &[]).await;
     let definition = STOCK.replacen("key", "mode = \"snapshot\"\nkey", 1);
     stack.put_dataset("stock", &definition).await.unwrap();
@@ -94,21 +94,21 @@ async fn a_snapshot_takes_away_what_it_does_not_have() {
     assert_eq!(skus(&stack).await, ["a", "c"]);
     assert_eq!(totals(&stack), [["left", "2", "10"]]);
 
-    // Not complete: one of its rows could be c's.
+    // Incomplete, because the rejected row could have the key c.
     let third = "sku,shelf,pieces\na,left,5\nb,left,many\n";
     let event = land(&stack, "stock/3.csv", third.as_bytes().to_vec()).await;
     assert_eq!(each(&event, |counts| counts.pruned), [0, 0]);
     assert_eq!(event.problem.unwrap().code, ProblemCode::NotPruned);
     assert_eq!(skus(&stack).await, ["a", "c"]);
 
-    // An empty file is more likely a mistake.
+    // An empty file is most likely a mistake.
     let event = land(&stack, "stock/4.csv", b"sku,shelf,pieces\n".to_vec()).await;
     assert_eq!(event.problem.unwrap().code, ProblemCode::NoRecords);
     assert_eq!(skus(&stack).await, ["a", "c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_delete_and_totals_follow() {
+async fn deletes_and_updates_change_the_totals() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "1024")]).await;
     let definition = STOCK.replacen("key", "operation = { column = \"op\" }\nkey", 1);
     stack.put_dataset("stock", &definition).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_field_is_added_and_a_changed_type_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn products_are_counted_by_name() {
+async fn the_number_of_products_per_name_is_correct() {
     let stack = start(Sql::Sqlite, &[]).await;
     land(&stack, "products/1.csv", products_file(50_000, 3)).await;
     land(&stack, "products/2.csv", products_file(50_000, 4)).await;

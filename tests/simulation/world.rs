@@ -315,7 +315,7 @@ async fn check(world: &World, files: &[File], kind: Kind) {
             .expect("every job completes");
         let head = world.table.0.head(event.job).await.unwrap().unwrap();
         assert!(head.published);
-        let alone = Products::of(&file.bytes);
+        let alone = Products::from_file(&file.bytes);
         let expected = if alone.rejected > 0 && alone.rejected == alone.records {
             JobState::Failed
         } else {

@@ -1,27 +1,28 @@
-//! What tests compare Landfall with: a plain, single-threaded reading of a file, by other means than
-//! the project's own.
+//! The reference that tests compare Landfall with: a simple, single-threaded parser of files that shares no
+//! code with the project.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// What a products file holds: what should be in a database once it has landed.
+/// The content of a products file, as databases should contain it after its ingestion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Products {
-    /// Name and description by sku; the last row of a sku counts.
+    /// Name and description by sku, from the last row of each sku.
     pub rows: BTreeMap<String, (String, Option<String>)>,
-    /// Records, without the header.
+    /// Number of records, without the header.
     pub records: u64,
-    /// Records that are no product: not of three cells, not UTF-8, without sku or name.
+    /// Number of invalid records: wrong number of cells, not UTF-8, or without sku or name.
     pub rejected: u64,
 }
 
 impl Products {
-    /// Reads a file with the header `sku,name,description`, after what was read before. With a fourth
-    /// column `op`, a row with `delete` in it takes its sku away.
+    /// Applies a file with the header `sku,name,description` on top of the current content. In a fourth
+    /// column `op`, the value `delete` removes the sku.
     pub fn read(&mut self, file: &[u8]) {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let columns = reader.byte_headers().map_or(0, csv::ByteRecord::len);
+        let header = reader.byte_headers().expect("bytes in memory are readable");
+        let columns = header.len();
         for record in reader.byte_records() {
             self.records += 1;
             let cells: Option<Vec<String>> = record.ok().and_then(|record| {
@@ -44,27 +45,27 @@ impl Products {
         }
     }
 
-    /// Reads a file that is all there is: without rejects, what it does not have goes.
+    /// Applies a snapshot: if it has records and no rejects, skus that it lacks are removed.
     pub fn read_snapshot(&mut self, file: &[u8]) {
-        let alone = Self::of(file);
+        let snapshot = Self::from_file(file);
         self.read(file);
-        if alone.rejected == 0 && alone.records > 0 {
-            self.rows.retain(|sku, _| alone.rows.contains_key(sku));
+        if snapshot.rejected == 0 && snapshot.records > 0 {
+            self.rows.retain(|sku, _| snapshot.rows.contains_key(sku));
         }
     }
 
-    /// What a file holds.
-    pub fn of(file: &[u8]) -> Self {
+    /// Parses a file.
+    pub fn from_file(file: &[u8]) -> Self {
         let mut products = Self::default();
         products.read(file);
         products
     }
 }
 
-/// A notification of S3's for an object of the inbox: the one in `events/`, with other values.
+/// Returns the S3 notification in `events/` with these values, for an object of the inbox.
 pub fn notification(entity: &Value, bucket: &str, time: &str) -> Value {
     let text = include_str!("../../events/s3-object-created.json");
-    let mut event: Value = serde_json::from_str(text).unwrap_or_default();
+    let mut event: Value = serde_json::from_str(text).expect("the sample event is JSON");
     let record = &mut event["Records"][0];
     record["eventTime"] = json!(time);
     record["s3"]["bucket"]["name"] = json!(bucket);

@@ -1,4 +1,4 @@
-//! Rows and files handed in over HTTP, and read back.
+//! Rows and files submitted over HTTP, and read back.
 
 use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Sql, Stack};
@@ -7,7 +7,7 @@ use reqwest::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, IF_NONE_MATCH, LOCATI
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::http::{Api, MOST_ROWS, json_of, post_form};
+use crate::http::{Api, MAX_PAGE_ROWS, json_of, post_form};
 use crate::support::{Rows, assert_products, completions, products_file, start};
 
 const ROWS: &str = "datasets/products/rows";
@@ -15,7 +15,7 @@ const POSTED: usize = 50_000;
 const STORES: [&str; 2] = ["sql", "mongodb"];
 const RAISED: [(&str, &str); 1] = [("TokenRequestsPerSecond", "100000")];
 
-/// Rows of the seeding command's that are good, in the order of the file.
+/// Returns valid rows of a generated file, in the order of the file.
 fn posted_rows() -> Vec<Value> {
     let file = products_file(POSTED as u64 + 1_000, 12);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&*file);
@@ -27,7 +27,7 @@ fn posted_rows() -> Vec<Value> {
             .collect();
         let [sku, name, description] = <[String; 3]>::try_from(cells?).ok()?;
         let mut row = json!({"sku": sku, "name": name});
-        // Every third has one, and a short one, so that the body is no larger than a function takes.
+        // Every third row has a short one, so that the body fits into a request.
         if (sku.len() + name.len()).is_multiple_of(3) {
             row["description"] = description.chars().take(40).collect::<String>().into();
         }
@@ -49,21 +49,21 @@ fn products_of<'a>(rows: impl IntoIterator<Item = &'a Value>) -> Rows {
         .collect()
 }
 
-/// Waits for the completion of a job that was answered, and asserts that the API tells it at once.
-async fn completion(stack: &Stack, api: &Api, taken: &Value) -> CompletionEvent {
-    let job: JobId = taken["job"].as_str().unwrap().parse().unwrap();
+/// Waits for the completion of a submitted job, and asserts that the API reports it at once.
+async fn completion(stack: &Stack, api: &Api, accepted: &Value) -> CompletionEvent {
+    let job: JobId = accepted["job"].as_str().unwrap().parse().unwrap();
     let event = completions(stack, &[job]).await.remove(&job).unwrap();
     assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
-    let told = api.json(taken["status_url"].as_str().unwrap()).await;
-    assert_eq!(told["id"], json!(job));
-    assert_eq!(told["state"], "succeeded");
-    assert_eq!(told["counts"], json!(event.counts));
-    assert_eq!(told["progress"], 1.0);
-    assert!(!told["closed_at"].is_null());
+    let view = api.json(accepted["status_url"].as_str().unwrap()).await;
+    assert_eq!(view["id"], json!(job));
+    assert_eq!(view["state"], "succeeded");
+    assert_eq!(view["counts"], json!(event.counts));
+    assert_eq!(view["progress"], 1.0);
+    assert!(!view["closed_at"].is_null());
     event
 }
 
-/// Asks for the first page of each store, which is kept then, and gives its `ETag`s.
+/// Requests the first page of each store, which is then cached, and returns the rows with their `ETag`.
 async fn first_pages(api: &Api) -> Vec<(String, Vec<Value>)> {
     let mut pages = Vec::new();
     for store in STORES {
@@ -76,17 +76,17 @@ async fn first_pages(api: &Api) -> Vec<(String, Vec<Value>)> {
     pages
 }
 
-/// Posts rows one by one. Right after each completion, the pages that were kept before are not told any more; a job
-/// of one row is over before they would have grown too old anyway.
-async fn a_closed_job_is_seen_at_once(stack: &Stack, api: &Api) -> Rows {
+/// Posts rows one by one, and asserts that cached pages are not returned after a completion. A job of one row
+/// closes before the cached pages expire by age.
+async fn check_that_a_closed_job_invalidates_pages(stack: &Stack, api: &Api) -> Rows {
     let mut posted = Vec::new();
     for number in 0..5 {
         first_pages(api).await;
-        // Before all others, by its key.
+        // A key that sorts before all others.
         let row = json!({"sku": format!("!{number}"), "name": "Early"});
-        let taken = api.post(ROWS, &json!([row]), StatusCode::ACCEPTED).await;
+        let accepted = api.post(ROWS, &json!([row]), StatusCode::ACCEPTED).await;
         posted.push(row);
-        completion(stack, api, &taken).await;
+        completion(stack, api, &accepted).await;
         for (_, page) in first_pages(api).await {
             assert_eq!(products_of(&page), products_of(&posted));
         }
@@ -97,25 +97,25 @@ async fn a_closed_job_is_seen_at_once(stack: &Stack, api: &Api) -> Rows {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_thousand_posted_rows_are_read_back_from_both_stores() {
     let stack = start(Sql::Postgres, &RAISED).await;
-    let api = Api::of(&stack);
-    let mut expected = a_closed_job_is_seen_at_once(&stack, &api).await;
+    let api = Api::new(&stack);
+    let mut expected = check_that_a_closed_job_invalidates_pages(&stack, &api).await;
 
     let rows = posted_rows();
     assert_eq!(rows.len(), POSTED);
     let body = json!(rows);
     let limits = &api.json("session").await["limits"];
-    let most = limits["body_bytes"].as_u64().unwrap();
+    let limit = limits["body_bytes"].as_u64().unwrap();
     let bytes = body.to_string().len() as u64;
-    assert!((most / 2..=most).contains(&bytes), "{bytes}");
+    assert!((limit / 2..=limit).contains(&bytes), "{bytes}");
     let request = api.request(Method::POST, ROWS).json(&body);
     let answer = request.send().await.unwrap();
     let location = answer.headers()[LOCATION].to_str().unwrap();
     let location = answer.url().join(location).unwrap();
-    let taken = json_of(answer, StatusCode::ACCEPTED).await;
-    let path = taken["status_url"].as_str().unwrap();
+    let accepted = json_of(answer, StatusCode::ACCEPTED).await;
+    let path = accepted["status_url"].as_str().unwrap();
     assert!(location.path().ends_with(path));
 
-    let event = completion(&stack, &api, &taken).await;
+    let event = completion(&stack, &api, &accepted).await;
     let pages = first_pages(&api).await;
     assert_eq!(event.counts.rows, POSTED as u64);
     assert_eq!(event.counts.rejected, 0);
@@ -131,19 +131,22 @@ async fn fifty_thousand_posted_rows_are_read_back_from_both_stores() {
     }
 
     for store in STORES {
-        let question = format!("{ROWS}?store={store}&limit={MOST_ROWS}");
-        for (way, found) in [
-            ("cursor", api.rows(&question).await),
-            ("NDJSON", api.lines(&question).await),
+        let query = format!("{ROWS}?store={store}&limit={MAX_PAGE_ROWS}");
+        for (method, found) in [
+            ("cursor", api.rows(&query).await),
+            ("NDJSON", api.lines(&query).await),
         ] {
-            assert_eq!(found.len(), expected.len(), "{store} by {way}");
-            assert!(products_of(&found) == expected, "{store} by {way} differs");
+            assert_eq!(found.len(), expected.len(), "{store} by {method}");
+            assert!(
+                products_of(&found) == expected,
+                "{store} by {method} differs"
+            );
         }
     }
-    what_is_known_is_not_sent_again(&api).await;
+    check_that_unchanged_pages_are_not_sent_again(&api).await;
 }
 
-async fn what_is_known_is_not_sent_again(api: &Api) {
+async fn check_that_unchanged_pages_are_not_sent_again(api: &Api) {
     for (store, (etag, _)) in STORES.iter().zip(first_pages(api).await) {
         let path = format!("{ROWS}?store={store}&limit=100");
         for fresh in ["", "no-cache"] {
@@ -157,36 +160,36 @@ async fn what_is_known_is_not_sent_again(api: &Api) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_uploaded_by_a_form_and_in_parts() {
+async fn files_are_uploaded_with_a_form_and_upload_in_parts() {
     let stack = start(Sql::Sqlite, &RAISED).await;
-    let api = Api::of(&stack);
+    let api = Api::new(&stack);
     let file = products_file(2_000, 13);
-    let expected = Products::of(&file);
-    let asked = json!({"dataset": "products", "name": "products.csv", "size": file.len()});
-    let place = api.post("uploads", &asked, StatusCode::CREATED).await;
-    let key = place["key"].as_str().unwrap();
+    let expected = Products::from_file(&file);
+    let upload = json!({"dataset": "products", "name": "products.csv", "size": file.len()});
+    let target = api.post("uploads", &upload, StatusCode::CREATED).await;
+    let key = target["key"].as_str().unwrap();
     let complete = json!({ "key": key });
-    // Nothing is there yet.
+    // The file has not been uploaded yet.
     api.post("uploads/complete", &complete, StatusCode::NOT_FOUND)
         .await;
-    assert!(post_form(&place, file).await.is_success());
-    let taken = api
+    assert!(post_form(&target, file).await.is_success());
+    let accepted = api
         .post("uploads/complete", &complete, StatusCode::ACCEPTED)
         .await;
-    assert_eq!(taken["object"]["key"], key);
-    let event = completion(&stack, &api, &taken).await;
+    assert_eq!(accepted["object"]["key"], key);
+    let event = completion(&stack, &api, &accepted).await;
     assert_eq!(event.counts.rows, expected.records);
     assert_products(&stack, &expected.rows).await;
     let again = api
         .post("uploads/complete", &complete, StatusCode::ACCEPTED)
         .await;
-    assert_eq!(again["job"], taken["job"]);
+    assert_eq!(again["job"], accepted["job"]);
 
-    in_parts(&stack, &api).await;
+    upload_in_parts(&stack, &api).await;
 }
 
-/// A file just over what goes in one piece, nearly all of it a column that the dataset drops.
-async fn in_parts(stack: &Stack, api: &Api) {
+/// Uploads a file just over the limit for a form. Most of it is a column that the dataset drops.
+async fn upload_in_parts(stack: &Stack, api: &Api) {
     const COUNT: usize = 101;
     let padded = "name = \"padded\"\nkey = [\"id\"]\nunknown_columns = \"drop\"\n\
                   [[fields]]\nname = \"id\"\ntype = \"integer\"\n";
@@ -196,36 +199,36 @@ async fn in_parts(stack: &Stack, api: &Api) {
     for id in 0..COUNT {
         file.extend([&id.to_string(), ",", &padding, "\n"]);
     }
-    let asked = json!({"dataset": "padded", "name": "padded.csv", "size": file.len()});
-    let place = api.post("uploads", &asked, StatusCode::CREATED).await;
-    assert_eq!(place["kind"], "multipart", "{place}");
-    let part_bytes = usize::try_from(place["part_bytes"].as_u64().unwrap()).unwrap();
+    let upload = json!({"dataset": "padded", "name": "padded.csv", "size": file.len()});
+    let target = api.post("uploads", &upload, StatusCode::CREATED).await;
+    assert_eq!(target["kind"], "multipart", "{target}");
+    let part_bytes = usize::try_from(target["part_bytes"].as_u64().unwrap()).unwrap();
     let mut parts = Vec::new();
-    let places = place["parts"].as_array().unwrap();
-    assert_eq!(places.len(), file.len().div_ceil(part_bytes));
-    for (place, bytes) in places.iter().zip(file.as_bytes().chunks(part_bytes)) {
-        let url: Url = place["url"].as_str().unwrap().parse().unwrap();
+    let urls = target["parts"].as_array().unwrap();
+    assert_eq!(urls.len(), file.len().div_ceil(part_bytes));
+    for (part, bytes) in urls.iter().zip(file.as_bytes().chunks(part_bytes)) {
+        let url: Url = part["url"].as_str().unwrap().parse().unwrap();
         let request = Client::new().put(url).header(CONTENT_LENGTH, bytes.len());
         let answer = request.body(bytes.to_vec()).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let etag = answer.headers()[ETAG].to_str().unwrap();
-        parts.push(json!({"number": place["number"], "etag": etag}));
+        parts.push(json!({"number": part["number"], "etag": etag}));
     }
-    let mut complete = json!({"key": place["key"], "upload_id": place["upload_id"]});
+    let mut complete = json!({"key": target["key"], "upload_id": target["upload_id"]});
     complete["parts"] = json!(parts);
-    let taken = api
+    let accepted = api
         .post("uploads/complete", &complete, StatusCode::ACCEPTED)
         .await;
-    let event = completion(stack, api, &taken).await;
+    let event = completion(stack, api, &accepted).await;
     assert_eq!(event.object.size, file.len() as u64);
     assert_eq!(
         (event.counts.rows, event.counts.rejected),
         (COUNT as u64, 0)
     );
     for store in STORES {
-        let question = format!("datasets/padded/rows?store={store}&limit={MOST_ROWS}");
+        let query = format!("datasets/padded/rows?store={store}&limit={MAX_PAGE_ROWS}");
         let ids: Vec<u64> = api
-            .rows(&question)
+            .rows(&query)
             .await
             .iter()
             .map(|row| row["id"].as_u64().unwrap())
