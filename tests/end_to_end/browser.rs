@@ -4,7 +4,7 @@ use std::fs::write;
 use std::path::Path;
 use std::process::Command;
 
-use landfall_local::{Requirements, Silent, Sql, python_environment};
+use landfall_local::{Silent, Sql, python_environment, requirements};
 use landfall_tests::Products;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ const SCREENSHOTS: &str = "LANDFALL_SCREENSHOTS";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_loaded_and_rows_are_shown_in_a_browser() {
-    let python = python_environment(Requirements::Tests, &Silent);
+    let python = python_environment(requirements::TESTS, &Silent);
     let python = python.await.unwrap().join("python");
     // Small chunks make progress visible.
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use landfall_auth::{Access, Scope, Token};
 use landfall_domain::{CompletionEvent, JobId, JobState};
-use landfall_local::{Requirements, Silent, Sql, Stack, python_environment};
+use landfall_local::{Silent, Sql, Stack, python_environment, requirements};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ sort = {{ values = ["name", "-name", "sku", "order_id"] }}
 }
 
 async fn schemathesis(stack: &Stack, configuration: &Path) {
-    let bin = python_environment(Requirements::Tests, &Silent)
+    let bin = python_environment(requirements::TESTS, &Silent)
         .await
         .unwrap();
     let url = format!("{}openapi.json", stack.outputs().api_url);

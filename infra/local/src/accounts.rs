@@ -1,4 +1,4 @@
-//! Database servers refuse to run as root; then they run as an account of the system's.
+//! The user that a database server runs as. Database servers refuse to run as root.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
-/// Who a server runs as: the caller, or (for root) somebody else.
+/// The user of a server: the caller, or another one if the caller is root.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Account(Option<(u32, u32)>);
 
 impl Account {
-    /// The caller; for root the account `preferred`, else `nobody`.
+    /// Returns the caller; for root, the user `preferred`, else `nobody`.
     pub(crate) fn for_server(preferred: &str) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
@@ -26,22 +26,24 @@ impl Account {
             .or_else(|| ids(&passwd, "nobody"))
             .map(|ids| Self(Some(ids)))
             .with_context(|| {
-                format!("root cannot run it, and there is no user {preferred} or nobody")
+                format!(
+                    "the server refuses to run as root, and there is no user {preferred} or nobody"
+                )
             })
     }
 
-    /// Lets `command` run as this account.
-    pub(crate) fn run(self, command: &mut Command) {
+    /// Makes `command` run as this user.
+    pub(crate) fn run_as(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
         }
     }
 
-    /// Gives it the file or directory.
-    pub(crate) fn own(self, path: &Path) -> Result<()> {
+    /// Makes this user the owner of a file or directory.
+    pub(crate) fn make_owner(self, path: &Path) -> Result<()> {
         if let Some((user, group)) = self.0 {
             chown(path, Some(user), Some(group))
-                .with_context(|| format!("cannot give {} away", path.display()))?;
+                .with_context(|| format!("cannot change the owner of {}", path.display()))?;
         }
         Ok(())
     }
@@ -56,7 +58,7 @@ fn ids(passwd: &str, name: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// Writes a password, for nobody else to read.
+/// Writes a file that only its owner can read.
 pub(crate) fn write_secret(path: &Path, secret: &str) -> Result<()> {
     let mut file = File::options()
         .create(true)
@@ -69,7 +71,7 @@ pub(crate) fn write_secret(path: &Path, secret: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A password that fits into a URL as it is.
+/// Returns a random password that needs no escaping in a URL.
 pub(crate) fn password() -> String {
     rand::rng()
         .sample_iter(Alphanumeric)
@@ -83,7 +85,7 @@ mod tests {
     use super::ids;
 
     #[test]
-    fn finds_an_account_by_its_whole_name() {
+    fn an_account_is_found_by_its_full_name() {
         let passwd = "postgresx:x:1:2::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\n";
         assert_eq!(ids(passwd, "postgres"), Some((101, 104)));
         assert_eq!(ids(passwd, "nobody"), None);

@@ -1,30 +1,35 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use landfall_setup::mongodb::find_or_build;
+use landfall_setup::processes::Process;
+use landfall_setup::progress::Progress;
 
-use crate::processes::Process;
-use crate::progress::Progress;
 use crate::run::RunDirectory;
 use crate::{mariadb, mongodb, postgres};
 
-/// One database of each kind that runs as a server. Dropping it stops them.
+/// One database of each kind that runs as a server. Dropping this stops them.
 #[derive(Debug)]
 pub struct Databases {
     mongodb_uri: String,
     mysql_url: String,
     postgres_url: String,
-    // Dropped before their data.
+    // Dropped before the data directory.
     processes: Vec<Process>,
     _run: RunDirectory,
 }
 
 impl Databases {
-    /// Starts a `MongoDB`, a `MariaDB` and a `PostgreSQL`, all empty.
+    /// Starts an empty `MongoDB`, `MariaDB` and `PostgreSQL`.
     pub async fn start(progress: &dyn Progress) -> Result<Self> {
         let run = RunDirectory::new()?;
-        let (data, logs, sockets) = (run.sub("data")?, run.sub("logs")?, run.sub("sockets")?);
-        let server = mongodb::provide(progress).await?;
-        progress.doing("starting the databases");
+        let (data, logs, sockets) = (
+            run.subdirectory("data")?,
+            run.subdirectory("logs")?,
+            run.subdirectory("sockets")?,
+        );
+        let server = find_or_build(progress).await?;
+        progress.step("starting the databases");
         let (mongodb, mongodb_uri) =
             mongodb::start(&server, &data.join("mongodb"), &logs.join("mongodb.log")).await?;
         let (postgres, postgres_url) =
@@ -40,9 +45,11 @@ impl Databases {
         })
     }
 
-    /// Tells the tests of the stores where the databases are.
-    pub fn give_to(&self, tests: &mut std::process::Command) {
+    /// Sets the variables through which the conformance tests of the stores find the databases, and which make them
+    /// fail rather than skip a database.
+    pub fn set_variables(&self, tests: &mut std::process::Command) {
         tests
+            .env("LANDFALL_REQUIRE_DATABASES", "1")
             .env("LANDFALL_TEST_MONGODB_URI", &self.mongodb_uri)
             .env("LANDFALL_TEST_MYSQL_URL", &self.mysql_url)
             .env("LANDFALL_TEST_POSTGRES_URL", &self.postgres_url);

@@ -1,4 +1,4 @@
-//! The definitions of datasets that a stack starts with.
+//! The dataset definitions that a stack starts with.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::run::workspace;
+use landfall_setup::workspace;
 
-/// A dataset's definition, unchecked.
+/// A dataset definition, not validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// Name, by the name of its file.
+    /// Name of the file, without its extension.
     pub name: String,
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What it says.
+    /// Content of the file.
     pub toml: String,
 }
 
-/// The definitions in `infra/datasets` and in these directories, by name; later directories win.
+/// Reads the definitions in `infra/datasets` and in `directories`, sorted by name. Later directories win.
 pub fn definitions(directories: &[PathBuf]) -> Result<Vec<Definition>> {
     let mut found = BTreeMap::new();
     let own = workspace()?.join("infra/datasets");

@@ -1,30 +1,32 @@
-//! The AWS endpoint: `MiniStack`, which runs the functions' zips as processes of this machine.
+//! The AWS endpoint: `MiniStack`, which runs the functions as processes on this machine.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, SharedCredentialsProvider};
 use rustix::process::Signal;
 
-use crate::processes::{self, Process};
+use landfall_setup::processes::{self, Process};
 
-/// `MiniStack` checks no credentials; these name its account.
+use crate::servers;
+
+/// `MiniStack` does not check credentials, but the access key selects an account.
 pub(crate) const ACCESS_KEY: &str = "test";
 pub(crate) const REGION: &str = "us-east-1";
-const WITHIN: Duration = Duration::from_mins(1);
-/// As `python -m ministack`, but for two waits:
-/// - It hands each invocation to its function in two writes, of which the second would wait for the first to be
-///   acknowledged: 40 ms, with what TCP does unless told.
-/// - After a look into its queues that found nothing, it would not look again for 50 ms, whatever is sent meanwhile.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// Runs `python -m ministack` without two delays:
+/// - `MiniStack` sends each invocation to its function in two writes. With Nagle's algorithm, the second waits 40 ms for
+///   the acknowledgement of the first.
+/// - After polling an empty queue, it waits 50 ms before it polls again.
 const PROGRAM: &str = "import runpy, socketserver\n\
     from ministack.services import lambda_svc\n\
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True\n\
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002\n\
     runpy.run_module('ministack', run_name='__main__', alter_sys=True)";
 
-/// Starts an endpoint and says its address. What it keeps under `kept` names its port, so it keeps that too.
+/// Starts an endpoint and returns its address. State kept in `kept` contains the port, so the port is kept too.
 pub(crate) async fn start(
     python_bin: &Path,
     scratch: &Path,
@@ -38,18 +40,18 @@ pub(crate) async fn start(
             .parse()
             .with_context(|| format!("{} holds no port", file.display()))?;
         let mut process = launch(python_bin, scratch, kept, log, port)?;
-        processes::wait_for_port(&mut process, port, log, WITHIN)
+        servers::wait_for_port(&mut process, port, log, TIMEOUT)
             .await
             .with_context(|| {
-                format!("the kept data is bound to port {port}, which must be free")
+                format!("the data in this directory needs port {port}, which is in use")
             })?;
         return Ok((process, address(port)));
     }
-    // Another process may take the port between its choice and its use.
+    // Another process may bind the port first.
     for _ in 0..3 {
-        let port = processes::free_port()?;
+        let port = servers::free_port()?;
         let mut process = launch(python_bin, scratch, kept, log, port)?;
-        match processes::wait_for_port(&mut process, port, log, WITHIN).await {
+        match servers::wait_for_port(&mut process, port, log, TIMEOUT).await {
             Ok(()) => {
                 if let Some(file) = port_file {
                     std::fs::write(&file, port.to_string())
@@ -57,7 +59,7 @@ pub(crate) async fn start(
                 }
                 return Ok((process, address(port)));
             }
-            Err(_) if processes::tail(log).contains("already in use") => {}
+            Err(_) if servers::tail(log).contains("already in use") => {}
             Err(error) => return Err(error),
         }
     }
@@ -68,7 +70,7 @@ fn address(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Host and port of an address, as the template takes them.
+/// Returns host and port of an address, the form that the template expects.
 pub(crate) fn authority(address: &str) -> &str {
     address.trim_start_matches("http://")
 }
@@ -83,7 +85,7 @@ fn launch(
     let mut command = processes::command(python_bin.join("python"));
     command
         .args(["-c", PROGRAM])
-        // The functions get its environment, so it gets nothing of the user's.
+        // The functions inherit this environment, so it must not contain the user's.
         .env_clear()
         .env("PATH", processes::path_with(python_bin)?)
         .env("HOME", scratch)
@@ -95,7 +97,7 @@ fn launch(
         .env("MINISTACK_REGION", REGION)
         .env("AWS_ENDPOINT_URL", address(port))
         .env("LAMBDA_EXECUTOR", "local")
-        // It must neither look for containers nor open ports of services that nobody asked for.
+        // No containers, and no ports for services that are not used.
         .env("DOCKER_HOST", "unix:///nonexistent")
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
@@ -107,18 +109,25 @@ fn launch(
     if kept.is_some() {
         command.env("PERSIST_STATE", "1").env("S3_PERSIST", "1");
     }
-    processes::log_to(&mut command, log)?;
+    servers::log_to(&mut command, log)?;
     Process::start("MiniStack", command, Signal::TERM)
 }
 
-/// S3 by paths: a name as `<bucket>.127.0.0.1` would not resolve.
+/// Returns a configuration with path-style addresses: a name such as `<bucket>.127.0.0.1` does not resolve.
 pub(crate) fn s3_config(config: &SdkConfig) -> aws_sdk_s3::Config {
     aws_sdk_s3::config::Builder::from(config)
         .force_path_style(true)
         .build()
 }
 
-/// How to reach it, whatever the user's own AWS settings are.
+/// Returns S3 settings for uploads without checksums: hashing large files takes longer than sending them. The connection
+/// is local. Payload signing must be disabled as well, because it hashes too.
+pub(crate) fn without_checksums() -> aws_sdk_s3::config::Builder {
+    aws_sdk_s3::config::Builder::new()
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+}
+
+/// Returns a configuration for the endpoint that ignores the user's own AWS settings.
 pub(crate) fn sdk_config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "landfall-local");
     SdkConfig::builder()

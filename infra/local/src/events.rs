@@ -1,4 +1,4 @@
-//! A subscriber to completion events, as outside code would have one: a rule on the bus, and a queue.
+//! A subscriber to completion events, built as an external one would be: a rule on the bus, and a queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,14 +14,14 @@ use tokio::sync::Mutex;
 
 const NAME: &str = "landfall-local-events";
 
-/// A completion event as a subscriber gets it.
+/// A completion event as a subscriber receives it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// What EventBridge sent: `source`, `detail-type`, `time`, `detail` and the rest.
+    /// The whole event: `source`, `detail-type`, `time`, `detail` and so on.
     pub envelope: Value,
     /// The event's detail.
     pub detail: CompletionEvent,
-    /// When it was in the subscriber's queue, to the millisecond.
+    /// When it arrived in the subscriber's queue, to the millisecond.
     pub sent: SystemTime,
 }
 
@@ -30,27 +30,27 @@ impl Event {
         let body = message.body().unwrap_or_default();
         let envelope: Value = serde_json::from_str(body).context("an event is not valid JSON")?;
         let detail = CompletionEvent::deserialize(&envelope["detail"])
-            .context("an event's detail is not that of a completion")?;
+            .context("the detail of an event is not a completion event")?;
         Ok(Self {
             envelope,
             detail,
-            sent: sent(message)?,
+            sent: sent_at(message)?,
         })
     }
 }
 
-/// When a message, received with this attribute, was in its queue. Whoever receives it sees it later: the local
-/// endpoint looks into a queue every 100 ms.
-pub fn sent(message: &Message) -> Result<SystemTime> {
+/// Returns when a message arrived in its queue, from its `SentTimestamp` attribute. It is received later, because the
+/// local endpoint polls its queues every 100 ms.
+pub fn sent_at(message: &Message) -> Result<SystemTime> {
     let attributes = message.attributes();
     attributes
         .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp))
         .and_then(|milliseconds| milliseconds.parse().ok())
         .map(|milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
-        .context("a message does not say when it was sent")
+        .context("a message has no SentTimestamp")
 }
 
-/// Receives every event of Landfall's on a bus, each at least once.
+/// Receives every Landfall event on a bus at least once.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     sqs: aws_sdk_sqs::Client,
@@ -59,7 +59,7 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Makes the rule and the queue; the ones of an earlier run are taken over.
+    /// Creates the rule and the queue, or reuses those of an earlier run.
     pub(crate) async fn subscribe(config: &SdkConfig, bus: &str) -> Result<Self> {
         let sqs = aws_sdk_sqs::Client::new(config);
         let eventbridge = aws_sdk_eventbridge::Client::new(config);
@@ -68,7 +68,7 @@ impl Subscriber {
             .queue_name(NAME)
             .send()
             .await
-            .context("cannot make the subscriber's queue")?
+            .context("cannot create the subscriber's queue")?
             .queue_url
             .context("the subscriber's queue has no URL")?;
         let attributes = sqs
@@ -77,7 +77,7 @@ impl Subscriber {
             .attribute_names(QueueAttributeName::QueueArn)
             .send()
             .await
-            .context("cannot ask for the subscriber's queue")?;
+            .context("cannot read the attributes of the subscriber's queue")?;
         let queue_arn = attributes
             .attributes()
             .and_then(|all| all.get(&QueueAttributeName::QueueArn))
@@ -89,7 +89,7 @@ impl Subscriber {
             .event_pattern(json!({ "source": [CompletionEvent::SOURCE] }).to_string())
             .send()
             .await
-            .context("cannot make the subscriber's rule")?
+            .context("cannot create the subscriber's rule")?
             .rule_arn
             .context("the subscriber's rule has no ARN")?;
         let policy = json!({
@@ -107,7 +107,7 @@ impl Subscriber {
             .attributes(QueueAttributeName::Policy, policy.to_string())
             .send()
             .await
-            .context("cannot open the subscriber's queue to the rule")?;
+            .context("cannot allow the rule to send to the subscriber's queue")?;
         let targets = eventbridge
             .put_targets()
             .event_bus_name(bus)
@@ -115,10 +115,10 @@ impl Subscriber {
             .targets(Target::builder().id(NAME).arn(queue_arn).build()?)
             .send()
             .await
-            .context("cannot set the rule's target")?;
+            .context("cannot set the target of the rule")?;
         ensure!(
             targets.failed_entry_count() == 0,
-            "the rule refused its target: {:?}",
+            "EventBridge rejected the target of the rule: {:?}",
             targets.failed_entries()
         );
         Ok(Self {
@@ -128,7 +128,7 @@ impl Subscriber {
         })
     }
 
-    /// The next event, or nothing when none comes in time.
+    /// Returns the next event, or nothing if none arrives in time.
     pub(crate) async fn next(&self, timeout: Duration) -> Result<Option<Event>> {
         let deadline = Instant::now() + timeout;
         let mut received = self.received.lock().await;
@@ -140,7 +140,7 @@ impl Subscriber {
             if left.is_zero() {
                 return Ok(None);
             }
-            // At most a second at once: the queue counts whole seconds.
+            // Waits are whole seconds; short ones keep the timeout accurate.
             let wait = i32::from(left >= Duration::from_secs(1));
             let answer = self
                 .sqs
@@ -175,14 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_says_when_it_was_in_its_queue() {
+    fn the_arrival_time_of_a_message_is_its_sent_timestamp() {
         let message = Message::builder()
             .attributes(MessageSystemAttributeName::SentTimestamp, "1763782000250")
             .build();
-        let since = sent(&message)
+        let since = sent_at(&message)
             .unwrap()
             .duration_since(SystemTime::UNIX_EPOCH);
         assert_eq!(since.unwrap(), Duration::from_millis(1_763_782_000_250));
-        assert!(sent(&Message::builder().build()).is_err());
+        assert!(sent_at(&Message::builder().build()).is_err());
     }
 }

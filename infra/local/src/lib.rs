@@ -1,12 +1,12 @@
-//! The whole stack on one machine, without Docker and without an account.
+//! The whole stack on one machine, without Docker and without an AWS account.
 //!
-//! [`Stack::start`] makes what is missing (a Python environment, the local `MongoDB`, the functions'
-//! zips), starts an AWS endpoint, a `MongoDB` and an SQL database on free loopback ports, and deploys
-//! `infra/template.yaml` through `CloudFormation`. Everything it started ends with [`Stack::stop`], or
-//! when the [`Stack`] is dropped. Stacks are independent: any number run at once.
+//! [`Stack::start`] builds what is missing (a Python environment, the local `MongoDB`, the functions' zips), starts an
+//! AWS endpoint, a `MongoDB` and an SQL database on free loopback ports, and deploys `infra/template.yaml` through
+//! `CloudFormation`. [`Stack::stop`], or dropping the [`Stack`], stops everything it started. Stacks are independent:
+//! any number can run at the same time.
 
 mod accounts;
-mod cache;
+mod aws;
 mod databases;
 mod datasets;
 mod deploy;
@@ -17,26 +17,27 @@ mod logs;
 mod mariadb;
 mod memory;
 mod mongodb;
+mod options;
+mod packages;
 mod postgres;
-mod processes;
-mod progress;
-mod python;
+pub mod requirements;
 mod run;
+mod servers;
 mod stack;
 mod tokens;
-mod tools;
-mod zips;
 
 pub use databases::Databases;
 pub use datasets::{Definition, definitions};
 pub use deploy::Outputs;
-pub use events::{Event, sent};
+pub use events::{Event, sent_at};
+pub use landfall_setup::functions::{Build, FUNCTIONS, ZIPS, zip, zips};
+pub use landfall_setup::processes::remove_cargo_variables;
+pub use landfall_setup::progress::{Lines, Progress, Silent};
+pub use landfall_setup::python::{Requirements, environment as python_environment};
+pub use landfall_setup::tools::{Tool, tool};
+pub use landfall_setup::{target_directory, workspace};
 pub use memory::{MemoryWatch, Peak};
+pub use options::{Sql, StackOptions, Stores, workers};
+pub use packages::missing_packages;
 pub use postgres::program as postgres_program;
-pub use processes::as_from_a_shell;
-pub use progress::{Lines, Progress, Silent};
-pub use python::{Requirements, environment as python_environment};
-pub use run::workspace;
-pub use stack::{Sql, Stack, StackOptions, Stores, workers};
-pub use tools::{Tool, missing_packages, tool};
-pub use zips::{FUNCTIONS, ZIPS, provide as functions, zip};
+pub use stack::Stack;

@@ -1,7 +1,6 @@
-//! `cargo local`: the whole stack on this machine, with files dropped into it.
+//! `landfall-local`: runs the whole stack on this machine and ingests files.
 //!
-//! Exit codes: 0 when all jobs of the call succeeded, 2 when one did not, 1 on errors, 130 when
-//! interrupted before the jobs were closed.
+//! Exit codes: 0 if all jobs succeeded, 2 if one did not, 1 on errors, 130 if interrupted before the jobs closed.
 
 mod command;
 
@@ -16,10 +15,10 @@ use command::Arguments;
 async fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(told) => {
-            // clap's own code for a wrong call, 2, means a failed job here.
-            let code = u8::from(told.use_stderr());
-            return told
+        Err(message) => {
+            // clap's exit code for wrong arguments, 2, means a failed job here.
+            let code = u8::from(message.use_stderr());
+            return message
                 .print()
                 .map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
         }

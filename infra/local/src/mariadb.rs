@@ -1,4 +1,4 @@
-//! A private `MariaDB`, from the programs of the machine.
+//! A private `MariaDB` server, from the machine's own programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,26 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::accounts::{Account, password, write_secret};
-use crate::processes::{self, Process};
+use landfall_setup::processes::{self, Process};
+
+use crate::servers;
 
 const INSTALL: &str = "apt-get install -y mariadb-server";
 const NAME: &str = "landfall";
 
-/// Starts a server on `data`, which is made when missing, and says the URL of its database.
+/// Starts a server on the directory `data`, which is initialised if missing, and returns the URL of its database.
 pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Process, String)> {
     let server = find("mariadbd")?;
     let account = Account::for_server("mysql")?;
     let password_file = data.with_added_extension("password");
-    // Written last, so it also says that all before it was done.
+    // Written last, so it also marks a complete initialisation.
     if !password_file.exists() {
         initialise(data, account).await?;
         write_secret(&password_file, &password())?;
     }
     let password = fs::read_to_string(&password_file)
         .with_context(|| format!("cannot read {}", password_file.display()))?;
-    account.own(sockets)?;
+    account.make_owner(sockets)?;
 
     let accounts = data.with_added_extension("sql");
     write_secret(
@@ -37,9 +39,9 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
              GRANT ALL ON {NAME}.* TO '{NAME}'@'%';\n"
         ),
     )?;
-    account.own(&accounts)?;
+    account.make_owner(&accounts)?;
 
-    let port = processes::free_port()?;
+    let port = servers::free_port()?;
     let mut command = command(&server, data);
     command
         .arg(format!("--port={port}"))
@@ -50,17 +52,17 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
             sockets.join("mariadb.pid").display()
         ))
         .arg(format!("--init-file={}", accounts.display()))
-        // By default it keeps 128 MiB in memory, and reads the rest of a table anew with every chunk.
+        // With the default of 128 MiB, every chunk would read most of a large table from disk again.
         .args([
             "--innodb-buffer-pool-size=1G",
             "--innodb-log-file-size=512M",
         ])
         .current_dir(data);
-    account.run(&mut command);
-    processes::log_to(&mut command, log)?;
+    account.run_as(&mut command);
+    servers::log_to(&mut command, log)?;
     let mut process = Process::start("mariadbd", command, Signal::TERM)?;
-    // It opens its port before it has run the file with the accounts, but takes clients only after.
-    processes::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    // The port opens before the init file has run, but connections are only accepted afterwards.
+    servers::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
     Ok((
         process,
         format!("mysql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
@@ -71,21 +73,21 @@ async fn initialise(data: &Path, account: Account) -> Result<()> {
     let install = find("mariadb-install-db")?;
     if data.exists() {
         fs::remove_dir_all(data)
-            .with_context(|| format!("cannot remove the unfinished {}", data.display()))?;
+            .with_context(|| format!("cannot remove the incomplete {}", data.display()))?;
     }
-    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
-    account.own(data)?;
+    fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
+    account.make_owner(data)?;
     let mut command = command(&install, data);
     command
         .args(["--skip-test-db", "--auth-root-authentication-method=socket"])
         .current_dir(data);
-    account.run(&mut command);
+    account.run_as(&mut command);
     processes::run("mariadb-install-db", command, |_| {})
         .await
-        .with_context(|| format!("{} must be open to the server's user", data.display()))
+        .with_context(|| format!("the server's user needs access to {}", data.display()))
 }
 
-/// A command that reads no configuration of the machine's.
+/// Returns a command that ignores the machine's configuration files.
 fn command(program: &Path, data: &Path) -> Command {
     let mut command = processes::command(program);
     command

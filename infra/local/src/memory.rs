@@ -1,4 +1,4 @@
-//! The memory of the functions' processes, measured from outside.
+//! The memory of the functions' processes, read from `/proc`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-const EVERY: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The most memory that a process of a function had resident (`VmHWM` of Linux).
+/// The peak resident memory of a function's processes (Linux's `VmHWM`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Peak {
-    /// Processes that there were, one after the other or at once.
+    /// Number of processes, concurrent or not.
     pub processes: usize,
-    /// Of the largest one.
+    /// Peak of the largest process.
     pub mebibytes: f64,
 }
 
-/// Watches the processes of an endpoint's functions.
+/// Samples the processes of an endpoint's functions.
 #[derive(Debug)]
 pub struct MemoryWatch {
     stop: Arc<AtomicBool>,
@@ -28,28 +28,28 @@ pub struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    /// Watches from now on.
+    /// Starts sampling.
     pub fn start(endpoint: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let stop_requested = Arc::clone(&stop);
         let endpoint = endpoint.to_owned();
         let watcher = std::thread::spawn(move || {
             let mut peaks = HashMap::new();
-            while !stopped.load(Ordering::Relaxed) {
-                look(&endpoint, &mut peaks);
-                std::thread::sleep(EVERY);
+            while !stop_requested.load(Ordering::Relaxed) {
+                sample(&endpoint, &mut peaks);
+                std::thread::sleep(INTERVAL);
             }
-            look(&endpoint, &mut peaks);
+            sample(&endpoint, &mut peaks);
             peaks
         });
         Self { stop, watcher }
     }
 
-    /// What was seen, by the functions' names.
+    /// Stops sampling and returns the peaks by function name.
     pub fn stop(self) -> Result<BTreeMap<String, Peak>> {
         self.stop.store(true, Ordering::Relaxed);
         let Ok(processes) = self.watcher.join() else {
-            bail!("the watcher of the processes died");
+            bail!("the thread that samples memory panicked");
         };
         let mut functions: BTreeMap<String, Peak> = BTreeMap::new();
         for (function, mebibytes) in processes.into_values() {
@@ -61,17 +61,17 @@ impl MemoryWatch {
     }
 }
 
-fn look(endpoint: &str, peaks: &mut HashMap<String, (String, f64)>) {
+fn sample(endpoint: &str, peaks: &mut HashMap<String, (String, f64)>) {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry.file_name().to_string_lossy().into_owned();
-        // A process that ends while it is looked at has told its size before.
-        if let Some(seen) = size(&process, endpoint) {
-            peaks.insert(process, seen);
+        // A process that ends during the sample keeps its previous one.
+        if let Some(found) = peak(&process, endpoint) {
+            peaks.insert(process, found);
         }
     }
 }
 
-fn size(process: &str, endpoint: &str) -> Option<(String, f64)> {
+fn peak(process: &str, endpoint: &str) -> Option<(String, f64)> {
     process
         .bytes()
         .all(|byte| byte.is_ascii_digit())

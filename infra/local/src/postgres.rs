@@ -1,4 +1,4 @@
-//! A private `PostgreSQL` cluster, from the programs of the machine.
+//! A private `PostgreSQL` cluster, from the machine's own programs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,39 +8,41 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::accounts::{Account, password, write_secret};
-use crate::processes::{self, Process};
+use landfall_setup::processes::{self, Process};
+
+use crate::servers;
 
 const INSTALL: &str = "apt-get install -y postgresql";
 const NAME: &str = "landfall";
 
-/// Starts a cluster on `data`, which is made when missing, and says the URL of its database.
+/// Starts a cluster on the directory `data`, which is initialised if missing, and returns the URL of its database.
 pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> {
     let server = program("postgres")?;
     let account = Account::for_server("postgres")?;
     let password_file = data.with_added_extension("password");
-    // Written last, so it also says that all before it was done.
+    // Written last, so it also marks a complete initialisation.
     if !password_file.exists() {
         initialise(data, &password_file, account).await?;
     }
     let password = fs::read_to_string(&password_file)
         .with_context(|| format!("cannot read {}", password_file.display()))?;
 
-    let port = processes::free_port()?;
+    let port = servers::free_port()?;
     let mut command = processes::command(server);
     command
         .arg("-D")
         .arg(data)
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""])
-        // By default it keeps 128 MB in memory, and reads the rest of a table anew with every chunk.
+        // With the default of 128 MB, every chunk would read most of a large table from disk again.
         .args(["-c", "shared_buffers=1GB"])
-        // By default a large load meets many checkpoints, after each of which the pages it changes go to the log whole.
+        // With the default, a large load causes many checkpoints, and each makes the log grow by full page images.
         .args(["-c", "max_wal_size=4GB"])
         .current_dir(data);
-    account.run(&mut command);
-    processes::log_to(&mut command, log)?;
-    // SIGINT is its fast shutdown; SIGTERM waits for every client to leave.
+    account.run_as(&mut command);
+    servers::log_to(&mut command, log)?;
+    // SIGINT is the fast shutdown; SIGTERM waits for every client to disconnect.
     let mut process = Process::start("postgres", command, Signal::INT)?;
-    processes::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    servers::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
     Ok((
         process,
         format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),
@@ -51,14 +53,14 @@ async fn initialise(data: &Path, password_file: &Path, account: Account) -> Resu
     let (server, initdb) = (program("postgres")?, program("initdb")?);
     if data.exists() {
         fs::remove_dir_all(data)
-            .with_context(|| format!("cannot remove the unfinished {}", data.display()))?;
+            .with_context(|| format!("cannot remove the incomplete {}", data.display()))?;
     }
-    fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
-    account.own(data)?;
+    fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
+    account.make_owner(data)?;
 
     let unfinished = password_file.with_added_extension("new");
     write_secret(&unfinished, &password())?;
-    account.own(&unfinished)?;
+    account.make_owner(&unfinished)?;
     let mut command = processes::command(initdb);
     command
         .args(["--username", NAME, "--auth", "scram-sha-256"])
@@ -67,10 +69,10 @@ async fn initialise(data: &Path, password_file: &Path, account: Account) -> Resu
         .arg("--pgdata")
         .arg(data)
         .current_dir(data);
-    account.run(&mut command);
+    account.run_as(&mut command);
     processes::run("initdb", command, |_| {})
         .await
-        .with_context(|| format!("{} must be open to the server's user", data.display()))?;
+        .with_context(|| format!("the server's user needs access to {}", data.display()))?;
 
     let statement = data.with_added_extension("sql");
     fs::write(&statement, format!("CREATE DATABASE {NAME}\n"))?;
@@ -80,8 +82,8 @@ async fn initialise(data: &Path, password_file: &Path, account: Account) -> Resu
         .arg(data)
         .arg("postgres")
         .current_dir(data);
-    account.run(&mut command);
-    processes::run_with(
+    account.run_as(&mut command);
+    processes::run_with_input(
         "postgres --single",
         command,
         File::open(&statement)?,
@@ -99,14 +101,14 @@ pub(crate) fn is_installed() -> bool {
         .all(|name| program(name).is_ok())
 }
 
-/// Where a program of the server's package is.
+/// Returns the path of a program from the server's package.
 pub fn program(name: &str) -> Result<PathBuf> {
-    processes::find(name, &installed())
+    processes::find(name, &directories())
         .with_context(|| format!("PostgreSQL's {name} is missing: {INSTALL}"))
 }
 
-/// Where Debian keeps the server's programs, the newest version first.
-fn installed() -> Vec<PathBuf> {
+/// Returns the directories where Debian installs the server's programs, newest version first.
+fn directories() -> Vec<PathBuf> {
     let mut versions: Vec<u32> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

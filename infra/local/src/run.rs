@@ -1,4 +1,4 @@
-//! The directory of one run, and the workspace that the run belongs to.
+//! The temporary directory of one run.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 const PREFIX: &str = "landfall-run-";
 const LOCK: &str = "lock";
 
-/// Where the logs and (unless kept elsewhere) the data of one run are. Removed when dropped.
+/// The directory of a run's logs and, unless kept elsewhere, its data. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     directory: tempfile::TempDir,
@@ -25,11 +25,11 @@ impl RunDirectory {
         sweep(&parent);
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
-            // A database server that runs as another user must get through to its own directory in here.
+            // A database server that runs as another user must reach its own directory in here.
             .permissions(Permissions::from_mode(0o711))
             .tempdir_in(&parent)
-            .with_context(|| format!("cannot make a directory in {}", parent.display()))?;
-        // Under its name the lock file is locked from the start, so that no sweep takes it for a dead run's.
+            .with_context(|| format!("cannot create a directory in {}", parent.display()))?;
+        // Renamed once locked, so that a concurrent sweep never finds it unlocked.
         let unnamed = directory.path().join("lock.new");
         let lock = File::create(&unnamed)?;
         lock.try_lock()?;
@@ -46,26 +46,26 @@ impl RunDirectory {
         self.directory.path()
     }
 
-    /// A directory in it, made when missing.
-    pub(crate) fn sub(&self, name: &str) -> Result<PathBuf> {
+    /// Returns a subdirectory, and creates it if missing.
+    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(path)
     }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        // Gone already is as good; the directory is removed by its own drop.
+        // It may have exited already. The directory is removed by its own drop.
         let _ = self.remover.kill();
         let _ = self.remover.wait();
     }
 }
 
-/// Removes the directory when this process is killed: its end of the pipe closes then.
+/// Starts a process that removes the directory when this one is killed, which closes the pipe between them.
 fn remover(directory: &Path) -> Result<Child> {
     Command::new("sh")
-        // The servers get a moment to end first.
+        // The servers get a moment to shut down first.
         .args(["-c", "cat >/dev/null; sleep 2; rm -rf \"$1\"", "sh"])
         .arg(directory)
         .process_group(0)
@@ -77,7 +77,7 @@ fn remover(directory: &Path) -> Result<Child> {
         .context("cannot run sh")
 }
 
-/// Removes what runs left behind that were killed together with their remover.
+/// Removes the directories of runs that were killed together with their remover.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -90,22 +90,8 @@ fn sweep(parent: &Path) {
             continue;
         };
         if lock.try_lock().is_ok() {
-            // Another user's directory stays: the sweep is a courtesy.
+            // Fails for another user's directory, which may stay.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// The root of the workspace that this was built from.
-pub fn workspace() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = root
-        .canonicalize()
-        .with_context(|| format!("the sources have moved from {}", root.display()))?;
-    ensure!(
-        root.join("infra/template.yaml").is_file(),
-        "{} has no infra/template.yaml",
-        root.display()
-    );
-    Ok(root)
 }

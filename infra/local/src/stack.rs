@@ -1,89 +1,36 @@
+//! A running stack.
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_config::SdkConfig;
-use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_auth::Token;
+use landfall_setup::functions::zips;
+use landfall_setup::mongodb::find_or_build;
+use landfall_setup::processes::Process;
+use landfall_setup::progress::Progress;
+use landfall_setup::{python, workspace};
 
+use crate::aws::Aws;
 use crate::deploy::{self, Outputs};
 use crate::events::{Event, Subscriber};
-use crate::processes::Process;
-use crate::progress::Progress;
-use crate::run::{RunDirectory, workspace};
-use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens, zips};
+use crate::options::{Sql, StackOptions, Stores, workers};
+use crate::run::RunDirectory;
+use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens};
 
-/// How long a server may take to end in an orderly way; the endpoint writes what it keeps.
+/// How long a server may take to shut down. The endpoint saves its state.
 const GRACE: Duration = Duration::from_secs(15);
-
-/// Which SQL database there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Sql {
-    /// A file.
-    #[default]
-    Sqlite,
-    /// A private `PostgreSQL` cluster, from the programs of the machine.
-    Postgres,
-    /// A private `MariaDB`, from the programs of the machine.
-    Mysql,
-    /// One that is there: a `postgres://`, `mysql://` or `sqlite://` URL.
-    Url(String),
-}
-
-impl std::str::FromStr for Sql {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "sqlite" => Ok(Self::Sqlite),
-            "postgres" => Ok(Self::Postgres),
-            "mysql" | "mariadb" => Ok(Self::Mysql),
-            url if url.contains("://") => Ok(Self::Url(url.to_owned())),
-            _ => Err(format!(
-                "{text:?} is none of sqlite, postgres, mysql and a URL"
-            )),
-        }
-    }
-}
-
-/// Which stores rows land in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stores {
-    /// `MongoDB` and SQL.
-    #[default]
-    Both,
-    /// SQL alone.
-    Sql,
-    /// `MongoDB` alone.
-    Mongodb,
-}
-
-/// What a stack is made of.
-#[derive(Clone, Debug, Default)]
-pub struct StackOptions {
-    /// The stores that there are; what is said of another one does not matter.
-    pub stores: Stores,
-    /// The SQL database.
-    pub sql: Sql,
-    /// URI of a running `MongoDB`, with the database as its path. Without one, a server is started.
-    pub mongodb: Option<String>,
-    /// Directory for what outlives the stack. Without one, nothing does.
-    pub keep: Option<PathBuf>,
-    /// Directories of dataset definitions, beside `infra/datasets`. Later ones go before earlier ones.
-    pub datasets: Vec<PathBuf>,
-    /// Parameters of the template, by name.
-    pub parameters: Vec<(String, String)>,
-}
 
 /// A running stack. Dropping it stops it.
 #[derive(Debug)]
 pub struct Stack {
-    endpoint: String,
+    aws: Aws,
     config: SdkConfig,
     s3: aws_sdk_s3::Client,
-    // Boxed, as futures hold stacks.
+    // Boxed to keep the futures that hold a stack small.
     outputs: Box<Outputs>,
     events: Subscriber,
     token: Token,
@@ -91,29 +38,28 @@ pub struct Stack {
     sql_url: String,
     logs: PathBuf,
     tools: PathBuf,
-    // Dropped in this order: the endpoint with its functions, the databases, their data.
+    // Dropped in this order: the endpoint with its functions, the databases, then their data.
     processes: Vec<Process>,
     run: RunDirectory,
     _kept: Option<File>,
 }
 
 impl Stack {
-    /// Starts everything and deploys the template. Takes seconds when all was made before, and some
-    /// minutes on a machine's first time.
+    /// Starts everything and deploys the template. Takes seconds, or minutes if something has to be built first.
     pub async fn start(options: StackOptions, progress: &dyn Progress) -> Result<Self> {
         let workspace = workspace()?;
         let definitions = datasets::definitions(&options.datasets)?;
-        let bin = crate::python_environment(crate::Requirements::Run, progress).await?;
-        let zips = zips::provide(progress).await?;
+        let bin = python::environment(python::LOCAL_STACK, progress).await?;
+        let zips = zips(options.build, progress).await?;
 
         let run = RunDirectory::new()?;
-        let kept = options.keep.as_deref().map(claim).transpose()?;
+        let kept = options.keep.as_deref().map(lock_directory).transpose()?;
         let (data, lock) = match kept {
             Some((directory, lock)) => (directory, Some(lock)),
-            None => (run.sub("data")?, None),
+            None => (run.subdirectory("data")?, None),
         };
-        let logs = run.sub("logs")?;
-        // In the reverse of the order in which they are stopped.
+        let logs = run.subdirectory("logs")?;
+        // In the order in which they are started; they are stopped in reverse.
         let mut processes = Vec::new();
 
         let mongodb_uri = if options.stores == Stores::Sql {
@@ -121,8 +67,8 @@ impl Stack {
         } else if let Some(uri) = options.mongodb {
             uri
         } else {
-            let server = mongodb::provide(progress).await?;
-            progress.doing("starting MongoDB");
+            let server = find_or_build(progress).await?;
+            progress.step("starting MongoDB");
             let (process, uri) =
                 mongodb::start(&server, &data.join("mongodb"), &logs.join("mongodb.log")).await?;
             processes.push(process);
@@ -130,7 +76,7 @@ impl Stack {
         };
 
         if options.stores != Stores::Mongodb {
-            progress.doing("starting SQL");
+            progress.step("starting SQL");
         }
         let sql_url = match options.sql {
             _ if options.stores == Stores::Mongodb => String::new(),
@@ -142,7 +88,7 @@ impl Stack {
                 url
             }
             Sql::Mysql => {
-                let sockets = run.sub("sockets")?;
+                let sockets = run.subdirectory("sockets")?;
                 let log = logs.join("mariadb.log");
                 let (process, url) = mariadb::start(&data.join("mariadb"), &sockets, &log).await?;
                 processes.push(process);
@@ -151,8 +97,8 @@ impl Stack {
             Sql::Url(url) => url,
         };
 
-        progress.doing("starting the AWS endpoint");
-        let scratch = run.sub("endpoint")?;
+        progress.step("starting the AWS endpoint");
+        let scratch = run.subdirectory("endpoint")?;
         let log = logs.join("endpoint.log");
         let kept = lock.is_some().then_some(data.as_path());
         let (process, endpoint) = endpoint::start(&bin, &scratch, kept, &log).await?;
@@ -163,7 +109,7 @@ impl Stack {
         let mut parameters = vec![
             ("MongodbUri".to_owned(), mongodb_uri.clone()),
             ("SqlUrl".to_owned(), sql_url.clone()),
-            ("Architecture".to_owned(), zips::architecture().to_owned()),
+            ("Architecture".to_owned(), architecture().to_owned()),
             (
                 "LocalEndpoint".to_owned(),
                 endpoint::authority(&endpoint).to_owned(),
@@ -174,13 +120,17 @@ impl Stack {
             parameters.retain(|(known, _)| *known != name);
             parameters.push((name, value));
         }
-        let deployed = deploy::deploy(&config, &workspace, &zips, &parameters, progress);
+        let aws = Aws {
+            python: bin.join("python"),
+            endpoint: endpoint.clone(),
+        };
+        let deployed = deploy::deploy(&aws, &config, &workspace, &zips, &parameters, progress);
         let outputs = Box::new(Box::pin(deployed).await?);
-        let token = tokens::provide(&config, &outputs.tokens_secret).await?;
+        let token = tokens::create(&config, &outputs.tokens_secret).await?;
         let events = Subscriber::subscribe(&config, &outputs.event_bus_name).await?;
         let stack = Self {
             s3: aws_sdk_s3::Client::from_conf(endpoint::s3_config(&config)),
-            endpoint,
+            aws,
             config,
             outputs,
             events,
@@ -193,7 +143,7 @@ impl Stack {
             run,
             _kept: lock,
         };
-        progress.doing("uploading the datasets");
+        progress.step("uploading the datasets");
         for definition in definitions {
             stack
                 .put_dataset(&definition.name, &definition.toml)
@@ -204,56 +154,56 @@ impl Stack {
 
     /// URL of the AWS endpoint.
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        &self.aws.endpoint
     }
 
-    /// How the AWS SDK reaches the endpoint. S3 clients need path-style addresses besides.
+    /// SDK configuration for the endpoint. S3 clients also need path-style addresses.
     pub fn sdk_config(&self) -> &SdkConfig {
         &self.config
     }
 
-    /// A client of the endpoint's S3.
+    /// S3 client of the endpoint.
     pub fn s3(&self) -> &aws_sdk_s3::Client {
         &self.s3
     }
 
-    /// The outputs of the template.
+    /// Outputs of the template.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
     }
 
-    /// A token for everything, made when the stack was started.
+    /// A token with all permissions, created when the stack started.
     pub fn token(&self) -> &str {
         self.token.reveal()
     }
 
-    /// URI of the `MongoDB`, with the database as its path; empty where there is none.
+    /// URI of the `MongoDB`, with the database as its path; empty if there is none.
     pub fn mongodb_uri(&self) -> &str {
         &self.mongodb_uri
     }
 
-    /// URL of the SQL database; empty where there is none.
+    /// URL of the SQL database; empty if there is none.
     pub fn sql_url(&self) -> &str {
         &self.sql_url
     }
 
-    /// Directory of the servers' logs; gone with the stack.
+    /// Directory of the servers' logs. Removed with the stack.
     pub fn logs(&self) -> &Path {
         &self.logs
     }
 
-    /// Directory of cargo-lambda and the other programs that the stack is made with.
+    /// Directory of cargo-lambda and the other programs of the Python environment.
     pub fn tools(&self) -> &Path {
         &self.tools
     }
 
-    /// Directory for files of the caller's; gone with the stack.
+    /// Directory for the caller's own files. Removed with the stack.
     pub fn scratch(&self) -> Result<PathBuf> {
-        self.run.sub("scratch")
+        self.run.subdirectory("scratch")
     }
 
-    /// Writes what the functions have in their environment to a file, for functions that run outside
-    /// of the endpoint. Gone with the stack.
+    /// Writes the functions' environment variables to a file, for functions that run outside the endpoint. Removed with
+    /// the stack.
     pub async fn write_environment(&self) -> Result<PathBuf> {
         let functions = [
             &self.outputs.splitter_function,
@@ -261,13 +211,13 @@ impl Stack {
             &self.outputs.api_function,
             &self.outputs.socket_function,
         ];
-        let text = environment::of_functions(&self.config, &self.endpoint, &functions).await?;
+        let text = environment::env_file(&self.aws, &functions).await?;
         let path = self.run.path().join("functions.env");
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
-    /// Uploads a dataset definition. The functions check it when they first need it.
+    /// Uploads a dataset definition. The functions validate it when they first use it.
     pub async fn put_dataset(&self, name: &str, toml: &str) -> Result<()> {
         self.s3
             .put_object()
@@ -280,29 +230,27 @@ impl Stack {
         Ok(())
     }
 
-    /// Drops an object into the inbox and gives its version id.
+    /// Uploads an object to the inbox and returns its version id.
     pub async fn put_object(&self, key: &str, body: impl Into<ByteStream>) -> Result<String> {
-        // As clients do over TLS, which sums up the bytes itself: hashing a big file takes as long as sending it.
-        let without_sums = aws_sdk_s3::config::Builder::new()
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         self.s3
             .put_object()
             .bucket(&self.outputs.inbox_bucket)
             .key(key)
             .body(body.into())
             .customize()
-            .config_override(without_sums)
+            // As clients do over TLS, which protects the bytes itself: hashing takes as long as sending.
+            .config_override(endpoint::without_checksums())
             .disable_payload_signing()
             .send()
             .await
-            .with_context(|| format!("cannot drop {key}"))?
+            .with_context(|| format!("cannot upload {key}"))?
             .version_id
-            .with_context(|| format!("{key} got no version"))
+            .with_context(|| format!("{key} has no version id"))
     }
 
-    /// Drops a file into the inbox and gives its version id.
+    /// Uploads a file to the inbox and returns its version id.
     pub async fn put_file(&self, key: &str, path: &Path) -> Result<String> {
-        // Its own 4 KiB a read would be the slowest part of the way.
+        // The default of 4 KiB per read would be the bottleneck.
         let body = ByteStream::read_from()
             .path(path)
             .buffer_size(1 << 20)
@@ -312,12 +260,12 @@ impl Stack {
         self.put_object(key, body).await
     }
 
-    /// The next completion event, as a subscriber gets it; nothing when none comes in time.
+    /// Returns the next completion event, or nothing if none arrives in time.
     pub async fn next_event(&self, timeout: Duration) -> Result<Option<Event>> {
         self.events.next(timeout).await
     }
 
-    /// The last lines that the functions logged. An invocation's lines come when it ends.
+    /// Returns the last lines that the functions logged. The lines of an invocation appear when it ends.
     pub async fn function_logs(&self, lines: usize) -> Result<String> {
         let groups = [
             &self.outputs.splitter_log_group,
@@ -325,10 +273,10 @@ impl Stack {
             &self.outputs.api_log_group,
             &self.outputs.socket_log_group,
         ];
-        logs::tail(&self.config, &groups, lines).await
+        logs::tail(&self.aws, &groups, lines).await
     }
 
-    /// Stops everything and removes what is not kept.
+    /// Stops everything and removes all data that is not kept.
     pub fn stop(self) {
         drop(self);
     }
@@ -342,23 +290,25 @@ impl Drop for Stack {
     }
 }
 
-/// How many workers run at once, unless told: two a core, which they share with the databases; more only
-/// take the caches from each other.
-pub fn workers() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (2 * cores).min(8)
+/// Returns Lambda's name for this machine's architecture.
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "x86_64"
+    }
 }
 
-/// Takes a directory for one stack at a time.
-fn claim(directory: &Path) -> Result<(PathBuf, File)> {
+/// Creates a directory and locks it, because only one stack at a time can use it.
+fn lock_directory(directory: &Path) -> Result<(PathBuf, File)> {
     fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
+        .with_context(|| format!("cannot create {}", directory.display()))?;
     let directory = directory.canonicalize()?;
     let lock = File::create(directory.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok((directory, lock)),
         Err(TryLockError::WouldBlock) => {
-            bail!("another stack runs on {}", directory.display())
+            bail!("another stack is using {}", directory.display())
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
@@ -368,7 +318,7 @@ fn sqlite_url(path: &Path) -> Result<String> {
     let text = path.to_str().context("the data directory is not UTF-8")?;
     ensure!(
         !text.contains(|c: char| c.is_whitespace() || "\"\\?#%".contains(c)),
-        "{text} has characters that do not fit into the URL of an SQLite file"
+        "{text} contains characters that the URL of an SQLite file cannot hold; use another directory"
     );
     Ok(format!("sqlite://{text}"))
 }
@@ -377,18 +327,10 @@ fn sqlite_url(path: &Path) -> Result<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{Sql, sqlite_url};
+    use super::sqlite_url;
 
     #[test]
-    fn names_an_sql_database_by_kind_or_url() {
-        assert_eq!("mariadb".parse(), Ok(Sql::Mysql));
-        let url = "postgres://u:p@h/d";
-        assert_eq!(url.parse(), Ok(Sql::Url(url.to_owned())));
-        assert!("oracle".parse::<Sql>().is_err());
-    }
-
-    #[test]
-    fn refuses_a_path_that_would_change_in_a_url() {
+    fn a_path_that_needs_escaping_in_a_url_is_refused() {
         assert_eq!(
             sqlite_url(Path::new("/a/b.sqlite")).unwrap(),
             "sqlite:///a/b.sqlite"

@@ -1,15 +1,15 @@
-//! The token that a stack on one machine starts with.
+//! The token that a local stack starts with.
 
 use anyhow::{Context, Result};
 use aws_config::SdkConfig;
 use landfall_auth::{Access, Scope, Token, TokenList};
 use landfall_aws::Secret;
 
-/// Its name in the list.
+/// Name of the token in the list.
 const NAME: &str = "local";
 
-/// Makes a token for everything, in place of the one that an earlier run on the same data had. Other tokens stay.
-pub(crate) async fn provide(config: &SdkConfig, secret: &str) -> Result<Token> {
+/// Creates a token with all permissions, which replaces that of an earlier run on the same data. Other tokens stay.
+pub(crate) async fn create(config: &SdkConfig, secret: &str) -> Result<Token> {
     let secret = Secret::new(config, secret);
     let text = secret.read().await.context("cannot read the tokens")?;
     let mut list = TokenList::parse(&text)?;

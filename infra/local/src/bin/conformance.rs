@@ -1,24 +1,24 @@
-//! `cargo conformance`: the promises of every store on real databases, for as long as wanted.
+//! `cargo conformance`: the conformance tests of the stores on real databases.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use landfall_local::{Databases, Lines, as_from_a_shell, workspace};
+use landfall_local::{Databases, Lines, remove_cargo_variables, workspace};
 
-/// Starts a MongoDB, a MariaDB and a PostgreSQL, and runs the conformance tests of the stores on them and on SQLite.
+/// Starts MongoDB, MariaDB and PostgreSQL, and runs the conformance tests of the stores on them and on SQLite.
 #[derive(Debug, Parser)]
 #[command(name = "cargo conformance", bin_name = "cargo conformance")]
 struct Arguments {
-    /// Parts of the names of the tests to run, such as `matrix`, `random` or `postgres::`; all of them unless given.
+    /// Parts of test names, such as `matrix`, `random` or `postgres::` [default: all tests].
     filters: Vec<String>,
-    /// Every shape of key with every size of chunk in `matrix`, instead of some.
+    /// In `matrix`, run every combination of key shape and chunk size instead of a sample.
     #[arg(long)]
     all: bool,
     /// How long `random` tries new cases on each database.
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
-    /// The case of `random`, or the sample of `matrix`, that a failure printed.
+    /// Repeat the case of `random`, or the sample of `matrix`, whose failure printed this seed.
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
 }
@@ -28,7 +28,7 @@ async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let progress = Lines::default();
     let databases = Databases::start(&progress).await?;
-    progress.done();
+    progress.clear();
     let mut tests = Command::new("cargo");
     tests
         .current_dir(workspace()?)
@@ -41,8 +41,8 @@ async fn main() -> Result<ExitCode> {
         ])
         .args(["--", "--nocapture"])
         .args(&arguments.filters);
-    as_from_a_shell(&mut tests);
-    databases.give_to(&mut tests);
+    remove_cargo_variables(&mut tests);
+    databases.set_variables(&mut tests);
     if arguments.all {
         tests.env("LANDFALL_MATRIX", "all");
     }

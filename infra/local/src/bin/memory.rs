@@ -1,4 +1,4 @@
-//! `cargo memory`: the memory that each function takes for a big object, measured from outside.
+//! `cargo memory`: measures the memory of each function while a large object is ingested.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -8,17 +8,17 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use landfall_cli::seed::{Kind, write};
 use landfall_domain::JobId;
-use landfall_local::{Lines, MemoryWatch, Progress, Sql, Stack, StackOptions};
+use landfall_local::{Build, Lines, MemoryWatch, Progress, Sql, Stack, StackOptions};
 
-/// Without an event for so long, it is given up.
-const WITHIN: Duration = Duration::from_hours(1);
+/// How long to wait for the completion event.
+const TIMEOUT: Duration = Duration::from_hours(1);
 
-/// Drops a big file of products into the local stack, and tells the most memory that a process of each
-/// function had resident (`VmHWM` of Linux).
+/// Ingests a large file of products on the local stack, with the functions as deployed, and prints the peak resident
+/// memory of each function's processes (Linux's `VmHWM`).
 #[derive(Debug, Parser)]
 #[command(name = "cargo memory", bin_name = "cargo memory")]
 struct Arguments {
-    /// Rows of the file; 13 million are about a gigabyte.
+    /// Rows of the file. 13 million are about a gigabyte.
     #[arg(long, default_value_t = 13_000_000, value_name = "N")]
     rows: u64,
     /// The SQL database: sqlite, postgres or mysql.
@@ -32,10 +32,11 @@ async fn main() -> Result<()> {
     let progress = Lines::default();
     let options = StackOptions {
         sql: arguments.sql,
+        build: Build::Release,
         ..StackOptions::default()
     };
     let stack = Stack::start(options, &progress).await?;
-    progress.doing("making the file");
+    progress.step("writing the file");
     let path = stack.scratch()?.join("products.csv");
     write(
         Kind::Products,
@@ -46,12 +47,12 @@ async fn main() -> Result<()> {
     let bytes = fs::metadata(&path)?.len();
 
     let watch = MemoryWatch::start(stack.endpoint());
-    progress.doing("taking it in");
+    progress.step("ingesting");
     let start = Instant::now();
     let version = stack.put_file("products/big.csv", &path).await?;
     let job = JobId::of(&stack.outputs().inbox_bucket, "products/big.csv", &version);
     let event = loop {
-        match stack.next_event(WITHIN).await? {
+        match stack.next_event(TIMEOUT).await? {
             Some(event) if event.detail.job == job => break event.detail,
             Some(_) => {}
             None => bail!("the job did not close:\n{}", stack.function_logs(40).await?),
@@ -59,7 +60,7 @@ async fn main() -> Result<()> {
     };
     let seconds = start.elapsed().as_secs_f64();
     let peaks = watch.stop()?;
-    progress.done();
+    progress.clear();
     stack.stop();
 
     println!(

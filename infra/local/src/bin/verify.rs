@@ -1,36 +1,49 @@
-//! `cargo verify`: everything that must hold before a change is taken. All that CI does.
+//! `cargo verify`: every check that a change must pass. CI runs nothing else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
 use landfall_local::{
-    Databases, Lines, Requirements, Tool, ZIPS, as_from_a_shell, functions, missing_packages,
-    python_environment, tool, workspace,
+    Build, Databases, Lines, Tool, ZIPS, missing_packages, python_environment,
+    remove_cargo_variables, requirements, target_directory, tool, workspace, zips,
 };
 
-/// These take seconds at most: optimizing them would take minutes.
-const QUICKLY: &str = "--debug";
+/// Checks the whole workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo verify", bin_name = "cargo verify")]
+struct Arguments {
+    /// Only format, clippy, and the tests that need no servers.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// The tools run for seconds, and an optimized build of them would take minutes.
+const UNOPTIMIZED: &str = "--debug";
 const NEXTEST: Tool = Tool {
     name: "cargo-nextest",
     version: "0.9.151",
-    flags: &["--no-default-features", QUICKLY],
+    arguments: &["--no-default-features", UNOPTIMIZED],
 };
 const DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
-    flags: &[QUICKLY],
+    arguments: &[UNOPTIMIZED],
 };
+/// Tests that start no servers and need none.
+const WITHOUT_SERVERS: &str = "not binary(end_to_end) and not binary(conformance)";
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
     let progress = Lines::default();
     let mut steps = Steps::new(&progress);
-    let verified = verify(&mut steps, &progress).await;
+    let result = verify(&arguments, &mut steps, &progress).await;
     steps.print();
-    match verified {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -39,64 +52,70 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn verify(steps: &mut Steps<'_>, progress: &Lines) -> Result<()> {
+async fn verify(arguments: &Arguments, steps: &mut Steps<'_>, progress: &Lines) -> Result<()> {
     let shell = Shell::new(workspace()?)?;
-
-    steps.take("packages", async || packages()).await?;
+    if !arguments.quick {
+        steps.run("packages", async || install_packages()).await?;
+    }
     steps
-        .take("format", async || shell.cargo(&["fmt", "--all", "--check"]))
+        .run("format", async || shell.cargo(&["fmt", "--all", "--check"]))
         .await?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    steps.take("clippy", async || shell.cargo(&clippy)).await?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    let clippy = [&clippy[..], &["--", "-D", "warnings"]].concat();
+    steps.run("clippy", async || shell.cargo(&clippy)).await?;
+    let nextest = async || shell.with_tool(NEXTEST, progress).await;
+    let nextest = steps.run("cargo-nextest", nextest).await?;
+    if arguments.quick {
+        let tests = ["nextest", "run", "--workspace", "-E", WITHOUT_SERVERS];
+        return steps.run("tests", async || nextest.cargo(&tests)).await;
+    }
 
-    let python = async || python_environment(Requirements::Verify, progress).await;
-    let python = steps.take("python", python).await?;
+    steps.run("docs", async || shell.docs()).await?;
     steps
-        .take("template", async || shell.template(&python))
+        .run("doctests", async || {
+            shell.cargo(&["test", "--workspace", "--doc"])
+        })
+        .await?;
+    steps.run("fuzz targets", async || shell.fuzz()).await?;
+
+    let python = async || python_environment(requirements::VERIFY, progress).await;
+    let python = steps.run("python", python).await?;
+    steps
+        .run("template", async || shell.template(&python))
         .await?;
 
     let deny = async || shell.with_tool(DENY, progress).await;
-    let deny = steps.take("cargo-deny", deny).await?;
+    let deny = steps.run("cargo-deny", deny).await?;
     steps
-        .take("dependencies", async || deny.dependencies())
+        .run("dependencies", async || deny.dependencies())
         .await?;
 
-    let zips = steps
-        .take("zips", async || functions(progress).await)
-        .await?;
-    let tests = async || python_environment(Requirements::Tests, progress).await;
-    steps.take("python of the tests", tests).await?;
-    let nextest = async || shell.with_tool(NEXTEST, progress).await;
-    let nextest = steps.take("cargo-nextest", nextest).await?;
+    let zips = async || zips(Build::Release, progress).await;
+    let zips = steps.run("zips", zips).await?;
+    let python = async || python_environment(requirements::TESTS, progress).await;
+    steps.run("python of the tests", python).await?;
     let databases = async || Databases::start(progress).await;
-    let databases = steps.take("databases", databases).await?;
+    let databases = steps.run("databases", databases).await?;
     steps
-        .take("tests", async || {
+        .run("tests", async || {
             let mut tests = nextest.command("cargo");
             tests
                 .args(["nextest", "run", "--workspace"])
                 .env(ZIPS, &zips);
-            databases.give_to(&mut tests);
+            databases.set_variables(&mut tests);
             check(tests)
         })
         .await
 }
 
-/// Installs what is missing of the system's, where that is allowed.
-fn packages() -> Result<()> {
+/// Installs missing Debian packages if this runs as root, and fails with the command to run otherwise.
+fn install_packages() -> Result<()> {
     for component in ["fmt", "clippy"] {
-        let there = Command::new("cargo")
+        let version = Command::new("cargo")
             .args([component, "--version"])
             .output()?;
         ensure!(
-            there.status.success(),
+            version.status.success(),
             "cargo {component} is missing: rustup component add rustfmt clippy"
         );
     }
@@ -108,7 +127,7 @@ fn packages() -> Result<()> {
     let install = format!("apt-get update && apt-get install -y --no-install-recommends {missing}");
     ensure!(
         rustix::process::geteuid().is_root(),
-        "packages are missing; as root: {install}"
+        "packages are missing; run as root: {install}"
     );
     let mut shell = Command::new("sh");
     shell
@@ -117,7 +136,7 @@ fn packages() -> Result<()> {
     check(shell)
 }
 
-/// How commands are run: in the workspace, with tools of the cache before the `PATH`.
+/// Runs commands in the workspace, with tools from the cache at the front of the `PATH`.
 struct Shell {
     workspace: PathBuf,
     path: OsString,
@@ -125,13 +144,13 @@ struct Shell {
 
 impl Shell {
     fn new(workspace: PathBuf) -> Result<Self> {
-        let path = std::env::var_os("PATH").context("there is no PATH")?;
+        let path = std::env::var_os("PATH").context("PATH is not set")?;
         Ok(Self { workspace, path })
     }
 
-    /// One that has the tool: the installed one, or one that is made.
+    /// Returns a shell that has the tool: the installed one, or one built into the cache.
     async fn with_tool(&self, wanted: Tool, progress: &Lines) -> Result<Self> {
-        let path = if has(wanted) {
+        let path = if is_installed(wanted) {
             self.path.clone()
         } else {
             let bin = tool(wanted, progress).await?;
@@ -143,10 +162,10 @@ impl Shell {
         })
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.workspace).env("PATH", &self.path);
-        as_from_a_shell(&mut command);
+        remove_cargo_variables(&mut command);
         command
     }
 
@@ -154,6 +173,22 @@ impl Shell {
         let mut command = self.command("cargo");
         command.args(arguments);
         check(command)
+    }
+
+    fn docs(&self) -> Result<()> {
+        let mut doc = self.command("cargo");
+        doc.args(["doc", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        check(doc)
+    }
+
+    /// Checks the fuzz targets with the stable compiler; only running them needs a nightly one.
+    fn fuzz(&self) -> Result<()> {
+        let mut fuzz = self.command("cargo");
+        fuzz.args(["check", "--locked"])
+            .current_dir(self.workspace.join("shared/formats/fuzz"))
+            .env("CARGO_TARGET_DIR", target_directory()?.join("fuzz"));
+        check(fuzz)
     }
 
     fn template(&self, python: &Path) -> Result<()> {
@@ -171,7 +206,7 @@ impl Shell {
         self.cargo(&["deny", "check", "bans", "licenses", "sources"])?;
         if let Err(error) = self.cargo(&["deny", "fetch", "db"]) {
             eprintln!(
-                "NOT CHECKED: known vulnerabilities, because their list cannot be fetched ({error})"
+                "NOT CHECKED: known vulnerabilities, because the database cannot be downloaded ({error})"
             );
             return Ok(());
         }
@@ -179,8 +214,8 @@ impl Shell {
     }
 }
 
-/// Whether cargo has the subcommand already, at whatever version.
-fn has(tool: Tool) -> bool {
+/// Whether cargo already has the subcommand, at any version.
+fn is_installed(tool: Tool) -> bool {
     let subcommand = tool.name.trim_start_matches("cargo-");
     Command::new("cargo")
         .args([subcommand, "--version"])
@@ -188,6 +223,7 @@ fn has(tool: Tool) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// Runs a command and fails if it does.
 fn check(mut command: Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let arguments: Vec<_> = command.get_args().map(OsString::from).collect();
@@ -205,21 +241,21 @@ fn check(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// What was done, and how long it took.
+/// The steps so far, with their durations and results.
 struct Steps<'a> {
-    taken: Vec<(&'static str, Duration, bool)>,
+    finished: Vec<(&'static str, Duration, bool)>,
     progress: &'a Lines,
 }
 
 impl<'a> Steps<'a> {
     fn new(progress: &'a Lines) -> Self {
         Self {
-            taken: Vec::new(),
+            finished: Vec::new(),
             progress,
         }
     }
 
-    async fn take<T>(
+    async fn run<T>(
         &mut self,
         name: &'static str,
         step: impl AsyncFnOnce() -> Result<T>,
@@ -227,18 +263,18 @@ impl<'a> Steps<'a> {
         eprintln!("== {name}");
         let start = Instant::now();
         let result = step().await;
-        self.progress.done();
-        self.taken.push((name, start.elapsed(), result.is_ok()));
+        self.progress.clear();
+        self.finished.push((name, start.elapsed(), result.is_ok()));
         result.with_context(|| name.to_owned())
     }
 
     fn print(&self) {
         eprintln!();
-        for (name, took, passed) in &self.taken {
+        for (name, duration, passed) in &self.finished {
             let result = if *passed { "ok" } else { "FAILED" };
-            eprintln!("{name:<16} {:>7.1} s  {result}", took.as_secs_f64());
+            eprintln!("{name:<20} {:>7.1} s  {result}", duration.as_secs_f64());
         }
-        let all: Duration = self.taken.iter().map(|(_, took, _)| *took).sum();
-        eprintln!("{:<16} {:>7.1} s", "all", all.as_secs_f64());
+        let total: Duration = self.finished.iter().map(|(_, duration, _)| *duration).sum();
+        eprintln!("{:<20} {:>7.1} s", "total", total.as_secs_f64());
     }
 }

@@ -4,30 +4,30 @@ use clap::Parser;
 use landfall_domain::is_name;
 use landfall_local::{Sql, StackOptions};
 
-/// Starts the whole stack on this machine, drops files into it, and shows what becomes of their rows.
+/// Starts the whole stack on this machine, ingests files, and shows their rows in the databases.
 #[derive(Debug, Parser)]
 #[command(name = "cargo local", bin_name = "cargo local", version)]
 pub(crate) struct Arguments {
-    /// Exit when the jobs of this call are closed: with 0 when all succeeded, else with 2.
+    /// Exit when the jobs of these files have closed: with 0 if all succeeded, else with 2.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Print one JSON document about the jobs on standard output; all else goes to standard error.
+    /// Print a JSON document about the jobs on standard output. Everything else goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
-    /// A file to drop. Its dataset is the one given, else the one that its name or directory names.
-    /// Without any, a file of made-up products is dropped.
+    /// A file to ingest. Its dataset defaults to the one that the name of the file or its directory matches.
+    /// Without this option, a sample file of products is ingested.
     #[arg(long = "file", value_name = "[DATASET=]PATH")]
     pub(crate) files: Vec<FileArgument>,
-    /// A directory with dataset definitions, beside infra/datasets.
+    /// A directory of dataset definitions, in addition to infra/datasets.
     #[arg(long, value_name = "DIR")]
     pub(crate) datasets: Vec<PathBuf>,
-    /// The SQL database: sqlite, postgres or mysql (started here), or the URL of a running one.
+    /// The SQL database: sqlite, postgres or mysql to start one, or the URL of a running one.
     #[arg(long, default_value = "sqlite", value_name = "KIND|URL")]
     pub(crate) sql: Sql,
-    /// The URI of a running MongoDB, with the database as its path. Without it, one is started.
+    /// The URI of a running MongoDB, with the database as its path. Without this option, one is started.
     #[arg(long, value_name = "URI")]
     pub(crate) mongodb: Option<String>,
-    /// Rows of the made-up file.
+    /// Rows of the sample file.
     #[arg(
         long,
         default_value_t = 100_000,
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
         conflicts_with = "files"
     )]
     pub(crate) rows: u64,
-    /// Keep all data in this directory, for the next call with it.
+    /// Keep all data in this directory, and continue with it next time.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dataset_stands_before_the_first_equals_sign() {
+    fn the_dataset_precedes_the_first_equals_sign() {
         let parsed: FileArgument = "orders=/data/a=b.csv".parse().unwrap();
         assert_eq!(parsed.dataset.as_deref(), Some("orders"));
         assert_eq!(parsed.path, PathBuf::from("/data/a=b.csv"));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
     }

@@ -1,4 +1,4 @@
-//! Which files are dropped, and under which keys.
+//! The files to ingest, and their keys in the inbox.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -11,19 +11,19 @@ use landfall_domain::Dataset;
 
 use super::arguments::{Arguments, FileArgument};
 
-/// The same made-up rows in every call.
+/// The sample file always has the same rows.
 const SEED: u64 = 1;
 
-/// A file to drop.
+/// A file to ingest.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Key that it gets in the inbox.
+    /// Its key in the inbox.
     pub(crate) key: String,
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathBuf,
 }
 
-/// The definitions that the stack will have; an error in one is told before anything starts.
+/// Parses the definitions that the stack will have, so that errors in them are found before anything starts.
 pub(crate) fn definitions(directories: &[PathBuf]) -> Result<Vec<Dataset>> {
     landfall_local::definitions(directories)?
         .iter()
@@ -32,7 +32,7 @@ pub(crate) fn definitions(directories: &[PathBuf]) -> Result<Vec<Dataset>> {
             let dataset = Dataset::from_toml(&file, &definition.toml)?;
             ensure!(
                 dataset.name == definition.name,
-                "{file} defines {:?}; the file must have the dataset's name",
+                "{file} defines the dataset {:?}; file and dataset must have the same name",
                 dataset.name
             );
             Ok(dataset)
@@ -40,9 +40,9 @@ pub(crate) fn definitions(directories: &[PathBuf]) -> Result<Vec<Dataset>> {
         .collect()
 }
 
-/// The files that a call names.
+/// Returns the files that the arguments name.
 pub(crate) fn sources(arguments: &Arguments, datasets: &[Dataset]) -> Result<Vec<Source>> {
-    let mut taken = HashSet::new();
+    let mut used = HashSet::new();
     arguments
         .files
         .iter()
@@ -52,18 +52,18 @@ pub(crate) fn sources(arguments: &Arguments, datasets: &[Dataset]) -> Result<Vec
                 .path
                 .file_name()
                 .and_then(|name| name.to_str())
-                .with_context(|| format!("{} has no name in UTF-8", file.path.display()))?;
-            let dataset = dataset_of(file, datasets)?;
+                .with_context(|| format!("the name of {} is not UTF-8", file.path.display()))?;
+            let dataset = dataset_name(file, datasets)?;
             Ok(Source {
-                key: free_key(dataset, name, &mut taken),
+                key: unique_key(dataset, name, &mut used),
                 path: file.path.clone(),
             })
         })
         .collect()
 }
 
-/// The dataset that was given, else the one of the file's stem, else the one of its directory.
-fn dataset_of<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a str> {
+/// Returns the given dataset, else the one named like the file, else the one named like its directory.
+fn dataset_name<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a str> {
     let known = |name: &str| {
         datasets
             .iter()
@@ -85,9 +85,9 @@ fn dataset_of<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a st
             .collect();
         let names = names.join(", ");
         match &file.dataset {
-            Some(given) => bail!("no dataset {given:?}; there are: {names}"),
+            Some(given) => bail!("unknown dataset {given:?}; the datasets are: {names}"),
             None => bail!(
-                "neither name nor directory of {} is that of a dataset; say --file DATASET={} with one of: {names}",
+                "cannot tell the dataset of {}; pass --file DATASET={} with one of: {names}",
                 file.path.display(),
                 file.path.display()
             ),
@@ -96,18 +96,18 @@ fn dataset_of<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a st
     Ok(found)
 }
 
-/// A key of its own for each file, also where names are equal.
-fn free_key(dataset: &str, name: &str, taken: &mut HashSet<String>) -> String {
+/// Returns a key that no other file uses, even if file names are equal.
+fn unique_key(dataset: &str, name: &str, used: &mut HashSet<String>) -> String {
     let mut key = format!("{dataset}/{name}");
     let mut number = 2;
-    while !taken.insert(key.clone()) {
+    while !used.insert(key.clone()) {
         key = format!("{dataset}/{number}/{name}");
         number += 1;
     }
     key
 }
 
-/// A file of made-up products in `directory`; the same for the same number of rows.
+/// Writes the sample file to `directory`. Its content depends only on the number of rows.
 pub(crate) fn sample(rows: u64, directory: &Path) -> Result<Source> {
     let path = directory.join("sample.csv");
     let cannot = || format!("cannot write {}", path.display());
@@ -135,18 +135,18 @@ mod tests {
     }
 
     fn dataset(argument: &str) -> Result<String> {
-        dataset_of(&argument.parse().unwrap(), &datasets()).map(str::to_owned)
+        dataset_name(&argument.parse().unwrap(), &datasets()).map(str::to_owned)
     }
 
     #[test]
-    fn a_file_goes_to_the_dataset_that_was_given_or_that_it_names() {
+    fn a_given_dataset_wins_over_the_name_and_the_directory_of_the_file() {
         assert_eq!(dataset("orders=/x/products.csv").unwrap(), "orders");
         assert_eq!(dataset("/orders/products.csv").unwrap(), "products");
         assert_eq!(dataset("/x/orders/2026-11.csv").unwrap(), "orders");
     }
 
     #[test]
-    fn an_unknown_dataset_is_told_with_the_known_ones() {
+    fn the_error_for_an_unknown_dataset_lists_the_known_ones() {
         for argument in ["/x/2026-11.csv", "returns=/orders/a.csv"] {
             let error = dataset(argument).unwrap_err().to_string();
             assert!(error.contains("orders, products"), "{error}");
@@ -154,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_names_get_keys_of_their_own() {
-        let mut taken = HashSet::new();
-        let keys = [(); 3].map(|()| free_key("orders", "a.csv", &mut taken));
+    fn files_with_equal_names_get_different_keys() {
+        let mut used = HashSet::new();
+        let keys = [(); 3].map(|()| unique_key("orders", "a.csv", &mut used));
         assert_eq!(keys, ["orders/a.csv", "orders/2/a.csv", "orders/3/a.csv"]);
     }
 }

@@ -1,4 +1,4 @@
-//! From dropped files to their completion events.
+//! Uploads files and waits for their completion events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,42 +14,42 @@ use landfall_local::{Event, Lines, Progress, Stack};
 
 use super::files::Source;
 
-/// Without any progress for so long, the functions' logs are shown.
+/// After this time without progress, the functions' logs are shown.
 const QUIET: Duration = Duration::from_secs(15);
-/// Without any progress for so long, it is given up: a chunk comes back after 12 minutes at most.
+/// After this time without progress, the wait fails. A failed chunk is redelivered within 12 minutes.
 const STALLED: Duration = Duration::from_mins(15);
 const LOG_LINES: usize = 30;
 
-/// A job that is closed.
+/// A closed job.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// Its completion event.
     pub(crate) event: Event,
-    /// From the start of the upload to the event.
-    pub(crate) took: Duration,
+    /// Time from the start of the upload to the event.
+    pub(crate) duration: Duration,
 }
 
-/// Drops the files and waits for all of their completion events.
-pub(crate) async fn take_in(
+/// Uploads the files and waits for all their completion events.
+pub(crate) async fn ingest(
     stack: &Stack,
     sources: &[Source],
     progress: &Lines,
 ) -> Result<Vec<Job>> {
-    let unsplit = unsplit(stack).await?;
+    let dead_letters = dead_letters(stack).await?;
     let mut open = HashMap::new();
     let mut order = Vec::with_capacity(sources.len());
     for source in sources {
-        progress.doing(&format!("dropping {}", source.key));
+        progress.step(&format!("uploading {}", source.key));
         let start = Instant::now();
         let version = stack.put_file(&source.key, &source.path).await?;
         let job = JobId::of(&stack.outputs().inbox_bucket, &source.key, &version);
         open.insert(job, start);
         order.push(job);
     }
-    progress.done();
+    progress.clear();
     let mut closed = tokio::select! {
         closed = receive(stack, open) => closed?,
-        stalled = watch(stack, &order, unsplit, progress) => return Err(stalled),
+        stalled = watch(stack, &order, dead_letters, progress) => return Err(stalled),
     };
     closed.sort_by_key(|job| {
         order
@@ -65,50 +65,57 @@ async fn receive(stack: &Stack, mut open: HashMap<JobId, Instant>) -> Result<Vec
         let Some(event) = stack.next_event(Duration::from_secs(10)).await? else {
             continue;
         };
-        // An event may come twice, and may be of a job that another dropped.
+        // An event may arrive twice, and may belong to a file from elsewhere.
         if let Some(start) = open.remove(&event.detail.job) {
-            let took = start.elapsed();
-            closed.push(Job { event, took });
+            let duration = start.elapsed();
+            closed.push(Job { event, duration });
         }
     }
     Ok(closed)
 }
 
-/// Draws the progress of jobs; returns only with the reason why they will not end.
-async fn watch(stack: &Stack, jobs: &[JobId], unsplit: u64, progress: &Lines) -> anyhow::Error {
+/// Draws the progress of jobs. Returns only if they are stuck, with the reason.
+async fn watch(
+    stack: &Stack,
+    jobs: &[JobId],
+    dead_letters_before: u64,
+    progress: &Lines,
+) -> anyhow::Error {
     let bar = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
-    let mut moved = Instant::now();
+    let mut moved_at = Instant::now();
     let mut last = None;
-    let mut told = false;
+    let mut logs_shown = false;
     loop {
-        let seen = match taken(stack, jobs).await {
-            Ok(seen) => seen,
+        let ingested = match ingested(stack, jobs).await {
+            Ok(ingested) => ingested,
             Err(error) => return error,
         };
-        if last.as_ref() != Some(&seen) {
-            (moved, told) = (Instant::now(), false);
+        if last.as_ref() != Some(&ingested) {
+            (moved_at, logs_shown) = (Instant::now(), false);
         }
-        seen.draw(&bar, progress);
-        last = Some(seen);
+        ingested.draw(&bar, progress);
+        last = Some(ingested);
 
-        let stuck = match unsplit_beyond(stack, unsplit).await {
-            Ok(true) => Some("the splitter could not take an object in three tries"),
-            Ok(false) if moved.elapsed() > STALLED => Some("nothing has moved for 15 minutes"),
-            Ok(false) => None,
+        let stuck = match dead_letters(stack).await {
+            Ok(count) if count > dead_letters_before => {
+                Some("the splitter failed three times to process an object")
+            }
+            Ok(_) if moved_at.elapsed() > STALLED => Some("no progress for 15 minutes"),
+            Ok(_) => None,
             Err(error) => return error,
         };
-        if stuck.is_some() || (moved.elapsed() > QUIET && !told) {
-            told = true;
+        if stuck.is_some() || (moved_at.elapsed() > QUIET && !logs_shown) {
+            logs_shown = true;
             let logs = match stack.function_logs(LOG_LINES).await {
                 Ok(logs) => logs,
                 Err(error) => return error,
             };
             if let Some(stuck) = stuck {
-                return anyhow::anyhow!("{stuck}; the functions' last words:\n{logs}");
+                return anyhow::anyhow!("{stuck}; the functions' last log lines:\n{logs}");
             }
             bar.suspend(|| {
                 progress.note(&format!(
-                    "nothing has moved for a while; the functions' last words:\n{logs}"
+                    "no progress for a while; the functions' last log lines:\n{logs}"
                 ));
             });
         }
@@ -116,16 +123,16 @@ async fn watch(stack: &Stack, jobs: &[JobId], unsplit: u64, progress: &Lines) ->
     }
 }
 
-/// What has been taken of all jobs.
+/// The progress of all jobs.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct Ingested {
     chunks: u64,
     rows: u64,
-    /// Once all jobs are sealed.
+    /// Known once all jobs are sealed.
     planned: Option<u64>,
 }
 
-impl Taken {
+impl Ingested {
     fn draw(&self, bar: &ProgressBar, progress: &Lines) {
         let Self {
             chunks,
@@ -133,17 +140,17 @@ impl Taken {
             planned,
         } = self;
         if bar.is_hidden() {
-            let of = planned.map_or_else(String::new, |planned| format!(" of {planned}"));
-            progress.doing(&format!("taking in: {chunks}{of} chunks, {rows} rows"));
+            let total = planned.map_or_else(String::new, |planned| format!(" of {planned}"));
+            progress.step(&format!("ingesting: {chunks}{total} chunks, {rows} rows"));
             return;
         }
         if let Some(planned) = planned {
             bar.set_length(*planned);
         }
         let template = if planned.is_some() {
-            "taking in {bar:30} {pos}/{len} chunks, {msg}"
+            "ingesting {bar:30} {pos}/{len} chunks, {msg}"
         } else {
-            "taking in {spinner} {pos} chunks, {msg}"
+            "ingesting {spinner} {pos} chunks, {msg}"
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
@@ -153,13 +160,13 @@ impl Taken {
     }
 }
 
-async fn taken(stack: &Stack, jobs: &[JobId]) -> Result<Taken> {
+async fn ingested(stack: &Stack, jobs: &[JobId]) -> Result<Ingested> {
     let client = aws_sdk_dynamodb::Client::new(stack.sdk_config());
     let table = DynamoTable::new(client, &stack.outputs().ledger_table);
     let ledger = Ledger::new(Arc::new(table), Arc::new(Reader), "");
-    let mut all = Taken {
+    let mut all = Ingested {
         planned: Some(0),
-        ..Taken::default()
+        ..Ingested::default()
     };
     for job in jobs {
         let Some(head): Option<JobHead> = ledger.head(*job).await? else {
@@ -177,22 +184,18 @@ async fn taken(stack: &Stack, jobs: &[JobId]) -> Result<Taken> {
     Ok(all)
 }
 
-/// Whoever only reads the ledger closes no job.
+/// Publishes nothing: this program only reads the ledger.
 struct Reader;
 
 #[async_trait]
 impl Publisher for Reader {
     async fn publish(&self, _event: &CompletionEvent) -> Result<(), String> {
-        Err("a reader publishes nothing".to_owned())
+        Err("landfall-local does not publish events".to_owned())
     }
 }
 
-async fn unsplit_beyond(stack: &Stack, before: u64) -> Result<bool> {
-    Ok(unsplit(stack).await? > before)
-}
-
-/// Objects that the splitter gave up.
-async fn unsplit(stack: &Stack) -> Result<u64> {
+/// Returns the number of messages in the splitter's dead-letter queue.
+async fn dead_letters(stack: &Stack) -> Result<u64> {
     let name = QueueAttributeName::ApproximateNumberOfMessages;
     let answer = aws_sdk_sqs::Client::new(stack.sdk_config())
         .get_queue_attributes()
@@ -200,9 +203,9 @@ async fn unsplit(stack: &Stack) -> Result<u64> {
         .attribute_names(name.clone())
         .send()
         .await
-        .context("cannot ask for the splitter's dead-letter queue")?;
+        .context("cannot read the splitter's dead-letter queue")?;
     match answer.attributes().and_then(|all| all.get(&name)) {
         Some(count) => Ok(count.parse()?),
-        None => bail!("the splitter's dead-letter queue has no count"),
+        None => bail!("the splitter's dead-letter queue reports no message count"),
     }
 }

@@ -1,10 +1,10 @@
-//! What `cargo local` does, step by step.
+//! The steps of `cargo local`.
 
 mod arguments;
 mod files;
 mod jobs;
-mod look;
 mod report;
+mod rows;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -19,80 +19,81 @@ use jobs::Job;
 
 const INTERRUPTED: u8 = 130;
 
-/// Runs until the jobs are closed, or until interrupted. Whatever was started is stopped before it returns.
+/// Runs until the jobs are closed, or until interrupted. Stops everything it started before it returns.
 pub(crate) async fn run(
     arguments: Arguments,
     interrupted: impl Future<Output = ()>,
 ) -> Result<ExitCode> {
     let mut interrupted = pin!(interrupted);
     let progress = Lines::default();
-    let worked = tokio::select! {
-        worked = work(&arguments, &progress) => worked?,
+    let done = tokio::select! {
+        done = ingest(&arguments, &progress) => Some(done?),
         () = &mut interrupted => None,
     };
-    let Some((stack, code)) = worked else {
-        progress.note("interrupted; all that was started is stopped");
+    let Some((stack, code)) = done else {
+        progress.note("interrupted; everything is stopped");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if !arguments.once {
-        progress.note("\nUp until Ctrl-C. Jobs of other files are told here as they complete.");
+        progress.note("\nRunning until Ctrl-C. Jobs of other files are shown here as they close.");
         tokio::select! {
-            told = tell_later_jobs(&stack) => told?,
+            shown = show_later_jobs(&stack) => shown?,
             () = &mut interrupted => {}
         }
-        progress.doing("stopping");
+        progress.step("stopping");
     }
     stack.stop();
-    progress.done();
+    progress.clear();
     Ok(code)
 }
 
-type Worked = (Stack, ExitCode);
-
-async fn work(arguments: &Arguments, progress: &Lines) -> Result<Option<Worked>> {
+/// Starts the stack, ingests the files and reports on their jobs.
+async fn ingest(arguments: &Arguments, progress: &Lines) -> Result<(Stack, ExitCode)> {
     let options = arguments.stack_options();
     let datasets = files::definitions(&options.datasets)?;
     let mut sources = files::sources(arguments, &datasets)?;
     let stack = Stack::start(options, progress).await?;
+    progress.clear();
+    report::addresses(&stack);
     if sources.is_empty() {
-        progress.doing("making up products");
+        progress.step("writing the sample file");
         sources.push(files::sample(arguments.rows, &stack.scratch()?)?);
     }
-    let closed = jobs::take_in(&stack, &sources, progress).await?;
-    let mut told = Vec::with_capacity(closed.len());
+    let closed = jobs::ingest(&stack, &sources, progress).await?;
+    let mut reports = Vec::with_capacity(closed.len());
     for job in &closed {
-        told.push(report::Told::gather(&stack, job).await?);
+        reports.push(report::JobReport::read(&stack, job).await?);
     }
     if arguments.json {
-        report::json(&stack, &told)?;
+        report::json(&stack, &reports)?;
     }
-    for job in &told {
+    for job in &reports {
         report::job(job);
     }
     for dataset in datasets
         .iter()
-        .filter(|dataset| has_rows_of(&closed, dataset))
+        .filter(|dataset| wrote_rows(&closed, dataset))
     {
-        look::rows(&stack, dataset).await?;
+        rows::show(&stack, dataset).await?;
     }
     if !arguments.once {
         let environment = stack.write_environment().await?;
-        report::how_to_go_on(&stack, &environment);
+        report::next_steps(&stack, &environment);
     }
     let failed = closed
         .iter()
         .any(|job| job.event.detail.state != JobState::Succeeded);
-    Ok(Some((stack, ExitCode::from(if failed { 2 } else { 0 }))))
+    Ok((stack, ExitCode::from(if failed { 2 } else { 0 })))
 }
 
-/// Whether a job brought rows of the dataset to the stores, so that there is something to look at.
-fn has_rows_of(jobs: &[Job], dataset: &Dataset) -> bool {
+/// Whether a job wrote rows of the dataset to the stores.
+fn wrote_rows(jobs: &[Job], dataset: &Dataset) -> bool {
     jobs.iter().map(|job| &job.event.detail).any(|completed| {
         completed.dataset.as_deref() == Some(&dataset.name) && !completed.counts.stores.is_empty()
     })
 }
 
-async fn tell_later_jobs(stack: &Stack) -> Result<()> {
+async fn show_later_jobs(stack: &Stack) -> Result<()> {
     loop {
         if let Some(event) = stack.next_event(Duration::from_mins(1)).await? {
             report::line(&event.detail);

@@ -1,4 +1,4 @@
-//! What is told about closed jobs: for people on standard error, for programs on standard output.
+//! Reports on closed jobs: for people on standard error, for programs on standard output.
 
 use std::io::{BufRead, Cursor, Write};
 use std::path::Path;
@@ -10,20 +10,20 @@ use landfall_local::Stack;
 use serde_json::{Value, json};
 
 use super::jobs::Job;
-use super::look::{sql_kind, sqlite_path};
+use super::rows::{sql_kind, sqlite_path};
 
-/// Rejects of a job that are shown.
+/// Number of rejects of a job that are shown.
 const REJECTS: usize = 5;
 
-/// A closed job, with the first of its rejects.
+/// A closed job with its first rejects.
 #[derive(Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct JobReport<'a> {
     job: &'a Job,
     rejects: Vec<Reject>,
 }
 
-impl<'a> Told<'a> {
-    pub(crate) async fn gather(stack: &Stack, job: &'a Job) -> Result<Self> {
+impl<'a> JobReport<'a> {
+    pub(crate) async fn read(stack: &Stack, job: &'a Job) -> Result<Self> {
         Ok(Self {
             job,
             rejects: first_rejects(stack, &job.event.detail).await?,
@@ -75,29 +75,26 @@ async fn first_rejects(stack: &Stack, completed: &CompletionEvent) -> Result<Vec
     Ok(found)
 }
 
-/// Tells all about a job.
-pub(crate) fn job(told: &Told<'_>) {
-    let completed = &told.job.event.detail;
-    let seconds = told.job.took.as_secs_f64();
-    eprintln!(
-        "\n{}, {seconds:.1} s after it was dropped",
-        summary(completed)
-    );
+/// Prints everything about a job.
+pub(crate) fn job(report: &JobReport<'_>) {
+    let completed = &report.job.event.detail;
+    let seconds = report.job.duration.as_secs_f64();
+    eprintln!("\n{}, {seconds:.1} s after the upload", summary(completed));
     if let Some(problem) = &completed.problem {
         eprintln!("  {}", problem.message);
     }
-    eprintln!("The completion event, as a subscriber got it:");
-    let event = serde_json::to_string_pretty(&told.job.event.envelope).unwrap_or_default();
+    eprintln!("The completion event, as a subscriber received it:");
+    let event = serde_json::to_string_pretty(&report.job.event.envelope).unwrap_or_default();
     eprintln!("{event}");
     if !completed.counts.stores.is_empty() {
         eprintln!("{}", counts(&completed.counts));
     }
     if let Some(place) = &completed.rejects {
         eprintln!(
-            "Rejects: {}, in s3://{}/{}; the first:",
+            "Rejects: {}, in s3://{}/{}. The first ones:",
             completed.counts.rejected, place.bucket, place.prefix
         );
-        for reject in &told.rejects {
+        for reject in &report.rejects {
             eprintln!(
                 "  line {}, byte {}: {}",
                 reject.line, reject.offset, reject.message
@@ -106,7 +103,7 @@ pub(crate) fn job(told: &Told<'_>) {
     }
 }
 
-/// Tells of a job in one line.
+/// Prints a job in one line.
 pub(crate) fn line(completed: &CompletionEvent) {
     eprintln!("{}", summary(completed));
     if let Some(problem) = &completed.problem {
@@ -150,8 +147,8 @@ fn counts(counts: &Counts) -> Table {
     table
 }
 
-/// Writes the document about all jobs to standard output.
-pub(crate) fn json(stack: &Stack, jobs: &[Told<'_>]) -> Result<()> {
+/// Writes the JSON document about all jobs to standard output.
+pub(crate) fn json(stack: &Stack, jobs: &[JobReport<'_>]) -> Result<()> {
     let jobs: Vec<Value> = jobs.iter().map(job_json).collect();
     let document = json!({
         "endpoint": stack.endpoint(),
@@ -169,52 +166,75 @@ pub(crate) fn json(stack: &Stack, jobs: &[Told<'_>]) -> Result<()> {
     out.flush().context("cannot write to standard output")
 }
 
-fn job_json(told: &Told<'_>) -> Value {
-    let completed = &told.job.event.detail;
+fn job_json(report: &JobReport<'_>) -> Value {
+    let completed = &report.job.event.detail;
     json!({
         "id": completed.job,
         "object": completed.object,
         "state": completed.state,
         "problem": completed.problem,
         "counts": completed.counts,
-        "seconds": told.job.took.as_secs_f64(),
-        "event": told.job.event.envelope,
+        "seconds": report.job.duration.as_secs_f64(),
+        "event": report.job.event.envelope,
         "rejects": completed.rejects.as_ref().map(|place| json!({
             "bucket": place.bucket,
             "prefix": place.prefix,
-            "first": told.rejects,
+            "first": report.rejects,
         })),
     })
 }
 
-/// Tells how to look further while the stack is up.
-pub(crate) fn how_to_go_on(stack: &Stack, environment: &Path) {
+/// Prints the addresses of everything that runs.
+pub(crate) fn addresses(stack: &Stack) {
+    let outputs = stack.outputs();
+    let mut lines = vec![
+        format!("Page:     {}#token={}", outputs.api_url, stack.token()),
+        format!("API:      {}", outputs.api_url),
+        format!(
+            "Token:    {} (all permissions on this stack)",
+            stack.token()
+        ),
+        format!("Socket:   {}", outputs.socket_url),
+        format!("AWS:      {}", stack.endpoint()),
+        format!("Inbox:    s3://{}", outputs.inbox_bucket),
+    ];
+    for (name, address) in [("MongoDB", stack.mongodb_uri()), ("SQL", stack.sql_url())] {
+        if !address.is_empty() {
+            lines.push(format!("{:<9} {address}", format!("{name}:")));
+        }
+    }
+    lines.push(format!("Logs:     {}", stack.logs().display()));
+    eprintln!("The stack is running.\n{}", lines.join("\n"));
+}
+
+/// Prints commands to try while the stack is running.
+pub(crate) fn next_steps(stack: &Stack, environment: &Path) {
     let outputs = stack.outputs();
     let endpoint = stack.endpoint();
     let sql = match sql_kind(stack.sql_url()) {
         Ok(StoreKind::Sqlite) => format!("sqlite3 {}", sqlite_path(stack.sql_url())),
         Ok(StoreKind::Postgres) => format!("psql '{}'", stack.sql_url()),
-        _ => format!("# any client of MySQL: {}", stack.sql_url()),
+        _ => format!("# any MySQL client: {}", stack.sql_url()),
     };
     eprintln!(
         "
-The page: {page}#token={token}      # the token is for everything on this machine
+The page: {page}#token={token}
 
-To look further, in another terminal:
+In another terminal:
   export AWS_ENDPOINT_URL={endpoint} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
-  curl -T FILE {endpoint}/{inbox}/products/      # drop another file, with aws: s3 cp
-  curl -H 'Authorization: Bearer {token}' {page}jobs      # what the API says of the jobs
-  cargo run --bin landfall -- tokens list --secret {tokens}      # or add, remove
+  curl -T FILE {endpoint}/{inbox}/products/      # ingest another file; or aws s3 cp
+  curl -H 'Authorization: Bearer {token}' {page}jobs      # jobs, from the API
+  cargo run --bin landfall -- tokens list --secret {tokens}      # also: add, remove
   aws s3 ls --recursive s3://{rejects}         # rejects
-  aws logs tail --follow {logs}                # what the workers log; /api, /socket and /splitter are beside it
+  aws logs tail --follow {logs}                # the workers' log; also /api, /socket and /splitter
   aws dynamodb scan --table-name {ledger}      # the ledger
-One function at a time, rebuilt as you save it, on the events in events/:
+One function on its own, rebuilt whenever you save, with the events in events/:
   curl -T events/products.csv '{endpoint}/{inbox}/products/some%20products.csv'
   export PATH={tools}:$PATH
   cargo lambda watch --env-file {environment}
   cargo lambda invoke splitter --data-file events/s3-object-created.json   # in a third terminal
   cargo lambda invoke worker --data-file events/sqs-chunks.json
-The HTTP API as a server of its own, for pages on another port too:
+The HTTP API as a server of its own, also for pages on another port:
   set -a; . {environment}; LANDFALL_CORS_ORIGINS=http://localhost:5173 RUST_LOG=info cargo run -p api
 The databases:
   mongosh '{mongodb}'

@@ -1,0 +1,36 @@
+//! Debian packages.
+
+use std::process::{Command, Stdio};
+
+use landfall_setup::processes::find;
+
+use crate::{mariadb, postgres};
+
+/// Returns the Debian packages that `cargo verify` needs and this machine lacks.
+pub fn missing_packages() -> Vec<&'static str> {
+    let has = |program: &str| find(program, &[]).is_some();
+    let mut missing = Vec::new();
+    if !has("cc") || !has("c++") {
+        missing.push("build-essential");
+    }
+    let has_venv = find("python3", &[]).is_some_and(|python| {
+        Command::new(python)
+            .args(["-c", "import venv, ensurepip"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    });
+    if !has_venv {
+        missing.extend(["python3", "python3-venv"]);
+    }
+    if !postgres::is_installed() {
+        missing.push("postgresql");
+    }
+    if !mariadb::is_installed() {
+        missing.push("mariadb-server");
+    }
+    if !has("chromium") {
+        missing.push("chromium");
+    }
+    missing
+}

@@ -1,0 +1,290 @@
+//! Child processes, each in its own process group, which stop when their [`Process`] is dropped.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// Lines of output that the error of a failed command shows.
+const TAIL_LINES: usize = 60;
+
+/// A running process and everything it starts. Dropping it stops both.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stop_signal: Signal,
+    stopped: bool,
+}
+
+impl Process {
+    /// Starts `command`. `stop_signal` is the signal that makes it shut down in an orderly way.
+    pub fn start(name: &str, mut command: Command, stop_signal: Signal) -> Result<Self> {
+        command.process_group(0);
+        let child = spawn(command).with_context(|| format!("cannot start {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            stop_signal,
+            stopped: false,
+        })
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the exit status if the process has exited.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .with_context(|| format!("cannot read the status of {}", self.name))
+    }
+
+    /// Sends the stop signal, kills the process after `grace`, and kills what is left of its group.
+    pub fn stop(&mut self, grace: Duration) {
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        // The calls below fail if the process or its group is already gone, which is what is wanted.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = kill_process(pid, self.stop_signal);
+            let deadline = Instant::now() + grace;
+            while Instant::now() < deadline && !matches!(self.child.try_wait(), Ok(Some(_))) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = self.child.wait();
+    }
+
+    /// Streams the lines of standard output and standard error.
+    fn lines(&mut self) -> tokio::sync::mpsc::UnboundedReceiver<String> {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        if let Some(output) = self.child.stdout.take() {
+            forward(output, sender.clone());
+        }
+        if let Some(output) = self.child.stderr.take() {
+            forward(output, sender);
+        }
+        receiver
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop(Duration::from_secs(5));
+    }
+}
+
+/// Runs `command` to its end and calls `on_line` for each line of output. On failure, the error holds the last lines.
+pub async fn run(name: &str, command: Command, on_line: impl FnMut(&str)) -> Result<()> {
+    run_with_input(name, command, Stdio::null(), on_line).await
+}
+
+/// Like [`run`], with standard input.
+pub async fn run_with_input(
+    name: &str,
+    mut command: Command,
+    input: impl Into<Stdio>,
+    mut on_line: impl FnMut(&str),
+) -> Result<()> {
+    command
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = Process::start(name, command, Signal::TERM)?;
+    let mut lines = process.lines();
+    let mut tail = VecDeque::new();
+    while let Some(line) = lines.recv().await {
+        on_line(&line);
+        if !is_cargo_progress(&line) {
+            tail.push_back(line);
+        }
+        if tail.len() > TAIL_LINES {
+            tail.pop_front();
+        }
+    }
+    let status = loop {
+        if let Some(status) = process.exit_status()? {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    if !status.success() {
+        let tail: Vec<_> = tail.into_iter().collect();
+        bail!("{name} failed ({status}):\n{}", tail.join("\n"));
+    }
+    Ok(())
+}
+
+/// Returns the "done/total" of a progress bar of cargo.
+pub(crate) fn crate_count(line: &str) -> Option<&str> {
+    let count = line
+        .trim_start()
+        .strip_prefix("Building [")?
+        .split("] ")
+        .nth(1)?
+        .split(':')
+        .next()?;
+    count.contains('/').then_some(count)
+}
+
+/// Whether a line of cargo shows progress, and would push errors out of the tail.
+fn is_cargo_progress(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("Building [")
+        || ["Compiling ", "Downloaded ", "Downloading "]
+            .iter()
+            .any(|verb| line.starts_with(verb))
+}
+
+/// Returns a command whose process is terminated when this one dies for any reason (on Linux, with `setpriv`).
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let setpriv = SETPRIV.get_or_init(|| {
+        let setpriv = find("setpriv", &[])?;
+        let help = Command::new(&setpriv).arg("--help").output().ok()?;
+        String::from_utf8_lossy(&help.stdout)
+            .contains("--pdeathsig")
+            .then_some(setpriv)
+    });
+    if let Some(setpriv) = setpriv {
+        let mut command = Command::new(setpriv);
+        command.args(["--pdeathsig", "TERM"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+/// Removes the variables that a surrounding `cargo run` sets. They would make build scripts run again.
+pub fn remove_cargo_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let is_set_by_cargo = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
+        if is_set_by_cargo || text == "CARGO" || text == "LD_LIBRARY_PATH" {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Returns a command for cargo, or for a program that runs cargo, which prints its progress to a pipe too.
+pub(crate) fn cargo(program: &Path) -> Command {
+    let mut command = command(program);
+    remove_cargo_variables(&mut command);
+    command
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "100")
+        .env("CARGO_TERM_COLOR", "never");
+    command
+}
+
+/// Finds `program` on the `PATH`, then in the directories `more`.
+pub fn find(program: &str, more: &[PathBuf]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(more.iter().cloned())
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Returns the `PATH` with `directory` in front.
+pub fn path_with(directory: &Path) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(directory.to_owned()).chain(std::env::split_paths(&path)))
+        .with_context(|| format!("cannot put {} on the PATH", directory.display()))
+}
+
+fn forward(output: impl Read + Send + 'static, sender: tokio::sync::mpsc::UnboundedSender<String>) {
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        // Progress bars end with a carriage return, all else with a newline.
+        while let Ok(count) = read_line(&mut reader, &mut line) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if count == 0 || (!text.is_empty() && sender.send(text).is_err()) {
+                break;
+            }
+            line.clear();
+        }
+    });
+}
+
+/// Reads up to a carriage return or a newline and returns the number of bytes read.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut total = 0;
+    loop {
+        let available = reader.fill_buf()?;
+        if available.is_empty() {
+            return Ok(total);
+        }
+        let end = available
+            .iter()
+            .position(|byte| matches!(byte, b'\r' | b'\n'));
+        let count = end.map_or(available.len(), |position| position + 1);
+        line.extend_from_slice(&available[..count]);
+        reader.consume(count);
+        total += count;
+        if end.is_some() {
+            return Ok(total);
+        }
+    }
+}
+
+/// Spawns a process from a thread that lives as long as this process. Linux sends the parent-death signal when the
+/// spawning *thread* ends, and the threads of a runtime come and go.
+fn spawn(command: Command) -> Result<Child> {
+    type Job = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static SPAWNER: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        jobs
+    });
+    let program = command.get_program().to_owned();
+    let (reply, child) = mpsc::channel();
+    spawner
+        .send((command, reply))
+        .ok()
+        .context("the thread that spawns processes has ended")?;
+    child
+        .recv()
+        .context("the thread that spawns processes has ended")?
+        .with_context(|| format!("cannot run {}", program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crate_count;
+
+    #[test]
+    fn the_crate_count_is_read_from_cargos_progress_bar() {
+        let bar = "    Building [====>     ] 123/456: serde, tokio(build)";
+        assert_eq!(crate_count(bar), Some("123/456"));
+        assert_eq!(crate_count("   Compiling serde v1.0.0"), None);
+    }
+}
