@@ -1,5 +1,6 @@
 //! The databases that the suite runs on, and how a plain client of each reads a table back.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,27 +30,60 @@ pub(crate) enum Database {
     Mongodb(String),
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run `cargo verify`, which starts the databases, or set it")
-    })
+/// The variables with the addresses of the databases that run as servers.
+const VARIABLES: [&str; 3] = [
+    "LANDFALL_TEST_MONGODB_URI",
+    "LANDFALL_TEST_MYSQL_URL",
+    "LANDFALL_TEST_POSTGRES_URL",
+];
+
+/// Returns the address of a database, or nothing if its tests are skipped. Fails under `cargo verify` and
+/// `cargo conformance`, which start all databases.
+fn variable(name: &str) -> Option<String> {
+    let address = std::env::var(name).ok();
+    assert!(
+        address.is_some() || std::env::var_os("LANDFALL_REQUIRE_DATABASES").is_none(),
+        "{name} is not set"
+    );
+    address
+}
+
+/// Reports which databases are skipped.
+#[test]
+fn skipped_databases() {
+    let skipped: Vec<_> = VARIABLES
+        .into_iter()
+        .filter(|name| variable(name).is_none())
+        .collect();
+    if !skipped.is_empty() {
+        let line = format!(
+            "SKIPPED: the conformance tests that need {}; `cargo conformance` starts these databases\n",
+            skipped.join(", ")
+        );
+        // Not with eprintln!, whose output the test harness hides.
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 impl Database {
-    pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(TempDir::new().unwrap())
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "a server may be missing, unlike a file"
+    )]
+    pub(crate) fn sqlite() -> Option<Self> {
+        Some(Self::Sqlite(TempDir::new().unwrap()))
     }
 
-    pub(crate) fn postgres() -> Self {
-        Self::Postgres(variable("LANDFALL_TEST_POSTGRES_URL"))
+    pub(crate) fn postgres() -> Option<Self> {
+        variable("LANDFALL_TEST_POSTGRES_URL").map(Self::Postgres)
     }
 
-    pub(crate) fn mysql() -> Self {
-        Self::Mysql(variable("LANDFALL_TEST_MYSQL_URL"))
+    pub(crate) fn mysql() -> Option<Self> {
+        variable("LANDFALL_TEST_MYSQL_URL").map(Self::Mysql)
     }
 
-    pub(crate) fn mongodb() -> Self {
-        Self::Mongodb(variable("LANDFALL_TEST_MONGODB_URI"))
+    pub(crate) fn mongodb() -> Option<Self> {
+        variable("LANDFALL_TEST_MONGODB_URI").map(Self::Mongodb)
     }
 
     pub(crate) fn is_mongodb(&self) -> bool {
