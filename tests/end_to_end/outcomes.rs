@@ -57,7 +57,7 @@ async fn every_invalid_object_closes_its_job_with_a_reason() {
             Vec::new(),
             JobState::Succeeded,
             P::EmptyObject,
-            "no byte",
+            "is empty",
         ),
         (
             "products/header.csv",

@@ -1,18 +1,16 @@
-//! What surrounds the functions, in memory: each call can be the last of its caller.
+//! The dependencies of the functions, in memory. A caller can die at each call.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use landfall_aws::{AwsError, ChunkQueue, Listed, Objects};
+use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
     ByteRange, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder, ObjectRef, Problem,
-    Row, RowVersion, StoreCounts, StoreKind, Value, WorkMessage,
+    Row, RowVersion, StoreCounts, StoreKind, Value,
 };
-use landfall_ledger::{
-    ChunkOutcome, JobHead, LedgerError, LedgerTable, MemoryTable, Publisher, Seal, Shard,
-};
+use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, LedgerTable, MemoryTable, Seal, Shard};
 use landfall_stores::{Store, StoreError};
 
 use crate::schedule::pause;
@@ -21,7 +19,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
-/// Buckets: every version of the inbox's objects, the latest of all others.
+/// The buckets: every version of the objects in the inbox, the latest version of all others.
 #[derive(Default)]
 pub struct Buckets {
     pub versions: Mutex<HashMap<(String, String), Bytes>>,
@@ -40,8 +38,8 @@ impl Objects for Buckets {
             .get(&(object.key.clone(), version))
             .cloned();
         let bytes = found.ok_or_else(|| AwsError::Gone(object.key.clone()))?;
-        let at = |place: u64| usize::try_from(place).unwrap();
-        Ok(bytes.slice(at(range.start)..at(range.end)))
+        let index = |offset: u64| usize::try_from(offset).unwrap();
+        Ok(bytes.slice(index(range.start)..index(range.end)))
     }
 
     async fn read_text(
@@ -68,8 +66,8 @@ impl Objects for Buckets {
         let latest = locked(&self.latest);
         let mut listed: Vec<Listed> = latest
             .iter()
-            .filter(|((of, key), _)| {
-                of == bucket
+            .filter(|((name, key), _)| {
+                name == bucket
                     && key.starts_with(prefix)
                     && after.is_none_or(|after| key.as_str() > after)
             })
@@ -91,10 +89,12 @@ impl Objects for Buckets {
     }
 }
 
-/// The chunk queue: what was sent and waits to be delivered.
+/// The chunk queue: messages that wait for delivery.
 #[derive(Default)]
 pub struct Queue {
     pub waiting: Mutex<Vec<String>>,
+    /// The jobs that close messages were sent for.
+    pub closes: Mutex<HashSet<JobId>>,
 }
 
 #[async_trait]
@@ -104,13 +104,16 @@ impl ChunkQueue for Queue {
             pause().await;
             let body = serde_json::to_string(message).unwrap();
             locked(&self.waiting).push(body);
+            if let WorkMessage::Close { job } = message {
+                locked(&self.closes).insert(*job);
+            }
         }
         pause().await;
         Ok(())
     }
 }
 
-/// The event bus: all that was published.
+/// The event bus: all published events.
 #[derive(Default)]
 pub struct Bus {
     pub events: Mutex<Vec<CompletionEvent>>,
@@ -118,7 +121,7 @@ pub struct Bus {
 
 #[async_trait]
 impl Publisher for Bus {
-    async fn publish(&self, event: &CompletionEvent) -> Result<(), String> {
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError> {
         pause().await;
         locked(&self.events).push(event.clone());
         pause().await;
@@ -126,7 +129,7 @@ impl Publisher for Bus {
     }
 }
 
-/// The ledger's table, with a pause on either side of each update.
+/// The table of the ledger, with a pause before and after each operation.
 #[derive(Default)]
 pub struct Table(pub MemoryTable);
 
@@ -192,13 +195,13 @@ impl LedgerTable for Table {
     }
 }
 
-/// What a store has of a key: the greatest version, and the values; none where that version deleted it.
-pub type Kept = (RowVersion, Option<Vec<Value>>);
+/// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
+pub type Stored = (RowVersion, Option<Vec<Value>>);
 
-/// A store: a map, with the guard by version that the real ones have.
+/// A store: a map with the version guard of the real ones.
 pub struct Map {
     pub kind: StoreKind,
-    pub rows: Mutex<BTreeMap<String, Kept>>,
+    pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
 }
 
@@ -235,18 +238,20 @@ impl Store for Map {
             let floor = *locked(&self.floor);
             for row in rows.iter() {
                 let Value::Text(key) = &row.values[0] else {
-                    panic!("a row without key was applied");
+                    panic!("a row without a key was applied");
                 };
                 let version = order.at(row.offset);
                 let values = (!row.deleted).then(|| row.values.to_vec());
-                let there = stored.get(key.as_str());
-                if there.is_some_and(|(there, _)| *there > version) || floor > Some(version) {
+                let existing = stored.get(key.as_str());
+                if existing.is_some_and(|(existing, _)| *existing > version)
+                    || floor > Some(version)
+                {
                     counts.stale += 1;
                     continue;
                 }
-                *match (there, &values) {
-                    (Some((there, _)), _) if *there == version => &mut counts.unchanged,
-                    (Some((_, there)), _) if *there == values => &mut counts.unchanged,
+                *match (existing, &values) {
+                    (Some((existing, _)), _) if *existing == version => &mut counts.unchanged,
+                    (Some((_, existing)), _) if *existing == values => &mut counts.unchanged,
                     (Some((_, Some(_))), Some(_)) => &mut counts.updated,
                     (_, Some(_)) => &mut counts.inserted,
                     (Some(_), None) => &mut counts.deleted,

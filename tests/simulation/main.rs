@@ -1,9 +1,7 @@
-//! Seeded simulation: the deployed handlers on fakes, their steps interleaved at random, with
-//! notifications and messages duplicated, delayed and reordered, with answers lost and functions
-//! dying between any two steps.
+//! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
+//! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
 //!
-//! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` runs that
-//! one again.
+//! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(unreachable_pub, reason = "modules of one test")]
@@ -26,10 +24,10 @@ fn run(seeds: impl IntoIterator<Item = u64>) {
                 .enable_time()
                 .build()
                 .unwrap()
-                // Without tokio's own turns: the schedule is the seed's alone.
+                // Without tokio's budget, only the seed determines the schedule.
                 .block_on(tokio::task::coop::unconstrained(world::simulate(seed)));
         }));
-        assert!(outcome.is_ok(), "run it again with LANDFALL_SEED={seed}");
+        assert!(outcome.is_ok(), "repeat with LANDFALL_SEED={seed}");
     }
 }
 
@@ -38,7 +36,7 @@ fn every_row_lands_once_whatever_happens() {
     if let Ok(seed) = std::env::var("LANDFALL_SEED") {
         return run([seed.parse().unwrap()]);
     }
-    // Some seeds that are the same each time, and some that are new.
+    // Some seeds are the same in every run, others are new.
     run(0..SEEDS);
     let mut rng = rand::rng();
     run((0..SEEDS).map(|_| rng.random()));

@@ -1,4 +1,4 @@
-//! The events in `events/` are what the functions take: they stand in the documentation.
+//! The functions accept the sample events in `events/`, which are part of the documentation.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ fn event(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn sample_events_are_taken() {
+async fn sample_events_are_accepted() {
     let world = World::new(1_000_000, Kind::Plain);
     splitter::handle(&world.splitter, event("s3-test-event.json"))
         .await
@@ -30,11 +30,16 @@ async fn sample_events_are_taken() {
     let object = &created["Records"][0]["s3"]["object"];
     let bytes = Bytes::from(std::fs::read(file("products.csv")).unwrap());
     assert_eq!(object["size"], bytes.len());
-    let place = (
+    let version = (
         "products/some products.csv".to_owned(),
         object["eTag"].as_str().unwrap().to_owned(),
     );
-    world.buckets.versions.lock().unwrap().insert(place, bytes);
+    world
+        .buckets
+        .versions
+        .lock()
+        .unwrap()
+        .insert(version, bytes);
     splitter::handle(&world.splitter, created).await.unwrap();
     let sent: Value = serde_json::from_str(&world.queue.waiting.lock().unwrap()[0]).unwrap();
 
@@ -42,7 +47,7 @@ async fn sample_events_are_taken() {
     let body: Value = serde_json::from_str(chunks["Records"][0]["body"].as_str().unwrap()).unwrap();
     assert_eq!(
         body, sent,
-        "events/sqs-chunks.json must hold what the splitter sends: {sent}"
+        "events/sqs-chunks.json must equal the message that the splitter sends: {sent}"
     );
     let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
     let deadline = std::time::SystemTime::now() + std::time::Duration::from_mins(1);

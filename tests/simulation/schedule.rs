@@ -1,4 +1,4 @@
-//! A scheduler that polls tasks in an order of the seed's, and drops some of them on their way.
+//! A scheduler that polls tasks in an order determined by the seed, and drops some of them before they end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// What a function's invocation leaves when it ends: nothing where it was dropped.
+/// An invocation of a function. It has no result if it is dropped.
 pub type Task<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Lets other tasks run. Every call to the outside waits before its effect and after it, so that a task
-/// that is dropped has died before the effect, or after it with the answer lost.
+/// Lets other tasks run. Every call of a dependency pauses before its effect and after it. So a dropped task has died
+/// before the effect, or after it with the response lost.
 pub async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|context| {
@@ -24,15 +24,15 @@ pub async fn pause() {
     .await;
 }
 
-/// Running invocations, each with what it was called for.
+/// Running invocations and their causes.
 pub struct Schedule<C, T> {
     running: Vec<(C, Task<T>)>,
 }
 
 /// How a step of the schedule ended.
 pub enum Step<C, T> {
-    /// A task went on, and has not ended.
-    On,
+    /// A task made progress and has not ended.
+    Progress,
     /// A task ended.
     Ended(C, T),
     /// A task died.
@@ -54,7 +54,7 @@ impl<C, T> Schedule<C, T> {
         self.running.push((cause, task));
     }
 
-    /// Lets one task go on, or die.
+    /// Polls one task, or drops it.
     pub async fn step(&mut self, rng: &mut StdRng, dies: bool) -> Step<C, T> {
         let index = rng.random_range(0..self.running.len());
         if dies {
@@ -65,7 +65,7 @@ impl<C, T> Schedule<C, T> {
             Poll::Ready(task.as_mut().poll(context))
         });
         match polled.await {
-            Poll::Pending => Step::On,
+            Poll::Pending => Step::Progress,
             Poll::Ready(value) => Step::Ended(self.running.swap_remove(index).0, value),
         }
     }

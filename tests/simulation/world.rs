@@ -1,4 +1,4 @@
-//! One world of the simulation: files dropped, functions called, and what must hold in the end.
+//! One world of the simulation: uploads files, invokes the functions, and checks the final state.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use bytes::Bytes;
-use landfall_aws::{ChunkQueue, Datasets, Objects};
+use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_domain::{CompletionEvent, JobState, StoreKind, Value};
-use landfall_ledger::{Ledger, LedgerTable, Publisher};
+use landfall_ledger::{Ledger, LedgerTable};
 use landfall_stores::Store;
 use landfall_tests::Products;
 use rand::rngs::StdRng;
@@ -34,7 +34,7 @@ name = "description"
 type = "text"
 "#;
 
-/// What a definition has beside.
+/// The variants of the definition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Plain,
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Goes before the fields.
+    /// Returns the lines that precede the fields.
     fn definition(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -53,30 +53,30 @@ impl Kind {
     }
 }
 
-/// Functions that run at once.
+/// Invocations that run at the same time.
 const RUNNING: usize = 6;
 
-/// What a function is called for.
+/// What a function is invoked with.
 enum Cause {
     Notification(serde_json::Value),
     Messages(Vec<Message>),
 }
 
-/// A delivery of a message: its body, and how often SQS says that it has been received.
+/// A delivery of a message: its body and its receive count.
 type Message = (String, u32);
 
-/// What an invocation answers: the messages that have to come again, or an error.
-type Answer = Result<HashSet<String>, ()>;
+/// The result of an invocation: the messages to be redelivered, or an error.
+type Outcome = Result<HashSet<String>, ()>;
 
 struct File {
     key: String,
     version: String,
     bytes: Bytes,
-    /// Place in the order of objects.
+    /// Position in the order of objects.
     time_ms: i64,
 }
 
-/// The functions, and what surrounds them.
+/// The functions and their dependencies.
 pub struct World {
     pub buckets: Arc<Buckets>,
     pub queue: Arc<Queue>,
@@ -98,11 +98,7 @@ impl World {
         );
         let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
         let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
-        let ledger = Ledger::new(
-            Arc::clone(&table) as Arc<dyn LedgerTable>,
-            Arc::clone(&bus) as Arc<dyn Publisher>,
-            "rejects",
-        );
+        let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
         let objects = Arc::clone(&buckets) as Arc<dyn Objects>;
         let datasets = || Datasets::new(Arc::clone(&objects), "config");
         let splitter = splitter::Context {
@@ -116,8 +112,16 @@ impl World {
             .iter()
             .map(|store| Arc::clone(store) as Arc<dyn Store>)
             .collect();
-        let worker =
-            worker::Context::new(Arc::clone(&objects), datasets(), ledger, both, "rejects");
+        // The splitter has neither the bus nor the stores: only the worker closes jobs.
+        let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
+        let worker = worker::Context::new(
+            Arc::clone(&objects),
+            datasets(),
+            ledger,
+            publisher,
+            both,
+            "rejects",
+        );
         Self {
             buckets,
             queue,
@@ -129,7 +133,7 @@ impl World {
         }
     }
 
-    fn call(&self, cause: &Cause) -> Task<Answer> {
+    fn call(&self, cause: &Cause) -> Task<Outcome> {
         match cause {
             Cause::Notification(event) => {
                 let (context, event) = (Arc::clone(&self.splitter), event.clone());
@@ -175,7 +179,7 @@ pub async fn simulate(seed: u64) {
             .lock()
             .unwrap()
             .insert(place, file.bytes.clone());
-        // At least once, in any order.
+        // Delivered at least once, in any order.
         for _ in 0..rng.random_range(1..4) {
             notifications.push(notification(file));
         }
@@ -203,7 +207,7 @@ pub async fn simulate(seed: u64) {
         let dies = crashes > 0 && rng.random_bool(0.02);
         crashes -= usize::from(dies);
         match schedule.step(&mut rng, dies).await {
-            Step::On | Step::Ended(Cause::Notification(_), Ok(_)) => {}
+            Step::Progress | Step::Ended(Cause::Notification(_), Ok(_)) => {}
             Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
                 let again = bodies.into_iter().map(|(body, _)| body);
                 let again = again.filter(|body| failed.contains(body));
@@ -222,32 +226,32 @@ pub async fn simulate(seed: u64) {
     check(&world, &files, kind).await;
 }
 
-/// Takes up to four messages out of the queue, some of which stay in it to come again.
+/// Receives up to four messages. Some of them stay in the queue and are delivered again.
 ///
-/// How often they were received is told at random: it is approximate.
+/// Receive counts are approximate in SQS, and random here.
 fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
     let mut waiting = world.queue.waiting.lock().unwrap();
     waiting.shuffle(rng);
     let count = rng.random_range(1..=4).min(waiting.len());
-    let at = waiting.len() - count;
-    let mut taken = waiting.split_off(at);
-    for body in &taken {
+    let first = waiting.len() - count;
+    let mut received = waiting.split_off(first);
+    for body in &received {
         if rng.random_bool(0.1) {
             waiting.push(body.clone());
         }
     }
-    // A batch does not hold one message twice.
-    taken.sort();
-    taken.dedup();
-    taken
+    // A batch does not contain a message twice.
+    received.sort();
+    received.dedup();
+    received
         .into_iter()
         .map(|body| (body, rng.random_range(1..3)))
         .collect()
 }
 
-/// Some small files of few keys: several keys of objects, and several versions of one.
+/// Generates small files with few keys: several objects, and several versions of one object.
 fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
-    // A snapshot with rejects prunes nothing, so some have none.
+    // A snapshot with rejects prunes nothing, so some files have no rejects.
     let worst = if rng.random_bool(0.5) { 0 } else { 2 };
     let deletes = kind == Kind::WithDeletes;
     (0..rng.random_range(1..4))
@@ -260,7 +264,7 @@ fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
                     0 => ",nameless,".to_owned(),
                     1 => format!("s{sku},ragged"),
                     2 => format!("s{sku},\"two\nlines {index}.{row}\",x"),
-                    // The same values from several files.
+                    // The same values in several files.
                     3 => format!("s{sku},same,same"),
                     _ => format!("s{sku},n{index}.{row},"),
                 };
@@ -326,6 +330,9 @@ async fn check(world: &World, files: &[File], kind: Kind) {
         assert_eq!(event.counts.rejected, alone.rejected);
         if alone.records > 0 {
             assert_eq!(event.counts.stores.len(), 2);
+        } else {
+            let closes = world.queue.closes.lock().unwrap();
+            assert!(closes.contains(&event.job), "no chunk can close the job");
         }
         for counts in event.counts.stores.values() {
             assert_eq!(counts.total() + alone.rejected, alone.records);

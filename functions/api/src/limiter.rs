@@ -97,6 +97,7 @@ mod tests {
 
     use async_trait::async_trait;
     use futures::future::join_all;
+    use landfall_aws::AwsError;
     use landfall_ledger::{LedgerError, MemoryTable};
 
     use super::*;
@@ -122,11 +123,7 @@ mod tests {
             // Others come in between.
             tokio::task::yield_now().await;
             if self.away {
-                return Err(LedgerError::Unavailable {
-                    operation: "UpdateItem",
-                    key: name.to_owned(),
-                    reason: "away".to_owned(),
-                });
+                return Err(AwsError::unavailable("UpdateItem", name, "away").into());
             }
             self.table
                 .take_permits(name, window, block, allowance)

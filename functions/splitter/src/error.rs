@@ -1,31 +1,31 @@
 use landfall_aws::{AwsError, NotificationError};
 use landfall_ledger::LedgerError;
 
-/// Why a notification could not be worked off. The object itself is never at fault: that is told by its job.
+/// Why a notification could not be processed. Problems of the object itself are reported by its job instead.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
-    /// The event is not one of S3's.
+    /// The event is not an S3 event.
     #[error("not an S3 event: {0}")]
     Event(#[from] serde_json::Error),
-    /// The notification says too little, or nothing sensible.
+    /// The notification is invalid.
     #[error(transparent)]
     Notification(#[from] NotificationError),
-    /// S3 or SQS.
+    /// S3 or SQS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The ledger.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The definition that the job was planned with can no longer be read.
-    #[error("the definition of dataset {0} that the job was started with is no longer there")]
+    /// The definition that the job was planned with was deleted.
+    #[error("the definition of dataset {0} that the job was planned with no longer exists")]
     DefinitionGone(String),
-    /// The sending of messages has ended before the planning; its own error says why.
-    #[error("chunk messages are no longer being sent")]
+    /// Sending chunk messages failed; that error is returned instead.
+    #[error("chunk messages can no longer be sent")]
     QueueClosed,
 }
 
 impl SplitError {
-    /// Whether another try may succeed. Lambda tries again either way; the log says whether to hope.
+    /// Returns whether another attempt may succeed. Lambda retries in either case.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),

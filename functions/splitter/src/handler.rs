@@ -3,10 +3,9 @@ use std::sync::Arc;
 use aws_lambda_events::event::s3::S3Event;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects};
+use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMessage};
 use landfall_domain::{
-    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, JobState, ObjectRef, Problem,
-    ProblemCode, WorkMessage,
+    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
 };
 use landfall_formats::{
     CUTTING_RULES, HEAD_BYTES, Header, PlannedChunk, ScanOptions, Scanner, detect,
@@ -17,23 +16,24 @@ use tracing::{Instrument, error, info, info_span};
 
 use crate::{Context, SplitError};
 
-/// Bytes that one read of the object asks for.
+/// Size of one read of the object in bytes.
 pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
-/// Reads of the object under way at once.
+/// Concurrent reads of the object.
 pub const SEGMENTS_AHEAD: usize = 4;
-/// Chunks of a job, about, from which on chunks grow with the object.
+/// The approximate number of chunks from which on chunks grow with the object.
 const MANY_CHUNKS: u64 = 1_000_000;
-/// The most chunks of a job; more than that are records over the limit, each of which is one.
+/// The maximum number of chunks of a job. Only an object with many records over the size limit has more, because
+/// each of them is a chunk.
 const MAX_CHUNKS: u32 = 4_000_000;
-/// The most bytes of an object: what can be read in the time of a Lambda function.
+/// The maximum size of an object in bytes: what can be read within the timeout of a Lambda function.
 pub const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
-/// Batches of messages on their way at once.
+/// Batches of messages that are sent at the same time.
 const BATCHES_AT_ONCE: usize = 8;
 
-/// Works off an event of S3's: each of its notifications, also when one before it failed.
+/// Processes every notification in an S3 event, even after one fails.
 pub async fn handle(context: &Context, event: serde_json::Value) -> Result<(), SplitError> {
     if event["Event"] == "s3:TestEvent" {
-        info!("S3 says that notifications are set up");
+        info!("S3 has enabled notifications");
         return Ok(());
     }
     let event: S3Event = serde_json::from_value(event)?;
@@ -47,50 +47,47 @@ pub async fn handle(context: &Context, event: serde_json::Value) -> Result<(), S
             Err(error) => Err(error.into()),
         };
         if let Err(error) = result {
-            error!(%error, retryable = error.retryable(), "a notification could not be worked off");
+            error!(%error, retryable = error.retryable(), "a notification could not be processed");
             outcome = Err(error);
         }
     }
     outcome
 }
 
-/// What a job is planned by, or why there is nothing to plan.
+/// The definition to plan a job with, or why the job has no chunks.
 type Plan = Result<(Arc<Dataset>, DatasetRef), Problem>;
 
 async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitError> {
     let ledger = &context.ledger;
     let (head, plan) = match ledger.head(created.job).await? {
-        Some(head) if head.chunks.is_some() => {
-            let head = ledger.finish(head).await?;
-            return hand_over_close(context, &head).await;
-        }
+        Some(head) if head.chunks.is_some() => return enqueue_close(context, &head).await,
         Some(head) => resume(context, head).await?,
         None => start(context, created).await?,
     };
-    let seal = match plan.and_then(|plan| takeable(&head).map(|()| plan)) {
+    let seal = match plan.and_then(|plan| check(&head).map(|()| plan)) {
         Err(problem) => Seal {
             chunks: 0,
             problem: Some(problem),
         },
         Ok((dataset, reference)) => send_chunks(context, &head, &dataset, &reference).await?,
     };
-    // The code alone: messages quote what is in the file.
+    // Only the code: messages quote the file.
     let problem = seal.problem.as_ref().map(|problem| problem.code);
     info!(chunks = seal.chunks, ?problem, "sealed");
     let head = ledger.seal(head.job, &seal).await?;
-    hand_over_close(context, &head).await
+    enqueue_close(context, &head).await
 }
 
-/// Has a worker close a job that only waits for that: the stores are not at hand here.
-async fn hand_over_close(context: &Context, head: &JobHead) -> Result<(), SplitError> {
-    if head.state == JobState::Open && head.is_complete() {
-        let message = WorkMessage::Close { close: head.job };
+/// Sends a close message for a job that awaits its close.
+async fn enqueue_close(context: &Context, head: &JobHead) -> Result<(), SplitError> {
+    if head.awaits_close() {
+        let message = WorkMessage::Close { job: head.job };
         context.queue.send(&[message]).await?;
     }
     Ok(())
 }
 
-/// Starts a job, with the definition as it is now.
+/// Starts a job with the latest definition.
 async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, Plan), SplitError> {
     let object = &created.object;
     let lookup = match object.dataset_name() {
@@ -111,11 +108,11 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
     }
     let head = JobHead::new(created.job, object.clone(), created.order, pinned);
     let head = context.ledger.start(&head).await?;
-    // Another event of the object may have been faster, and have pinned something else.
+    // Another notification of the object may have been faster, and may have pinned another definition.
     resume(context, head).await
 }
 
-/// Goes by what an earlier event of the object has pinned.
+/// Returns the plan that an earlier notification of the object has pinned.
 async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), SplitError> {
     let Some(reference) = &head.dataset else {
         let problem = unknown_dataset(&head.object);
@@ -129,25 +126,25 @@ async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), Spl
     Ok((head, plan))
 }
 
-/// What is known of an object before it is read.
-fn takeable(head: &JobHead) -> Result<(), Problem> {
+/// Checks what is known of an object before it is read.
+fn check(head: &JobHead) -> Result<(), Problem> {
     let size = head.object.size;
     if size == 0 {
         return Err(Problem::new(
             ProblemCode::EmptyObject,
-            "the object has no byte",
+            "the object is empty",
         ));
     }
     if size > MAX_OBJECT_BYTES {
         let message = format!(
-            "the object has {size} bytes; one job takes at most {MAX_OBJECT_BYTES}: drop it in parts"
+            "the object has {size} bytes, but the maximum is {MAX_OBJECT_BYTES}: split it and upload the parts"
         );
         return Err(Problem::new(ProblemCode::TooLarge, message));
     }
     if head.cutting_rules != CUTTING_RULES {
         return Err(Problem::new(
             ProblemCode::OtherRelease,
-            "the job was begun by another release of Landfall and cannot be gone on with: drop the file again",
+            "the job was started by another release of Landfall and cannot be continued: upload the file again",
         ));
     }
     Ok(())
@@ -156,15 +153,15 @@ fn takeable(head: &JobHead) -> Result<(), Problem> {
 fn unknown_dataset(object: &ObjectRef) -> Problem {
     let message = match object.dataset_name() {
         Some(name) => format!(
-            "no dataset {name:?} is defined: put its definition into the configuration bucket as \
-             datasets/{name}.toml, then drop the file again"
+            "dataset {name:?} is not defined: store its definition in the configuration bucket as \
+             datasets/{name}.toml, then upload the file again"
         ),
-        None => "the key names no dataset: drop files as <dataset>/<file name>".to_owned(),
+        None => "the key names no dataset: upload files as <dataset>/<file name>".to_owned(),
     };
     Problem::new(ProblemCode::UnknownDataset, message)
 }
 
-/// Reads the object, and sends its chunks on their way while it does.
+/// Reads the object, and sends the messages of its chunks meanwhile.
 async fn send_chunks(
     context: &Context,
     head: &JobHead,
@@ -182,7 +179,7 @@ async fn send_chunks(
         chunks: 0,
     };
     let (planned, sent) = futures::join!(planner.run(), send_all(context, receiver));
-    // Where sending failed, planning ended because of it.
+    // If sending failed, planning stopped because of it.
     sent?;
     planned
 }
@@ -202,11 +199,11 @@ async fn send_all(
     .map_err(SplitError::from)
 }
 
-/// Why planning ends before the end of the object.
+/// Why planning stops before the end of the object.
 enum Stop {
-    /// Because of the object; what came before stays.
+    /// The object has a problem. The chunks before it remain.
     Problem(Problem),
-    /// Because of something else; the next try begins again.
+    /// Something else failed. The next attempt starts over.
     Error(SplitError),
 }
 
@@ -222,7 +219,7 @@ impl From<Problem> for Stop {
     }
 }
 
-/// Cuts an object into chunks, and hands their messages over to be sent.
+/// Cuts an object into chunks and queues their messages for sending.
 struct Planner<'a> {
     context: &'a Context,
     head: &'a JobHead,
@@ -238,7 +235,7 @@ impl Planner<'_> {
         let problem = match self.plan().await {
             Ok(0) => Some(Problem::new(
                 ProblemCode::NoRecords,
-                "the object has no record",
+                "the object has no records",
             )),
             Ok(_) => None,
             Err(Stop::Problem(problem)) => Some(problem),
@@ -250,11 +247,14 @@ impl Planner<'_> {
         })
     }
 
-    /// Gives the number of records.
+    /// Plans all chunks. Returns the number of records.
     async fn plan(&mut self) -> Result<u64, Stop> {
         let object = &self.head.object;
         let mut segments = std::pin::pin!(segments(&*self.context.objects, object));
-        let mut segment = kept(segments.next().await.transpose())?.unwrap_or_default();
+        let segment = or_gone(segments.next().await.transpose())?;
+        // Only an empty object has no segment, and it is not planned.
+        debug_assert!(segment.is_some(), "an object without segments");
+        let mut segment = segment.unwrap_or_default();
         let head = &segment[..segment.len().min(HEAD_BYTES)];
         let format = detect(&object.key, head, self.dataset)?;
         let options = ScanOptions::from_dataset(self.dataset, format, self.head.chunk_bytes);
@@ -264,9 +264,9 @@ impl Planner<'_> {
             let scanned = scanner.feed(&segment, &mut found);
             self.check_header(scanner.header(), format, (start, &segment))
                 .await?;
-            self.hand_over(&mut found, format).await?;
+            self.enqueue(&mut found, format).await?;
             scanned?;
-            match kept(segments.next().await.transpose())? {
+            match or_gone(segments.next().await.transpose())? {
                 Some(next) => {
                     start += segment.len() as u64;
                     segment = next;
@@ -277,19 +277,19 @@ impl Planner<'_> {
         let finished = scanner.finish(&mut found);
         let header = finished.as_ref().ok().and_then(|summary| summary.header);
         self.check_header(header, format, (start, &segment)).await?;
-        self.hand_over(&mut found, format).await?;
+        self.enqueue(&mut found, format).await?;
         let summary = finished?;
         if let Some(line) = summary.open_quote {
             let message = format!(
-                "a quote in the record that starts on line {line} is never closed, so all that follows it is \
-                 one cell: is the file whole?"
+                "a quote in the record that starts on line {line} is never closed, so everything after it is \
+                 one cell: check that the file is complete"
             );
             return Err(Problem::new(ProblemCode::Malformed, message).into());
         }
         Ok(summary.records)
     }
 
-    /// Checks the header before the first chunk goes out; nearly always, it is in the segment of this start.
+    /// Checks the header before the first chunk is sent. It nearly always lies in the segment that starts here.
     async fn check_header(
         &mut self,
         header: Option<ByteRange>,
@@ -299,28 +299,24 @@ impl Planner<'_> {
         let (None, Some(range)) = (self.header, header) else {
             return Ok(());
         };
-        let place = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
-        let there = place(range.start).zip(place(range.end));
-        if let Some(bytes) = there.and_then(|(start, end)| segment.get(start..end)) {
+        let position = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+        let inside = position(range.start).zip(position(range.end));
+        if let Some(bytes) = inside.and_then(|(start, end)| segment.get(start..end)) {
             Header::parse(bytes, self.dataset, format)?;
         } else {
             let bytes = self.context.objects.read(&self.head.object, range).await;
-            Header::parse(&kept(bytes)?, self.dataset, format)?;
+            Header::parse(&or_gone(bytes)?, self.dataset, format)?;
         }
         self.header = header;
         Ok(())
     }
 
-    /// Hands the chunks over that were found.
-    async fn hand_over(
-        &mut self,
-        found: &mut Vec<PlannedChunk>,
-        format: Format,
-    ) -> Result<(), Stop> {
+    /// Queues the messages of the chunks that were found.
+    async fn enqueue(&mut self, found: &mut Vec<PlannedChunk>, format: Format) -> Result<(), Stop> {
         for chunk in found.drain(..) {
             if self.chunks == MAX_CHUNKS {
                 let message = format!(
-                    "the object has more than {MAX_CHUNKS} chunks: are most of its records over the limit?"
+                    "the object has more than {MAX_CHUNKS} chunks: check whether most of its records are over the size limit"
                 );
                 return Err(Problem::new(ProblemCode::TooLarge, message).into());
             }
@@ -351,12 +347,12 @@ impl Planner<'_> {
     }
 }
 
-/// An answer of S3's; an object that is gone is a problem of the job's.
-fn kept<T>(answer: Result<T, AwsError>) -> Result<T, Stop> {
-    answer.map_err(|error| match error {
+/// Turns a missing object into a problem of the job.
+fn or_gone<T>(result: Result<T, AwsError>) -> Result<T, Stop> {
+    result.map_err(|error| match error {
         AwsError::Gone(_) => Problem::new(
             ProblemCode::ObjectGone,
-            "the object was deleted or overwritten before all of it was read",
+            "the object was deleted or overwritten before it was read completely",
         )
         .into(),
         error => error.into(),

@@ -1,16 +1,15 @@
-//! **Splitter**: a new object in the inbox becomes a job, and each of its chunks a message.
+//! **Splitter**: starts a job for each new object in the inbox, and sends a message for each of its chunks.
 //!
-//! *Input*: notifications of S3's that an object was created, at least once, in any order.
+//! *Input*: S3 notifications of created objects, delivered at least once and in any order.
 //!
-//! *Output*: the job's head and shards in the ledger; one message for each chunk in the chunk queue,
-//! sent while the object is still being read; at the end the seal, with the number of chunks. A job
-//! of no chunk is closed here, and its completion event published.
+//! *Output*: the head and the shards of the job in the ledger; a message for each chunk in the chunk queue, sent while
+//! the object is still being read; and at the end the seal, with the number of chunks. If no chunk is left to be
+//! processed then, for example because the object has none, a close message follows: the splitter closes no job.
 //!
-//! *Failure policy*: what is wrong with the object itself (no such dataset, not of its format, empty)
-//! closes the job with a [`landfall_domain::Problem`]: another try would find the same. Everything
-//! else is an error: Lambda calls twice more, then the notification waits in the dead-letter queue.
-//! A further try plans with what the first one pinned in the head (definition, chunk size, order),
-//! so it finds the same chunks, and the messages it repeats meet chunks that are marked already.
+//! *Failure policy*: a problem of the object itself (unknown dataset, wrong format, no bytes) seals the job with a
+//! [`landfall_domain::Problem`], because a retry would find the same. Everything else is an error: Lambda retries
+//! twice, then the notification goes to the dead-letter queue. A retry plans with what the first attempt pinned in the
+//! head (definition, chunk size, order). So it finds the same chunks, and its messages are deduplicated by their marks.
 //!
 //! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] of the object, whatever its size.
 

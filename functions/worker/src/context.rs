@@ -1,14 +1,14 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use landfall_aws::{
-    AwsError, Datasets, EventBus, Objects, S3Objects, SettingError, StoreAddresses, required,
+    AwsError, Datasets, EventBus, Objects, Publisher, S3Objects, SettingError, StoreAddresses,
+    required,
 };
-use landfall_domain::{ByteRange, JobId};
-use landfall_formats::Header;
+use landfall_closing::Closer;
 use landfall_ledger::{DynamoTable, Ledger};
 use landfall_stores::{Store, StoreError, StoreOptions, connect_mongodb, connect_sql};
 
-use crate::handler::Snapshots;
+use crate::header::HeaderCache;
 
 /// What the worker works with.
 pub struct Context {
@@ -22,16 +22,9 @@ pub struct Context {
     pub stores: Vec<Arc<dyn Store>>,
     /// Bucket of the rejects.
     pub rejects_bucket: String,
-    /// The header that was read last: nearly always that of the next chunk too.
-    pub(crate) header: Mutex<Option<KnownHeader>>,
-}
-
-/// A header, and whose it is.
-#[derive(Clone)]
-pub(crate) struct KnownHeader {
-    pub(crate) job: JobId,
-    pub(crate) range: ByteRange,
-    pub(crate) header: Arc<Header>,
+    /// Closes jobs.
+    pub closer: Closer,
+    pub(crate) headers: HeaderCache,
 }
 
 /// Why a worker cannot start.
@@ -59,21 +52,26 @@ impl Context {
         objects: Arc<dyn Objects>,
         datasets: Datasets,
         ledger: Ledger,
+        publisher: Arc<dyn Publisher>,
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
     ) -> Self {
         let datasets = Arc::new(datasets);
-        let pruner = Snapshots {
-            datasets: Arc::clone(&datasets),
-            stores: stores.clone(),
-        };
+        let rejects_bucket = rejects_bucket.into();
         Self {
             objects,
+            closer: Closer::new(
+                ledger.clone(),
+                publisher,
+                Arc::clone(&datasets),
+                stores.clone(),
+                rejects_bucket.clone(),
+            ),
             datasets,
-            ledger: ledger.with_pruner(Arc::new(pruner)),
+            ledger,
             stores,
-            rejects_bucket: rejects_bucket.into(),
-            header: Mutex::default(),
+            rejects_bucket,
+            headers: HeaderCache::default(),
         }
     }
 
@@ -104,7 +102,8 @@ impl Context {
         Ok(Self::new(
             Arc::clone(&objects),
             Datasets::new(objects, config_bucket),
-            Ledger::new(Arc::new(table), Arc::new(bus), rejects_bucket.clone()),
+            Ledger::new(Arc::new(table)),
+            Arc::new(bus),
             stores,
             rejects_bucket,
         ))

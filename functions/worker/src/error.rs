@@ -1,44 +1,45 @@
-use landfall_aws::AwsError;
-use landfall_domain::{ChunkKind, DatasetError, Problem};
+use landfall_aws::{AwsError, DefinitionError, MessageError};
+use landfall_closing::CloseError;
+use landfall_domain::{ChunkKind, Problem};
 use landfall_ledger::LedgerError;
 use landfall_stores::StoreError;
 
-/// Why a chunk could not be taken now.
+/// Why a message could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// The message is not a chunk's.
-    #[error("not a chunk message: {0}")]
-    Message(serde_json::Error),
-    /// S3.
+    /// The body is not a message of the chunk queue.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// S3 failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The ledger.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// A database.
+    /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The definition that the job was planned with can no longer be read.
-    #[error("the definition of dataset {0} that the job was started with is no longer there")]
-    DefinitionGone(String),
-    /// The definition that the job was planned with has an error.
-    #[error("the definition that the job was started with has an error: {0}")]
-    Definition(DatasetError),
-    /// The header is not what the splitter saw.
-    #[error("the header does not fit the dataset: {}", .0.message)]
+    /// The job could not be closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// The definition that the job was planned with is not available.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// The header is not the one that the splitter read.
+    #[error("the header does not match the dataset: {}", .0.message)]
     Header(Problem),
-    /// Splitter and worker see different records. Nothing of the chunk was applied.
-    #[error("{found} records where the splitter counted {planned} (of kind {kind:?})")]
+    /// Splitter and worker disagree on the records of a chunk. Nothing of it was applied.
+    #[error("{found} records, but the splitter counted {planned} (kind {kind:?})")]
     RecordCount {
-        /// As the message says.
+        /// The number in the message.
         planned: u64,
-        /// As decoded.
+        /// The number of decoded records.
         found: u64,
         /// What the chunk holds.
         kind: ChunkKind,
     },
-    /// The rejects could not be written down.
-    #[error("a reject could not be written as JSON: {0}")]
+    /// A reject could not be written as JSON.
+    #[error("cannot write a reject as JSON: {0}")]
     Reject(serde_json::Error),
     /// A defect; the log has the panic.
     #[error("panicked")]
@@ -49,17 +50,17 @@ pub enum WorkError {
 }
 
 impl WorkError {
-    /// Whether another try may succeed. SQS brings the message again either way, until the dead-letter
-    /// queue takes it; the log says whether to hope.
+    /// Returns whether another attempt may succeed. SQS redelivers the message in either case, until it moves it to
+    /// the dead-letter queue.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
             Self::Store(error) => error.is_retryable(),
+            Self::Close(error) => error.retryable(),
+            Self::Definition(error) => error.retryable(),
             Self::Time => true,
             Self::Message(_)
-            | Self::DefinitionGone(_)
-            | Self::Definition(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
             | Self::Reject(_)

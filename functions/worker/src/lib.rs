@@ -16,9 +16,11 @@
 //!
 //! *Memory*: one chunk, with its rows.
 
+mod chunk;
 mod context;
 mod error;
 mod handler;
+mod header;
 
 pub use context::Context;
 pub use error::WorkError;

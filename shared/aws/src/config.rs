@@ -4,7 +4,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
-/// Clients' settings from the environment, with bounded times and retries.
+/// Loads the configuration of clients from the environment, with timeouts and a bounded number of retries.
 pub async fn connect() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
@@ -18,12 +18,12 @@ pub async fn connect() -> SdkConfig {
         .await
 }
 
-/// A client for S3. An endpoint of one's own has buckets in the path, not in host names.
+/// Returns a client for S3. With a custom endpoint, buckets are in the path rather than in the host name.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let own_endpoint =
+    let custom_endpoint =
         config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(config)
-        .force_path_style(own_endpoint)
+        .force_path_style(custom_endpoint)
         .build();
     aws_sdk_s3::Client::from_conf(config)
 }

@@ -6,65 +6,95 @@ use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
 
 use crate::{AwsError, Objects};
 
-/// How long a definition is used before it is read again.
+/// How long a definition is cached.
 const FRESH: Duration = Duration::from_mins(1);
-/// The most bytes of a definition.
+/// The maximum size of a definition in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// The most definitions that are kept.
-const MAX_KEPT: usize = 200;
+/// The maximum number of cached definitions.
+const MAX_CACHED: usize = 200;
 
 const PREFIX: &str = "datasets/";
 const SUFFIX: &str = ".toml";
 
-/// A name, and the version where a certain one is asked for.
-type Place = (String, Option<String>);
+/// The name of a definition, and its version unless it is the latest.
+type CacheKey = (String, Option<String>);
 
-/// What there is of a dataset.
+/// The result of looking up a dataset.
 #[derive(Clone, Debug)]
 pub enum Lookup {
-    /// Its definition.
+    /// A valid definition.
     Found(Arc<Dataset>, DatasetRef),
     /// A definition with an error.
     Bad(DatasetError, DatasetRef),
-    /// None: no definition, or a name that cannot be one's.
+    /// There is no definition, or the name is not a valid one.
     Unknown,
 }
 
-/// Datasets' definitions in the configuration bucket, at `datasets/<name>.toml`; kept for a minute,
-/// a certain version of one for good.
+/// Why the definition that a job was planned with is not available.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// It could not be read.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// It is invalid.
+    #[error("the definition that the job was planned with is invalid: {0}")]
+    Invalid(DatasetError),
+    /// It no longer exists.
+    #[error("the definition of dataset {0} that the job was planned with no longer exists")]
+    Gone(String),
+}
+
+impl DefinitionError {
+    /// Returns whether another attempt may succeed.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Aws(error) if error.retryable())
+    }
+}
+
+/// The definitions of datasets in the configuration bucket, at `datasets/<name>.toml`.
+///
+/// They are cached for a minute, and without limit when read by version.
 pub struct Datasets {
     objects: Arc<dyn Objects>,
     bucket: String,
-    kept: Mutex<HashMap<Place, (SystemTime, Lookup)>>,
+    cache: Mutex<HashMap<CacheKey, (SystemTime, Lookup)>>,
     names: Mutex<Option<(SystemTime, Arc<[String]>)>>,
 }
 
 impl Datasets {
-    /// The definitions in this bucket.
+    /// Returns the definitions in this bucket.
     pub fn new(objects: Arc<dyn Objects>, bucket: impl Into<String>) -> Self {
         Self {
             objects,
             bucket: bucket.into(),
-            kept: Mutex::default(),
+            cache: Mutex::default(),
             names: Mutex::default(),
         }
     }
 
-    /// The definition as it is now, or was at most a minute ago.
+    /// Returns the latest definition, at most a minute old.
     pub async fn latest(&self, name: &str) -> Result<Lookup, AwsError> {
         self.find(name, None).await
     }
 
-    /// The definition that a job was planned with. Where the bucket has no versions it is the latest.
+    /// Returns the definition that a job was planned with. In a bucket without versions this is the latest one.
     pub async fn pinned(&self, dataset: &DatasetRef) -> Result<Lookup, AwsError> {
         self.find(&dataset.name, dataset.version.as_deref()).await
     }
 
-    /// Names of the datasets that have a definition, sorted, as they are now or were at most a minute ago; of
-    /// more than 1,000 the first.
+    /// Returns the definition that a job was planned with, or why it cannot be used.
+    pub async fn require(&self, dataset: &DatasetRef) -> Result<Arc<Dataset>, DefinitionError> {
+        match self.pinned(dataset).await? {
+            Lookup::Found(dataset, _) => Ok(dataset),
+            Lookup::Bad(error, _) => Err(DefinitionError::Invalid(error)),
+            Lookup::Unknown => Err(DefinitionError::Gone(dataset.name.clone())),
+        }
+    }
+
+    /// Returns the sorted names of the datasets that have a definition, at most a minute old and at most 1,000.
     pub async fn names(&self) -> Result<Arc<[String]>, AwsError> {
-        let kept = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, names)) = &*kept()
+        let cached = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, names)) = &*cached()
             && is_fresh(*since)
         {
             return Ok(Arc::clone(names));
@@ -76,7 +106,7 @@ impl Datasets {
             .filter(|name| is_name(name))
             .map(ToOwned::to_owned)
             .collect();
-        *kept() = Some((SystemTime::now(), Arc::clone(&names)));
+        *cached() = Some((SystemTime::now(), Arc::clone(&names)));
         Ok(names)
     }
 
@@ -84,9 +114,9 @@ impl Datasets {
         if !is_name(name) {
             return Ok(Lookup::Unknown);
         }
-        let place = (name.to_owned(), version.map(ToOwned::to_owned));
-        if let Some(kept) = self.kept(&place) {
-            return Ok(kept);
+        let cache_key = (name.to_owned(), version.map(ToOwned::to_owned));
+        if let Some(cached) = self.cached(&cache_key) {
+            return Ok(cached);
         }
         let key = format!("{PREFIX}{name}{SUFFIX}");
         let answer = self
@@ -115,7 +145,7 @@ impl Datasets {
             name: name.to_owned(),
             version,
         };
-        // Whoever is told of this version may ask for it by its number next.
+        // The next lookup may be by this version.
         let pinned = (name.to_owned(), reference.version.clone());
         let found = match Dataset::from_toml(&key, &text) {
             Ok(dataset) if dataset.name == name => Lookup::Found(Arc::new(dataset), reference),
@@ -125,7 +155,7 @@ impl Datasets {
                     line: 1,
                     field: "name".to_owned(),
                     message: format!(
-                        "is {:?}, but the file is that of {name:?}: both must be the same",
+                        "is {:?}, but the file is named after {name:?}: the names must be equal",
                         dataset.name
                     ),
                 };
@@ -133,26 +163,26 @@ impl Datasets {
             }
             Err(error) => Lookup::Bad(error, reference),
         };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() + 2 > MAX_KEPT {
-            kept.clear();
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() + 2 > MAX_CACHED {
+            cache.clear();
         }
         let now = SystemTime::now();
-        kept.insert(place, (now, found.clone()));
-        kept.insert(pinned, (now, found.clone()));
+        cache.insert(cache_key, (now, found.clone()));
+        cache.insert(pinned, (now, found.clone()));
         Ok(found)
     }
 
-    fn kept(&self, place: &Place) -> Option<Lookup> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, lookup) = kept.get(place)?;
-        (place.1.is_some() || is_fresh(*since)).then(|| lookup.clone())
+    fn cached(&self, key: &CacheKey) -> Option<Lookup> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, lookup) = cache.get(key)?;
+        (key.1.is_some() || is_fresh(*since)).then(|| lookup.clone())
     }
 }
 
-/// Of wall-clock time: the other one may stand still while a function is frozen.
+/// Compares wall-clock time: the monotonic clock may stop while a function is frozen.
 fn is_fresh(since: SystemTime) -> bool {
-    // A clock that was set back makes it unknown.
+    // The age is unknown if the clock was set back.
     since.elapsed().is_ok_and(|age| age < FRESH)
 }
 
@@ -170,7 +200,7 @@ mod tests {
     const DEFINITION: &str =
         "name = \"d\"\nkey = [\"id\"]\nfields = [{ name = \"id\", type = \"text\" }]";
 
-    /// A bucket with one definition, which counts how often it is read.
+    /// A bucket with one definition that counts its reads.
     #[derive(Default)]
     struct Bucket(AtomicUsize);
 
@@ -202,11 +232,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_definition_that_was_read_is_not_read_again_by_its_version() {
+    async fn a_cached_definition_is_not_read_again_by_version() {
         let bucket = Arc::new(Bucket::default());
         let datasets = Datasets::new(Arc::clone(&bucket) as Arc<dyn Objects>, "config");
         let Lookup::Found(_, latest) = datasets.latest("d").await.unwrap() else {
-            panic!("the definition is good");
+            panic!("the definition is valid");
         };
         assert_eq!(latest.version.as_deref(), Some("v2"));
         let older = DatasetRef {
@@ -215,7 +245,7 @@ mod tests {
         };
         for (reference, reads) in [(&latest, 1), (&older, 2), (&latest, 2), (&older, 2)] {
             let Lookup::Found(_, found) = datasets.pinned(reference).await.unwrap() else {
-                panic!("the definition is good");
+                panic!("the definition is valid");
             };
             assert_eq!(&found, reference);
             assert_eq!(bucket.0.load(Ordering::Relaxed), reads);

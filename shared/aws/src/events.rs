@@ -1,11 +1,21 @@
 use async_trait::async_trait;
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::error::DisplayErrorContext;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use landfall_domain::CompletionEvent;
-use landfall_ledger::Publisher;
 
-/// The bus that completion events go to.
+use crate::AwsError;
+use crate::batch::{RejectedEntry, send_batch};
+
+const OPERATION: &str = "PutEvents";
+
+/// Publishes completion events.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Publishes an event; returns when the bus has accepted it.
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError>;
+}
+
+/// An event bus in EventBridge.
 #[derive(Clone, Debug)]
 pub struct EventBus {
     client: Client,
@@ -13,48 +23,58 @@ pub struct EventBus {
 }
 
 impl EventBus {
-    /// The bus of this name.
+    /// Returns the bus with this name.
     pub fn new(client: Client, bus: impl Into<String>) -> Self {
         Self {
             client,
             bus: bus.into(),
         }
     }
+
+    async fn put(
+        &self,
+        entries: Vec<PutEventsRequestEntry>,
+    ) -> Result<Vec<RejectedEntry>, AwsError> {
+        let sent = entries.len();
+        let response = self
+            .client
+            .put_events()
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(OPERATION, &self.bus, &error))?;
+        // The response has a result for each entry, in order; rejected entries have no id.
+        let results = response.entries();
+        if results.len() != sent {
+            let reason = format!("{} results of {sent} entries", results.len());
+            return Err(AwsError::answer(OPERATION, &self.bus, reason));
+        }
+        let rejected = results.iter().enumerate();
+        let rejected = rejected.filter(|(_, result)| result.event_id().is_none());
+        Ok(rejected
+            .map(|(index, result)| {
+                let (code, message) = (result.error_code(), result.error_message());
+                let reason = format!("{code:?}: {message:?}");
+                RejectedEntry {
+                    index,
+                    error: AwsError::from_code(OPERATION, &self.bus, code, reason),
+                }
+            })
+            .collect())
+    }
 }
 
 #[async_trait]
 impl Publisher for EventBus {
-    async fn publish(&self, event: &CompletionEvent) -> Result<(), String> {
-        let detail = serde_json::to_string(event).map_err(|error| error.to_string())?;
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError> {
+        let detail = serde_json::to_string(event)
+            .map_err(|error| AwsError::refused(OPERATION, &self.bus, error))?;
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
             .source(CompletionEvent::SOURCE)
             .detail_type(CompletionEvent::DETAIL_TYPE)
             .detail(detail)
             .build();
-        let answer = self
-            .client
-            .put_events()
-            .entries(entry)
-            .send()
-            .await
-            .map_err(|error| DisplayErrorContext(error).to_string())?;
-        // An entry that failed comes with HTTP 200.
-        let failed = answer
-            .entries()
-            .iter()
-            .find(|entry| entry.error_code().is_some() || entry.event_id().is_none());
-        match failed {
-            None if answer.failed_entry_count() == 0 => Ok(()),
-            failed => Err(format!(
-                "{}: {}",
-                failed
-                    .and_then(|entry| entry.error_code())
-                    .unwrap_or("failed entry"),
-                failed
-                    .and_then(|entry| entry.error_message())
-                    .unwrap_or_default(),
-            )),
-        }
+        send_batch(vec![entry], |entries| self.put(entries)).await
     }
 }

@@ -21,8 +21,8 @@ use serde_json::json;
 use crate::AwsError;
 
 const SIGN: &str = "signing";
-/// What is said of parts that make no object, or of an upload that is not there.
-const UNFIT: [&str; 6] = [
+/// Error codes of invalid parts, and of an upload that does not exist.
+const INVALID_PARTS: [&str; 6] = [
     "EntityTooSmall",
     "InvalidArgument",
     "InvalidPart",
@@ -31,7 +31,7 @@ const UNFIT: [&str; 6] = [
     "NoSuchUpload",
 ];
 
-/// A version of an object that was stored.
+/// A stored version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Its version id.
@@ -40,28 +40,29 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// A form that a browser or program may post one file with.
+/// An HTML form that uploads one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostForm {
-    /// Where to.
+    /// The URL to post to.
     pub url: String,
-    /// The fields that have to come before the file, which is the field `file`.
+    /// The fields that precede the file, which is the field `file`.
     pub fields: BTreeMap<String, String>,
 }
 
-/// The bucket that files are dropped into, which has versions.
+/// The bucket that files are uploaded to. It has versions.
 #[async_trait]
 pub trait Inbox: Send + Sync {
     /// Stores an object.
     async fn put(&self, key: &str, media_type: &str, body: Bytes) -> Result<Stored, AwsError>;
 
-    /// A form for one object of this key and exactly this many bytes, which can be posted until then.
+    /// Returns a form that uploads one object of this key and exactly this size in bytes while it is valid.
     async fn post_form(&self, key: &str, size: u64, valid: Duration) -> Result<PostForm, AwsError>;
 
-    /// Begins an object that comes in parts; gives the upload's id.
+    /// Starts a multipart upload; returns its id.
     async fn begin(&self, key: &str) -> Result<String, AwsError>;
 
-    /// A URL that a part of exactly this many bytes can be put to until then. Parts count from 1.
+    /// Returns a URL to which a part of exactly this many bytes can be put while it is valid. Parts are numbered
+    /// from 1.
     async fn part_url(
         &self,
         key: &str,
@@ -71,8 +72,8 @@ pub trait Inbox: Send + Sync {
         valid: Duration,
     ) -> Result<String, AwsError>;
 
-    /// Makes the object of its parts, each with its `ETag`. Gives whether it did: not where one is missing or too
-    /// small, or where there is no such upload (any more).
+    /// Completes a multipart upload from the numbers and `ETag`s of its parts. Returns `false` if a part is missing
+    /// or too small, or if the upload does not exist.
     async fn complete(
         &self,
         key: &str,
@@ -80,7 +81,7 @@ pub trait Inbox: Send + Sync {
         parts: &[(i32, String)],
     ) -> Result<bool, AwsError>;
 
-    /// The latest version of an object; none where there is none.
+    /// Returns the latest version of an object, if it exists.
     async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError>;
 }
 
@@ -93,9 +94,9 @@ pub struct S3Inbox {
 }
 
 impl S3Inbox {
-    /// The bucket of this name.
+    /// Returns the bucket with this name.
     pub fn new(config: &SdkConfig, bucket: impl Into<String>) -> Self {
-        // A checksum that the client works out is not one that a signed URL could ask for.
+        // A signed URL cannot require a checksum that the client computes.
         let client = crate::s3(config)
             .config()
             .to_builder()
@@ -108,28 +109,29 @@ impl S3Inbox {
         }
     }
 
-    /// Where objects of the bucket are reached from outside, without a key.
+    /// Returns the public URL of the bucket, without a key.
     pub async fn url(&self) -> Result<String, AwsError> {
         const KEY: &str = "key";
         let get = self.client.get_object().bucket(&self.bucket).key(KEY);
         let signed = get
             .presigned(expires_in(Duration::from_mins(1))?)
             .await
-            .map_err(|error| AwsError::of(SIGN, &self.bucket, &error))?;
+            .map_err(|error| AwsError::from_sdk(SIGN, &self.bucket, &error))?;
         let url = signed.uri().split('?').next().unwrap_or_default();
-        url.strip_suffix(KEY)
-            .map(ToOwned::to_owned)
-            .ok_or_else(|| AwsError::answer(SIGN, &self.bucket, "a URL without its key"))
+        url.strip_suffix(KEY).map(ToOwned::to_owned).ok_or_else(|| {
+            AwsError::answer(
+                SIGN,
+                &self.bucket,
+                "the signed URL does not end with its key",
+            )
+        })
     }
 
     fn version(&self, key: &str, version: Option<String>) -> Result<String, AwsError> {
-        version
-            .filter(|version| version != "null")
-            .ok_or_else(|| AwsError::Refused {
-                operation: "PutObject",
-                subject: key.to_owned(),
-                reason: format!("the bucket {} has no versions: enable them", self.bucket),
-            })
+        version.filter(|version| version != "null").ok_or_else(|| {
+            let reason = format!("bucket {} has no versions: enable versioning", self.bucket);
+            AwsError::refused("PutObject", key, reason)
+        })
     }
 }
 
@@ -146,7 +148,7 @@ impl Inbox for S3Inbox {
             .body(ByteStream::from(body))
             .send()
             .await
-            .map_err(|error| AwsError::of("PutObject", key, &error))?;
+            .map_err(|error| AwsError::from_sdk("PutObject", key, &error))?;
         Ok(Stored {
             version: self.version(key, answer.version_id)?,
             size,
@@ -154,15 +156,11 @@ impl Inbox for S3Inbox {
     }
 
     async fn post_form(&self, key: &str, size: u64, valid: Duration) -> Result<PostForm, AwsError> {
-        let refused = |reason: String| AwsError::Refused {
-            operation: SIGN,
-            subject: key.to_owned(),
-            reason,
-        };
+        let refused = |reason: String| AwsError::refused(SIGN, key, reason);
         let region = self.client.config().region();
-        let region = region.ok_or_else(|| refused("no region".into()))?;
+        let region = region.ok_or_else(|| refused("no region is configured".into()))?;
         let provider = self.credentials.as_ref();
-        let provider = provider.ok_or_else(|| refused("no credentials".into()))?;
+        let provider = provider.ok_or_else(|| refused("no credentials are configured".into()))?;
         let credentials = provider
             .provide_credentials()
             .await
@@ -190,9 +188,9 @@ impl Inbox for S3Inbox {
             .key(key)
             .send()
             .await
-            .map_err(|error| AwsError::of(OPERATION, key, &error))?
+            .map_err(|error| AwsError::from_sdk(OPERATION, key, &error))?
             .upload_id
-            .ok_or_else(|| AwsError::answer(OPERATION, key, "no id of the upload"))
+            .ok_or_else(|| AwsError::answer(OPERATION, key, "the response has no upload id"))
     }
 
     async fn part_url(
@@ -203,11 +201,7 @@ impl Inbox for S3Inbox {
         bytes: u64,
         valid: Duration,
     ) -> Result<String, AwsError> {
-        let length = i64::try_from(bytes).map_err(|error| AwsError::Refused {
-            operation: SIGN,
-            subject: key.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let length = i64::try_from(bytes).map_err(|error| AwsError::refused(SIGN, key, error))?;
         let signed = self
             .client
             .upload_part()
@@ -218,7 +212,7 @@ impl Inbox for S3Inbox {
             .content_length(length)
             .presigned(expires_in(valid)?)
             .await
-            .map_err(|error| AwsError::of(SIGN, key, &error))?;
+            .map_err(|error| AwsError::from_sdk(SIGN, key, &error))?;
         Ok(signed.uri().to_owned())
     }
 
@@ -248,8 +242,14 @@ impl Inbox for S3Inbox {
             .await;
         match answer {
             Ok(_) => Ok(true),
-            Err(error) if error.code().is_some_and(|code| UNFIT.contains(&code)) => Ok(false),
-            Err(error) => Err(AwsError::of("CompleteMultipartUpload", key, &error)),
+            Err(error)
+                if error
+                    .code()
+                    .is_some_and(|code| INVALID_PARTS.contains(&code)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(AwsError::from_sdk("CompleteMultipartUpload", key, &error)),
         }
     }
 
@@ -268,15 +268,15 @@ impl Inbox for S3Inbox {
                 size: head
                     .content_length
                     .and_then(|length| u64::try_from(length).ok())
-                    .unwrap_or_default(),
+                    .ok_or_else(|| AwsError::answer(OPERATION, key, "no content length"))?,
             })),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(AwsError::of(OPERATION, key, &error)),
+            Err(error) => Err(AwsError::from_sdk(OPERATION, key, &error)),
         }
     }
 }
 
-/// An answer to HEAD has no body, and so no code but the status.
+/// Returns whether the object does not exist. A response to HEAD has no body and therefore no error code.
 fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error
         .raw_response()
@@ -284,14 +284,10 @@ fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 }
 
 fn expires_in(valid: Duration) -> Result<PresigningConfig, AwsError> {
-    PresigningConfig::expires_in(valid).map_err(|error| AwsError::Refused {
-        operation: SIGN,
-        subject: "a URL".to_owned(),
-        reason: error.to_string(),
-    })
+    PresigningConfig::expires_in(valid).map_err(|error| AwsError::refused(SIGN, "a URL", error))
 }
 
-/// Whose signature a form has.
+/// The credentials that sign a form.
 struct Signer<'a> {
     id: &'a str,
     secret: &'a str,
@@ -300,7 +296,7 @@ struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The fields of a form, with a policy that allows this key and this size and nothing else.
+    /// Returns the fields of a form whose policy allows only this key and size.
     ///
     /// See <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>.
     fn fields(
@@ -350,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_allows_one_key_and_one_size_for_a_time() {
+    fn a_form_allows_one_key_and_size_until_it_expires() {
         let signer = Signer {
             id: "AKIAIOSFODNN7EXAMPLE",
             secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -373,7 +369,7 @@ mod tests {
         ] {
             assert!(conditions.contains(&condition), "{condition}");
         }
-        // S3 refuses a form with a field that no condition names.
+        // S3 refuses a form with a field that no condition covers.
         for name in fields.keys() {
             let named = conditions
                 .iter()
@@ -386,8 +382,8 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_that_of_the_example_in_the_documentation() {
-        // "Example: Browser-Based Upload using HTTP POST (Using AWS Signature Version 4)": its policy as it stands there.
+    fn the_signature_matches_the_example_in_the_documentation() {
+        // "Example: Browser-Based Upload using HTTP POST (Using AWS Signature Version 4)": the policy as documented.
         let day = "2015-12-29T00:00:00Z".parse::<Timestamp>().unwrap();
         let key = generate_signing_key(
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",

@@ -1,13 +1,18 @@
-//! S3, SQS, EventBridge and Secrets Manager as the functions use them: thin, typed, every answer checked.
+//! Thin, typed clients for S3, SQS, DynamoDB, EventBridge and Secrets Manager. Every response is checked.
 //!
-//! What a function needs from outside is a trait here ([`Objects`], [`ChunkQueue`]), with the AWS
-//! client behind it in the deployed functions and a fake behind it in the simulation.
+//! Each external dependency of a function is a trait here ([`Objects`], [`Inbox`], [`ChunkQueue`], [`Publisher`]).
+//! The deployed functions use the AWS implementation, the simulation and the tests use fakes.
+//!
+//! Every failed call is an [`AwsError`]; one list of error codes decides whether it is worth retrying.
 
+mod batch;
 mod config;
 mod datasets;
+pub mod dynamo;
 mod error;
 mod events;
 mod inbox;
+mod message;
 mod notification;
 mod objects;
 mod queue;
@@ -16,13 +21,14 @@ mod settings;
 mod stores;
 
 pub use config::{connect, s3};
-pub use datasets::{Datasets, Lookup};
+pub use datasets::{Datasets, DefinitionError, Lookup};
 pub use error::AwsError;
-pub use events::EventBus;
+pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};
+pub use message::{MessageError, WorkMessage};
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
-pub use queue::{ChunkQueue, MAX_BATCH, SqsQueue};
+pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SqsQueue, VisibilityChange};
 pub use secret::Secret;
 pub use settings::{SettingError, optional, required};
 pub use stores::StoreAddresses;

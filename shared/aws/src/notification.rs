@@ -2,31 +2,31 @@ use aws_lambda_events::event::s3::S3EventRecord;
 use landfall_domain::{JobId, ObjectOrder, ObjectRef, VersionError};
 use percent_encoding::percent_decode_str;
 
-/// A notification of S3's that an object was created, as plain values.
+/// An S3 notification of a created object, as plain values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectCreated {
     /// The object.
     pub object: ObjectRef,
     /// Its job.
     pub job: JobId,
-    /// Where it stands in the order of objects.
+    /// Its position in the order of objects.
     pub order: ObjectOrder,
 }
 
-/// A notification that says too little, or nothing sensible.
+/// A notification that lacks something, or is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum NotificationError {
-    /// A part is missing.
+    /// A required part is missing.
     #[error("the notification has no {0}")]
     Missing(&'static str),
     /// The key is not form-encoded UTF-8.
     #[error("the key of the notification is not form-encoded UTF-8")]
     Key,
     /// The size is negative.
-    #[error("the size of the notification is not a number of bytes: {0}")]
+    #[error("the size in the notification is negative: {0}")]
     Size(i64),
-    /// It has no order.
-    #[error("the notification has no order: {0}")]
+    /// The event time or the sequencer is invalid.
+    #[error("the order of the object cannot be derived from the notification: {0}")]
     Order(#[from] VersionError),
 }
 
@@ -38,7 +38,7 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
 
         let entity = record.s3.object;
         let bucket = record.s3.bucket.name.ok_or(Missing("bucket name"))?;
-        // The crate's own `url_decoded_key` leaves `+` as it is.
+        // `url_decoded_key` of the crate leaves `+` as it is.
         let key = decode(&entity.key.ok_or(Missing("object key"))?)?;
         let etag = entity
             .e_tag
@@ -60,7 +60,7 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
             version,
             etag,
         };
-        // Without version ids, equal bytes that are put again are told apart by the sequencer.
+        // Without version ids, only the sequencer distinguishes two uploads of the same bytes.
         let named = match &object.version {
             Some(version) => version.clone(),
             None => format!("{}/{sequencer}", object.etag),
@@ -75,7 +75,7 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
     }
 }
 
-/// Keys are form-encoded: `+` is a space, and what is in the key itself comes as `%2B`.
+/// Decodes a key, which is form-encoded: `+` is a space, and `%2B` is a plus sign.
 fn decode(key: &str) -> Result<String, NotificationError> {
     let spaced = key.replace('+', " ");
     percent_decode_str(&spaced)
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_job_for_each_version() {
+    fn each_version_is_a_job() {
         let first = notification("products/a.csv", "v1");
         assert_eq!(first, notification("products/a.csv", "v1"));
         assert_ne!(first.job, notification("products/a.csv", "v2").job);

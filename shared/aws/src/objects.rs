@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
+use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
 use landfall_domain::{ByteRange, ObjectRef};
 use tracing::warn;
@@ -13,10 +14,12 @@ use tracing::warn;
 use crate::AwsError;
 
 const GET: &str = "GetObject";
-/// Times that a read is tried whose body breaks off.
-const READ_TRIES: u32 = 3;
+const LIST: &str = "ListObjectsV2";
+/// How often a read is retried whose body breaks off.
+const READ_RETRIES: usize = 2;
+const FIRST_DELAY: Duration = Duration::from_millis(200);
 
-/// An object as a list has it.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
@@ -30,12 +33,12 @@ pub struct Listed {
 /// Objects in buckets.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Bytes of this version of an object: as many as asked for, or an error. [`AwsError::Gone`] where
-    /// that version is no longer there.
+    /// Reads a range of this version of an object, all of it or an error: [`AwsError::Gone`] if the version no
+    /// longer exists.
     async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError>;
 
-    /// The text of the latest or a certain version of an object of at most `limit` bytes, with its
-    /// version id where the bucket has versions; none where there is no such object.
+    /// Reads the text of the latest or the given version of an object of at most `limit` bytes. Returns it with its
+    /// version id, if the bucket has versions; `None` if there is no such object.
     async fn read_text(
         &self,
         bucket: &str,
@@ -44,8 +47,8 @@ pub trait Objects: Send + Sync {
         limit: usize,
     ) -> Result<Option<(String, Option<String>)>, AwsError>;
 
-    /// The objects whose keys begin with `prefix` and come after the key `after`, in the order of keys; at most
-    /// 1,000, and fewer only where no more follow.
+    /// Lists objects whose keys begin with `prefix` and come after the key `after`, in the order of keys: at most
+    /// 1,000, and fewer only if no more follow.
     async fn list(
         &self,
         bucket: &str,
@@ -70,7 +73,7 @@ pub struct S3Objects {
 }
 
 impl S3Objects {
-    /// What this client reaches.
+    /// Returns the objects that this client reaches.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -88,8 +91,8 @@ impl S3Objects {
             return Ok(Bytes::new());
         }
         let answer = match &object.version {
-            // The latest version, if it is still the one that is meant: every endpoint honours a range
-            // then, not every one does beside a version id.
+            // The latest version, if it is the requested one: not every endpoint honours a range together with a
+            // version id.
             _ if !object.etag.is_empty() => {
                 let answer = self
                     .get(object, range)
@@ -97,7 +100,7 @@ impl S3Objects {
                     .send()
                     .await;
                 match (&object.version, answer) {
-                    (Some(version), Err(error)) if is_other_version(&error) => {
+                    (Some(version), Err(error)) if is_missing(&error) => {
                         self.get(object, range).version_id(version).send().await
                     }
                     (_, answer) => answer,
@@ -107,10 +110,10 @@ impl S3Objects {
             None => self.get(object, range).send().await,
         };
         let output = answer.map_err(|error| {
-            if is_other_version(&error) {
+            if is_missing(&error) {
                 AwsError::Gone(object.key.clone())
             } else {
-                AwsError::of(GET, &object.key, &error)
+                AwsError::from_sdk(GET, &object.key, &error)
             }
         })?;
         collect(output, object, range).await
@@ -120,18 +123,15 @@ impl S3Objects {
 #[async_trait]
 impl Objects for S3Objects {
     async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
-        let mut attempt = 1;
-        loop {
-            // The client's own retries end where the body begins.
-            match self.read_once(object, range).await {
-                Err(error) if error.retryable() && attempt < READ_TRIES => {
-                    warn!(%error, attempt, "a read is tried again");
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                    attempt += 1;
-                }
-                answer => return answer,
-            }
-        }
+        // The client's own retries end where the body begins.
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(READ_RETRIES);
+        (|| self.read_once(object, range))
+            .retry(backoff)
+            .when(AwsError::retryable)
+            .notify(|error: &AwsError, delay: Duration| warn!(%error, ?delay, "a read is retried"))
+            .await
     }
 
     async fn read_text(
@@ -151,8 +151,8 @@ impl Objects for S3Objects {
             .await;
         let output = match answer {
             Ok(output) => output,
-            Err(error) if is_other_version(&error) => return Ok(None),
-            Err(error) => return Err(AwsError::of(GET, key, &error)),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(AwsError::from_sdk(GET, key, &error)),
         };
         let version = output.version_id.filter(|version| version != "null");
         let mut body = output.body;
@@ -186,22 +186,25 @@ impl Objects for S3Objects {
             .set_start_after(after.map(ToOwned::to_owned))
             .send()
             .await
-            .map_err(|error| AwsError::of("ListObjectsV2", prefix, &error))?;
-        let listed = answer.contents.unwrap_or_default().into_iter();
-        Ok(listed
-            .map(|object| Listed {
-                key: object.key.unwrap_or_default(),
-                etag: object
-                    .e_tag
-                    .unwrap_or_default()
-                    .trim_matches('"')
-                    .to_owned(),
-                size: object
-                    .size
-                    .and_then(|size| u64::try_from(size).ok())
-                    .unwrap_or_default(),
+            .map_err(|error| AwsError::from_sdk(LIST, prefix, &error))?;
+        let missing =
+            |name: &str| AwsError::answer(LIST, prefix, format!("an object has no {name}"));
+        // A listing without objects has no `contents`.
+        let objects = answer.contents.unwrap_or_default().into_iter();
+        objects
+            .map(|object| {
+                let size = object.size.and_then(|size| u64::try_from(size).ok());
+                Ok(Listed {
+                    key: object.key.ok_or_else(|| missing("key"))?,
+                    etag: object
+                        .e_tag
+                        .ok_or_else(|| missing("ETag"))?
+                        .trim_matches('"')
+                        .to_owned(),
+                    size: size.ok_or_else(|| missing("size"))?,
+                })
             })
-            .collect())
+            .collect()
     }
 
     async fn write(
@@ -220,12 +223,12 @@ impl Objects for S3Objects {
             .send()
             .await
             .map(drop)
-            .map_err(|error| AwsError::of("PutObject", key, &error))
+            .map_err(|error| AwsError::from_sdk("PutObject", key, &error))
     }
 }
 
-/// Whether the object, or the version that was asked for, is not there (any more).
-fn is_other_version(error: &SdkError<GetObjectError>) -> bool {
+/// Returns whether the object or the requested version does not exist.
+fn is_missing(error: &SdkError<GetObjectError>) -> bool {
     let status = error
         .raw_response()
         .map(|response| response.status().as_u16());
@@ -235,7 +238,7 @@ fn is_other_version(error: &SdkError<GetObjectError>) -> bool {
     ) || (matches!(status, Some(404 | 412)) && error.code() != Some("NoSuchBucket"))
 }
 
-/// Takes the asked range out of an answer, which some endpoints answer with the whole object.
+/// Extracts the requested range from a response. Some endpoints return the whole object.
 async fn collect(
     output: GetObjectOutput,
     object: &ObjectRef,
@@ -243,13 +246,16 @@ async fn collect(
 ) -> Result<Bytes, AwsError> {
     let wrong = |reason: String| AwsError::answer(GET, &object.key, reason);
     let wanted = usize::try_from(range.len())
-        .map_err(|_| wrong(format!("{} bytes do not fit into memory", range.len())))?;
+        .map_err(|_| wrong(format!("{} bytes do not fit in memory", range.len())))?;
     let mut skip = match output.content_range() {
         Some(text) => {
             let (start, total) =
                 content_range(text).ok_or_else(|| wrong(format!("content range {text:?}")))?;
             if total != object.size {
-                return Err(wrong(format!("it has {total} bytes, not {}", object.size)));
+                return Err(wrong(format!(
+                    "the object has {total} bytes, not {}",
+                    object.size
+                )));
             }
             range
                 .start
@@ -264,7 +270,7 @@ async fn collect(
     while bytes.len() < wanted {
         let Some(part) = body.next().await else {
             return Err(wrong(format!(
-                "it ended {} bytes early",
+                "the body ended {} bytes early",
                 wanted - bytes.len()
             )));
         };
@@ -278,7 +284,7 @@ async fn collect(
     Ok(bytes.freeze())
 }
 
-/// The first byte and the size of the object in `bytes 5-9/20`.
+/// Parses the first byte and the size of the object from a content range like `bytes 5-9/20`.
 fn content_range(text: &str) -> Option<(u64, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split('-').next()?.parse().ok()?, total.parse().ok()?))

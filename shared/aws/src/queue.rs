@@ -1,101 +1,193 @@
-use std::time::Duration;
-
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use landfall_domain::WorkMessage;
-use tracing::warn;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    ChangeMessageVisibilityBatchResultEntry, SendMessageBatchRequestEntry,
+    SendMessageBatchResultEntry,
+};
 
-use crate::AwsError;
+use crate::batch::{RejectedEntry, send_batch};
+use crate::{AwsError, WorkMessage};
 
-const OPERATION: &str = "SendMessageBatch";
-/// The most messages of a batch.
+const SEND: &str = "SendMessageBatch";
+const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
+/// The maximum number of messages in a batch.
 pub const MAX_BATCH: usize = 10;
-/// Times that failed entries of a batch are sent.
-const TRIES: u32 = 6;
 
-/// Where chunk messages go.
+/// Sends messages to the chunk queue.
 #[async_trait]
 pub trait ChunkQueue: Send + Sync {
     /// Sends up to [`MAX_BATCH`] messages, each at least once.
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError>;
 }
 
-/// The chunk queue in SQS.
+/// A queue in SQS.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
     client: Client,
     url: String,
 }
 
+/// A message to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Its body.
+    pub body: String,
+    /// Required by FIFO queues, and refused by others.
+    pub fifo: Option<Fifo>,
+}
+
+/// What a FIFO queue needs for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fifo {
+    /// Messages of a group are delivered in order, one batch at a time.
+    pub group: String,
+    /// Of messages with the same id, the queue accepts one in five minutes.
+    pub deduplication_id: String,
+}
+
+/// A received message that becomes visible again after some seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisibilityChange {
+    /// Its receipt handle.
+    pub receipt: String,
+    /// Seconds from now.
+    pub seconds: i32,
+}
+
 impl SqsQueue {
-    /// The queue at this URL.
+    /// Returns the queue at this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self {
             client,
             url: url.into(),
         }
     }
+
+    /// Sends any number of messages, each at least once.
+    pub async fn send_messages(&self, messages: &[OutgoingMessage]) -> Result<(), AwsError> {
+        for batch in messages.chunks(MAX_BATCH) {
+            send_batch(batch.to_vec(), |batch| self.send_once(batch)).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes when received messages become visible again.
+    pub async fn change_visibility(&self, changes: &[VisibilityChange]) -> Result<(), AwsError> {
+        for batch in changes.chunks(MAX_BATCH) {
+            send_batch(batch.to_vec(), |batch| self.change_once(batch)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_once(
+        &self,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<RejectedEntry>, AwsError> {
+        let sent = messages.len();
+        let mut request = self.client.send_message_batch().queue_url(&self.url);
+        for (index, message) in messages.into_iter().enumerate() {
+            let mut entry = SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(message.body);
+            if let Some(fifo) = message.fifo {
+                entry = entry
+                    .message_group_id(fifo.group)
+                    .message_deduplication_id(fifo.deduplication_id);
+            }
+            request = request.entries(entry.build().map_err(|error| self.refused(SEND, error))?);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(SEND, &self.url, &error))?;
+        let accepted = response.successful().iter();
+        let accepted = accepted.map(SendMessageBatchResultEntry::id);
+        self.rejected(SEND, sent, accepted, response.failed())
+    }
+
+    async fn change_once(
+        &self,
+        changes: Vec<VisibilityChange>,
+    ) -> Result<Vec<RejectedEntry>, AwsError> {
+        let sent = changes.len();
+        let mut request = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.url);
+        for (index, change) in changes.into_iter().enumerate() {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(change.receipt)
+                .visibility_timeout(change.seconds)
+                .build()
+                .map_err(|error| self.refused(CHANGE_VISIBILITY, error))?;
+            request = request.entries(entry);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(CHANGE_VISIBILITY, &self.url, &error))?;
+        let accepted = response.successful().iter();
+        let accepted = accepted.map(ChangeMessageVisibilityBatchResultEntry::id);
+        self.rejected(CHANGE_VISIBILITY, sent, accepted, response.failed())
+    }
+
+    /// Returns the entries that are not among the accepted ones: a response may omit some altogether.
+    fn rejected<'a>(
+        &self,
+        operation: &'static str,
+        sent: usize,
+        accepted: impl Iterator<Item = &'a str>,
+        failed: &[BatchResultErrorEntry],
+    ) -> Result<Vec<RejectedEntry>, AwsError> {
+        let mut is_accepted = vec![false; sent];
+        for id in accepted {
+            let index = id.parse::<usize>().ok();
+            let Some(accepted) = index.and_then(|index| is_accepted.get_mut(index)) else {
+                let reason = format!("no entry was sent with id {id:?}");
+                return Err(AwsError::answer(operation, &self.url, reason));
+            };
+            *accepted = true;
+        }
+        let rejected = is_accepted.iter().enumerate();
+        let rejected = rejected.filter(|(_, accepted)| !**accepted);
+        Ok(rejected
+            .map(|(index, _)| {
+                let id = index.to_string();
+                let error = match failed.iter().find(|failed| failed.id() == id) {
+                    Some(failed) => {
+                        let code = failed.code();
+                        match AwsError::from_code(operation, &self.url, Some(code), code) {
+                            AwsError::Unavailable { .. } if failed.sender_fault() => {
+                                AwsError::refused(operation, &self.url, code)
+                            }
+                            error => error,
+                        }
+                    }
+                    None => AwsError::answer(operation, &self.url, "an entry has no result"),
+                };
+                RejectedEntry { index, error }
+            })
+            .collect())
+    }
+
+    fn refused(&self, operation: &'static str, reason: impl std::fmt::Display) -> AwsError {
+        AwsError::refused(operation, &self.url, reason)
+    }
 }
 
 #[async_trait]
 impl ChunkQueue for SqsQueue {
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
-        let wrong = |reason: &dyn std::fmt::Display| AwsError::Refused {
-            operation: OPERATION,
-            subject: self.url.clone(),
-            reason: reason.to_string(),
-        };
-        let mut entries = Vec::with_capacity(messages.len());
-        for (index, message) in messages.iter().enumerate() {
-            let entry = SendMessageBatchRequestEntry::builder()
-                .id(index.to_string())
-                .message_body(serde_json::to_string(message).map_err(|error| wrong(&error))?)
-                .build()
-                .map_err(|error| wrong(&error))?;
-            entries.push(entry);
-        }
-        for attempt in 0..TRIES {
-            if entries.is_empty() {
-                return Ok(());
-            }
-            let answer = self
-                .client
-                .send_message_batch()
-                .queue_url(&self.url)
-                .set_entries(Some(entries.clone()))
-                .send()
-                .await
-                .map_err(|error| AwsError::of(OPERATION, &self.url, &error))?;
-            // Only what the queue says it has taken is sent; failures come with HTTP 200.
-            entries.retain(|entry| {
-                !answer
-                    .successful()
-                    .iter()
-                    .any(|sent| sent.id() == entry.id())
-            });
-            for failed in answer.failed() {
-                warn!(
-                    code = failed.code(),
-                    ours = failed.sender_fault(),
-                    "a chunk message was not taken"
-                );
-                if failed.sender_fault() {
-                    return Err(wrong(&failed.code()));
-                }
-            }
-            if !entries.is_empty() {
-                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
-            }
-        }
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let reason = format!(
-            "{} of {} messages were not taken",
-            entries.len(),
-            messages.len()
-        );
-        Err(AwsError::unavailable(OPERATION, &self.url, reason))
+        let messages: Vec<OutgoingMessage> = messages
+            .iter()
+            .map(|message| {
+                let body =
+                    serde_json::to_string(message).map_err(|error| self.refused(SEND, error))?;
+                Ok(OutgoingMessage { body, fifo: None })
+            })
+            .collect::<Result<_, AwsError>>()?;
+        self.send_messages(&messages).await
     }
 }

@@ -13,7 +13,7 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The secret of this name or ARN.
+    /// Returns the secret with this name or ARN.
     pub fn new(config: &SdkConfig, id: impl Into<String>) -> Self {
         Self {
             client: Client::new(config),
@@ -21,7 +21,7 @@ impl Secret {
         }
     }
 
-    /// Its text.
+    /// Reads its text.
     pub async fn read(&self) -> Result<String, AwsError> {
         let answer = self
             .client
@@ -29,7 +29,7 @@ impl Secret {
             .secret_id(&self.id)
             .send()
             .await
-            .map_err(|error| AwsError::of(READ, &self.id, &error))?;
+            .map_err(|error| AwsError::from_sdk(READ, &self.id, &error))?;
         answer
             .secret_string
             .ok_or_else(|| self.wrong("it has no text"))
@@ -44,10 +44,10 @@ impl Secret {
             .send()
             .await
             .map(drop)
-            .map_err(|error| AwsError::of("PutSecretValue", &self.id, &error))
+            .map_err(|error| AwsError::from_sdk("PutSecretValue", &self.id, &error))
     }
 
-    /// Says that its text is not what it should be. The reason must hold nothing of the text.
+    /// Returns the error of a secret with an invalid text. The reason must not quote the text.
     pub fn wrong(&self, reason: &str) -> AwsError {
         AwsError::answer(READ, &self.id, reason)
     }

@@ -67,19 +67,6 @@ pub enum ChunkKind {
     Oversize,
 }
 
-/// A message of the chunk queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum WorkMessage {
-    /// A chunk to process.
-    Chunk(Box<ChunkMessage>),
-    /// A job to close, all of whose chunks are done. Only a worker can prune the stores at the close.
-    Close {
-        /// The job.
-        close: JobId,
-    },
-}
-
 /// The location of a chunk, without its rows.
 ///
 /// The message holds everything a worker needs except the dataset's definition and the bytes

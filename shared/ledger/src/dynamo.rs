@@ -1,48 +1,50 @@
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
+use backon::{ExponentialBuilder, RetryableWithContext};
+use landfall_aws::AwsError;
+use landfall_aws::dynamo::{
+    Item, is_condition_failure, number, number_set, text, to_attribute, to_item,
+};
 use landfall_domain::{Counts, JobId, JobState, Problem};
+use serde::Serialize;
 
 use crate::head::expiry;
-use crate::item::{
-    Item, KIND, attribute, corrupt, dataset_key, flat, head_key, number, read, read_shard,
-    shard_key, text,
-};
+use crate::item::{KIND, dataset_key, flat, head_key, read, read_shard, shard_key};
 use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
 
+const BATCH_GET: &str = "BatchGetItem";
 /// Keys of one `BatchGetItem`.
-const BATCH: usize = 100;
-/// Times that the unprocessed keys of a batch are asked for again.
-const BATCH_TRIES: u32 = 8;
+const MAX_BATCH: usize = 100;
+/// How often the unprocessed keys of a batch are requested again.
+const BATCH_RETRIES: usize = 7;
+const FIRST_DELAY: Duration = Duration::from_millis(20);
 
-/// The ledger in one DynamoDB table with the string partition key `pk`: heads at `job/<id>`, shards
-/// at `job/<id>/<n>`, so that the shards of a job are written in different partitions.
+/// The ledger in a DynamoDB table with the string partition key `pk`: heads at `job/<id>`, shards at
+/// `job/<id>/<n>`, so that writes of the shards of a job are spread over partitions.
 #[derive(Clone, Debug)]
 pub struct DynamoTable {
     pub(crate) client: Client,
     pub(crate) table: String,
 }
 
-/// What a conditional update met.
+/// The result of a conditional update.
 pub(crate) enum Updated {
-    /// The item as it is now.
-    Now(Item),
-    /// The condition failed on this item.
+    /// The updated item.
+    Applied(Item),
+    /// The item that does not meet the condition.
     Unmet(Item),
 }
 
 impl DynamoTable {
-    /// The ledger in this table.
+    /// Returns the ledger in this table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self {
             client,
@@ -57,7 +59,7 @@ impl DynamoTable {
             .key("pk", text(key))
     }
 
-    /// Sends an update that gives the item, whether or not its condition is met.
+    /// Sends an update. Returns the item whether or not it meets the condition.
     pub(crate) async fn send(
         &self,
         key: String,
@@ -69,75 +71,92 @@ impl DynamoTable {
             .send()
             .await;
         match answer {
-            Ok(output) => Ok(Updated::Now(output.attributes.unwrap_or_default())),
+            Ok(output) => match output.attributes {
+                Some(item) => Ok(Updated::Applied(item)),
+                None => Err(AwsError::answer("UpdateItem", &key, "no attributes").into()),
+            },
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(unmet)) => match unmet.item()
                 {
                     Some(item) => Ok(Updated::Unmet(item.clone())),
                     None => Err(LedgerError::Missing(key)),
                 },
-                _ => Err(failure("UpdateItem", key, &error)),
+                _ => Err(AwsError::from_sdk("UpdateItem", &key, &error).into()),
             },
         }
     }
 
-    /// Sends an update of a head. Its item is the answer also where the condition is not met.
+    /// Sends an update of a head. Returns the head whether or not it meets the condition.
     async fn send_head(
         &self,
         job: JobId,
         update: UpdateItemFluentBuilder,
     ) -> Result<JobHead, LedgerError> {
         let key = head_key(job);
-        let (Updated::Now(item) | Updated::Unmet(item)) = self.send(key.clone(), update).await?;
+        let (Updated::Applied(item) | Updated::Unmet(item)) =
+            self.send(key.clone(), update).await?;
         read(&key, item)
     }
 
-    async fn batch_get(&self, keys: Vec<String>) -> Result<Vec<Item>, LedgerError> {
-        let described = keys.first().cloned().unwrap_or_default();
-        let mut wanted: Vec<Item> = keys
-            .iter()
-            .map(|key| HashMap::from([("pk".to_owned(), text(key))]))
+    async fn batch_get(&self, keys: Vec<String>) -> Result<Vec<Item>, AwsError> {
+        let requested = keys
+            .into_iter()
+            .map(|key| Item::from([("pk".to_owned(), text(key))]))
             .collect();
-        let mut items = Vec::with_capacity(keys.len());
-        for attempt in 0..BATCH_TRIES {
-            let request = KeysAndAttributes::builder()
-                .consistent_read(true)
-                .set_keys(Some(std::mem::take(&mut wanted)))
-                .build()
-                .map_err(|error| LedgerError::Refused {
-                    operation: "BatchGetItem",
-                    key: described.clone(),
-                    reason: error.to_string(),
-                })?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, request)
-                .send()
-                .await
-                .map_err(|error| failure("BatchGetItem", described.clone(), &error))?;
-            items.extend(
-                answer
-                    .responses
-                    .unwrap_or_default()
-                    .remove(&self.table)
-                    .unwrap_or_default(),
-            );
-            match answer
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table)
-            {
-                Some(unprocessed) if !unprocessed.keys.is_empty() => wanted = unprocessed.keys,
-                _ => return Ok(items),
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(BATCH_RETRIES);
+        let attempt = |(requested, mut items): (Vec<Item>, Vec<Item>)| async move {
+            match self.batch_get_once(requested).await {
+                Err(error) => ((Vec::new(), items), Err(Some(error))),
+                Ok((found, unprocessed)) => {
+                    items.extend(found);
+                    let result = if unprocessed.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(None)
+                    };
+                    ((unprocessed, items), result)
+                }
             }
-            tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-        }
-        Err(LedgerError::Unavailable {
-            operation: "BatchGetItem",
-            key: described,
-            reason: "keys stayed unprocessed".to_owned(),
+        };
+        let ((unprocessed, items), result) = attempt
+            .retry(backoff)
+            .context((requested, Vec::new()))
+            // The SDK has retried a call that failed.
+            .when(Option::is_none)
+            .await;
+        result.map(|()| items).map_err(|error| {
+            error.unwrap_or_else(|| {
+                let reason = format!("{} keys stayed unprocessed", unprocessed.len());
+                AwsError::unavailable(BATCH_GET, &self.table, reason)
+            })
         })
+    }
+
+    /// Returns the items that were found, and the keys that were not processed.
+    async fn batch_get_once(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), AwsError> {
+        let request = KeysAndAttributes::builder()
+            .consistent_read(true)
+            .set_keys(Some(keys))
+            .build()
+            .map_err(|error| AwsError::refused(BATCH_GET, &self.table, error))?;
+        let response = self
+            .client
+            .batch_get_item()
+            .request_items(&self.table, request)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(BATCH_GET, &self.table, &error))?;
+        let found = response
+            .responses
+            .and_then(|mut tables| tables.remove(&self.table));
+        let unprocessed = response
+            .unprocessed_keys
+            .and_then(|mut tables| tables.remove(&self.table))
+            .map(|unprocessed| unprocessed.keys);
+        // Either is missing if it is empty.
+        Ok((found.unwrap_or_default(), unprocessed.unwrap_or_default()))
     }
 }
 
@@ -145,10 +164,10 @@ impl DynamoTable {
 impl LedgerTable for DynamoTable {
     async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
         let key = head_key(head.job);
-        let mut item: Item = serde_dynamo::to_item(head).map_err(|error| corrupt(&key, &error))?;
-        item.insert("pk".to_owned(), text(&key));
+        let mut item = to_item(head).map_err(|error| LedgerError::corrupt(&key, error))?;
+        item.insert("pk".to_owned(), text(key.as_str()));
         item.insert("kind".to_owned(), text(KIND));
-        // Left out where there is none: the key of an index is not null.
+        // Omitted if there is none: the key of an index cannot be null.
         if let Some(name) = head.object.dataset_name() {
             item.insert("dataset_name".to_owned(), text(name));
         }
@@ -158,17 +177,15 @@ impl LedgerTable for DynamoTable {
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         let Err(error) = answer else {
             return Ok(head.clone());
         };
-        match error.as_service_error() {
-            Some(service) if service.is_conditional_check_failed_exception() => {}
-            _ => return Err(failure("PutItem", key, &error)),
+        if !is_condition_failure(&error) {
+            return Err(AwsError::from_sdk("PutItem", &key, &error).into());
         }
-        // Read rather than taken from the error, so that what a lost reply wrote is told the same way.
+        // Read the head instead of using the one in the error: a retry after a lost response must return the same.
         self.head(head.job).await?.ok_or(LedgerError::Missing(key))
     }
 
@@ -177,11 +194,11 @@ impl LedgerTable for DynamoTable {
         self.client
             .get_item()
             .table_name(&self.table)
-            .key("pk", text(&key))
+            .key("pk", text(key.as_str()))
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| failure("GetItem", key.clone(), &error))?
+            .map_err(|error| AwsError::from_sdk("GetItem", &key, &error))?
             .item
             .map(|item| read(&key, item))
             .transpose()
@@ -193,28 +210,23 @@ impl LedgerTable for DynamoTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .item("pk", text(&key))
+            .item("pk", text(key.as_str()))
             .item("chunks", number(SHARD_CHUNKS))
             .item("expires_at", number(expiry()))
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
+            Err(error) if !is_condition_failure(&error) => {
+                Err(AwsError::from_sdk("PutItem", &key, &error).into())
             }
-            Err(error) => Err(failure("PutItem", key, &error)),
+            _ => Ok(()),
         }
     }
 
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
         let mut found = Vec::with_capacity(shards.len());
-        for batch in shards.chunks(BATCH) {
+        for batch in shards.chunks(MAX_BATCH) {
             let keys: Vec<String> = batch.iter().map(|shard| shard_key(job, *shard)).collect();
             for item in self.batch_get(keys).await? {
                 found.push(read_shard(&item)?);
@@ -230,7 +242,7 @@ impl LedgerTable for DynamoTable {
         outcome: &ChunkOutcome,
     ) -> Result<(Shard, bool), LedgerError> {
         let key = shard_key(job, shard_of(ordinal));
-        let set = AttributeValue::Ns(vec![ordinal.to_string()]);
+        let set = number_set(ordinal);
         let mut update = self
             .update(&key)
             .condition_expression(
@@ -246,7 +258,7 @@ impl LedgerTable for DynamoTable {
         });
         if let ChunkOutcome::Done(counts) = outcome {
             for (index, (name, count)) in flat(counts).into_iter().enumerate() {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(add, ", #c{index} :c{index}");
                 update = update
                     .expression_attribute_names(format!("#c{index}"), name)
@@ -254,7 +266,7 @@ impl LedgerTable for DynamoTable {
             }
         }
         match self.send(key, update.update_expression(add)).await? {
-            Updated::Now(item) => Ok((read_shard(&item)?, true)),
+            Updated::Applied(item) => Ok((read_shard(&item)?, true)),
             Updated::Unmet(item) => Ok((read_shard(&item)?, false)),
         }
     }
@@ -266,7 +278,7 @@ impl LedgerTable for DynamoTable {
             .condition_expression("attribute_exists(pk)")
             .update_expression("SET chunks = :chunks")
             .expression_attribute_values(":chunks", number(chunks));
-        let (Updated::Now(item) | Updated::Unmet(item)) = self.send(key, update).await?;
+        let (Updated::Applied(item) | Updated::Unmet(item)) = self.send(key, update).await?;
         read_shard(&item)
     }
 
@@ -276,7 +288,7 @@ impl LedgerTable for DynamoTable {
             .condition_expression("attribute_exists(pk)")
             .update_expression("ADD #full :shard")
             .expression_attribute_names("#full", "full")
-            .expression_attribute_values(":shard", AttributeValue::Ns(vec![shard.to_string()]));
+            .expression_attribute_values(":shard", number_set(shard));
         self.send_head(job, update).await
     }
 
@@ -317,7 +329,7 @@ impl LedgerTable for DynamoTable {
             .send()
             .await
             .map(drop)
-            .map_err(|error| failure("UpdateItem", key, &error))
+            .map_err(|error| AwsError::from_sdk("UpdateItem", &key, &error).into())
     }
 
     async fn close(
@@ -360,27 +372,6 @@ impl LedgerTable for DynamoTable {
     }
 }
 
-pub(crate) fn failure<E>(operation: &'static str, key: String, error: &SdkError<E>) -> LedgerError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let reason = DisplayErrorContext(error).to_string();
-    // What another try does not mend: the request or the table is wrong.
-    let refused = matches!(
-        error.code(),
-        Some("AccessDeniedException" | "ResourceNotFoundException" | "ValidationException")
-    );
-    if refused || matches!(error, SdkError::ConstructionFailure(_)) {
-        LedgerError::Refused {
-            operation,
-            key,
-            reason,
-        }
-    } else {
-        LedgerError::Unavailable {
-            operation,
-            key,
-            reason,
-        }
-    }
+fn attribute(key: &str, value: impl Serialize) -> Result<AttributeValue, LedgerError> {
+    to_attribute(value).map_err(|error| LedgerError::corrupt(key, error))
 }

@@ -1,47 +1,47 @@
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
+use landfall_aws::AwsError;
+use landfall_aws::dynamo::{Item, read_number, read_text, text};
 use landfall_domain::{JobId, JobState};
 use serde::{Deserialize, Serialize};
 
-use crate::dynamo::failure;
-use crate::item::{Item, KIND, corrupt, dataset_key, head_key, job_of_item, read, text};
+use crate::item::{KIND, dataset_key, head_key, job_of_item, read};
 use crate::{DynamoTable, JobHead, LedgerError, LedgerTable};
 
-/// Jobs of all datasets, by creation.
+/// The index of all jobs, by creation.
 const BY_CREATION: &str = "jobs_by_creation";
-/// Jobs of one dataset, by creation.
+/// The index of the jobs of each dataset, by creation.
 const BY_DATASET: &str = "jobs_by_dataset";
-/// Heads that one query of an index looks at.
-const LOOKED_AT: i32 = 100;
-/// Queries for one page. A page is short rather than late where few heads are of the state asked for.
-const QUERIES: u32 = 10;
+/// Heads that one query evaluates.
+const QUERY_LIMIT: i32 = 100;
+/// Queries for one page. If few heads match the filter, a page is short rather than slow.
+const QUERIES_PER_PAGE: u32 = 10;
 
 /// Which jobs to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct JobsQuery {
-    /// Names of datasets, at most 100; jobs of all of them unless given.
+    /// Names of at most 100 datasets; `None` for all datasets.
     pub datasets: Option<Vec<String>>,
-    /// The state that they have.
+    /// The state of the jobs; `None` for all states.
     pub state: Option<JobState>,
-    /// The most jobs.
+    /// The maximum number of jobs.
     pub limit: usize,
-    /// The place after which to go on.
+    /// The position to continue after.
     pub after: Option<JobsCursor>,
 }
 
 impl JobsQuery {
-    /// Whether a job is of the datasets and the state.
-    pub(crate) fn takes(&self, head: &JobHead) -> bool {
-        let of_dataset = self.datasets.as_ref().is_none_or(|datasets| {
+    /// Returns whether a job has one of the datasets and the state.
+    pub(crate) fn matches(&self, head: &JobHead) -> bool {
+        let has_dataset = self.datasets.as_ref().is_none_or(|datasets| {
             head.object
                 .dataset_name()
                 .is_some_and(|name| datasets.iter().any(|dataset| dataset == name))
         });
-        of_dataset && self.state.is_none_or(|state| head.state == state)
+        has_dataset && self.state.is_none_or(|state| head.state == state)
     }
 }
 
-/// A place in the list of jobs.
+/// A position in the list of jobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobsCursor {
     /// See [`JobHead::created_at`].
@@ -51,7 +51,7 @@ pub struct JobsCursor {
 }
 
 impl JobsCursor {
-    /// The place of a job.
+    /// Returns the position of a job.
     pub fn of(head: &JobHead) -> Self {
         Self {
             created_at: head.created_at.clone(),
@@ -60,31 +60,31 @@ impl JobsCursor {
     }
 }
 
-/// Some jobs, newest first.
+/// A page of jobs, newest first.
 #[derive(Clone, Debug)]
 pub struct JobsPage {
-    /// Their heads. May be fewer than asked for, or none, also where more follow.
+    /// Their heads: possibly fewer than the limit, or none, even if more follow.
     pub heads: Vec<JobHead>,
-    /// Where to go on, unless this was the end.
+    /// The position to continue after, unless this is the last page.
     pub next: Option<JobsCursor>,
 }
 
-/// What the ledger tells readers.
+/// Queries of the ledger.
 #[async_trait]
 pub trait JobIndex: LedgerTable {
-    /// Lists jobs, newest first. One that was created less than a second ago may still be missing.
+    /// Lists jobs, newest first. A job that was created less than a second ago may be missing.
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError>;
 
-    /// The generation of a dataset as it is now: whatever is read of its rows afterwards has those of all
-    /// jobs that were closed under it.
+    /// Returns the current generation of a dataset. Reads that follow see the rows of every job that has closed in
+    /// this generation or an earlier one.
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError>;
 }
 
 #[async_trait]
 impl JobIndex for DynamoTable {
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError> {
-        // All that is in the partition of one dataset is of it; of several, a filter picks.
-        let (index, attribute, partition, picked) = match query.datasets.as_deref() {
+        // One dataset is a partition of an index; several datasets are selected by a filter.
+        let (index, attribute, partition, selected) = match query.datasets.as_deref() {
             Some([]) => {
                 return Ok(JobsPage {
                     heads: Vec::new(),
@@ -97,14 +97,14 @@ impl JobIndex for DynamoTable {
         };
         let mut heads = Vec::new();
         let mut next = query.after.clone();
-        for _ in 0..QUERIES {
+        for _ in 0..QUERIES_PER_PAGE {
             let mut request = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .index_name(index)
                 .scan_index_forward(false)
-                .limit(LOOKED_AT)
+                .limit(QUERY_LIMIT)
                 .key_condition_expression("#partition = :partition")
                 .expression_attribute_names("#partition", attribute)
                 .expression_attribute_values(":partition", text(partition));
@@ -115,11 +115,11 @@ impl JobIndex for DynamoTable {
                     .expression_attribute_names("#state", "state")
                     .expression_attribute_values(":state", text(state.as_str()));
             }
-            if !picked.is_empty() {
-                let names: Vec<String> = (0..picked.len()).map(|at| format!(":d{at}")).collect();
+            if !selected.is_empty() {
+                let names: Vec<String> = (0..selected.len()).map(|at| format!(":d{at}")).collect();
                 filters.push(format!("#dataset IN ({})", names.join(", ")));
                 request = request.expression_attribute_names("#dataset", "dataset_name");
-                for (name, dataset) in names.into_iter().zip(picked) {
+                for (name, dataset) in names.into_iter().zip(selected) {
                     request = request.expression_attribute_values(name, text(dataset));
                 }
             }
@@ -128,14 +128,14 @@ impl JobIndex for DynamoTable {
             }
             if let Some(after) = &next {
                 request = request
-                    .exclusive_start_key("pk", text(&head_key(after.job)))
+                    .exclusive_start_key("pk", text(head_key(after.job)))
                     .exclusive_start_key(attribute, text(partition))
-                    .exclusive_start_key("created_at", text(&after.created_at));
+                    .exclusive_start_key("created_at", text(after.created_at.as_str()));
             }
             let answer = request
                 .send()
                 .await
-                .map_err(|error| failure("Query", index.to_owned(), &error))?;
+                .map_err(|error| AwsError::from_sdk("Query", index, &error))?;
             next = answer.last_evaluated_key.as_ref().map(cursor).transpose()?;
             for item in answer.items.unwrap_or_default() {
                 let head: JobHead = read(index, item)?;
@@ -158,30 +158,28 @@ impl JobIndex for DynamoTable {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("pk", text(&key))
+            .key("pk", text(key.as_str()))
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| failure("GetItem", key.clone(), &error))?;
+            .map_err(|error| AwsError::from_sdk("GetItem", &key, &error))?;
         let Some(item) = answer.item else {
             return Ok(0);
         };
-        match item.get("generation") {
-            Some(AttributeValue::N(text)) => text.parse().map_err(|error| corrupt(&key, &error)),
-            _ => Err(corrupt(&key, &"no generation")),
-        }
+        let generation =
+            read_number(&item, "generation").map_err(|error| LedgerError::corrupt(&key, error))?;
+        generation.ok_or_else(|| LedgerError::corrupt(&key, "it has no generation"))
     }
 }
 
-/// The place that a query of an index stopped at.
+/// Returns the position that a query of an index stopped at.
 fn cursor(item: &Item) -> Result<JobsCursor, LedgerError> {
-    let of = |name: &str| match item.get(name) {
-        Some(AttributeValue::S(text)) => Ok(text.as_str()),
-        _ => Err(corrupt("of an index", &format!("no {name}"))),
-    };
-    let key = of("pk")?;
+    let attribute =
+        |name| read_text(item, name).map_err(|error| LedgerError::corrupt("of an index", error));
+    let key = attribute("pk")?;
+    let job = job_of_item(key);
     Ok(JobsCursor {
-        created_at: of("created_at")?.to_owned(),
-        job: job_of_item(key).ok_or_else(|| corrupt(key, &"not the key of a job"))?,
+        created_at: attribute("created_at")?.to_owned(),
+        job: job.ok_or_else(|| LedgerError::corrupt(key, "this is not the key of a job"))?,
     })
 }

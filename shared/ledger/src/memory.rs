@@ -9,7 +9,7 @@ use crate::{
     SHARD_CHUNKS, Seal, Shard, shard_of,
 };
 
-/// A ledger table in memory, for the simulation and for tests; gone with the process.
+/// A ledger table in memory, for tests and the simulation.
 #[derive(Default)]
 pub struct MemoryTable {
     items: Mutex<Items>,
@@ -20,7 +20,7 @@ pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
     generations: HashMap<String, u64>,
-    pub(crate) permits: HashMap<(String, i64), u64>,
+    pub(crate) permits: HashMap<(String, i64), u32>,
 }
 
 impl Items {
@@ -180,10 +180,10 @@ impl JobIndex for MemoryTable {
         let mut heads: Vec<&JobHead> = items
             .heads
             .values()
-            .filter(|head| query.takes(head))
+            .filter(|head| query.matches(head))
             .filter(|head| {
-                let place = JobsCursor::of(head);
-                query.after.as_ref().is_none_or(|after| place < *after)
+                let position = JobsCursor::of(head);
+                query.after.as_ref().is_none_or(|after| position < *after)
             })
             .collect();
         heads.sort_unstable_by_key(|head| std::cmp::Reverse(JobsCursor::of(head)));
@@ -194,11 +194,7 @@ impl JobIndex for MemoryTable {
     }
 
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
-        Ok(self
-            .items()
-            .generations
-            .get(dataset)
-            .copied()
-            .unwrap_or_default())
+        let items = self.items();
+        Ok(items.generations.get(dataset).copied().unwrap_or(0))
     }
 }

@@ -1,20 +1,20 @@
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
+use landfall_aws::dynamo::{number, read_number};
 
 use crate::dynamo::Updated;
-use crate::item::{corrupt, number, permits_key};
+use crate::item::permits_key;
 use crate::{DynamoTable, LedgerError, MemoryTable};
 
-/// Seconds after the start of a window in which `DynamoDB` keeps its item; clocks differ by less.
-const KEPT_SECONDS: i64 = 3600;
+/// Seconds from the start of a window until `DynamoDB` may delete its item. Clocks differ by less.
+const LIFETIME_SECONDS: i64 = 3600;
 
-/// Permits of a name in windows of time, shared by all who ask.
+/// Permits of a name in time windows, shared by all callers.
 #[async_trait]
 pub trait PermitTable: Send + Sync {
-    /// Takes up to `block` of the `allowance` permits that a name has in a window; gives how many it were, none
-    /// when they are used up. `window` is its start in seconds since 1970.
+    /// Takes up to `block` of the `allowance` permits that a name has in a window. Returns how many it took: 0 if none
+    /// are left. `window` is the start of the window in seconds since 1970.
     ///
-    /// A lost answer costs a block, never more than the allowance is given out.
+    /// A lost response wastes a block. Never more than the allowance is granted.
     async fn take_permits(
         &self,
         name: &str,
@@ -24,11 +24,10 @@ pub trait PermitTable: Send + Sync {
     ) -> Result<u32, LedgerError>;
 }
 
-/// How many permits the block was that raised the number of those taken to `taken`.
-fn granted(taken: u64, block: u32, allowance: u32) -> u32 {
-    let before = taken.saturating_sub(block.into());
-    let left = u64::from(allowance).saturating_sub(before);
-    u32::try_from(left).map_or(block, |left| left.min(block))
+/// Returns how many permits a new block grants when `taken` of the allowance are taken already.
+fn granted(taken: u32, block: u32, allowance: u32) -> u32 {
+    debug_assert!(taken < allowance, "{taken} of {allowance} permits");
+    (allowance - taken).min(block)
 }
 
 #[async_trait]
@@ -46,16 +45,21 @@ impl PermitTable for DynamoTable {
             .condition_expression("attribute_not_exists(taken) OR taken < :allowance")
             .update_expression("SET expires_at = :expires_at ADD taken :block")
             .expression_attribute_values(":allowance", number(allowance))
-            .expression_attribute_values(":expires_at", number(window + KEPT_SECONDS))
+            .expression_attribute_values(":expires_at", number(window + LIFETIME_SECONDS))
             .expression_attribute_values(":block", number(block));
-        let Updated::Now(item) = self.send(key.clone(), update).await? else {
+        let Updated::Applied(item) = self.send(key.clone(), update).await? else {
             return Ok(0);
         };
-        let Some(AttributeValue::N(taken)) = item.get("taken") else {
-            return Err(corrupt(&key, &"no number of permits"));
-        };
-        let taken = taken.parse().map_err(|error| corrupt(&key, &error))?;
-        Ok(granted(taken, block, allowance))
+        let taken: Option<u32> =
+            read_number(&item, "taken").map_err(|error| LedgerError::corrupt(&key, error))?;
+        let before = taken.and_then(|taken| taken.checked_sub(block));
+        match before {
+            Some(before) if before < allowance => Ok(granted(before, block, allowance)),
+            _ => Err(LedgerError::corrupt(
+                &key,
+                "the number of taken permits is wrong",
+            )),
+        }
     }
 }
 
@@ -70,10 +74,11 @@ impl PermitTable for MemoryTable {
     ) -> Result<u32, LedgerError> {
         let mut items = self.items();
         let taken = items.permits.entry((name.to_owned(), window)).or_default();
-        if *taken >= allowance.into() {
+        if *taken >= allowance {
             return Ok(0);
         }
-        *taken += u64::from(block);
-        Ok(granted(*taken, block, allowance))
+        let granted = granted(*taken, block, allowance);
+        *taken += block;
+        Ok(granted)
     }
 }

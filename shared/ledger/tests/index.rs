@@ -1,17 +1,14 @@
-//! What readers are told of jobs.
+//! Lists and views of jobs.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef,
-};
+use landfall_domain::{Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{
     ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable, Pinned,
-    Progress, Publisher, SHARD_CHUNKS, Seal, job_of_item,
+    Progress, SHARD_CHUNKS, Seal, job_of_item,
 };
 
 fn head(key: &str) -> JobHead {
@@ -34,15 +31,6 @@ fn head(key: &str) -> JobHead {
     JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap(), pinned)
 }
 
-struct Bus;
-
-#[async_trait]
-impl Publisher for Bus {
-    async fn publish(&self, _: &CompletionEvent) -> Result<(), String> {
-        Ok(())
-    }
-}
-
 fn done(rows: u64) -> ChunkOutcome {
     ChunkOutcome::Done(Counts {
         rows,
@@ -51,7 +39,7 @@ fn done(rows: u64) -> ChunkOutcome {
 }
 
 #[tokio::test]
-async fn pages_go_from_the_newest_to_the_oldest_and_meet_each_once() {
+async fn pages_list_every_job_once_from_the_newest_to_the_oldest() {
     let table = MemoryTable::default();
     for number in 0..7 {
         let dataset = if number % 2 == 0 { "a" } else { "b" };
@@ -90,9 +78,9 @@ async fn pages_go_from_the_newest_to_the_oldest_and_meet_each_once() {
 }
 
 #[tokio::test]
-async fn a_view_follows_a_job_to_its_end() {
+async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     let table = Arc::new(MemoryTable::default());
-    let ledger = Ledger::new(table.clone(), Arc::new(Bus), "rejects");
+    let ledger = Ledger::new(table.clone());
     let head = ledger.start(&head("a/1.csv")).await.unwrap();
     let now = Timestamp::now();
 
@@ -102,11 +90,11 @@ async fn a_view_follows_a_job_to_its_end() {
     assert_eq!(view.chunks.planned, None);
 
     ledger.expect_chunk(head.job, 0).await.unwrap();
-    ledger.finish_chunk(head.job, 0, &done(60)).await.unwrap();
-    let progress = ledger.progress(&head).await.unwrap();
+    ledger.mark_chunk(head.job, 0, &done(60)).await.unwrap();
+    let progress = Progress::read(&*table, &head).await.unwrap();
     let later = now + SignedDuration::from_secs(10);
     let view = JobView::new(&head, &progress, later);
-    // A chunk of 100 bytes of 1,000.
+    // One chunk of 100 bytes, of an object of 1,000.
     assert_eq!(view.progress, Some(0.1));
     assert_eq!(view.counts.unwrap().rows, 60);
     assert!(view.rows_per_second.unwrap() <= 6.0);
@@ -121,12 +109,12 @@ async fn a_view_follows_a_job_to_its_end() {
     let half = JobView::read(&*table, &head).await.unwrap();
     assert_eq!(half.progress, Some(0.5));
     assert_eq!(half.chunks.remaining, Some(1));
-    ledger
-        .finish_chunk(head.job, 1, &ChunkOutcome::Dead)
-        .await
-        .unwrap();
-
-    let head = table.head(head.job).await.unwrap().unwrap();
+    let mark = ledger.mark_chunk(head.job, 1, &ChunkOutcome::Dead).await;
+    let head = mark.unwrap().to_close.unwrap();
+    let sums = ledger.sums(&head).await.unwrap().unwrap();
+    let (state, problem) = head.outcome(&sums.counts, sums.dead);
+    let closed = ledger.record_close(&head, state, problem.as_ref(), &sums);
+    let head = closed.await.unwrap();
     let view = JobView::read(&*table, &head).await.unwrap();
     assert_eq!(view.state, JobState::Partial);
     assert_eq!(view.progress, Some(1.0));
@@ -138,7 +126,7 @@ async fn a_view_follows_a_job_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_still_being_read_has_the_progress_of_all_its_shards() {
+async fn the_progress_of_an_unsealed_job_includes_all_its_shards() {
     let table = MemoryTable::default();
     let head = table.create(&head("a/1.csv")).await.unwrap();
     for shards in [0, 1, 4, 5, 20, 21, 85] {
@@ -153,27 +141,8 @@ async fn an_object_that_is_still_being_read_has_the_progress_of_all_its_shards()
     }
 }
 
-#[tokio::test]
-async fn a_job_was_published_when_that_was_first_noted() {
-    let table = Arc::new(MemoryTable::default());
-    let ledger = Ledger::new(table.clone(), Arc::new(Bus), "rejects");
-    let job = ledger.start(&head("a/1.csv")).await.unwrap().job;
-    let seal = Seal {
-        chunks: 0,
-        problem: None,
-    };
-    let closed = ledger.seal(job, &seal).await.unwrap();
-    assert!(closed.published_at >= closed.closed_at);
-    // One that had read the head before publishes once more.
-    let late = JobHead {
-        published: false,
-        ..closed.clone()
-    };
-    assert_eq!(ledger.finish(late).await.unwrap(), closed);
-}
-
 #[test]
-fn items_tell_their_job() {
+fn the_key_of_an_item_contains_its_job() {
     let job = JobId::of("b", "k", "v");
     assert_eq!(job_of_item(&format!("job/{job}")), Some(job));
     assert_eq!(job_of_item(&format!("job/{job}/12")), Some(job));

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::{Context, Settings, app};
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
 use landfall_aws::Datasets;
-use landfall_domain::{CompletionEvent, DatasetRef, JobId, ObjectOrder, ObjectRef};
-use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Pinned, Publisher, Seal};
+use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
+use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Pinned, Seal, Sums};
 use serde_json::Value as Json;
 use tower::ServiceExt;
 
@@ -49,15 +48,6 @@ type = "text"
 name = "at"
 type = "timestamp"
 "#;
-
-struct Bus;
-
-#[async_trait]
-impl Publisher for Bus {
-    async fn publish(&self, _: &CompletionEvent) -> Result<(), String> {
-        Ok(())
-    }
-}
 
 /// What an answer has.
 pub(crate) struct Answer {
@@ -150,7 +140,7 @@ impl Api {
         );
         Self {
             app: app(&Arc::new(context)),
-            ledger: Ledger::new(table.clone(), Arc::new(Bus), "rejects"),
+            ledger: Ledger::new(table.clone()),
             buckets,
             rows,
             table,
@@ -228,6 +218,12 @@ impl Api {
             chunks: 0,
             problem: None,
         };
-        self.ledger.seal(job, &seal).await.unwrap();
+        let head = self.ledger.seal(job, &seal).await.unwrap();
+        let sums = Sums::default();
+        let closed = self
+            .ledger
+            .record_close(&head, JobState::Succeeded, None, &sums);
+        closed.await.unwrap();
+        self.ledger.record_published(job).await.unwrap();
     }
 }

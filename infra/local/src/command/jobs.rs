@@ -1,15 +1,13 @@
 //! Uploads files and waits for their completion events.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use async_trait::async_trait;
 use aws_sdk_sqs::types::QueueAttributeName;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use landfall_domain::{CompletionEvent, JobId};
-use landfall_ledger::{DynamoTable, JobHead, Ledger, Publisher};
+use landfall_domain::JobId;
+use landfall_ledger::{DynamoTable, LedgerTable, Progress as JobProgress};
 use landfall_local::{Event, Lines, Progress, Stack};
 
 use super::files::Source;
@@ -163,18 +161,17 @@ impl Ingested {
 async fn ingested(stack: &Stack, jobs: &[JobId]) -> Result<Ingested> {
     let client = aws_sdk_dynamodb::Client::new(stack.sdk_config());
     let table = DynamoTable::new(client, &stack.outputs().ledger_table);
-    let ledger = Ledger::new(Arc::new(table), Arc::new(Reader), "");
     let mut all = Ingested {
         planned: Some(0),
         ..Ingested::default()
     };
     for job in jobs {
-        let Some(head): Option<JobHead> = ledger.head(*job).await? else {
+        let Some(head) = table.head(*job).await? else {
             all.planned = None;
             continue;
         };
-        let progress = ledger.progress(&head).await?;
-        all.chunks += u64::from(progress.taken());
+        let progress = JobProgress::read(&table, &head).await?;
+        all.chunks += u64::from(progress.processed());
         all.rows += progress.counts.rows;
         all.planned = all
             .planned
@@ -182,16 +179,6 @@ async fn ingested(stack: &Stack, jobs: &[JobId]) -> Result<Ingested> {
             .map(|(all, one)| all + u64::from(one));
     }
     Ok(all)
-}
-
-/// Publishes nothing: this program only reads the ledger.
-struct Reader;
-
-#[async_trait]
-impl Publisher for Reader {
-    async fn publish(&self, _event: &CompletionEvent) -> Result<(), String> {
-        Err("landfall-local does not publish events".to_owned())
-    }
 }
 
 /// Returns the number of messages in the splitter's dead-letter queue.

@@ -1,22 +1,23 @@
-//! A job closes once, with exact counts, whichever step somebody dies at: before the step took
-//! effect, or after it, with its answer lost.
-
-#![expect(clippy::unwrap_used, reason = "a test")]
+//! A job closes once, with exact counts, whichever step a function dies at: before the step takes effect, or after it
+//! with the response lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use landfall_aws::{AwsError, Publisher};
+use landfall_closing::{CloseError, Closer};
 use landfall_domain::{
     CompletionEvent, Counts, JobId, JobState, ObjectOrder, ObjectRef, Problem, StoreCounts,
     StoreKind,
 };
 use landfall_ledger::{
-    ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Pinned, Publisher, Seal,
-    Shard,
+    ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, Mark, MemoryTable, Pinned, Seal, Shard,
 };
 
-/// Where the crash comes.
+use crate::fakes::datasets;
+
+/// When the crash happens.
 #[derive(Clone, Copy, Debug)]
 enum Crash {
     Before(usize),
@@ -47,7 +48,7 @@ impl Flaky {
         effect: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
         let step = self.steps.fetch_add(1, Ordering::Relaxed);
-        let died = || LedgerError::Missing(format!("answer to step {step}"));
+        let died = || LedgerError::Missing(format!("response to step {step}"));
         match self.crash {
             Crash::Before(at) if at == step => Err(died()),
             Crash::After(at) if at == step => effect.await.and(Err(died())),
@@ -112,25 +113,33 @@ impl LedgerTable for Flaky {
     }
 }
 
-/// The bus, whose answers can get lost too.
+/// The bus, whose responses can be lost too.
 struct Bus(Arc<Flaky>);
 
 #[async_trait]
 impl Publisher for Bus {
-    async fn publish(&self, event: &CompletionEvent) -> Result<(), String> {
-        let taken = async {
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError> {
+        let accepted = async {
             self.0.published.lock().unwrap().push(event.clone());
             Ok(())
         };
-        self.0.step(taken).await.map_err(|error| error.to_string())
+        let result = self.0.step(accepted).await;
+        result.map_err(|error| AwsError::unavailable("PutEvents", "bus", error))
     }
 }
 
-fn ledger(crash: Crash) -> (Arc<Flaky>, Ledger) {
+/// What a worker closes jobs with; the splitter uses the ledger alone.
+struct Functions {
+    ledger: Ledger,
+    closer: Closer,
+}
+
+fn functions(crash: Crash) -> (Arc<Flaky>, Functions) {
     let flaky = Flaky::new(crash);
     let bus = Arc::new(Bus(Arc::clone(&flaky)));
-    let table = Arc::clone(&flaky) as Arc<dyn LedgerTable>;
-    (flaky, Ledger::new(table, bus, "rejects"))
+    let ledger = Ledger::new(Arc::clone(&flaky) as Arc<dyn LedgerTable>);
+    let closer = Closer::new(ledger.clone(), bus, datasets(), Vec::new(), "rejects");
+    (flaky, Functions { ledger, closer })
 }
 
 fn job() -> JobHead {
@@ -159,56 +168,72 @@ fn counts_of(ordinal: u32) -> Counts {
     }
 }
 
-/// As a splitter does it, called again until it ends well.
-async fn split(ledger: &Ledger, chunks: u32) {
-    for _ in 0..3 {
-        let tried = async {
-            let head = ledger.start(&job()).await?;
-            if head.chunks.is_some() {
-                return ledger.finish(head).await;
-            }
-            for ordinal in 0..chunks {
-                ledger.expect_chunk(head.job, ordinal).await?;
-            }
-            let seal = Seal {
-                chunks,
-                problem: None,
+impl Functions {
+    /// Splits the object, called again until it succeeds, and delivers the close message if there is one.
+    async fn split(&self, chunks: u32) {
+        for _ in 0..3 {
+            let attempt = async {
+                let head = self.ledger.start(&job()).await?;
+                let head = if head.chunks.is_some() {
+                    head
+                } else {
+                    for ordinal in 0..chunks {
+                        self.ledger.expect_chunk(head.job, ordinal).await?;
+                    }
+                    let seal = Seal {
+                        chunks,
+                        problem: None,
+                    };
+                    self.ledger.seal(head.job, &seal).await?
+                };
+                self.closer.close(head).await
             };
-            ledger.seal(head.job, &seal).await
-        };
-        if tried.await.is_ok() {
-            return;
-        }
-    }
-    panic!("one crash cannot stop three tries");
-}
-
-/// As a worker does it, with its message delivered until it is answered well, and once more.
-async fn work(ledger: &Ledger, ordinal: u32) {
-    let mut answered = 0;
-    for _ in 0..4 {
-        let tried = async {
-            if !ledger.is_taken(job().job, ordinal).await? {
-                let outcome = ChunkOutcome::Done(counts_of(ordinal));
-                ledger.finish_chunk(job().job, ordinal, &outcome).await?;
+            if attempt.await.is_ok() {
+                return;
             }
-            Ok::<_, LedgerError>(())
-        };
-        answered += u32::from(tried.await.is_ok());
-        if answered == 2 {
-            return;
         }
+        panic!("one crash cannot stop three attempts");
     }
-    panic!("one crash cannot stop four deliveries");
+
+    /// Marks a chunk and closes the job, until two deliveries of the chunk's message have succeeded.
+    async fn work(&self, ordinal: u32) {
+        let mut succeeded = 0;
+        for _ in 0..4 {
+            succeeded += u32::from(self.deliver(ordinal).await.is_ok());
+            if succeeded == 2 {
+                return;
+            }
+        }
+        panic!("one crash cannot stop four deliveries");
+    }
+
+    async fn deliver(&self, ordinal: u32) -> Result<(), CloseError> {
+        let mark = match self.ledger.find_mark(job().job, ordinal).await? {
+            Some(mark) => mark,
+            None => self.mark(ordinal, &done(ordinal)).await?,
+        };
+        if let Some(head) = mark.to_close {
+            self.closer.close(head).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&self, ordinal: u32, outcome: &ChunkOutcome) -> Result<Mark, LedgerError> {
+        self.ledger.mark_chunk(job().job, ordinal, outcome).await
+    }
 }
 
-/// Gives the number of steps.
+fn done(ordinal: u32) -> ChunkOutcome {
+    ChunkOutcome::Done(counts_of(ordinal))
+}
+
+/// Runs a job of so many chunks. Returns the number of steps.
 async fn run(chunks: u32, crash: Crash, seal_first: bool) -> usize {
-    let (flaky, ledger) = ledger(crash);
+    let (flaky, functions) = functions(crash);
     if seal_first {
-        split(&ledger, chunks).await;
+        functions.split(chunks).await;
     } else {
-        // Messages leave while the object is still being scanned.
+        // Messages are sent while the object is still being scanned.
         let head = flaky.table.create(&job()).await.unwrap();
         for ordinal in 0..chunks {
             flaky
@@ -225,10 +250,10 @@ async fn run(chunks: u32, crash: Crash, seal_first: bool) -> usize {
             JobState::Open,
             "closed before its last chunk: {crash:?}"
         );
-        work(&ledger, ordinal).await;
+        functions.work(ordinal).await;
     }
     if !seal_first {
-        split(&ledger, chunks).await;
+        functions.split(chunks).await;
     }
 
     let head = flaky.table.head(job().job).await.unwrap().unwrap();
@@ -249,15 +274,15 @@ async fn run(chunks: u32, crash: Crash, seal_first: bool) -> usize {
 }
 
 #[tokio::test]
-async fn a_crash_at_any_step_is_mended() {
-    // None, one, some, a whole shard, one more than a shard.
+async fn a_crash_at_any_step_is_recovered_from() {
+    // No chunk, one, some, a whole shard, one more than a shard.
     for chunks in [0, 1, 3, 128, 129] {
         for seal_first in [true, false] {
             let steps = run(chunks, Crash::Never, seal_first).await;
-            // The chunks in the middle of a shard are all alike.
-            let telling =
+            // The steps of chunks in the middle of a shard are all alike.
+            let is_tested =
                 |step: &usize| *step < 12 || *step + 24 > steps || step.is_multiple_of(37);
-            for step in (0..steps).filter(telling) {
+            for step in (0..steps).filter(is_tested) {
                 run(chunks, Crash::Before(step), seal_first).await;
                 run(chunks, Crash::After(step), seal_first).await;
             }
@@ -266,31 +291,27 @@ async fn a_crash_at_any_step_is_mended() {
 }
 
 #[tokio::test]
-async fn dead_chunks_make_a_job_partial_and_leave_the_rest_counted() {
-    let (flaky, ledger) = ledger(Crash::Never);
-    split(&ledger, 2).await;
-    ledger
-        .finish_chunk(job().job, 0, &ChunkOutcome::Dead)
-        .await
-        .unwrap();
-    // Dead is dead: a late worker does not count it.
-    let late = ChunkOutcome::Done(counts_of(0));
-    assert!(!ledger.finish_chunk(job().job, 0, &late).await.unwrap());
-    work(&ledger, 1).await;
+async fn a_job_with_dead_chunks_is_partial_and_counts_the_others() {
+    let (flaky, functions) = functions(Crash::Never);
+    functions.split(2).await;
+    functions.mark(0, &ChunkOutcome::Dead).await.unwrap();
+    // A late worker does not count a dead chunk.
+    assert!(!functions.mark(0, &done(0)).await.unwrap().added);
+    functions.work(1).await;
     let published = flaky.published.lock().unwrap();
     assert_eq!(published[0].state, JobState::Partial);
     assert_eq!(published[0].counts, counts_of(1));
 }
 
 #[tokio::test]
-async fn a_second_plan_that_differs_is_refused() {
-    let (_flaky, ledger) = ledger(Crash::Never);
-    split(&ledger, 2).await;
+async fn a_different_second_plan_is_refused() {
+    let (_flaky, functions) = functions(Crash::Never);
+    functions.split(2).await;
     let other = Seal {
         chunks: 3,
         problem: None,
     };
-    let refused = ledger.seal(job().job, &other).await;
+    let refused = functions.ledger.seal(job().job, &other).await;
     assert!(matches!(
         refused,
         Err(LedgerError::PlanChanged {
@@ -302,16 +323,17 @@ async fn a_second_plan_that_differs_is_refused() {
 }
 
 #[tokio::test]
-async fn a_job_stays_open_while_a_chunk_is_missing_whatever_a_shorter_plan_said() {
-    let (flaky, ledger) = ledger(Crash::Never);
-    split(&ledger, 5).await;
-    // A second splitter found the object gone after two chunks, and sized the shard before its seal was refused.
+async fn a_job_stays_open_while_a_chunk_is_missing_even_after_a_shorter_plan() {
+    let (flaky, functions) = functions(Crash::Never);
+    functions.split(5).await;
+    // A second splitter found the object deleted after two chunks, and set the size of the shard before its seal was
+    // refused.
     flaky.table.size_shard(job().job, 0, 2).await.unwrap();
     for ordinal in [0, 1, 2, 4] {
-        work(&ledger, ordinal).await;
+        functions.work(ordinal).await;
     }
     assert!(flaky.published.lock().unwrap().is_empty());
-    work(&ledger, 3).await;
+    functions.work(3).await;
     assert_eq!(
         flaky.published.lock().unwrap()[0].state,
         JobState::Succeeded

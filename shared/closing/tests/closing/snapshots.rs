@@ -1,0 +1,175 @@
+//! How snapshots close, and jobs that already have a problem.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use landfall_aws::{AwsError, Publisher};
+use landfall_closing::{CloseError, Closer};
+use landfall_domain::{
+    CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
+    ProblemCode, StoreCounts, StoreKind,
+};
+use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Pinned, Seal};
+use landfall_stores::{Store, StoreError};
+
+use crate::fakes::{PruneStore, datasets};
+
+#[derive(Default)]
+struct Bus(Mutex<Vec<CompletionEvent>>);
+
+#[async_trait]
+impl Publisher for Bus {
+    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+/// A sealed snapshot of one chunk.
+struct Snapshot {
+    job: JobId,
+    ledger: Ledger,
+    closer: Closer,
+    bus: Arc<Bus>,
+}
+
+impl Snapshot {
+    /// Seals a snapshot whose store prunes with these results, from the last to the first.
+    async fn sealed(results: Vec<Result<u64, StoreError>>) -> Self {
+        let store = PruneStore::default();
+        *store.results.lock().unwrap() = results;
+        let bus = Arc::new(Bus::default());
+        let ledger = Ledger::new(Arc::new(MemoryTable::default()));
+        let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
+        let stores = vec![Arc::new(store) as Arc<dyn Store>];
+        let closer = Closer::new(ledger.clone(), publisher, datasets(), stores, "rejects");
+        let job = JobId::of("inbox", "products/a.csv", "v1");
+        let object = ObjectRef {
+            bucket: "inbox".to_owned(),
+            key: "products/a.csv".to_owned(),
+            version: Some("v1".to_owned()),
+            etag: "e".to_owned(),
+            size: 1,
+        };
+        let order = ObjectOrder::new(1, "01", job).unwrap();
+        let pinned = Pinned {
+            dataset: Some(DatasetRef {
+                name: "products".to_owned(),
+                version: None,
+            }),
+            mode: Mode::Snapshot,
+            ..Pinned::default()
+        };
+        let head = JobHead::new(job, object, order, pinned);
+        ledger.start(&head).await.unwrap();
+        ledger.expect_chunk(job, 0).await.unwrap();
+        let seal = Seal {
+            chunks: 1,
+            problem: None,
+        };
+        ledger.seal(job, &seal).await.unwrap();
+        Self {
+            job,
+            ledger,
+            closer,
+            bus,
+        }
+    }
+
+    /// Marks the chunk and closes the job.
+    async fn finish(&self, outcome: &ChunkOutcome) -> Result<JobHead, CloseError> {
+        let mark = self.ledger.mark_chunk(self.job, 0, outcome).await?;
+        let head = mark.to_close.expect("the chunk completes the job");
+        self.closer.close(head).await
+    }
+
+    fn published(&self) -> Vec<CompletionEvent> {
+        self.bus.0.lock().unwrap().clone()
+    }
+}
+
+fn done(rejected: u64) -> ChunkOutcome {
+    let counts = StoreCounts {
+        inserted: 7,
+        ..StoreCounts::default()
+    };
+    ChunkOutcome::Done(Counts {
+        rows: 7 + rejected,
+        rejected,
+        stores: [(StoreKind::Sqlite, counts)].into(),
+    })
+}
+
+#[tokio::test]
+async fn a_snapshot_closes_with_the_number_of_pruned_rows() {
+    let snapshot = Snapshot::sealed(vec![Ok(3)]).await;
+    snapshot.finish(&done(0)).await.unwrap();
+    let published = snapshot.published();
+    assert_eq!(published[0].state, JobState::Succeeded);
+    let counts = published[0].counts.stores[&StoreKind::Sqlite];
+    assert_eq!((counts.inserted, counts.pruned, counts.total()), (7, 3, 7));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_pruned_stays_open_until_its_chunk_is_redelivered() {
+    let busy = StoreError::Contended {
+        store: StoreKind::Sqlite,
+        reason: "busy".to_owned(),
+    };
+    let snapshot = Snapshot::sealed(vec![Ok(3), Err(busy)]).await;
+    let error = snapshot.finish(&done(0)).await.unwrap_err();
+    assert!(matches!(&error, CloseError::Prune { .. }), "{error}");
+    assert!(error.retryable());
+    assert!(snapshot.published().is_empty());
+
+    let mark = snapshot.ledger.find_mark(snapshot.job, 0).await.unwrap();
+    let head = mark.and_then(|mark| mark.to_close).unwrap();
+    snapshot.closer.close(head).await.unwrap();
+    assert_eq!(snapshot.published().len(), 1);
+}
+
+#[tokio::test]
+async fn a_snapshot_with_rejects_prunes_nothing_and_has_a_problem() {
+    let snapshot = Snapshot::sealed(vec![]).await;
+    snapshot.finish(&done(1)).await.unwrap();
+    let published = snapshot.published();
+    assert_eq!(published[0].state, JobState::Succeeded);
+    let problem = published[0].problem.as_ref().unwrap();
+    assert_eq!(problem.code, ProblemCode::NotPruned);
+}
+
+#[tokio::test]
+async fn a_snapshot_with_a_dead_chunk_prunes_nothing() {
+    let snapshot = Snapshot::sealed(vec![]).await;
+    snapshot.finish(&ChunkOutcome::Dead).await.unwrap();
+    assert_eq!(snapshot.published()[0].state, JobState::Partial);
+}
+
+#[tokio::test]
+async fn a_job_fails_with_its_first_problem() {
+    let snapshot = Snapshot::sealed(vec![]).await;
+    for message in ["the first", "the second"] {
+        let problem = Problem::new(ProblemCode::SchemaMismatch, message);
+        let added = snapshot.ledger.add_problem(snapshot.job, &problem);
+        added.await.unwrap();
+    }
+    snapshot.finish(&ChunkOutcome::Dead).await.unwrap();
+    let published = snapshot.published();
+    assert_eq!(published[0].state, JobState::Failed);
+    let problem = published[0].problem.as_ref().unwrap();
+    assert_eq!(problem.message, "the first");
+}
+
+#[tokio::test]
+async fn the_time_of_publication_is_that_of_the_first_event() {
+    let snapshot = Snapshot::sealed(vec![Ok(0)]).await;
+    let closed = snapshot.finish(&done(0)).await.unwrap();
+    assert!(closed.published_at >= closed.closed_at);
+    // A closer that read the head earlier publishes again.
+    let stale = JobHead {
+        published: false,
+        ..closed.clone()
+    };
+    assert_eq!(snapshot.closer.close(stale).await.unwrap(), closed);
+    assert_eq!(snapshot.published().len(), 2);
+}
