@@ -1,0 +1,23 @@
+//! What every Lambda function needs besides its own logic.
+//!
+//! - [`Environment`] opens the clients, tables, queues and buckets that the environment variables name, and with the
+//!   feature `stores` the databases. [`required`] and [`optional`] read further settings.
+//! - [`init_tracing`] sets up logging, and [`serve`] runs a handler with its context, each event and a [`Deadline`].
+//! - [`process_batch`] processes a batch of SQS messages: per-item failures, panics, deadline, FIFO groups.
+
+mod deadline;
+mod environment;
+mod serve;
+mod settings;
+mod sqs;
+#[cfg(feature = "stores")]
+mod stores;
+
+pub use deadline::Deadline;
+pub use environment::Environment;
+pub use lambda_runtime::Error;
+pub use serve::{init_tracing, serve};
+pub use settings::{SettingError, optional, required};
+pub use sqs::{BatchLimits, Message, Retryable, batch_response, process_batch};
+#[cfg(feature = "stores")]
+pub use stores::StoresError;

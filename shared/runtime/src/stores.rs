@@ -1,0 +1,127 @@
+use std::fmt;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use landfall_aws::{AwsError, Secret};
+use landfall_stores::{
+    ReadOptions, Reader, Store, StoreError, StoreOptions, connect_mongodb, connect_sql,
+    read_mongodb, read_sql,
+};
+use serde::Deserialize;
+
+use crate::{Environment, SettingError, required};
+
+/// Why the databases cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoresError {
+    /// The name of the secret is not set.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The secret with their addresses could not be read, or is invalid.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// A database could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// SQLite works on one machine only.
+    #[error(
+        "the SQL database is an SQLite file, which functions on AWS do not share: set a postgres:// or mysql:// URL"
+    )]
+    SqliteOnAws,
+}
+
+impl Environment {
+    /// Opens the databases in `LANDFALL_STORES_SECRET` for writing.
+    pub async fn stores(&self) -> Result<Vec<Arc<dyn Store>>, StoresError> {
+        let addresses = self.store_addresses().await?;
+        let mut stores = Vec::new();
+        if let Some(uri) = &addresses.mongodb_uri {
+            stores.push(connect_mongodb(uri, StoreOptions::default()).await?);
+        }
+        if let Some(url) = &addresses.sql_url {
+            stores.push(connect_sql(url, StoreOptions::default()).await?);
+        }
+        Ok(stores)
+    }
+
+    /// Opens the databases in `LANDFALL_STORES_SECRET` for reading, the SQL database first.
+    pub async fn readers(&self) -> Result<Vec<Arc<dyn Reader>>, StoresError> {
+        let addresses = self.store_addresses().await?;
+        let mut readers = Vec::new();
+        if let Some(url) = &addresses.sql_url {
+            readers.push(read_sql(url, ReadOptions::default()).await?);
+        }
+        if let Some(uri) = &addresses.mongodb_uri {
+            readers.push(read_mongodb(uri, ReadOptions::default()).await?);
+        }
+        Ok(readers)
+    }
+
+    async fn store_addresses(&self) -> Result<StoreAddresses, StoresError> {
+        let secret: String = required("LANDFALL_STORES_SECRET")?;
+        let addresses = StoreAddresses::load(self.sdk(), &secret).await?;
+        // A file of a Lambda function is private to one instance, and lost with it.
+        let is_sqlite = |url: &String| url.starts_with("sqlite:");
+        if addresses.sql_url.as_ref().is_some_and(is_sqlite) && !self.is_local() {
+            return Err(StoresError::SqliteOnAws);
+        }
+        Ok(addresses)
+    }
+}
+
+/// The addresses of the databases, at least one.
+#[derive(Clone, Deserialize)]
+struct StoreAddresses {
+    /// The connection string of MongoDB, with the database as path.
+    mongodb_uri: Option<String>,
+    /// The URL of the SQL database.
+    sql_url: Option<String>,
+}
+
+impl StoreAddresses {
+    /// Reads the secret: JSON with `mongodb_uri` and `sql_url`, of which one may be missing or empty.
+    async fn load(sdk: &SdkConfig, secret: &str) -> Result<Self, AwsError> {
+        let secret = Secret::new(sdk, secret);
+        let text = secret.read().await?;
+        // The reason must not quote the secret.
+        Self::parse(&text)
+            .ok_or_else(|| secret.wrong(r#"it must be JSON with "mongodb_uri", "sql_url" or both"#))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let non_empty = |address: Option<String>| address.filter(|address| !address.is_empty());
+        let read: Self = serde_json::from_str(text).ok()?;
+        let addresses = Self {
+            mongodb_uri: non_empty(read.mongodb_uri),
+            sql_url: non_empty(read.sql_url),
+        };
+        (addresses.mongodb_uri.is_some() || addresses.sql_url.is_some()).then_some(addresses)
+    }
+}
+
+impl fmt::Debug for StoreAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreAddresses(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_required() {
+        let both = r#"{"mongodb_uri":"mongodb://h/d","sql_url":"sqlite:///f"}"#;
+        assert!(StoreAddresses::parse(both).is_some());
+        let one = StoreAddresses::parse(r#"{"mongodb_uri":"","sql_url":"sqlite:///f"}"#).unwrap();
+        assert_eq!(one.mongodb_uri, None);
+        assert!(StoreAddresses::parse("{}").is_none());
+        assert!(StoreAddresses::parse("mongodb://h/d").is_none());
+    }
+
+    #[test]
+    fn passwords_stay_out_of_logs() {
+        let addresses = StoreAddresses::parse(r#"{"sql_url":"postgres://u:hidden@h/d"}"#).unwrap();
+        assert!(!format!("{addresses:?}").contains("hidden"));
+    }
+}
