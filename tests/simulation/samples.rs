@@ -1,9 +1,11 @@
 //! The functions accept the sample events in `events/`, which are part of the documentation.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use bytes::Bytes;
+use landfall_runtime::Deadline;
 use serde_json::Value;
 
 use crate::world::{Kind, World};
@@ -50,8 +52,8 @@ async fn sample_events_are_accepted() {
         "events/sqs-chunks.json must equal the message that the splitter sends: {sent}"
     );
     let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
-    let deadline = std::time::SystemTime::now() + std::time::Duration::from_mins(1);
-    let response = worker::handle(&world.worker, chunks, deadline).await;
+    let deadline = SystemTime::now() + Duration::from_mins(1);
+    let response = worker::handle(&world.worker, chunks, Deadline::new(deadline)).await;
     assert!(response.batch_item_failures.is_empty());
 
     let rows = world.stores[0].rows.lock().unwrap();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_domain::{CompletionEvent, JobState, StoreKind, Value};
 use landfall_ledger::{Ledger, LedgerTable};
+use landfall_runtime::Deadline;
 use landfall_stores::Store;
 use landfall_tests::Products;
 use rand::rngs::StdRng;
@@ -153,7 +154,7 @@ impl World {
                     message.body = Some(body.clone());
                     event.records.push(message);
                 }
-                let deadline = SystemTime::now() + Duration::from_hours(1);
+                let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
                 Box::pin(async move {
                     let response = worker::handle(&context, event, deadline).await;
                     let failed = response.batch_item_failures.into_iter();

@@ -1,12 +1,12 @@
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use landfall_aws::{
-    ChunkQueue, Datasets, Objects, S3Objects, SettingError, SqsQueue, optional, required,
-};
-use landfall_ledger::{DynamoTable, Ledger};
+use landfall_aws::{ChunkQueue, Datasets, Objects};
+use landfall_ledger::Ledger;
+use landfall_runtime::{Environment, SettingError, optional};
 
 /// Default size of a chunk in bytes.
-const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
+const CHUNK_BYTES: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).expect("it is not zero");
 
 /// The dependencies of the splitter.
 pub struct Context {
@@ -23,22 +23,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// Settings from the environment, and clients for them.
+    /// Opens everything that the environment variables name.
     pub async fn from_environment() -> Result<Self, SettingError> {
-        let table: String = required("LANDFALL_LEDGER_TABLE")?;
-        let queue: String = required("LANDFALL_CHUNK_QUEUE_URL")?;
-        let config_bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
-        let chunk_bytes: u64 = optional("LANDFALL_CHUNK_BYTES")?.unwrap_or(CHUNK_BYTES);
-
-        let aws = landfall_aws::connect().await;
-        let objects: Arc<dyn Objects> = Arc::new(S3Objects::new(landfall_aws::s3(&aws)));
-        let table = DynamoTable::new(aws_sdk_dynamodb::Client::new(&aws), table);
+        let environment = Environment::load().await;
+        let chunk_bytes = optional("LANDFALL_CHUNK_BYTES")?.unwrap_or(CHUNK_BYTES);
         Ok(Self {
-            datasets: Datasets::new(Arc::clone(&objects), config_bucket),
-            objects,
-            ledger: Ledger::new(Arc::new(table)),
-            queue: Arc::new(SqsQueue::new(aws_sdk_sqs::Client::new(&aws), queue)),
-            chunk_bytes: chunk_bytes.max(1),
+            objects: environment.objects(),
+            datasets: environment.datasets()?,
+            ledger: Ledger::new(Arc::new(environment.ledger_table()?)),
+            queue: Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?),
+            chunk_bytes: chunk_bytes.get(),
         })
     }
 }

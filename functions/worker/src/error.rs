@@ -2,6 +2,7 @@ use landfall_aws::{AwsError, DefinitionError, MessageError};
 use landfall_closing::CloseError;
 use landfall_domain::{ChunkKind, Problem};
 use landfall_ledger::LedgerError;
+use landfall_runtime::Retryable;
 use landfall_stores::StoreError;
 
 /// Why a message could not be processed.
@@ -41,30 +42,20 @@ pub enum WorkError {
     /// A reject could not be written as JSON.
     #[error("cannot write a reject as JSON: {0}")]
     Reject(serde_json::Error),
-    /// A defect; the log has the panic.
-    #[error("panicked")]
-    Panic,
-    /// The time of the invocation ran out.
-    #[error("no time is left; the message will come again")]
-    Time,
 }
 
-impl WorkError {
-    /// Returns whether another attempt may succeed. SQS redelivers the message in either case, until it moves it to
-    /// the dead-letter queue.
-    pub fn retryable(&self) -> bool {
+impl Retryable for WorkError {
+    /// SQS redelivers the message in either case, until it moves it to the dead-letter queue.
+    fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
             Self::Store(error) => error.is_retryable(),
             Self::Close(error) => error.retryable(),
             Self::Definition(error) => error.retryable(),
-            Self::Time => true,
-            Self::Message(_)
-            | Self::Header(_)
-            | Self::RecordCount { .. }
-            | Self::Reject(_)
-            | Self::Panic => false,
+            Self::Message(_) | Self::Header(_) | Self::RecordCount { .. } | Self::Reject(_) => {
+                false
+            }
         }
     }
 }

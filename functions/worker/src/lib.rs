@@ -1,20 +1,18 @@
-//! **Worker**: the rows of a chunk land in every store.
+//! **Worker**: writes the rows of a chunk to every store, and closes jobs.
 //!
-//! *Input*: chunk messages from SQS, each at least once, in any order.
+//! *Input*: messages of the chunk queue, delivered at least once and in any order: chunks to process and jobs to close.
 //!
-//! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON
-//! object of the rejects bucket, under a key that is the same each time; its mark and counts in the
-//! ledger. The worker whose mark completes a sealed job closes it and publishes its completion.
+//! *Output*: the rows of the chunk in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
+//! rejects bucket, whose key is the same in every attempt; its mark and counts in the ledger. The worker whose mark
+//! completes a sealed job closes the job and publishes its completion event. So does a close message.
 //!
-//! *Failure policy*: each message is answered for itself. One that fails, or that there is no time
-//! left for, comes back after its visibility timeout, and goes to the dead-letter queue after five
-//! tries. A row that cannot be taken is a reject, not a failure. A chunk whose object was deleted
-//! meanwhile is marked as dead, and its job ends as partial; so is one whose dataset does not fit a table
-//! of a store, and then its job fails and says what to do. What a snapshot does not have is deleted before its
-//! job is closed. The mark comes last: whatever a worker
-//! dies before is done again by the next, and meets rows of its own version.
+//! *Failure policy*: each message succeeds or fails on its own. A message that fails, or that no time is left for, is
+//! redelivered after its visibility timeout, and goes to the dead-letter queue after five attempts. A record that
+//! cannot be ingested is a reject, not a failure. If the object was deleted meanwhile, the chunk is marked as dead and
+//! the job ends as partial. If the dataset does not match a table, the chunk is marked as dead and the job fails with
+//! instructions. The mark comes last: after a crash, the next attempt finds rows of its own version in the stores.
 //!
-//! *Memory*: one chunk, with its rows.
+//! *Memory*: one chunk with its rows.
 
 mod chunk;
 mod context;
