@@ -3,13 +3,11 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use landfall_auth::{AuthError, Tokens};
-use landfall_aws::{
-    AwsError, Datasets, Inbox, Lookup, Objects, S3Inbox, S3Objects, SettingError, StoreAddresses,
-    optional, required,
-};
+use landfall_aws::{AwsError, Datasets, Inbox, Lookup, Objects, S3Inbox};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{DynamoTable, JobIndex, PermitTable};
-use landfall_stores::{ReadOptions, Reader, StoreError, read_mongodb, read_sql};
+use landfall_ledger::{JobIndex, PermitTable};
+use landfall_runtime::{Environment, SettingError, StoresError, optional, required};
+use landfall_stores::Reader;
 
 use crate::ApiError;
 use crate::cache::Answers;
@@ -61,23 +59,18 @@ pub enum StartError {
     /// A setting.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The secret with the addresses of the stores.
+    /// S3.
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// The secret with the tokens.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// A store.
+    /// The databases.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Stores(#[from] StoresError),
     /// A CORS origin.
     #[error("LANDFALL_CORS_ORIGINS: {0:?} is not an origin like https://example.com")]
     Origin(String),
-    /// SQLite is for one machine.
-    #[error(
-        "the SQL database is an SQLite file, which functions on AWS do not share: give a postgres:// or mysql:// URL"
-    )]
-    SqliteOnAws,
 }
 
 impl Context {
@@ -111,10 +104,7 @@ impl Context {
     /// Settings from the environment, addresses of the stores and tokens from their secrets, and clients for
     /// them.
     pub async fn from_environment() -> Result<Self, StartError> {
-        let table: String = required("LANDFALL_LEDGER_TABLE")?;
-        let stores_secret: String = required("LANDFALL_STORES_SECRET")?;
         let tokens_secret: String = required("LANDFALL_TOKENS_SECRET")?;
-        let config_bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
         let origins: Option<String> = optional("LANDFALL_CORS_ORIGINS")?;
         let mut settings = Settings {
             inbox_bucket: required("LANDFALL_INBOX_BUCKET")?,
@@ -126,34 +116,21 @@ impl Context {
                 .unwrap_or(REQUESTS_PER_SECOND),
         };
 
-        let aws = landfall_aws::connect().await;
-        let (addresses, tokens) = tokio::join!(
-            StoreAddresses::load(&aws, &stores_secret),
-            Tokens::load(&aws, &tokens_secret)
+        let environment = Environment::load().await;
+        let (readers, tokens) = tokio::join!(
+            environment.readers(),
+            Tokens::load(environment.sdk(), &tokens_secret)
         );
-        let (addresses, tokens) = (addresses?, tokens?);
-        let mut readers = Vec::new();
-        if let Some(url) = &addresses.sql_url {
-            // A file of a Lambda function's own is another one than that of the workers.
-            if url.starts_with("sqlite:") && aws.endpoint_url().is_none() {
-                return Err(StartError::SqliteOnAws);
-            }
-            readers.push(read_sql(url, ReadOptions::default()).await?);
-        }
-        if let Some(uri) = &addresses.mongodb_uri {
-            readers.push(read_mongodb(uri, ReadOptions::default()).await?);
-        }
-        let objects: Arc<dyn Objects> = Arc::new(S3Objects::new(landfall_aws::s3(&aws)));
-        let inbox = S3Inbox::new(&aws, settings.inbox_bucket.clone());
+        let inbox = S3Inbox::new(environment.sdk(), settings.inbox_bucket.clone());
         settings.upload_origin = origin(&inbox.url().await?);
         Ok(Self::new(
             settings,
-            tokens,
-            Arc::new(DynamoTable::new(aws_sdk_dynamodb::Client::new(&aws), table)),
-            Arc::clone(&objects),
+            tokens?,
+            Arc::new(environment.ledger_table()?),
+            environment.objects(),
             Arc::new(inbox),
-            Datasets::new(objects, config_bucket),
-            readers,
+            environment.datasets()?,
+            readers?,
         ))
     }
 

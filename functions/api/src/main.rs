@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::{Context, app};
-use lambda_http::{Error, tracing};
-use landfall_aws::optional;
+use lambda_http::Error;
+use landfall_runtime::{init_tracing, optional};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    init_tracing();
     let context = Arc::new(Context::from_environment().await?);
     let app = app(&context);
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
