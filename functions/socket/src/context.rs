@@ -1,6 +1,6 @@
 use landfall_auth::{AuthError, Tokens};
-use landfall_aws::{SettingError, required};
 use landfall_ledger::DynamoTable;
+use landfall_runtime::{Environment, SettingError, required};
 
 use crate::connections::Connections;
 use crate::gateway::Gateway;
@@ -31,21 +31,18 @@ pub enum StartError {
 impl Context {
     /// Settings from the environment, the tokens from their secret, and clients.
     pub async fn from_environment() -> Result<Self, StartError> {
-        let ledger: String = required("LANDFALL_LEDGER_TABLE")?;
         let connections: String = required("LANDFALL_CONNECTIONS_TABLE")?;
-        let queue: String = required("LANDFALL_PUSH_QUEUE_URL")?;
         let tokens: String = required("LANDFALL_TOKENS_SECRET")?;
         let endpoint: String = required("LANDFALL_SOCKET_ENDPOINT")?;
 
-        let aws = landfall_aws::connect().await;
-        let dynamo = aws_sdk_dynamodb::Client::new(&aws);
+        let environment = Environment::load().await;
         Ok(Self {
-            tokens: Tokens::load(&aws, &tokens).await?,
-            connections: Connections::new(dynamo.clone(), connections),
-            ledger: DynamoTable::new(dynamo, ledger),
-            gateway: Gateway::new(&aws, &endpoint),
-            queue: PushQueue::new(aws_sdk_sqs::Client::new(&aws), queue),
-            token_in_query: aws.endpoint_url().is_some(),
+            tokens: Tokens::load(environment.sdk(), &tokens).await?,
+            connections: Connections::new(environment.dynamo(), connections),
+            ledger: environment.ledger_table()?,
+            gateway: Gateway::new(environment.sdk(), &endpoint),
+            queue: PushQueue::new(environment.queue("LANDFALL_PUSH_QUEUE_URL")?),
+            token_in_query: environment.is_local(),
         })
     }
 }

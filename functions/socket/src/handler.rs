@@ -1,25 +1,23 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use aws_lambda_events::event::dynamodb;
 use aws_lambda_events::event::sqs::SqsEvent;
+use landfall_runtime::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{Context, SocketError, push, routes, stream};
 
 /// Time that is kept for the answer.
 const RESERVE: Duration = Duration::from_secs(3);
-/// Time that there is where the deadline has passed before it began: `cargo lambda watch` tells none.
-const UNTOLD: Duration = Duration::from_secs(30);
 
 /// Answers a WebSocket route, or works off what the ledger's stream or the push queue brings.
 pub async fn handle(
     context: &Context,
     event: Value,
-    deadline: SystemTime,
+    deadline: Deadline,
 ) -> Result<Value, SocketError> {
     match Source::of(&event) {
         Some(Source::Route) => {
@@ -33,9 +31,7 @@ pub async fn handle(
         }
         Some(Source::Queue) => {
             let event: SqsEvent = read(event)?;
-            let left = deadline.duration_since(SystemTime::now()).unwrap_or(UNTOLD);
-            let until = Instant::now() + left.saturating_sub(RESERVE);
-            write(&push::push_all(context, event, until).await)
+            write(&push::push_all(context, event, deadline.stop_at(RESERVE)).await)
         }
         None => Err(SocketError::Source),
     }

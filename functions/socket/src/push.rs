@@ -1,20 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
-use futures::{StreamExt, future, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use landfall_auth::{Grant, Scope};
 use landfall_domain::JobId;
 use landfall_ledger::{JobHead, JobView, LedgerTable};
-use tokio::time::{Instant, timeout, timeout_at};
+use landfall_runtime::{BatchLimits, Message, batch_response, process_batch};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::connections::Subscriber;
 use crate::gateway::{Push, frame};
 use crate::messages::{Told, Topic};
-use crate::queue::{PushMessage, Received};
+use crate::queue::PushMessage;
 use crate::{Context, SocketError};
 
 /// Jobs that are pushed at once.
@@ -30,51 +31,26 @@ const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) async fn push_all(
     context: &Context,
     event: SqsEvent,
-    until: Instant,
+    stop_at: Instant,
 ) -> SqsBatchResponse {
-    let failed: Vec<Received> = stream::iter(jobs(event))
-        .map(|(job, asked)| async move {
-            let pushed = timeout_at(until, push(context, job, &asked.audience)).await;
-            let error = pushed.unwrap_or(Err(SocketError::Time)).err()?;
-            error!(%job, %error, retryable = error.retryable(), "subscribers were not told");
-            Some(asked.messages)
-        })
-        .buffer_unordered(JOBS_AT_ONCE)
-        .filter_map(future::ready)
-        .collect::<Vec<_>>()
-        .await
-        .concat();
+    let limits = BatchLimits {
+        stop_at,
+        concurrency: JOBS_AT_ONCE,
+    };
+    // The group of a message is its job.
+    let failed = process_batch(event, limits, async |messages: &[Message]| {
+        for (job, audience) in audiences(messages) {
+            push(context, job, &audience).await?;
+        }
+        Ok::<_, SocketError>(())
+    })
+    .await;
     // Otherwise, nothing would be said of these jobs until the visibility timeout is over.
     let put_back = timeout(PUT_BACK_WITHIN, context.queue.put_back(&failed)).await;
     if let Err(error) = put_back.unwrap_or(Err(SocketError::Time)) {
         warn!(%error, "messages that failed come again late");
     }
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed
-        .into_iter()
-        .map(|message| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message.id;
-            failure
-        })
-        .collect();
-    response
-}
-
-fn received(record: &SqsMessage) -> Option<Received> {
-    let times = record.attributes.get("ApproximateReceiveCount");
-    Some(Received {
-        id: record.message_id.clone()?,
-        receipt: record.receipt_handle.clone().unwrap_or_default(),
-        times: times.and_then(|times| times.parse().ok()).unwrap_or(1),
-    })
-}
-
-/// What a batch asks for one job.
-#[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    messages: Vec<Received>,
-    audience: Audience,
+    batch_response(failed)
 }
 
 /// Whom to tell.
@@ -84,12 +60,12 @@ enum Audience {
     These(BTreeSet<String>),
 }
 
-/// The jobs of a batch. What is said of a job is read once, so that many messages lead to one push.
-fn jobs(event: SqsEvent) -> BTreeMap<JobId, Asked> {
+/// Whom messages want to be told of each job. What is said of a job is read once, so that many messages lead to one
+/// push.
+fn audiences(messages: &[Message]) -> BTreeMap<JobId, Audience> {
     let mut jobs = BTreeMap::new();
-    for record in event.records {
-        let body = record.body.as_deref().unwrap_or_default();
-        let message: PushMessage = match serde_json::from_str(body) {
+    for message in messages {
+        let message: PushMessage = match serde_json::from_str(&message.body) {
             Ok(message) => message,
             Err(error) => {
                 // Not this function's own; it would not be another time either.
@@ -97,12 +73,10 @@ fn jobs(event: SqsEvent) -> BTreeMap<JobId, Asked> {
                 continue;
             }
         };
-        let asked = jobs.entry(message.job).or_insert_with(|| Asked {
-            messages: Vec::new(),
-            audience: Audience::These(BTreeSet::new()),
-        });
-        asked.messages.extend(received(&record));
-        match (&mut asked.audience, message.to) {
+        let audience = jobs
+            .entry(message.job)
+            .or_insert_with(|| Audience::These(BTreeSet::new()));
+        match (&mut *audience, message.to) {
             (Audience::All, _) => {}
             (audience, None) => *audience = Audience::All,
             (Audience::These(connections), Some(to)) => {
@@ -282,15 +256,12 @@ mod tests {
 
     #[test]
     fn a_job_is_pushed_once_for_all_that_a_batch_says_of_it() {
-        let event = serde_json::from_str(include_str!("../../../events/sqs-pushes.json")).unwrap();
-        let jobs = jobs(event);
-        let asked: Vec<_> = jobs.values().collect();
-        assert_eq!(asked.len(), 2);
-        assert_eq!(asked[0].messages.len(), 2);
-        assert!(asked[0].messages.iter().all(|message| message.times == 1));
-        assert_eq!(asked[0].audience, Audience::All);
+        let event: SqsEvent =
+            serde_json::from_str(include_str!("../../../events/sqs-pushes.json")).unwrap();
+        let messages: Vec<Message> = event.records.into_iter().map(Message::from).collect();
+        let audiences: Vec<Audience> = audiences(&messages).into_values().collect();
         let late = BTreeSet::from(["L0SM9cOFvHcCIhw=".to_owned()]);
-        assert_eq!(asked[1].audience, Audience::These(late));
+        assert_eq!(audiences, [Audience::All, Audience::These(late)]);
     }
 
     #[test]

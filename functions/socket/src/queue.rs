@@ -1,16 +1,12 @@
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, SendMessageBatchRequestEntry};
+use landfall_aws::{AwsError, Fifo, OutgoingMessage, SqsQueue, VisibilityChange};
 use landfall_domain::JobId;
+use landfall_runtime::{Message, Retryable};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::SocketError;
 
-const SEND: &str = "SendMessageBatch";
-const PUT_BACK: &str = "ChangeMessageVisibilityBatch";
-const MAX_BATCH: usize = 10;
 /// The longest that a message waits that has failed, in seconds. Later ones of its job wait behind it.
 const LONGEST_WAIT: i32 = 30;
 
@@ -33,35 +29,15 @@ impl PushMessage {
     }
 }
 
-/// A message as it was received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Received {
-    pub(crate) id: String,
-    pub(crate) receipt: String,
-    /// How often it has been received, this time included.
-    pub(crate) times: u32,
-}
-
-impl Received {
-    /// Seconds after which it comes again if it fails now: 2, and twice as many each time.
-    fn wait(&self) -> i32 {
-        2i32.saturating_pow(self.times).clamp(2, LONGEST_WAIT)
-    }
-}
-
 /// The push queue: first in, first out for each job, and one message a job and second.
 #[derive(Clone, Debug)]
 pub(crate) struct PushQueue {
-    client: Client,
-    url: String,
+    queue: SqsQueue,
 }
 
 impl PushQueue {
-    pub(crate) fn new(client: Client, url: impl Into<String>) -> Self {
-        Self {
-            client,
-            url: url.into(),
-        }
+    pub(crate) fn new(queue: SqsQueue) -> Self {
+        Self { queue }
     }
 
     /// Has pushes made when this second is over.
@@ -69,71 +45,53 @@ impl PushQueue {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        for batch in messages.chunks(MAX_BATCH) {
-            self.send_batch(batch, now.as_secs()).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_batch(&self, messages: &[PushMessage], second: u64) -> Result<(), SocketError> {
-        let mut request = self.client.send_message_batch().queue_url(&self.url);
-        for (index, message) in messages.iter().enumerate() {
-            let entry = SendMessageBatchRequestEntry::builder()
-                .id(index.to_string())
-                .message_body(serde_json::to_string(message).map_err(SocketError::Answer)?)
-                .message_group_id(message.job.to_string())
-                .message_deduplication_id(message.once(second))
-                .build()
-                .map_err(|error| wrong(SEND, &error, false))?;
-            request = request.entries(entry);
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| SocketError::of(SEND, &error))?;
-        for failed in answer.failed() {
-            warn!(code = failed.code(), "a push was not queued");
-        }
-        // Whoever asked asks again for all; what was taken is not taken twice.
-        match answer.failed().first() {
-            Some(failed) => Err(wrong(SEND, &failed.code(), !failed.sender_fault())),
-            None => Ok(()),
-        }
+        let messages: Vec<OutgoingMessage> = messages
+            .iter()
+            .map(|message| {
+                let fifo = Fifo {
+                    group: message.job.to_string(),
+                    deduplication_id: message.once(now.as_secs()),
+                };
+                Ok(OutgoingMessage {
+                    body: serde_json::to_string(message).map_err(SocketError::Answer)?,
+                    fifo: Some(fifo),
+                })
+            })
+            .collect::<Result<_, SocketError>>()?;
+        let sent = self.queue.send_messages(&messages).await;
+        sent.map_err(|error| failed("SendMessageBatch", &error))
     }
 
     /// Has messages that failed come again soon, rather than when their visibility timeout is over.
-    pub(crate) async fn put_back(&self, failed: &[Received]) -> Result<(), SocketError> {
-        for batch in failed.chunks(MAX_BATCH) {
-            let mut request = self
-                .client
-                .change_message_visibility_batch()
-                .queue_url(&self.url);
-            for (index, message) in batch.iter().enumerate() {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(&message.receipt)
-                    .visibility_timeout(message.wait())
-                    .build()
-                    .map_err(|error| wrong(PUT_BACK, &error, false))?;
-                request = request.entries(entry);
-            }
-            let answer = request
-                .send()
-                .await
-                .map_err(|error| SocketError::of(PUT_BACK, &error))?;
-            if let Some(failed) = answer.failed().first() {
-                return Err(wrong(PUT_BACK, &failed.code(), !failed.sender_fault()));
-            }
-        }
-        Ok(())
+    pub(crate) async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
+        let changes: Vec<VisibilityChange> = messages
+            .iter()
+            .map(|message| VisibilityChange {
+                receipt: message.receipt.clone(),
+                seconds: wait(message.receive_count.unwrap_or(1)),
+            })
+            .collect();
+        let changed = self.queue.change_visibility(&changes).await;
+        changed.map_err(|error| failed("ChangeMessageVisibilityBatch", &error))
     }
 }
 
-fn wrong(operation: &'static str, reason: &dyn std::fmt::Display, retryable: bool) -> SocketError {
+/// Seconds after which a message comes again that was received so often: 2, and twice as many each time.
+fn wait(receive_count: u32) -> i32 {
+    2i32.saturating_pow(receive_count).clamp(2, LONGEST_WAIT)
+}
+
+fn failed(operation: &'static str, error: &AwsError) -> SocketError {
     SocketError::Aws {
         operation,
-        reason: reason.to_string(),
-        retryable,
+        reason: error.to_string(),
+        retryable: error.retryable(),
+    }
+}
+
+impl Retryable for SocketError {
+    fn retryable(&self) -> bool {
+        SocketError::retryable(self)
     }
 }
 
@@ -157,10 +115,7 @@ mod tests {
 
     #[test]
     fn a_message_that_failed_waits_longer_each_time_but_never_long() {
-        let waits = [0, 1, 2, 3, 4, 5, 31, 32, u32::MAX].map(|times| {
-            let (id, receipt) = (String::new(), String::new());
-            Received { id, receipt, times }.wait()
-        });
+        let waits = [0, 1, 2, 3, 4, 5, 31, 32, u32::MAX].map(wait);
         assert_eq!(waits, [2, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 }
