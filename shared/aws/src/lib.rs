@@ -17,8 +17,6 @@ mod notification;
 mod objects;
 mod queue;
 mod secret;
-mod settings;
-mod stores;
 
 pub use config::{connect, s3};
 pub use datasets::{Datasets, DefinitionError, Lookup};
@@ -30,5 +28,3 @@ pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
 pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SqsQueue, VisibilityChange};
 pub use secret::Secret;
-pub use settings::{SettingError, optional, required};
-pub use stores::StoreAddresses;
