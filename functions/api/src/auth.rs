@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Authentication and authorization by bearer token.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use landfall_auth::{Access, Grant, Scope};
 
 use crate::{ApiError, Context};
 
-/// Whoever bears the token of a request.
+/// What the token of a request allows.
 #[derive(Clone)]
 pub(crate) struct Caller(pub(crate) Arc<Grant>);
 
-/// The name of the token of a request, for the log.
+/// The name of a request's token, for the log.
 #[derive(Clone)]
-pub(crate) struct CallerName(pub(crate) String);
+pub(crate) struct TokenName(pub(crate) String);
 
 impl Caller {
-    /// Refuses what the token has not the scope for, or not for this dataset.
-    pub(crate) fn may(&self, scope: Scope, dataset: &str) -> Result<(), ApiError> {
+    /// Returns an error unless the token has the scope and covers the dataset.
+    pub(crate) fn require(&self, scope: Scope, dataset: &str) -> Result<(), ApiError> {
         if !self.0.has(scope) {
             return Err(ApiError::Scope(scope));
         }
@@ -32,7 +32,7 @@ impl Caller {
         Ok(())
     }
 
-    /// The datasets that may be read: all of them where none are given.
+    /// Returns the names of the readable datasets, or `None` if the token covers all.
     pub(crate) fn readable(&self) -> Result<Option<Vec<String>>, ApiError> {
         if !self.0.has(Scope::Read) {
             return Err(ApiError::Scope(Scope::Read));
@@ -48,7 +48,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        // Only a route beside the layer below has none.
+        // `authenticate` sets it for every route that it wraps.
         parts
             .extensions
             .get::<Self>()
@@ -57,7 +57,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets nobody through without a token that is taken, nor more often than a token may ask.
+/// Rejects missing or invalid tokens, and tokens over their rate limit.
 pub(crate) async fn authenticate(
     State(context): State<Arc<Context>>,
     mut request: Request,
@@ -71,16 +71,16 @@ pub(crate) async fn authenticate(
         .ok_or(ApiError::Unauthorized)?;
     let grant = context.tokens.check(token).await?;
     let grant = grant.ok_or(ApiError::Unauthorized)?;
-    // Wall-clock time, which instances share.
+    // Wall-clock time, because all instances share the windows.
     context.limiter.admit(&grant.name, Timestamp::now()).await?;
-    let name = CallerName(grant.name.clone());
+    let name = TokenName(grant.name.clone());
     request.extensions_mut().insert(Caller(Arc::new(grant)));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(name);
     Ok(response)
 }
 
-/// The token of `Bearer <token>`; the word may be in any case.
+/// Returns the token of `Bearer <token>`; the scheme is not case-sensitive.
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme

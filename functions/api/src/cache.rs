@@ -1,4 +1,4 @@
-//! Answers about rows and totals, kept for those who ask the same again.
+//! A cache of responses about rows and totals.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,68 +6,93 @@ use std::time::{Duration, SystemTime};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use landfall_domain::DatasetRef;
 use landfall_ledger::JobIndex;
+use landfall_stores::Reader;
 use moka::future::Cache;
 
 use crate::ApiError;
+use crate::encode::Encoding;
 
-/// How long before a request the moment may lie that its answer shows.
+/// The maximum age of data in a response, when its request arrives.
 pub const FRESH: Duration = Duration::from_secs(2);
-/// Bytes of all kept answers together, about.
+/// The approximate size of the cache in bytes.
 pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes that an answer takes beside its body, about.
+/// The approximate size of a cached response without its body and key.
 const OVERHEAD: usize = 512;
 
-/// What was read of a dataset, as it is sent.
+/// The content of a response.
 #[derive(Clone)]
 pub(crate) struct Content {
     pub(crate) body: Bytes,
     pub(crate) media_type: &'static str,
-    /// Where to go on, as a `Link`.
+    /// The `Link` to the next page.
     pub(crate) next: Option<HeaderValue>,
 }
 
-struct Answer {
+struct CachedResponse {
     content: Content,
     etag: HeaderValue,
-    /// From before the read. Wall-clock time: the other one may stand still while a function is frozen.
+    /// When the read started, in wall-clock time: the monotonic clock may stop while a function is frozen.
     read_at: SystemTime,
 }
 
-/// A question, and the generation of its dataset that it is asked under. What was read under an earlier one
-/// may lack rows of a job that is closed, so it is not found.
+/// Everything that the content of a response depends on, except the data.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct QueryKey(String);
+
+impl QueryKey {
+    /// Creates the key of a query. `target` names what is read of the dataset.
+    pub(crate) fn new(
+        reader: &dyn Reader,
+        reference: &DatasetRef,
+        target: &str,
+        encoding: Encoding,
+        query: &dyn std::fmt::Debug,
+    ) -> Self {
+        let store = reader.kind();
+        Self(format!(
+            "{store} {reference:?} {target} {encoding:?} {query:?}"
+        ))
+    }
+}
+
+/// A query and the generation of its dataset. A response of an earlier generation may lack rows of a closed job, so
+/// it is not found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    question: String,
+    query: QueryKey,
     generation: u64,
 }
 
-pub(crate) struct Answers {
-    kept: Cache<Key, Arc<Answer>>,
+/// The cache of one instance.
+pub(crate) struct ResponseCache {
+    cached: Cache<Key, Arc<CachedResponse>>,
 }
 
-impl Default for Answers {
+impl Default for ResponseCache {
     fn default() -> Self {
-        let kept = Cache::builder()
+        let cached = Cache::builder()
             .max_capacity(CACHE_BYTES)
-            .weigher(|key: &Key, answer: &Arc<Answer>| {
-                let bytes = key.question.len() + answer.content.body.len() + OVERHEAD;
+            .weigher(|key: &Key, response: &Arc<CachedResponse>| {
+                let bytes = key.query.0.len() + response.content.body.len() + OVERHEAD;
+                // A response is far smaller than 4 GiB; a greater weight would only evict it sooner.
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .time_to_live(FRESH)
             .build();
-        Self { kept }
+        Self { cached }
     }
 }
 
-impl Answers {
-    /// Answers a question about a dataset: with what is kept where that is fresh, else by `read`, which those
-    /// who ask the same at the same time share. `question` must say all that the answer depends on.
-    pub(crate) async fn answer<F, R>(
+impl ResponseCache {
+    /// Responds to a query of a dataset, from the cache if the content is fresh, else with `read`. Concurrent requests
+    /// with the same query share one read.
+    pub(crate) async fn respond<F, R>(
         &self,
         index: &dyn JobIndex,
         dataset: &str,
-        question: String,
+        query: QueryKey,
         headers: &HeaderMap,
         read: F,
     ) -> Result<Response, ApiError>
@@ -75,31 +100,31 @@ impl Answers {
         F: Fn() -> R,
         R: Future<Output = Result<Content, ApiError>>,
     {
-        let asked_at = SystemTime::now();
-        // Before the rows are read: a job that closes in between makes the answer one of an earlier generation.
+        let requested_at = SystemTime::now();
+        // Before the rows are read, so that the close of a job in between outdates the response.
         let key = Key {
-            question,
+            query,
             generation: index.generation(dataset).await?,
         };
-        if !wants_new(headers) {
+        if !bypasses_cache(headers) {
             let entry = self
-                .kept
+                .cached
                 .entry_by_ref(&key)
                 .or_try_insert_with(load(&read))
                 .await?;
             let is_hit = !entry.is_fresh();
-            let answer = entry.into_value();
-            if answer.is_fresh_at(asked_at) {
-                return Ok(answer.response(headers, is_hit));
+            let cached = entry.into_value();
+            if cached.is_fresh_at(requested_at) {
+                return Ok(cached.response(headers, is_hit));
             }
         }
-        let answer = load(&read).await?;
-        self.kept.insert(key, Arc::clone(&answer)).await;
-        Ok(answer.response(headers, false))
+        let response = load(&read).await?;
+        self.cached.insert(key, Arc::clone(&response)).await;
+        Ok(response.response(headers, false))
     }
 }
 
-async fn load<F, R>(read: &F) -> Result<Arc<Answer>, ApiError>
+async fn load<F, R>(read: &F) -> Result<Arc<CachedResponse>, ApiError>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Content, ApiError>>,
@@ -107,19 +132,19 @@ where
     let read_at = SystemTime::now();
     let content = read().await?;
     let etag = etag(&content)?;
-    Ok(Arc::new(Answer {
+    Ok(Arc::new(CachedResponse {
         content,
         etag,
         read_at,
     }))
 }
 
-impl Answer {
-    /// Whether it shows a moment that does not lie too long before this one.
-    fn is_fresh_at(&self, asked_at: SystemTime) -> bool {
-        // A clock that was set back makes it unknown.
+impl CachedResponse {
+    /// Reports whether it was fresh at this time.
+    fn is_fresh_at(&self, requested_at: SystemTime) -> bool {
+        // If the clock was set back, the age is unknown.
         let now = SystemTime::now();
-        self.read_at <= now && self.read_at + FRESH >= asked_at
+        self.read_at <= now && self.read_at + FRESH >= requested_at
     }
 
     fn response(&self, headers: &HeaderMap, is_hit: bool) -> Response {
@@ -133,14 +158,14 @@ impl Answer {
                 .insert(header::CONTENT_TYPE, media_type);
             response
         };
-        let told = response.headers_mut();
-        told.insert(header::ETAG, self.etag.clone());
-        // Kept by nobody but whoever asked, and by them only to ask whether it still holds.
-        told.insert(
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.etag.clone());
+        // Private; clients must revalidate before reuse.
+        headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("private, no-cache"),
         );
-        told.insert(
+        headers.insert(
             header::VARY,
             HeaderValue::from_static("accept, authorization"),
         );
@@ -149,15 +174,15 @@ impl Answer {
         } else {
             "landfall; fwd=miss"
         };
-        told.insert("cache-status", HeaderValue::from_static(status));
+        headers.insert("cache-status", HeaderValue::from_static(status));
         if let Some(next) = &self.content.next {
-            told.insert(header::LINK, next.clone());
+            headers.insert(header::LINK, next.clone());
         }
         response
     }
 }
 
-/// The name of exactly this content, and of where it goes on: as CSV or NDJSON, only the header tells that.
+/// Returns the `ETag` of a content. It covers the link, which CSV and NDJSON do not have in the body.
 fn etag(content: &Content) -> Result<HeaderValue, ApiError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(content.media_type.as_bytes());
@@ -170,18 +195,18 @@ fn etag(content: &Content) -> Result<HeaderValue, ApiError> {
         .map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-/// Whether a client has what is named so.
+/// Reports whether `If-None-Match` has this `ETag`.
 pub(crate) fn has_etag(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    known
+    let values = headers.get_all(header::IF_NONE_MATCH).iter();
+    values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|one| one.trim().trim_start_matches("W/"))
-        .any(|one| one == "*" || one.as_bytes() == etag.as_bytes())
+        .map(|value| value.trim().trim_start_matches("W/"))
+        .any(|value| value == "*" || value.as_bytes() == etag.as_bytes())
 }
 
-/// Whether a client asks for what is in the store now, as browsers do by `max-age=0`.
-fn wants_new(headers: &HeaderMap) -> bool {
+/// Reports whether a client requests current data. Browsers do so with `max-age=0`.
+fn bypasses_cache(headers: &HeaderMap) -> bool {
     headers
         .get(header::CACHE_CONTROL)
         .and_then(|value| value.to_str().ok())
@@ -190,7 +215,7 @@ fn wants_new(headers: &HeaderMap) -> bool {
                 let directive = directive.trim();
                 ["no-cache", "no-store", "max-age=0"]
                     .iter()
-                    .any(|one| directive.eq_ignore_ascii_case(one))
+                    .any(|bypass| directive.eq_ignore_ascii_case(bypass))
             })
         })
 }
@@ -212,71 +237,77 @@ mod tests {
         }
     }
 
-    async fn ask<R>(answers: &Answers, read: impl Fn() -> R) -> Response
+    fn query() -> QueryKey {
+        QueryKey("q".to_owned())
+    }
+
+    async fn get<R>(cache: &ResponseCache, read: impl Fn() -> R) -> Response
     where
         R: Future<Output = Result<Content, ApiError>>,
     {
-        let (table, question) = (MemoryTable::default(), "q".to_owned());
-        let headers = HeaderMap::new();
-        let answer = answers.answer(&table, "products", question, &headers, read);
-        answer.await.unwrap()
+        let (table, headers) = (MemoryTable::default(), HeaderMap::new());
+        let response = cache.respond(&table, "products", query(), &headers, read);
+        response.await.unwrap()
     }
 
     #[tokio::test]
-    async fn what_is_older_than_promised_is_read_again() {
+    async fn stale_content_is_read_again() {
         let new = content("new");
-        for (age, is_told) in [
+        for (age, is_reused) in [
             (Duration::ZERO, true),
             (FRESH + Duration::from_millis(1), false),
         ] {
-            let answers = Answers::default();
-            let kept = Answer {
+            let cache = ResponseCache::default();
+            let cached = CachedResponse {
                 etag: etag(&content("old")).unwrap(),
                 content: content("old"),
                 read_at: SystemTime::now() - age,
             };
             let key = Key {
-                question: "q".to_owned(),
+                query: query(),
                 generation: 0,
             };
-            answers.kept.insert(key, Arc::new(kept)).await;
-            let answer = ask(&answers, || async { Ok(new.clone()) }).await;
-            let is_old = answer.headers()[header::ETAG] == etag(&content("old")).unwrap();
-            assert_eq!(is_old, is_told, "{age:?}");
+            cache.cached.insert(key, Arc::new(cached)).await;
+            let response = get(&cache, || async { Ok(new.clone()) }).await;
+            let is_old = response.headers()[header::ETAG] == etag(&content("old")).unwrap();
+            assert_eq!(is_old, is_reused, "{age:?}");
         }
     }
 
     #[tokio::test]
-    async fn those_who_ask_the_same_at_once_share_a_read() {
-        let answers = Answers::default();
+    async fn concurrent_requests_with_the_same_query_share_a_read() {
+        let cache = ResponseCache::default();
         let reads = AtomicU32::new(0);
         let read = || async {
             reads.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             Ok(content("x"))
         };
-        let asked = join_all((0..20).map(|_| ask(&answers, read))).await;
-        assert!(asked.iter().all(|answer| answer.status() == StatusCode::OK));
+        let responses = join_all((0..20).map(|_| get(&cache, read))).await;
+        assert!(
+            responses
+                .iter()
+                .all(|response| response.status() == StatusCode::OK)
+        );
         assert_eq!(reads.into_inner(), 1);
     }
 
     #[tokio::test]
-    async fn a_failed_read_is_told_to_all_who_wait_and_is_not_kept() {
-        let answers = Answers::default();
+    async fn a_failed_read_fails_all_waiting_requests_and_is_not_cached() {
+        let cache = ResponseCache::default();
         let (table, headers) = (MemoryTable::default(), HeaderMap::new());
         let fail = || async {
             tokio::task::yield_now().await;
             Err(ApiError::Costly("timeout".to_owned()))
         };
-        let asked =
-            (0..3).map(|_| answers.answer(&table, "products", "q".to_owned(), &headers, fail));
-        for answer in join_all(asked).await {
+        let responses = (0..3).map(|_| cache.respond(&table, "products", query(), &headers, fail));
+        for response in join_all(responses).await {
             assert_eq!(
-                answer.unwrap_err().status(),
+                response.unwrap_err().status(),
                 StatusCode::UNPROCESSABLE_ENTITY
             );
         }
-        let answer = ask(&answers, || async { Ok(content("x")) }).await;
-        assert_eq!(answer.status(), StatusCode::OK);
+        let response = get(&cache, || async { Ok(content("x")) }).await;
+        assert_eq!(response.status(), StatusCode::OK);
     }
 }

@@ -10,71 +10,71 @@ use landfall_runtime::{Environment, SettingError, StoresError, optional, require
 use landfall_stores::Reader;
 
 use crate::ApiError;
-use crate::cache::Answers;
+use crate::cache::ResponseCache;
 use crate::limiter::Limiter;
 
-/// Requests a second of a token, unless set.
+/// Default of [`Settings::requests_per_second`].
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 
-/// What is set.
+/// Settings from the environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bucket that files are dropped into.
+    /// Bucket for files to ingest.
     pub inbox_bucket: String,
-    /// Bucket of the rejects.
+    /// Bucket for rejects.
     pub rejects_bucket: String,
-    /// Origins of other pages that may ask.
+    /// Origins of other pages that may call the API.
     pub cors_origins: Vec<HeaderValue>,
-    /// Where the socket is, for the page.
+    /// URL of the WebSocket API, for the page.
     pub socket_url: Option<String>,
-    /// Where files are uploaded to, for the page; the origin alone.
+    /// Origin that files are uploaded to, for the page.
     pub upload_origin: Option<String>,
-    /// Requests a second of a token that all instances together take, on average over five seconds.
+    /// Requests per second of a token, across all instances, on average over five seconds.
     pub requests_per_second: NonZeroU32,
 }
 
-/// What the api works with.
+/// The API's settings and clients.
 pub struct Context {
-    /// What is set.
+    /// The settings.
     pub settings: Settings,
-    /// Who may ask.
+    /// The accepted tokens.
     pub tokens: Tokens,
-    /// Jobs, and generations of datasets.
+    /// Jobs and generations of datasets.
     pub jobs: Arc<dyn JobIndex>,
-    /// The rejects.
+    /// The buckets of rejects.
     pub objects: Arc<dyn Objects>,
-    /// Where files go.
+    /// The inbox bucket.
     pub inbox: Arc<dyn Inbox>,
     /// Definitions of datasets.
     pub datasets: Datasets,
     /// The databases.
     pub readers: Vec<Arc<dyn Reader>>,
-    pub(crate) answers: Answers,
+    pub(crate) cache: ResponseCache,
     pub(crate) limiter: Limiter,
 }
 
-/// Why the api cannot start.
+/// Why the API cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
+    /// A setting is missing or invalid.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// S3.
+    /// S3 could not be reached.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// The secret with the tokens.
+    /// The tokens could not be read from their secret.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The databases.
+    /// A store cannot be reached or used.
     #[error(transparent)]
     Stores(#[from] StoresError),
-    /// A CORS origin.
+    /// An allowed origin is invalid.
     #[error("LANDFALL_CORS_ORIGINS: {0:?} is not an origin like https://example.com")]
     Origin(String),
 }
 
 impl Context {
-    /// A context of these parts. `ledger` has the jobs, and the permits of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs and the permits of tokens.
     pub fn new<L: JobIndex + PermitTable + 'static>(
         settings: Settings,
         tokens: Tokens,
@@ -96,13 +96,13 @@ impl Context {
             inbox,
             datasets,
             readers,
-            answers: Answers::default(),
+            cache: ResponseCache::default(),
             limiter,
         }
     }
 
-    /// Settings from the environment, addresses of the stores and tokens from their secrets, and clients for
-    /// them.
+    /// Reads settings from the environment and addresses of the stores and tokens from their secrets, and creates
+    /// the clients.
     pub async fn from_environment() -> Result<Self, StartError> {
         let tokens_secret: String = required("LANDFALL_TOKENS_SECRET")?;
         let origins: Option<String> = optional("LANDFALL_CORS_ORIGINS")?;
@@ -134,21 +134,21 @@ impl Context {
         ))
     }
 
-    /// The definition of a dataset.
+    /// Returns the definition of a dataset.
     pub(crate) async fn dataset(&self, name: &str) -> Result<(Arc<Dataset>, DatasetRef), ApiError> {
         match self.datasets.latest(name).await? {
             Lookup::Found(dataset, reference) => Ok((dataset, reference)),
             Lookup::Bad(error, _) => Err(ApiError::Conflict(format!(
-                "the definition of the dataset has an error: {error}"
+                "the definition of the dataset is invalid: {error}"
             ))),
             Lookup::Unknown => Err(ApiError::NotFound(format!(
-                "there is no dataset {:?}; GET /datasets lists those there are",
+                "there is no dataset {:?}; GET /datasets lists all",
                 excerpt(name)
             ))),
         }
     }
 
-    /// The store that is read from: the SQL database unless another one is asked for.
+    /// Returns the store to read from: MongoDB, the SQL database, or by default the first.
     pub(crate) fn reader(&self, mongodb: Option<bool>) -> Result<&dyn Reader, ApiError> {
         let is_mongodb = |reader: &&Arc<dyn Reader>| reader.kind() == StoreKind::Mongodb;
         let found = match mongodb {
@@ -156,25 +156,25 @@ impl Context {
             Some(true) => self.readers.iter().find(is_mongodb),
             Some(false) => self.readers.iter().find(|reader| !is_mongodb(reader)),
         };
-        found
-            .map(|reader| &**reader)
-            .ok_or_else(|| ApiError::Invalid("there is no such store here: leave out store".into()))
+        found.map(|reader| &**reader).ok_or_else(|| {
+            ApiError::Invalid("this stack does not have that store: leave out store".into())
+        })
     }
 }
 
-/// Origins with commas between; none of an empty text.
+/// Parses a comma-separated list of origins, which may be empty.
 fn cors_origins(text: &str) -> Result<Vec<HeaderValue>, StartError> {
     text.split(',')
         .map(str::trim)
-        .filter(|one| !one.is_empty())
-        .map(|one| match (origin(one), HeaderValue::from_str(one)) {
-            (Some(origin), Ok(value)) if origin == one => Ok(value),
-            _ => Err(StartError::Origin(one.to_owned())),
+        .filter(|text| !text.is_empty())
+        .map(|text| match (origin(text), HeaderValue::from_str(text)) {
+            (Some(origin), Ok(value)) if origin == text => Ok(value),
+            _ => Err(StartError::Origin(text.to_owned())),
         })
         .collect()
 }
 
-/// Scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL.
 pub(crate) fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

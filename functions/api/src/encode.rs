@@ -1,4 +1,4 @@
-//! Rows and totals as JSON, NDJSON and CSV.
+//! Encodes rows and totals as JSON, NDJSON and CSV.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 
 use crate::ApiError;
 
-/// The most bytes of an answer, as they stand in the JSON that a Lambda function gives. Of its 6 MB, headers take
-/// a part, and base64, which is for NDJSON, takes four bytes for three.
+/// The maximum size of a response, as escaped in the JSON result of a Lambda function. That has at most 6 MB, with
+/// headers, and NDJSON is encoded in base64 there, with four bytes for three.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes that a body takes as a string of JSON.
+/// Returns the size of a body as a JSON string.
 pub(crate) fn escaped_len(body: &[u8]) -> usize {
     let escaped = |byte: &u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
@@ -22,7 +22,7 @@ pub(crate) fn escaped_len(body: &[u8]) -> usize {
     body.iter().map(escaped).sum()
 }
 
-/// How an answer is written.
+/// The encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
@@ -32,7 +32,7 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     pub(crate) const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
-    /// Those for what has no columns.
+    /// The encodings of lists without columns.
     pub(crate) const LINES: [Self; 2] = [Self::Json, Self::Ndjson];
 
     pub(crate) fn media_type(self) -> &'static str {
@@ -51,9 +51,9 @@ impl Encoding {
         }
     }
 
-    /// The encoding that a client likes best among those there are; the first of them, of which there is
-    /// one at least, where it does not say.
-    pub(crate) fn of(headers: &HeaderMap, there_are: &[Self]) -> Result<Self, ApiError> {
+    /// Returns the available encoding that the client prefers by `Accept`, or the first one if it accepts all.
+    /// `available` must not be empty.
+    pub(crate) fn negotiate(headers: &HeaderMap, available: &[Self]) -> Result<Self, ApiError> {
         let mut accepted = headers
             .get_all(header::ACCEPT)
             .iter()
@@ -62,25 +62,25 @@ impl Encoding {
             .filter_map(MediaRange::parse)
             .peekable();
         if accepted.peek().is_none() {
-            return Ok(there_are[0]);
+            return Ok(available[0]);
         }
         let accepted: Vec<MediaRange> = accepted.collect();
         let quality = |encoding: &Self| {
-            // The most specific range that it is in decides.
-            let ranges = accepted.iter().filter(|range| range.has(*encoding));
+            // The most specific matching range decides.
+            let ranges = accepted.iter().filter(|range| range.matches(*encoding));
             ranges
                 .max_by_key(|range| range.specificity())
                 .map_or(0, |range| range.quality)
         };
         let mut best = None;
-        for encoding in there_are {
+        for encoding in available {
             let quality = quality(encoding);
             if quality > best.map_or(0, |(quality, _)| quality) {
                 best = Some((quality, *encoding));
             }
         }
         best.map(|(_, encoding)| encoding)
-            .ok_or(ApiError::NotAcceptable(if there_are.contains(&Self::Csv) {
+            .ok_or(ApiError::NotAcceptable(if available.contains(&Self::Csv) {
                 "application/json, application/x-ndjson and text/csv"
             } else {
                 "application/json and application/x-ndjson"
@@ -88,7 +88,7 @@ impl Encoding {
     }
 }
 
-/// One of the ranges of `Accept`, like `text/*;q=0.5`.
+/// A range of `Accept`, like `text/*;q=0.5`.
 struct MediaRange {
     kind: String,
     subtype: String,
@@ -117,7 +117,7 @@ impl MediaRange {
         })
     }
 
-    fn has(&self, encoding: Encoding) -> bool {
+    fn matches(&self, encoding: Encoding) -> bool {
         let (kind, subtype) = encoding.essence();
         matches!(&*self.kind, "*") && self.subtype == "*"
             || self.kind == kind && (self.subtype == "*" || self.subtype == subtype)
@@ -128,21 +128,22 @@ impl MediaRange {
     }
 }
 
-/// Records under one header.
+/// A list of records with the same columns.
 pub(crate) struct Table<'a> {
-    /// What the list of records is called in JSON.
+    /// Name of the list in JSON.
     pub(crate) name: &'static str,
     /// Names of the columns.
     pub(crate) columns: &'a [&'a str],
-    /// Name of a column for what has no column of its own, if there is one.
+    /// Name of the column that holds unknown columns, if there is one.
     pub(crate) rest: Option<&'a str>,
 }
 
-/// A record: a value for each column, and the rest as JSON.
+/// A record: a value for each column, and unknown columns as JSON.
 pub(crate) type Record<'a> = (&'a [Value], Option<&'a str>);
 
 impl Table<'_> {
-    /// Writes records one after another until the answer is full; gives it without its end, and how many fitted.
+    /// Writes records until the response is full. Returns the response without its end, and the number of records
+    /// written.
     pub(crate) fn write<'r>(
         &self,
         encoding: Encoding,
@@ -175,7 +176,9 @@ impl Table<'_> {
                 }
                 Encoding::Csv => {
                     let cells = values.iter().map(cell);
-                    let rest = self.rest.map(|_| harmless(rest.unwrap_or_default().into()));
+                    let rest = self
+                        .rest
+                        .map(|_| escape_formula(rest.unwrap_or_default().into()));
                     csv_line(&mut body, cells.chain(rest));
                 }
             }
@@ -189,7 +192,7 @@ impl Table<'_> {
         (body, written)
     }
 
-    /// Ends a list in JSON with the place to go on at.
+    /// Ends a list. In JSON, adds the cursor of the next page.
     pub(crate) fn finish(encoding: Encoding, body: &mut Vec<u8>, next: Option<&str>) {
         if encoding == Encoding::Json {
             body.extend_from_slice(b"],\"next\":");
@@ -227,17 +230,22 @@ fn write_value(body: &mut Vec<u8>, value: &Value) {
         Value::Null => body.extend_from_slice(b"null"),
         Value::Integer(number) => body.extend_from_slice(number.to_string().as_bytes()),
         Value::Boolean(boolean) => body.extend_from_slice(boolean.to_string().as_bytes()),
-        // Finite, so that it can be written.
-        Value::Float(number) => body.extend(serde_json::to_vec(number).unwrap_or_default()),
+        Value::Float(number) => {
+            // Writes null for NaN and infinity, which only another program can have stored.
+            encode(body, number);
+        }
         Value::Json(text) => write_json(body, text),
-        // A decimal too: as a number it would lose digits in most readers.
+        // Decimals too: as numbers they would lose digits in most clients.
         Value::Text(_) | Value::Decimal(_) | Value::Date(_) | Value::Timestamp(_) => {
-            write_text(body, &value.to_text().unwrap_or_default());
+            let text = value.to_text();
+            debug_assert!(text.is_some(), "only null has no text");
+            write_text(body, &text.unwrap_or_default());
         }
     }
 }
 
-/// Text of JSON as it stands; what someone else has put there, and is none, as a string.
+/// Writes JSON text unchanged. Text that is not JSON, which another program must have stored, is written as a
+/// string.
 fn write_json(body: &mut Vec<u8>, text: &str) {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) => body.extend_from_slice(raw.get().as_bytes()),
@@ -246,35 +254,42 @@ fn write_json(body: &mut Vec<u8>, text: &str) {
 }
 
 fn write_text(body: &mut Vec<u8>, text: &str) {
-    // A string can be written, to memory at least.
-    body.extend(serde_json::to_vec(text).unwrap_or_default());
+    encode(body, text);
+}
+
+/// Writes a string or number as JSON.
+fn encode(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    let written = serde_json::to_writer(body, value);
+    debug_assert!(written.is_ok(), "{written:?}");
 }
 
 fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
     let cells: Vec<_> = cells.collect();
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
-        // At most twice a text, and quotes and a comma.
+        // Quoting at most doubles a cell, and adds quotes and a comma.
         .buffer_capacity(cells.iter().map(|cell| 2 * cell.len() + 3).sum())
         .from_writer(&mut *body);
-    // Writing to memory does not fail, and there is only this one record to be of a length.
-    let _ = writer.write_record(cells.iter().map(|cell| cell.as_bytes()));
-    let _ = writer.flush();
+    // Writing to memory does not fail, and a single record cannot differ in length from others.
+    let written = writer.write_record(cells.iter().map(|cell| cell.as_bytes()));
+    debug_assert!(written.is_ok(), "{written:?}");
+    let flushed = writer.flush();
+    debug_assert!(flushed.is_ok(), "{flushed:?}");
 }
 
 fn cell(value: &Value) -> Cow<'_, str> {
     let text = value.to_text().unwrap_or_default();
     match value.kind() {
-        Some(FieldType::Text | FieldType::Json) => harmless(text),
-        // Of numbers, a leading minus is one.
+        Some(FieldType::Text | FieldType::Json) => escape_formula(text),
+        // A leading minus is part of a number.
         _ => text,
     }
 }
 
-/// A cell that no spreadsheet takes for a formula: an apostrophe comes before what could begin one.
-fn harmless(text: Cow<'_, str>) -> Cow<'_, str> {
+/// Adds an apostrophe before a text that a spreadsheet could interpret as a formula.
+fn escape_formula(text: Cow<'_, str>) -> Cow<'_, str> {
     const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    // Nothing but a sign and a number is no formula; sums come as such texts.
+    // A sign and digits are a number, not a formula; sums are such texts.
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or_default();
     let is_number = unsigned.starts_with(|first: char| first.is_ascii_digit())
         && unsigned
@@ -311,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_every_digit_and_json_as_it_stands() {
+    fn json_keeps_every_digit_and_nested_json_unchanged() {
         let values = [
             Value::Decimal("0.10".parse().unwrap()),
             Value::Json("{\"x\": [1, 1e400]}".to_owned()),
@@ -344,8 +359,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_bounded() {
-        // Each way of writing grows others of them.
+    fn the_size_of_a_response_is_bounded() {
+        // Each encoding expands different characters.
         for (part, fit) in [("x", 29), ("\"\\", 7), ("\u{1}", 4), ("é\n", 14)] {
             let long = part.repeat(MAX_ANSWER_BYTES / 30 / part.len());
             let long = [text(&long), Value::Null];
@@ -354,28 +369,37 @@ mod tests {
                 let (body, written) = TABLE.write(encoding, records);
                 assert!(written >= fit, "{part:?} {encoding:?} {written}");
                 let body = String::from_utf8(body).unwrap();
-                let given = serde_json::to_string(&body).unwrap();
-                assert!(given.len() <= MAX_ANSWER_BYTES + 2, "{part:?} {encoding:?}");
+                let result = serde_json::to_string(&body).unwrap();
+                assert!(
+                    result.len() <= MAX_ANSWER_BYTES + 2,
+                    "{part:?} {encoding:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn the_accepted_media_type_is_given() {
-        let of = |accept: &str| {
+    fn the_preferred_media_type_is_chosen() {
+        let negotiate = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
-            Encoding::of(&headers, &Encoding::ALL).ok()
+            Encoding::negotiate(&headers, &Encoding::ALL).ok()
         };
         assert_eq!(
-            Encoding::of(&HeaderMap::new(), &Encoding::ALL).ok(),
+            Encoding::negotiate(&HeaderMap::new(), &Encoding::ALL).ok(),
             Some(Encoding::Json)
         );
-        assert_eq!(of("text/csv"), Some(Encoding::Csv));
-        assert_eq!(of("text/*, application/json;q=0.5"), Some(Encoding::Csv));
-        assert_eq!(of("*/*"), Some(Encoding::Json));
-        assert_eq!(of("*/*, application/json;q=0"), Some(Encoding::Ndjson));
-        assert_eq!(of("image/png"), None);
-        assert_eq!(of("text/csv;q=0"), None);
+        assert_eq!(negotiate("text/csv"), Some(Encoding::Csv));
+        assert_eq!(
+            negotiate("text/*, application/json;q=0.5"),
+            Some(Encoding::Csv)
+        );
+        assert_eq!(negotiate("*/*"), Some(Encoding::Json));
+        assert_eq!(
+            negotiate("*/*, application/json;q=0"),
+            Some(Encoding::Ndjson)
+        );
+        assert_eq!(negotiate("image/png"), None);
+        assert_eq!(negotiate("text/csv;q=0"), None);
     }
 }

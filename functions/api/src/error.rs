@@ -12,100 +12,101 @@ use landfall_stores::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why a request was not answered. What a client is told is in [`Problem`]; the message here is for the log.
+/// Why a request failed. Clients receive a [`Problem`]; the message here is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No token, or one that is not taken.
-    #[error("no token that is taken")]
+    /// The token is missing or invalid.
+    #[error("the token is missing or invalid")]
     Unauthorized,
     /// The token lacks this scope.
     #[error("the token lacks the scope {0}")]
     Scope(Scope),
-    /// The token is not for this dataset.
-    #[error("the token is not for dataset {0}")]
+    /// The token does not cover this dataset.
+    #[error("the token does not cover dataset {0}")]
     Dataset(String),
-    /// There is no such thing.
+    /// The thing does not exist.
     #[error("not found: {0}")]
     NotFound(String),
-    /// There is no such job, or not yet, or not for this token.
+    /// The job does not exist, or not yet, or the token does not cover it.
     #[error("no such job, or not yet")]
     NoJob,
-    /// The path is there, but not for this method.
+    /// The path does not support this method.
     #[error("method not allowed")]
     Method,
-    /// A part of the request is not what it should be.
+    /// A part of the request is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// A question that cannot be asked.
+    /// The query is invalid.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// A question that would take a store too long.
+    /// The query would take too long.
     #[error("{0}")]
     Costly(String),
-    /// None of the media types that are accepted.
-    #[error("none of the accepted media types: {0}")]
+    /// None of the accepted media types is available. Names the available ones.
+    #[error("the client accepts none of {0}")]
     NotAcceptable(&'static str),
-    /// The dataset's definition has an error, or contradicts what is asked.
+    /// The dataset's definition is invalid, or does not allow the request.
     #[error("{0}")]
     Conflict(String),
-    /// The request's body is too large.
-    #[error("a body over {0} bytes")]
+    /// The body has more than this number of bytes.
+    #[error("the body has more than {0} bytes")]
     BodyTooLarge(usize),
-    /// A page by number whose rows no answer can hold.
-    #[error("a page by number over the size of an answer")]
+    /// The rows of a page by number do not fit a response.
+    #[error("the page does not fit a response")]
     PageTooLarge,
-    /// A row that no answer can hold.
-    #[error("a row over the size of an answer")]
-    RowTooLarge,
-    /// The request's body is of another media type.
+    /// A row has more than this number of bytes, the maximum of a response.
+    #[error("a row has more than {0} bytes")]
+    RowTooLarge(usize),
+    /// The media type of the body is not supported.
     #[error("{0}")]
     MediaType(String),
-    /// Too many requests with this token.
+    /// Too many requests with this token; says how long to wait.
     #[error("too many requests")]
     TooMany(Duration),
-    /// A service or store that this needs does not answer.
+    /// A service or store does not respond.
     #[error("{0}")]
     Unavailable(String),
-    /// The time of the request is over.
-    #[error("no time is left")]
-    Time,
-    /// A defect, or a setting that is wrong.
+    /// The request took too long.
+    #[error("the request timed out")]
+    Timeout,
+    /// A defect, or a wrong setting.
     #[error("{0}")]
     Internal(String),
-    /// The error of another request that asked the same.
+    /// The error of a read that several requests share.
     #[error(transparent)]
     Shared(#[from] Arc<ApiError>),
 }
 
-/// What a client is told of an error, as RFC 9457 has it.
+/// An error response, as in RFC 9457.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem, for programs: `urn:landfall:problem:<code>`.
+    /// The kind of problem, for programs: `urn:landfall:problem:<code>`.
     #[serde(rename = "type")]
     #[schema(example = "urn:landfall:problem:not_found")]
     pub kind: String,
-    /// What kind of problem, for people.
+    /// The kind of problem, for people.
     pub title: &'static str,
-    /// The status of the answer.
+    /// The HTTP status.
     pub status: u16,
     /// What to do about it.
     pub detail: String,
-    /// The id of the request; the log has it too.
+    /// The id of the request, which is also in the log.
     pub request_id: String,
 }
 
 impl ApiError {
-    /// The status of the answer.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.told().0
+        self.kind().0
     }
 
-    fn told(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Returns status, code and title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "No token that is accepted",
+                "Missing or invalid token",
             ),
             Self::Scope(_) | Self::Dataset(_) => (
                 StatusCode::FORBIDDEN,
@@ -127,17 +128,17 @@ impl ApiError {
             Self::Query(_) => (
                 StatusCode::BAD_REQUEST,
                 "invalid_query",
-                "The question cannot be asked",
+                "The query is not valid",
             ),
             Self::Costly(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "too_costly",
-                "The question takes too long to answer",
+                "The query takes too long",
             ),
             Self::NotAcceptable(_) => (
                 StatusCode::NOT_ACCEPTABLE,
                 "not_acceptable",
-                "No accepted media type",
+                "No accepted media type is available",
             ),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::BodyTooLarge(_) => (
@@ -148,12 +149,12 @@ impl ApiError {
             Self::PageTooLarge => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "page_too_large",
-                "The page is too large for an answer",
+                "The page is too large",
             ),
-            Self::RowTooLarge => (
+            Self::RowTooLarge(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "row_too_large",
-                "A row is too large for an answer",
+                "A row is too large",
             ),
             Self::MediaType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -165,49 +166,49 @@ impl ApiError {
                 "too_many_requests",
                 "Too many requests",
             ),
-            Self::Unavailable(_) | Self::Time => (
+            Self::Unavailable(_) | Self::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "Not available at the moment",
+                "Temporarily unavailable",
             ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
-                "Something is wrong here",
+                "Internal error",
             ),
-            Self::Shared(error) => error.told(),
+            Self::Shared(error) => error.kind(),
         }
     }
 
     fn detail(&self) -> String {
         match self {
             Self::Unauthorized => {
-                "send the header \"Authorization: Bearer <token>\", with a token that is on the list: `landfall tokens add` makes one".to_owned()
+                "send the header \"Authorization: Bearer <token>\" with a valid token: `landfall tokens add` creates one".to_owned()
             }
-            Self::Scope(scope) => format!("this needs a token with the scope {scope}"),
-            Self::Dataset(dataset) => format!("this needs a token for the dataset {dataset}"),
-            Self::NotFound(what) => what.clone(),
+            Self::Scope(scope) => format!("use a token with the scope {scope}"),
+            Self::Dataset(dataset) => format!("use a token for the dataset {dataset}"),
+            Self::NotFound(detail) => detail.clone(),
             Self::NoJob => {
-                "there is no job of this id, or not yet: a job begins within seconds of its file; try again shortly".to_owned()
+                "there is no job with this id yet: a job starts within seconds of its file; try again shortly".to_owned()
             }
-            Self::Method => "the header Allow says which methods this path has".to_owned(),
+            Self::Method => "use one of the methods in the header Allow".to_owned(),
             Self::Costly(_) => {
-                "narrow it: add conditions on the key or on indexed fields, or ask for fewer rows".to_owned()
+                "narrow the query: add conditions on the key or on indexed fields, or lower limit".to_owned()
             }
             Self::NotAcceptable(types) => format!("accept one of {types}"),
             Self::BodyTooLarge(most) => format!(
-                "send at most {most} bytes, or ask POST /uploads for a place to put a larger file"
+                "send at most {most} bytes, or upload a larger file with POST /uploads"
             ),
             Self::PageTooLarge => {
-                "lower limit, or go on by cursor: the rows of this page are more than an answer holds".to_owned()
+                "the rows of this page do not fit a response: lower limit, or continue with a cursor".to_owned()
             }
-            Self::RowTooLarge => {
-                format!("a row is larger than the {} bytes of an answer: read it from the database", crate::MAX_ANSWER_BYTES)
+            Self::RowTooLarge(most) => {
+                format!("a row is larger than the {most} bytes of a response: read it from the database")
             }
             Self::TooMany(wait) => format!("wait {} s, then try again", seconds(*wait)),
-            Self::Unavailable(_) | Self::Time => "try again in some seconds".to_owned(),
+            Self::Unavailable(_) | Self::Timeout => "try again in a few seconds".to_owned(),
             Self::Internal(_) => {
-                "tell whoever runs this, with the request id; the log has the cause".to_owned()
+                "report the request id to the operator; the log has the cause".to_owned()
             }
             Self::Query(error) => error.to_string(),
             Self::Invalid(detail) | Self::Conflict(detail) | Self::MediaType(detail) => {
@@ -217,20 +218,20 @@ impl ApiError {
         }
     }
 
-    /// Seconds after which the same request may succeed.
+    /// Returns the seconds after which the same request may succeed.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::NoJob => Some(1),
             Self::TooMany(wait) => Some(seconds(*wait)),
-            Self::Unavailable(_) | Self::Time => Some(5),
+            Self::Unavailable(_) | Self::Timeout => Some(5),
             Self::Shared(error) => error.retry_after(),
             _ => None,
         }
     }
 
-    /// The answer, with the request's id.
-    pub(crate) fn answer(&self, request_id: &str) -> Response {
-        let (status, code, title) = self.told();
+    /// Returns the error response.
+    pub(crate) fn problem(&self, request_id: &str) -> Response {
+        let (status, code, title) = self.kind();
         let problem = Problem {
             kind: format!("urn:landfall:problem:{code}"),
             title,
@@ -262,12 +263,12 @@ impl ApiError {
     }
 }
 
-/// Whole seconds, at least one.
+/// Rounds up to whole seconds, at least one.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + 1
 }
 
-/// The error of a response, until the outermost layer, which knows the request's id, writes it down.
+/// The error of a response, for the outermost layer, which adds the request id.
 #[derive(Clone)]
 pub(crate) struct Failed(pub(crate) Arc<ApiError>);
 
@@ -310,7 +311,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Query(error) => Self::Query(error),
             StoreError::Exceeded { .. } => Self::Costly(error.to_string()),
-            // Names of tables and columns, and what to do; no values.
+            // The message has names of tables and columns and what to do, but no values.
             StoreError::Schema { .. } => Self::Conflict(error.to_string()),
             error => failure(error.is_retryable(), error.to_string()),
         }

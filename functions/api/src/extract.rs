@@ -1,4 +1,4 @@
-//! Parts of requests, refused with a problem where they are not what they should be.
+//! Extractors that answer invalid requests with a problem.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 
-/// The most bytes of a request's body. A Lambda function can be handed an event of 6 MB, in which the body is
-/// escaped or, at four bytes for three, in base64.
+/// The maximum size of a request body. A Lambda event has at most 6 MB, in which the body is escaped, or encoded in
+/// base64 with four bytes for three.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// Parameters of the query; one that is not known is refused, as it would be without effect.
+/// The query parameters. Unknown ones are refused, because they would have no effect.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
@@ -28,7 +28,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Segments of the path, decoded.
+/// The decoded segments of the path.
 pub(crate) struct Segments<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
@@ -42,7 +42,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
-/// A body of JSON.
+/// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A body of any kind.
+/// A body of any media type.
 pub(crate) struct Body(pub(crate) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -73,12 +73,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             .map(Self)
             .map_err(|error: BytesRejection| match error.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge(MAX_BODY_BYTES),
-                _ => ApiError::Invalid("the body could not be read to its end".to_owned()),
+                _ => ApiError::Invalid("the body is incomplete: send it again".to_owned()),
             })
     }
 }
 
-/// The media type of a body without its parameters, in lower case.
+/// Returns the media type of the body in lower case, without parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = text.split(';').next().unwrap_or_default();

@@ -13,18 +13,18 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::{error, info};
 use uuid::Uuid;
 
-use crate::auth::{CallerName, authenticate};
+use crate::auth::{TokenName, authenticate};
 use crate::error::Failed;
 use crate::openapi::Document;
-use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page, routes};
+use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page};
 
-/// The longest that a request may take; API Gateway gives up after 30 seconds.
-const LONGEST: Duration = Duration::from_secs(25);
+/// Timeout of a request. That of API Gateway is 30 seconds.
+const TIMEOUT: Duration = Duration::from_secs(25);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The whole of it.
+/// Returns the whole application.
 pub fn app(context: &Arc<Context>) -> Router {
-    let (api, document) = routes::router().split_for_parts();
+    let (api, document) = openapi::router().split_for_parts();
     let document = Arc::new(Document::new(&document));
     let api = api.route_layer(from_fn_with_state(Arc::clone(context), authenticate));
     let open = Router::new()
@@ -69,40 +69,40 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::Internal("panicked".to_owned()).into_response()
 }
 
-/// Gives a request its id and its time, and its errors their form; tells the log of it.
+/// Assigns the request id, enforces the timeout, turns errors into problems, and logs the request.
 async fn finish(request: Request, next: Next) -> Response {
-    let began = Instant::now();
+    let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "page".to_owned(), |path| path.as_str().to_owned());
-    let mut response = match tokio::time::timeout(LONGEST, next.run(request)).await {
+    let mut response = match tokio::time::timeout(TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::Time.into_response(),
+        Err(_) => ApiError::Timeout.into_response(),
     };
     if let Some(Failed(failed)) = response.extensions_mut().remove() {
         if response.status().is_server_error() {
-            error!(request_id, error = %failed, "a request failed");
+            error!(request_id, error = %failed, "request failed");
         }
-        let mut told = failed.answer(&request_id);
+        let mut problem = failed.problem(&request_id);
         if let Some(allow) = response.headers().get(header::ALLOW) {
-            told.headers_mut().insert(header::ALLOW, allow.clone());
+            problem.headers_mut().insert(header::ALLOW, allow.clone());
         }
-        if let Some(name) = response.extensions_mut().remove::<CallerName>() {
-            told.extensions_mut().insert(name);
+        if let Some(name) = response.extensions_mut().remove::<TokenName>() {
+            problem.extensions_mut().insert(name);
         }
-        response = told;
+        response = problem;
     }
     add_headers(response.headers_mut(), &request_id);
-    let CallerName(token) = response
+    let TokenName(token) = response
         .extensions_mut()
         .remove()
-        .unwrap_or(CallerName(String::new()));
+        .unwrap_or(TokenName(String::new()));
     let status = response.status().as_u16();
-    let milliseconds = began.elapsed().as_millis();
-    info!(request_id, %method, route, status, milliseconds, token, "answered");
+    let milliseconds = started.elapsed().as_millis();
+    info!(request_id, %method, route, status, milliseconds, token, "request handled");
     response
 }
 
@@ -123,7 +123,7 @@ fn add_headers(headers: &mut HeaderMap, request_id: &str) {
     );
 }
 
-/// The gateway's id where there is one, so that its access log and ours can be joined.
+/// Returns the gateway's request id if there is one, so that both logs can be joined.
 fn request_id(request: &Request) -> String {
     let gateway = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),

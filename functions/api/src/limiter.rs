@@ -1,8 +1,8 @@
-//! How often a token may ask, over all instances.
+//! The rate limit of each token across all instances.
 //!
-//! An instance of a Lambda function answers one request at a time, so no limit of its own would ever act. Permits
-//! are in the ledger, for windows of some seconds. An instance takes a block of them by one write, and spends them
-//! from memory while the window lasts.
+//! An instance of a Lambda function handles one request at a time, so a limit per instance would have no effect.
+//! The ledger holds permits for windows of some seconds. An instance acquires a block of them with one write, and
+//! spends them from memory while the window lasts.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -14,42 +14,43 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::ApiError;
 
-/// Seconds of a window.
+/// Length of a window in seconds.
 const WINDOW: u32 = 5;
-/// Blocks that an allowance is taken in. What instances hold when a window ends is lost, so they are small.
+/// Blocks in an allowance. They are small, because unspent permits are lost when the window ends.
 const BLOCKS: u32 = 20;
 
-/// The permits of a token that this instance has.
+/// The permits that this instance holds for a token.
 #[derive(Default)]
 struct Held {
-    /// Start of their window, seconds since 1970.
+    /// Start of their window in seconds since 1970.
     window: i64,
     left: u32,
-    /// Whether there are no more to take.
+    /// Whether the ledger has no more.
     used_up: bool,
 }
 
 pub(crate) struct Limiter {
     table: Arc<dyn PermitTable>,
-    /// Requests of a token in a window.
+    /// Permits of a token in a window.
     allowance: u32,
-    /// By names of tokens, of which there are no more than the list has. The inner lock makes those who run out
-    /// at the same time take one block.
+    /// Permits by the name of their token; the list of tokens bounds them. The inner lock makes concurrent requests
+    /// acquire one block together.
     held: Mutex<HashMap<String, Arc<AsyncMutex<Held>>>>,
 }
 
 impl Limiter {
-    /// Admits so many requests of each token a second, on average over a window.
-    pub(crate) fn new(table: Arc<dyn PermitTable>, a_second: NonZeroU32) -> Self {
+    /// Creates a limiter for this rate of each token, on average over a window.
+    pub(crate) fn new(table: Arc<dyn PermitTable>, per_second: NonZeroU32) -> Self {
         Self {
             table,
-            allowance: a_second.get().saturating_mul(WINDOW),
+            // More than 800 million requests a second are no limit anyway.
+            allowance: per_second.get().saturating_mul(WINDOW),
             held: Mutex::default(),
         }
     }
 
-    /// Admits a request that comes now, or says how long to wait. Where the ledger can't be asked nobody is
-    /// admitted: nearly every request needs it anyway.
+    /// Admits a request, or returns an error with the time to wait. If the ledger is not available, no request is
+    /// admitted: nearly all of them need it anyway.
     pub(crate) async fn admit(&self, token: &str, now: Timestamp) -> Result<(), ApiError> {
         let window = now.as_second() - now.as_second().rem_euclid(WINDOW.into());
         let held = self.held(token);
@@ -84,10 +85,11 @@ impl Limiter {
     }
 }
 
-/// How long a window still lasts.
+/// Returns the time until a window ends.
 fn until_end(window: i64, now: Timestamp) -> std::time::Duration {
-    let gone = now.duration_since(Timestamp::UNIX_EPOCH) - SignedDuration::from_secs(window);
-    let left = SignedDuration::from_secs(WINDOW.into()) - gone;
+    let elapsed = now.duration_since(Timestamp::UNIX_EPOCH) - SignedDuration::from_secs(window);
+    let left = SignedDuration::from_secs(WINDOW.into()) - elapsed;
+    debug_assert!(left.is_positive(), "{now} is not in the window at {window}");
     left.try_into().unwrap_or_default()
 }
 
@@ -102,12 +104,12 @@ mod tests {
 
     use super::*;
 
-    /// A table that counts its writes.
+    /// A table that counts writes.
     #[derive(Default)]
     struct Counting {
         table: MemoryTable,
         writes: AtomicU32,
-        away: bool,
+        is_down: bool,
     }
 
     #[async_trait]
@@ -120,10 +122,10 @@ mod tests {
             allowance: u32,
         ) -> Result<u32, LedgerError> {
             self.writes.fetch_add(1, Ordering::Relaxed);
-            // Others come in between.
+            // Let other requests run.
             tokio::task::yield_now().await;
-            if self.away {
-                return Err(AwsError::unavailable("UpdateItem", name, "away").into());
+            if self.is_down {
+                return Err(AwsError::unavailable("UpdateItem", name, "down").into());
             }
             self.table
                 .take_permits(name, window, block, allowance)
@@ -131,10 +133,10 @@ mod tests {
         }
     }
 
-    fn instances(table: &Arc<Counting>, number: usize, a_second: u32) -> Vec<Limiter> {
-        let a_second = a_second.try_into().unwrap();
+    fn instances(table: &Arc<Counting>, number: usize, per_second: u32) -> Vec<Limiter> {
+        let per_second = per_second.try_into().unwrap();
         (0..number)
-            .map(|_| Limiter::new(Arc::clone(table) as Arc<dyn PermitTable>, a_second))
+            .map(|_| Limiter::new(Arc::clone(table) as Arc<dyn PermitTable>, per_second))
             .collect()
     }
 
@@ -142,40 +144,45 @@ mod tests {
         format!("2026-11-21T12:00:{seconds}Z").parse().unwrap()
     }
 
-    /// How many of so many requests, given to the instances in turn, are admitted.
-    async fn admitted(among: &[Limiter], token: &str, requests: usize, now: Timestamp) -> usize {
-        let asked = among
+    /// Distributes requests over the instances, and returns how many are admitted.
+    async fn admitted(
+        instances: &[Limiter],
+        token: &str,
+        requests: usize,
+        now: Timestamp,
+    ) -> usize {
+        let admissions = instances
             .iter()
             .cycle()
             .take(requests)
-            .map(|one| one.admit(token, now));
-        let answers = join_all(asked).await;
-        answers.iter().filter(|answer| answer.is_ok()).count()
+            .map(|instance| instance.admit(token, now));
+        let results = join_all(admissions).await;
+        results.iter().filter(|result| result.is_ok()).count()
     }
 
     #[tokio::test]
     async fn instances_together_admit_no_more_than_the_allowance_of_a_window() {
-        for a_second in [1, 3, 7, 100, 333] {
+        for per_second in [1, 3, 7, 100, 333] {
             for number in [1, 2, 5, 20] {
                 let table = Arc::new(Counting::default());
-                let instances = instances(&table, number, a_second);
-                let allowance = 5 * a_second as usize;
+                let instances = instances(&table, number, per_second);
+                let allowance = 5 * per_second as usize;
                 for second in ["00", "04.9", "05", "10"] {
-                    let of_token = admitted(&instances, "a", 3 * allowance, at(second)).await;
+                    let admitted_now = admitted(&instances, "a", 3 * allowance, at(second)).await;
                     let expected = if second == "04.9" { 0 } else { allowance };
                     assert_eq!(
-                        of_token, expected,
-                        "{a_second} a second, {number} instances"
+                        admitted_now, expected,
+                        "{per_second} per second, {number} instances"
                     );
                 }
-                // Others are not touched by it.
+                // Other tokens are not affected.
                 assert_eq!(admitted(&instances, "b", 1, at("10")).await, 1);
             }
         }
     }
 
     #[tokio::test]
-    async fn a_block_is_one_write_and_so_is_each_instance_that_finds_nothing_left() {
+    async fn each_block_and_each_instance_that_finds_no_more_permits_costs_one_write() {
         let table = Arc::new(Counting::default());
         let instances = instances(&table, 3, 100);
         admitted(&instances, "a", 10_000, at("00")).await;
@@ -186,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_refused_is_told_when_the_next_window_begins() {
+    async fn a_refused_request_can_be_repeated_in_the_next_window() {
         let table = Arc::new(Counting::default());
         let instance = instances(&table, 1, 1).remove(0);
         for _ in 0..5 {
@@ -200,13 +207,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_ledger_nobody_is_admitted_and_may_try_again() {
+    async fn without_the_ledger_no_request_is_admitted_and_all_can_be_retried() {
         let table = Arc::new(Counting {
-            away: true,
+            is_down: true,
             ..Counting::default()
         });
         let instance = instances(&table, 1, 1).remove(0);
-        let answer = instance.admit("a", at("00")).await;
-        assert!(matches!(answer, Err(ApiError::Unavailable(_))));
+        let result = instance.admit("a", at("00")).await;
+        assert!(matches!(result, Err(ApiError::Unavailable(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP API: as a Lambda function behind API Gateway, or as a server of its own.
+//! The HTTP API, as a Lambda function behind API Gateway or as a standalone server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The page: files that hold no data, and so need no token.
+//! The web page. Its files hold no data, so they need no token.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Files;
 
 const INDEX: &str = "index.html";
 
-/// A file of the page; what no route and no file is, is not found.
+/// Serves a file of the page. Any other path is not found.
 pub(crate) async fn serve(
     State(context): State<Arc<Context>>,
     request: Request,
@@ -29,9 +29,7 @@ pub(crate) async fn serve(
         path => path.strip_prefix("/page/"),
     };
     let file = path.and_then(Files::get).ok_or_else(|| {
-        ApiError::NotFound(
-            "there is nothing at this path; /openapi.json has all there is".to_owned(),
-        )
+        ApiError::NotFound("nothing exists at this path; /openapi.json lists all paths".to_owned())
     })?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(ApiError::Method);
@@ -73,7 +71,7 @@ fn media_type(mime: &str) -> String {
     }
 }
 
-/// Nothing from elsewhere, and talk to nobody but this, the socket and the inbox.
+/// Allows only resources of this origin, and connections to it, the socket and the inbox.
 fn security_policy(context: &Context) -> String {
     let socket = context.settings.socket_url.as_deref().and_then(origin);
     let mut connect = "'self'".to_owned();

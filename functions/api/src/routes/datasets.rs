@@ -12,40 +12,40 @@ use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::extract::Segments;
-use crate::openapi::{Forbidden, OfDataset, Refused};
+use crate::responses::{Forbidden, OfDataset, Refused};
 use crate::{ApiError, Context};
 
-/// Definitions that are read at the same time.
-const AT_ONCE: usize = 8;
+/// Definitions that are read concurrently.
+const CONCURRENT_READS: usize = 8;
 
-/// The datasets that the token is for.
+/// The datasets that the token covers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DatasetList {
     datasets: Vec<DatasetView>,
-    /// Definitions with an error.
+    /// Invalid definitions.
     broken: Vec<BrokenDataset>,
 }
 
-/// A definition with an error.
+/// An invalid definition.
 #[derive(Serialize, ToSchema)]
 struct BrokenDataset {
     /// Name of the dataset.
     name: String,
-    /// File, line, field, and what is wrong.
+    /// File, line, field and error.
     message: String,
 }
 
-/// A dataset as its definition has it.
+/// A dataset, from its definition.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Dataset)]
 pub(crate) struct DatasetView {
     name: String,
     mode: Mode,
-    /// Names of the key's fields.
+    /// Names of the fields that make up the key.
     key: Vec<String>,
     fields: Vec<FieldView>,
     totals: Vec<TotalView>,
-    /// The databases that its rows are in; the first is read from unless `store` says otherwise.
+    /// The databases that hold its rows. The first is read from by default.
     stores: Vec<StoreKind>,
 }
 
@@ -58,7 +58,7 @@ struct FieldView {
     kind: FieldType,
     /// Whether every row has a value.
     required: bool,
-    /// Whether rows can be sorted by it, and conditions on it are cheap.
+    /// Whether rows can be sorted by it and conditions on it are fast.
     indexed: bool,
 }
 
@@ -67,9 +67,9 @@ struct FieldView {
 #[schema(as = Total)]
 struct TotalView {
     name: String,
-    /// Names of the fields whose values make a group.
+    /// Names of the fields whose values define a group.
     by: Vec<String>,
-    /// What is kept of each group: `count`, `sum(field)`, `min(field)` or `max(field)`.
+    /// The value of each column: `count`, `sum(field)`, `min(field)` or `max(field)`.
     columns: BTreeMap<String, String>,
 }
 
@@ -118,7 +118,7 @@ fn measure(measure: &Measure) -> String {
     }
 }
 
-/// Datasets that the token is for
+/// List datasets
 #[utoipa::path(
     get,
     path = "/datasets",
@@ -140,7 +140,7 @@ pub(crate) async fn list(
             let lookup = context.datasets.latest(&name).await?;
             Ok::<_, ApiError>((name, lookup))
         })
-        .buffered(AT_ONCE)
+        .buffered(CONCURRENT_READS)
         .try_collect()
         .await?;
     let mut list = DatasetList {
@@ -154,14 +154,14 @@ pub(crate) async fn list(
                 name,
                 message: error.to_string(),
             }),
-            // Deleted since it was listed.
+            // Deleted after the names were listed.
             Lookup::Unknown => {}
         }
     }
     Ok(Json(list))
 }
 
-/// A dataset
+/// Get a dataset
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}",
@@ -175,7 +175,7 @@ pub(crate) async fn one(
     caller: Caller,
     Segments(name): Segments<String>,
 ) -> Result<Json<DatasetView>, ApiError> {
-    caller.may(Scope::Read, &name)?;
+    caller.require(Scope::Read, &name)?;
     let (dataset, _) = context.dataset(&name).await?;
     Ok(Json(DatasetView::new(&dataset, &context)))
 }

@@ -10,51 +10,52 @@ use landfall_ledger::{JobHead, JobView, JobsCursor, JobsQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{MAX_LISTED, from_cursor, limit, to_cursor};
+use super::paging::{from_cursor, invalid_cursor, limit, to_cursor};
 use crate::auth::Caller;
 use crate::extract::{Query, Segments};
-use crate::openapi::{Forbidden, OfDataset, Refused};
+use crate::responses::{Forbidden, OfDataset, Refused};
 use crate::{ApiError, Context};
 
 const DEFAULT_JOBS: u32 = 20;
-/// Jobs whose progress is read at the same time.
-const AT_ONCE: usize = 8;
+const MAX_JOBS: u32 = 100;
+/// Jobs whose progress is read concurrently.
+const CONCURRENT_READS: usize = 8;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobsParams {
-    /// Jobs of this dataset alone.
+    /// Only jobs of this dataset.
     dataset: Option<String>,
-    /// Jobs in this state alone.
+    /// Only jobs in this state.
     #[param(inline)]
     state: Option<JobState>,
-    /// The most jobs.
+    /// The maximum number of jobs.
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
 }
 
-/// Some jobs, newest first.
+/// A page of jobs, newest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JobsPage {
-    /// May be fewer than asked for, or none, also where more follow.
+    /// May be fewer than the limit, or none, even if more pages follow.
     jobs: Vec<JobView>,
-    /// The cursor of the next page, if there is one.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
 }
 
-/// Jobs, newest first
+/// List jobs, newest first
 ///
-/// A job that began less than a second ago may still be missing.
+/// A job that started less than a second ago may be missing.
 #[utoipa::path(
     get,
     path = "/jobs",
     operation_id = "list_jobs",
     tag = "jobs",
     params(JobsParams),
-    responses((status = 200, description = "Some jobs", body = JobsPage), Refused, Forbidden)
+    responses((status = 200, description = "A page of jobs", body = JobsPage), Refused, Forbidden)
 )]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
@@ -64,8 +65,8 @@ pub(crate) async fn list(
     let datasets = match params.dataset {
         None => caller.readable()?,
         Some(dataset) => {
-            caller.may(Scope::Read, &dataset)?;
-            // The empty name is no key of an index, and no job's.
+            caller.require(Scope::Read, &dataset)?;
+            // No job has an empty name, and an index does not accept it as a key.
             Some(
                 Some(dataset)
                     .filter(|name| !name.is_empty())
@@ -78,21 +79,19 @@ pub(crate) async fn list(
     if let Some(after) = &after
         && after.created_at.parse::<Timestamp>().is_err()
     {
-        return Err(ApiError::Invalid(
-            "the cursor is not one of this list: start again without one".into(),
-        ));
+        return Err(invalid_cursor());
     }
     let query = JobsQuery {
         datasets,
         state: params.state,
-        limit: limit(params.limit, DEFAULT_JOBS, MAX_LISTED)? as usize,
+        limit: limit(params.limit, DEFAULT_JOBS, MAX_JOBS)? as usize,
         after,
     };
     let page = context.jobs.jobs(&query).await?;
     let index = &*context.jobs;
     let jobs = stream::iter(page.heads)
         .map(|head| async move { JobView::read(index, &head).await })
-        .buffered(AT_ONCE)
+        .buffered(CONCURRENT_READS)
         .try_collect()
         .await?;
     Ok(Json(JobsPage {
@@ -101,10 +100,10 @@ pub(crate) async fn list(
     }))
 }
 
-/// A job
+/// Get a job
 ///
-/// Not there until its file has been seen, which takes seconds at most: until then 404 comes with `Retry-After`.
-/// The same comes for a job of a dataset that the token is not for.
+/// A job exists within seconds of its file. Until then the response is 404 with `Retry-After`, and also if the token
+/// does not cover the job's dataset.
 #[utoipa::path(
     get,
     path = "/jobs/{job}",
@@ -122,17 +121,17 @@ pub(crate) async fn one(
     Ok(Json(JobView::read(&*context.jobs, &head).await?))
 }
 
-/// The head of a job that the caller may see.
+/// Returns the head of a job, if the token covers it.
 pub(super) async fn head_of(
     context: &Context,
     caller: &Caller,
     id: &str,
 ) -> Result<JobHead, ApiError> {
-    // Of the scope alone: whether there are jobs of other datasets is not told.
+    // Checks the scope only: whether jobs of other datasets exist is not disclosed.
     caller.readable()?;
     let id: JobId = id
         .parse()
-        .map_err(|_| ApiError::Invalid("the id of a job is a UUID".to_owned()))?;
+        .map_err(|_| ApiError::Invalid("the job's id must be a UUID".to_owned()))?;
     let head = context.jobs.head(id).await?.ok_or(ApiError::NoJob)?;
     if !caller.0.may(Scope::Read, head.object.dataset_name()) {
         return Err(ApiError::NoJob);

@@ -1,17 +1,18 @@
-//! The key of a row in a path.
+//! The key of a row as a segment of a path.
 
 use landfall_domain::{Dataset, QueryError, Value};
 use percent_encoding::percent_decode_str;
 
 use crate::ApiError;
 
-/// The values of a dataset's key from the segment of a path, decoded once: values joined by commas, each encoded
-/// for itself.
+/// Parses the values of a dataset's key from a segment that has been decoded once: values joined by commas, each
+/// percent-encoded.
 ///
-/// Encoded twice, they come through an HTTP API, which decodes all of a path but `%25`.
+/// Because they are encoded twice, they pass unchanged through an HTTP API, which decodes everything in a path except
+/// `%25`.
 pub(super) fn values(dataset: &Dataset, segment: &str) -> Result<Vec<Value>, ApiError> {
     let fields: Vec<_> = dataset.key_fields().collect();
-    // A key of one field has no parts, so that its commas need not be encoded twice.
+    // A key of one field is not split, so its commas need not be encoded twice.
     let parts: Vec<&str> = if fields.len() == 1 {
         vec![segment]
     } else {
@@ -52,19 +53,19 @@ mod tests {
         utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
     }
 
-    /// As the router hands it over.
+    /// Decodes a segment as the router does.
     fn decoded(text: &str) -> String {
         percent_decode_str(text).decode_utf8().unwrap().into_owned()
     }
 
-    /// As an HTTP API hands a path on.
+    /// Decodes a path as an HTTP API does.
     fn by_gateway(path: &str) -> String {
         let kept = path.replace("%25", "%2525");
         decoded(&kept)
     }
 
     #[test]
-    fn every_key_comes_through_directly_and_by_a_gateway() {
+    fn every_key_survives_with_and_without_a_gateway() {
         let two = dataset("[\"a\", \"b\"]");
         let texts = ["a", "a,b", "c/d", "50%", "%2C", "%252F", "é ?#"];
         for first in texts {

@@ -11,59 +11,58 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::jobs::head_of;
-use super::rows::next_link;
-use super::{from_cursor, limit, to_cursor};
+use super::paging::{from_cursor, limit, next_link, to_cursor};
 use crate::auth::Caller;
 use crate::encode::{Encoding, MAX_ANSWER_BYTES, escaped_len};
 use crate::extract::{Query, Segments};
-use crate::openapi::{OfDataset, Refused};
+use crate::responses::{OfDataset, Refused};
 use crate::{ApiError, Context};
 
 const DEFAULT_REJECTS: u32 = 50;
 const MAX_REJECTS: u32 = 1000;
-/// Bytes of one read of an object of rejects; more where a line is longer.
+/// Bytes of one read of an object of rejects. Longer lines are read with more.
 const WINDOW: u64 = 256 * 1024;
-/// The longest line that is read; an answer holds one, escaped. A reject repeats at most 64 KiB of its record, in
-/// two forms, escaped.
+/// The longest line that is read. It fits a response when escaped: a reject has at most 64 KiB of its record, in two
+/// forms, escaped.
 const MAX_LINE: u64 = 2 * 1024 * 1024;
-/// Objects that are read at the same time.
-const AT_ONCE: usize = 4;
-/// Objects that one answer looks into.
+/// Objects that are read concurrently.
+const CONCURRENT_READS: usize = 4;
+/// The most objects that are read for one response.
 const MAX_OBJECTS: usize = 200;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RejectsParams {
-    /// The most rejects; for NDJSON as many as fit unless given.
+    /// The maximum number of rejects. NDJSON without a limit has as many as fit.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
 }
 
-/// Some rejects of a job, in the order of its chunks.
+/// A page of rejects, in the order of chunks.
 #[derive(Serialize, ToSchema)]
 struct RejectsPage {
     rejects: Vec<Reject>,
-    /// The cursor of the next page, if there is one.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
 }
 
 /// A place among the rejects of a job.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Place {
-    /// The chunk whose object it is in.
+    /// The chunk whose object holds it.
     chunk: u32,
-    /// The byte of it.
+    /// The byte offset in the object.
     byte: u64,
 }
 
-/// Rejects of a job
+/// List rejects of a job
 ///
-/// As NDJSON, which can be mended and handed in again, an answer has as many as fit; `Link` tells where the others
-/// are. Chunks end in any order: while the job is open, rejects may still come before the place that a cursor goes
-/// on at. List them again when it has closed.
+/// NDJSON can be corrected and sent again as rows; a response has as many rejects as fit, and `Link` leads to the
+/// others. Chunks finish in any order, so while the job is open, rejects may still be added before the place of a
+/// cursor. List them again when the job is closed.
 #[utoipa::path(
     get,
     path = "/jobs/{job}/rejects",
@@ -71,11 +70,11 @@ struct Place {
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid"), RejectsParams),
     responses(
-        (status = 200, description = "Some rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
-            ("link" = Option<String>, description = "The next page, if there is one")
+        (status = 200, description = "A page of rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
+            ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
         (status = 406, body = crate::Problem, content_type = "application/problem+json",
-            description = "None of the accepted media types can be given"),
+            description = "None of the accepted media types is available"),
         Refused, OfDataset
     )
 )]
@@ -87,27 +86,27 @@ pub(crate) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let head = head_of(&context, &caller, &id).await?;
-    let encoding = Encoding::of(&headers, &Encoding::LINES)?;
+    let encoding = Encoding::negotiate(&headers, &Encoding::LINES)?;
     let most = match (params.limit, encoding) {
         (None, Encoding::Ndjson) => usize::MAX,
-        (asked, _) => limit(asked, DEFAULT_REJECTS, MAX_REJECTS)? as usize,
+        (requested, _) => limit(requested, DEFAULT_REJECTS, MAX_REJECTS)? as usize,
     };
     let from: Place = match params.cursor.as_deref() {
         None => Place { chunk: 0, byte: 0 },
         Some(cursor) => from_cursor(cursor)?,
     };
-    let found = match &head.dataset {
+    let lines = match &head.dataset {
         None => Lines::default(),
         Some(dataset) => {
             let bucket = &context.settings.rejects_bucket;
             let location = RejectsLocation::new(bucket, &dataset.name, head.job);
-            lines(&*context.objects, &location, from, most).await?
+            read_lines(&*context.objects, &location, from, most).await?
         }
     };
-    let next = found.next.as_ref().map(to_cursor).transpose()?;
+    let next = lines.next.as_ref().map(to_cursor).transpose()?;
     let mut response = if encoding == Encoding::Json {
-        let rejects = found
-            .all
+        let rejects = lines
+            .found
             .iter()
             .map(|line| serde_json::from_slice(line))
             .collect::<Result<_, _>>()
@@ -116,7 +115,7 @@ pub(crate) async fn list(
         axum::Json(RejectsPage { rejects, next }).into_response()
     } else {
         let mut body = BytesMut::new();
-        for line in &found.all {
+        for line in &lines.found {
             body.extend_from_slice(line);
             body.extend_from_slice(b"\n");
         }
@@ -132,26 +131,27 @@ pub(crate) async fn list(
     Ok(response)
 }
 
-/// Lines of objects of rejects.
+/// Lines from objects of rejects.
 #[derive(Default)]
 struct Lines {
-    /// Without their ends.
-    all: Vec<Bytes>,
-    /// What they take in an answer.
+    /// Without line ends.
+    found: Vec<Bytes>,
+    /// Their escaped size in a response.
     bytes: usize,
-    /// Whether the next one has no room.
+    /// Whether the next line does not fit.
     is_full: bool,
+    /// The place of the next line, if there is one.
     next: Option<Place>,
 }
 
-/// Reads lines from a place on, at most so many and no more than an answer holds.
-async fn lines(
+/// Reads up to `most` lines that fit a response, starting at a place.
+async fn read_lines(
     objects: &dyn Objects,
     location: &RejectsLocation,
     from: Place,
     most: usize,
 ) -> Result<Lines, ApiError> {
-    // The object of the place itself is listed too.
+    // The listing starts after this key, so that it includes the object of the place itself.
     let before = from.chunk.checked_sub(1).map(|chunk| location.key(chunk));
     let listed = objects
         .list(&location.bucket, &location.prefix, before.as_deref())
@@ -164,26 +164,26 @@ async fn lines(
             Some((Place { chunk, byte }, object))
         })
         .collect();
-    let mut found = Lines::default();
-    let looked_into: Vec<_> = chunks.iter().take(MAX_OBJECTS).cloned().collect();
-    let mut windows = stream::iter(looked_into)
+    let mut lines = Lines::default();
+    let first_chunks: Vec<_> = chunks.iter().take(MAX_OBJECTS).cloned().collect();
+    let mut windows = stream::iter(first_chunks)
         .map(|(place, object)| async move {
             let first = window(objects, &location.bucket, &object, place.byte, WINDOW).await?;
             Ok::<_, ApiError>((place, object, first))
         })
-        .buffered(AT_ONCE);
+        .buffered(CONCURRENT_READS);
     while let Some(read) = windows.next().await {
         let (mut place, object, mut bytes) = read?;
         let mut length = WINDOW;
         while place.byte < object.size {
             let is_last = place.byte + bytes.len() as u64 >= object.size;
-            let taken = found.take(&bytes, is_last, most);
-            place.byte += taken as u64;
-            if found.is_full(most) {
-                found.next = Some(place);
-                return Ok(found.settled(&chunks));
+            let consumed = lines.add(&bytes, is_last, most);
+            place.byte += consumed as u64;
+            if lines.is_full(most) {
+                lines.next = Some(place);
+                return Ok(lines.without_end(&chunks));
             }
-            if taken == 0 {
+            if consumed == 0 {
                 if length >= MAX_LINE {
                     let reason = format!("{}: a line over {MAX_LINE} bytes", object.key);
                     return Err(ApiError::Internal(reason));
@@ -195,9 +195,9 @@ async fn lines(
             }
         }
     }
-    // What was not looked into comes with the next page.
-    found.next = chunks.get(MAX_OBJECTS).map(|(place, _)| *place);
-    Ok(found)
+    // The next page reads the remaining objects.
+    lines.next = chunks.get(MAX_OBJECTS).map(|(place, _)| *place);
+    Ok(lines)
 }
 
 async fn window(
@@ -207,9 +207,10 @@ async fn window(
     start: u64,
     length: u64,
 ) -> Result<Bytes, AwsError> {
+    // The start comes from a cursor, and may be any number.
     let range = ByteRange {
         start: start.min(object.size),
-        end: (start.saturating_add(length)).min(object.size),
+        end: start.saturating_add(length).min(object.size),
     };
     if range.is_empty() {
         return Ok(Bytes::new());
@@ -224,15 +225,15 @@ async fn window(
     objects.read(&object, range).await
 }
 
-/// The chunk whose rejects are in the object of this key.
+/// Returns the chunk whose rejects are in the object with this key.
 fn chunk_of(location: &RejectsLocation, key: &str) -> Option<u32> {
     let name = key.strip_prefix(&location.prefix)?;
     name.strip_suffix(".ndjson")?.parse().ok()
 }
 
 impl Lines {
-    /// Takes whole lines until there are enough; gives how many bytes they had.
-    fn take(&mut self, bytes: &Bytes, is_last: bool, most: usize) -> usize {
+    /// Adds whole lines until there are enough. Returns the number of bytes consumed.
+    fn add(&mut self, bytes: &Bytes, is_last: bool, most: usize) -> usize {
         let mut at = 0;
         while at < bytes.len() && !self.is_full(most) {
             let rest = &bytes[at..];
@@ -243,13 +244,13 @@ impl Lines {
             };
             if length > 0 {
                 let line = bytes.slice(at..at + length);
-                let taken = escaped_len(&line) + escaped_len(b"\n");
-                if self.bytes + taken > MAX_ANSWER_BYTES && !self.all.is_empty() {
+                let size = escaped_len(&line) + escaped_len(b"\n");
+                if self.bytes + size > MAX_ANSWER_BYTES && !self.found.is_empty() {
                     self.is_full = true;
                     break;
                 }
-                self.bytes += taken;
-                self.all.push(line);
+                self.bytes += size;
+                self.found.push(line);
             }
             at = (at + length + 1).min(bytes.len());
         }
@@ -257,11 +258,11 @@ impl Lines {
     }
 
     fn is_full(&self, most: usize) -> bool {
-        self.is_full || self.all.len() >= most
+        self.is_full || self.found.len() >= most
     }
 
-    /// Without a next place where nothing follows it.
-    fn settled(mut self, chunks: &[(Place, Listed)]) -> Self {
+    /// Removes the next place if no line follows it.
+    fn without_end(mut self, chunks: &[(Place, Listed)]) -> Self {
         let follows = self.next.is_some_and(|next| {
             chunks
                 .iter()

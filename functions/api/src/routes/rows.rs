@@ -6,27 +6,29 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    Cursor, Dataset, DatasetRef, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
+    Cursor, Dataset, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
 };
 use landfall_stores::Reader;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{encoded, key, limit};
+use super::key;
+use super::paging::{finish, limit, next_link, smaller_limit};
 use crate::auth::Caller;
-use crate::cache::Content;
+use crate::cache::{Content, QueryKey};
 use crate::encode::{Encoding, MAX_ANSWER_BYTES, Table, escaped_len};
 use crate::extract::{Query, Segments};
-use crate::openapi::{FromStore, Refused};
+use crate::responses::{FromStore, Refused};
 use crate::{ApiError, Context};
 
 const DEFAULT_ROWS: u32 = 50;
-/// The most rows that a page by number may come after; more are read in vain for it.
+/// The most rows that may precede a page by number. The store reads them all, only to skip them.
 const MAX_SKIPPED: u64 = 100_000;
-/// Name of what has no column of its own.
+/// Name of the column that holds unknown columns.
 const EXTRA: &str = "_extra";
 
-/// The store that is read from.
+/// The store to read from.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoreChoice {
@@ -40,45 +42,44 @@ pub(crate) enum StoreChoice {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RowsParams {
-    /// The store; SQL where there is one, unless given.
+    /// The store to read from. Default: the SQL database if there is one, else MongoDB.
     #[param(inline)]
     store: Option<StoreChoice>,
-    /// The most rows.
+    /// The maximum number of rows.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
-    /// `next` of the page before: goes on after its last row, whatever was written meanwhile.
+    /// `next` of the previous page. Continues after its last row, even if rows have been written since.
     cursor: Option<String>,
-    /// A page by number, from 1, instead of a cursor; rows that come or go move the pages.
+    /// A page number, from 1, instead of a cursor. Pages shift when rows are inserted or deleted.
     #[param(minimum = 1)]
     page: Option<u64>,
-    /// An indexed field, or the first one of the key; with `-` before it, the greatest first. The key unless
-    /// given.
+    /// An indexed field or the first field of the key; with a leading `-`, in descending order. Default: the key.
     #[param(example = "-name")]
     sort: Option<String>,
-    /// Conditions `field:op:value` that all hold; op is `eq`, `gte`, `gt`, `lte`, `lt` or `prefix`.
+    /// Conditions `field:op:value`, which must all hold; `op` is `eq`, `gte`, `gt`, `lte`, `lt` or `prefix`.
     #[serde(default, rename = "where")]
     #[param(rename = "where", max_items = 16, example = json!(["name:prefix:La"]))]
     conditions: Vec<String>,
 }
 
-/// Some rows of a dataset.
+/// A page of rows.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
-    reason = "written by hand; this is its shape for the document"
+    reason = "encoded by hand; this is its schema for the document"
 )]
 struct RowsPage {
-    /// Each with its fields by name. Decimals are strings, so that none loses a digit; dates are ISO 8601,
-    /// timestamps RFC 3339. Columns that the dataset does not name are together in `_extra`.
+    /// Each row has its fields by name. Decimals are strings, so that no digit is lost; dates are ISO 8601 and
+    /// timestamps RFC 3339. `_extra` holds columns that the dataset does not define.
     rows: Vec<BTreeMap<String, serde_json::Value>>,
-    /// The cursor of the next page, if there is one.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
 }
 
-/// Rows of a dataset
+/// List rows of a dataset
 ///
-/// A page ends before its limit where it would be too large. CSV and NDJSON tell the next page by `Link`. In CSV,
-/// an apostrophe comes before texts that a spreadsheet would take for a formula.
+/// A page has fewer rows than its limit if it would be too large. For CSV and NDJSON, the header `Link` leads to the
+/// next page. In CSV, texts that a spreadsheet could interpret as a formula start with an apostrophe.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows",
@@ -86,11 +87,11 @@ struct RowsPage {
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products"), RowsParams),
     responses(
-        (status = 200, description = "Some rows", content(
+        (status = 200, description = "A page of rows", content(
             (RowsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")
         ), headers(
-            ("etag" = String, description = "Names exactly this answer"),
-            ("link" = Option<String>, description = "The next page, if there is one")
+            ("etag" = String, description = "Identifies this content"),
+            ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
         Refused, FromStore
     )
@@ -102,15 +103,12 @@ pub(crate) async fn list(
     Query(params): Query<RowsParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    caller.may(Scope::Read, &name)?;
-    let encoding = Encoding::of(&headers, &Encoding::ALL)?;
+    caller.require(Scope::Read, &name)?;
+    let encoding = Encoding::negotiate(&headers, &Encoding::ALL)?;
     let (dataset, reference) = context.dataset(&name).await?;
-    let is_mongodb = params
-        .store
-        .map(|store| matches!(store, StoreChoice::Mongodb));
-    let reader = context.reader(is_mongodb)?;
-    let query = question(reader, &dataset, &params)?;
-    let columns = Columns::of(&dataset);
+    let reader = choose(&context, params.store)?;
+    let query = parse(reader, &dataset, &params)?;
+    let columns = Columns::new(&dataset);
     let limit = query.limit;
     let read = || async {
         let mut query = query.clone();
@@ -121,45 +119,36 @@ pub(crate) async fn list(
                 .rows
                 .iter()
                 .map(|row| (&row.values[..], row.extra.as_deref()));
-            let (mut body, written) = table.write(encoding, records);
-            if written < page.rows.len() {
-                // Names and quoting take more than the values: a shorter page has its own place to go on at.
-                query.limit = u32::try_from(written).unwrap_or(u32::MAX);
-                if query.limit == 0 {
-                    return Err(ApiError::RowTooLarge);
-                }
+            let (body, written) = table.write(encoding, records);
+            if let Some(smaller) = smaller_limit(page.rows.len(), written)? {
+                query.limit = smaller;
                 continue;
             }
             if matches!(query.start, Start::Skip(_))
                 && page.next.is_some()
                 && written < limit as usize
             {
-                // The page with the next number would begin after rows that this one lacks.
+                // The page with the next number would skip the rows that are missing here.
                 return Err(ApiError::PageTooLarge);
             }
             let next = page.next.map(|place| {
                 let cursor = Cursor::of_rows(reader.kind(), &dataset, &query.filters, query.sort);
                 cursor.encode(&place)
             });
-            Table::finish(encoding, &mut body, next.as_deref());
-            return Ok(Content {
-                body: body.into(),
-                media_type: encoding.media_type(),
-                next: next.map(|next| link(&params, &next)).transpose()?,
-            });
+            return finish(encoding, body, next.as_deref(), |next| link(&params, next));
         }
     };
-    let asked = question_text(reader, &reference, "rows", encoding, &query);
+    let cache_key = QueryKey::new(reader, &reference, "rows", encoding, &query);
     context
-        .answers
-        .answer(&*context.jobs, &name, asked, &headers, read)
+        .cache
+        .respond(&*context.jobs, &name, cache_key, &headers, read)
         .await
 }
 
-/// A row of a dataset
+/// Get a row by its key
 ///
-/// Each value of the key is percent-encoded, they are joined by commas, and the whole is percent-encoded as every
-/// segment of a path. Where there is nothing to encode, it is just the value.
+/// To form the last segment of the path, percent-encode each value of the key, join the values with commas, and
+/// percent-encode the result. A simple value stays as it is.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows/{key}",
@@ -167,12 +156,12 @@ pub(crate) async fn list(
     tag = "rows",
     params(
         ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
-        ("key" = String, Path, description = "Values of the key, with commas between", example = "0001"),
+        ("key" = String, Path, description = "Values of the key, separated by commas", example = "0001"),
         RowParams
     ),
     responses(
         (status = 200, description = "The row", body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
-            ("etag" = String, description = "Names exactly this answer")
+            ("etag" = String, description = "Identifies this content")
         )),
         Refused, FromStore
     )
@@ -184,21 +173,18 @@ pub(crate) async fn one(
     Query(params): Query<RowParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    caller.may(Scope::Read, &name)?;
-    let encoding = Encoding::of(&headers, &[Encoding::Json])?;
+    caller.require(Scope::Read, &name)?;
+    let encoding = Encoding::negotiate(&headers, &[Encoding::Json])?;
     let (dataset, reference) = context.dataset(&name).await?;
-    let is_mongodb = params
-        .store
-        .map(|store| matches!(store, StoreChoice::Mongodb));
-    let reader = context.reader(is_mongodb)?;
+    let reader = choose(&context, params.store)?;
     let key = key::values(&dataset, &segment)?;
     let query = RowQuery::of_key(&dataset, &key)?;
-    let columns = Columns::of(&dataset);
+    let columns = Columns::new(&dataset);
     let read = || async {
         let row = reader.row(&dataset, &key).await?;
         let row = row.ok_or_else(|| {
             ApiError::NotFound(format!(
-                "dataset {name} has no row of this key in {}",
+                "dataset {name} has no row with this key in {}",
                 reader.kind()
             ))
         })?;
@@ -207,7 +193,7 @@ pub(crate) async fn one(
             .table()
             .object(&mut body, &row.values, row.extra.as_deref());
         if escaped_len(&body) > MAX_ANSWER_BYTES {
-            return Err(ApiError::RowTooLarge);
+            return Err(ApiError::RowTooLarge(MAX_ANSWER_BYTES));
         }
         Ok(Content {
             body: body.into(),
@@ -215,10 +201,10 @@ pub(crate) async fn one(
             next: None,
         })
     };
-    let asked = question_text(reader, &reference, "row", encoding, &query);
+    let cache_key = QueryKey::new(reader, &reference, "row", encoding, &query);
     context
-        .answers
-        .answer(&*context.jobs, &name, asked, &headers, read)
+        .cache
+        .respond(&*context.jobs, &name, cache_key, &headers, read)
         .await
 }
 
@@ -226,19 +212,19 @@ pub(crate) async fn one(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RowParams {
-    /// The store; SQL where there is one, unless given.
+    /// The store to read from. Default: the SQL database if there is one, else MongoDB.
     #[param(inline)]
     store: Option<StoreChoice>,
 }
 
-/// Names of the columns of a dataset's rows.
+/// The columns of a dataset's rows.
 struct Columns<'a> {
     names: Vec<&'a str>,
     rest: Option<&'a str>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(dataset: &'a Dataset) -> Self {
+    fn new(dataset: &'a Dataset) -> Self {
         Self {
             names: dataset
                 .fields
@@ -258,7 +244,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn question(
+/// Returns the store to read from.
+fn choose(context: &Context, store: Option<StoreChoice>) -> Result<&dyn Reader, ApiError> {
+    context.reader(store.map(|store| matches!(store, StoreChoice::Mongodb)))
+}
+
+/// Parses the parameters of a page.
+fn parse(
     reader: &dyn Reader,
     dataset: &Dataset,
     params: &RowsParams,
@@ -277,9 +269,7 @@ fn question(
     let start = match (&params.cursor, params.page) {
         (None, None) => Start::First,
         (Some(_), Some(_)) => {
-            return Err(ApiError::Invalid(
-                "give a cursor or a page, not both".to_owned(),
-            ));
+            return Err(ApiError::Invalid("send either cursor or page".to_owned()));
         }
         (Some(cursor), None) => {
             let place = Cursor::of_rows(reader.kind(), dataset, &filters, sort).decode(cursor)?;
@@ -297,53 +287,38 @@ fn question(
     Ok(query)
 }
 
-/// Rows before a page.
+/// Returns the number of rows before a page.
 fn skipped(page: u64, limit: u32) -> Result<u64, ApiError> {
     page.checked_sub(1)
         .and_then(|before| before.checked_mul(limit.into()))
         .filter(|skipped| *skipped <= MAX_SKIPPED)
         .ok_or_else(|| {
             ApiError::Invalid(format!(
-                "page is 1 or more, and at most {MAX_SKIPPED} rows come before it: go on by cursor, or add conditions"
+                "page must be 1 or more, after at most {MAX_SKIPPED} rows: continue with a cursor, or add conditions"
             ))
         })
 }
 
-/// All that an answer depends on.
-pub(super) fn question_text(
-    reader: &dyn Reader,
-    reference: &DatasetRef,
-    what: &str,
-    encoding: Encoding,
-    query: &dyn std::fmt::Debug,
-) -> String {
-    format!(
-        "{} {reference:?} {what} {encoding:?} {query:?}",
-        reader.kind()
-    )
-}
-
-/// The same question, further on.
+/// Returns the link to the next page of the same query.
 fn link(params: &RowsParams, next: &str) -> Result<HeaderValue, ApiError> {
-    let mut asked = vec![format!("cursor={next}")];
-    asked.extend(params.store.map(|store| match store {
+    let mut query = vec![format!("cursor={next}")];
+    query.extend(params.store.map(|store| match store {
         StoreChoice::Sql => "store=sql".to_owned(),
         StoreChoice::Mongodb => "store=mongodb".to_owned(),
     }));
-    asked.extend(params.limit.map(|limit| format!("limit={limit}")));
-    asked.extend(
+    query.extend(params.limit.map(|limit| format!("limit={limit}")));
+    query.extend(
         params
             .sort
             .iter()
             .map(|sort| format!("sort={}", encoded(sort))),
     );
     let conditions = params.conditions.iter();
-    asked.extend(conditions.map(|condition| format!("where={}", encoded(condition))));
-    next_link(&asked.join("&"))
+    query.extend(conditions.map(|condition| format!("where={}", encoded(condition))));
+    next_link(&query.join("&"))
 }
 
-/// The `Link` to the next page: the same path with this query, whatever a gateway has put before the path.
-pub(super) fn next_link(query: &str) -> Result<HeaderValue, ApiError> {
-    HeaderValue::try_from(format!("<?{query}>; rel=\"next\""))
-        .map_err(|error| ApiError::Internal(error.to_string()))
+/// Percent-encodes the value of a query parameter.
+fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }

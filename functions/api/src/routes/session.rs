@@ -9,43 +9,43 @@ use utoipa::ToSchema;
 
 use super::uploads::MAX_UPLOAD_BYTES;
 use crate::auth::Caller;
-use crate::openapi::Refused;
+use crate::responses::Refused;
 use crate::{Context, MAX_BODY_BYTES};
 
-/// What the bearer of a token may do, and what there is to know for it.
+/// What the token allows, and the limits of the API.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Session {
     /// The token's name.
     name: String,
-    /// What it is for: `read`, `write`, `admin`.
+    /// Its scopes: `read`, `write`, `admin`.
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
-    /// Which datasets it is for: `"all"`, or a list of names.
+    /// The datasets it covers: `"all"`, or a list of names.
     #[schema(value_type = serde_json::Value)]
     datasets: Access,
-    /// Where the WebSocket is, if there is one.
+    /// URL of the WebSocket API, if there is one.
     socket_url: Option<String>,
     limits: SessionLimits,
 }
 
-/// The most of each.
+/// The maximum values.
 #[derive(Serialize, ToSchema)]
 struct SessionLimits {
-    /// Bytes of rows in the body of a request.
+    /// Bytes in the body of a request.
     body_bytes: usize,
-    /// Bytes of an upload.
+    /// Bytes in an upload.
     upload_bytes: u64,
-    /// Rows of a page.
+    /// Rows in a page.
     page_rows: u32,
 }
 
-/// What this token is for
+/// Describe the token and the limits
 #[utoipa::path(
     get,
     path = "/session",
     operation_id = "get_session",
     tag = "session",
-    responses((status = 200, description = "What the token may", body = Session), Refused)
+    responses((status = 200, description = "What the token allows", body = Session), Refused)
 )]
 pub(crate) async fn session(State(context): State<Arc<Context>>, caller: Caller) -> Json<Session> {
     let grant = &caller.0;

@@ -9,13 +9,12 @@ use landfall_domain::{Cursor, MAX_PAGE_ROWS, QueryError, Start, excerpt};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::limit;
-use super::rows::{next_link, question_text};
+use super::paging::{finish, limit, next_link, smaller_limit};
 use crate::auth::Caller;
-use crate::cache::Content;
+use crate::cache::QueryKey;
 use crate::encode::{Encoding, Table};
 use crate::extract::{Query, Segments};
-use crate::openapi::{FromStore, Refused};
+use crate::responses::{FromStore, Refused};
 use crate::{ApiError, Context};
 
 const DEFAULT_GROUPS: u32 = 50;
@@ -24,29 +23,29 @@ const DEFAULT_GROUPS: u32 = 50;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TotalsParams {
-    /// The most groups.
+    /// The maximum number of groups.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
 }
 
-/// Some groups of a table of totals.
+/// A page of groups.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
-    reason = "written by hand; this is its shape for the document"
+    reason = "encoded by hand; this is its schema for the document"
 )]
 struct TotalsPage {
-    /// Each with the values that make it and its columns by name.
+    /// Each group has the values that define it, and its columns, by name.
     totals: Vec<BTreeMap<String, serde_json::Value>>,
-    /// The cursor of the next page, if there is one.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
 }
 
-/// Totals of a dataset
+/// List totals of a dataset
 ///
-/// Kept in the SQL database alone. Ordered by the values that make the groups.
+/// Totals exist in the SQL database only. Groups are ordered by the values that define them.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/totals/{total}",
@@ -58,11 +57,11 @@ struct TotalsPage {
         TotalsParams
     ),
     responses(
-        (status = 200, description = "Some groups", content(
+        (status = 200, description = "A page of groups", content(
             (TotalsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")
         ), headers(
-            ("etag" = String, description = "Names exactly this answer"),
-            ("link" = Option<String>, description = "The next page, if there is one")
+            ("etag" = String, description = "Identifies this content"),
+            ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
         Refused, FromStore
     )
@@ -74,20 +73,20 @@ pub(crate) async fn list(
     Query(params): Query<TotalsParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    caller.may(Scope::Read, &name)?;
-    let encoding = Encoding::of(&headers, &Encoding::ALL)?;
+    caller.require(Scope::Read, &name)?;
+    let encoding = Encoding::negotiate(&headers, &Encoding::ALL)?;
     let (dataset, reference) = context.dataset(&name).await?;
     let found = dataset.totals.iter().find(|one| one.name == total);
     let total = found.ok_or_else(|| {
         ApiError::NotFound(format!(
-            "dataset {name} has no totals {:?}; GET /datasets/{name} lists those it has",
+            "dataset {name} has no totals {:?}; GET /datasets/{name} lists them",
             excerpt(&total)
         ))
     })?;
     let reader = context
         .reader(Some(false))
         .map_err(|_| ApiError::Query(QueryError::NoTotals))?;
-    let asked_for = limit(params.limit, DEFAULT_GROUPS, MAX_PAGE_ROWS)?;
+    let page_limit = limit(params.limit, DEFAULT_GROUPS, MAX_PAGE_ROWS)?;
     let cursor = Cursor::of_totals(reader.kind(), &dataset, total);
     let start = match &params.cursor {
         None => Start::First,
@@ -105,37 +104,25 @@ pub(crate) async fn list(
         rest: None,
     };
     let read = || async {
-        let mut limit = asked_for;
+        let mut limit = page_limit;
         loop {
             let page = reader.totals(&dataset, total, &start, limit).await?;
             let records = page.groups.iter().map(|values| (&values[..], None));
-            let (mut body, written) = table.write(encoding, records);
-            if written < page.groups.len() {
-                limit = u32::try_from(written).unwrap_or(u32::MAX);
-                if limit == 0 {
-                    return Err(ApiError::RowTooLarge);
-                }
+            let (body, written) = table.write(encoding, records);
+            if let Some(smaller) = smaller_limit(page.groups.len(), written)? {
+                limit = smaller;
                 continue;
             }
             let next = page.next.map(|place| cursor.encode(&place));
-            Table::finish(encoding, &mut body, next.as_deref());
-            let link = next.map(|next| next_link(&format!("limit={asked_for}&cursor={next}")));
-            return Ok(Content {
-                body: body.into(),
-                media_type: encoding.media_type(),
-                next: link.transpose()?,
+            return finish(encoding, body, next.as_deref(), |next| {
+                next_link(&format!("limit={page_limit}&cursor={next}"))
             });
         }
     };
-    let asked = question_text(
-        reader,
-        &reference,
-        &total.name,
-        encoding,
-        &(&start, asked_for),
-    );
+    let query = (&start, page_limit);
+    let cache_key = QueryKey::new(reader, &reference, &total.name, encoding, &query);
     context
-        .answers
-        .answer(&*context.jobs, &name, asked, &headers, read)
+        .cache
+        .respond(&*context.jobs, &name, cache_key, &headers, read)
         .await
 }

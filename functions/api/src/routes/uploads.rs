@@ -14,126 +14,126 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::take::{Taken, taken};
+use super::accepted::Accepted;
 use crate::auth::Caller;
 use crate::extract::Json;
-use crate::openapi::{OfDataset, Refused, WithBody};
+use crate::responses::{OfDataset, Refused, WithBody};
 use crate::{ApiError, Context};
 
-/// The most bytes of an upload: no larger object is taken in.
+/// The maximum size of an upload. Larger objects are not ingested.
 pub(crate) const MAX_UPLOAD_BYTES: u64 = 32 * 1024 * 1024 * 1024;
-/// The most bytes that go in one piece.
+/// The maximum size of an upload by form.
 const MAX_POST_BYTES: u64 = 100 * 1000 * 1000;
-/// Bytes of each part but the last.
+/// Size of each part except the last.
 const PART_BYTES: u64 = 32 * 1024 * 1024;
-/// How long a form can be posted.
+/// How long a form is valid.
 const POST_VALID: Duration = Duration::from_hours(1);
-/// How long parts can be put. The function's own credentials, which sign them, may end sooner.
+/// How long the URLs of parts are valid. The function's credentials, which sign them, may expire sooner.
 const PARTS_VALID: Duration = Duration::from_hours(6);
-/// URLs that are signed at the same time.
-const AT_ONCE: usize = 16;
-/// The most letters of a file's name that are kept.
+/// URLs that are signed concurrently.
+const CONCURRENT_SIGNATURES: usize = 16;
+/// The maximum length of the file name in a key.
 const MAX_NAME: usize = 100;
 
-/// A file that is to be uploaded.
+/// A file to be uploaded.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Upload {
-    /// The dataset that it is of.
+    /// Its dataset.
     #[schema(example = "products")]
     dataset: String,
-    /// Its name; the ending says what it is.
+    /// Its name. The extension determines the format.
     #[schema(example = "products.csv")]
     name: String,
-    /// Exactly how many bytes it has.
+    /// Its exact size in bytes.
     #[schema(minimum = 1, maximum = 34_359_738_368_u64)]
     size: u64,
 }
 
-/// Where to put a file.
+/// Where to upload a file.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum UploadPlace {
-    /// In one piece: a form to be posted as `multipart/form-data`, the file last, in the field `file`.
+    /// A form for one `multipart/form-data` post, with the file last, in the field `file`.
     Post {
-        /// Where to.
+        /// The URL to post to.
         url: String,
-        /// The other fields of the form.
+        /// The other form fields.
         fields: BTreeMap<String, String>,
-        /// The object's key; `POST /uploads/complete` wants it.
+        /// The object's key, for `POST /uploads/complete`.
         key: String,
-        /// Until when; RFC 3339.
+        /// When this expires; RFC 3339.
         expires_at: String,
     },
-    /// In parts, each to be put to its URL; the answer's `ETag` is wanted in the end.
+    /// Parts, each to be put to its URL. Keep the `ETag` of each response for `POST /uploads/complete`.
     Multipart {
         /// The upload's id.
         upload_id: String,
-        /// Bytes of each part but the last.
+        /// Bytes in each part except the last.
         part_bytes: u64,
         /// The parts.
         parts: Vec<PartPlace>,
         /// The object's key.
         key: String,
-        /// Until when; RFC 3339.
+        /// When this expires; RFC 3339.
         expires_at: String,
     },
 }
 
-/// Where to put a part.
+/// Where to upload a part.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PartPlace {
     /// Its number, from 1.
     number: i32,
-    /// Where to.
+    /// The URL to put it to.
     url: String,
 }
 
-/// An upload that is complete.
+/// A completed upload.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Complete {
     /// The object's key.
     key: String,
-    /// The upload's id, where it came in parts.
+    /// The upload's id, if it has parts.
     upload_id: Option<String>,
-    /// The parts, where it came in parts.
+    /// The parts, if it has any.
     #[serde(default)]
     #[schema(max_items = 10_000)]
     parts: Vec<DonePart>,
 }
 
-/// A part that was put.
+/// An uploaded part.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DonePart {
     /// Its number, from 1.
     #[schema(minimum = 1, maximum = 10_000)]
     number: i32,
-    /// The `ETag` that was answered.
+    /// The `ETag` of the response.
     etag: String,
 }
 
-/// Ask for a place to put a file
+/// Begin an upload
 ///
-/// Up to 100 MB it is a form for one post, above that URLs for parts. Either takes this key and this size alone.
+/// Returns a form for files up to 100 MB, and URLs of parts for larger ones. They are valid for this key and size only.
 #[utoipa::path(
     post,
     path = "/uploads",
     operation_id = "begin_upload",
     tag = "uploads",
     request_body = Upload,
-    responses((status = 201, description = "Where the file goes", body = UploadPlace), Refused, OfDataset, WithBody)
+    responses((status = 201, description = "Where to upload the file", body = UploadPlace), Refused, OfDataset, WithBody)
 )]
 pub(crate) async fn begin(
     State(context): State<Arc<Context>>,
     caller: Caller,
     Json(upload): Json<Upload>,
 ) -> Result<Response, ApiError> {
-    caller.may(Scope::Write, &upload.dataset)?;
+    caller.require(Scope::Write, &upload.dataset)?;
     if !(1..=MAX_UPLOAD_BYTES).contains(&upload.size) {
         return Err(ApiError::Invalid(format!(
-            "size is 1 to {MAX_UPLOAD_BYTES} bytes: cut a larger file into several"
+            "size must be 1 to {MAX_UPLOAD_BYTES} bytes: split larger files"
         )));
     }
     context.dataset(&upload.dataset).await?;
@@ -156,11 +156,11 @@ pub(crate) async fn begin(
                 let url = url.await?;
                 Ok::<_, AwsError>(PartPlace { number, url })
             })
-            .buffered(AT_ONCE)
+            .buffered(CONCURRENT_SIGNATURES)
             .try_collect()
             .await?;
         UploadPlace::Multipart {
-            upload_id: id_of(parts.len(), &upload_id),
+            upload_id: encode_id(parts.len(), &upload_id),
             part_bytes: PART_BYTES,
             parts,
             key,
@@ -170,17 +170,17 @@ pub(crate) async fn begin(
     Ok((StatusCode::CREATED, axum::Json(place)).into_response())
 }
 
-/// Tell that a file is uploaded
+/// Complete an upload
 ///
-/// Joins the parts, where it came in parts, and tells the job that takes the file in. It may be repeated. Not
-/// needed for a posted form, but that it tells the job.
+/// Joins the parts, if there are any, and returns the job that ingests the file. It can be repeated. A posted form is
+/// ingested without it.
 #[utoipa::path(
     post,
     path = "/uploads/complete",
     operation_id = "complete_upload",
     tag = "uploads",
     request_body = Complete,
-    responses((status = 202, description = "The file is an object of the inbox", body = Taken), Refused, OfDataset, WithBody)
+    responses((status = 202, description = "The file is an object in the inbox", body = Accepted), Refused, OfDataset, WithBody)
 )]
 pub(crate) async fn complete(
     State(context): State<Arc<Context>>,
@@ -192,15 +192,12 @@ pub(crate) async fn complete(
             .readable()
             .err()
             .filter(|_| !caller.0.has(Scope::Write))
-            .unwrap_or_else(|| {
-                ApiError::Invalid("key is not one that POST /uploads gave".to_owned())
-            })
+            .unwrap_or_else(|| ApiError::Invalid("key is not from POST /uploads".to_owned()))
     })?;
-    caller.may(Scope::Write, dataset)?;
+    caller.require(Scope::Write, dataset)?;
     if let Some(upload_id) = &complete.upload_id {
-        let (count, upload_id) = of_id(upload_id).ok_or_else(|| {
-            ApiError::Invalid("upload_id is not one that POST /uploads gave".to_owned())
-        })?;
+        let (count, upload_id) = decode_id(upload_id)
+            .ok_or_else(|| ApiError::Invalid("upload_id is not from POST /uploads".to_owned()))?;
         let mut parts: Vec<(i32, String)> = complete
             .parts
             .into_iter()
@@ -210,7 +207,7 @@ pub(crate) async fn complete(
         let numbers = parts.iter().map(|(number, _)| *number);
         if !numbers.eq(1..=count) {
             return Err(ApiError::Invalid(format!(
-                "parts must be each of 1 to {count}, once: without one, the file would lack rows"
+                "parts must have each number from 1 to {count} once: the file would lack rows otherwise"
             )));
         }
         let is_joined = context
@@ -218,11 +215,11 @@ pub(crate) async fn complete(
             .complete(&complete.key, upload_id, &parts)
             .await?;
         if !is_joined {
-            // Joined before, if the object is there: then its answer got lost.
+            // An earlier request has joined the parts if the object exists.
             return match context.inbox.latest(&complete.key).await? {
-                Some(stored) => taken(&context, "../", complete.key, stored),
+                Some(stored) => Accepted::response(&context, "../", complete.key, stored),
                 None => Err(ApiError::Conflict(
-                    "there is no such upload, or a part is missing or too small: put each part and send its ETag, or begin again"
+                    "the upload does not exist, or a part is missing or too small: put each part and send its ETag, or begin again"
                         .to_owned(),
                 )),
             };
@@ -230,23 +227,24 @@ pub(crate) async fn complete(
     }
     let stored = context.inbox.latest(&complete.key).await?;
     let stored = stored.ok_or_else(|| {
-        ApiError::NotFound("there is no file of this key yet: post it first".to_owned())
+        ApiError::NotFound("there is no file with this key yet: post it first".to_owned())
     })?;
-    taken(&context, "../", complete.key, stored)
+    Accepted::response(&context, "../", complete.key, stored)
 }
 
-/// The id of an upload in so many parts. S3 would join any of them, and tells nobody how many were signed; the
-/// size of each is signed.
-fn id_of(parts: usize, upload_id: &str) -> String {
+/// Adds the number of parts to an upload's id. S3 signs the size of each part but not their number, and would join
+/// any of them.
+fn encode_id(parts: usize, upload_id: &str) -> String {
     format!("{parts}.{upload_id}")
 }
 
-/// The number of parts of an upload, and its id at S3.
-fn of_id(id: &str) -> Option<(i32, &str)> {
+/// Returns the number of parts of an upload, and its id in S3.
+fn decode_id(id: &str) -> Option<(i32, &str)> {
     let (parts, upload_id) = id.split_once('.')?;
     Some((parts.parse().ok()?, upload_id))
 }
 
+/// Returns the time after this duration; RFC 3339.
 fn after(valid: Duration) -> Result<String, ApiError> {
     let until = Timestamp::now()
         .checked_add(valid)
@@ -254,23 +252,23 @@ fn after(valid: Duration) -> Result<String, ApiError> {
     Ok(format!("{until:.0}"))
 }
 
-/// A key that no other upload has. Of the name no more is left than what is plain everywhere.
+/// Returns a unique key. Only plain characters of the name are kept.
 fn new_key(dataset: &str, name: &str) -> String {
     let plain: String = name
         .chars()
-        .map(|letter| match letter {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' => letter,
+        .map(|character| match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' => character,
             _ => '_',
         })
         .collect();
-    // The end of it, which says what the file is.
+    // The end is kept, because it has the extension.
     let start = plain.len().saturating_sub(MAX_NAME);
     let plain = plain[start..].trim_start_matches('.');
     let plain = if plain.is_empty() { "file" } else { plain };
     format!("{dataset}/uploads/{}/{plain}", Uuid::new_v4())
 }
 
-/// The dataset of a key as [`new_key`] makes them.
+/// Returns the dataset of a key from [`new_key`].
 fn dataset_of(key: &str) -> Option<&str> {
     let mut segments = key.split('/');
     let (dataset, uploads, id, name) = (
@@ -288,10 +286,11 @@ fn dataset_of(key: &str) -> Option<&str> {
     is_key.then_some(dataset)
 }
 
-/// Number and bytes of each part.
+/// Returns the number and size of each part.
 fn parts_of(size: u64) -> impl Iterator<Item = (i32, u64)> {
-    let starts = (0..size).step_by(usize::try_from(PART_BYTES).unwrap_or(usize::MAX));
-    (1..).zip(starts.map(move |start| PART_BYTES.min(size - start)))
+    let sizes =
+        (0..size.div_ceil(PART_BYTES)).map(move |index| PART_BYTES.min(size - index * PART_BYTES));
+    (1..).zip(sizes)
 }
 
 #[cfg(test)]
@@ -299,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_in_their_dataset_whatever_the_file_is_called() {
+    fn a_key_is_in_its_dataset_whatever_the_file_name() {
         for name in [
             "products.csv",
             "../../orders/x.csv",
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_add_up_to_the_file() {
+    fn the_parts_add_up_to_the_file() {
         for size in [1, PART_BYTES, PART_BYTES + 1, MAX_UPLOAD_BYTES] {
             let parts: Vec<_> = parts_of(size).collect();
             assert_eq!(parts.iter().map(|(_, bytes)| bytes).sum::<u64>(), size);

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Authentication and authorization.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fakes::{Answer, Api};
 
-/// Every route of the document, about dataset `products`.
+/// Returns every route of the document, for dataset `products`.
 fn routes(job: &str) -> Vec<(Method, String)> {
     let document = serde_json::to_value(api::document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
@@ -49,7 +49,7 @@ async fn ask(api: &Api, method: &Method, path: &str, authorization: Option<&str>
 }
 
 #[tokio::test]
-async fn nothing_is_answered_without_a_token_that_is_taken() {
+async fn every_route_needs_a_valid_token() {
     let api = Api::new();
     let job = api.start_job("products/1.csv").await.job.to_string();
     let unknown = format!("Bearer {}", landfall_auth::Token::random().reveal());
@@ -79,7 +79,7 @@ async fn nothing_is_answered_without_a_token_that_is_taken() {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_whatever_the_case_of_the_scheme() {
+async fn the_scheme_is_not_case_sensitive() {
     let api = Api::new();
     let bearer = format!("bearer  {}", api.token.reveal());
     let answer = ask(&api, &Method::GET, "/session", Some(&bearer)).await;
@@ -87,7 +87,7 @@ async fn a_token_is_taken_whatever_the_case_of_the_scheme() {
 }
 
 #[tokio::test]
-async fn every_route_is_refused_without_its_scope() {
+async fn every_route_needs_its_scope() {
     let api = Api::new();
     let job = api.start_job("products/1.csv").await.job.to_string();
     for (method, path) in routes(&job) {
@@ -111,7 +111,7 @@ async fn every_route_is_refused_without_its_scope() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_dataset_sees_and_does_nothing_here() {
+async fn a_token_for_another_dataset_is_refused() {
     let api = Api::new();
     api.rows.put("a", "secret", "1", None);
     let job = api.start_job("products/1.csv").await.job.to_string();
@@ -122,7 +122,7 @@ async fn a_token_of_another_dataset_sees_and_does_nothing_here() {
             assert_eq!(answer.status, StatusCode::OK, "{method} {path}");
             assert!(!answer.text().contains("products"), "{}", answer.text());
         } else if path.starts_with("/jobs/") {
-            // As if there were none.
+            // As if it did not exist.
             let none = path.replace(&job, &JobId::of("inbox", "none", "1").to_string());
             let none = ask(&api, &method, &none, Some(&bearer)).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
@@ -136,7 +136,7 @@ async fn a_token_of_another_dataset_sees_and_does_nothing_here() {
 }
 
 #[tokio::test]
-async fn the_session_tells_what_a_token_is_for() {
+async fn the_session_describes_the_token() {
     let api = Api::new();
     let session = api.get("/session").await.json();
     assert_eq!(session["name"], "everything");
@@ -151,7 +151,7 @@ async fn the_session_tells_what_a_token_is_for() {
 }
 
 #[tokio::test]
-async fn a_token_that_asks_too_often_is_told_to_wait_and_others_are_not() {
+async fn a_token_over_its_rate_limit_must_wait_and_others_need_not() {
     let api = Api::with(|settings| settings.requests_per_second = 1.try_into().unwrap());
     let mut refused = None;
     for _ in 0..50 {

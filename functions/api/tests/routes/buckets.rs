@@ -10,12 +10,12 @@ use axum::body::Bytes;
 use landfall_aws::{AwsError, Inbox, Listed, Objects, PostForm, Stored};
 use landfall_domain::{ByteRange, ObjectRef};
 
-/// Buckets, and all versions of what was put into the inbox.
+/// Buckets, with all versions of objects in the inbox.
 #[derive(Default)]
 pub(crate) struct Buckets {
     pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
     versions: AtomicUsize,
-    /// Whether the function may not join parts.
+    /// Whether the function lacks the permission to join parts.
     pub(crate) is_denied: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! An api over fakes in memory, and requests to it.
+//! An API over fakes in memory, and requests to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ name = "at"
 type = "timestamp"
 "#;
 
-/// What an answer has.
+/// A response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -61,7 +61,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Without what tells one request from another.
+    /// Returns the problem without the request id.
     pub(crate) fn problem(&self) -> Json {
         let mut problem = self.json();
         problem["request_id"].take();
@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-/// An api, what is behind it, and a token for everything.
+/// An API with its fakes and tokens.
 pub(crate) struct Api {
     pub(crate) app: Router,
     pub(crate) buckets: Arc<Buckets>,
@@ -87,7 +87,7 @@ pub(crate) struct Api {
     pub(crate) table: Arc<MemoryTable>,
     pub(crate) ledger: Ledger,
     pub(crate) token: Token,
-    /// Tokens by what they are for: `reader`, `writer`, `stranger` (for dataset `orders` alone).
+    /// Tokens by name: `reader`, `writer`, `stranger` (for dataset `orders` only).
     pub(crate) others: BTreeMap<&'static str, Token>,
 }
 
@@ -190,7 +190,7 @@ impl Api {
         self.post(path, "application/json", body.to_string()).await
     }
 
-    /// An open job of an object.
+    /// Creates an open job of an object.
     pub(crate) async fn start_job(&self, key: &str) -> JobHead {
         let job = JobId::of("inbox", key, "1");
         let object = ObjectRef {

@@ -1,4 +1,4 @@
-//! Rows and files that are handed in.
+//! Posted rows and uploaded files.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ const ROWS: &str = "/datasets/products/rows";
 const MIB: usize = 1024 * 1024;
 
 #[tokio::test]
-async fn rows_become_an_object_whose_job_is_told() {
+async fn posted_rows_become_an_object_with_a_job() {
     let api = Api::new();
     for (media_type, ending, body) in [
         ("application/json", ".json", "[{\"sku\":\"a\"}]"),
@@ -28,8 +28,8 @@ async fn rows_become_an_object_whose_job_is_told() {
     ] {
         let answer = api.post(ROWS, media_type, body).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{media_type}");
-        let taken = answer.json();
-        let object = &taken["object"];
+        let accepted = answer.json();
+        let object = &accepted["object"];
         let (key, version) = (
             object["key"].as_str().unwrap(),
             object["version"].as_str().unwrap(),
@@ -40,13 +40,13 @@ async fn rows_become_an_object_whose_job_is_told() {
         );
         assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
         let job = JobId::of("inbox", key, version).to_string();
-        assert_eq!(taken["job"], job);
+        assert_eq!(accepted["job"], job);
         assert_eq!(answer.header("location"), format!("../../jobs/{job}"));
     }
 }
 
 #[tokio::test]
-async fn rows_that_would_only_fail_are_refused_at_once() {
+async fn rows_that_would_certainly_fail_are_refused() {
     let api = Api::new();
     for (path, media_type, body, status) in [
         (ROWS, "application/json", "{}", StatusCode::BAD_REQUEST),
@@ -99,7 +99,7 @@ async fn rows_that_would_only_fail_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_file_is_posted_by_a_form_and_then_has_a_job() {
+async fn a_posted_form_has_a_job() {
     let api = Api::new();
     let wanted = json!({ "dataset": "products", "name": "my file.csv", "size": 12 });
     let answer = api.post_json("/uploads", &wanted).await;
@@ -118,14 +118,14 @@ async fn a_file_is_posted_by_a_form_and_then_has_a_job() {
     let early = api.post_json("/uploads/complete", &complete).await;
     assert_eq!(early.status, StatusCode::NOT_FOUND);
     api.buckets.put_text("inbox", key, "sku\na\n");
-    let taken = api.post_json("/uploads/complete", &complete).await;
-    assert_eq!(taken.status, StatusCode::ACCEPTED);
+    let accepted = api.post_json("/uploads/complete", &complete).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED);
     let job = JobId::of("inbox", key, "v1").to_string();
-    assert_eq!(taken.json()["job"], job);
+    assert_eq!(accepted.json()["job"], job);
 }
 
 #[tokio::test]
-async fn a_large_file_comes_in_parts() {
+async fn a_large_file_is_uploaded_in_parts() {
     let api = Api::new();
     let size = 250_000_000_u64;
     let wanted = json!({ "dataset": "products", "name": "big.csv", "size": size });
@@ -152,7 +152,7 @@ async fn a_large_file_comes_in_parts() {
     let etags = vec!["a"; count];
     for (upload_id, etags, status) in [
         (upload_id, &etags[..0], StatusCode::BAD_REQUEST),
-        // S3 would join them, and nobody would know what is missing.
+        // S3 would join them, and the file would lack rows unnoticed.
         (upload_id, &etags[1..], StatusCode::BAD_REQUEST),
         ("another", &etags, StatusCode::BAD_REQUEST),
         (&format!("{count}.another"), &etags, StatusCode::CONFLICT),
@@ -162,7 +162,7 @@ async fn a_large_file_comes_in_parts() {
             .await;
         assert_eq!(refused.status, status, "{upload_id}");
     }
-    // It is not the client who can do anything about that.
+    // The client cannot fix this.
     api.buckets.is_denied.store(true, Ordering::Relaxed);
     let denied = api
         .post_json("/uploads/complete", &complete(upload_id, &etags))
@@ -173,7 +173,7 @@ async fn a_large_file_comes_in_parts() {
         .post_json("/uploads/complete", &complete(upload_id, &etags))
         .await;
     assert_eq!(done.status, StatusCode::ACCEPTED);
-    // Its answer got lost, and it is asked again.
+    // The response was lost, and the request is repeated.
     let again = api
         .post_json("/uploads/complete", &complete(upload_id, &etags))
         .await;
@@ -181,7 +181,7 @@ async fn a_large_file_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn uploads_are_bounded_in_place_and_size() {
+async fn uploads_are_limited_to_their_key_and_size() {
     let api = Api::new();
     let upload =
         |dataset: &str, size: i64| json!({ "dataset": dataset, "name": "a.csv", "size": size });

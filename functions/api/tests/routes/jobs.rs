@@ -42,7 +42,7 @@ async fn jobs_are_listed_by_dataset_and_state_newest_first() {
 }
 
 #[tokio::test]
-async fn a_job_is_told_with_its_progress() {
+async fn a_job_has_its_progress() {
     let api = Api::new();
     let job = api.start_job("products/1.csv").await.job;
     let open = api.get(&format!("/jobs/{job}")).await;
@@ -57,7 +57,7 @@ async fn a_job_is_told_with_its_progress() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_not_there_yet_is_to_be_asked_for_again() {
+async fn a_job_that_does_not_exist_yet_can_be_requested_again() {
     let api = Api::new();
     let job = JobId::of("inbox", "products/2.csv", "1");
     let answer = api.get(&format!("/jobs/{job}")).await;
@@ -84,7 +84,7 @@ fn reject(offset: u64, raw: &str) -> String {
     format!("{line}\n")
 }
 
-/// A job with rejects of three chunks, one of them with a long line.
+/// Creates a job with rejects in three chunks, one of them with a long line.
 async fn with_rejects(api: &Api) -> JobId {
     let job = api.start_job("products/1.csv").await.job;
     let location = RejectsLocation::new("rejects", "products", job);
@@ -127,7 +127,7 @@ async fn rejects_are_paged_across_chunks() {
 }
 
 #[tokio::test]
-async fn rejects_are_downloaded_as_they_were_written() {
+async fn rejects_are_downloaded_unchanged() {
     let api = Api::new();
     let job = with_rejects(&api).await;
     let ndjson = [("accept", "application/x-ndjson")];
@@ -144,11 +144,11 @@ async fn rejects_are_downloaded_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn answers_with_long_rejects_are_bounded_and_lead_to_the_others() {
+async fn responses_with_long_rejects_are_bounded_and_lead_to_the_others() {
     let api = Api::new();
     let job = api.start_job("products/1.csv").await.job;
     let location = RejectsLocation::new("rejects", "products", job);
-    // Escaped in the line, and once more in what a function gives.
+    // Escaped in the line, and again in the result of the function.
     let long = "\"".repeat(300 * 1024);
     let lines: Vec<_> = (0..9).map(|offset| reject(offset, &long)).collect();
     api.buckets
@@ -159,8 +159,8 @@ async fn answers_with_long_rejects_are_bounded_and_lead_to_the_others() {
         let path = format!("/jobs/{job}/rejects{query}");
         let ndjson = [("accept", "application/x-ndjson")];
         let page = api.get_with(&path, &ndjson).await;
-        let given = serde_json::to_string(page.text()).unwrap();
-        assert!(given.len() <= api::MAX_ANSWER_BYTES + 2);
+        let result = serde_json::to_string(page.text()).unwrap();
+        assert!(result.len() <= api::MAX_ANSWER_BYTES + 2);
         seen += page.text();
         let Some(link) = page.header("link").strip_prefix('<') else {
             break;

@@ -1,4 +1,4 @@
-//! The routes as clients see them, over fakes of what is behind them.
+//! The routes as clients see them, over fakes of stores, buckets and ledger.
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 

@@ -1,4 +1,4 @@
-//! A store to read from, in memory.
+//! A store in memory.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use landfall_domain::{Dataset, RowQuery, Start, StoreKind, Test, Total, Value};
 use landfall_stores::{Reader, RowPage, StoreError, StoredRow, TotalsPage};
 
-/// A store: rows in the order of their keys, which are their first values.
+/// A store with rows in the order of their keys, which are their first values.
 #[derive(Default)]
 pub(crate) struct FakeReader {
     pub(crate) rows: Mutex<Vec<StoredRow>>,

@@ -1,4 +1,4 @@
-//! Rows and totals: shapes, pages, and how old an answer can be.
+//! Rows and totals: their form, their pages, and how old they can be.
 
 use std::sync::atomic::Ordering;
 
@@ -33,7 +33,7 @@ async fn rows_are_objects_with_exact_decimals() {
 }
 
 #[tokio::test]
-async fn csv_and_ndjson_come_when_asked_for() {
+async fn csv_and_ndjson_are_returned_on_request() {
     let api = three();
     let csv = api.get_with(ROWS, &[("accept", "text/csv")]).await;
     assert!(csv.header("content-type").starts_with("text/csv"));
@@ -68,7 +68,7 @@ async fn a_cursor_and_its_link_lead_through_all_rows_once() {
         };
         let link = answer.header("link");
         let query = link.strip_prefix('<').unwrap().split('>').next().unwrap();
-        // Relative, as a gateway may have put something before the path.
+        // Relative, because a gateway may add a prefix to the path.
         assert_eq!(query, format!("?cursor={next}&limit=1"));
         path = format!("{ROWS}{query}");
     }
@@ -78,7 +78,7 @@ async fn a_cursor_and_its_link_lead_through_all_rows_once() {
 }
 
 #[tokio::test]
-async fn conditions_are_those_of_the_definition() {
+async fn conditions_must_fit_the_definition() {
     let api = three();
     let found = api
         .get(&format!("{ROWS}?where=name:eq:x&where=price:eq:3"))
@@ -112,13 +112,13 @@ async fn conditions_are_those_of_the_definition() {
 }
 
 #[tokio::test]
-async fn a_page_by_number_leaves_no_row_out() {
+async fn a_page_by_number_skips_no_row() {
     let api = Api::new();
     let wide = "x".repeat(3 << 20);
     for sku in ["a", "b", "c"] {
         api.rows.put(sku, &wide, "1", None);
     }
-    // The second page would begin after the second row, which the first has no room for.
+    // The second page would start after the second row, which does not fit the first page.
     let both = api.get(&format!("{ROWS}?limit=2&page=1")).await;
     assert_eq!(both.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(both.json()["detail"].as_str().unwrap().contains("limit"));
@@ -161,7 +161,7 @@ async fn totals_are_read_by_name() {
 }
 
 #[tokio::test]
-async fn what_is_asked_again_is_answered_without_the_store() {
+async fn a_repeated_request_is_answered_from_the_cache() {
     let api = three();
     let reads = || api.rows.reads.load(Ordering::Relaxed);
     let first = api.get(ROWS).await;
@@ -169,23 +169,23 @@ async fn what_is_asked_again_is_answered_without_the_store() {
     let etag = first.header("etag").to_owned();
     let unchanged = api.get_with(ROWS, &[("if-none-match", &etag)]).await;
     if reads() == 1 {
-        // Otherwise two seconds went by in between, and the store said the same.
+        // Otherwise the cached response expired, and the store returned the same.
         assert_eq!(unchanged.header("cache-status"), "landfall; hit");
     }
     assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
     assert!(unchanged.body.is_empty());
     assert_eq!(unchanged.header("etag"), etag);
 
-    for anew in ["no-cache", "no-store", "max-age=0", "private, Max-Age=0"] {
+    for directive in ["no-cache", "no-store", "max-age=0", "private, Max-Age=0"] {
         let before = reads();
-        let asked_anew = api.get_with(ROWS, &[("cache-control", anew)]).await;
-        assert_eq!(asked_anew.text(), first.text());
-        assert_eq!(reads(), before + 1, "{anew}");
+        let bypassed = api.get_with(ROWS, &[("cache-control", directive)]).await;
+        assert_eq!(bypassed.text(), first.text());
+        assert_eq!(reads(), before + 1, "{directive}");
     }
 }
 
 #[tokio::test]
-async fn lines_that_go_on_are_not_those_that_end() {
+async fn the_etag_of_lines_depends_on_the_next_page() {
     let api = three();
     let path = format!("{ROWS}?limit=3");
     for accept in ["text/csv", "application/x-ndjson"] {
@@ -206,11 +206,11 @@ async fn lines_that_go_on_are_not_those_that_end() {
 }
 
 #[tokio::test]
-async fn an_answer_is_never_from_before_the_close_of_a_job_that_is_closed() {
+async fn a_response_includes_every_job_closed_before_the_request() {
     let api = three();
     let job = api.start_job("products/1.csv").await.job;
     for number in 0..5 {
-        // Each of them was read a moment ago and would do for its age alone.
+        // Each response was cached a moment ago, and its age alone would allow its use.
         let before = api.get(ROWS).await;
         api.rows.put(&format!("new{number}"), "x", "1", None);
         let head = api.start_job(&format!("products/{number}.csv")).await;
@@ -221,7 +221,7 @@ async fn an_answer_is_never_from_before_the_close_of_a_job_that_is_closed() {
         assert_eq!(after.status, StatusCode::OK);
         assert!(after.text().contains(&format!("new{number}")));
     }
-    // Another dataset's job is none of this one's business.
+    // Jobs of other datasets do not invalidate it.
     api.close_job(job).await;
     let head = api.start_job("readings/1.tsv").await;
     let first = api.get(ROWS).await;
@@ -230,7 +230,7 @@ async fn an_answer_is_never_from_before_the_close_of_a_job_that_is_closed() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_told_without_its_secrets() {
+async fn the_error_of_a_store_that_is_down_has_no_secrets() {
     let api = three();
     *api.rows.is_down.lock().unwrap() = true;
     let answer = api.get(ROWS).await;
@@ -242,7 +242,7 @@ async fn a_store_that_is_down_is_told_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn datasets_are_told_as_they_are_defined() {
+async fn datasets_are_described_by_their_definitions() {
     let api = Api::new();
     let list = api.get("/datasets").await.json();
     let names: Vec<_> = list["datasets"]

@@ -1,4 +1,4 @@
-//! What all answers have in common, the document, and the page.
+//! Properties of all responses, the document and the page.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::fakes::Api;
 
 #[tokio::test]
-async fn errors_are_problems_with_the_id_of_their_request() {
+async fn errors_are_problems_with_their_request_id() {
     let api = Api::new();
     let missing = api.get("/nothing/here").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
@@ -30,7 +30,7 @@ async fn errors_are_problems_with_the_id_of_their_request() {
     assert!(wrong.header("allow").contains("GET"));
 }
 
-/// All values of `$ref` in a document.
+/// Collects all values of `$ref` in a document.
 fn references(json: &Json, found: &mut Vec<String>) {
     match json {
         Json::Object(object) => {
@@ -47,7 +47,7 @@ fn references(json: &Json, found: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn the_document_is_whole_and_open() {
+async fn the_document_is_complete_and_needs_no_token() {
     let api = Api::new();
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let answer = api.send(request).await;
@@ -82,7 +82,7 @@ async fn the_document_is_whole_and_open() {
 }
 
 #[tokio::test]
-async fn the_page_needs_no_token_and_loads_nothing_from_elsewhere() {
+async fn the_page_needs_no_token_and_loads_only_its_own_files() {
     let api = Api::new();
     let page = api
         .send(Request::get("/").body(Body::empty()).unwrap())
@@ -109,7 +109,7 @@ async fn the_page_needs_no_token_and_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn only_the_origins_that_are_set_may_ask_from_their_pages() {
+async fn only_configured_origins_may_send_requests() {
     let api = Api::with(|settings| {
         settings.cors_origins = vec!["https://shop.example".parse().unwrap()];
     });
