@@ -119,7 +119,7 @@ def test_rejects_show_line_and_reason(visit: Visit, expected: Expected) -> None:
 
 def test_rows_can_be_paged_forwards_and_backwards(visit: Visit, expected: Expected) -> None:
     page = visit("#/data/products")
-    page.get_by_label("Rows a page").select_option("200")
+    page.get_by_label("Rows per page").select_option("200")
     expect(page.locator("tbody tr")).to_have_count(200)
     pages = [rows_shown(page)]
     for number in range(2, 6):
@@ -192,21 +192,21 @@ def test_the_page_polls_without_a_socket(visit: Visit) -> None:
     page.get_by_label("Dataset").select_option("products")
     page.get_by_label("Paste rows").fill('[{"sku": "zz-1", "name": "Pasted lamp"}, {"sku": "zz-2"}]')
     page.get_by_role("button", name="Send rows").click()
-    expect(page.get_by_text("Asking every few seconds")).to_be_visible()
+    expect(page.get_by_text("Refreshing every few seconds")).to_be_visible()
     sent = page.get_by_role("listitem").filter(has_text="Pasted rows")
     expect(sent).to_contain_text("Succeeded 2 rows, 1 rejected")
 
 
 def test_the_rows_view_reports_new_rows(visit: Visit) -> None:
     viewer = visit("#/data/products?where=name:eq:New%20lamp")
-    expect(viewer.get_by_text("No row is like that.")).to_be_visible()
+    expect(viewer.get_by_text("No rows match these filters.")).to_be_visible()
     expect(viewer.get_by_text("Live", exact=True)).to_be_visible()
     page = visit()
     page.get_by_label("Dataset").select_option("products")
     page.get_by_label("Paste rows").fill("sku\tname\nzz-3\tNew lamp\n")
     expect(page.get_by_label("Format")).to_have_value("tsv")
     page.get_by_role("button", name="Send rows").click()
-    viewer.get_by_role("button", name="Show it anew").click()
+    viewer.get_by_role("button", name="Reload rows").click()
     expect(viewer.get_by_role("link", name="zz-3")).to_be_visible()
 
 
@@ -214,7 +214,7 @@ def test_the_job_list_can_be_filtered_and_updates_itself(visit: Visit) -> None:
     page = visit("#/jobs")
     expect(page.get_by_role("row")).to_have_count(4)
     page.get_by_label("State").select_option("failed")
-    expect(page.get_by_text("No job is like that.")).to_be_visible()
+    expect(page.get_by_text("No jobs match these filters.")).to_be_visible()
     page.get_by_label("State").select_option("All states")
     page.get_by_label("Dataset").select_option("products")
     expect(page.get_by_role("row")).to_have_count(4)
@@ -301,8 +301,8 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
     page.get_by_label("Format").select_option("json")
     page.get_by_role("button", name="Send rows").click()
     expect(page.get_by_role("alert")).to_contain_text("JSON array")
-    expect(page.get_by_text("torn takes no files")).to_be_visible()
-    page.get_by_text("Its 3 fields").click()
+    expect(page.get_by_text("torn accepts no files")).to_be_visible()
+    page.get_by_text("3 fields").click()
     check(page)
 
     page.get_by_role("link", name="Jobs").click()
@@ -328,10 +328,10 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
     expect(page.get_by_role("table")).to_be_visible()
     check(page)
     page.goto(f"{PAGE}#/data/readings")
-    expect(page.get_by_text("No rows have landed yet.")).to_be_visible()
+    expect(page.get_by_text("There are no rows yet.")).to_be_visible()
     check(page)
     page.goto(f"{PAGE}#/data/products/rows/none")
-    expect(page.get_by_role("alert")).to_contain_text("no row of this key")
+    expect(page.get_by_role("alert")).to_contain_text("no row with this key")
     check(page)
 
     page.get_by_role("button", name="Sign out").click()

@@ -1,28 +1,28 @@
-// The HTTP API: one way to ask, one kind of error.
+// The HTTP API: requests with retries, and one kind of error.
 
 import { currentToken } from './session.js';
 
 const TIMEOUT = 35_000;
-const TRIES = 4;
+const MAX_ATTEMPTS = 4;
 const LONGEST_WAIT = 10_000;
 
-/** Told when the token is no longer accepted. */
+/** Emits `expired` when the token is no longer accepted. */
 export const events = new EventTarget();
 
-/** What went wrong, and what to do about it. A status of 0 means that there was no answer. */
+/** An error and what to do about it. The status is 0 if there was no response. */
 export class Problem extends Error {
   constructor({ status, title, detail, requestId = null, retryAfter = null }) {
     super(detail ?? title);
     Object.assign(this, { status, title, detail, requestId, retryAfter });
   }
 
-  /** Whether the same request may work later. */
-  get passing() {
+  /** Whether the same request may succeed later. */
+  get isTransient() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** The URL of a route, whatever path the page itself is served under. */
+/** Returns the URL of a route, relative to the page. */
 export function url(path, query = {}) {
   const result = new URL(path, document.baseURI);
   result.hash = '';
@@ -35,43 +35,43 @@ export function url(path, query = {}) {
   return result;
 }
 
-/** Reads, and tries again what is likely to pass. */
+/** Sends a GET request, and retries transient errors. */
 export async function get(path, { query, accept = 'application/json', fresh = false, signal, token } = {}) {
-  for (let tried = 1; ; tried += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      return await ask(
+      return await request(
         url(path, query),
         { headers: { accept }, cache: fresh ? 'no-cache' : 'default' },
         { signal, token },
       );
     } catch (error) {
-      if (!(error instanceof Problem) || !error.passing || tried === TRIES) throw error;
-      const wait = error.retryAfter ?? 300 * 2 ** tried * (0.5 + Math.random());
+      if (!(error instanceof Problem) || !error.isTransient || attempt === MAX_ATTEMPTS) throw error;
+      const wait = error.retryAfter ?? 300 * 2 ** attempt * (0.5 + Math.random());
       await sleep(Math.min(wait, LONGEST_WAIT), signal);
     }
   }
 }
 
-/** Sends once: whether a request that failed was taken is not known. */
+/** Sends a POST request once: after a failure it is unknown whether it took effect. */
 export function post(path, body, { type = 'application/json', query, signal } = {}) {
   const content = type === 'application/json' && typeof body !== 'string' ? JSON.stringify(body) : body;
   const headers = { 'content-type': type, accept: 'application/json' };
-  return ask(url(path, query), { method: 'POST', headers, body: content }, { signal });
+  return request(url(path, query), { method: 'POST', headers, body: content }, { signal });
 }
 
-/** Reads what is to be kept as a file: one answer, or `all` that follow one another. */
+/** Downloads a response as a file, or `all` pages from that one on. */
 export async function download(path, { query, accept, name, all = false }) {
   const parts = [];
-  for (let asked = query; asked;) {
-    const { blob, next } = await get(path, { query: asked, accept });
+  for (let page = query; page;) {
+    const { blob, next } = await get(path, { query: page, accept });
     parts.push(blob);
-    asked = all ? next : null;
+    page = all ? next : null;
   }
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob(parts, { type: accept }));
   link.download = name;
   link.click();
-  // The browser has taken what it needs once the click's own task is over.
+  // The browser has started the download when the current task ends.
   setTimeout(() => URL.revokeObjectURL(link.href), 0);
 }
 
@@ -89,7 +89,7 @@ export function sleep(milliseconds, signal) {
   });
 }
 
-async function ask(where, init, { signal, token = currentToken() }) {
+async function request(where, init, { signal, token = currentToken() }) {
   const limit = AbortSignal.timeout(TIMEOUT);
   let response;
   let text;
@@ -99,12 +99,12 @@ async function ask(where, init, { signal, token = currentToken() }) {
       headers: { ...init.headers, authorization: `Bearer ${token}` },
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
-    const asked = init.headers.accept;
-    if (response.ok && asked !== 'application/json') return { blob: await response.blob(), next: nextOf(response) };
+    const { accept } = init.headers;
+    if (response.ok && accept !== 'application/json') return { blob: await response.blob(), next: nextOf(response) };
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw noAnswer();
+    throw noResponse();
   }
   if (response.ok) return parse(text);
   const problem = problemOf(response, text);
@@ -112,19 +112,19 @@ async function ask(where, init, { signal, token = currentToken() }) {
   throw problem;
 }
 
-/** The query of the page that follows, if there is one. */
+/** Returns the query of the next page, if there is one. */
 function nextOf(response) {
   const [, query] = /^<\?([^>]*)>; rel="next"$/.exec(response.headers.get('link') ?? '') ?? [];
   return query === undefined ? null : Object.fromEntries(new URLSearchParams(query));
 }
 
-function noAnswer() {
+function noResponse() {
   return navigator.onLine
-    ? new Problem({ status: 0, title: 'No answer', detail: 'The server did not answer. Try again in a moment.' })
+    ? new Problem({ status: 0, title: 'No response', detail: 'The server did not respond. Try again in a moment.' })
     : new Problem({
         status: 0,
         title: 'Offline',
-        detail: 'This device has no network connection. Try again once it has.',
+        detail: 'This device has no network connection. Try again when it is back.',
       });
 }
 
@@ -133,7 +133,7 @@ function problemOf(response, text) {
   try {
     body = JSON.parse(text);
   } catch {
-    // A gateway's own answers need not be JSON; the status says enough.
+    // Error responses of a gateway may not be JSON; the status is enough.
   }
   const seconds = Number(response.headers.get('retry-after'));
   return new Problem({
@@ -143,19 +143,19 @@ function problemOf(response, text) {
       body.detail ??
       body.message ??
       ADVICE[response.status] ??
-      'Try again; if it stays, the logs of the api function say more.',
+      'Try again. If it fails again, see the logs of the api function.',
     requestId: body.request_id ?? response.headers.get('x-request-id'),
     retryAfter: seconds > 0 ? seconds * 1000 : null,
   });
 }
 
 const ADVICE = {
-  413: 'It is too large for one request. Drop it as a file instead.',
-  429: 'There were too many requests at once. Wait a few seconds and try again.',
+  413: 'The request is too large. Drop the rows as a file instead.',
+  429: 'There were too many requests. Wait a few seconds and try again.',
   503: 'The service is busy. Wait a few seconds and try again.',
 };
 
-// Integers beyond 2^53 are kept as their text, where the browser shows it to the reviver.
+// Keeps integers beyond 2^53 as text, if the browser passes their source to the reviver.
 function parse(text) {
   return JSON.parse(text, (_, value, context) =>
     Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '')

@@ -1,6 +1,6 @@
-// Elements, made without any HTML text: what comes from outside can only ever become text.
+// Elements, created without HTML strings, so that outside values can only become text.
 
-/** An element. `on…` attributes are listeners; those that are null, undefined or false are left out. */
+/** Creates an element. `on…` attributes are listeners; null, undefined and false are omitted. */
 export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,36 +13,36 @@ export function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Puts these children in place of the present ones. */
+/** Replaces the children of a node. */
 export function fill(node, ...children) {
   const all = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
   node.replaceChildren(...all.map((child) => (child instanceof Node ? child : String(child))));
 }
 
-/** Changes a text only where it differs, so that a selection stays. */
+/** Changes a text only if it differs, which keeps a selection. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Says it to those who do not see the page. Only for what they have to know now. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   document.getElementById('status').textContent = text;
 }
 
 let ids = 0;
-/** An id that no other element has. */
+/** Returns a unique element id. */
 export function newId(prefix) {
   ids += 1;
   return `${prefix}-${ids}`;
 }
 
-/** A labelled control. */
+/** Creates a labelled control. */
 export function labelled(label, control, attributes = {}) {
   control.id ||= newId('control');
   return h('div', { class: 'control', ...attributes }, h('label', { for: control.id }, label), control);
 }
 
-/** A `<select>` with `[value, label]` options. */
+/** Creates a `<select>` with `[value, label]` options. */
 export function select(options, chosen, attributes = {}) {
   const node = h(
     'select',

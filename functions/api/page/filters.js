@@ -22,8 +22,8 @@ const HINTS = {
 const operators = (type) => BY_TYPE[type] ?? ORDER;
 
 /**
- * A form of filters on a dataset's fields. They are texts as the API takes them, `field:operator:value`; `apply` is
- * called with all of them.
+ * A form of filters on a dataset's fields. `apply` is called with all of them in the API's form,
+ * `field:operator:value`.
  */
 export function filterForm(fields, where, apply) {
   const usable = fields.filter(({ type }) => operators(type).length > 0);
@@ -63,8 +63,8 @@ export function filterForm(fields, where, apply) {
     );
   }
 
-  for (const one of where) {
-    const [field, operator, ...rest] = one.split(':');
+  for (const filter of where) {
+    const [field, operator, ...rest] = filter.split(':');
     if (usable.some(({ name }) => name === field)) append(field, operator, rest.join(':'));
   }
   arrange();
@@ -78,7 +78,7 @@ export function filterForm(fields, where, apply) {
 
 function condition(fields, field, operator, text, remove) {
   const name = select(
-    fields.map((one) => [one.name, one.name]),
+    fields.map(({ name: other }) => [other, other]),
     field,
     { 'aria-label': 'Field', 'data-part': 'field', onchange: adapt },
   );
@@ -93,9 +93,9 @@ function condition(fields, field, operator, text, remove) {
   });
 
   function adapt() {
-    const { type } = fields.find((one) => one.name === name.value);
+    const { type } = fields.find((candidate) => candidate.name === name.value);
     const chosen = test.value || operator;
-    test.replaceChildren(...operators(type).map((one) => h('option', { value: one }, OPERATORS[one])));
+    test.replaceChildren(...operators(type).map((operator) => h('option', { value: operator }, OPERATORS[operator])));
     if (operators(type).includes(chosen)) test.value = chosen;
     input.placeholder = HINTS[type] ?? '';
     input.inputMode = type === 'integer' || type === 'decimal' ? 'decimal' : 'text';

@@ -1,4 +1,4 @@
-// Numbers, sizes, times and values as people read them.
+// Numbers, sizes, times and values as text.
 
 const NUMBER = new Intl.NumberFormat();
 const SHORT = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
@@ -17,7 +17,7 @@ export function bytes(value) {
   return `${SHORT.format(value)} ${units[unit]}`;
 }
 
-/** A time of day where that says enough, otherwise with its date. */
+/** Formats a time; one of today without its date. */
 export function time(text) {
   const at = new Date(text);
   return (at.toDateString() === new Date().toDateString() ? TIME : DATE_TIME).format(at);
@@ -25,7 +25,7 @@ export function time(text) {
 
 export const fullTime = (text) => DATE_TIME.format(new Date(text));
 
-/** How long between two times. */
+/** Formats the time between two times. */
 export function duration(from, to) {
   const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
   if (seconds < 60) return `${SHORT.format(seconds)} s`;
@@ -34,7 +34,7 @@ export function duration(from, to) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A value of a row as text; null has none. */
+/** Formats a value of a row; null stays null. */
 export function value(content) {
   if (content === null || content === undefined) return null;
   return typeof content === 'object' ? JSON.stringify(content) : String(content);
@@ -42,13 +42,13 @@ export function value(content) {
 
 const STORES = { mongodb: 'MongoDB', postgres: 'PostgreSQL', mysql: 'MySQL', mariadb: 'MariaDB', sqlite: 'SQLite' };
 
-/** The name of a kind of database. */
+/** Returns the name of a kind of database. */
 export const store = (kind) => STORES[kind] ?? kind;
 
-// Rows in the body of a request; the API names their object.
+// The key that the API assigns to rows in the body of a request.
 const POSTED = /\/api\/[0-9a-f-]{36}\.(\w+)$/;
 
-/** What to call an object: by what comes last in its key. */
+/** Returns the display name of an object: the last part of its key. */
 export function fileName(key) {
   const [, format] = POSTED.exec(key) ?? [];
   return format ? `Posted rows (${format.toUpperCase()})` : key.slice(key.lastIndexOf('/') + 1) || key;

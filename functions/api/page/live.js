@@ -1,19 +1,20 @@
-// What becomes of jobs, as it happens: pushed over one WebSocket, asked for where there is none.
+// Live job status: pushed over one WebSocket, or polled where there is none.
 
 import { get, sleep } from './api.js';
 import { current, currentToken } from './session.js';
 
+// Milliseconds.
 const PING = 5 * 60_000;
 const IDLE = 30_000;
 const SHORTEST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
-// A push may be lost with its connection: an open job is asked for all the same, but seldom.
-const SELDOM = 15_000;
-// Jobs of one dataset that are asked for, and of several together.
-const OF_ONE = 20;
-const OF_SEVERAL = 100;
+// A push can be lost with its connection, so open jobs are polled even while the socket is open.
+const WAIT_WITH_SOCKET = 15_000;
+// Jobs per poll of one dataset, and of several together.
+const JOBS_OF_ONE = 20;
+const JOBS_OF_SEVERAL = 100;
 
-/** Topics by name; each has the handlers that were given to `watch…`. */
+/** Topics by name, each with the handlers passed to `watch…`. */
 const topics = new Map();
 
 let socket = null;
@@ -22,7 +23,7 @@ let retry = null;
 let idle = null;
 let ping = null;
 
-/** Tells (by `change`) when `status()` is another: 'live', 'asking' or 'off'. */
+/** Emits `change` when `status()` changes: 'live', 'polling' or 'off'. */
 export const events = new EventTarget();
 
 let shown = 'off';
@@ -31,21 +32,20 @@ export const status = () => shown;
 export const isFinal = (job) => job.state !== 'open';
 
 /**
- * Calls `changed` with a job as it is now, and whenever it changes; `failed` with what an answer said instead.
- * Gives the function that ends it.
+ * Calls `changed` with a job now and whenever it changes, or `failed` with an error. Returns a function that stops it.
  */
 export const watchJob = (id, changed, failed) => watch(`job ${id}`, { job: id }, { changed, failed });
 
-/** Calls `changed` with each job of a dataset that changes. Gives the function that ends it. */
+/** Calls `changed` with each job of a dataset that changes. Returns a function that stops it. */
 export const watchDataset = (name, changed) => watch(`dataset ${name}`, { dataset: name }, { changed });
 
-/** Ends everything: whoever was signed in no longer is. */
+/** Stops everything, after sign-out. */
 export function close() {
-  const ended = [...topics.values()];
+  const stopped = [...topics.values()];
   topics.clear();
-  for (const topic of ended) topic.stop();
+  for (const topic of stopped) topic.stop();
   disconnect();
-  tell();
+  updateStatus();
 }
 
 function watch(name, subject, handler) {
@@ -70,7 +70,7 @@ function watch(name, subject, handler) {
   };
 }
 
-/** Answers and pushes overtake one another: a job never goes back. */
+/** Reports whether a job is older than the known one: responses and pushes can overtake one another. */
 function isOlder(job, known) {
   return (
     known !== undefined &&
@@ -79,7 +79,7 @@ function isOlder(job, known) {
   );
 }
 
-/** Hands on a job that is another than it was; gives whether it is. */
+/** Passes a job to the handlers if it has changed. Returns whether it has. */
 function deliver(topic, job) {
   const known = topic.jobs.get(job.id);
   if (isOlder(job, known) || JSON.stringify(job) === JSON.stringify(known)) return false;
@@ -103,11 +103,11 @@ function connect() {
   opened.onopen = () => {
     for (const topic of topics.values()) send('subscribe', topic);
     ping = setInterval(() => isOpen() && opened.send('{"action":"ping"}'), PING);
-    tell();
+    updateStatus();
   };
   opened.onmessage = (event) => {
     failures = 0;
-    take(event.data);
+    receive(event.data);
   };
   opened.onclose = () => {
     if (socket !== opened) return;
@@ -115,13 +115,13 @@ function connect() {
     const wait = Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** failures) * (0.5 + Math.random() / 2);
     failures += 1;
     retry = setTimeout(connect, wait);
-    tell();
+    updateStatus();
   };
 }
 
-/** A browser cannot set a header here, and a query would stand in access logs. */
+/** Browsers cannot set a header here, and URLs with queries end up in access logs. */
 function address(url, token) {
-  // The local stack's gateway, which alone has no TLS, answers with no subprotocol; browsers refuse that.
+  // The local gateway, the only one without TLS, confirms no subprotocol, so browsers would close the connection.
   return url.startsWith('ws:') ? [`${url}?token=${encodeURIComponent(token)}`] : [url, ['landfall', `bearer.${token}`]];
 }
 
@@ -137,7 +137,7 @@ function send(action, topic) {
   socket.send(JSON.stringify({ action, ...topic.subject }));
 }
 
-function take(text) {
+function receive(text) {
   let message;
   try {
     message = JSON.parse(text);
@@ -153,63 +153,63 @@ function take(text) {
   }
 }
 
-// Asking
+// Polling
 
-/** Asks for one job. Gives the function that ends it. */
+/** Polls one job. Returns a function that stops it. */
 function pollJob(topic) {
   const ending = new AbortController();
   const { signal } = ending;
   const id = topic.subject.job;
-  const ask = async () => [[topic, await get(`jobs/${encodeURIComponent(id)}`, { fresh: true, signal })]];
+  const load = async () => [[topic, await get(`jobs/${encodeURIComponent(id)}`, { fresh: true, signal })]];
   const failed = (error) => {
     for (const handler of topic.handlers) handler.failed?.(error);
   };
   const isOver = () => topic.jobs.has(id) && isFinal(topic.jobs.get(id));
-  poll(ask, signal, { failed, isOver });
+  poll(load, signal, { failed, isOver });
   return () => ending.abort();
 }
 
 let datasetsEnding = new AbortController();
 
 /**
- * Asks for the jobs of all datasets that are watched, by one request however many they are; to be called when others
- * are. Gives itself, as what ends it for one that no longer is.
+ * Polls the jobs of all watched datasets with one request. Call it whenever the set of datasets changes. Returns
+ * itself, as the function that stops it for one dataset.
  */
 function pollDatasets() {
   datasetsEnding.abort();
   datasetsEnding = new AbortController();
   const { signal } = datasetsEnding;
-  // Once for all that come and go in one task.
+  // Once for all datasets that are added or removed in one task.
   queueMicrotask(() => {
     const names = [...topics.values()].map(({ subject }) => subject.dataset).filter(Boolean);
     if (signal.aborted || names.length === 0) return;
-    const query = names.length === 1 ? { dataset: names[0], limit: OF_ONE } : { limit: OF_SEVERAL };
-    const ask = async () => {
+    const query = names.length === 1 ? { dataset: names[0], limit: JOBS_OF_ONE } : { limit: JOBS_OF_SEVERAL };
+    const load = async () => {
       const { jobs } = await get('jobs', { query, fresh: true, signal });
       return jobs.map((job) => [topics.get(`dataset ${job.dataset}`), job]).filter(([topic]) => topic);
     };
-    poll(ask, signal);
+    poll(load, signal);
   });
   return pollDatasets;
 }
 
-/** Asks again and again: seldom while changes are pushed, and the less often the longer nothing changes. */
-async function poll(ask, signal, { failed = () => {}, isOver = () => false } = {}) {
+/** Polls less often the longer nothing changes, and rarely while changes are pushed. */
+async function poll(load, signal, { failed = () => {}, isOver = () => false } = {}) {
   let wait = SHORTEST_WAIT;
   try {
     for (;;) {
       try {
-        for (const [topic, job] of await ask()) if (deliver(topic, job)) wait = SHORTEST_WAIT;
+        for (const [topic, job] of await load()) if (deliver(topic, job)) wait = SHORTEST_WAIT;
       } catch (error) {
         signal.throwIfAborted();
         failed(error);
-        // A job is not known before the first of its file has been read.
+        // A job exists only once the first part of its file has been read.
         if (error.status !== 404) wait = LONGEST_WAIT;
         if (error.status === 401 || error.status === 403) return;
       }
-      tell();
+      updateStatus();
       if (isOver()) return;
-      await pause(isOpen() ? SELDOM : wait, signal);
+      await pause(isOpen() ? WAIT_WITH_SOCKET : wait, signal);
       wait = Math.min(LONGEST_WAIT, wait * 1.4);
     }
   } catch (error) {
@@ -217,7 +217,7 @@ async function poll(ask, signal, { failed = () => {}, isOver = () => false } = {
   }
 }
 
-/** Waits that long, and until somebody looks at the page. */
+/** Waits that long, and until the page is visible. */
 async function pause(milliseconds, signal) {
   const lost = new Promise((resolve) => events.addEventListener('change', resolve, { once: true, signal }));
   await Promise.race([sleep(milliseconds, signal), lost]);
@@ -227,8 +227,8 @@ async function pause(milliseconds, signal) {
   }
 }
 
-function tell() {
-  const now = isOpen() ? 'live' : topics.size > 0 ? 'asking' : 'off';
+function updateStatus() {
+  const now = isOpen() ? 'live' : topics.size > 0 ? 'polling' : 'off';
   if (now === shown) return;
   shown = now;
   events.dispatchEvent(new Event('change'));

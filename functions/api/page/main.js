@@ -1,4 +1,4 @@
-// The shell: who is signed in, which view is shown, and what holds everywhere.
+// The shell: sign-in, routing, and what all views share.
 
 import * as api from './api.js';
 import { announce, fill, h, setText } from './dom.js';
@@ -18,11 +18,11 @@ const main = document.getElementById('main');
 const nav = document.getElementById('nav');
 const notice = document.getElementById('notice');
 
-/** What is shown: `{ title, node, update?(query), stop?() }`, and the path it is for. */
+/** The current view, `{ title, node, update?(query), stop?() }`, and its path. */
 let view = null;
 let shownPath = null;
 
-/** The path and the query of the address's fragment. A segment may be empty: it may be a part of a row's key. */
+/** Returns path and query of the URL's fragment. A segment may be empty, because it may be part of a row's key. */
 function route() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   return { segments: segmentsOf(path), query: new URLSearchParams(query) };
@@ -32,7 +32,7 @@ function segmentsOf(path) {
   try {
     return path.split('/').map(decodeURIComponent);
   } catch {
-    // What was typed or cut off is no place here.
+    // The URL was mistyped or cut off.
     return [];
   }
 }
@@ -67,7 +67,7 @@ function show() {
     if (link.hash === `#/${segments[0]}`) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  // At the first load the browser's own start of the page is right.
+  // On the first load the browser's initial focus is right.
   if (!first) focusHeading();
 }
 
@@ -98,10 +98,10 @@ function signedOut(message) {
 async function signIn(token) {
   session.setInfo(await api.get('session', { token, fresh: true }));
   session.setToken(token);
-  begin();
+  enter();
 }
 
-function begin() {
+function enter() {
   nav.hidden = false;
   document.getElementById('who').hidden = false;
   setText(document.getElementById('name'), session.current().name);
@@ -115,23 +115,23 @@ async function start() {
     await signIn(session.currentToken());
   } catch (error) {
     if (error.status === 401)
-      signedOut('This token is not accepted. It may have been removed, or is for another stack.');
+      signedOut('This token is not accepted. It may have been removed, or belong to another stack.');
     else fill(main, h('h1', {}, 'Landfall'), problemPanel(error, start));
   }
 }
 
-function tellNetwork() {
+function showNetwork() {
   notice.hidden = navigator.onLine;
   fill(
     notice,
     navigator.onLine
       ? ''
-      : 'No network connection. What is shown may be old; it goes on by itself once the connection is back.',
+      : 'No network connection. This page may be out of date; it updates when the connection is back.',
   );
 }
 
-function tellFeed() {
-  const texts = { live: 'Live', asking: 'Asking every few seconds', off: '' };
+function showFeed() {
+  const texts = { live: 'Live', polling: 'Refreshing every few seconds', off: '' };
   const feed = document.getElementById('feed');
   feed.className = `feed ${live.status()}`;
   setText(feed, texts[live.status()]);
@@ -139,25 +139,25 @@ function tellFeed() {
 
 api.events.addEventListener('expired', () => {
   if (session.current())
-    signedOut('Your token is no longer accepted. Sign in with another one; ask whoever runs this stack.');
+    signedOut('Your token is no longer accepted. Sign in with another one, which the operator of this stack can give you.');
 });
-live.events.addEventListener('change', tellFeed);
+live.events.addEventListener('change', showFeed);
 window.addEventListener('hashchange', () => {
-  // A link of the local stack, opened where the page is open already.
+  // A sign-in link of the local stack, opened in a tab that already shows the page.
   if (location.hash.startsWith('#token=')) start();
   else show();
 });
-window.addEventListener('online', tellNetwork);
-window.addEventListener('offline', tellNetwork);
+window.addEventListener('online', showNetwork);
+window.addEventListener('offline', showNetwork);
 window.addEventListener('beforeunload', (event) => {
   if (sending()) event.preventDefault();
 });
-// A file that misses its place must not take that of the page.
+// A file dropped outside the drop zone must not replace the page.
 for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
 document.getElementById('skip').addEventListener('click', () => main.focus());
 document.getElementById('sign-out').addEventListener('click', () => {
   signedOut(null);
   announce('Signed out');
 });
-tellNetwork();
+showNetwork();
 start();

@@ -1,4 +1,4 @@
-// Pieces that several views show.
+// Elements that several views share.
 
 import { Problem } from './api.js';
 import { h, newId } from './dom.js';
@@ -18,12 +18,12 @@ export function badge(state) {
   return h('span', { class: `badge ${state}` }, h('span', { 'aria-hidden': 'true' }, mark), name);
 }
 
-/** What went wrong and what to do, with a way to try again where that may help. */
+/** Shows an error and what to do about it, with a button to retry if there is a `retry` function. */
 export function problemPanel(error, retry) {
   const problem =
     error instanceof Problem
       ? error
-      : new Problem({ status: 0, title: 'This page failed', detail: `${error.message}. Load it anew.` });
+      : new Problem({ status: 0, title: 'This page failed', detail: `${error.message}. Reload the page.` });
   if (problem !== error) console.error(error);
   return h(
     'div',
@@ -39,7 +39,7 @@ export const loading = (what) => h('p', { class: 'muted' }, `Loading ${what}…`
 
 export const empty = (...text) => h('p', { class: 'empty' }, text);
 
-/** A bar from 0 to 1, with its text; null means that the end is not known yet. */
+/** A progress bar from 0 to 1 with its percentage; null stands for unknown progress. */
 export function bar(label) {
   const progress = h('progress', { max: 1, 'aria-label': label });
   const text = h('span', { class: 'percent', 'aria-hidden': 'true' });
@@ -51,7 +51,7 @@ export function bar(label) {
         progress.removeAttribute('value');
         text.textContent = '';
       } else {
-        // The element's own text for screen readers is the percentage.
+        // Screen readers read the percentage from the element itself.
         progress.value = share;
         text.textContent = `${Math.floor(share * 100)} %`;
       }
@@ -59,7 +59,7 @@ export function bar(label) {
   };
 }
 
-/** A table in a region that scrolls by itself, also by keyboard. Its caption is for those who do not see it. */
+/** A table in a scrollable region that the keyboard can reach. The caption is for screen readers. */
 export function table(caption, head, body, kind = null) {
   const id = newId('caption');
   return h(
@@ -80,5 +80,5 @@ export const column = (name, attributes = {}) => h('th', { scope: 'col', ...attr
 export const numeric = (value) =>
   h('td', { class: 'number' }, value === null || value === undefined ? '–' : number(value));
 
-/** A term and what it is, for a `<dl>`. */
+/** A term and its description, for a `<dl>`. */
 export const fact = (term, ...content) => h('div', {}, h('dt', {}, term), h('dd', {}, content));

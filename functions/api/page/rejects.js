@@ -7,7 +7,7 @@ import { column, loading, problemPanel, table } from './parts.js';
 const PAGE = 25;
 const EXCERPT = 160;
 
-/** The rejects of a job: where, why, and the record itself. */
+/** The rejects of a job: place, reason and record. */
 export function rejectsPart(job) {
   const path = `jobs/${encodeURIComponent(job.id)}/rejects`;
   const count = h('p', { class: 'muted' });
@@ -35,14 +35,14 @@ export function rejectsPart(job) {
     node.hidden = rejected === 0;
     const soFar = isFinal(now) ? '' : ' so far';
     const [records, them] = rejected === 1 ? ['record', 'it'] : ['records', 'them'];
-    setText(count, `${number(rejected)} ${records} could not be taken${soFar}. Mend ${them}, and drop ${them} again.`);
+    setText(count, `${number(rejected)} ${records} could not be ingested${soFar}. Fix ${them} and upload ${them} again.`);
     save.hidden = !isFinal(now);
     if (closed || !isFinal(now)) return;
     closed = true;
     if (rejected > 0) restart();
   }
 
-  /** Rejects come in any order while the job is open: what was shown of them then is read anew. */
+  /** Reads all rejects again once the job is closed: while it is open, they are added in any order. */
   function restart() {
     cursor = null;
     shown = 0;

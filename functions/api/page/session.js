@@ -1,4 +1,4 @@
-// Who is signed in. The token lives as long as the tab, and is in no URL.
+// The session. The token is kept until the tab is closed, and is in no URL.
 
 const KEY = 'landfall.token';
 const FRAGMENT = '#token=';
@@ -6,7 +6,7 @@ const FRAGMENT = '#token=';
 let token = null;
 let info = null;
 
-/** Takes the token that a link of the local stack carries, and takes it out of address and history at once. */
+/** Restores the token from this tab, or from a sign-in link, whose token is removed from URL and history at once. */
 export function restore() {
   if (location.hash.startsWith(FRAGMENT)) {
     sessionStorage.setItem(KEY, decodeURIComponent(location.hash.slice(FRAGMENT.length)));
@@ -21,8 +21,8 @@ export function setToken(text) {
   sessionStorage.setItem(KEY, text);
 }
 
-export function setInfo(answer) {
-  info = answer;
+export function setInfo(response) {
+  info = response;
 }
 
 export function end() {
@@ -33,7 +33,7 @@ export function end() {
 
 export const currentToken = () => token;
 
-/** What `GET /session` answered: name, scopes, datasets, socket_url, limits. */
+/** The response of `GET /session`: name, scopes, datasets, socket_url, limits. */
 export const current = () => info;
 
 export const may = (scope) => info !== null && (info.scopes.includes(scope) || info.scopes.includes('admin'));

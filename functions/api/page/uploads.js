@@ -1,23 +1,23 @@
-// Files on their way into the inbox. They go on while one looks at something else.
+// Uploads to the inbox. They continue while other views are shown.
 
 import { Problem, post, sleep } from './api.js';
 
-const AT_ONCE = 2;
-const PARTS_AT_ONCE = 3;
-const TRIES = 4;
+const CONCURRENT_UPLOADS = 2;
+const CONCURRENT_PARTS = 3;
+const MAX_ATTEMPTS = 4;
 
 /** Newest first. */
 export const uploads = [];
 
-/** Tells (by `added`) of a new one. */
+/** Emits `added` with each new upload. */
 export const events = new EventTarget();
 
-/** One file. Tells (by `change`) when anything of it is another. */
+/** One file. Emits `change` when any of its properties changes. */
 export class Upload extends EventTarget {
   /** 'waiting', 'sending', 'sent', 'failed' or 'cancelled'. */
   state = 'waiting';
   sent = 0;
-  /** The id of its job, once that is known. */
+  /** The id of its job, once known. */
   job = null;
   problem = null;
   #ending = new AbortController();
@@ -43,8 +43,8 @@ export class Upload extends EventTarget {
     try {
       const plan = await post('uploads', { dataset: this.dataset, name: this.name, size: this.size }, { signal });
       const done = plan.kind === 'multipart' ? await this.#sendParts(plan, signal) : await this.#sendForm(plan, signal);
-      // It may be repeated, and is what tells the job.
-      const { job } = await again(signal, () => post('uploads/complete', { key: plan.key, ...done }, { signal }));
+      // Completing is idempotent, and returns the job.
+      const { job } = await retry(signal, () => post('uploads/complete', { key: plan.key, ...done }, { signal }));
       this.set({ state: 'sent', job });
     } catch (error) {
       if (signal.aborted) this.set({ state: 'cancelled' });
@@ -61,7 +61,7 @@ export class Upload extends EventTarget {
   }
 
   async #sendParts({ upload_id, part_bytes, parts }, signal) {
-    // A part that fails for good ends the others too.
+    // A part that fails permanently stops the others.
     const failing = new AbortController();
     signal = AbortSignal.any([signal, failing.signal]);
     const left = [...parts];
@@ -71,13 +71,13 @@ export class Upload extends EventTarget {
       for (let part = left.shift(); part; part = left.shift()) {
         const { number, url } = part;
         const piece = this.file.slice((number - 1) * part_bytes, number * part_bytes);
-        const etag = await again(signal, () =>
+        const etag = await retry(signal, () =>
           sendPart(
             url,
             piece,
             (count) => {
               sent.set(number, count);
-              this.set({ sent: [...sent.values()].reduce((sum, one) => sum + one, 0) });
+              this.set({ sent: [...sent.values()].reduce((sum, count) => sum + count, 0) });
             },
             signal,
           ),
@@ -86,7 +86,7 @@ export class Upload extends EventTarget {
       }
     };
     try {
-      await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+      await Promise.all(Array.from({ length: CONCURRENT_PARTS }, worker));
     } catch (error) {
       failing.abort(error);
       throw error;
@@ -115,33 +115,33 @@ export function cancelAll() {
 function startNext() {
   const running = uploads.filter(({ state }) => state === 'sending').length;
   const waiting = uploads.filter(({ state }) => state === 'waiting').reverse();
-  for (const upload of waiting.slice(0, AT_ONCE - running)) upload.run().finally(startNext);
+  for (const upload of waiting.slice(0, CONCURRENT_UPLOADS - running)) upload.run().finally(startNext);
 }
 
-async function again(signal, send) {
-  for (let tried = 1; ; tried += 1) {
+async function retry(signal, send) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
       return await send();
     } catch (error) {
-      if (signal.aborted || !error.passing || tried === TRIES) throw error;
-      await sleep(500 * 2 ** tried * (0.5 + Math.random()), signal);
+      if (signal.aborted || !error.isTransient || attempt === MAX_ATTEMPTS) throw error;
+      await sleep(500 * 2 ** attempt * (0.5 + Math.random()), signal);
     }
   }
 }
 
 async function sendPart(url, piece, progress, signal) {
-  const answer = await send('PUT', url, piece, progress, signal);
-  const etag = answer.getResponseHeader('etag');
+  const response = await send('PUT', url, piece, progress, signal);
+  const etag = response.getResponseHeader('etag');
   if (!etag)
     throw new Problem({
       status: 400,
       title: 'No ETag',
-      detail: 'The bucket does not show the ETag of a part to this page: its CORS rules must expose it.',
+      detail: 'The bucket hides the ETag of a part from this page: its CORS rules must expose it.',
     });
   return etag;
 }
 
-/** With XMLHttpRequest, as `fetch` does not tell how much has been sent. */
+/** Sends with XMLHttpRequest, because `fetch` reports no upload progress. */
 function send(method, url, body, progress, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -154,8 +154,8 @@ function send(method, url, body, progress, signal) {
       reject(
         new Problem({
           status: 0,
-          title: 'The upload was cut off',
-          detail: 'The bucket did not answer. Check the connection and drop the file again.',
+          title: 'The upload was interrupted',
+          detail: 'The bucket did not respond. Check the connection and drop the file again.',
         }),
       );
     request.onabort = () => reject(signal.reason);
@@ -172,6 +172,6 @@ function refusal(request) {
   return new Problem({
     status: request.status,
     title: code ?? `Status ${request.status}`,
-    detail: `${message ?? 'The bucket refused the file.'} Drop it again for a new permission to upload.`,
+    detail: `${message ?? 'The bucket refused the file.'} Drop the file again to start a new upload.`,
   });
 }

@@ -9,10 +9,10 @@ import { column, empty, loading, problemPanel, table } from './parts.js';
 const SIZES = ['25', '50', '100', '200'];
 const SIZE = '50';
 
-/** A cursor only goes on; where each came from is kept, to go back. */
+/** The previous cursor of each cursor, because the API only pages forward. */
 const before = new Map();
 
-/** The rows of a dataset, page by page; what is asked for stands in the address. */
+/** The rows of a dataset, page by page. The URL holds filters, order and page. */
 export function dataView(name, query) {
   if (!name) return chooseView();
   choose(name);
@@ -21,18 +21,18 @@ export function dataView(name, query) {
   const node = h('section', {}, head.nodes, content);
   let stopWatching = () => {};
   let rows = null;
-  let left = false;
+  let stopped = false;
 
   async function start() {
     try {
-      const [found, since] = await Promise.all([datasetOf(name), lastLanding(name)]);
+      const [found, since] = await Promise.all([datasetOf(name), lastClose(name)]);
       rows = rowsPart(found, () => location.hash);
       const all = await datasets();
-      if (left) return;
+      if (stopped) return;
       head.set(found, all);
       fill(content, rows.nodes);
       rows.update(query);
-      stopWatching = watchLandings(name, since, rows.landed);
+      stopWatching = watchCloses(name, since, rows.offerReload);
     } catch (error) {
       fill(content, problemPanel(error, start));
     }
@@ -43,7 +43,7 @@ export function dataView(name, query) {
     title: name,
     node,
     stop: () => {
-      left = true;
+      stopped = true;
       stopWatching();
     },
     update: (next) => {
@@ -59,57 +59,57 @@ function chooseView() {
     (all) =>
       all.length > 0
         ? location.replace(`#/data/${encodeURIComponent(chosen(all).name)}`)
-        : fill(content, empty('There is no dataset that this token may see.')),
+        : fill(content, empty('This token covers no datasets.')),
     (error) => fill(content, problemPanel(error)),
   );
   return { title: 'Data', node: h('section', {}, h('h1', {}, 'Data'), content) };
 }
 
 /**
- * The heading that rows and totals share, there at once to take the focus; which other datasets there are, and which
- * tables of this one, is `set` once it is known.
+ * The heading that rows and totals share. It is shown at once, to receive the focus; `set` adds the other datasets and
+ * the tables of this one when they are known.
  */
 export function dataHead(name, shown) {
   const choice = h('div');
   const tabs = h('div');
   const path = (dataset) => `#/data/${encodeURIComponent(dataset)}`;
-  const link = (href, text, is) => h('a', { href, 'aria-current': is === shown ? 'page' : null }, text);
+  const link = (href, text, target) => h('a', { href, 'aria-current': target === shown ? 'page' : null }, text);
 
   function set({ totals }, all) {
-    const names = all.map((one) => [one.name, one.name]);
+    const names = all.map(({ name: other }) => [other, other]);
     const chosen = select(names, name, {
       onchange: () => {
         location.hash = path(chosen.value);
       },
     });
     fill(choice, names.length > 1 && labelled('Dataset', chosen));
-    const ofTotals = totals.map((total) =>
+    const totalsLinks = totals.map((total) =>
       link(`${path(name)}/totals/${encodeURIComponent(total.name)}`, total.name, total.name),
     );
     fill(
       tabs,
       totals.length > 0 &&
-        h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path(name), 'Rows', 'rows'), ofTotals),
+        h('nav', { class: 'tabs', 'aria-label': 'Tables of this dataset' }, link(path(name), 'Rows', 'rows'), totalsLinks),
     );
   }
   return { nodes: [h('div', { class: 'heading' }, h('h1', {}, name), choice), tabs], set };
 }
 
-/** When the last of the newest jobs closed, before any row is read. By the server's clock: this one may be wrong. */
-async function lastLanding(dataset) {
+/** Returns when the last of the newest jobs closed, by the server's clock, before any row is read. */
+async function lastClose(dataset) {
   const { jobs } = await get('jobs', { query: { dataset, limit: 20 }, fresh: true });
   return Math.max(0, ...jobs.filter(isFinal).map(closedAt));
 }
 
 const closedAt = (job) => Date.parse(job.closed_at);
 
-/** Calls `landed` when a job closes after that. */
-function watchLandings(name, since, landed) {
+/** Calls `closed` when a job closes after that. */
+function watchCloses(name, since, closed) {
   const final = new Set();
   return watchDataset(name, (job) => {
     if (!isFinal(job) || final.has(job.id)) return;
     final.add(job.id);
-    if (closedAt(job) > since) landed();
+    if (closedAt(job) > since) closed();
   });
 }
 
@@ -121,10 +121,10 @@ function rowsPart(dataset, address) {
   let shown = 0;
   let query = null;
 
-  /** The address of these rows with another choice; from the first page on. */
-  function go(changes, keepPage = false) {
+  /** Returns the URL of these rows with other parameters, from the first page unless `keepPage`. */
+  function addressOf(changes, keepPage = false) {
     const next = new URLSearchParams(query);
-    if (!keepPage) for (const one of ['after', 'page']) next.delete(one);
+    if (!keepPage) for (const name of ['after', 'page']) next.delete(name);
     for (const [name, content] of Object.entries(changes)) {
       next.delete(name);
       for (const item of [content].flat()) if (item) next.append(name, item);
@@ -136,14 +136,14 @@ function rowsPart(dataset, address) {
     query = next;
     shown += 1;
     const now = shown;
-    const asked = request(query, dataset);
+    const parameters = parametersOf(query, dataset);
     fill(news);
-    drawControls(asked);
+    drawControls(parameters);
     content.setAttribute('aria-busy', 'true');
     try {
-      const page = await get(path, { query: asked, fresh });
+      const page = await get(path, { query: parameters, fresh });
       if (now !== shown) return;
-      draw(page, asked);
+      draw(page, parameters);
       if (moved) announce(page.rows.length === 0 ? 'No rows' : `Page ${pageNumber()}, ${page.rows.length} rows`);
     } catch (error) {
       if (now === shown)
@@ -158,21 +158,21 @@ function rowsPart(dataset, address) {
 
   const pageNumber = () => Number(query.get('page') ?? 1);
 
-  function drawControls(asked) {
+  function drawControls(parameters) {
     const stores = dataset.stores.map((kind) => [storeParameter(kind), store(kind)]);
-    const from = select(stores, asked.store, {
+    const from = select(stores, parameters.store, {
       id: 'rows-store',
       onchange: () => {
-        location.hash = go({ store: from.value });
+        location.hash = addressOf({ store: from.value });
       },
     });
     const size = select(
-      SIZES.map((one) => [one, one]),
-      asked.limit,
+      SIZES.map((size) => [size, size]),
+      parameters.limit,
       {
         id: 'rows-size',
         onchange: () => {
-          location.hash = go({ limit: size.value });
+          location.hash = addressOf({ limit: size.value });
         },
       },
     );
@@ -180,29 +180,29 @@ function rowsPart(dataset, address) {
     fill(
       controls,
       filterForm(dataset.fields, query.getAll('where'), (where) => {
-        const target = go({ where });
+        const target = addressOf({ where });
         if (target === address()) update(query, true, true);
         else location.hash = target;
       }),
-      h('div', { class: 'filters' }, stores.length > 1 && labelled('Read from', from), labelled('Rows a page', size)),
+      h('div', { class: 'filters' }, stores.length > 1 && labelled('Read from', from), labelled('Rows per page', size)),
     );
     if (focused) document.getElementById(focused)?.focus();
   }
 
-  function draw(page, asked) {
+  function draw(page, parameters) {
     const focused = document.activeElement?.dataset?.keep;
     const here = query.get('after') ?? '';
     if (page.next && !before.has(page.next)) before.set(page.next, here);
     const back = before.get(here);
-    const step = (text, keep, changes, there) =>
+    const step = (text, keep, changes, isPossible) =>
       h(
         'a',
         {
           class: 'button',
           'data-keep': keep,
-          href: there ? go(changes, true) : null,
-          'aria-disabled': there ? null : 'true',
-          role: there ? null : 'link',
+          href: isPossible ? addressOf(changes, true) : null,
+          'aria-disabled': isPossible ? null : 'true',
+          role: isPossible ? null : 'link',
         },
         text,
       );
@@ -219,35 +219,35 @@ function rowsPart(dataset, address) {
       ),
       h('span', { class: 'muted', 'aria-current': 'page' }, `Page ${number}`),
       step('Next', 'next', { after: page.next, page: String(number + 1) }, page.next !== null),
-      save('CSV', 'text/csv', 'csv', asked),
-      save('NDJSON', 'application/x-ndjson', 'ndjson', asked),
+      save('CSV', 'text/csv', 'csv', parameters),
+      save('NDJSON', 'application/x-ndjson', 'ndjson', parameters),
     );
-    fill(content, page.rows.length === 0 ? noRows(here) : rowsTable(dataset, page.rows, asked, go), pager);
+    fill(content, page.rows.length === 0 ? noRows(here) : rowsTable(dataset, page.rows, parameters, addressOf), pager);
     if (focused) content.querySelector(`[data-keep="${focused}"]`)?.focus();
   }
 
   function noRows(here) {
     if (here)
-      return empty('There are no rows after the last page. ', h('a', { href: go({}) }, 'Back to the first'), '.');
-    if (query.getAll('where').length > 0) return empty('No row is like that.');
+      return empty('There are no more rows. ', h('a', { href: addressOf({}) }, 'Back to the first page'), '.');
+    if (query.getAll('where').length > 0) return empty('No rows match these filters.');
     return empty(
-      'No rows have landed yet. ',
+      'There are no rows yet. ',
       h('a', { href: `#/load/${encodeURIComponent(dataset.name)}` }, 'Drop a file'),
       '.',
     );
   }
 
-  function save(text, accept, extension, asked) {
+  function save(text, accept, extension, parameters) {
     const button = h(
       'button',
-      { type: 'button', class: 'quiet', 'data-keep': extension, onclick: take },
+      { type: 'button', class: 'quiet', 'data-keep': extension, onclick: saveFile },
       text,
       h('span', { class: 'unseen' }, ' of this page, as a file'),
     );
-    async function take() {
+    async function saveFile() {
       button.disabled = true;
       try {
-        await download(path, { query: asked, accept, name: `${dataset.name}.${extension}` });
+        await download(path, { query: parameters, accept, name: `${dataset.name}.${extension}` });
       } catch (error) {
         content.append(problemPanel(error));
       } finally {
@@ -257,23 +257,24 @@ function rowsPart(dataset, address) {
     return button;
   }
 
-  function landed() {
+  /** Offers to reload the rows after a file was ingested. */
+  function offerReload() {
     fill(
       news,
       h(
         'p',
         { class: 'panel news' },
-        'A file has landed since this page was read. ',
-        h('button', { type: 'button', onclick: () => update(query, true, true) }, 'Show it anew'),
+        'A file has been ingested since these rows were read. ',
+        h('button', { type: 'button', onclick: () => update(query, true, true) }, 'Reload rows'),
       ),
     );
   }
 
-  return { nodes: [controls, h('div', {}, news, content)], update, landed };
+  return { nodes: [controls, h('div', {}, news, content)], update, offerReload };
 }
 
-/** What the API is asked for, by what the address says. */
-function request(query, { stores }) {
+/** Returns the API's parameters for the query of a URL. */
+function parametersOf(query, { stores }) {
   const kinds = stores.map(storeParameter);
   const chosen = query.get('store');
   return {
@@ -285,14 +286,14 @@ function request(query, { stores }) {
   };
 }
 
-function rowsTable({ name, key, fields }, rows, asked, go) {
+function rowsTable({ name, key, fields }, rows, parameters, addressOf) {
   const ordered = [
     ...key.map((part) => fields.find((field) => field.name === part)),
     ...fields.filter((field) => !key.includes(field.name)),
   ];
   const extra = rows.some((row) => row._extra !== undefined && row._extra !== null);
-  const head = [ordered.map((field) => heading(field, key, asked.sort, go)), extra && column('_extra')];
-  const query = new URLSearchParams({ store: asked.store });
+  const head = [ordered.map((field) => heading(field, key, parameters.sort, addressOf)), extra && column('_extra')];
+  const query = new URLSearchParams({ store: parameters.store });
   const body = rows.map((row) => {
     const path = key.map((part) => encodeURIComponent(value(row[part]) ?? '')).join('/');
     const link = h(
@@ -306,17 +307,17 @@ function rowsTable({ name, key, fields }, rows, asked, go) {
   return table(`Rows of ${name}`, head, h('tbody', {}, body));
 }
 
-function heading({ name, type, indexed }, key, sort, go) {
+function heading({ name, type, indexed }, key, sort, addressOf) {
   const attributes = { class: isNumber(type) ? 'number' : null };
   if (!indexed && name !== key[0]) return column(name, attributes);
   const [up, down] = [sort === name, sort === `-${name}`];
   const next = up ? `-${name}` : down ? null : name;
   const order = up ? 'ascending' : down ? 'descending' : null;
-  const then = up ? 'sort descending' : down ? 'in key order again' : 'sort ascending';
+  const then = up ? 'sort descending' : down ? 'sort by key' : 'sort ascending';
   return column(
     h(
       'a',
-      { class: 'sort', href: go({ sort: next }), 'data-keep': `sort-${name}` },
+      { class: 'sort', href: addressOf({ sort: next }), 'data-keep': `sort-${name}` },
       name,
       h('span', { 'aria-hidden': 'true' }, up ? ' ↑' : down ? ' ↓' : ' ↕'),
       h('span', { class: 'unseen' }, `, ${then}`),

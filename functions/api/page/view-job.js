@@ -7,7 +7,7 @@ import { rejectsPart } from './rejects.js';
 const OUTCOMES = ['inserted', 'updated', 'unchanged', 'stale', 'deleted', 'pruned'];
 const STEP = 0.25;
 
-/** One job: how far it is, what became of its rows, and what was rejected. */
+/** One job: its progress, the outcome of its rows, and its rejects. */
 export function jobView(id) {
   const title = h('h1', {}, 'Job');
   const content = h('div', {}, loading('the job'));
@@ -23,13 +23,13 @@ export function jobView(id) {
       fill(content, parts.nodes);
     }
     parts.set(job);
-    const said = whatToSay(job, before);
-    if (said) announce(said);
+    const news = announcement(job, before);
+    if (news) announce(news);
     before = job;
   }
 
   function failed(error) {
-    // Once it is shown, the next answer will do.
+    // A job that is shown stays; the next response updates it.
     if (parts) return;
     if (error.status === 404)
       fill(
@@ -37,7 +37,7 @@ export function jobView(id) {
         h(
           'p',
           { class: 'muted' },
-          'Waiting for the job. A file that has just been sent is known here once its first part has been read; if this stays, there is no such job.',
+          'Waiting for the job. It starts when the first part of its file has been read. If nothing changes, the job does not exist.',
         ),
       );
     else fill(content, problemPanel(error));
@@ -47,8 +47,8 @@ export function jobView(id) {
   return { title: 'Job', node, stop };
 }
 
-/** The quarters and the end: those who listen need not hear every second of it. */
-function whatToSay(job, before) {
+/** Returns what to announce to screen readers: each quarter and the end. */
+function announcement(job, before) {
   if (!before) return null;
   if (isFinal(job)) {
     const rejected = job.counts?.rejected ? `, ${number(job.counts.rejected)} rejected` : '';
@@ -100,12 +100,12 @@ function layout(first) {
 
 function summaryOf({ state, chunks, problem, closed_at, created_at }) {
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
-  if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks to go.`;
+  if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks remaining.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
   if (state === 'succeeded')
-    return `${problem ? 'Nothing is missing, but see below.' : 'Every row is in its stores or among the rejects.'}${took}`;
-  if (state === 'partial') return `Some chunks were given up; their rows are missing.${took}`;
-  return `What was read before it failed has landed.${took}`;
+    return `${problem ? 'No row is missing, but see below.' : 'Every row is in the stores or among the rejects.'}${took}`;
+  if (state === 'partial') return `Some chunks failed; their rows are missing.${took}`;
+  return `The rows that were read before the failure are in the stores.${took}`;
 }
 
 function figuresOf({ counts, chunks, rows_per_second, state }) {
@@ -114,10 +114,10 @@ function figuresOf({ counts, chunks, rows_per_second, state }) {
     fact('Rows', counts ? number(counts.rows) : '–'),
     fact('Rejected', counts ? number(counts.rejected) : '–'),
     fact(
-      state === 'open' ? 'Rows a second' : 'Rows a second, overall',
+      state === 'open' ? 'Rows per second' : 'Rows per second, overall',
       rows_per_second === null ? '–' : number(Math.round(rows_per_second)),
     ),
-    fact('Chunks', done, chunks.dead > 0 && h('span', { class: 'some' }, ` (${number(chunks.dead)} given up)`)),
+    fact('Chunks', done, chunks.dead > 0 && h('span', { class: 'some' }, ` (${number(chunks.dead)} failed)`)),
   ];
 }
 
@@ -137,7 +137,7 @@ function storesTable(stores) {
       ),
     ),
   );
-  return h('section', {}, h('h2', {}, 'What became of the rows'), table('Rows by store and outcome', head, body));
+  return h('section', {}, h('h2', {}, 'Outcome of the rows'), table('Rows by store and outcome', head, body));
 }
 
 function aboutOf(job) {

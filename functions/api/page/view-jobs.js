@@ -15,7 +15,7 @@ const STATES = [
   ['failed', 'Failed'],
 ];
 
-/** All jobs, newest first; those that go on change by themselves. */
+/** The list of jobs, newest first. Open jobs update themselves. */
 export function jobsView(query) {
   const filters = h('form', { class: 'filters', 'aria-label': 'Filter jobs' });
   const content = h('div');
@@ -24,7 +24,7 @@ export function jobsView(query) {
   let shown = 0;
 
   const stop = () => {
-    for (const end of stops) end();
+    for (const stopWatching of stops) stopWatching();
     stops = [];
   };
 
@@ -63,7 +63,7 @@ export function jobsView(query) {
     const byState = select(STATES, state, { name: 'state', onchange: go, id: 'jobs-state' });
     const focused = document.activeElement?.id;
     fill(filters, labelled('Dataset', byDataset), labelled('State', byState));
-    // The control that was used is a new one now.
+    // The focused control has been replaced.
     if (focused?.startsWith('jobs-')) document.getElementById(focused)?.focus();
   }
 
@@ -95,7 +95,7 @@ class JobList {
     this.#arrange();
   }
 
-  /** A job that is new, or another than it was. */
+  /** Adds or updates a job. */
   put(job) {
     const known = this.#rows.get(job.id);
     if (known) {
@@ -103,11 +103,11 @@ class JobList {
     } else if (this.#fits(job)) {
       const row = new JobRow(job);
       this.#rows.set(job.id, row);
-      const after = [...this.#rows.values()].filter((one) => one !== row && one.job.created_at <= job.created_at);
+      const after = [...this.#rows.values()].filter((other) => other !== row && other.job.created_at <= job.created_at);
       const oldest = [...this.#body.rows].at(-1);
-      // What is older than the last one shown belongs to a page that was not asked for.
+      // A job older than all shown belongs to a later page.
       if (after.length === 0 && oldest && this.#cursor) return void this.#rows.delete(job.id);
-      const next = [...this.#body.rows].find((node) => after.some((one) => one.node === node));
+      const next = [...this.#body.rows].find((node) => after.some((other) => other.node === node));
       this.#body.insertBefore(row.node, next ?? null);
       this.#arrange();
     }
@@ -126,14 +126,14 @@ class JobList {
   }
 
   #arrange() {
-    // A page may be empty where more follow.
+    // A page may be empty even if more follow.
     if (this.#rows.size === 0 && !this.#cursor) {
       const { dataset, state } = this.#filter;
       fill(
         this.node,
         dataset || state
-          ? empty('No job is like that.')
-          : empty('No file has landed yet. ', h('a', { href: '#/load' }, 'Drop the first one'), '.'),
+          ? empty('No jobs match these filters.')
+          : empty('There are no jobs yet. ', h('a', { href: '#/load' }, 'Drop the first file'), '.'),
       );
       return;
     }
@@ -185,7 +185,7 @@ class JobRow {
         'th',
         { scope: 'row' },
         h('a', { href: `#/jobs/${encodeURIComponent(job.id)}` }, name),
-        h('span', { class: 'muted small under' }, `${job.dataset ?? 'of no dataset'} · ${bytes(job.object.size)}`),
+        h('span', { class: 'muted small under' }, `${job.dataset ?? 'no dataset'} · ${bytes(job.object.size)}`),
       ),
       this.#state,
       h('td', { class: 'wide' }, this.#bar.node),

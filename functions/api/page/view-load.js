@@ -9,23 +9,23 @@ import { add, events, uploads } from './uploads.js';
 
 const FORMATS = {
   json: ['application/json', 'JSON array'],
-  ndjson: ['application/x-ndjson', 'NDJSON, an object a line'],
+  ndjson: ['application/x-ndjson', 'NDJSON, one object per line'],
   csv: ['text/csv', 'CSV with a header'],
-  tsv: ['text/tab-separated-values', 'TSV, as spreadsheets copy'],
+  tsv: ['text/tab-separated-values', 'TSV, as copied from spreadsheets'],
 };
 
-/** Where files are dropped and rows are pasted. */
+/** The view to drop files and paste rows. */
 export function loadView(name) {
   if (name) choose(name);
   const content = h('div', {}, loading('datasets'));
   const node = h('section', {}, h('h1', {}, 'Load'), content);
   const stops = [];
-  let left = false;
+  let stopped = false;
 
   async function start() {
     try {
       const [all, broken] = [await datasets(), await brokenDatasets()];
-      if (left) return;
+      if (stopped) return;
       fill(content, broken.map(brokenDataset), all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
     } catch (error) {
       fill(content, problemPanel(error, start));
@@ -33,7 +33,7 @@ export function loadView(name) {
   }
 
   function form(all) {
-    const into = select(
+    const choice = select(
       all.map((one) => [one.name, one.name]),
       chosen(all).name,
       { name: 'dataset', onchange: describe },
@@ -42,18 +42,18 @@ export function loadView(name) {
     const sent = sentList(stops);
 
     function describe() {
-      choose(into.value);
+      choose(choice.value);
       fill(about, description(chosen(all)));
     }
 
     describe();
     return [
-      h('div', { class: 'panel target' }, labelled('Dataset', into), about),
+      h('div', { class: 'panel target' }, labelled('Dataset', choice), about),
       h(
         'div',
         { class: 'ways' },
-        dropZone(() => into.value),
-        pasteForm(() => into.value, sent.pasted),
+        dropZone(() => choice.value),
+        pasteForm(() => choice.value, sent.pasted),
       ),
       sent.node,
     ];
@@ -64,7 +64,7 @@ export function loadView(name) {
     title: 'Load',
     node,
     stop: () => {
-      left = true;
+      stopped = true;
       for (const stop of stops) stop();
     },
   };
@@ -74,14 +74,14 @@ const brokenDataset = ({ name, message }) =>
   h(
     'div',
     { class: 'panel warning' },
-    h('p', {}, h('strong', {}, `${name} takes no files: its definition has an error`)),
+    h('p', {}, h('strong', {}, `${name} accepts no files: its definition is invalid`)),
     h('p', {}, message),
   );
 const noDatasets = () =>
   h(
     'p',
     { class: 'empty' },
-    'There is no dataset that this token may see. A dataset is a TOML file in the configuration bucket, ',
+    'This token covers no datasets. A dataset is a TOML file in the configuration bucket, ',
     h('code', {}, 'datasets/<name>.toml'),
     '.',
   );
@@ -89,7 +89,7 @@ const noScope = () =>
   h(
     'p',
     { class: 'panel warning' },
-    'This token may read, but not write. Ask for one with the scope ',
+    'This token can read but not write. Use one with the scope ',
     h('code', {}, 'write'),
     '.',
   );
@@ -108,19 +108,19 @@ function description({ mode, key, fields, stores }) {
     h(
       'p',
       { class: 'muted' },
-      `Rows of one ${key.join(' and ')} replace each other. They go to ${stores.map(store).join(' and ')}.`,
+      `Rows with the same ${key.join(' and ')} replace each other. They are written to ${stores.map(store).join(' and ')}.`,
     ),
     mode === 'snapshot' &&
       h(
         'p',
         { class: 'panel warning' },
-        'This dataset takes snapshots: once a complete file has landed, rows that are not in it are deleted.',
+        'This dataset is loaded from snapshots: after a complete file, rows that it does not contain are deleted.',
       ),
     h(
       'details',
       {},
-      h('summary', {}, `Its ${fields.length} fields`),
-      table('Fields', [column('Name'), column('Type'), column('Must be there')], h('tbody', {}, rows)),
+      h('summary', {}, fields.length === 1 ? '1 field' : `${fields.length} fields`),
+      table('Fields', [column('Name'), column('Type'), column('Constraint')], h('tbody', {}, rows)),
     ),
   ];
 }
@@ -131,7 +131,7 @@ function dropZone(dataset) {
     multiple: true,
     id: 'files',
     class: 'unseen',
-    onchange: () => take(input.files),
+    onchange: () => send(input.files),
   });
   const zone = h(
     'div',
@@ -150,7 +150,7 @@ function dropZone(dataset) {
     ),
   );
 
-  function take(files) {
+  function send(files) {
     const all = [...files];
     if (all.length === 0) return;
     add(dataset(), all);
@@ -168,7 +168,7 @@ function dropZone(dataset) {
   zone.addEventListener('drop', (event) => {
     event.preventDefault();
     zone.classList.remove('over');
-    take(event.dataTransfer.files);
+    send(event.dataTransfer.files);
   });
   return h(
     'section',
@@ -178,7 +178,7 @@ function dropZone(dataset) {
   );
 }
 
-/** What a text looks like: an array, objects, or else cells. */
+/** Guesses the format of a text: an array, objects, or else cells. */
 function guess(text) {
   const [first] = text.trimStart().split('\n', 1);
   if (first.startsWith('[')) return 'json';
@@ -217,7 +217,7 @@ function pasteForm(dataset, pasted) {
         h(
           'p',
           { class: 'panel warning', role: 'alert' },
-          `These are ${bytes(size)}; a request takes ${bytes(most)}. Drop them as a file instead.`,
+          `The rows have ${bytes(size)}; a request can have ${bytes(most)}. Drop them as a file instead.`,
         ),
       );
       return;
@@ -252,7 +252,7 @@ function pasteForm(dataset, pasted) {
   );
 }
 
-/** What this tab has sent, newest first. */
+/** The rows pasted in this tab, newest first. */
 const pastes = [];
 
 function sentList(stops) {
@@ -260,7 +260,7 @@ function sentList(stops) {
   const node = h(
     'section',
     { 'aria-labelledby': 'sent-heading' },
-    h('h2', { id: 'sent-heading' }, 'Sent from here'),
+    h('h2', { id: 'sent-heading' }, 'Sent in this tab'),
     list,
   );
   const put = (item) => {
@@ -300,7 +300,7 @@ function uploadItem(upload, stops) {
 
   function change() {
     const { state, sent, size, job, problem } = upload;
-    if (state === 'waiting') item.say('Waiting for the others', 0, cancel);
+    if (state === 'waiting') item.say('Queued', 0, cancel);
     else if (state === 'sending')
       item.say(
         `Sending: ${bytes(Math.min(sent, size))} of ${bytes(size)}`,
@@ -309,7 +309,7 @@ function uploadItem(upload, stops) {
       );
     else if (state === 'cancelled') item.say('Cancelled');
     else if (state === 'failed') item.say(problemPanel(problem));
-    else if (!job) item.say('Sent. Waiting for its job', null);
+    else if (!job) item.say('Sent. Waiting for the job', null);
     else if (!following) {
       following = true;
       item.follow(job, stops);
@@ -342,7 +342,7 @@ function sentItem(name, about) {
 
   function follow(job, stops) {
     fill(title, h('a', { href: `#/jobs/${encodeURIComponent(job)}` }, name));
-    say('Sent. Waiting for its job', null);
+    say('Sent. Waiting for the job', null);
     stops.push(
       watchJob(job, ({ state, progress: share, counts }) => {
         progress.node.hidden = false;

@@ -4,7 +4,7 @@ import { fill, h } from './dom.js';
 import { store, value } from './format.js';
 import { loading, problemPanel } from './parts.js';
 
-/** One row, whole, as one of the stores has it. */
+/** One row with all its values, from one of the stores. */
 export function rowView(name, key, query) {
   const back = `#/data/${encodeURIComponent(name)}`;
   const content = h('div');

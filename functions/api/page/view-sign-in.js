@@ -1,8 +1,7 @@
-import { h, labelled } from './dom.js';
+import { fill, h, labelled } from './dom.js';
 import { problemPanel } from './parts.js';
-import { fill } from './dom.js';
 
-/** Asks for a token; `signIn` answers with an error where it is not accepted. */
+/** The sign-in form. `signIn` rejects with an error if the token is not accepted. */
 export function signInView(message, signIn) {
   const token = h('input', {
     type: 'password',
@@ -42,21 +41,21 @@ export function signInView(message, signIn) {
     'section',
     { class: 'sign-in' },
     h('h1', {}, 'Sign in'),
-    h('p', { class: 'lead' }, 'Drop a file, watch it land, look at its rows.'),
+    h('p', { class: 'lead' }, 'Drop a file, follow its progress, browse its rows.'),
     message && h('p', { class: 'panel warning', role: 'alert' }, message),
     h(
       'form',
       { class: 'panel', onsubmit: submit },
       labelled('Token', token),
-      h('p', { class: 'check' }, shown, h('label', { for: 'show-token' }, 'Show it')),
+      h('p', { class: 'check' }, shown, h('label', { for: 'show-token' }, 'Show token')),
       h(
         'p',
         { id: 'token-help', class: 'muted small' },
         'It starts with ',
         h('code', {}, 'lf_'),
-        '. The local stack prints a link that has one; ',
+        '. The local stack prints a link with one; ',
         h('code', {}, 'landfall tokens add'),
-        ' makes more. It is kept until this tab is closed.',
+        ' creates more. This page keeps it until the tab is closed.',
       ),
       outcome,
       button,

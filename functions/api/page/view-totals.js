@@ -16,8 +16,8 @@ export function totalsView(name, total) {
     try {
       const dataset = await datasetOf(name);
       head.set(dataset, await datasets());
-      const declared = dataset.totals.find((one) => one.name === total);
-      fill(content, declared ? await totalsPart(name, declared) : empty(`${name} has no totals of that name.`));
+      const declared = dataset.totals.find((candidate) => candidate.name === total);
+      fill(content, declared ? await totalsPart(name, declared) : empty(`${name} has no totals with that name.`));
     } catch (error) {
       fill(content, problemPanel(error, start));
     }
@@ -43,7 +43,7 @@ async function totalsPart(name, { name: total, by, columns }) {
           'tr',
           {},
           by.map((field, index) => cell(group[field], index === 0)),
-          Object.keys(columns).map((one) => h('td', { class: 'number' }, value(group[one]) ?? '–')),
+          Object.keys(columns).map((column) => h('td', { class: 'number' }, value(group[column]) ?? '–')),
         ),
       ),
     );
@@ -63,15 +63,15 @@ async function totalsPart(name, { name: total, by, columns }) {
     }
   }
 
-  if ((await append()) === 0) return empty('There are no groups yet: no rows have landed.');
+  if ((await append()) === 0) return empty('There are no groups yet, because there are no rows.');
   const head = [
     by.map((field) => column(field)),
-    Object.entries(columns).map(([one, formula]) =>
-      column([one, h('span', { class: 'muted small under' }, formula)], { class: 'number' }),
+    Object.entries(columns).map(([name, formula]) =>
+      column([name, h('span', { class: 'muted small under' }, formula)], { class: 'number' }),
     ),
   ];
   return [
-    h('p', { class: 'muted' }, `Kept right with every row that lands, by ${by.join(' and ')}.`),
+    h('p', { class: 'muted' }, `Grouped by ${by.join(' and ')}, and up to date with the rows.`),
     table(`${total} of ${name}`, head, body),
     outcome,
     more,
