@@ -139,7 +139,7 @@ function showFeed() {
 
 api.events.addEventListener('expired', () => {
   if (session.current())
-    signedOut('Your token is no longer accepted. Sign in with another one, which the operator of this stack can give you.');
+    signedOut('Your token is no longer accepted. Sign in with another one, or contact the operator of this stack.');
 });
 live.events.addEventListener('change', showFeed);
 window.addEventListener('hashchange', () => {

@@ -12,7 +12,7 @@ use landfall_stores::Reader;
 use moka::future::Cache;
 
 use crate::ApiError;
-use crate::encode::Encoding;
+use crate::encoding::Encoding;
 
 /// The maximum age of data in a response, when its request arrives.
 pub const FRESH: Duration = Duration::from_secs(2);

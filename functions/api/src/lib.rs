@@ -32,6 +32,7 @@ mod auth;
 mod cache;
 mod context;
 mod encode;
+mod encoding;
 mod error;
 mod extract;
 mod handler;

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 use crate::cache::Content;
-use crate::encode::{Encoding, MAX_ANSWER_BYTES, Table};
+use crate::encode::{MAX_ANSWER_BYTES, Table};
+use crate::encoding::Encoding;
 
 /// Returns the number of entries of a page: the requested one, from 1 to `most`.
 pub(super) fn limit(requested: Option<u32>, default: u32, most: u32) -> Result<u32, ApiError> {
