@@ -9,7 +9,7 @@ use crate::encoding::Encoding;
 
 /// The maximum size of a response, as escaped in the JSON result of a Lambda function. That has at most 6 MB, with
 /// headers, and NDJSON is encoded in base64 there, with four bytes for three.
-pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Returns the size of a body as a JSON string.
 pub(crate) fn escaped_len(body: &[u8]) -> usize {
@@ -76,7 +76,7 @@ impl Table<'_> {
                 }
             }
             bytes += escaped_len(&body[before..]);
-            if bytes > MAX_ANSWER_BYTES {
+            if bytes > MAX_RESPONSE_BYTES {
                 body.truncate(before);
                 break;
             }
@@ -253,7 +253,7 @@ mod tests {
     fn the_size_of_a_response_is_bounded() {
         // Each encoding expands different characters.
         for (part, fit) in [("x", 29), ("\"\\", 7), ("\u{1}", 4), ("é\n", 14)] {
-            let long = part.repeat(MAX_ANSWER_BYTES / 30 / part.len());
+            let long = part.repeat(MAX_RESPONSE_BYTES / 30 / part.len());
             let long = [text(&long), Value::Null];
             for encoding in Encoding::ALL {
                 let records = (0..40).map(|_| (&long[..], None));
@@ -262,7 +262,7 @@ mod tests {
                 let body = String::from_utf8(body).unwrap();
                 let result = serde_json::to_string(&body).unwrap();
                 assert!(
-                    result.len() <= MAX_ANSWER_BYTES + 2,
+                    result.len() <= MAX_RESPONSE_BYTES + 2,
                     "{part:?} {encoding:?}"
                 );
             }

@@ -1,4 +1,4 @@
-//! Extractors that answer invalid requests with a problem.
+//! Extractors that refuse invalid requests with a problem.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

@@ -17,7 +17,7 @@
 //! *Failure policy*: every error response is a problem of RFC 9457 that says what to do; the log has the cause under
 //! the same request id. A slow read is refused before the gateway's timeout.
 //!
-//! *Memory*: a response has at most [`MAX_ANSWER_BYTES`], a request [`MAX_BODY_BYTES`], and the cache
+//! *Memory*: a response has at most [`MAX_RESPONSE_BYTES`], a request [`MAX_BODY_BYTES`], and the cache
 //! [`CACHE_BYTES`].
 //!
 //! *Permissions of its role*: `dynamodb:GetItem`, `BatchGetItem` on the ledger, `Query` on its indexes and
@@ -44,7 +44,7 @@ mod routes;
 
 pub use cache::{CACHE_BYTES, FRESH};
 pub use context::{Context, Settings, StartError};
-pub use encode::MAX_ANSWER_BYTES;
+pub use encode::MAX_RESPONSE_BYTES;
 pub use error::{ApiError, Problem};
 pub use extract::MAX_BODY_BYTES;
 pub use handler::app;

@@ -1,4 +1,4 @@
-//! Pages of lists: their limits, cursors and links, and pages of records that must fit one answer.
+//! Pages of lists: their limits, cursors and links, and pages of records that must fit one response.
 
 use axum::http::HeaderValue;
 use base64::Engine as _;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 use crate::cache::Content;
-use crate::encode::{MAX_ANSWER_BYTES, Table};
+use crate::encode::{MAX_RESPONSE_BYTES, Table};
 use crate::encoding::Encoding;
 
 /// Returns the number of entries of a page: the requested one, from 1 to `most`.
@@ -46,7 +46,7 @@ pub(super) fn next_link(query: &str) -> Result<HeaderValue, ApiError> {
         .map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-/// Returns the limit with which a page must be read again because only `written` of its `read` records fit an answer,
+/// Returns the limit with which a page must be read again because only `written` of its `read` records fit a response,
 /// or `None` if all fit.
 ///
 /// The store bounds a page by the size of its values; names and quoting may take more. The page is read again, rather
@@ -57,7 +57,7 @@ pub(super) fn smaller_limit(read: usize, written: usize) -> Result<Option<u32>, 
         return Ok(None);
     }
     match u32::try_from(written) {
-        Ok(0) => Err(ApiError::RowTooLarge(MAX_ANSWER_BYTES)),
+        Ok(0) => Err(ApiError::RowTooLarge(MAX_RESPONSE_BYTES)),
         Ok(limit) => Ok(Some(limit)),
         Err(error) => Err(ApiError::Internal(error.to_string())),
     }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::jobs::head_of;
 use super::paging::{from_cursor, limit, next_link, to_cursor};
 use crate::auth::Caller;
-use crate::encode::{MAX_ANSWER_BYTES, escaped_len};
+use crate::encode::{MAX_RESPONSE_BYTES, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
 use crate::responses::{OfDataset, Refused};
@@ -246,7 +246,7 @@ impl Lines {
             if length > 0 {
                 let line = bytes.slice(at..at + length);
                 let size = escaped_len(&line) + escaped_len(b"\n");
-                if self.bytes + size > MAX_ANSWER_BYTES && !self.found.is_empty() {
+                if self.bytes + size > MAX_RESPONSE_BYTES && !self.found.is_empty() {
                     self.is_full = true;
                     break;
                 }

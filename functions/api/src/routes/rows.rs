@@ -17,7 +17,7 @@ use super::key;
 use super::paging::{finish, limit, next_link, smaller_limit};
 use crate::auth::Caller;
 use crate::cache::{Content, QueryKey};
-use crate::encode::{MAX_ANSWER_BYTES, Table, escaped_len};
+use crate::encode::{MAX_RESPONSE_BYTES, Table, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
 use crate::responses::{FromStore, Refused};
@@ -193,8 +193,8 @@ pub(crate) async fn one(
         columns
             .table()
             .object(&mut body, &row.values, row.extra.as_deref());
-        if escaped_len(&body) > MAX_ANSWER_BYTES {
-            return Err(ApiError::RowTooLarge(MAX_ANSWER_BYTES));
+        if escaped_len(&body) > MAX_RESPONSE_BYTES {
+            return Err(ApiError::RowTooLarge(MAX_RESPONSE_BYTES));
         }
         Ok(Content {
             body: body.into(),

@@ -5,7 +5,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use landfall_domain::JobId;
 use serde_json::json;
 
-use crate::fakes::{Answer, Api};
+use crate::fakes::{Api, ApiResponse};
 
 /// Returns every route of the document, for dataset `products`.
 fn routes(job: &str) -> Vec<(Method, String)> {
@@ -29,7 +29,7 @@ fn routes(job: &str) -> Vec<(Method, String)> {
     routes
 }
 
-async fn ask(api: &Api, method: &Method, path: &str, authorization: Option<&str>) -> Answer {
+async fn send(api: &Api, method: &Method, path: &str, authorization: Option<&str>) -> ApiResponse {
     let body = match path {
         "/uploads" => json!({ "dataset": "products", "name": "a.csv", "size": 1 }),
         "/uploads/complete" => {
@@ -62,10 +62,10 @@ async fn every_route_needs_a_valid_token() {
             Some(&*unknown),
             Some(&*basic),
         ] {
-            let answer = ask(&api, &method, &path, authorization).await;
-            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
-            assert_eq!(answer.json()["type"], "urn:landfall:problem:unauthorized");
-            assert!(answer.header("www-authenticate").starts_with("Bearer"));
+            let response = send(&api, &method, &path, authorization).await;
+            assert_eq!(response.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            assert_eq!(response.json()["type"], "urn:landfall:problem:unauthorized");
+            assert!(response.header("www-authenticate").starts_with("Bearer"));
         }
     }
     assert!(
@@ -82,8 +82,8 @@ async fn every_route_needs_a_valid_token() {
 async fn the_scheme_is_not_case_sensitive() {
     let api = Api::new();
     let bearer = format!("bearer  {}", api.token.reveal());
-    let answer = ask(&api, &Method::GET, "/session", Some(&bearer)).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    let response = send(&api, &Method::GET, "/session", Some(&bearer)).await;
+    assert_eq!(response.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -100,10 +100,10 @@ async fn every_route_needs_its_scope() {
             "reader"
         };
         let bearer = format!("Bearer {}", api.others[wrong].reveal());
-        let answer = ask(&api, &method, &path, Some(&bearer)).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+        let response = send(&api, &method, &path, Some(&bearer)).await;
+        assert_eq!(response.status, StatusCode::FORBIDDEN, "{method} {path}");
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .contains("insufficient_scope")
         );
@@ -117,21 +117,21 @@ async fn a_token_for_another_dataset_is_refused() {
     let job = api.start_job("products/1.csv").await.job.to_string();
     let bearer = format!("Bearer {}", api.others["stranger"].reveal());
     for (method, path) in routes(&job) {
-        let answer = ask(&api, &method, &path, Some(&bearer)).await;
+        let response = send(&api, &method, &path, Some(&bearer)).await;
         if matches!(&*path, "/session" | "/datasets" | "/jobs") {
-            assert_eq!(answer.status, StatusCode::OK, "{method} {path}");
-            assert!(!answer.text().contains("products"), "{}", answer.text());
+            assert_eq!(response.status, StatusCode::OK, "{method} {path}");
+            assert!(!response.text().contains("products"), "{}", response.text());
         } else if path.starts_with("/jobs/") {
             // As if it did not exist.
             let none = path.replace(&job, &JobId::of("inbox", "none", "1").to_string());
-            let none = ask(&api, &method, &none, Some(&bearer)).await;
-            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
-            assert_eq!(answer.problem(), none.problem());
+            let none = send(&api, &method, &none, Some(&bearer)).await;
+            assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert_eq!(response.problem(), none.problem());
         } else {
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+            assert_eq!(response.status, StatusCode::FORBIDDEN, "{method} {path}");
         }
     }
-    let of_products = ask(&api, &Method::GET, "/jobs?dataset=products", Some(&bearer)).await;
+    let of_products = send(&api, &Method::GET, "/jobs?dataset=products", Some(&bearer)).await;
     assert_eq!(of_products.status, StatusCode::FORBIDDEN);
 }
 
@@ -144,7 +144,7 @@ async fn the_session_describes_the_token() {
     assert_eq!(session["datasets"], "all");
     assert_eq!(session["socket_url"], "wss://socket.example/live");
     let bearer = format!("Bearer {}", api.others["stranger"].reveal());
-    let session = ask(&api, &Method::GET, "/session", Some(&bearer))
+    let session = send(&api, &Method::GET, "/session", Some(&bearer))
         .await
         .json();
     assert_eq!(session["datasets"], json!(["orders"]));
@@ -155,15 +155,15 @@ async fn a_token_over_its_rate_limit_must_wait_and_others_need_not() {
     let api = Api::with(|settings| settings.requests_per_second = 1.try_into().unwrap());
     let mut refused = None;
     for _ in 0..50 {
-        let answer = api.get("/session").await;
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            refused = Some(answer);
+        let response = api.get("/session").await;
+        if response.status == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(response);
             break;
         }
     }
     let refused = refused.unwrap();
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     let bearer = format!("Bearer {}", api.others["reader"].reveal());
-    let other = ask(&api, &Method::GET, "/session", Some(&bearer)).await;
+    let other = send(&api, &Method::GET, "/session", Some(&bearer)).await;
     assert_eq!(other.status, StatusCode::OK);
 }

@@ -50,13 +50,13 @@ type = "timestamp"
 "#;
 
 /// A response.
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -149,10 +149,10 @@ impl Api {
         }
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> ApiResponse {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        ApiResponse {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
@@ -167,11 +167,11 @@ impl Api {
             .header(header::AUTHORIZATION, bearer)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> ApiResponse {
         self.get_with(path, &[]).await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> ApiResponse {
         let mut request = self.request(Method::GET, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -179,14 +179,19 @@ impl Api {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    pub(crate) async fn post(&self, path: &str, media_type: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: impl Into<Body>,
+    ) -> ApiResponse {
         let request = self
             .request(Method::POST, path)
             .header(header::CONTENT_TYPE, media_type);
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    pub(crate) async fn post_json(&self, path: &str, body: &Json) -> Answer {
+    pub(crate) async fn post_json(&self, path: &str, body: &Json) -> ApiResponse {
         self.post(path, "application/json", body.to_string()).await
     }
 

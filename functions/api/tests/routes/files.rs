@@ -26,9 +26,9 @@ async fn posted_rows_become_an_object_with_a_job() {
             "\u{feff}[{\"sku\":\"a\"}]",
         ),
     ] {
-        let answer = api.post(ROWS, media_type, body).await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED, "{media_type}");
-        let accepted = answer.json();
+        let response = api.post(ROWS, media_type, body).await;
+        assert_eq!(response.status, StatusCode::ACCEPTED, "{media_type}");
+        let accepted = response.json();
         let object = &accepted["object"];
         let (key, version) = (
             object["key"].as_str().unwrap(),
@@ -41,7 +41,7 @@ async fn posted_rows_become_an_object_with_a_job() {
         assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
         let job = JobId::of("inbox", key, version).to_string();
         assert_eq!(accepted["job"], job);
-        assert_eq!(answer.header("location"), format!("../../jobs/{job}"));
+        assert_eq!(response.header("location"), format!("../../jobs/{job}"));
     }
 }
 
@@ -83,8 +83,8 @@ async fn rows_that_would_certainly_fail_are_refused() {
             StatusCode::NOT_FOUND,
         ),
     ] {
-        let answer = api.post(path, media_type, body).await;
-        assert_eq!(answer.status, status, "{path} {media_type} {body}");
+        let response = api.post(path, media_type, body).await;
+        assert_eq!(response.status, status, "{path} {media_type} {body}");
     }
     let too_large = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB + 1]).await;
     assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -102,9 +102,9 @@ async fn rows_that_would_certainly_fail_are_refused() {
 async fn a_posted_form_has_a_job() {
     let api = Api::new();
     let wanted = json!({ "dataset": "products", "name": "my file.csv", "size": 12 });
-    let answer = api.post_json("/uploads", &wanted).await;
-    assert_eq!(answer.status, StatusCode::CREATED);
-    let place = answer.json();
+    let response = api.post_json("/uploads", &wanted).await;
+    assert_eq!(response.status, StatusCode::CREATED);
+    let place = response.json();
     assert_eq!(place["kind"], "post");
     assert_eq!(place["fields"]["key"], place["key"]);
     assert_eq!(place["fields"]["size"], "12");
@@ -192,14 +192,14 @@ async fn uploads_are_limited_to_their_key_and_size() {
         (upload("nothing", 1), StatusCode::NOT_FOUND),
         (json!({ "dataset": "products" }), StatusCode::BAD_REQUEST),
     ] {
-        let answer = api.post_json("/uploads", &body).await;
-        assert_eq!(answer.status, status, "{body}");
+        let response = api.post_json("/uploads", &body).await;
+        assert_eq!(response.status, status, "{body}");
     }
     for key in ["products/a.csv", "products/uploads/../x/a.csv", ""] {
-        let answer = api
+        let response = api
             .post_json("/uploads/complete", &json!({ "key": key }))
             .await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{key}");
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{key}");
     }
     let other_type = api.post("/uploads", "text/plain", "{}").await;
     assert_eq!(other_type.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);

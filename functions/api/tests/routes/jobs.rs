@@ -36,8 +36,8 @@ async fn jobs_are_listed_by_dataset_and_state_newest_first() {
         ["products/0.csv"]
     );
     for wrong in ["cursor=x", "state=lost", "limit=101", "dateset=x"] {
-        let answer = api.get(&format!("/jobs?{wrong}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        let response = api.get(&format!("/jobs?{wrong}")).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
 }
 
@@ -60,9 +60,9 @@ async fn a_job_has_its_progress() {
 async fn a_job_that_does_not_exist_yet_can_be_requested_again() {
     let api = Api::new();
     let job = JobId::of("inbox", "products/2.csv", "1");
-    let answer = api.get(&format!("/jobs/{job}")).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = api.get(&format!("/jobs/{job}")).await;
+    assert_eq!(response.status, StatusCode::NOT_FOUND);
+    assert_eq!(response.header("retry-after"), "1");
     assert_eq!(api.get("/jobs/x").await.status, StatusCode::BAD_REQUEST);
 }
 
@@ -131,10 +131,10 @@ async fn rejects_are_downloaded_unchanged() {
     let api = Api::new();
     let job = with_rejects(&api).await;
     let ndjson = [("accept", "application/x-ndjson")];
-    let answer = api.get_with(&format!("/jobs/{job}/rejects"), &ndjson).await;
-    assert_eq!(answer.text().lines().count(), 5);
-    assert!(answer.text().starts_with(&reject(0, "a")));
-    assert_eq!(answer.header("link"), "");
+    let response = api.get_with(&format!("/jobs/{job}/rejects"), &ndjson).await;
+    assert_eq!(response.text().lines().count(), 5);
+    assert!(response.text().starts_with(&reject(0, "a")));
+    assert_eq!(response.header("link"), "");
 
     let without = api.start_job("products/2.csv").await.job;
     let none = api.get(&format!("/jobs/{without}/rejects")).await.json();
@@ -160,7 +160,7 @@ async fn responses_with_long_rejects_are_bounded_and_lead_to_the_others() {
         let ndjson = [("accept", "application/x-ndjson")];
         let page = api.get_with(&path, &ndjson).await;
         let result = serde_json::to_string(page.text()).unwrap();
-        assert!(result.len() <= api::MAX_ANSWER_BYTES + 2);
+        assert!(result.len() <= api::MAX_RESPONSE_BYTES + 2);
         seen += page.text();
         let Some(link) = page.header("link").strip_prefix('<') else {
             break;

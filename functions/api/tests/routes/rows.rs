@@ -20,10 +20,10 @@ fn three() -> Api {
 
 #[tokio::test]
 async fn rows_are_objects_with_exact_decimals() {
-    let answer = three().get(ROWS).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    let response = three().get(ROWS).await;
+    assert_eq!(response.status, StatusCode::OK);
     assert_eq!(
-        answer.json(),
+        response.json(),
         json!({ "rows": [
             { "sku": "a", "name": "=1+1", "price": "0.10", "_extra": { "colour": "red" } },
             { "sku": "b", "name": "x", "price": "-2" },
@@ -59,14 +59,14 @@ async fn a_cursor_and_its_link_lead_through_all_rows_once() {
     let mut path = format!("{ROWS}?limit=1");
     let mut seen = Vec::new();
     loop {
-        let answer = api.get(&path).await;
-        let page = answer.json();
+        let response = api.get(&path).await;
+        let page = response.json();
         seen.push(page["rows"][0]["sku"].as_str().unwrap().to_owned());
         let Some(next) = page["next"].as_str() else {
-            assert_eq!(answer.header("link"), "");
+            assert_eq!(response.header("link"), "");
             break;
         };
-        let link = answer.header("link");
+        let link = response.header("link");
         let query = link.strip_prefix('<').unwrap().split('>').next().unwrap();
         // Relative, because a gateway may add a prefix to the path.
         assert_eq!(query, format!("?cursor={next}&limit=1"));
@@ -100,9 +100,9 @@ async fn conditions_must_fit_the_definition() {
         "store=mongodb",
         "lmit=1",
     ] {
-        let answer = api.get(&format!("{ROWS}?{wrong}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
-        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        let response = api.get(&format!("{ROWS}?{wrong}")).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{wrong}");
+        let detail = response.json()["detail"].as_str().unwrap().to_owned();
         let parameter = wrong.split('=').next().unwrap();
         assert!(
             parameter == "where" || detail.contains(parameter),
@@ -233,10 +233,10 @@ async fn a_response_includes_every_job_closed_before_the_request() {
 async fn the_error_of_a_store_that_is_down_has_no_secrets() {
     let api = three();
     *api.rows.is_down.lock().unwrap() = true;
-    let answer = api.get(ROWS).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!answer.header("retry-after").is_empty());
-    assert!(!answer.text().contains("db.internal"));
+    let response = api.get(ROWS).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!response.header("retry-after").is_empty());
+    assert!(!response.text().contains("db.internal"));
     *api.rows.is_down.lock().unwrap() = false;
     assert_eq!(api.get(ROWS).await.status, StatusCode::OK);
 }

@@ -50,9 +50,9 @@ fn references(json: &Json, found: &mut Vec<String>) {
 async fn the_document_is_complete_and_needs_no_token() {
     let api = Api::new();
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
-    let answer = api.send(request).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let document = answer.json();
+    let response = api.send(request).await;
+    assert_eq!(response.status, StatusCode::OK);
+    let document = response.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     assert_eq!(document["info"]["title"], "Landfall");
     let mut found = Vec::new();
@@ -69,8 +69,8 @@ async fn the_document_is_complete_and_needs_no_token() {
                 ids.insert(operation["operationId"].as_str()),
                 "{method} {path}"
             );
-            for (status, answer) in operation["responses"].as_object().unwrap() {
-                let description = answer["description"].as_str().unwrap_or_default();
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap_or_default();
                 assert!(!description.is_empty(), "{method} {path} {status}");
             }
             for status in ["401", "429", "500", "503"] {
