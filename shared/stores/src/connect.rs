@@ -1,53 +1,73 @@
-//! From URLs to stores.
+//! Opens stores and readers by URL.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::mongodb::Mongodb;
-use crate::mysql::Mysql;
-use crate::postgres::Postgres;
-use crate::sqlite::Sqlite;
-use crate::{Store, StoreError};
+use crate::error::StoreError;
+use crate::mongodb::{Mongodb, ReadMongodb};
+use crate::mysql::{Mysql, ReadMysql};
+use crate::postgres::{Postgres, ReadPostgres};
+use crate::read::sql::SqlReader;
+use crate::read::{ReadOptions, Reader};
+use crate::sqlite::{ReadSqlite, Sqlite};
+use crate::store::{BoundedStore, Store, StoreOptions};
 
-/// Bounds of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreOptions {
-    /// The most connections of this process. `SQLite` has one.
-    pub connections: u32,
-    /// The longest that one call may take, waits and retries included.
-    pub timeout: Duration,
+/// An SQL database, with what its own crate connects to.
+enum Sql<'u> {
+    Postgres(&'u str),
+    Mysql(&'u str),
+    Sqlite(&'u str),
 }
 
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            connections: 2,
-            timeout: Duration::from_mins(1),
+impl<'u> Sql<'u> {
+    fn parse(url: &'u str) -> Result<Self, StoreError> {
+        match url.split_once("://") {
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            Some(("mysql" | "mariadb", _)) => Ok(Self::Mysql(url)),
+            Some(("sqlite", path)) => Ok(Self::Sqlite(path)),
+            _ => Err(StoreError::Config(
+                "the SQL URL must start with postgres://, mysql://, mariadb:// or sqlite:///"
+                    .to_owned(),
+            )),
         }
     }
 }
 
-/// A store for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
+/// Returns a store for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
-/// Connects when first used; errors of the connection come then.
+/// The first call connects, and returns connection errors.
 pub async fn connect_sql(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
-    match url.split_once("://") {
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(Postgres::new(url, options)?)),
-        Some(("mysql" | "mariadb", _)) => Ok(Arc::new(Mysql::new(url, options)?)),
-        Some(("sqlite", path)) => Ok(Arc::new(Sqlite::new(path, options)?)),
-        _ => Err(StoreError::Config(
-            "the SQL URL must start with postgres://, mysql://, mariadb:// or sqlite:///"
-                .to_owned(),
-        )),
-    }
+    Ok(match Sql::parse(url)? {
+        Sql::Postgres(url) => Arc::new(BoundedStore::new(Postgres::new(url, options)?, options)),
+        Sql::Mysql(url) => Arc::new(BoundedStore::new(Mysql::new(url, options)?, options)),
+        Sql::Sqlite(path) => Arc::new(BoundedStore::new(Sqlite::new(path)?, options)),
+    })
 }
 
-/// A store for a `mongodb://` or `mongodb+srv://` URI; in the database `landfall` where it names none.
+/// Returns a reader for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
-/// Connects when first used; a `mongodb+srv://` name is looked up here.
+/// The first call connects, and returns connection errors.
+pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    Ok(match Sql::parse(url)? {
+        Sql::Postgres(url) => Arc::new(SqlReader::new(ReadPostgres::new(url, options)?, options)),
+        Sql::Mysql(url) => Arc::new(SqlReader::new(ReadMysql::new(url, options)?, options)),
+        Sql::Sqlite(path) => Arc::new(SqlReader::new(ReadSqlite::new(path, options)?, options)),
+    })
+}
+
+/// Returns a store for a `mongodb://` or `mongodb+srv://` URI, in the database `landfall` if the URI names none.
+///
+/// The first call of the store connects. A `mongodb+srv://` name is resolved here.
 pub async fn connect_mongodb(
     uri: &str,
     options: StoreOptions,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(Mongodb::new(uri, options).await?))
+    let mongodb = Mongodb::new(uri, options).await?;
+    Ok(Arc::new(BoundedStore::new(mongodb, options)))
+}
+
+/// Returns a reader for a `mongodb://` or `mongodb+srv://` URI, of the database `landfall` if the URI names none.
+///
+/// The first call of the reader connects. A `mongodb+srv://` name is resolved here.
+pub async fn read_mongodb(uri: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
+    Ok(Arc::new(ReadMongodb::new(uri, options).await?))
 }

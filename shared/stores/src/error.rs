@@ -1,27 +1,30 @@
-//! What can go wrong with a store, without values of rows or passwords.
+//! Errors of stores, without values of rows or passwords.
 
 use landfall_domain::{QueryError, StoreKind};
 
-/// Why a store could not do what it was asked.
+/// The result of most functions of this crate.
+pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why a store call failed.
 ///
-/// Messages and `Debug` hold codes and names of tables and columns, never values or credentials.
+/// Messages and `Debug` contain codes and names of tables and columns, never values or credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL or URI of a store can't be used.
+    /// The URL or URI of a store is invalid.
     #[error("{0}")]
     Config(String),
-    /// The database can't be reached, or is overloaded, or does not let us in.
+    /// The database cannot be reached, is overloaded, or rejects the credentials.
     #[error("{store} is not available: {reason}")]
     Unavailable {
-        /// Which.
+        /// The store.
         store: StoreKind,
         /// Code and kind of the error.
         reason: String,
     },
-    /// Other writers were in the way, also after the retries.
+    /// Other writers interfered, even after the retries.
     #[error("{store} is contended: {reason}")]
     Contended {
-        /// Which.
+        /// The store.
         store: StoreKind,
         /// Code and kind of the error.
         reason: String,
@@ -29,45 +32,64 @@ pub enum StoreError {
     /// The table or collection does not fit the definition.
     #[error("{store}, table {table}: {reason}")]
     Schema {
-        /// Which.
+        /// The store.
         store: StoreKind,
         /// Name of the table or collection.
         table: String,
         /// What does not fit, and what to do.
         reason: String,
     },
-    /// The database refuses what it was given; the same again will be refused again.
+    /// The database refuses the data, and will refuse it again.
     #[error("{store} refused: {reason}")]
     Refused {
-        /// Which.
+        /// The store.
         store: StoreKind,
         /// Code and kind of the error.
         reason: String,
     },
-    /// A question that the dataset does not allow; the message is for whoever asked.
+    /// The dataset does not allow the query. The message is for the client.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// A read took more time or memory than it may: the question has to be narrower, or the field it is about
-    /// needs an index.
+    /// A read needs more time or memory than it may use. The query must be narrower, or its field needs an index.
     #[error("{store} would need too much for this read: {reason}")]
     Exceeded {
-        /// Which.
+        /// The store.
         store: StoreKind,
-        /// What ran out.
+        /// The exceeded limit.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// [`Self::Unavailable`] for this reason.
     pub(crate) fn unavailable(store: StoreKind, reason: impl Into<String>) -> Self {
-        Self::Unavailable {
+        let reason = reason.into();
+        Self::Unavailable { store, reason }
+    }
+
+    pub(crate) fn contended(store: StoreKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Contended { store, reason }
+    }
+
+    pub(crate) fn refused(store: StoreKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Refused { store, reason }
+    }
+
+    pub(crate) fn exceeded(store: StoreKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Exceeded { store, reason }
+    }
+
+    pub(crate) fn schema(store: StoreKind, table: &str, reason: impl Into<String>) -> Self {
+        Self::Schema {
             store,
+            table: table.to_owned(),
             reason: reason.into(),
         }
     }
 
-    /// Whether the same call can succeed later without anyone changing rows, definition or table.
+    /// Returns whether the same call can succeed later with the same rows, definition and table.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
     }

@@ -1,21 +1,20 @@
-//! What a JSON text holds that some stores can't.
+//! What a JSON text contains that some stores cannot hold.
 
-/// Traits of a JSON text that decide whether a store can hold it as JSON.
+/// Properties of a JSON text that decide whether a store can hold it as JSON.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// How deep objects and arrays are nested.
     pub(crate) depth: usize,
     /// A number of more than 1,000 digits or with an exponent beyond ±400.
     pub(crate) huge_number: bool,
-    /// A number that neither 64 signed bits nor a double hold exactly enough to give it back.
+    /// A number that neither an `i64` nor a double represents exactly.
     pub(crate) inexact_number: bool,
-    /// An object's name that is empty, starts with `$` or has a dot.
+    /// An object has a name that is empty, starts with `$` or contains a dot.
     pub(crate) odd_name: bool,
 }
 
 impl Shape {
-    /// Looks through a text that is known to be JSON.
-    pub(crate) fn of(text: &str) -> Self {
+    /// Scans a text that is valid JSON.
+    pub(crate) fn scan(text: &str) -> Self {
         let bytes = text.as_bytes();
         let mut shape = Self::default();
         let (mut at, mut depth) = (0, 0_usize);
@@ -27,12 +26,13 @@ impl Shape {
                     at += 1;
                 }
                 b'}' | b']' => {
+                    debug_assert!(depth > 0, "the text is valid JSON");
                     depth = depth.saturating_sub(1);
                     at += 1;
                 }
                 b'"' => {
                     let end = end_of_string(bytes, at);
-                    shape.see_string(text, at, end);
+                    shape.scan_string(text, at, end);
                     at = end;
                 }
                 b'-' | b'0'..=b'9' => {
@@ -42,7 +42,7 @@ impl Shape {
                             !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
                         })
                         .map_or(bytes.len(), |length| at + length);
-                    shape.see_number(&text[at..end]);
+                    shape.scan_number(&text[at..end]);
                     at = end;
                 }
                 _ => at += 1,
@@ -51,8 +51,8 @@ impl Shape {
         shape
     }
 
-    /// `start` is at the opening quote, `end` behind the closing one.
-    fn see_string(&mut self, text: &str, start: usize, end: usize) {
+    /// `start` is at the opening quote, `end` after the closing one.
+    fn scan_string(&mut self, text: &str, start: usize, end: usize) {
         let inner = text
             .get(start + 1..end.saturating_sub(1))
             .unwrap_or_default();
@@ -68,7 +68,7 @@ impl Shape {
         }
     }
 
-    fn see_number(&mut self, number: &str) {
+    fn scan_number(&mut self, number: &str) {
         let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
         let exponent_fits = exponent
             .parse()
@@ -77,7 +77,7 @@ impl Shape {
         self.inexact_number |= if number.contains(['.', 'e', 'E']) {
             let digits = mantissa.trim_start_matches(['-', '0', '.']);
             let digits = digits.bytes().filter(u8::is_ascii_digit).count();
-            // A normal double gives back any 15 digits; writers print doubles with up to 17.
+            // A normal double preserves any 15 digits; writers print doubles with up to 17.
             let is_normal = |double: f64| double.is_normal() || (double == 0.0 && digits == 0);
             digits > 17 || !number.parse().is_ok_and(is_normal)
         } else {
@@ -86,7 +86,7 @@ impl Shape {
     }
 }
 
-/// One past the closing quote of the string that opens at `start`.
+/// Returns the index after the closing quote of the string that opens at `start`.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -99,7 +99,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The text as a JSON string: how a store keeps JSON that it can't hold as JSON.
+/// Returns the text as a JSON string, for JSON that a store cannot hold as JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn plain_json_is_plain() {
-        let shape = Shape::of(
+        let shape = Shape::scan(
             r#" {"a": [1, -2.5e3, "x.y", "$z", "\ud83d\ude00", null], "é": {"b": 9007199254740993}} "#,
         );
         assert_eq!(
@@ -120,13 +120,13 @@ mod tests {
                 ..Shape::default()
             }
         );
-        assert_eq!(Shape::of("7"), Shape::default());
+        assert_eq!(Shape::scan("7"), Shape::default());
     }
 
     #[test]
     fn each_trait_is_seen() {
         for huge in ["1e401", "[1e-99999999999]", &"1".repeat(1001)] {
-            assert!(Shape::of(huge).huge_number, "{huge}");
+            assert!(Shape::scan(huge).huge_number, "{huge}");
         }
         for inexact in [
             "9223372036854775808",
@@ -134,7 +134,7 @@ mod tests {
             "1e400",
             "1e-400",
         ] {
-            assert!(Shape::of(inexact).inexact_number, "{inexact}");
+            assert!(Shape::scan(inexact).inexact_number, "{inexact}");
         }
         for exact in [
             "-9223372036854775808",
@@ -143,7 +143,7 @@ mod tests {
             "1e300",
             "3.141592653589793",
         ] {
-            assert!(!Shape::of(exact).inexact_number, "{exact}");
+            assert!(!Shape::scan(exact).inexact_number, "{exact}");
         }
         for odd in [
             r#"{"a.b":1}"#,
@@ -151,8 +151,8 @@ mod tests {
             r#"[{"":1}]"#,
             r#"{"\u0024a":1}"#,
         ] {
-            assert!(Shape::of(odd).odd_name, "{odd}");
+            assert!(Shape::scan(odd).odd_name, "{odd}");
         }
-        assert_eq!(Shape::of(&"[".repeat(100_000)).depth, 100_000);
+        assert_eq!(Shape::scan(&"[".repeat(100_000)).depth, 100_000);
     }
 }

@@ -1,43 +1,44 @@
-//! What a database knows of a dataset, whatever definition a chunk is taken by.
+//! What a database records about a dataset, whichever definition a chunk was decoded by.
 //!
-//! Jobs pin their definitions, so chunks of an older one may come after the table was made for a newer
-//! one. The registry has what every writer must keep to: types, key, and all totals.
+//! Jobs pin their definitions, so chunks of an older definition may arrive after the table was made for a newer one.
+//! The registry has what every writer must respect: types, key, and all totals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_domain::{Dataset, FieldType, RowVersion, StoreKind, Total};
+use landfall_domain::{Dataset, FieldType, RowVersion, StoreCounts, StoreKind, Total};
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
-use crate::lanes::LaneBy;
+use crate::error::{Result, StoreError};
 
-/// Name of the registry's table or collection. No dataset can have it.
+/// Name of the registry's table or collection. No dataset can have this name.
 pub(crate) const REGISTRY: &str = "_landfall";
-/// How long tombstones are kept: they outlive any message that could bring an older row, as queues keep
-/// those for 14 days.
+/// How long tombstones are kept. They outlive any message that could bring an older row, as queues keep messages for
+/// 14 days.
 pub(crate) const TOMBSTONE_DAYS: u32 = 30;
-/// The most old tombstones that one transaction sweeps.
+/// The maximum number of expired tombstones that one transaction sweeps.
 pub(crate) const SWEPT_AT_ONCE: u32 = 10_000;
 
-/// Name of the table or collection of a dataset's tombstones. No dataset can have it.
+/// Returns the name of the table or collection of a dataset's tombstones. No dataset can have this name.
 pub(crate) fn tombstones_of(dataset: &str) -> String {
     format!("_deleted_{dataset}")
 }
 
-/// What an SQL database's registry has of a dataset.
+/// The columns of a registry entry as SQL databases return them: definition, tombstones, floor, pruned.
+pub(crate) type EntryColumns = (String, bool, Option<Vec<u8>>, i64);
+
+/// A registry entry of an SQL database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) registered: Registered,
-    /// Whether there may be tombstones.
     pub(crate) tombstones: bool,
-    /// First version of the newest snapshot that has pruned: what is below it is stale.
+    /// First version of the newest snapshot that has pruned. Rows below it are stale.
     pub(crate) floor: Option<Vec<u8>>,
-    /// Rows that were pruned when the floor was set.
+    /// Number of rows that were pruned when the floor was set.
     pub(crate) pruned: u64,
 }
 
 impl Entry {
-    /// The entry of a dataset without rows.
+    /// Returns the entry of a dataset without rows.
     pub(crate) fn new(registered: Registered) -> Self {
         Self {
             registered,
@@ -47,13 +48,25 @@ impl Entry {
         }
     }
 
-    /// Whether rows of an object whose first version this is come after a newer snapshot has pruned.
+    pub(crate) fn from_columns(
+        store: StoreKind,
+        (definition, tombstones, floor, pruned): EntryColumns,
+    ) -> Result<Self> {
+        Ok(Self {
+            registered: Registered::from_json(store, &definition)?,
+            tombstones,
+            floor,
+            pruned: unsigned(store, pruned)?,
+        })
+    }
+
+    /// Returns whether a newer snapshot than this first version has pruned.
     pub(crate) fn has_floor_above(&self, first: RowVersion) -> bool {
         self.floor.as_deref() > Some(first.as_bytes().as_slice())
     }
 
-    /// What a prune by the snapshot of this first version gives, where there is nothing left to prune: its
-    /// own count again, and 0 after a newer one.
+    /// Returns the number of rows that the snapshot of this first version has pruned, or none if it has not. It is 0
+    /// after a newer snapshot.
     pub(crate) fn pruned_by(&self, first: RowVersion) -> Option<u64> {
         let is_same = self.floor.as_deref() == Some(first.as_bytes().as_slice());
         if is_same {
@@ -64,27 +77,65 @@ impl Entry {
     }
 }
 
-/// What is registered of a dataset; JSON in the registry.
+/// What part of a key decides its lane. It is registered, as all writers of a dataset must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LaneBy {
+    /// This number of bytes of its first field. Neighbours in the key's index are then in one lane, so a writer finds
+    /// several rows of its own on each page.
+    Prefix(usize),
+    Key,
+}
+
+/// Converts a count to what SQL databases store.
+pub(crate) fn signed(store: StoreKind, count: u64) -> Result<i64> {
+    let signed = i64::try_from(count);
+    signed.map_err(|_| StoreError::unavailable(store, "a count is beyond 64 bits"))
+}
+
+/// Converts a count from an SQL database.
+pub(crate) fn unsigned(store: StoreKind, count: i64) -> Result<u64> {
+    let unsigned = u64::try_from(count);
+    unsigned.map_err(|_| StoreError::unavailable(store, "a count is negative"))
+}
+
+/// Returns the rest of `total` rows after what a database has counted.
+pub(crate) fn uncounted<const N: usize>(
+    store: StoreKind,
+    total: u64,
+    counted: [u64; N],
+) -> Result<u64> {
+    let rest = total.checked_sub(counted.iter().sum());
+    rest.ok_or_else(|| StoreError::unavailable(store, "its counts exceed the rows of the chunk"))
+}
+
+/// Returns the counts of rows that are all stale, as a newer snapshot has pruned.
+pub(crate) fn all_stale(rows: usize) -> StoreCounts {
+    StoreCounts {
+        stale: rows as u64,
+        ..StoreCounts::default()
+    }
+}
+
+/// The definition of a dataset as registered; JSON in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Registered {
     /// Every field that a definition ever had.
     pub(crate) fields: BTreeMap<String, FieldType>,
     /// Names of the key fields, in the order of the key.
     pub(crate) key: Vec<String>,
-    /// Tables of totals.
     #[serde(default)]
     pub(crate) totals: Vec<Total>,
-    /// Names of the fields that have an index.
     #[serde(default)]
     pub(crate) indexes: BTreeSet<String>,
-    /// What of a key says its lane, once a chunk has gone by lane.
+    /// What part of a key decides its lane, once a chunk has gone by lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lane_by: Option<LaneBy>,
 }
 
 impl Registered {
-    /// What a dataset's first definition registers.
-    pub(crate) fn of(dataset: &Dataset) -> Self {
+    /// Returns what a dataset's first definition registers.
+    pub(crate) fn new(dataset: &Dataset) -> Self {
         let fields = dataset.fields.iter();
         Self {
             fields: fields
@@ -103,52 +154,40 @@ impl Registered {
         }
     }
 
-    /// What a definition registers beside its totals and indexes, which are registered once they are made.
+    /// Returns what a definition registers except its totals and indexes, which are registered once they are created.
     pub(crate) fn columns_of(dataset: &Dataset) -> Self {
         Self {
             totals: Vec::new(),
             indexes: BTreeSet::new(),
-            ..Self::of(dataset)
+            ..Self::new(dataset)
         }
     }
 
-    /// Type of a field that totals are of; such fields are registered with them.
+    /// Returns the type of a field that totals use. A field that is not registered has no column, so its type does not
+    /// matter: statements about it fail.
     pub(crate) fn kind_of(&self, field: &str) -> FieldType {
         self.fields.get(field).copied().unwrap_or(FieldType::Text)
     }
 
-    /// As the registry keeps it.
-    pub(crate) fn to_json(&self, store: StoreKind) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|_| {
-            StoreError::unavailable(store, "the registry's definition can't be written")
-        })
+    /// Returns the JSON that the registry stores.
+    pub(crate) fn to_json(&self, store: StoreKind) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|_| StoreError::unavailable(store, "the registry entry cannot be encoded"))
     }
 
     /// Reads what [`Self::to_json`] wrote.
-    pub(crate) fn from_json(store: StoreKind, json: &str) -> Result<Self, StoreError> {
+    pub(crate) fn from_json(store: StoreKind, json: &str) -> Result<Self> {
         serde_json::from_str(json)
-            .map_err(|_| StoreError::unavailable(store, "the registry's definition can't be read"))
+            .map_err(|_| StoreError::unavailable(store, "the registry entry cannot be decoded"))
     }
 
-    /// With what another definition of the dataset adds. It takes nothing away, and can't change what is
-    /// there.
-    pub(crate) fn with(
-        &self,
-        new: Self,
-        dataset: &str,
-        store: StoreKind,
-    ) -> Result<Self, StoreError> {
-        let misfit = |reason: String| {
-            Err(StoreError::Schema {
-                store,
-                table: dataset.to_owned(),
-                reason,
-            })
-        };
+    /// Adds what another definition of the dataset has. Fails if that would change what is registered.
+    pub(crate) fn merged_with(&self, new: Self, dataset: &str, store: StoreKind) -> Result<Self> {
+        let mismatch = |reason: String| Err(StoreError::schema(store, dataset, reason));
         if self.key != new.key {
             let (is, was) = (new.key.join(", "), self.key.join(", "));
-            return misfit(format!(
-                "the dataset's key is ({is}) and the table's ({was}): take the old key, or another dataset name"
+            return mismatch(format!(
+                "the dataset's key is ({is}) and that of the table ({was}): keep the old key, or use another dataset name"
             ));
         }
         let mut all = self.clone();
@@ -156,8 +195,8 @@ impl Registered {
             let known = *all.fields.entry(name.clone()).or_insert(kind);
             if known != kind {
                 let (is, was) = (kind.as_str(), known.as_str());
-                return misfit(format!(
-                    "field {name} is {is} and its column {was}: take the old type, or a new field of another name"
+                return mismatch(format!(
+                    "field {name} is {is} and its column {was}: keep the old type, or use a new field name"
                 ));
             }
         }
@@ -168,8 +207,8 @@ impl Registered {
                 Some(known) if *known == total => {}
                 Some(_) => {
                     let total = &total.name;
-                    return misfit(format!(
-                        "totals {total} are defined otherwise than their table: run `landfall totals rebuild {dataset}`"
+                    return mismatch(format!(
+                        "the table of totals {total} has another definition: run `landfall totals rebuild {dataset}`"
                     ));
                 }
             }

@@ -1,16 +1,16 @@
-//! Retries where other writers were in the way, and the bound on all of it.
+//! Retries after contention, and the time limit for all attempts.
 
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use landfall_domain::StoreKind;
 
-use crate::StoreError;
+use crate::error::{Result, StoreError};
 
-/// Makes attempts until one does not end as [`StoreError::Contended`], or there were eleven.
-pub(crate) async fn retried<T, F>(attempt: impl FnMut() -> F) -> Result<T, StoreError>
+/// Repeats an attempt that ends as [`StoreError::Contended`], up to ten times.
+pub(crate) async fn retried<T, F>(attempt: impl FnMut() -> F) -> Result<T>
 where
-    F: Future<Output = Result<T, StoreError>>,
+    F: Future<Output = Result<T>>,
 {
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -24,18 +24,16 @@ where
         .await
 }
 
-/// Gives up after `timeout`.
+/// Fails as [`StoreError::Unavailable`] after `timeout`.
 pub(crate) async fn bounded<T>(
     store: StoreKind,
     timeout: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::time::timeout(timeout, work)
         .await
         .unwrap_or_else(|_| {
-            Err(StoreError::Unavailable {
-                store,
-                reason: format!("no end after {} s", timeout.as_secs()),
-            })
+            let reason = format!("no result after {} ms", timeout.as_millis());
+            Err(StoreError::unavailable(store, reason))
         })
 }

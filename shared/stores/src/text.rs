@@ -1,25 +1,26 @@
-//! Texts of values, of one length each so that they sort as the values do.
+//! Text forms of values. Each has a fixed length, so that texts sort as their values do.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// `2026-11-20`.
+/// Returns a date as `2026-11-20`.
 pub(crate) fn date_text(day: Date) -> String {
     let mut text = String::with_capacity(10);
     write_date(&mut text, day);
     text
 }
 
-/// `2026-11-20T08:30:00.000000Z`, in UTC, with this between day and time and this at the end.
+/// Returns a timestamp as `2026-11-20T08:30:00.000000Z`, in UTC, with this separator and suffix.
 pub(crate) fn timestamp_text(instant: Timestamp, separator: char, end: &str) -> String {
     let mut text = String::with_capacity(32);
     write_timestamp(&mut text, instant, separator, end);
     text
 }
 
-/// [`date_text`] at the end of another text.
+/// Appends [`date_text`].
 pub(crate) fn write_date(text: &mut String, day: Date) {
+    debug_assert!(day.year() >= 0, "fields have no dates before the year 1");
     digits(text, day.year().unsigned_abs().into(), 4);
     text.push('-');
     digits(text, day.month().unsigned_abs().into(), 2);
@@ -27,7 +28,7 @@ pub(crate) fn write_date(text: &mut String, day: Date) {
     digits(text, day.day().unsigned_abs().into(), 2);
 }
 
-/// [`timestamp_text`] at the end of another text.
+/// Appends [`timestamp_text`].
 pub(crate) fn write_timestamp(text: &mut String, instant: Timestamp, separator: char, end: &str) {
     let at = TimeZone::UTC.to_datetime(instant);
     write_date(text, at.date());
@@ -44,7 +45,7 @@ pub(crate) fn write_timestamp(text: &mut String, instant: Timestamp, separator: 
     text.push_str(end);
 }
 
-/// A decimal number without zeros at its end, which databases may add.
+/// Removes trailing zeros of a decimal number, which databases may add.
 pub(crate) fn without_zeros(number: &str) -> &str {
     if number.contains('.') {
         number.trim_end_matches('0').trim_end_matches('.')
@@ -53,7 +54,7 @@ pub(crate) fn without_zeros(number: &str) -> &str {
     }
 }
 
-/// The last digits of a number; much faster than `format!`, and done for each row.
+/// Appends the last `count` digits. Much faster than `format!`, which matters as this runs for each row.
 fn digits(text: &mut String, number: u32, count: u32) {
     for place in (0..count).rev() {
         let digit = number / 10_u32.pow(place) % 10;

@@ -1,53 +1,51 @@
-//! Commands that look keys up and write to many at once.
+//! Commands that look up or write many keys at once.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use futures::stream::TryStreamExt;
-use landfall_domain::{RowVersion, StoreKind};
+use landfall_domain::RowVersion;
 use mongodb::Database;
 use mongodb::bson::raw::CStr;
 use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 
 use super::document::{DIGEST, Entry, binary, id_bytes, id_of};
-use super::error::{from_code, from_mongodb, refused, unavailable};
-use crate::StoreError;
+use super::error::{STORE, from_code, refused, unavailable};
+use crate::error::{Result, StoreError};
 use crate::schema::VERSION;
 
-/// What a document says of its row.
+/// The version and digest of a document.
 pub(super) struct Found {
     version: Vec<u8>,
-    /// None of a tombstone.
+    /// None for a tombstone.
     pub(super) digest: Option<Vec<u8>>,
 }
 
 impl Found {
-    /// How the version that is there stands to this one.
+    /// Compares the stored version with this one.
     pub(super) fn version_to(&self, version: RowVersion) -> Ordering {
         self.version.as_slice().cmp(version.as_bytes())
     }
 }
 
-/// What is there of these entries, by the BSON of their `_id`.
+/// Returns the stored documents of these entries, by the BSON of their `_id`.
 pub(super) async fn look_up(
     database: &Database,
     name: &str,
     entries: &[&Entry],
-) -> Result<HashMap<Vec<u8>, Found>, StoreError> {
-    let error = |error| from_mongodb(&error);
+) -> Result<HashMap<Vec<u8>, Found>> {
     let ids: RawArrayBuf = entries.iter().map(|entry| entry.id()).collect();
     let filter = Bson::try_from(mongodb::bson::RawBson::Array(ids));
-    let filter = filter.map_err(|_| refused("a key can't be encoded"))?;
+    let filter = filter.map_err(|_| refused("a key cannot be encoded"))?;
     let mut documents = database
         .collection::<RawDocumentBuf>(name)
         .find(doc! { "_id": { "$in": filter } })
         .projection(doc! { VERSION: 1, DIGEST: 1 })
-        // One answer; the first one holds 101 unless told.
+        // In one reply; the first batch has 101 documents by default.
         .batch_size(u32::try_from(entries.len() + 1).unwrap_or(u32::MAX))
-        .await
-        .map_err(error)?;
+        .await?;
     let mut found = HashMap::with_capacity(entries.len());
-    while let Some(document) = documents.try_next().await.map_err(error)? {
+    while let Some(document) = documents.try_next().await? {
         let Some(id) = id_of(&document) else {
             return Err(unavailable("a document has no readable key"));
         };
@@ -56,11 +54,8 @@ pub(super) async fn look_up(
             binary.map(|binary| binary.bytes.to_vec())
         };
         let Ok(version) = bytes(VERSION) else {
-            return Err(StoreError::Schema {
-                store: StoreKind::Mongodb,
-                table: name.to_owned(),
-                reason: "documents without _version have keys of the dataset".to_owned(),
-            });
+            let reason = "documents without _version have keys of the dataset";
+            return Err(StoreError::schema(STORE, name, reason));
         };
         let digest = bytes(DIGEST).ok();
         found.insert(id_bytes(id), Found { version, digest });
@@ -68,7 +63,7 @@ pub(super) async fn look_up(
     Ok(found)
 }
 
-/// `{_id: …, _version: {$lt: …}}`: the document of a key if it is older.
+/// Returns the filter `{_id: …, _version: {$lt: …}}`, which matches an older document of the key.
 pub(super) fn older(entry: &Entry) -> RawDocumentBuf {
     let mut filter = RawDocumentBuf::new();
     filter.append(cstr!("_id"), entry.id());
@@ -79,12 +74,12 @@ pub(super) fn older(entry: &Entry) -> RawDocumentBuf {
     filter
 }
 
-/// Deletes the documents that these filters find, one each; gives how many there were.
+/// Deletes one document for each of these filters, and returns how many there were.
 pub(super) async fn delete(
     database: &Database,
     name: &str,
     filters: impl IntoIterator<Item = RawDocumentBuf>,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let mut deletes = RawArrayBuf::new();
     for filter in filters {
         deletes.push(rawdoc! { "q": filter, "limit": 1 });
@@ -93,28 +88,26 @@ pub(super) async fn delete(
     done.all()
 }
 
-/// Sends an `update` command.
 pub(super) async fn update(
     database: &Database,
     name: &str,
     updates: RawArrayBuf,
-) -> Result<Written, StoreError> {
+) -> Result<Written> {
     write(database, cstr!("update"), name, cstr!("updates"), updates).await
 }
 
-/// What became of a command of many writes.
 pub(super) struct Written {
-    /// How many documents matched, and how many were inserted as none did.
+    /// Number of documents that matched or were inserted.
     pub(super) matched: u64,
-    /// The writes that inserted.
+    /// Indexes of the writes that inserted.
     pub(super) upserted: Vec<usize>,
-    /// Those that failed, with their codes.
+    /// Indexes of the writes that failed, with their codes.
     pub(super) errors: Vec<(usize, i32)>,
 }
 
 impl Written {
-    /// How many documents matched, if nothing failed.
-    pub(super) fn all(self) -> Result<u64, StoreError> {
+    /// Returns the number of documents that matched, unless a write failed.
+    pub(super) fn all(self) -> Result<u64> {
         match self.errors.first() {
             Some((_, code)) => Err(from_code(*code, "write error")),
             None => Ok(self.matched),
@@ -122,14 +115,14 @@ impl Written {
     }
 }
 
-/// Sends an unordered command of many writes. Every version of the server has it; `bulkWrite` needs 8.0.
+/// Sends an unordered command of many writes. Every server version has it; `bulkWrite` needs 8.0.
 async fn write(
     database: &Database,
     command: &CStr,
     name: &str,
     field: &CStr,
     writes: RawArrayBuf,
-) -> Result<Written, StoreError> {
+) -> Result<Written> {
     if writes.is_empty() {
         return Ok(Written {
             matched: 0,
@@ -142,8 +135,7 @@ async fn write(
     message.append(field, writes);
     message.append(cstr!("ordered"), false);
     message.append(cstr!("writeConcern"), rawdoc! { "w": "majority" });
-    let answer = database.run_raw_command(message).await;
-    let answer = answer.map_err(|error| from_mongodb(&error))?;
+    let answer = database.run_raw_command(message).await?;
     if let Ok(concern) = answer.get_document("writeConcernError") {
         let code = concern.get_i32("code").unwrap_or_default();
         return Err(unavailable(&format!("{code} write concern")));
@@ -164,7 +156,7 @@ async fn write(
         _ => None,
     });
     Ok(Written {
-        matched: matched.ok_or_else(|| unavailable("the answer to a write has no count"))?,
+        matched: matched.ok_or_else(|| unavailable("the response to a write has no count"))?,
         upserted: list("upserted").map(index).collect(),
         errors: errors.collect(),
     })

@@ -1,18 +1,16 @@
-//! Deleting keys, and keeping deleted what is.
+//! Deletes keys, and keeps deleted keys deleted.
 //!
-//! There are no transactions of several documents on a standalone server, so both sides write first and
-//! look afterwards. A deleter says in the registry that there are tombstones, writes them, and then
-//! deletes what is older. A closing snapshot sets the floor, and then deletes what is below. A
-//! writer of rows writes them, then reads registry and tombstones, and takes back what a newer tombstone or
-//! the floor forbids. Of a row's write and the tombstone (or floor) one comes first: if the row,
-//! the deleter's delete comes later and finds it; if the tombstone, the writer's look does. Both may
-//! delete it, and either by the version that it saw: nothing newer goes.
+//! A standalone server has no transactions over several documents, so both sides write first and check afterwards. A
+//! worker that deletes keys sets the registry's flag, writes tombstones, and then deletes older rows. A closing
+//! snapshot raises the floor, and then deletes the rows below it. A worker that writes rows then reads registry and
+//! tombstones, and deletes those of its rows that a newer tombstone or the floor forbids. Of a row's write and the
+//! tombstone (or floor), one comes first. If it is the row, the later delete finds it. If it is the tombstone, the
+//! writer's check does. Both may delete the row, and either by the version that it saw, so nothing newer is deleted.
 //!
-//! Who stops half-way leaves a row that is too old or a tombstone without its delete, and a chunk or prune
-//! that is not done; it is delivered again, and does the rest: a tombstone that is there already
-//! is followed by the delete, and a row that is stale by a tombstone or the floor is deleted.
-//! Until then the row may be seen. A tombstone goes only once a newer row is there, whose version
-//! then guards the key as the tombstone did.
+//! A worker that dies halfway leaves a row that is too old or a tombstone without its delete, and an unfinished chunk
+//! or prune. That is redelivered, and completes the rest: an existing tombstone is followed by the delete, and a row
+//! that is stale by a tombstone or the floor is deleted. Until then the row may be visible. A tombstone is deleted
+//! only once a newer row exists, whose version then guards the key.
 
 use std::cmp::Ordering;
 
@@ -24,19 +22,19 @@ use super::command::{delete, look_up, older, update};
 use super::document::{Entry, binary};
 use super::error::{contended, from_code, is_duplicate_key};
 use super::registry::Registry;
-use super::upserts::Settled;
-use crate::StoreError;
+use super::upserts::BatchOutcome;
+use crate::error::Result;
 use crate::registry::tombstones_of;
 
-/// How often tombstones are written that other deleters change in between.
+/// How many times tombstones are written that other workers change meanwhile.
 const ROUNDS: usize = 8;
 
-/// Deletes the keys of one batch, whose entries are tombstones. The registry says that there are some.
-pub(super) async fn bury(
+/// Deletes the keys of one batch, whose entries are tombstones. The registry's flag for tombstones is set.
+pub(super) async fn delete_keys(
     database: &Database,
     name: &str,
     entries: &[Entry],
-) -> Result<StoreCounts, StoreError> {
+) -> Result<StoreCounts> {
     let tombstones = tombstones_of(name);
     let all: Vec<&Entry> = entries.iter().collect();
     let rows = look_up(database, name, &all).await?;
@@ -52,17 +50,17 @@ pub(super) async fn bury(
         }
         let refused = write_tombstones(database, &tombstones, &pending).await?;
         let there = look_up(database, &tombstones, &refused).await?;
-        let standing = |entry: &Entry| {
+        let tombstone_order = |entry: &Entry| {
             let tombstone = there.get(&entry.id_bytes());
             tombstone.map(|tombstone| tombstone.version_to(entry.version))
         };
-        open.retain(|entry| standing(entry) != Some(Ordering::Greater));
-        // Another deleter's was there first and is older.
+        open.retain(|entry| tombstone_order(entry) != Some(Ordering::Greater));
+        // Another worker's older tombstone was first.
         pending = refused;
-        pending.retain(|entry| matches!(standing(entry), Some(Ordering::Less) | None));
+        pending.retain(|entry| matches!(tombstone_order(entry), Some(Ordering::Less) | None));
     }
     if !pending.is_empty() {
-        return Err(contended("tombstones went on changing"));
+        return Err(contended("tombstones kept changing"));
     }
     let deleted = delete(database, name, open.iter().map(|entry| older(entry))).await?;
     Ok(StoreCounts {
@@ -73,12 +71,12 @@ pub(super) async fn bury(
     })
 }
 
-/// Writes tombstones where there is none or an older one; gives the others.
+/// Writes tombstones where there is none or an older one, and returns the other entries.
 async fn write_tombstones<'a>(
     database: &Database,
     tombstones: &str,
     entries: &[&'a Entry],
-) -> Result<Vec<&'a Entry>, StoreError> {
+) -> Result<Vec<&'a Entry>> {
     let mut updates = RawArrayBuf::new();
     for entry in entries {
         let mut upsert = rawdoc! { "q": older(entry), "upsert": true };
@@ -93,19 +91,19 @@ async fn write_tombstones<'a>(
     refused.collect()
 }
 
-/// For each entry, how the tombstone of its key stands to it, if there is one.
+/// Compares the tombstone of each entry's key, if there is one, with the entry.
 pub(super) async fn tombstones(
     database: &Database,
     name: &str,
     entries: &[Entry],
-) -> Result<Vec<Option<Ordering>>, StoreError> {
+) -> Result<Vec<Option<Ordering>>> {
     let all: Vec<&Entry> = entries.iter().collect();
     let there = look_up(database, &tombstones_of(name), &all).await?;
-    let standing = |entry: &Entry| {
+    let tombstone_order = |entry: &Entry| {
         let tombstone = there.get(&entry.id_bytes());
         tombstone.map(|tombstone| tombstone.version_to(entry.version))
     };
-    Ok(entries.iter().map(standing).collect())
+    Ok(entries.iter().map(tombstone_order).collect())
 }
 
 /// Deletes the rows of these entries that are below the floor.
@@ -114,25 +112,25 @@ pub(super) async fn remove_below(
     name: &str,
     entries: &[Entry],
     floor: &[u8],
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let filters = entries.iter().map(|entry| {
         rawdoc! { "_id": entry.id(), "_version": { "$lt": binary(floor) } }
     });
     delete(database, name, filters).await.map(drop)
 }
 
-/// Looks whether the rows of a batch may stay that were just written, and takes back those that may not.
+/// Checks whether the rows of a batch that were just written may stay, and deletes the others. Returns the counts of
+/// the batch.
 ///
-/// `stale` are the entries that were not written as they have a newer tombstone. Gives what then became
-/// of the batch.
-pub(super) async fn keep_deleted(
+/// `stale` marks the entries that were not written because of a newer tombstone.
+pub(super) async fn enforce_deletes(
     database: &Database,
     name: &str,
     order: &ObjectOrder,
     entries: &[Entry],
     stale: &[bool],
-    settled: Settled,
-) -> Result<StoreCounts, StoreError> {
+    outcome: BatchOutcome,
+) -> Result<StoreCounts> {
     let registration = Registry::new(database, name).get().await?;
     if let Some(floor) = registration.floor()
         && registration.has_floor_above(order.at(0))
@@ -140,13 +138,13 @@ pub(super) async fn keep_deleted(
         remove_below(database, name, entries, floor).await?;
         return Ok(all_stale(entries));
     }
-    let mut counts = settled.counts;
+    let mut counts = outcome.counts;
     counts.stale += stale.iter().filter(|stale| **stale).count() as u64;
     if !registration.tombstones {
         return Ok(counts);
     }
     let tombstones = tombstones(database, name, entries).await?;
-    let mut inserted = settled.inserted.iter();
+    let mut inserted = outcome.inserted.iter();
     let (mut new, mut old, mut unwritten) = (Vec::new(), Vec::new(), Vec::new());
     let mut guarded = Vec::new();
     for ((entry, tombstone), is_stale) in entries.iter().zip(tombstones).zip(stale) {
@@ -159,29 +157,28 @@ pub(super) async fn keep_deleted(
             Some(Ordering::Equal) | None => {}
         }
     }
-    let take_back = |entries: Vec<&Entry>| {
-        let filters: Vec<_> = entries.into_iter().map(own).collect();
+    let remove = |entries: Vec<&Entry>| {
+        let filters: Vec<_> = entries.into_iter().map(exactly).collect();
         delete(database, name, filters)
     };
-    // A crashed attempt's.
-    take_back(unwritten).await?;
-    let taken = take_back(new).await?;
-    counts.inserted -= taken;
-    counts.stale += taken;
-    // These were there before, and now are deleted.
-    let taken = take_back(old).await?;
-    let updated = taken.min(counts.updated);
+    // Written by an attempt that crashed.
+    remove(unwritten).await?;
+    let removed = remove(new).await?;
+    counts.inserted -= removed;
+    counts.stale += removed;
+    // These existed before, and are now deleted.
+    let removed = remove(old).await?;
+    let updated = removed.min(counts.updated);
     counts.updated -= updated;
-    let unchanged = (taken - updated).min(counts.unchanged);
+    let unchanged = (removed - updated).min(counts.unchanged);
     counts.unchanged -= unchanged;
     counts.deleted += updated + unchanged;
-    // Now the rows do what these tombstones did.
+    // The rows now guard their keys in place of these tombstones.
     delete(database, &tombstones_of(name), guarded).await?;
     Ok(counts)
 }
 
-/// The row that the entry is.
-fn own(entry: &Entry) -> RawDocumentBuf {
+fn exactly(entry: &Entry) -> RawDocumentBuf {
     rawdoc! { "_id": entry.id(), "_version": binary(entry.version.as_bytes()) }
 }
 

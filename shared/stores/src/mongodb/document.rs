@@ -9,54 +9,54 @@ use mongodb::bson::{
 
 use super::error::refused;
 use super::key_text;
-use crate::StoreError;
+use crate::error::Result;
 use crate::json::Shape;
 use crate::text::{date_text, timestamp_text};
 
-/// Name of the field that says whether two versions of a row have the same values.
+/// Name of the field by which two versions of a row are compared for the same values.
 pub(super) const DIGEST: &str = "_digest";
-/// Name of the field that has the fields of a key of several, in the order of the key.
+/// Name of the field with the fields of a key of several, in the order of the key.
 pub(super) const KEY: &str = "_key";
 
-/// JSON deeper than this stays text; servers take 100 levels in all.
+/// Deeper JSON stays text; servers accept 100 levels in all.
 const MAX_DEPTH: usize = 90;
-/// Servers take documents of up to 16 MiB, and the command around one needs room too.
+/// Servers accept documents of up to 16 MiB, and the command around one needs room too.
 const MAX_BYTES: usize = (16 << 20) - (16 << 10);
 
-/// A row, ready to be written.
 pub(super) struct Entry {
     pub(super) version: RowVersion,
     pub(super) digest: [u8; 16],
-    /// Begins with `_id`. Of a row that deletes its key it is the tombstone.
+    /// Begins with `_id`. It is a tombstone if the row deletes its key.
     pub(super) document: RawDocumentBuf,
 }
 
 impl Entry {
-    /// The key.
     pub(super) fn id(&self) -> RawBsonRef<'_> {
-        id_of(&self.document).unwrap_or(RawBsonRef::Null)
+        let id = id_of(&self.document);
+        debug_assert!(id.is_some(), "a document begins with its key");
+        id.unwrap_or(RawBsonRef::Null)
     }
 
-    /// What stands for the key where it is looked up.
+    /// Returns the key in a form that can be hashed.
     pub(super) fn id_bytes(&self) -> Vec<u8> {
         id_bytes(self.id())
     }
 }
 
-/// The key of a document, if it has a readable one.
+/// Returns the key of a document, if it is readable.
 pub(super) fn id_of(document: &RawDocument) -> Option<RawBsonRef<'_>> {
     document.get("_id").ok().flatten()
 }
 
-/// What stands for a key where it is looked up.
+/// Returns a key in a form that can be hashed.
 pub(super) fn id_bytes(id: RawBsonRef<'_>) -> Vec<u8> {
     let mut document = RawDocumentBuf::new();
     document.append(cstr!("_id"), id);
     document.into_bytes()
 }
 
-/// Returns where a document has a field's value for conditions and orders. Those of the key are in `_id`, or in
-/// [`KEY`] where it has several, as dates and timestamps are exact there.
+/// Returns the path of a field in filters and orders. Fields of the key are in `_id`, or in [`KEY`] if there are
+/// several, as dates and timestamps are exact there.
 pub(super) fn path(dataset: &Dataset, field: &str) -> String {
     if !dataset.key_fields().any(|part| part.name == field) {
         field.to_owned()
@@ -67,7 +67,7 @@ pub(super) fn path(dataset: &Dataset, field: &str) -> String {
     }
 }
 
-/// What conditions compare the value of a field with.
+/// Returns what filters compare the value of a field with.
 pub(super) fn compared(dataset: &Dataset, field: usize, value: &Value) -> Bson {
     let mut document = RawDocumentBuf::new();
     if dataset.key_indexes().contains(&field) {
@@ -76,12 +76,11 @@ pub(super) fn compared(dataset: &Dataset, field: usize, value: &Value) -> Bson {
         append(&mut document, cstr!("value"), value, json_value);
     }
     let value = document.get("value").ok().flatten();
-    value
-        .and_then(|value| value.try_into().ok())
-        .unwrap_or(Bson::Null)
+    let value = value.and_then(|value| value.try_into().ok());
+    debug_assert!(value.is_some(), "a value that was just encoded is readable");
+    value.unwrap_or(Bson::Null)
 }
 
-/// Returns the `_id` of a key.
 pub(super) fn id_of_key(dataset: &Dataset, key: &[Value]) -> Bson {
     if let ([field], [value]) = (dataset.key_indexes(), key) {
         return compared(dataset, *field, value);
@@ -91,30 +90,29 @@ pub(super) fn id_of_key(dataset: &Dataset, key: &[Value]) -> Bson {
     Bson::String(text)
 }
 
-/// Makes entries of a dataset's rows.
 pub(super) struct Encoder<'a> {
     dataset: &'a Dataset,
     names: Vec<CString>,
     has_extra: bool,
-    /// What the digest of a row is of.
-    said: Vec<u8>,
+    /// The input of a row's digest.
+    digested: Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(dataset: &'a Dataset) -> Result<Self, StoreError> {
+    pub(super) fn new(dataset: &'a Dataset) -> Result<Self> {
         let names = dataset.fields.iter();
         let names = names.map(|field| CString::try_from(field.name.as_str()));
         let names = names.collect::<Result<_, _>>();
         Ok(Self {
             dataset,
-            names: names.map_err(|_| refused("a field's name can't be encoded"))?,
+            names: names.map_err(|_| refused("a field's name cannot be encoded"))?,
             has_extra: dataset.unknown_columns == UnknownColumns::Keep,
-            said: Vec::new(),
+            digested: Vec::new(),
         })
     }
 
-    /// Makes an entry of a row. Fails where `MongoDB` can't hold it.
-    pub(super) fn entry(&mut self, row: &Row, version: RowVersion) -> Result<Entry, StoreError> {
+    /// Encodes a row. Fails if `MongoDB` cannot hold it.
+    pub(super) fn entry(&mut self, row: &Row, version: RowVersion) -> Result<Entry> {
         let digest = self.digest(row);
         let mut document = self.document(row, version, &digest, json_value);
         // Small numbers take many times their text in BSON.
@@ -122,7 +120,7 @@ impl<'a> Encoder<'a> {
             document = self.document(row, version, &digest, |text| text.into());
         }
         if document.as_bytes().len() > MAX_BYTES {
-            return Err(refused("a row is more than a document of 16 MiB"));
+            return Err(refused("a row exceeds a document of 16 MiB"));
         }
         Ok(Entry {
             version,
@@ -180,38 +178,39 @@ impl<'a> Encoder<'a> {
         document.append(cstr!("_key"), fields);
     }
 
-    /// Digest of all that a row says, whatever a document can hold of it, and of the names it says it by:
-    /// a document of other fields is another one.
+    /// Returns the digest of all values of a row and the names of their fields, whatever a document can hold of them.
     fn digest(&mut self, row: &Row) -> [u8; 16] {
-        self.said.clear();
+        self.digested.clear();
         for (field, value) in self.dataset.fields.iter().zip(&row.values) {
-            self.say(10, field.name.as_bytes());
+            self.digest_value(10, field.name.as_bytes());
             match value {
-                Value::Null => self.said.push(0),
-                Value::Text(text) => self.say(1, text.as_bytes()),
-                Value::Integer(number) => self.say(2, &number.to_le_bytes()),
-                Value::Decimal(number) => self.say(3, &number.normalize().serialize()),
-                Value::Float(number) => self.say(4, &number.to_le_bytes()),
-                Value::Boolean(boolean) => self.say(5, &[u8::from(*boolean)]),
-                Value::Date(day) => self.say(6, date_text(*day).as_bytes()),
-                Value::Timestamp(instant) => self.say(7, &instant.as_microsecond().to_le_bytes()),
-                Value::Json(text) => self.say(8, text.as_bytes()),
+                Value::Null => self.digested.push(0),
+                Value::Text(text) => self.digest_value(1, text.as_bytes()),
+                Value::Integer(number) => self.digest_value(2, &number.to_le_bytes()),
+                Value::Decimal(number) => self.digest_value(3, &number.normalize().serialize()),
+                Value::Float(number) => self.digest_value(4, &number.to_le_bytes()),
+                Value::Boolean(boolean) => self.digest_value(5, &[u8::from(*boolean)]),
+                Value::Date(day) => self.digest_value(6, date_text(*day).as_bytes()),
+                Value::Timestamp(instant) => {
+                    self.digest_value(7, &instant.as_microsecond().to_le_bytes());
+                }
+                Value::Json(text) => self.digest_value(8, text.as_bytes()),
             }
         }
         if let Some(extra) = &row.extra {
-            self.say(9, extra.as_bytes());
+            self.digest_value(9, extra.as_bytes());
         }
         let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::hash(&self.said).as_bytes()[..16]);
+        digest.copy_from_slice(&blake3::hash(&self.digested).as_bytes()[..16]);
         digest
     }
 
-    /// With type and length, so that no two sequences of values give one sequence of bytes.
-    fn say(&mut self, tag: u8, bytes: &[u8]) {
-        self.said.push(tag);
-        self.said
+    /// Appends type and length too, so that different sequences of values have different bytes.
+    fn digest_value(&mut self, tag: u8, bytes: &[u8]) {
+        self.digested.push(tag);
+        self.digested
             .extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.said.extend_from_slice(bytes);
+        self.digested.extend_from_slice(bytes);
     }
 }
 
@@ -229,7 +228,7 @@ pub(super) fn binary_value(bytes: &[u8]) -> Bson {
     })
 }
 
-/// Dates and instants are text in keys: BSON dates would make one of two within a millisecond.
+/// Appends a value of a key. Dates and timestamps are text: BSON dates would merge two within a millisecond.
 fn append_key(
     document: &mut RawDocumentBuf,
     name: impl AsRef<mongodb::bson::raw::CStr>,
@@ -267,8 +266,8 @@ fn append(
     }
 }
 
-/// The 34 digits of the type hold the 28 of ours, so nothing is rounded: sign, exponent and digits
-/// go to their places in the binary form.
+/// The type's 34 digits hold all of ours, so nothing is rounded. Sign, exponent and digits are placed in the binary
+/// form.
 fn decimal(number: rust_decimal::Decimal) -> Decimal128 {
     const EXPONENT_OF_ONE: u128 = 6176;
     let sign = u128::from(number.is_sign_negative() && !number.is_zero()) << 127;
@@ -277,9 +276,9 @@ fn decimal(number: rust_decimal::Decimal) -> Decimal128 {
     Decimal128::from_bytes((sign | exponent | digits).to_le_bytes())
 }
 
-/// JSON as BSON where that says the same, else as text.
+/// Returns JSON as BSON if that is exact, else as text.
 fn json_value(text: &str) -> RawBson {
-    let shape = Shape::of(text);
+    let shape = Shape::scan(text);
     if shape.odd_name || shape.inexact_number || shape.depth > MAX_DEPTH {
         return text.into();
     }

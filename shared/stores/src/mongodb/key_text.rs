@@ -25,11 +25,11 @@ use rust_decimal::Decimal;
 
 use crate::text::{write_date, write_timestamp};
 
-/// The most digits that a number has before its point.
+/// The maximum number of digits before the point.
 const MAX_DIGITS: usize = 29;
-/// Stands between two fields. Nothing that a field is written as has this character or a lower one.
+/// Separates two fields. Encoded fields contain only greater characters.
 const SEPARATOR: char = '\t';
-/// The greatest character that is escaped, and the one before each escaped character.
+/// The greatest character that is escaped, and the prefix of each escaped character.
 const ESCAPE: char = '\n';
 
 /// Appends the text of a key, whose values are in the order of the key.
@@ -82,7 +82,7 @@ fn write_decimal(text: &mut String, number: Decimal) {
     write_number(text, is_negative, whole, fraction);
 }
 
-/// Writes a number of at most [`MAX_DIGITS`] digits before the point; `fraction` are those behind it.
+/// Writes a number of at most [`MAX_DIGITS`] digits before the point; `fraction` are those after it.
 fn write_number(text: &mut String, is_negative: bool, whole: u128, fraction: &str) {
     let whole = whole.to_string();
     let point = if fraction.is_empty() { "" } else { "." };
@@ -101,7 +101,7 @@ fn write_number(text: &mut String, is_negative: bool, whole: u128, fraction: &st
     }
 }
 
-/// The letter of a number from 1 to [`MAX_DIGITS`]: letters sort as their numbers do.
+/// Returns the letter of a number from 1 to [`MAX_DIGITS`]: letters sort as their numbers do.
 fn letter(number: usize) -> char {
     const LETTERS: &[u8; MAX_DIGITS] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabc";
     char::from(LETTERS[number - 1])

@@ -1,17 +1,16 @@
-//! `MongoDB`: rows are written in batches, under a guard of their version.
+//! `MongoDB`: rows are written in batches, guarded by their versions.
 //!
-//! A document is `_id` (the key's value), the dataset's fields, `_extra` as JSON text, `_digest` of all values,
-//! `_version`. Where the key has several fields, `_id` is a text of them ([`key_text`]), and `_key` a document of
-//! them. Dates are BSON dates, which hold milliseconds; in `_id` and `_key` they are ISO 8601 text. The digest is of
-//! the full values. JSON is BSON where that says the same; a value with a name that is empty, has a dot or
-//! starts with `$`, with a number that neither a long nor a double holds, or nested
-//! deeper than 90 stays text, and so does all JSON of a document beyond 16 MiB.
+//! A document is `_id` (the key), the dataset's fields, `_extra` as JSON text, `_digest` of all values, and
+//! `_version`. If the key has several fields, `_id` is a text of them ([`key_text`]), and `_key` a document of
+//! them. Dates are BSON dates, which hold milliseconds; in `_id` and `_key` they are ISO 8601 text. The digest covers
+//! the full values. JSON is BSON where that is exact. It stays text if a name is empty, has a dot or starts with `$`,
+//! if neither a long nor a double holds a number, if it is nested deeper than 90, or if the document exceeds 16 MiB.
 //!
-//! A batch is taken for what the one before was: rows of a first load are inserted, changed ones
-//! updated, without a look at what is there. Only what that does not settle is looked up by key.
+//! A batch is assumed to be like the previous one: rows of a first load are inserted, and changed rows updated,
+//! without a look-up. Only the rows for which that fails are looked up by key.
 //!
-//! Batches are written one by one: after an error some are there, and applying the chunk again
-//! counts their rows as unchanged. How deleted keys stay deleted says [`deletes`].
+//! Batches are written one by one. After an error some are stored, and applying the chunk again
+//! counts their rows as unchanged. [`deletes`] explains how deleted keys stay deleted.
 
 mod command;
 mod deletes;
@@ -37,76 +36,61 @@ use mongodb::options::{
 use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
 
+use crate::error::{Result, StoreError};
 use crate::registry::{TOMBSTONE_DAYS, tombstones_of};
-use crate::retry::{bounded, retried};
-use crate::schema::{Prepared, Table};
-use crate::{Store, StoreError, StoreOptions};
-use deletes::{all_stale, keep_deleted, remove_below};
+use crate::retry::retried;
+use crate::schema::Table;
+use crate::store::{Backend, StoreOptions};
+use deletes::{all_stale, enforce_deletes, remove_below};
 use document::{Encoder, Entry, binary_value};
-use error::from_mongodb;
 pub(crate) use read::ReadMongodb;
 use registry::{Registration, Registry};
-use upserts::{Guess, settle};
+use upserts::{Guess, write_batch};
 
-/// Rows of one batch, and the bytes of its documents (but for one larger document alone): a
-/// command is one document of at most 16 MiB.
+/// Limits of one batch: rows, and bytes of its documents (except a single larger one). A command is one document of
+/// at most 16 MiB.
 const BATCH_ROWS: usize = 2000;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// A `MongoDB` database.
 pub(crate) struct Mongodb {
     database: Database,
-    options: StoreOptions,
-    prepared: Prepared,
+    connections: u32,
     guess: Mutex<Guess>,
 }
 
 impl Mongodb {
     /// Connects when first used.
-    pub(crate) async fn new(uri: &str, options: StoreOptions) -> Result<Self, StoreError> {
+    pub(crate) async fn new(uri: &str, options: StoreOptions) -> Result<Self> {
         Ok(Self {
             database: database(uri, options.connections, options.timeout / 2).await?,
-            options,
-            prepared: Prepared::default(),
+            connections: options.connections,
             guess: Mutex::default(),
         })
     }
 
-    async fn make(&self, dataset: &Dataset) -> Result<(), StoreError> {
+    async fn make(&self, dataset: &Dataset) -> Result<()> {
         let name = dataset.name.as_str();
-        let misfit = |reason: &str| StoreError::Schema {
-            store: StoreKind::Mongodb,
-            table: name.to_owned(),
-            reason: reason.to_owned(),
-        };
+        let mismatch = |reason| StoreError::schema(StoreKind::Mongodb, name, reason);
         if let Err(error) = self.database.create_collection(name).await {
             const NAMESPACE_EXISTS: i32 = 48;
             if !matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == NAMESPACE_EXISTS)
             {
-                return Err(from_mongodb(&error));
+                return Err(error.into());
             }
         }
-        let found = self
-            .database
-            .list_collections()
-            .filter(doc! { "name": name })
-            .await;
-        let mut found = found.map_err(|error| from_mongodb(&error))?;
-        while let Some(there) = found
-            .try_next()
-            .await
-            .map_err(|error| from_mongodb(&error))?
-        {
+        let found = self.database.list_collections();
+        let mut found = found.filter(doc! { "name": name }).await?;
+        while let Some(there) = found.try_next().await? {
             if !matches!(there.collection_type, CollectionType::Collection) {
-                return Err(misfit("it is a view or a time series; rename it"));
+                return Err(mismatch("it is a view or a time series; rename it"));
             }
             if there.options.collation.is_some() {
-                return Err(misfit(
+                return Err(mismatch(
                     "it has a collation, and keys must differ by their bytes; rename it",
                 ));
             }
         }
-        // The server sweeps them.
+        // The server deletes expired tombstones.
         let options = IndexOptions::builder()
             .expire_after(Duration::from_hours(u64::from(TOMBSTONE_DAYS) * 24))
             .build();
@@ -114,19 +98,13 @@ impl Mongodb {
             .keys(doc! { "_deleted_at": 1 })
             .options(options)
             .build();
-        self.tombstones(name)
-            .create_index(sweep)
-            .await
-            .map_err(|error| from_mongodb(&error))?;
+        self.tombstones(name).create_index(sweep).await?;
         for field in dataset.indexed_fields() {
             let by = IndexModel::builder()
                 .keys(doc! { document::path(dataset, &field.name): 1, "_id": 1 })
                 .build();
-            self.database
-                .collection::<Document>(name)
-                .create_index(by)
-                .await
-                .map_err(|error| from_mongodb(&error))?;
+            let rows = self.database.collection::<Document>(name);
+            rows.create_index(by).await?;
         }
         Registry::new(&self.database, name).register(dataset).await
     }
@@ -135,24 +113,23 @@ impl Mongodb {
         self.database.collection(&tombstones_of(name))
     }
 
-    /// Applies one batch.
     async fn apply_batch(
         &self,
         name: &str,
         order: &ObjectOrder,
         known: &Registration,
         batch: &Batch,
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let (database, entries) = (&self.database, batch.entries.as_slice());
         if let Some(floor) = known.floor()
             && known.has_floor_above(order.at(0))
         {
-            // A crashed attempt may have written them.
+            // An attempt that crashed may have written them.
             remove_below(database, name, entries, floor).await?;
             return Ok(all_stale(entries));
         }
         if batch.deletes {
-            return deletes::bury(database, name, entries).await;
+            return deletes::delete_keys(database, name, entries).await;
         }
         let stale = if known.tombstones {
             let tombstones = deletes::tombstones(database, name, entries).await?;
@@ -164,9 +141,9 @@ impl Mongodb {
         let open = entries.iter().zip(&stale).filter(|(_, stale)| !**stale);
         let open: Vec<&Entry> = open.map(|(entry, _)| entry).collect();
         let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = settle(database, name, &open, guess).await?;
-        *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = settled.guess;
-        keep_deleted(database, name, order, entries, &stale, settled).await
+        let outcome = write_batch(database, name, &open, guess).await?;
+        *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = outcome.guess;
+        enforce_deletes(database, name, order, entries, &stale, outcome).await
     }
 
     async fn apply_all(
@@ -174,14 +151,14 @@ impl Mongodb {
         dataset: &Dataset,
         order: &ObjectOrder,
         rows: &[Row],
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let name = dataset.name.as_str();
         let registry = Registry::new(&self.database, name);
         let known = registry.get().await?;
         if !known.tombstones && rows.iter().any(|row| row.deleted) {
             registry.expect_tombstones().await?;
         }
-        let batches = |deletes| -> Result<_, StoreError> {
+        let batches = |deletes| -> Result<_> {
             Ok(Batches {
                 encoder: Encoder::new(dataset)?,
                 order,
@@ -196,7 +173,7 @@ impl Mongodb {
                 let batch = batch?;
                 retried(|| self.apply_batch(name, order, known, &batch)).await
             })
-            .buffer_unordered(self.options.connections.max(1) as usize)
+            .buffer_unordered(self.connections.max(1) as usize)
             .try_fold(StoreCounts::default(), async |mut sum, counts| {
                 sum += counts;
                 Ok(sum)
@@ -204,8 +181,7 @@ impl Mongodb {
             .await
     }
 
-    async fn prune_all(&self, name: &str, order: &ObjectOrder) -> Result<u64, StoreError> {
-        let error = |error| from_mongodb(&error);
+    async fn prune_all(&self, name: &str, order: &ObjectOrder) -> Result<u64> {
         let registry = Registry::new(&self.database, name);
         let floor = order.at(0);
         let mut known = registry.raise_floor(floor).await?;
@@ -215,67 +191,49 @@ impl Mongodb {
         let rows = self.database.collection::<Document>(name);
         let below = doc! { "_version": { "$lt": binary_value(floor.as_bytes()) } };
         if known.pruned.is_none() {
-            // Before any goes, so that whoever repeats this tells the same.
-            let pruned = rows.count_documents(below.clone()).await.map_err(error)?;
+            // Counted before any is deleted, so that repeating it returns the same.
+            let pruned = rows.count_documents(below.clone()).await?;
             registry.count_pruned(floor.as_bytes(), pruned).await?;
             known = registry.get().await?;
         }
-        rows.delete_many(below.clone()).await.map_err(error)?;
-        self.tombstones(name)
-            .delete_many(below)
-            .await
-            .map_err(error)?;
+        rows.delete_many(below.clone()).await?;
+        self.tombstones(name).delete_many(below).await?;
+        debug_assert!(known.pruned.is_some() || known.has_floor_above(floor));
         Ok(known.pruned.unwrap_or_default())
     }
 }
 
 #[async_trait]
-impl Store for Mongodb {
-    fn kind(&self) -> StoreKind {
-        StoreKind::Mongodb
-    }
+impl Backend for Mongodb {
+    const KIND: StoreKind = StoreKind::Mongodb;
 
-    async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
-        let table = Table::of(dataset, StoreKind::Mongodb)?;
-        self.prepared
-            .once(&table, self.options.timeout, || self.make(dataset))
-            .await
+    async fn prepare(&self, dataset: &Dataset, _: &Table) -> Result<()> {
+        self.make(dataset).await
     }
 
     async fn apply(
         &self,
         dataset: &Dataset,
+        _: &Table,
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts, StoreError> {
-        let name = Table::of(dataset, StoreKind::Mongodb)?.name;
-        let all = self.apply_all(dataset, order, rows);
-        bounded(StoreKind::Mongodb, self.options.timeout, all)
-            .await
-            .inspect_err(|_| self.prepared.forget(&name))
+    ) -> Result<StoreCounts> {
+        self.apply_all(dataset, order, rows).await
     }
 
-    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
-        let name = Table::of(dataset, StoreKind::Mongodb)?.name;
-        let all = retried(|| self.prune_all(&name, order));
-        bounded(StoreKind::Mongodb, self.options.timeout, all)
-            .await
-            .inspect_err(|_| self.prepared.forget(&name))
+    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
+        self.prune_all(&table.name, order).await
     }
 
-    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+    async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {
         Ok(Vec::new())
     }
 }
 
-/// The database of a URI.
-async fn database(
-    uri: &str,
-    connections: u32,
-    server_selection: Duration,
-) -> Result<Database, StoreError> {
-    let wrong =
-        |_| StoreError::Config("the MongoDB URI can't be read or its name not be found".to_owned());
+async fn database(uri: &str, connections: u32, server_selection: Duration) -> Result<Database> {
+    let wrong = |_| {
+        StoreError::Config("the MongoDB URI cannot be parsed, or its host not found".to_owned())
+    };
     let mut client = ClientOptions::parse(uri).await.map_err(wrong)?;
     client.app_name.get_or_insert_with(|| "landfall".to_owned());
     client.max_pool_size = Some(connections);
@@ -288,7 +246,7 @@ async fn database(
         .clone()
         .unwrap_or_else(|| "landfall".to_owned());
     let client = Client::with_options(client).map_err(wrong)?;
-    // What was acknowledged must outlive a change of the primary: the ledger counts on it.
+    // Acknowledged writes must survive a change of the primary, as the ledger counts them.
     let safe = DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
         .write_concern(WriteConcern::majority())
@@ -298,23 +256,22 @@ async fn database(
 
 /// Rows that are written together.
 struct Batch {
-    /// Whether all of them delete their keys; else none does.
+    /// Whether all of them delete their keys; otherwise none does.
     deletes: bool,
     entries: Vec<Entry>,
 }
 
-/// Cuts rows into batches.
 struct Batches<'a> {
     encoder: Encoder<'a>,
     order: &'a ObjectOrder,
     rows: &'a [Row],
     deletes: bool,
-    /// An entry that the batch before had no room for.
+    /// An entry that did not fit the previous batch.
     waiting: Option<Entry>,
 }
 
 impl Iterator for Batches<'_> {
-    type Item = Result<Batch, StoreError>;
+    type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut entries: Vec<Entry> = self.waiting.take().into_iter().collect();

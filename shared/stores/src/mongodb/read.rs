@@ -1,4 +1,4 @@
-//! Reading: finds that an index has in order.
+//! Reads by `find` in the order of an index.
 
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
@@ -13,17 +13,16 @@ use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 
 use super::document::{DIGEST, KEY, compared, id_of_key, path};
-use super::error::{of_read, unavailable};
-use crate::StoreError;
-use crate::read::gather::{Gather, after_prefix, beginning};
+use super::error::{from_read, unavailable};
+use crate::error::Result;
+use crate::read::page::{PageBuilder, after_prefix, beginning};
 use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
-use crate::read::sql::within;
 use crate::read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
+use crate::retry::bounded;
 use crate::schema::{EXTRA, Table, VERSION};
 
 const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
 
-/// A `MongoDB` database that is only read.
 pub(crate) struct ReadMongodb {
     database: Database,
     options: ReadOptions,
@@ -31,16 +30,16 @@ pub(crate) struct ReadMongodb {
 
 impl ReadMongodb {
     /// Connects when first used.
-    pub(crate) async fn new(uri: &str, options: ReadOptions) -> Result<Self, StoreError> {
+    pub(crate) async fn new(uri: &str, options: ReadOptions) -> Result<Self> {
         Ok(Self {
             database: super::database(uri, options.connections, options.connect_timeout()).await?,
             options,
         })
     }
 
-    async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+    async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         query.check(dataset)?;
-        Table::of(dataset, StoreKind::Mongodb)?;
+        Table::new(dataset, StoreKind::Mongodb)?;
         let mut walk = Walk {
             reader: self,
             dataset,
@@ -48,19 +47,19 @@ impl ReadMongodb {
             path: query
                 .sort_field(dataset)
                 .map(|field| path(dataset, &dataset.fields[field].name)),
-            page: Gather::new(query.limit, self.options.page_bytes),
+            page: PageBuilder::new(query.limit, self.options.page_bytes),
             skip: match query.start {
                 Start::Skip(rows) => rows,
                 Start::First | Start::After(_) => 0,
             },
         };
         for span in spans(dataset, query) {
-            walk.take_span(&span).await?;
+            walk.read_span(&span).await?;
             if walk.page.is_full() {
                 break;
             }
         }
-        Ok(walk.page.page(dataset, query))
+        Ok(walk.page.finish(dataset, query))
     }
 }
 
@@ -70,19 +69,19 @@ impl Reader for ReadMongodb {
         StoreKind::Mongodb
     }
 
-    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         let page = self.page(dataset, query);
-        within(StoreKind::Mongodb, self.options.timeout, page).await
+        bounded(StoreKind::Mongodb, self.options.call_timeout(), page).await
     }
 
-    async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError> {
+    async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>> {
         let query = RowQuery::of_key(dataset, key)?;
         let mut walk = Walk {
             reader: self,
             dataset,
             query: &query,
             path: None,
-            page: Gather::new(query.limit, self.options.page_bytes),
+            page: PageBuilder::new(query.limit, self.options.page_bytes),
             skip: 0,
         };
         let find = walk.find(
@@ -90,57 +89,51 @@ impl Reader for ReadMongodb {
             doc! {},
             |_| false,
         );
-        within(StoreKind::Mongodb, self.options.timeout, find).await?;
+        bounded(StoreKind::Mongodb, self.options.call_timeout(), find).await?;
         Ok(walk.page.into_rows().pop())
     }
 
-    async fn totals(
-        &self,
-        _: &Dataset,
-        _: &Total,
-        _: &Start,
-        _: u32,
-    ) -> Result<TotalsPage, StoreError> {
+    async fn totals(&self, _: &Dataset, _: &Total, _: &Start, _: u32) -> Result<TotalsPage> {
         Err(QueryError::NoTotals.into())
     }
 }
 
-/// The way of one question through the spans of its rows.
+/// A query on its way through the spans of its rows.
 struct Walk<'a> {
     reader: &'a ReadMongodb,
     dataset: &'a Dataset,
     query: &'a RowQuery,
-    /// Of the field that rows are sorted by before their key.
+    /// The path of the sort field, if it is not the key.
     path: Option<String>,
-    page: Gather,
+    page: PageBuilder,
     skip: u64,
 }
 
 impl Walk<'_> {
-    async fn take_span(&mut self, span: &Span) -> Result<(), StoreError> {
+    async fn read_span(&mut self, span: &Span) -> Result<()> {
         let after = span.after.as_deref();
         let (Some(field), Some(path)) = (self.query.sort_field(self.dataset), self.path.clone())
         else {
             return self
-                .take(self.beyond_key(after), self.by_key(), |_| false)
+                .read(self.beyond_key(after), self.by_key(), |_| false)
                 .await
                 .map(drop);
         };
         let mut beyond = match &span.sort {
-            Bound::Is(value) => return self.take_same(field, value, after).await,
+            Bound::Is(value) => return self.read_equal(field, value, after).await,
             Bound::Null => {
                 let mut conditions = vec![doc! { &path: null }];
                 conditions.extend(self.beyond_key(after));
                 return self
-                    .take(conditions, self.by_field(&path), |_| false)
+                    .read(conditions, self.by_field(&path), |_| false)
                     .await
                     .map(drop);
             }
             Bound::Any | Bound::Present => None,
             Bound::Beyond(value) => Some(value.clone()),
         };
-        // An index has whole texts, and the order is by their beginnings: where rows may begin alike, they are
-        // taken by key. A number of rows to skip is the same in both orders.
+        // An index has whole texts, but the order is by their beginnings. So rows that may begin alike are read by
+        // key. A number of rows to skip is the same in both orders.
         let regroups = !matches!(self.query.start, Start::Skip(_))
             && !self.dataset.key_indexes().contains(&field);
         loop {
@@ -149,13 +142,13 @@ impl Walk<'_> {
             };
             let is_long = |row: &StoredRow| regroups && is_whole_beginning(&row.values[field]);
             let long = self
-                .take(vec![condition], self.by_field(&path), is_long)
+                .read(vec![condition], self.by_field(&path), is_long)
                 .await?;
             let Some(row) = long else {
                 return Ok(());
             };
             let begins = beginning(self.dataset, field, &row.values[field]);
-            self.take_same(field, &begins, None).await?;
+            self.read_equal(field, &begins, None).await?;
             if self.page.is_full() {
                 return Ok(());
             }
@@ -163,13 +156,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes the rows whose value begins so, by key.
-    async fn take_same(
+    /// Reads the rows whose value begins so, by key.
+    async fn read_equal(
         &mut self,
         field: usize,
         value: &Value,
         after: Option<&[Value]>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let path = path(self.dataset, &self.dataset.fields[field].name);
         let is_key = self.dataset.key_indexes().contains(&field);
         let (same, order) = match value {
@@ -187,16 +180,16 @@ impl Walk<'_> {
         };
         let mut conditions = vec![same];
         conditions.extend(self.beyond_key(after));
-        self.take(conditions, order, |_| false).await.map(drop)
+        self.read(conditions, order, |_| false).await.map(drop)
     }
 
-    /// Takes rows until the page is full, or up to one that is to be taken otherwise, which it gives.
-    async fn take(
+    /// Reads rows until the page is full or `stop_at` matches one, which it returns.
+    async fn read(
         &mut self,
         mut conditions: Vec<Document>,
         order: Document,
-        is_other: impl Fn(&StoredRow) -> bool,
-    ) -> Result<Option<StoredRow>, StoreError> {
+        stop_at: impl Fn(&StoredRow) -> bool,
+    ) -> Result<Option<StoredRow>> {
         for filter in &self.query.filters {
             let path = path(self.dataset, &self.dataset.fields[filter.field].name);
             for (comparison, value) in comparisons(filter) {
@@ -206,7 +199,7 @@ impl Walk<'_> {
         }
         let before = self.page.len();
         let skipped = conditions.clone();
-        let other = self.find(conditions, order, is_other).await?;
+        let other = self.find(conditions, order, stop_at).await?;
         if self.page.len() > before || self.page.is_full() {
             self.skip = 0;
         } else if self.skip > 0 {
@@ -217,7 +210,8 @@ impl Walk<'_> {
                 .count_documents(all(skipped))
                 .max_time(self.reader.options.timeout)
                 .await
-                .map_err(|error| of_read(&error))?;
+                .map_err(from_read)?;
+            // More than `skip` if rows were inserted meanwhile.
             self.skip = self.skip.saturating_sub(here);
         }
         Ok(other)
@@ -227,8 +221,8 @@ impl Walk<'_> {
         &mut self,
         conditions: Vec<Document>,
         order: Document,
-        is_other: impl Fn(&StoredRow) -> bool,
-    ) -> Result<Option<StoredRow>, StoreError> {
+        stop_at: impl Fn(&StoredRow) -> bool,
+    ) -> Result<Option<StoredRow>> {
         let wanted = self.page.wanted();
         let mut found = self
             .reader
@@ -242,14 +236,14 @@ impl Walk<'_> {
             .batch_size(u32::try_from(wanted).unwrap_or(u32::MAX))
             .max_time(self.reader.options.timeout)
             .await
-            .map_err(|error| of_read(&error))?;
-        while let Some(document) = found.try_next().await.map_err(|error| of_read(&error))? {
+            .map_err(from_read)?;
+        while let Some(document) = found.try_next().await.map_err(from_read)? {
             let row = stored(self.dataset, &document)
-                .ok_or_else(|| unavailable("a document is not as its dataset says"))?;
-            if is_other(&row) {
+                .ok_or_else(|| unavailable("a document does not fit the dataset"))?;
+            if stop_at(&row) {
                 return Ok(Some(row));
             }
-            if !self.page.take(row) {
+            if !self.page.push(row) {
                 break;
             }
         }
@@ -282,7 +276,7 @@ impl Walk<'_> {
         condition.into_iter().collect()
     }
 
-    /// That a value comes after all that begin so, or is there at all; none where nothing can.
+    /// Returns the condition that a value follows all that begin so, or is not null; none if no value can.
     fn beyond_value(&self, field: usize, path: &str, value: Option<&Value>) -> Option<Document> {
         let is_key = self.dataset.key_indexes().contains(&field);
         Some(match value {
@@ -301,7 +295,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether others may begin as this does.
+/// Returns whether other texts may begin so.
 fn is_whole_beginning(value: &Value) -> bool {
     matches!(value, Value::Text(text) if text.chars().nth(SORTED_CHARS - 1).is_some())
 }
@@ -324,7 +318,7 @@ fn operator(comparison: Comparison) -> &'static str {
     }
 }
 
-/// A document's row; none where it is not as the dataset says.
+/// Returns a document's row; none if it does not fit the dataset.
 fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
     let key = dataset.key_indexes();
     let values = dataset.fields.iter().enumerate().map(|(index, field)| {

@@ -1,41 +1,36 @@
-//! The registry's document of a dataset.
+//! The registry entry of a dataset.
 
-use landfall_domain::{Dataset, RowVersion, StoreKind};
+use landfall_domain::{Dataset, RowVersion};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::{Collection, Database};
 
 use super::document::binary_value;
-use super::error::{contended, from_mongodb, is_duplicate_key, unavailable};
+use super::error::{STORE, contended, is_duplicate_key, unavailable};
 use super::key_text;
-use crate::StoreError;
-use crate::registry::{REGISTRY, Registered, tombstones_of};
+use crate::error::{Result, StoreError};
+use crate::registry::{REGISTRY, Registered, signed, tombstones_of};
 
-const STORE: StoreKind = StoreKind::Mongodb;
-/// How often a document is read again that others change meanwhile.
+/// How many times a document is read again that others change meanwhile.
 const ROUNDS: usize = 16;
 
-/// Field of the definition.
 const DEFINITION: &str = "definition";
-/// Field of the definition where `_id` is the text of several fields. Earlier releases made it a document. They find
-/// no definition in this field, and so cannot write a second document for a key.
+/// Field of the definition if `_id` is the text of several fields. Earlier releases made it a document. They find no
+/// definition in this field, so they cannot write a second document for a key.
 const TEXT_KEY_DEFINITION: &str = "text_key_definition";
 
-/// What the registry has of a dataset.
 pub(super) struct Registration {
     definition: String,
-    /// The field that has it.
     definition_field: &'static str,
-    /// Whether there may be tombstones.
     pub(super) tombstones: bool,
     /// Rows below it are pruned.
     floor: Option<Vec<u8>>,
-    /// Rows that the floor's prune deletes, once they are counted.
+    /// Number of rows that the floor's prune deletes, once counted.
     pub(super) pruned: Option<u64>,
 }
 
 impl Registration {
-    /// Whether a newer snapshot than this has pruned, or does.
+    /// Returns whether a newer snapshot has pruned, or is doing so.
     pub(super) fn has_floor_above(&self, version: RowVersion) -> bool {
         self.floor()
             .is_some_and(|floor| floor > version.as_bytes().as_slice())
@@ -51,21 +46,28 @@ impl Registration {
             Some(Bson::Binary(floor)) => Some(floor.bytes.clone()),
             Some(_) => return None,
         };
-        let pruned = document.get_i64("pruned").ok();
+        let pruned = match document.get("pruned") {
+            None | Some(Bson::Null) => None,
+            Some(Bson::Int64(pruned)) => Some(u64::try_from(*pruned).ok()?),
+            Some(_) => return None,
+        };
+        let tombstones = match document.get("tombstones") {
+            None => false,
+            Some(tombstones) => tombstones.as_bool()?,
+        };
         let definition = |field| Some((field, document.get_str(field).ok()?));
         let (definition_field, definition) =
             definition(TEXT_KEY_DEFINITION).or_else(|| definition(DEFINITION))?;
         Some(Self {
             definition: definition.to_owned(),
             definition_field,
-            tombstones: document.get_bool("tombstones").unwrap_or_default(),
+            tombstones,
             floor,
-            pruned: pruned.and_then(|pruned| pruned.try_into().ok()),
+            pruned,
         })
     }
 }
 
-/// The registry's document of one dataset.
 pub(super) struct Registry<'a> {
     database: &'a Database,
     documents: Collection<Document>,
@@ -81,35 +83,37 @@ impl<'a> Registry<'a> {
         }
     }
 
-    async fn find(&self) -> Result<Option<Registration>, StoreError> {
-        let found = self.documents.find_one(doc! { "_id": self.dataset }).await;
-        let unreadable = || unavailable("the registry's document can't be read");
+    async fn find(&self) -> Result<Option<Registration>> {
+        let found = self
+            .documents
+            .find_one(doc! { "_id": self.dataset })
+            .await?;
+        let unreadable = || unavailable("the registry entry cannot be read");
         found
-            .map_err(|error| from_mongodb(&error))?
             .map(|document| Registration::read(&document).ok_or_else(unreadable))
             .transpose()
     }
 
-    /// What is registered of a dataset that was prepared.
-    pub(super) async fn get(&self) -> Result<Registration, StoreError> {
+    /// Returns the entry of a dataset that was prepared.
+    pub(super) async fn get(&self) -> Result<Registration> {
         let found = self.find().await?;
         found.ok_or_else(|| unavailable("the dataset is not registered"))
     }
 
-    /// Updates the document if it is as the filter says; gives whether it was.
-    async fn update(&self, filter: Document, update: Document) -> Result<bool, StoreError> {
+    /// Updates the entry if it matches the filter, and returns whether it did.
+    async fn update(&self, filter: Document, update: Document) -> Result<bool> {
         let mut all = doc! { "_id": self.dataset };
         all.extend(filter);
         let done = self.documents.update_one(all, update).await;
-        Ok(done.map_err(|error| from_mongodb(&error))?.matched_count == 1)
+        Ok(done?.matched_count == 1)
     }
 
-    /// Registers what a definition adds. Fails where it does not fit what is there.
-    pub(super) async fn register(&self, dataset: &Dataset) -> Result<(), StoreError> {
-        // Totals are those of SQL.
+    /// Registers a definition. Fails if it does not fit the registered one.
+    pub(super) async fn register(&self, dataset: &Dataset) -> Result<()> {
+        // Only SQL stores have totals.
         let new = Registered {
             totals: Vec::new(),
-            ..Registered::of(dataset)
+            ..Registered::new(dataset)
         };
         let field = if key_text::is_used(dataset) {
             TEXT_KEY_DEFINITION
@@ -128,11 +132,11 @@ impl<'a> Registry<'a> {
                 match self.documents.insert_one(document).await {
                     Ok(_) => return Ok(()),
                     Err(error) if was_first(&error) => continue,
-                    Err(error) => return Err(from_mongodb(&error)),
+                    Err(error) => return Err(error.into()),
                 }
             };
             let registered = Registered::from_json(STORE, &known.definition)?;
-            let all = registered.with(new.clone(), &dataset.name, STORE)?;
+            let all = registered.merged_with(new.clone(), &dataset.name, STORE)?;
             let is_known = all == registered && field == known.definition_field;
             let as_read = doc! { known.definition_field: &known.definition };
             let mut update = doc! { "$set": { field: all.to_json(STORE)? } };
@@ -143,12 +147,12 @@ impl<'a> Registry<'a> {
                 return Ok(());
             }
         }
-        Err(contended("the registry goes on changing"))
+        Err(contended("the registry kept changing"))
     }
 
-    /// Fails if rows or tombstones have documents as their `_id`, as an earlier release wrote them for keys of several
-    /// fields: each would stand beside the document that this release writes for its key.
-    async fn refuse_document_keys(&self) -> Result<(), StoreError> {
+    /// Fails if rows or tombstones have documents as their `_id`, as an earlier release wrote them for keys of
+    /// several fields. Each would stay beside the document that this release writes for its key.
+    async fn refuse_document_keys(&self) -> Result<()> {
         let tombstones = tombstones_of(self.dataset);
         for name in [self.dataset, &tombstones] {
             let found = self
@@ -156,30 +160,30 @@ impl<'a> Registry<'a> {
                 .collection::<Document>(name)
                 .find_one(doc! { "_id": { "$type": "object" } })
                 .projection(doc! { "_id": 1 })
-                .await;
-            if found.map_err(|error| from_mongodb(&error))?.is_some() {
-                return Err(StoreError::Schema {
-                    store: STORE,
-                    table: self.dataset.to_owned(),
-                    reason: format!(
+                .await?;
+            if found.is_some() {
+                return Err(StoreError::schema(
+                    STORE,
+                    self.dataset,
+                    format!(
                         "{name} has documents of an earlier release, which made a document of a key of several \
                          fields where _id is a text now; rename or drop {} and {tombstones}, and upload the files again",
                         self.dataset
                     ),
-                });
+                ));
             }
         }
         Ok(())
     }
 
-    /// From here on every writer looks for tombstones.
-    pub(super) async fn expect_tombstones(&self) -> Result<(), StoreError> {
+    /// Makes every writer look for tombstones from now on.
+    pub(super) async fn expect_tombstones(&self) -> Result<()> {
         let update = doc! { "$set": { "tombstones": true } };
         self.update(Document::new(), update).await.map(drop)
     }
 
-    /// Raises the floor, and gives what is then registered: the floor may be a higher one.
-    pub(super) async fn raise_floor(&self, floor: RowVersion) -> Result<Registration, StoreError> {
+    /// Raises the floor, and returns the entry, whose floor may be higher.
+    pub(super) async fn raise_floor(&self, floor: RowVersion) -> Result<Registration> {
         let floor = floor.as_bytes().as_slice();
         for _ in 0..ROUNDS {
             let known = self.get().await?;
@@ -193,19 +197,18 @@ impl<'a> Registry<'a> {
             };
             self.update(as_read, update).await?;
         }
-        Err(contended("the registry goes on changing"))
+        Err(contended("the registry kept changing"))
     }
 
-    /// Says how many rows the prune with this floor deletes, unless that was said.
-    pub(super) async fn count_pruned(&self, floor: &[u8], pruned: u64) -> Result<(), StoreError> {
-        let pruned = i64::try_from(pruned).unwrap_or(i64::MAX);
+    /// Records the number of rows that the prune with this floor deletes, unless it is recorded.
+    pub(super) async fn count_pruned(&self, floor: &[u8], pruned: u64) -> Result<()> {
         let uncounted = doc! { "floor": binary_value(floor), "pruned": null };
-        let update = doc! { "$set": { "pruned": pruned } };
+        let update = doc! { "$set": { "pruned": signed(STORE, pruned)? } };
         self.update(uncounted, update).await.map(drop)
     }
 }
 
-/// Whether another one made the document first.
+/// Returns whether another worker created the entry first.
 fn was_first(error: &mongodb::error::Error) -> bool {
     matches!(
         error.kind.as_ref(),

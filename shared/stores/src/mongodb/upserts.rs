@@ -1,4 +1,4 @@
-//! Writing the rows of one batch.
+//! Writes the rows of one batch.
 
 use std::cmp::Ordering;
 
@@ -9,56 +9,50 @@ use mongodb::error::ErrorKind;
 
 use super::command::{self, look_up, older};
 use super::document::{Entry, binary};
-use super::error::{contended, from_code, from_mongodb, is_duplicate_key, unavailable};
-use crate::StoreError;
+use super::error::{contended, from_code, is_duplicate_key, unavailable};
+use crate::error::Result;
 
-/// How often rows are looked at again that other writers changed in between.
+/// How many times rows are looked up again that other writers change meanwhile.
 const ROUNDS: usize = 8;
 
-/// What the rows of a batch are taken for, by what those of the one before were. It costs time where
-/// it is wrong, and nothing else.
+/// The assumption about the rows of a batch, by the outcome of the previous one. A wrong guess only costs time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Guess {
-    /// Anything: they are looked up first.
+    /// None: they are looked up first.
     #[default]
     Any,
-    /// Absent, most of them: they are inserted, and those looked up that are there.
+    /// Most are absent: they are inserted, and those that exist are looked up.
     Absent,
-    /// Older with other values, most of them: they are replaced, and those looked up that are not so.
+    /// Most are older with other values: they are replaced, and the others are looked up.
     Changed,
-    /// Older with the same values, all of them: their versions move on.
+    /// All are older with the same values: their versions are advanced.
     Same,
 }
 
-/// What became of a batch.
-pub(super) struct Settled {
+pub(super) struct BatchOutcome {
     pub(super) counts: StoreCounts,
-    /// For each entry, whether it was inserted.
     pub(super) inserted: Vec<bool>,
-    /// What the next batch is to be taken for.
     pub(super) guess: Guess,
 }
 
-/// A batch on its way.
 struct Batch<'a> {
     database: &'a Database,
     name: &'a str,
     entries: &'a [&'a Entry],
     inserted: Vec<bool>,
     counts: StoreCounts,
-    /// Of the unchanged ones, those whose version moved on.
+    /// Of the unchanged rows, those whose version was advanced.
     advanced: u64,
-    /// An entry that another writer has settled.
-    settled_by_another: Option<usize>,
+    /// The index of an entry that another writer had written, or had superseded.
+    found_written: Option<usize>,
 }
 
-/// Writes the entries of one batch.
-pub(super) async fn settle(
+pub(super) async fn write_batch(
     database: &Database,
     name: &str,
     entries: &[&Entry],
     guess: Guess,
-) -> Result<Settled, StoreError> {
+) -> Result<BatchOutcome> {
     let mut batch = Batch {
         database,
         name,
@@ -66,7 +60,7 @@ pub(super) async fn settle(
         inserted: vec![false; entries.len()],
         counts: StoreCounts::default(),
         advanced: 0,
-        settled_by_another: None,
+        found_written: None,
     };
     let all = (0..entries.len()).collect();
     let mut pending = match guess {
@@ -83,10 +77,10 @@ pub(super) async fn settle(
     }
     if !pending.is_empty() {
         return Err(contended(
-            "rows went on changing, or another unique index holds their values",
+            "rows kept changing, or another unique index has their values",
         ));
     }
-    if let Some(index) = batch.settled_by_another {
+    if let Some(index) = batch.found_written {
         batch.confirm(entries[index]).await?;
     }
     let rows = entries.len() as u64;
@@ -101,7 +95,7 @@ pub(super) async fn settle(
     } else {
         Guess::Any
     };
-    Ok(Settled {
+    Ok(BatchOutcome {
         counts: batch.counts,
         inserted: batch.inserted,
         guess,
@@ -113,8 +107,8 @@ impl Batch<'_> {
         indexes.iter().map(|index| self.entries[*index]).collect()
     }
 
-    /// Looks entries up and writes what is absent or older; gives those to be looked at again.
-    async fn look_and_write(&mut self, pending: Vec<usize>) -> Result<Vec<usize>, StoreError> {
+    /// Looks entries up, and writes what is absent or older. Returns those to look up again.
+    async fn look_and_write(&mut self, pending: Vec<usize>) -> Result<Vec<usize>> {
         let mut found = look_up(self.database, self.name, &self.entries(&pending)).await?;
         let (mut absent, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
         for index in pending {
@@ -128,11 +122,11 @@ impl Batch<'_> {
                     Ordering::Less => changed.push(index),
                     Ordering::Equal => {
                         self.counts.unchanged += 1;
-                        self.settled_by_another = Some(index);
+                        self.found_written = Some(index);
                     }
                     Ordering::Greater => {
                         self.counts.stale += 1;
-                        self.settled_by_another = Some(index);
+                        self.found_written = Some(index);
                     }
                 },
             }
@@ -143,8 +137,8 @@ impl Batch<'_> {
         Ok(again)
     }
 
-    /// Inserts documents; gives those whose key is there.
-    async fn insert(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>, StoreError> {
+    /// Inserts documents, and returns those whose key exists.
+    async fn insert(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>> {
         let mut there = Vec::new();
         if indexes.is_empty() {
             return Ok(there);
@@ -153,7 +147,7 @@ impl Batch<'_> {
         let collection = self.database.collection::<RawDocumentBuf>(self.name);
         if let Err(error) = collection.insert_many(documents).ordered(false).await {
             let ErrorKind::InsertMany(errors) = error.kind.as_ref() else {
-                return Err(from_mongodb(&error));
+                return Err(error.into());
             };
             if let Some(concern) = &errors.write_concern_error {
                 return Err(unavailable(&format!("{} write concern", concern.code)));
@@ -175,10 +169,10 @@ impl Batch<'_> {
         Ok(there)
     }
 
-    /// Replaces documents that are older and have other values; gives those that are to be looked at.
+    /// Replaces documents that are older and have other values. Returns those to look up.
     ///
-    /// As an upsert, an update without a match tells so: it inserts, or fails as the key is there.
-    async fn replace(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>, StoreError> {
+    /// The updates are upserts: one without a match inserts, or fails if the key exists, and so identifies its row.
+    async fn replace(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>> {
         let mut updates = RawArrayBuf::new();
         for index in &indexes {
             let entry = self.entries[*index];
@@ -197,23 +191,22 @@ impl Batch<'_> {
             }
         }
         if done.matched + there.len() as u64 != indexes.len() as u64 {
-            return Err(unavailable("the answer to an update does not add up"));
+            return Err(unavailable("the counts of an update do not add up"));
         }
         self.counts.updated += done.matched - done.upserted.len() as u64;
         self.counts.inserted += done.upserted.len() as u64;
         for position in done.upserted {
             let index = indexes.get(position);
-            let index = index.ok_or_else(|| unavailable("an answer tells of no update"))?;
+            let index = index.ok_or_else(|| unavailable("the response names an unknown update"))?;
             self.inserted[*index] = true;
         }
         Ok(there)
     }
 
-    /// Moves the versions of documents on that are older and have the same values; gives those that are to
-    /// be looked at.
+    /// Advances the versions of documents that are older and have the same values. Returns those to look up again.
     ///
-    /// The answer says how many documents matched, not which.
-    async fn advance(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>, StoreError> {
+    /// The reply has the number of matches, but not which.
+    async fn advance(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>> {
         let mut updates = RawArrayBuf::new();
         for index in &indexes {
             let entry = self.entries[*index];
@@ -237,23 +230,23 @@ impl Batch<'_> {
                 }
             }
         }
-        let settled = (indexes.len() - again.len()) as u64;
-        // What matched may since have been deleted, and is then among those of `again`.
-        let done = matched.min(settled);
+        let resolved = (indexes.len() - again.len()) as u64;
+        // A match may have been deleted since, and is then in `again`.
+        let done = matched.min(resolved);
         self.counts.unchanged += done;
         self.advanced += done;
-        if settled > done {
-            let stale = newer.min(settled - done);
+        if resolved > done {
+            let stale = newer.min(resolved - done);
             self.counts.stale += stale;
-            self.counts.unchanged += settled - done - stale;
-            self.settled_by_another = indexes.into_iter().find(|index| !again.contains(index));
+            self.counts.unchanged += resolved - done - stale;
+            self.found_written = indexes.into_iter().find(|index| !again.contains(index));
         }
         Ok(again)
     }
 
-    /// Waits until a majority has what was found there: the writer of it may not have waited to its end, and
-    /// what only the primary has can be rolled back. An update that changes nothing waits for all before it.
-    async fn confirm(&self, entry: &Entry) -> Result<(), StoreError> {
+    /// Waits until a majority has what was found. Its writer may have died before that, and what only the primary has
+    /// can be rolled back. An update that changes nothing waits for all earlier writes.
+    async fn confirm(&self, entry: &Entry) -> Result<()> {
         let version = binary(entry.version.as_bytes());
         let mut updates = RawArrayBuf::new();
         updates.push(rawdoc! {

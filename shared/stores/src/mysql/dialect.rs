@@ -4,23 +4,23 @@ use landfall_domain::{FieldType, RowVersion, SORTED_CHARS};
 
 use crate::schema::{Column, ColumnKind, Index, Table, list};
 
-/// What an index entry may have (`InnoDB`, dynamic rows), less what key columns of other types take.
+/// Bytes of an index entry (`InnoDB`, dynamic rows), less what key columns of other types take.
 const INDEX_BYTES: usize = 3072 - 8 * 32;
 
-/// For the inner table of a join. The statistics of a table that has just been filled still say that it is
-/// empty, and without this a chunk is joined with it by comparing each row with each.
+/// For the inner table of a join. Statistics call a freshly filled table empty, and without this hint each staged key
+/// is compared with each row.
 pub(super) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
 
 /// How this server names things.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialect {
-    /// The collation that compares bytes and does not ignore spaces at the end.
+    /// The collation that compares bytes, including trailing spaces.
     collation: &'static str,
 }
 
 impl Dialect {
-    /// The dialect of a server, by what it answers to `VERSION()`.
-    pub(super) fn of(version: &str) -> Self {
+    /// Returns the dialect of a server by the result of `VERSION()`.
+    pub(super) fn of_version(version: &str) -> Self {
         let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
         Self {
             collation: if is_mariadb {
@@ -31,7 +31,7 @@ impl Dialect {
         }
     }
 
-    /// Types as `information_schema` names them, with the collation of texts behind.
+    /// Returns the type of a column as in `information_schema`, with the collation of texts.
     pub(super) fn type_of(self, table: &Table, column: &Column) -> String {
         match column.kind {
             ColumnKind::Version => format!("binary({})", RowVersion::LEN),
@@ -41,10 +41,10 @@ impl Dialect {
         }
     }
 
-    /// Type of a field that is not a text of the key.
+    /// Returns the type of a field that is not a text of the key.
     pub(super) fn field_type(self, kind: FieldType) -> String {
         match kind {
-            // `json` is another name of `longtext` in MariaDB, and loses digits in MySQL.
+            // `json` is an alias of `longtext` in MariaDB, and loses digits in MySQL.
             FieldType::Text | FieldType::Json => format!("longtext collate {}", self.collation),
             FieldType::Integer => "bigint".to_owned(),
             FieldType::Decimal => "decimal(56,28)".to_owned(),
@@ -55,8 +55,7 @@ impl Dialect {
         }
     }
 
-    /// One text fits as characters; of several, each may take all the bytes that a key can have, and
-    /// only as bytes do they fit the index together.
+    /// A single text fits an index as characters. Several fit only as bytes, as each may take all the bytes of a key.
     fn key_text(self, table: &Table) -> String {
         let is_text = |column: &&Column| column.kind == ColumnKind::Key(FieldType::Text);
         match table.columns.iter().filter(is_text).count() {
@@ -65,7 +64,6 @@ impl Dialect {
         }
     }
 
-    /// Definitions of the columns of the key.
     pub(super) fn key_columns(self, table: &Table) -> String {
         let is_key = |column: &&Column| matches!(column.kind, ColumnKind::Key(_));
         list(table.columns.iter().filter(is_key), ", ", |column| {
@@ -74,7 +72,6 @@ impl Dialect {
         })
     }
 
-    /// What stands behind the columns of a table.
     pub(super) fn options(self) -> String {
         format!(
             "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE {}",
@@ -100,8 +97,8 @@ impl Dialect {
         )
     }
 
-    /// Adds the column that is the beginning of a text. Stored: from an index of a virtual one, reads beside
-    /// writers missed rows (`MariaDB` 10.11).
+    /// Returns the statement that adds the beginning of a text as a column. It is stored: from an index of a virtual
+    /// one, reads beside writers missed rows (`MariaDB` 10.11).
     pub(super) fn add_beginning(self, table: &Table, index: &Index) -> String {
         format!(
             "ALTER TABLE {} ADD COLUMN {} varchar({SORTED_CHARS}) COLLATE {} \
@@ -122,7 +119,7 @@ impl Dialect {
     }
 }
 
-/// Makes an index. The server puts the key behind the column.
+/// Returns the statement that creates an index. The server appends the key.
 pub(super) fn create_index(table: &Table, index: &Index) -> String {
     let column = if index.is_cut {
         quote(beginning_of(&index.field))
@@ -136,29 +133,27 @@ pub(super) fn create_index(table: &Table, index: &Index) -> String {
     )
 }
 
-/// Name of the column that has the beginning of an indexed text.
+/// Returns the name of the column with the beginning of an indexed text.
 pub(super) fn beginning_of(field: &str) -> String {
     format!("_beginning_{field}")
 }
 
-/// Name of an index of a field.
 pub(super) fn index_name(index: &Index) -> String {
     format!("_by_{}", index.field)
 }
 
-/// Names come checked from [`Table::of`] and hold no quotes.
+/// Quotes a name. [`Table::new`] has checked it, so it holds no quotes.
 pub(super) fn quote(name: impl AsRef<str>) -> String {
     format!("`{}`", name.as_ref())
 }
 
-/// A name for what is made by this definition. Another definition is another name, so that what one has
-/// left behind is never taken for the other's.
+/// Returns a name that is unique to a definition, so that what another definition has left behind is never used.
 pub(super) fn name_for(prefix: &str, definition: &str) -> String {
     let digest = blake3::hash(definition.as_bytes()).to_hex();
     format!("{prefix}_{}", &digest[..16])
 }
 
-/// That two aliases have the same key.
+/// Returns the condition that rows of two aliases have the same key.
 pub(super) fn same_key(table: &Table, one: &str, other: &str) -> String {
     list(&table.key, " AND ", |name| {
         format!("{one}.{0} = {other}.{0}", quote(name))

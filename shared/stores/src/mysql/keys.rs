@@ -1,32 +1,29 @@
-//! Staged keys of a chunk: for totals, for deletes, and for upserts where keys have been deleted.
+//! Staged keys of a chunk: for totals, for deletes, and for upserts where there are tombstones.
 
-use landfall_domain::{Dataset, ObjectOrder, Row, RowVersion, StoreCounts};
+use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
 use super::dialect::{BY_KEY, Dialect, name_for, quote, same_key};
+use super::statement::{STORE, error, run};
 use super::upsert::{add, bind, fill, version};
-use super::{error, run};
-use crate::StoreError;
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of};
+use crate::error::Result;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted, unsigned};
 use crate::schema::{Table, list};
 
-/// The statements on staged keys.
 pub(super) struct Keys {
-    /// Name of the temporary table.
-    pub(super) name: String,
-    /// Makes it, empty.
+    name: String,
+    /// Creates it, empty.
     create: String,
     insert: String,
     places: String,
     columns: usize,
-    /// Makes the table of tombstones where it is missing.
     create_tombstones: String,
     forbidden: String,
     outlived: String,
     delete: String,
     stale: String,
-    bury: String,
+    insert_tombstones: String,
     sweep: String,
 }
 
@@ -70,13 +67,13 @@ impl Keys {
                 "DELETE t FROM {name} k STRAIGHT_JOIN {target} t {BY_KEY} ON {with_row} \
                  WHERE k._deletes AND t._version < k._version"
             ),
-            // Of a key that has a row there is no tombstone, so none is counted twice.
+            // A key with a row has no tombstone, so none is counted twice.
             stale: format!(
                 "SELECT COUNT(*) FROM {name} k LEFT JOIN {target} t {BY_KEY} ON {with_row} \
                  LEFT JOIN {tombstones} d {BY_KEY} ON {with_tombstone} \
                  WHERE k._deletes AND (k._version < t._version OR k._version < d._version)"
             ),
-            bury: format!(
+            insert_tombstones: format!(
                 "INSERT INTO {tombstones} ({key}, _version, _deleted_at) \
                  SELECT {staged}, k._version, UTC_TIMESTAMP(6) FROM {name} k \
                  LEFT JOIN {target} t {BY_KEY} ON {with_row} WHERE k._deletes AND t.{first} IS NULL \
@@ -93,14 +90,13 @@ impl Keys {
         }
     }
 
-    /// Stages the keys of rows.
     pub(super) async fn stage(
         &self,
         connection: &mut MySqlConnection,
-        dataset: &Dataset,
+        key: &[usize],
         order: &ObjectOrder,
         rows: &[&Row],
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         run(connection, &self.create).await?;
         fill(
             connection,
@@ -108,9 +104,9 @@ impl Keys {
             self.columns,
             rows,
             |arguments, index, row| {
-                add(arguments, i64::try_from(index).unwrap_or(i64::MAX))?;
+                add(arguments, index as u64)?;
                 add(arguments, row.deleted)?;
-                for index in dataset.key_indexes() {
+                for index in key {
                     bind(arguments, &row.values[*index])?;
                 }
                 add(arguments, version(order, row).as_slice())
@@ -119,20 +115,23 @@ impl Keys {
         .await
     }
 
-    /// Makes the table of tombstones where it is missing.
-    pub(super) async fn make_tombstones(
-        &self,
-        connection: &mut MySqlConnection,
-    ) -> Result<(), StoreError> {
+    /// Returns the table expression `t` of the stored rows that have the staged keys.
+    pub(super) fn rows(&self, table: &Table) -> String {
+        format!(
+            "{} k STRAIGHT_JOIN {} t {BY_KEY} ON {}",
+            self.name,
+            quote(&table.name),
+            same_key(table, "t", "k")
+        )
+    }
+
+    pub(super) async fn create_tombstones(&self, connection: &mut MySqlConnection) -> Result<()> {
         run(connection, &self.create_tombstones).await.map(drop)
     }
 
-    /// The places of the rows whose keys newer rows deleted. Takes the tombstones away that are older than
-    /// the other rows.
-    pub(super) async fn forbidden(
-        &self,
-        connection: &mut MySqlConnection,
-    ) -> Result<Vec<usize>, StoreError> {
+    /// Returns the indexes of the rows whose keys a newer row deleted. Also deletes the tombstones that are older
+    /// than the other rows.
+    pub(super) async fn forbidden(&self, connection: &mut MySqlConnection) -> Result<Vec<usize>> {
         let statements = format!("{}; {}", self.forbidden, self.outlived);
         let rows = fetch(connection, &statements).await?;
         let place = |row: &MySqlRow| row.try_get::<u32, _>(0).map(|place| place as usize);
@@ -142,31 +141,29 @@ impl Keys {
             .map_err(error)
     }
 
-    /// Deletes the staged keys that are to be deleted, of which there are `total`, where they are older.
+    /// Deletes the `total` staged keys that rows delete, where the stored row is older.
     pub(super) async fn delete(
         &self,
         connection: &mut MySqlConnection,
         total: u64,
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let deleted = run(connection, &self.delete).await?;
-        let statements = format!("{}; {}; {}", self.stale, self.bury, self.sweep);
+        let statements = format!("{}; {}; {}", self.stale, self.insert_tombstones, self.sweep);
         let stale = fetch(connection, &statements).await?;
-        let stale = stale.first().map_or(Ok(0), |row| row.try_get::<i64, _>(0));
-        let stale = stale.map_err(error)?.unsigned_abs();
+        let stale = stale.first().ok_or(sqlx::Error::RowNotFound);
+        let stale = stale.and_then(|row| row.try_get(0)).map_err(error)?;
+        let stale = unsigned(STORE, stale)?;
         Ok(StoreCounts {
             deleted,
             stale,
-            unchanged: total - deleted - stale,
+            unchanged: uncounted(STORE, total, [deleted, stale])?,
             ..StoreCounts::default()
         })
     }
 }
 
-/// Runs statements of which the first one gives rows.
-async fn fetch(
-    connection: &mut MySqlConnection,
-    statements: &str,
-) -> Result<Vec<MySqlRow>, StoreError> {
+/// Runs statements, and returns the rows of the first one.
+async fn fetch(connection: &mut MySqlConnection, statements: &str) -> Result<Vec<MySqlRow>> {
     let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(statements)));
     rows.await.map_err(error)
 }
@@ -175,14 +172,13 @@ fn tombstones(table: &Table) -> String {
     quote(tombstones_of(&table.name))
 }
 
-/// Deletes what is older than this version, and gives the number of rows; of the tombstones too, where
-/// there are any.
-pub(super) async fn prune(
+/// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
+pub(super) async fn delete_below(
     connection: &mut MySqlConnection,
     table: &Table,
     version: &RowVersion,
     has_tombstones: bool,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let older = |table: &str| format!("DELETE FROM {table} WHERE _version < x'{version}'");
     let pruned = run(connection, &older(&quote(&table.name))).await?;
     if has_tombstones {

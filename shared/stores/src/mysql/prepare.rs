@@ -1,36 +1,36 @@
-//! Tables, columns, indexes and totals that a dataset needs: made where they are missing, and registered.
+//! Creates and registers the tables, columns, indexes and totals that a dataset needs.
 //!
-//! Each statement that makes something commits by itself, can be repeated, and may find that another worker
-//! was first. What is registered and the rows of totals change together, under the lock of the dataset.
+//! Each statement that creates something commits implicitly, can be repeated, and may find that another worker was
+//! first. The registry entry and the rows of totals change together, under the lock of the dataset.
 
-use landfall_domain::{Dataset, StoreKind, Total};
-use sqlx::{Acquire as _, MySqlConnection, Row as _};
+use landfall_domain::{Dataset, Total};
+use sqlx::{Acquire as _, MySqlConnection};
 
 use super::dialect::{Dialect, beginning_of, create_index, index_name, quote};
 use super::registry;
+use super::statement::{STORE, error, run};
 use super::totals::Totals;
-use super::{error, run};
-use crate::StoreError;
-use crate::lanes::Hold;
+use crate::error::{Result, StoreError};
 use crate::registry::{Entry, Registered};
 use crate::schema::{Column, ExistingColumn, Table};
+use crate::sql::lanes::Hold;
 
-/// Makes and registers what is missing, and changes nothing else.
+/// Creates and registers what is missing, and changes nothing else.
 pub(super) async fn prepare(
     connection: &mut MySqlConnection,
     dataset: &Dataset,
     table: &Table,
     dialect: Dialect,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let known = registry::read(connection, &table.name).await?;
     let existing = columns(connection, &table.name).await?;
     let mut is_made = false;
     let is_there = !existing.is_empty();
     if let Some(known) = known.filter(|_| is_there) {
-        // Before anything is changed: does it fit?
+        // Checks that it fits before anything changes.
         let all = known
             .registered
-            .with(Registered::of(dataset), &table.name, StoreKind::Mysql)?;
+            .merged_with(Registered::new(dataset), &table.name, STORE)?;
         is_made =
             all == known.registered && misses_nothing(connection, table, &all, dialect).await?;
     }
@@ -46,8 +46,7 @@ pub(super) async fn prepare(
     make_indexes(connection, table, dialect).await?;
     let registered = Registered::columns_of(dataset);
     registry::add(connection, &table.name, &registered).await?;
-    let entry = registry::read(connection, &table.name).await?;
-    let entry = entry.ok_or_else(registry::not_registered)?;
+    let entry = registry::registered(connection, &table.name).await?;
     let registered = with(connection, &entry, dataset, is_new).await?;
     let absent = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
@@ -65,22 +64,57 @@ pub(super) async fn prepare(
     transaction.commit().await.map_err(error)
 }
 
-/// What is registered with a definition. Of a table that was dropped and is made anew, no type has to stay
-/// as it was, and no totals of columns that it no longer has.
+/// Rebuilds the tables of totals as the dataset defines them, and returns the number of groups of each.
+pub(super) async fn rebuild_totals(
+    connection: &mut MySqlConnection,
+    dataset: &Dataset,
+    table: &Table,
+    dialect: Dialect,
+) -> Result<Vec<(String, u64)>> {
+    // Tables cannot be dropped in a transaction, so first make sure that no merge uses them.
+    let mut transaction = connection.begin().await.map_err(error)?;
+    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
+    let old = std::mem::take(&mut entry.registered.totals);
+    let registered = Registered {
+        totals: dataset.totals.clone(),
+        ..entry.registered.clone()
+    };
+    registry::save(&mut transaction, &table.name, &entry).await?;
+    transaction.commit().await.map_err(error)?;
+    for total in old.iter().chain(&dataset.totals) {
+        drop_totals(connection, table, total, &registered, dialect).await?;
+    }
+    make_totals(connection, table, &registered, dialect).await?;
+    let mut transaction = connection.begin().await.map_err(error)?;
+    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
+    let mut groups = Vec::with_capacity(registered.totals.len());
+    let all = Totals::all(table, &registered, dialect);
+    for (total, statements) in registered.totals.iter().zip(all) {
+        let made = statements.refill(&mut transaction).await?;
+        groups.push((total.name.clone(), made));
+    }
+    entry.registered.totals = registered.totals;
+    registry::save(&mut transaction, &table.name, &entry).await?;
+    transaction.commit().await.map_err(error)?;
+    Ok(groups)
+}
+
+/// Returns what a definition registers. For a table that was dropped and is created again, types may change, and
+/// totals of columns that it lacks are dropped.
 async fn with(
     connection: &mut MySqlConnection,
     entry: &Entry,
     dataset: &Dataset,
     is_new: bool,
-) -> Result<Registered, StoreError> {
+) -> Result<Registered> {
     let all = entry
         .registered
-        .with(Registered::of(dataset), &dataset.name, StoreKind::Mysql);
+        .merged_with(Registered::new(dataset), &dataset.name, STORE);
     if !is_new {
         return all;
     }
-    let mut all = all.unwrap_or_else(|_| Registered::of(dataset));
-    all.indexes = Registered::of(dataset).indexes;
+    let mut all = all.unwrap_or_else(|_| Registered::new(dataset));
+    all.indexes = Registered::new(dataset).indexes;
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);
     all.totals.retain(|total| {
@@ -92,14 +126,14 @@ async fn with(
     Ok(all)
 }
 
-/// Makes the table, or the columns that it misses. Gives whether it was this worker that made the table.
+/// Creates the table, or the columns that it lacks. Returns whether this worker created the table.
 async fn make_table(
     connection: &mut MySqlConnection,
     table: &Table,
     is_there: bool,
     missing: &[&Column],
     dialect: Dialect,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let statement = if !is_there {
         dialect.create(table)
     } else if missing.is_empty() {
@@ -110,8 +144,7 @@ async fn make_table(
     let Err(failure) = run(connection, &statement).await else {
         return Ok(!is_there);
     };
-    // Another worker may have been first; if it was, the table is there. It may lack what the other one's
-    // definition does not have.
+    // Another worker may have been first. Its definition may lack columns of this one.
     let existing = columns(connection, &table.name).await?;
     if existing.is_empty() {
         return Err(failure);
@@ -123,13 +156,13 @@ async fn make_table(
     Ok(false)
 }
 
-/// Makes the indexes that the table misses. An index of a long text is that of a column that is its beginning:
-/// rows can't be sorted by an index of a prefix.
+/// Creates the indexes that the table lacks. A long text has an index of a column with its beginning, as an index of
+/// a prefix cannot sort rows.
 async fn make_indexes(
     connection: &mut MySqlConnection,
     table: &Table,
     dialect: Dialect,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     for index in &table.indexes {
         let beginning = beginning_of(&index.field);
         if index.is_cut && !has_column(connection, &table.name, &beginning).await? {
@@ -140,24 +173,35 @@ async fn make_indexes(
                 return Err(failure);
             }
         }
-        let name = index_name(index);
-        if !has_index(connection, &table.name, &name).await?
-            && let Err(failure) = run(connection, &create_index(table, index)).await
-            && !has_index(connection, &table.name, &name).await?
-        {
-            return Err(failure);
-        }
+        let create = create_index(table, index);
+        make_index(connection, table, &index_name(index), &create).await?;
     }
     Ok(())
 }
 
-/// Whether indexes, and tables and indexes of totals are there.
+/// Creates an index if it is missing. Another worker may be first.
+async fn make_index(
+    connection: &mut MySqlConnection,
+    table: &Table,
+    index: &str,
+    create: &str,
+) -> Result<()> {
+    if !has_index(connection, &table.name, index).await?
+        && let Err(failure) = run(connection, create).await
+        && !has_index(connection, &table.name, index).await?
+    {
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Returns whether all indexes, and tables and indexes of totals exist.
 async fn misses_nothing(
     connection: &mut MySqlConnection,
     table: &Table,
     registered: &Registered,
     dialect: Dialect,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     for index in &table.indexes {
         if !has_index(connection, &table.name, &index_name(index)).await? {
             return Ok(false);
@@ -177,24 +221,18 @@ async fn misses_nothing(
     Ok(true)
 }
 
-/// Makes tables and indexes of totals where they are missing. Gives the names of the tables that were.
-pub(super) async fn make_totals(
+/// Creates tables and indexes of totals if they are missing. Returns the names of the created tables.
+async fn make_totals(
     connection: &mut MySqlConnection,
     table: &Table,
     registered: &Registered,
     dialect: Dialect,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>> {
     let mut absent = Vec::new();
     for total in &registered.totals {
-        let misfit = |reason: String| {
-            Err(StoreError::Schema {
-                store: StoreKind::Mysql,
-                table: total.name.clone(),
-                reason,
-            })
-        };
+        let mismatch = |reason: String| Err(StoreError::schema(STORE, &total.name, reason));
         if let Some(other) = registry::other_owner(connection, &table.name, &total.name).await? {
-            return misfit(format!("it has the totals of {other}; rename one of them"));
+            return mismatch(format!("it holds totals of {other}; rename one of them"));
         }
         let statements = Totals::new(table, registered, total, dialect);
         let existing = columns(connection, &total.name).await?;
@@ -202,34 +240,27 @@ pub(super) async fn make_totals(
             absent.push(total.name.clone());
             run(connection, &statements.create).await?;
         } else if !statements.fit(&existing) {
-            return misfit(format!(
-                "it is there already, and not the totals of {}; rename one of them, or run \
-                 `landfall totals rebuild {0}` if it was them",
+            return mismatch(format!(
+                "the table exists, and does not hold totals of {}; rename one of them, or run \
+                 `landfall totals rebuild {0}` if it did",
                 table.name
             ));
         }
         for (index, create) in &statements.indexes {
-            if has_index(connection, &table.name, index).await? {
-                continue;
-            }
-            if let Err(failure) = run(connection, create).await
-                && !has_index(connection, &table.name, index).await?
-            {
-                return Err(failure);
-            }
+            make_index(connection, table, index, create).await?;
         }
     }
     Ok(absent)
 }
 
-/// Drops a table of totals, and the indexes that were made for it.
-pub(super) async fn drop_totals(
+/// Drops a table of totals, and its indexes.
+async fn drop_totals(
     connection: &mut MySqlConnection,
     table: &Table,
     total: &Total,
     registered: &Registered,
     dialect: Dialect,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     run(
         connection,
         &format!("DROP TABLE IF EXISTS {}", quote(&total.name)),
@@ -244,22 +275,16 @@ pub(super) async fn drop_totals(
     Ok(())
 }
 
-/// Whether a table has a column of this name.
-async fn has_column(
-    connection: &mut MySqlConnection,
-    table: &str,
-    name: &str,
-) -> Result<bool, StoreError> {
+async fn has_column(connection: &mut MySqlConnection, table: &str, name: &str) -> Result<bool> {
     let existing = columns(connection, table).await?;
     Ok(existing.iter().any(|column| column.name == name))
 }
 
-/// Whether a table has an index of this name.
 pub(super) async fn has_index(
     connection: &mut MySqlConnection,
     table: &str,
     index: &str,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let found: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM information_schema.statistics \
          WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
@@ -272,12 +297,12 @@ pub(super) async fn has_index(
     Ok(found > 0)
 }
 
-/// The columns that a table has; none where there is no table.
+/// Returns the columns of a table, or nothing if there is no table.
 pub(super) async fn columns(
     connection: &mut MySqlConnection,
     table: &str,
-) -> Result<Vec<ExistingColumn>, StoreError> {
-    let found = sqlx::query(
+) -> Result<Vec<ExistingColumn>> {
+    let found: Vec<(String, String, Option<String>, Option<i64>)> = sqlx::query_as(
         "SELECT CAST(c.column_name AS CHAR), CAST(c.column_type AS CHAR), \
          CAST(c.collation_name AS CHAR), CAST(k.seq_in_index AS SIGNED) \
          FROM information_schema.columns c LEFT JOIN information_schema.statistics k \
@@ -289,25 +314,21 @@ pub(super) async fn columns(
     .fetch_all(connection)
     .await
     .map_err(error)?;
-    let column = |row: &sqlx::mysql::MySqlRow| {
-        let mut sql_type: String = row.try_get(1)?;
-        // Older servers show a width that means nothing.
-        if sql_type.starts_with("bigint(") {
-            "bigint".clone_into(&mut sql_type);
-        }
-        if let Some(collation) = row.try_get::<Option<String>, _>(2)? {
-            sql_type = format!("{sql_type} collate {collation}");
-        }
-        let place: Option<i64> = row.try_get(3)?;
-        Ok(ExistingColumn {
-            name: row.try_get(0)?,
-            sql_type,
-            key_place: place.and_then(|place| usize::try_from(place - 1).ok()),
-        })
-    };
-    found
-        .iter()
-        .map(column)
-        .collect::<Result<_, _>>()
-        .map_err(error)
+    let columns = found
+        .into_iter()
+        .map(|(name, mut sql_type, collation, place)| {
+            // Older servers show a meaningless width.
+            if sql_type.starts_with("bigint(") {
+                "bigint".clone_into(&mut sql_type);
+            }
+            if let Some(collation) = collation {
+                sql_type = format!("{sql_type} collate {collation}");
+            }
+            ExistingColumn {
+                name,
+                sql_type,
+                key_place: place.and_then(|place| usize::try_from(place - 1).ok()),
+            }
+        });
+    Ok(columns.collect())
 }

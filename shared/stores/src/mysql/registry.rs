@@ -1,15 +1,12 @@
-//! The registry's row of a dataset, and the locks that writers of the dataset hold.
+//! The registry entry of a dataset, and the locks of its writers.
 
-use landfall_domain::StoreKind;
 use sqlx::mysql::MySqlDatabaseError;
-use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, MySqlConnection};
 
-use super::{error, run};
-use crate::StoreError;
-use crate::lanes::{Hold, LANES};
-use crate::registry::{Entry, Registered};
-
-const STORE: StoreKind = StoreKind::Mysql;
+use super::statement::{STORE, error, run};
+use crate::error::{Result, StoreError};
+use crate::registry::{Entry, EntryColumns, Registered, signed};
+use crate::sql::lanes::{Hold, LANES};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, \
@@ -17,7 +14,7 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      `floor` varbinary(26), pruned bigint NOT NULL DEFAULT 0) \
      ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
 
-/// A row for each lane of a dataset, for its lock alone.
+/// One row for each lane of a dataset, only to be locked.
 const CREATE_LANES: &str = "CREATE TABLE IF NOT EXISTS _landfall_lanes (\
      dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
      lane tinyint unsigned NOT NULL, PRIMARY KEY (dataset, lane)) ENGINE=InnoDB";
@@ -25,47 +22,57 @@ const CREATE_LANES: &str = "CREATE TABLE IF NOT EXISTS _landfall_lanes (\
 const READ: &str =
     "SELECT definition, tombstones, `floor`, pruned FROM _landfall WHERE dataset = ?";
 
-/// What is registered, if anything is; locks nothing.
-pub(super) async fn read(
-    connection: &mut MySqlConnection,
-    dataset: &str,
-) -> Result<Option<Entry>, StoreError> {
+/// Returns the entry of a dataset, if there is one. Locks nothing.
+pub(super) async fn read(connection: &mut MySqlConnection, dataset: &str) -> Result<Option<Entry>> {
     match fetch(connection, READ, dataset).await {
         Err(sqlx::Error::Database(refused)) if is_no_table(refused.as_ref()) => Ok(None),
-        found => found.map_err(error)?.map(|row| entry(&row)).transpose(),
+        found => {
+            let entry = |columns| Entry::from_columns(STORE, columns);
+            found.map_err(error)?.map(entry).transpose()
+        }
     }
 }
 
-/// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Who changes
-/// the row waits for all, so it stays as it is read.
+/// Returns the entry of a dataset that was prepared. Locks nothing.
+pub(super) async fn registered(connection: &mut MySqlConnection, dataset: &str) -> Result<Entry> {
+    read(connection, dataset).await?.ok_or_else(not_registered)
+}
+
+fn not_registered() -> StoreError {
+    StoreError::unavailable(STORE, "the dataset is not registered")
+}
+
+/// Waits for other writers of the dataset, and keeps them waiting until the transaction ends.
 pub(super) async fn lock(
     connection: &mut MySqlConnection,
     dataset: &str,
     hold: Hold,
-) -> Result<Entry, StoreError> {
+) -> Result<Entry> {
     let how = match hold {
         Hold::Lane(_) => "LOCK IN SHARE MODE",
         Hold::All => "FOR UPDATE",
     };
     let found = fetch(connection, &format!("{READ} {how}"), dataset).await;
-    let found = entry(&found.map_err(error)?.ok_or_else(not_registered)?)?;
+    let found = found.map_err(error)?.ok_or_else(not_registered)?;
+    let found = Entry::from_columns(STORE, found)?;
     if let Hold::Lane(lane) = hold {
         let lane = format!(
             "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {} FOR UPDATE",
             lane.number
         );
-        let locked = fetch(connection, &lane, dataset).await;
+        let locked = sqlx::query(AssertSqlSafe(lane)).bind(dataset);
+        let locked = locked.fetch_optional(connection).await;
         locked.map_err(error)?.ok_or_else(not_registered)?;
     }
     Ok(found)
 }
 
-/// Registers a dataset, unless it is; and makes the registry where it is missing.
+/// Registers a dataset unless it is registered. Creates the registry if it is missing.
 pub(super) async fn add(
     connection: &mut MySqlConnection,
     dataset: &str,
     registered: &Registered,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     run(connection, CREATE).await?;
     run(connection, CREATE_LANES).await?;
     for lane in 0..LANES {
@@ -85,19 +92,19 @@ pub(super) async fn add(
         .map_err(error)
 }
 
-/// Writes what is registered of a dataset that is locked.
+/// Writes the entry of a dataset that is locked.
 pub(super) async fn save(
     connection: &mut MySqlConnection,
     dataset: &str,
     entry: &Entry,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let save = "UPDATE _landfall SET definition = ?, tombstones = ?, `floor` = ?, pruned = ? \
          WHERE dataset = ?";
     sqlx::query(save)
         .bind(entry.registered.to_json(STORE)?)
         .bind(entry.tombstones)
         .bind(&entry.floor)
-        .bind(i64::try_from(entry.pruned).unwrap_or(i64::MAX))
+        .bind(signed(STORE, entry.pruned)?)
         .bind(dataset)
         .execute(connection)
         .await
@@ -105,21 +112,21 @@ pub(super) async fn save(
         .map_err(error)
 }
 
-/// The other dataset whose totals have this name, if there is one.
+/// Returns the other dataset that has totals of this name, if there is one.
 pub(super) async fn other_owner(
     connection: &mut MySqlConnection,
     dataset: &str,
     total: &str,
-) -> Result<Option<String>, StoreError> {
-    let others = sqlx::query("SELECT definition, dataset FROM _landfall WHERE dataset <> ?")
+) -> Result<Option<String>> {
+    let others = sqlx::query_as("SELECT definition, dataset FROM _landfall WHERE dataset <> ?")
         .bind(dataset)
         .fetch_all(connection)
-        .await
-        .map_err(error)?;
-    for other in others {
-        let registered = Registered::from_json(STORE, other.try_get(0).map_err(error)?)?;
+        .await;
+    let others: Vec<(String, String)> = others.map_err(error)?;
+    for (definition, other) in others {
+        let registered = Registered::from_json(STORE, &definition)?;
         if registered.totals.iter().any(|known| known.name == total) {
-            return other.try_get(1).map(Some).map_err(error);
+            return Ok(Some(other));
         }
     }
     Ok(None)
@@ -129,28 +136,15 @@ async fn fetch(
     connection: &mut MySqlConnection,
     query: &str,
     dataset: &str,
-) -> Result<Option<sqlx::mysql::MySqlRow>, sqlx::Error> {
-    sqlx::query(AssertSqlSafe(query))
+) -> Result<Option<EntryColumns>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(query))
         .bind(dataset)
         .fetch_optional(connection)
         .await
-}
-
-fn entry(row: &sqlx::mysql::MySqlRow) -> Result<Entry, StoreError> {
-    Ok(Entry {
-        registered: Registered::from_json(STORE, row.try_get(0).map_err(error)?)?,
-        tombstones: row.try_get(1).map_err(error)?,
-        floor: row.try_get(2).map_err(error)?,
-        pruned: row.try_get(3).map(i64::unsigned_abs).map_err(error)?,
-    })
 }
 
 fn is_no_table(error: &dyn sqlx::error::DatabaseError) -> bool {
     error
         .try_downcast_ref::<MySqlDatabaseError>()
         .is_some_and(|error| error.number() == 1146)
-}
-
-pub(super) fn not_registered() -> StoreError {
-    StoreError::unavailable(STORE, "the dataset is not registered")
 }

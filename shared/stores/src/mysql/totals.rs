@@ -1,40 +1,42 @@
-//! Tables of totals: how many rows each group gains or loses by a chunk, added to what is there.
+//! Tables of totals: the changes of a chunk by group, added to the stored totals.
 
 use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
 use sqlx::MySqlConnection;
 
-use super::dialect::{BY_KEY, Dialect, name_for, quote, same_key};
-use super::keys::Keys;
-use super::run;
-use crate::StoreError;
+use super::dialect::{BY_KEY, Dialect, name_for, quote};
+use super::statement::run;
+use crate::error::Result;
 use crate::registry::Registered;
 use crate::schema::{ExistingColumn, Table, list};
+use crate::sql;
+use crate::sql::totals::{extremes, measures};
 
-/// The most characters of a text in an index: 8 texts fit.
+/// The maximum number of characters of a text in an index: 8 texts fit.
 const INDEXED_CHARACTERS: u32 = 64;
 
 /// The statements of one table of totals.
 ///
-/// What the rows of a chunk's keys add up to is noted before and after they are written, and the
-/// difference added to the groups. The lock of the dataset lies around all of it.
+/// The rows of a chunk's keys are summed up before and after they are written, and the difference is added to the
+/// groups. The lock of the dataset covers both.
 pub(super) struct Totals {
-    /// Makes the table of totals, unless it is there.
+    /// Creates the table of totals if it is missing.
     pub(super) create: String,
-    /// Makes the temporary table of what is noted, empty.
+    /// Creates the temporary table of sums, empty.
     stage: String,
-    /// Takes all groups away, and makes them of the rows that are there.
+    /// Deletes all groups, and inserts them anew from the rows.
     refill: [String; 2],
-    /// Indexes of the dataset's table that give the extremes of a group: name, definition.
+    /// Indexes of the dataset's table for the extremes of a group: name, definition.
     pub(super) indexes: Vec<(String, String)>,
-    /// Columns of the groups' values and the measures, with their types as `information_schema` names them.
+    /// Columns of the group and the measures, with their types as in `information_schema`.
     columns: Vec<(String, String)>,
     note: String,
     summed: String,
-    settle: String,
+    /// Adds the difference of the sums to the groups.
+    update: String,
 }
 
 impl Totals {
-    /// Those of all registered totals.
+    /// Returns the statements of all registered totals.
     pub(super) fn all(table: &Table, registered: &Registered, dialect: Dialect) -> Vec<Self> {
         let totals = registered.totals.iter();
         totals
@@ -55,12 +57,7 @@ impl Totals {
         });
         let note = name_for("_totals", &format!("{name} {definitions}"));
         let by = list(&total.by, ", ", |field| format!("t.{}", quote(field)));
-        let measures = list(&total.columns, ", ", |column| match &column.measure {
-            Measure::Count => "COUNT(*)".to_owned(),
-            Measure::Sum(field) => format!("COALESCE(SUM(t.{}), 0)", quote(field)),
-            Measure::Min(field) => format!("MIN(t.{})", quote(field)),
-            Measure::Max(field) => format!("MAX(t.{})", quote(field)),
-        });
+        let measures = measures(total, quote);
         let summed = format!("{} AS g, {by}, {measures}, COUNT(*)", group(total));
         Self {
             create: format!(
@@ -81,14 +78,14 @@ impl Totals {
             indexes: extremes(total)
                 .map(|(_, _, field)| index(table, registered, total, field))
                 .collect(),
-            settle: difference(&target, &name, total, &note),
+            update: difference(&target, &name, total, &note),
             summed,
             columns,
             note,
         }
     }
 
-    /// Whether a table of these columns can be the table of totals.
+    /// Returns whether a table of these columns can be the table of totals.
     pub(super) fn fit(&self, existing: &[ExistingColumn]) -> bool {
         let expected = self
             .columns
@@ -100,87 +97,57 @@ impl Totals {
             .map(|column| (column.name.as_str(), column.sql_type.as_str())))
     }
 
-    /// Makes all groups anew, and gives their number.
-    pub(super) async fn refill(&self, connection: &mut MySqlConnection) -> Result<u64, StoreError> {
+    /// Replaces all groups, and returns their number.
+    pub(super) async fn refill(&self, connection: &mut MySqlConnection) -> Result<u64> {
         let [clear, fill] = &self.refill;
         run(connection, clear).await?;
         run(connection, fill).await
     }
 
-    /// Notes what the rows of these tables add up to.
+    /// Returns the statement that sums up these rows.
     fn note(&self, rows: &str, is_after: bool) -> String {
         let (note, summed) = (&self.note, &self.summed);
         format!("INSERT INTO {note} SELECT {is_after}, {summed} FROM {rows} GROUP BY g")
     }
 }
 
-/// Makes the temporary tables of what is noted, empty.
-pub(super) async fn stage(
-    connection: &mut MySqlConnection,
-    totals: &[Totals],
-) -> Result<(), StoreError> {
+/// Creates the temporary tables of sums, empty.
+pub(super) async fn stage(connection: &mut MySqlConnection, totals: &[Totals]) -> Result<()> {
     run_all(connection, totals, |total| total.stage.clone()).await
 }
 
-/// Notes what the rows of the staged keys add up to before they are written.
+/// Sums up these rows before they are written.
 pub(super) async fn note_before(
     connection: &mut MySqlConnection,
     totals: &[Totals],
-    table: &Table,
-    keys: &Keys,
-) -> Result<(), StoreError> {
-    let rows = staged(table, keys);
-    run_all(connection, totals, |total| total.note(&rows, false)).await
+    rows: &str,
+) -> Result<()> {
+    run_all(connection, totals, |total| total.note(rows, false)).await
 }
 
-/// Notes what all rows that are older than this version add up to.
-pub(super) async fn note_older(
+/// Updates the groups after these rows were written; none if they were deleted.
+pub(super) async fn update(
     connection: &mut MySqlConnection,
     totals: &[Totals],
-    table: &Table,
-    version: &RowVersion,
-) -> Result<(), StoreError> {
-    let rows = format!("{} t WHERE t._version < x'{version}'", quote(&table.name));
-    run_all(connection, totals, |total| total.note(&rows, false)).await
-}
-
-/// Adds to the groups what the rows of the staged keys have become.
-pub(super) async fn settle(
-    connection: &mut MySqlConnection,
-    totals: &[Totals],
-    table: &Table,
-    keys: &Keys,
-) -> Result<(), StoreError> {
-    let rows = staged(table, keys);
-    run_all(connection, totals, |total| {
-        format!("{}; {}", total.note(&rows, true), total.settle)
+    rows: Option<&str>,
+) -> Result<()> {
+    run_all(connection, totals, |total| match rows {
+        Some(rows) => format!("{}; {}", total.note(rows, true), total.update),
+        None => total.update.clone(),
     })
     .await
 }
 
-/// Takes what was noted from the groups.
-pub(super) async fn settle_pruned(
-    connection: &mut MySqlConnection,
-    totals: &[Totals],
-) -> Result<(), StoreError> {
-    run_all(connection, totals, |total| total.settle.clone()).await
-}
-
-/// The rows of the staged keys.
-fn staged(table: &Table, keys: &Keys) -> String {
-    format!(
-        "{} k STRAIGHT_JOIN {} t {BY_KEY} ON {}",
-        keys.name,
-        quote(&table.name),
-        same_key(table, "t", "k")
-    )
+/// Returns the table expression `t` of the rows below a version.
+pub(super) fn rows_below(table: &Table, version: &RowVersion) -> String {
+    format!("{} t WHERE t._version < x'{version}'", quote(&table.name))
 }
 
 async fn run_all(
     connection: &mut MySqlConnection,
     totals: &[Totals],
     statements: impl Fn(&Totals) -> String,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if totals.is_empty() {
         return Ok(());
     }
@@ -189,54 +156,58 @@ async fn run_all(
         .map(drop)
 }
 
-/// The statements that change groups by what was noted, and take away those that are empty.
+/// Returns the statements that add the difference to the groups, and delete empty ones.
 fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     let by = |prefix: &str| list(&total.by, ", ", |field| format!("{prefix}{}", quote(field)));
     let same_group = list(&total.by, " AND ", |field| {
         format!("t.{0} <=> n.{0}", quote(field))
     });
-    let measures = |piece: &dyn Fn(&TotalColumn, String) -> String| {
+    let each = |piece: &dyn Fn(&TotalColumn, String) -> String| {
         list(&total.columns, "", |column| {
             piece(column, quote(&column.name))
         })
     };
-    let difference = measures(&|column, own| match column.measure {
-        Measure::Count | Measure::Sum(_) => format!(", SUM(IF(_after, {own}, -{own})) AS {own}"),
-        Measure::Min(_) | Measure::Max(_) => {
-            let function = function(&column.measure);
+    let difference = each(&|column, own| {
+        let extreme = |function: &str| {
+            let lost = lost(column);
             format!(
                 ", {function}(IF(_after, {own}, NULL)) AS {own}, \
-                 {function}(IF(_after, NULL, {own})) AS {}",
-                lost(column)
+                 {function}(IF(_after, NULL, {own})) AS {lost}"
             )
+        };
+        match column.measure {
+            Measure::Count | Measure::Sum(_) => {
+                format!(", SUM(IF(_after, {own}, -{own})) AS {own}")
+            }
+            Measure::Min(_) => extreme("min"),
+            Measure::Max(_) => extreme("max"),
         }
     });
-    let changed = measures(&|column, own| match column.measure {
+    let changed = each(&|column, own| match column.measure {
         Measure::Count | Measure::Sum(_) => format!(" OR n.{own} <> 0"),
         Measure::Min(_) | Measure::Max(_) => format!(" OR NOT n.{own} <=> n.{}", lost(column)),
     });
-    let values = measures(&|column, own| {
+    let values = each(&|column, own| {
         let lost = lost(column);
-        let extreme = |choose: &str, beyond: &str, field: &str| {
-            // Only where the extreme itself goes is it looked for.
+        let extreme = |function: &str, choose: &str, beyond: &str, field: &str| {
+            // Look it up only if the extreme itself leaves.
             format!(
                 ", CASE WHEN o.{own} IS NULL THEN n.{own} \
                  WHEN n.{lost} IS NULL OR o.{own} {beyond} n.{lost} \
                  THEN {choose}(o.{own}, COALESCE(n.{own}, o.{own})) \
                  WHEN n.{own} {beyond}= n.{lost} THEN n.{own} \
-                 ELSE (SELECT {}(t.{}) FROM {target} t WHERE {same_group}) END",
-                function(&column.measure),
+                 ELSE (SELECT {function}(t.{}) FROM {target} t WHERE {same_group}) END",
                 quote(field)
             )
         };
         match &column.measure {
             Measure::Count | Measure::Sum(_) => format!(", COALESCE(o.{own}, 0) + n.{own}"),
-            Measure::Min(field) => extreme("LEAST", "<", field),
-            Measure::Max(field) => extreme("GREATEST", ">", field),
+            Measure::Min(field) => extreme("min", "least", "<", field),
+            Measure::Max(field) => extreme("max", "greatest", ">", field),
         }
     });
-    let own = measures(&|_, own| format!(", {own}"));
-    let set = measures(&|_, own| format!("{own} = VALUES({own}), "));
+    let own = each(&|_, own| format!(", {own}"));
+    let set = each(&|_, own| format!("{own} = VALUES({own}), "));
     format!(
         "INSERT INTO {name} (_group, {by}{own}, _rows) \
          SELECT n._group, {by_noted}{values}, COALESCE(o._rows, 0) + n._rows FROM (\
@@ -251,31 +222,11 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     )
 }
 
-/// The columns whose extreme may go with a row: column, function, field.
-fn extremes(total: &Total) -> impl Iterator<Item = (&TotalColumn, &'static str, &str)> {
-    total.columns.iter().filter_map(|column| {
-        let function = function(&column.measure);
-        match &column.measure {
-            Measure::Min(field) | Measure::Max(field) => Some((column, function, field.as_str())),
-            Measure::Count | Measure::Sum(_) => None,
-        }
-    })
-}
-
-/// The function of a measure that an index can answer.
-fn function(measure: &Measure) -> &'static str {
-    match measure {
-        Measure::Max(_) => "MAX",
-        Measure::Min(_) | Measure::Count | Measure::Sum(_) => "MIN",
-    }
-}
-
-/// Column of the extreme among the values that a group loses.
+/// Returns the column of the extreme among the values that a group loses.
 fn lost(column: &TotalColumn) -> String {
-    quote(format!("_lost_{}", column.name))
+    quote(sql::totals::lost(column))
 }
 
-/// Columns of the groups' values and of the measures.
 fn columns(registered: &Registered, total: &Total, dialect: Dialect) -> Vec<(String, String)> {
     let type_of = |field: &str| dialect.field_type(registered.kind_of(field));
     let by = total.by.iter();
@@ -294,8 +245,7 @@ fn columns(registered: &Registered, total: &Total, dialect: Dialect) -> Vec<(Str
     by.chain(measures).collect()
 }
 
-/// Digest of the values that make a group of the rows of `t`: of one length, whatever theirs, never null, and
-/// of their bytes.
+/// Returns the digest of the values of a group of `t`. It has one length, is never null, and depends on their bytes.
 fn group(total: &Total) -> String {
     let parts = list(&total.by, ", ", |field| {
         let bytes = format!("CAST(t.{} AS BINARY)", quote(field));
@@ -304,7 +254,7 @@ fn group(total: &Total) -> String {
     format!("UNHEX(SHA2(CONCAT({parts}), 256))")
 }
 
-/// Name and definition of the index that gives the extremes of a field in a group.
+/// Returns name and definition of the index of a field's extremes by group.
 fn index(table: &Table, registered: &Registered, total: &Total, field: &str) -> (String, String) {
     let by = list(&total.by, ", ", |by| {
         let prefix = match registered.kind_of(by) {

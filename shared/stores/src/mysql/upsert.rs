@@ -1,17 +1,18 @@
-//! Rows into a table: multi-row upserts that write only over what is older, and count.
+//! Multi-row upserts that overwrite only older rows, and count.
 
 use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts, Value};
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::dialect::quote;
-use super::{error, run};
-use crate::StoreError;
+use super::statement::{STORE, error, run};
+use crate::error::{Result, StoreError};
+use crate::registry::{uncounted, unsigned};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 use crate::text::{date_text, timestamp_text};
 
-/// Rows of one statement, the values that a statement can have, and their bytes: well below the 16
-/// MiB of `max_allowed_packet` in `MariaDB`, the smallest default.
+/// Limits of one statement: rows, values (the protocol's), and bytes, well below the 16 MiB of `max_allowed_packet`
+/// in `MariaDB`, the smallest default.
 const BATCH_ROWS: usize = 1024;
 const BATCH_VALUES: usize = 65_535;
 const BATCH_BYTES: usize = 2 << 20;
@@ -20,7 +21,6 @@ const COUNT: &str = "SET @landfall_updated = 0, @landfall_unchanged = 0, @landfa
 const COUNTED: &str = "SELECT CAST(@landfall_updated AS SIGNED), CAST(@landfall_unchanged AS SIGNED), \
      CAST(@landfall_stale AS SIGNED)";
 
-/// The statement that upserts rows, but for their number.
 pub(super) struct Upsert {
     insert: String,
     places: String,
@@ -41,16 +41,15 @@ impl Upsert {
         });
         let same = if same.is_empty() { "TRUE" } else { &same };
         let newer = format!("{target}.{VERSION} < VALUES({VERSION})");
-        // Never zero, and in the first assignment, where all the old values are still there: assignments are
-        // made from left to right.
+        // Never zero, and in the first assignment, where all old values are still visible: assignments run from left
+        // to right.
         let count = format!(
             "IF({newer}, IF({same}, {}, {}), IF({target}.{VERSION} = VALUES({VERSION}), {0}, {}))",
             increment("unchanged"),
             increment("updated"),
             increment("stale"),
         );
-        // The duplicate may be one of another unique index, and then its row is not this one's to change:
-        // null is refused there.
+        // The duplicate may be in another unique index, and then its row must not change: the column refuses null.
         let same_key = list(&table.key, " AND ", |name| {
             format!("{target}.{0} = VALUES({0})", quote(name))
         });
@@ -78,19 +77,17 @@ impl Upsert {
         }
     }
 
-    /// Sets the counters of this connection to zero.
-    pub(super) async fn start_count(connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    pub(super) async fn start_count(connection: &mut MySqlConnection) -> Result<()> {
         run(connection, COUNT).await.map(drop)
     }
 
-    /// Upserts rows; all of them are of one object, and sorted by key. To be called once for each
-    /// [`Upsert::start_count`].
+    /// Upserts rows of one object, sorted by key. Call it once after each [`Upsert::start_count`].
     pub(super) async fn run(
         &self,
         connection: &mut MySqlConnection,
         order: &ObjectOrder,
         rows: &[&Row],
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let put = |arguments: &mut MySqlArguments, _: usize, row: &Row| {
             for value in &row.values {
                 bind(arguments, value)?;
@@ -112,10 +109,10 @@ impl Upsert {
             .fetch_one(connection)
             .await
             .map_err(error)?;
-        let count = |index: usize| counted.try_get(index).map(i64::unsigned_abs).map_err(error);
+        let count = |index: usize| unsigned(STORE, counted.try_get(index).map_err(error)?);
         let (updated, unchanged, stale) = (count(0)?, count(1)?, count(2)?);
         Ok(StoreCounts {
-            inserted: rows.len() as u64 - updated - unchanged - stale,
+            inserted: uncounted(STORE, rows.len() as u64, [updated, unchanged, stale])?,
             updated,
             unchanged,
             stale,
@@ -128,21 +125,20 @@ fn increment(counter: &str) -> String {
     format!("@landfall_{counter} := @landfall_{counter} + 1")
 }
 
-/// The bytes of a row's version.
 pub(super) fn version(order: &ObjectOrder, row: &Row) -> [u8; RowVersion::LEN] {
     *order.at(row.offset).as_bytes()
 }
 
-/// Inserts rows with a statement of this beginning, places of a row and end.
+/// Inserts rows with statements that consist of this beginning, the placeholders of each row, and this end.
 ///
-/// While the server works on one batch, the next one is made.
+/// The next batch is built while the server works on one.
 pub(super) async fn fill(
     connection: &mut MySqlConnection,
     [insert, places, end]: [&str; 3],
     columns: usize,
     rows: &[&Row],
-    put: impl Fn(&mut MySqlArguments, usize, &Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    put: impl Fn(&mut MySqlArguments, usize, &Row) -> Result<()>,
+) -> Result<()> {
     let most = BATCH_ROWS.min(BATCH_VALUES / columns);
     let mut rest = rows;
     let mut next = || {
@@ -171,8 +167,7 @@ pub(super) async fn fill(
     Ok(())
 }
 
-/// The rows of the next statement. Their number is a power of two, so that there are few statements to
-/// prepare.
+/// Returns the rows of the next statement. Their number is a power of two, so that few statements are prepared.
 fn batch<'a, 'r>(rows: &'a [&'r Row], most: usize) -> &'a [&'r Row] {
     let mut bytes = 0;
     let fits = rows.iter().take(most).take_while(|row| {
@@ -183,7 +178,6 @@ fn batch<'a, 'r>(rows: &'a [&'r Row], most: usize) -> &'a [&'r Row] {
     &rows[..length.checked_ilog2().map_or(0, |log| 1 << log)]
 }
 
-/// Bytes that a row takes in a statement, about.
 fn size(row: &Row) -> usize {
     let value = |value: &Value| match value {
         Value::Text(text) => text.len() + 4,
@@ -194,7 +188,7 @@ fn size(row: &Row) -> usize {
     row.values.iter().map(value).sum::<usize>() + extra + 40
 }
 
-pub(super) fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), StoreError> {
+pub(super) fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<()> {
     match value {
         Value::Null => add(arguments, None::<&str>),
         Value::Text(text) => add(arguments, text.as_str()),
@@ -208,7 +202,7 @@ pub(super) fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<(), 
     }
 }
 
-pub(super) fn add<'q, T>(arguments: &mut MySqlArguments, value: T) -> Result<(), StoreError>
+pub(super) fn add<'q, T>(arguments: &mut MySqlArguments, value: T) -> Result<()>
 where
     T: sqlx::Encode<'q, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
 {

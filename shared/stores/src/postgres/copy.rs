@@ -1,7 +1,7 @@
 //! Rows in the binary format of `COPY`.
 //!
-//! A row is a count of fields (16 bits), then each field as its length (32 bits, -1 for null) and its
-//! bytes as the type's `recv` function reads them; all big-endian.
+//! A row is a count of fields (16 bits), then each field as its length (32 bits, -1 for null) and its bytes as the
+//! type's `recv` function reads them; all big-endian.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
@@ -10,12 +10,12 @@ use rust_decimal::Decimal;
 
 use crate::json::{Shape, quoted};
 
-/// What comes before the rows: signature, flags, length of the extension.
+/// Precedes the rows: signature, flags, length of the extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What comes after them.
+/// Follows the rows.
 pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
-/// Days and microseconds count from here.
+/// The epoch of days and microseconds.
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
 
@@ -44,21 +44,29 @@ pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &R
 }
 
 fn put_count(out: &mut Vec<u8>, fields: usize) {
-    // A dataset has at most 500 fields.
-    out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
+    out.extend_from_slice(&narrow::<i16>(fields).to_be_bytes());
+}
+
+/// Narrows a number that the limits of datasets, records and values keep small.
+fn narrow<T: Default>(number: impl TryInto<T>) -> T {
+    let narrow = number.try_into();
+    debug_assert!(
+        narrow.is_ok(),
+        "a number is beyond the limits of the format"
+    );
+    narrow.unwrap_or_default()
 }
 
 fn put_null(out: &mut Vec<u8>) {
     out.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
-/// Writes what `put` appends behind its length.
+/// Appends a field: its length, then what `put` appends.
 fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     put(out);
-    // A record has at most 8 MiB.
-    let length = i32::try_from(out.len() - start - 4).unwrap_or(i32::MAX);
+    let length: i32 = narrow(out.len() - start - 4);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
@@ -87,17 +95,17 @@ fn microseconds(instant: Timestamp) -> i64 {
     instant.as_microsecond() - EPOCH_UNIX_MICROSECONDS
 }
 
-/// `jsonb`: a format number, then the text; text that `jsonb` can't hold as a JSON string of itself.
+/// `jsonb`: a format number, then the text. Text that `jsonb` cannot hold becomes a JSON string.
 fn put_json(out: &mut Vec<u8>, text: &str) {
     out.push(1);
-    if Shape::of(text).huge_number {
+    if Shape::scan(text).huge_number {
         out.extend_from_slice(quoted(text).as_bytes());
     } else {
         out.extend_from_slice(text.as_bytes());
     }
 }
 
-/// `numeric`: digits to base 10,000, the power of the first one, sign, and decimals shown.
+/// `numeric`: digits in base 10,000, the power of the first one, sign, and displayed decimals.
 fn put_numeric(out: &mut Vec<u8>, number: Decimal) {
     let scale = number.scale();
     // Pads so that the decimal point falls between two digits; 10^29 x 10^3 fits 128 bits.
@@ -105,11 +113,11 @@ fn put_numeric(out: &mut Vec<u8>, number: Decimal) {
     let mut rest = number.mantissa().unsigned_abs() * 10_u128.pow(padding);
     let mut digits = Vec::with_capacity(8);
     while rest > 0 {
-        digits.push(u16::try_from(rest % 10_000).unwrap_or_default());
+        digits.push(narrow::<u16>(rest % 10_000));
         rest /= 10_000;
     }
-    let after_point = i16::try_from((scale + padding) / 4).unwrap_or_default();
-    let count = i16::try_from(digits.len()).unwrap_or_default();
+    let after_point: i16 = narrow((scale + padding) / 4);
+    let count: i16 = narrow(digits.len());
     let weight = if count == 0 {
         0
     } else {
@@ -123,7 +131,7 @@ fn put_numeric(out: &mut Vec<u8>, number: Decimal) {
     out.extend_from_slice(&count.to_be_bytes());
     out.extend_from_slice(&weight.to_be_bytes());
     out.extend_from_slice(&sign.to_be_bytes());
-    out.extend_from_slice(&u16::try_from(scale).unwrap_or_default().to_be_bytes());
+    out.extend_from_slice(&narrow::<u16>(scale).to_be_bytes());
     for digit in digits.iter().rev() {
         out.extend_from_slice(&digit.to_be_bytes());
     }

@@ -1,29 +1,27 @@
-//! Deletes: of single keys, remembered as tombstones, and of what a snapshot does not have.
+//! Deletes of single keys, which leave tombstones, and of what a snapshot lacks.
 
 use landfall_domain::{RowVersion, StoreCounts};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::destination::Destination;
-use super::error;
 use super::merge::same_key;
-use super::table::{count, definition, name_for, quote, run};
-use crate::StoreError;
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of};
+use super::statement::{STORE, count, error, run};
+use super::table::{definition, name_for, quote};
+use crate::error::Result;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 
-/// The statements that deletes need, and upserts where there are tombstones.
+/// The statements for deletes, and for upserts where there are tombstones.
 pub(super) struct Deletes {
-    /// Makes the table of staged keys, empty at each commit.
+    /// Creates the table of staged keys, empty at each commit.
     pub(super) stage: String,
-    /// That table.
     pub(super) staged: Destination,
-    /// Makes the table of tombstones where it is missing.
     pub(super) create: String,
     forbidden: String,
     outlived: String,
     delete: String,
     stale: String,
-    bury: String,
+    insert_tombstones: String,
     sweep: String,
 }
 
@@ -31,7 +29,7 @@ impl Deletes {
     /// `staged` is the table of staged upserts.
     pub(super) fn new(table: &Table, staged: &str) -> Self {
         let target = quote(&table.name);
-        let graves = graves(table);
+        let tombstones = tombstone_table(table);
         let key = list(&table.key, ", ", quote);
         let required = |null: &str| {
             let key = table.columns.iter().filter(|column| {
@@ -46,19 +44,19 @@ impl Deletes {
                 required("")
             ),
             create: format!(
-                "CREATE TABLE IF NOT EXISTS {graves} ({}, \
+                "CREATE TABLE IF NOT EXISTS {tombstones} ({}, \
                  _deleted_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ({key})); \
-                 CREATE INDEX IF NOT EXISTS {} ON {graves} (_deleted_at)",
+                 CREATE INDEX IF NOT EXISTS {} ON {tombstones} (_deleted_at)",
                 required(" NOT NULL"),
                 name_for("_deleted_at", &table.name)
             ),
             forbidden: format!(
-                "DELETE FROM {staged} s USING {graves} g \
+                "DELETE FROM {staged} s USING {tombstones} g \
                  WHERE {} AND s._version < g._version",
                 same_key(table, "g", "s")
             ),
             outlived: format!(
-                "DELETE FROM {graves} g USING {staged} s \
+                "DELETE FROM {tombstones} g USING {staged} s \
                  WHERE {} AND g._version < s._version",
                 same_key(table, "g", "s")
             ),
@@ -70,12 +68,12 @@ impl Deletes {
             stale: format!(
                 "SELECT count(*) FROM pg_temp.{keys} k WHERE \
                  EXISTS (SELECT FROM {target} t WHERE {} AND t._version > k._version) OR \
-                 EXISTS (SELECT FROM {graves} g WHERE {} AND g._version > k._version)",
+                 EXISTS (SELECT FROM {tombstones} g WHERE {} AND g._version > k._version)",
                 same_key(table, "t", "k"),
                 same_key(table, "g", "k")
             ),
-            bury: format!(
-                "INSERT INTO {graves} AS g ({key}, _version) \
+            insert_tombstones: format!(
+                "INSERT INTO {tombstones} AS g ({key}, _version) \
                  SELECT {key}, _version FROM pg_temp.{keys} k WHERE NOT EXISTS \
                  (SELECT FROM {target} t WHERE {} AND t._version > k._version) \
                  ON CONFLICT ({key}) DO UPDATE SET _version = excluded._version, \
@@ -83,7 +81,7 @@ impl Deletes {
                 same_key(table, "t", "k")
             ),
             sweep: format!(
-                "DELETE FROM {graves} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {graves} \
+                "DELETE FROM {tombstones} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {tombstones} \
                  WHERE _deleted_at < now() - interval '{TOMBSTONE_DAYS} days' LIMIT {SWEPT_AT_ONCE}))"
             ),
             staged: Destination {
@@ -93,50 +91,47 @@ impl Deletes {
         }
     }
 
-    /// Takes staged rows away whose key a newer row deleted, and gives how many; and tombstones that are
-    /// older than the rows that stay.
-    pub(super) async fn drop_forbidden(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<u64, StoreError> {
+    /// Drops staged rows whose keys a newer row deleted, and returns their number. Also deletes the tombstones that
+    /// are older than the other rows.
+    pub(super) async fn drop_forbidden(&self, connection: &mut PgConnection) -> Result<u64> {
         let forbidden = run(connection, self.forbidden.as_str()).await?;
         run(connection, self.outlived.as_str()).await?;
         Ok(forbidden)
     }
 
-    /// Deletes the staged keys, of which there are `total`, where they are older.
+    /// Deletes the `total` staged keys where the stored row is older.
     pub(super) async fn run(
         &self,
         connection: &mut PgConnection,
         total: u64,
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let deleted = run(connection, self.delete.as_str()).await?;
         let [stale] = count(connection, self.stale.as_str()).await?;
-        run(connection, self.bury.as_str()).await?;
+        run(connection, self.insert_tombstones.as_str()).await?;
         run(connection, self.sweep.as_str()).await?;
         Ok(StoreCounts {
             deleted,
             stale,
-            unchanged: total - deleted - stale,
+            unchanged: uncounted(STORE, total, [deleted, stale])?,
             ..StoreCounts::default()
         })
     }
 }
 
-fn graves(table: &Table) -> String {
+fn tombstone_table(table: &Table) -> String {
     quote(tombstones_of(&table.name))
 }
 
-/// Deletes what is older than this version, and gives the number of rows.
-pub(super) async fn prune(
+/// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
+pub(super) async fn delete_below(
     connection: &mut PgConnection,
     table: &Table,
     version: &RowVersion,
-    tombstones: bool,
-) -> Result<u64, StoreError> {
+    has_tombstones: bool,
+) -> Result<u64> {
     let pruned = delete_older(connection, &quote(&table.name), version).await?;
-    if tombstones {
-        delete_older(connection, &graves(table), version).await?;
+    if has_tombstones {
+        delete_older(connection, &tombstone_table(table), version).await?;
     }
     Ok(pruned)
 }
@@ -145,7 +140,7 @@ async fn delete_older(
     connection: &mut PgConnection,
     table: &str,
     version: &RowVersion,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let delete = format!("DELETE FROM {table} WHERE _version < $1");
     let done = sqlx::query(AssertSqlSafe(delete))
         .persistent(false)
@@ -156,11 +151,11 @@ async fn delete_older(
     Ok(done.rows_affected())
 }
 
-/// Drops the tombstones of a table that is no longer there.
-pub(super) async fn forget(connection: &mut PgConnection, table: &Table) -> Result<(), StoreError> {
+/// Drops the tombstones of a table that no longer exists.
+pub(super) async fn forget(connection: &mut PgConnection, table: &Table) -> Result<()> {
     run(
         connection,
-        format!("DROP TABLE IF EXISTS {}", graves(table)),
+        format!("DROP TABLE IF EXISTS {}", tombstone_table(table)),
     )
     .await
     .map(drop)

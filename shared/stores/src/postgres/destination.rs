@@ -1,4 +1,4 @@
-//! Rows on their way into a table: many by `COPY`, few by `INSERT`.
+//! Sends rows to a table: many by `COPY`, few by `INSERT`, whose arguments are the same bytes.
 
 use landfall_domain::{ObjectOrder, Row, RowVersion};
 use sqlx::encode::{Encode, IsNull};
@@ -9,22 +9,21 @@ use sqlx::{Arguments as _, AssertSqlSafe, PgConnection, Postgres, Type};
 
 use super::copy::{HEADER, TRAILER};
 
-/// Bytes that are sent at once.
+/// Bytes per message.
 const SEND_BYTES: usize = 256 << 10;
-/// The most rows that are inserted. The end of a `COPY` is a message of its own, which waits until the server has
-/// acknowledged what came before: 40 ms where `TCP_NODELAY` is not set, as by sqlx 0.9.0 (launchbadge/sqlx#4335).
+/// The maximum number of rows to insert. A `COPY` ends with a message of its own, which the client's system holds
+/// back until the server has acknowledged the rows: 40 ms without `TCP_NODELAY`, which sqlx 0.9.0 does not set
+/// (launchbadge/sqlx#4335). `COPY` alone will do once sqlx sets it.
 const FEW: usize = 64;
 
-/// A table that rows are put into.
+/// A table that rows are sent to.
 pub(super) struct Destination {
-    /// Its name.
     pub(super) table: String,
-    /// Names of its columns, with commas.
     pub(super) columns: String,
 }
 
 impl Destination {
-    /// Takes in rows, each of which `put` appends with its version as `COPY` reads it; gives how many the server took.
+    /// Sends rows, each of which `put` appends in the format of `COPY`. Returns how many the server accepted.
     pub(super) async fn fill<'r>(
         &self,
         connection: &mut PgConnection,
@@ -56,7 +55,7 @@ impl Destination {
         copy.finish().await
     }
 
-    /// Inserts rows, of which there are no more than are sent at once.
+    /// Inserts rows that fit one message.
     async fn insert(
         &self,
         connection: &mut PgConnection,
@@ -64,10 +63,10 @@ impl Destination {
     ) -> Result<u64, sqlx::Error> {
         let mut arguments = PgArguments::default();
         let mut places = Vec::new();
-        while let Some(fields) = take(&mut rows).map(u16::from_be_bytes) {
+        while let Some(fields) = split_array(&mut rows).map(u16::from_be_bytes) {
             let mut row = Vec::with_capacity(fields.into());
             for _ in 0..fields {
-                let field = Field::take(&mut rows);
+                let field = Field::parse(&mut rows);
                 let field =
                     field.ok_or_else(|| sqlx::Error::Encode("a field is cut short".into()))?;
                 arguments.add(field).map_err(sqlx::Error::Encode)?;
@@ -81,7 +80,7 @@ impl Destination {
         let Self { table, columns } = self;
         let places = places.join(", ");
         let statement = format!("INSERT INTO {table} ({columns}) VALUES {places}");
-        // Unprepared: the next rows are most likely not as many.
+        // Unprepared: the next chunk rarely has as many rows.
         let done = sqlx::query_with(AssertSqlSafe(statement), arguments)
             .persistent(false)
             .execute(connection)
@@ -90,21 +89,21 @@ impl Destination {
     }
 }
 
-/// Takes a number's bytes.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+/// Splits off the bytes of a number.
+fn split_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     bytes.split_off(..N)?.try_into().ok()
 }
 
-/// A field of `COPY`, whose bytes are those of a statement's argument too.
+/// A field of `COPY`, whose bytes also serve as a statement's argument.
 struct Field<'a>(
     /// None for null.
     Option<&'a [u8]>,
 );
 
 impl<'a> Field<'a> {
-    /// Takes a field, unless its bytes end before it does.
-    fn take(bytes: &mut &'a [u8]) -> Option<Self> {
-        let field = match i32::from_be_bytes(take(bytes)?) {
+    /// Splits off a field, or returns none if it is truncated.
+    fn parse(bytes: &mut &'a [u8]) -> Option<Self> {
+        let field = match i32::from_be_bytes(split_array(bytes)?) {
             -1 => None,
             length => Some(bytes.split_off(..usize::try_from(length).ok()?)?),
         };
@@ -113,7 +112,7 @@ impl<'a> Field<'a> {
 }
 
 impl Type<Postgres> for Field<'_> {
-    /// None: the server goes by the column that it is for.
+    /// None: the server takes the column's type.
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_oid(Oid(0))
     }

@@ -1,58 +1,59 @@
-//! Hashes of the keys that a table has, kept from its first row on while it is filled.
+//! Hashes of the keys of a table, kept from its first row on while it is filled.
 //!
-//! A row whose key has another hash than all of them is new, and `COPY` takes it straight into the table. A
-//! merge would take it through a temporary table, look its key up and write it to the log alone,
-//! which costs much more. Nothing but speed depends on the hashes: the primary key refuses a row whose key is there
-//! all the same (by another program, or by a merge of few rows), and that ends them.
+//! A row is new if its key's hash is not among them, and `COPY` writes it straight into the table. A merge would copy
+//! it to a temporary table, look its key up and log it alone, which costs much more. Only speed depends on the
+//! hashes: the primary key refuses a row whose key exists without its hash (from another program, or from a merge of
+//! few rows), and then the hashes are deleted.
 
 use futures::TryStreamExt;
 use landfall_domain::Row;
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
 
-use super::read::arguments;
-use super::table::{count, quote, run, type_of};
-use super::{Chunk, error};
-use crate::StoreError;
-use crate::lanes::LANES;
+use super::chunk::Chunk;
+use super::statement::{STORE, count, error, run};
+use super::table::{quote, type_of};
+use crate::error::Result;
+use crate::read::fetch::ReadRows as _;
+use crate::registry::unsigned;
 use crate::schema::list;
+use crate::sql::lanes::LANES;
 
-/// A row for each chunk of a lane: hashes of 32 bits, big-endian, ascending.
+/// One row for each chunk of a lane: hashes of 32 bits, big-endian, ascending.
 const CREATE: &str = "CREATE TABLE _landfall_keys (\
      dataset text COLLATE \"C\" NOT NULL, lane integer NOT NULL, hashes bytea NOT NULL); \
      CREATE INDEX _landfall_keys_of ON _landfall_keys (dataset, lane)";
 
-/// Chunks of a lane of which hashes are kept: to read those of more takes as long as to look keys up.
+/// The maximum number of chunks of a lane whose hashes are kept. Reading more takes as long as looking keys up.
 const MAX_CHUNKS: usize = 64;
 
-/// Bits of a hash that say at once of most hashes that they are of no row: as many as stay in a processor's cache.
+/// Bits of a hash for a first test that rules out most hashes: as many as fit a processor's cache.
 const FILTER_BITS: u32 = 20;
 
-/// Rows that are looked up to guess about all.
+/// The number of rows that are looked up to estimate how many are new.
 const SAMPLE: usize = 32;
 
 const SELECT: &str = "SELECT hashes FROM _landfall_keys WHERE dataset = $1 AND lane = $2";
 
-/// In one order, so that two that give the same hashes up don't wait for each other.
+/// In a fixed order, so that two workers that delete the same hashes do not deadlock.
 const FORGET: &str = "DELETE FROM _landfall_keys WHERE ctid = ANY (ARRAY(\
      SELECT ctid FROM _landfall_keys WHERE dataset = $1 ORDER BY ctid FOR UPDATE))";
 
-/// Makes the table of hashes where it is missing. `IF NOT EXISTS` would lock it until the transaction ends, even where
-/// it is there: who fills a dataset would wait for this transaction, and this one for the dataset.
-pub(super) async fn make(connection: &mut PgConnection) -> Result<(), StoreError> {
+/// Creates the table of hashes if it is missing. `IF NOT EXISTS` would lock an existing table until the transaction
+/// ends, and deadlock with a worker that fills a dataset.
+pub(super) async fn make(connection: &mut PgConnection) -> Result<()> {
     if is_made(connection).await? {
         return Ok(());
     }
     run(connection, CREATE).await.map(drop)
 }
 
-/// Whether the table of hashes is there.
-pub(super) async fn is_made(connection: &mut PgConnection) -> Result<bool, StoreError> {
+pub(super) async fn is_made(connection: &mut PgConnection) -> Result<bool> {
     let ask = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('_landfall_keys')";
     Ok(count(connection, ask).await? == [1])
 }
 
-/// Begins to keep the hashes of a new table.
-pub(super) async fn begin(connection: &mut PgConnection, dataset: &str) -> Result<(), StoreError> {
+/// Starts to keep the hashes of a new table.
+pub(super) async fn begin(connection: &mut PgConnection, dataset: &str) -> Result<()> {
     forget(connection, dataset).await?;
     for lane in 0..LANES {
         add(connection, dataset, lane, &[]).await?;
@@ -60,8 +61,7 @@ pub(super) async fn begin(connection: &mut PgConnection, dataset: &str) -> Resul
     Ok(())
 }
 
-/// Gives the hashes of a table up.
-pub(super) async fn forget(connection: &mut PgConnection, dataset: &str) -> Result<(), StoreError> {
+pub(super) async fn forget(connection: &mut PgConnection, dataset: &str) -> Result<()> {
     sqlx::query(FORGET)
         .bind(dataset)
         .execute(connection)
@@ -70,11 +70,7 @@ pub(super) async fn forget(connection: &mut PgConnection, dataset: &str) -> Resu
         .map_err(error)
 }
 
-/// Whether hashes of a table are kept.
-pub(super) async fn are_kept(
-    connection: &mut PgConnection,
-    dataset: &str,
-) -> Result<bool, StoreError> {
+pub(super) async fn are_kept(connection: &mut PgConnection, dataset: &str) -> Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM _landfall_keys WHERE dataset = $1)")
         .bind(dataset)
         .fetch_one(connection)
@@ -83,10 +79,7 @@ pub(super) async fn are_kept(
 }
 
 /// Returns whether most of the chunk's rows seem to be new, judged by a sample of their keys.
-pub(super) async fn are_most_new(
-    connection: &mut PgConnection,
-    chunk: &Chunk<'_>,
-) -> Result<bool, StoreError> {
+pub(super) async fn are_most_new(connection: &mut PgConnection, chunk: &Chunk<'_>) -> Result<bool> {
     let step = chunk.rows.len().div_ceil(SAMPLE).max(1);
     let sample: Vec<_> = chunk.rows.iter().step_by(step).collect();
     let key = chunk.key.iter().map(|index| &chunk.table.columns[*index]);
@@ -101,14 +94,14 @@ pub(super) async fn are_most_new(
         let key = chunk.key.iter();
         key.map(|index| row.values[*index].clone())
     });
-    let values = arguments(values.collect()).map_err(error)?;
+    let values = Postgres::arguments(values.collect()).map_err(error)?;
     // Unprepared: a plan made for an empty table would stay otherwise.
     let there: i64 = sqlx::query_scalar_with(AssertSqlSafe(count), values)
         .persistent(false)
         .fetch_one(connection)
         .await
         .map_err(error)?;
-    Ok(there.unsigned_abs() * 2 < sample.len() as u64)
+    Ok(unsigned(STORE, there)? * 2 < sample.len() as u64)
 }
 
 /// Returns the placeholders of `keys` keys whose fields have these types, each placeholder with a number of its own:
@@ -126,19 +119,17 @@ fn key_places(keys: usize, types: &[String]) -> String {
 /// Rows of a lane with the hashes of their keys.
 pub(super) struct Hashed<'c, 'r> {
     chunk: &'c Chunk<'r>,
-    /// Hashes, ascending, and places of their rows.
+    /// Hashes, ascending, with the indexes of their rows.
     hashes: Vec<(u32, usize)>,
-    /// A bit for each beginning of a hash: whether a row's begins so.
+    /// One bit for each first part of a hash: whether a row's hash begins so.
     filter: Vec<u64>,
 }
 
-/// Rows of a lane, apart.
-pub(super) struct Apart<'r> {
-    /// Those whose keys are new.
+/// Rows of a lane, split by whether their keys are new.
+pub(super) struct Split<'r> {
     pub(super) new: Vec<&'r Row>,
-    /// Those whose keys may be there.
+    /// Rows whose keys may exist.
     pub(super) others: Vec<&'r Row>,
-    /// Hashes of the new keys.
     hashes: Vec<u8>,
 }
 
@@ -159,12 +150,12 @@ impl<'c, 'r> Hashed<'c, 'r> {
         }
     }
 
-    /// Takes the rows apart by what is kept of their lane, which is locked; gives none where nothing is.
-    pub(super) async fn take_apart(
+    /// Splits the rows by the hashes of their lane, which is locked. Returns none if no hashes are kept.
+    pub(super) async fn split(
         &self,
         connection: &mut PgConnection,
         lane: usize,
-    ) -> Result<Option<Apart<'r>>, StoreError> {
+    ) -> Result<Option<Split<'r>>> {
         let rows = &self.chunk.rows;
         let mut may_be_there = vec![false; rows.len()];
         let mut chunks = 0;
@@ -191,7 +182,7 @@ impl<'c, 'r> Hashed<'c, 'r> {
         let hashes = new.flat_map(|(hash, _)| hash.to_be_bytes()).collect();
         let places = rows.iter().copied().zip(may_be_there);
         let (others, new): (Vec<_>, Vec<_>) = places.partition(|(_, there)| *there);
-        Ok(Some(Apart {
+        Ok(Some(Split {
             new: new.into_iter().map(|(row, _)| row).collect(),
             others: others.into_iter().map(|(row, _)| row).collect(),
             hashes,
@@ -215,14 +206,13 @@ impl<'c, 'r> Hashed<'c, 'r> {
     }
 }
 
-impl Apart<'_> {
-    /// Keeps the hashes of the new keys.
+impl Split<'_> {
     pub(super) async fn keep(
         &self,
         connection: &mut PgConnection,
         dataset: &str,
         lane: usize,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         add(connection, dataset, lane, &self.hashes).await
     }
 }
@@ -232,7 +222,7 @@ async fn add(
     dataset: &str,
     lane: usize,
     hashes: &[u8],
-) -> Result<(), StoreError> {
+) -> Result<()> {
     sqlx::query("INSERT INTO _landfall_keys (dataset, lane, hashes) VALUES ($1, $2, $3)")
         .bind(dataset)
         .bind(number(lane))
@@ -243,14 +233,15 @@ async fn add(
         .map_err(error)
 }
 
-/// Where the filter has a hash: word, and bit of it.
+/// Returns the filter's word and bit of a hash.
 fn place_of(hash: u32) -> (usize, u64) {
     let beginning = hash >> (u32::BITS - FILTER_BITS);
-    let word = usize::try_from(beginning / u64::BITS).unwrap_or_default();
+    let word = (beginning / u64::BITS) as usize;
     (word, 1 << (beginning % u64::BITS))
 }
 
 fn number(lane: usize) -> i32 {
+    debug_assert!(lane < LANES, "there is no lane {lane}");
     i32::try_from(lane).unwrap_or(i32::MAX)
 }
 

@@ -2,37 +2,35 @@
 
 use std::time::Duration;
 
-use landfall_domain::{StoreCounts, StoreKind};
+use landfall_domain::StoreCounts;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::destination::Destination;
-use super::table::{count, definition, name_for, quote};
-use crate::StoreError;
+use super::statement::{STORE, count, error};
+use super::table::{definition, name_for, quote};
+use crate::error::{Result, StoreError};
 use crate::schema::{ColumnKind, Table, list};
 
-/// Sequences of the session that count rows as `MERGE` comes by them, as it tells only how many it wrote: those
-/// with other values, those that are there in this very version, and those that are there in a newer one. They
-/// have a cache, so that counting is adding one in memory.
+/// Sequences of the session that count rows as `MERGE` meets them, as it reports only how many it wrote: rows with
+/// other values, rows stored in this very version, and rows stored in a newer one. They have a cache, so that
+/// counting is an addition in memory.
 const COUNTERS: &str = "CREATE TEMP SEQUENCE IF NOT EXISTS _changed CACHE 1000; \
      CREATE TEMP SEQUENCE IF NOT EXISTS _same CACHE 1000; \
      CREATE TEMP SEQUENCE IF NOT EXISTS _newer CACHE 1000";
 
-/// The statements that apply a chunk's rows.
 pub(super) struct Merge {
-    /// Begins the transaction and makes the staging table, empty at each commit, where this connection has
-    /// none for this definition.
+    /// Begins the transaction, and creates the staging table, empty at each commit, unless this connection has it.
     pub(super) begin: String,
-    /// The staging table.
     pub(super) staged: Destination,
-    /// The dataset's own table.
     pub(super) table: Destination,
     statement: String,
     read_counters: String,
-    /// Name that `PostgreSQL` gives the primary key.
+    /// The name that `PostgreSQL` gives the primary key.
     primary_key: String,
 }
 
-/// Where the counters of changed, same, newer and inserted rows stand.
+/// The counters of changed, same, newer and inserted rows.
+#[derive(Default)]
 pub(super) struct Counters([u64; 4]);
 
 impl Merge {
@@ -69,7 +67,7 @@ impl Merge {
                  CREATE TEMP TABLE IF NOT EXISTS {stage} ({columns}) ON COMMIT DELETE ROWS",
                 timeout.as_millis()
             ),
-            // The counters are above zero: every older row is updated, and no other one.
+            // The counters are positive: every older row is updated, and no other one.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
                  WHEN MATCHED AND CASE WHEN t._version >= s._version \
@@ -95,41 +93,36 @@ impl Merge {
         }
     }
 
-    /// Before the merge, and before anyone else waits for it.
-    pub(super) async fn counters(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Counters, StoreError> {
+    /// Reads the counters: before the merge, and before others wait for it.
+    pub(super) async fn counters(&self, connection: &mut PgConnection) -> Result<Counters> {
         let read = self.read_counters.as_str();
         count(connection, read).await.map(Counters)
     }
 
-    /// Merges the staged rows, of which there are `total`.
+    /// Merges the `total` staged rows.
     pub(super) async fn run(
         &self,
         connection: &mut PgConnection,
         total: u64,
         before: &Counters,
-    ) -> Result<StoreCounts, StoreError> {
+    ) -> Result<StoreCounts> {
         let written = sqlx::raw_sql(AssertSqlSafe(self.statement.as_str()))
             .execute(&mut *connection)
             .await
-            .map_err(|error| self.sort(error))?
+            .map_err(|error| self.classify(error))?
             .rows_affected();
         let after = self.counters(connection).await?;
         let [changed, same, newer, inserted] =
             std::array::from_fn(|index| after.0[index] - before.0[index]);
-        // Reading a sequence took one.
-        let [updated, same, stale] = [changed, same, newer].map(|taken| taken - 1);
+        // Reading a sequence increments it.
+        let [updated, same, stale] = [changed, same, newer].map(|counted| counted - 1);
         if written + same + stale < total {
             return Err(kept_out());
         }
-        // A row that another program changed meanwhile was looked at, and counted, twice.
+        // A row that another program changed meanwhile was visited, and counted, twice.
         if updated + inserted > written || written + same + stale > total {
-            return Err(StoreError::Contended {
-                store: StoreKind::Postgres,
-                reason: "another program changed rows of the chunk".to_owned(),
-            });
+            let reason = "another program changed rows of the chunk";
+            return Err(StoreError::contended(STORE, reason));
         }
         Ok(StoreCounts {
             inserted,
@@ -140,12 +133,12 @@ impl Merge {
         })
     }
 
-    /// A key that another program adds meanwhile is there when the rows are merged again.
-    pub(super) fn sort(&self, error: sqlx::Error) -> StoreError {
+    /// Classifies an error. A key that another program has just added exists when the rows are merged again.
+    pub(super) fn classify(&self, error: sqlx::Error) -> StoreError {
         let is_taken = error.as_database_error().is_some_and(|error| {
             error.is_unique_violation() && error.constraint() == Some(&self.primary_key)
         });
-        match super::error(error) {
+        match self::error(error) {
             StoreError::Refused { store, reason } if is_taken => {
                 StoreError::Contended { store, reason }
             }
@@ -154,15 +147,12 @@ impl Merge {
     }
 }
 
-/// Fewer rows were written than came.
+/// Fewer rows were written than staged.
 pub(super) fn kept_out() -> StoreError {
-    StoreError::Refused {
-        store: StoreKind::Postgres,
-        reason: "a rule or trigger of the table keeps rows out".to_owned(),
-    }
+    StoreError::refused(STORE, "a rule or trigger of the table keeps rows out")
 }
 
-/// That rows of two aliases have one key.
+/// Returns the condition that rows of two aliases have the same key.
 pub(super) fn same_key(table: &Table, one: &str, other: &str) -> String {
     list(&table.key, " AND ", |name| {
         format!("{one}.{0} = {other}.{0}", quote(name))

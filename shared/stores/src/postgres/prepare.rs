@@ -1,25 +1,23 @@
-//! What a dataset needs before its rows: registry, table, columns, indexes, tables of totals.
+//! Creates what a dataset needs before its rows: registry, table, columns, indexes, tables of totals.
 
-use landfall_domain::{Dataset, StoreKind};
+use landfall_domain::Dataset;
 use sqlx::PgConnection;
 
+use super::statement::{STORE, count, run};
 use super::{deletes, known, registry, table, totals};
-use crate::StoreError;
-use crate::lanes::Hold;
+use crate::error::{Result, StoreError};
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
+use crate::sql::lanes::Hold;
 
-/// The oldest server that has `MERGE`, as `server_version_num` tells it.
+/// The oldest server with `MERGE`, as in `server_version_num`.
 const OLDEST: u64 = 150_000;
 
-/// Refuses a server that is too old.
-pub(super) async fn check_server(
-    connection: &mut PgConnection,
-    table: &Table,
-) -> Result<(), StoreError> {
+/// Rejects a server that is too old or lacks a setting.
+pub(super) async fn check_server(connection: &mut PgConnection, table: &Table) -> Result<()> {
     let ask = "SELECT current_setting('server_version_num')::bigint, \
          current_setting('track_counts')::boolean::int::bigint";
-    let [version, counts] = table::count(connection, ask).await?;
+    let [version, counts] = count(connection, ask).await?;
     let reason = if version < OLDEST {
         format!("the server is version {version}, and {OLDEST} (PostgreSQL 15) is needed")
     } else if counts == 0 {
@@ -27,24 +25,20 @@ pub(super) async fn check_server(
     } else {
         return Ok(());
     };
-    Err(StoreError::Schema {
-        store: StoreKind::Postgres,
-        table: table.name.clone(),
-        reason,
-    })
+    Err(StoreError::schema(STORE, &table.name, reason))
 }
 
-/// Whether nothing is left to do; locks nothing.
+/// Returns whether nothing is missing. Locks nothing.
 pub(super) async fn is_done(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let Some(registered) = registry::read(connection, &table.name).await? else {
         return Ok(false);
     };
     Ok(
-        registered.with(Registered::of(dataset), &table.name, StoreKind::Postgres)? == registered
+        registered.merged_with(Registered::new(dataset), &table.name, STORE)? == registered
             && table::missing(connection, table)
                 .await?
                 .is_some_and(|missing| missing.is_empty())
@@ -53,23 +47,23 @@ pub(super) async fn is_done(
     )
 }
 
-/// Makes and registers what is missing, and changes nothing else.
-pub(super) async fn run(
+/// Creates and registers what is missing, and changes nothing else.
+pub(super) async fn make(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     registry::make(connection).await?;
-    // By another worker, meanwhile, which may be filling the table by now.
+    // Another worker has prepared it meanwhile, and may be filling it.
     if is_done(connection, dataset, table).await? {
         return Ok(());
     }
     let mut entry = make_table(connection, dataset, table).await?;
     let before = entry.registered;
-    entry.registered = before.with(Registered::of(dataset), &table.name, StoreKind::Postgres)?;
+    entry.registered = before.merged_with(Registered::new(dataset), &table.name, STORE)?;
     for index in &table.indexes {
         if !before.indexes.contains(&index.field) {
-            table::run(connection, table::create_index(table, index)).await?;
+            run(connection, table::create_index(table, index)).await?;
         }
     }
     let absent = totals::absent(connection, &entry.registered).await?;
@@ -81,12 +75,12 @@ pub(super) async fn run(
     registry::save(connection, &table.name, &entry).await
 }
 
-/// Makes the tables of totals anew, as the dataset defines them, and gives how many groups each has.
+/// Rebuilds the tables of totals as the dataset defines them, and returns the number of groups of each.
 pub(super) async fn rebuild_totals(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
-) -> Result<Vec<(String, u64)>, StoreError> {
+) -> Result<Vec<(String, u64)>> {
     registry::make(connection).await?;
     let mut entry = make_table(connection, dataset, table).await?;
     totals::drop_all(connection, table, &entry.registered).await?;
@@ -100,28 +94,26 @@ pub(super) async fn rebuild_totals(
     Ok(groups)
 }
 
-/// Makes table and columns, and gives what is registered then; the dataset is locked from here.
+/// Creates table and columns, and returns the registry entry. The dataset is locked from here.
 async fn make_table(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
-) -> Result<Entry, StoreError> {
+) -> Result<Entry> {
     let columns = Registered::columns_of(dataset);
     registry::add(connection, &table.name, &columns).await?;
     let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {
-        entry.registered = entry
-            .registered
-            .with(columns, &table.name, StoreKind::Postgres)?;
+        entry.registered = entry.registered.merged_with(columns, &table.name, STORE)?;
         if !missing.is_empty() {
-            table::run(connection, table::add_columns(table, &missing)).await?;
+            run(connection, table::add_columns(table, &missing)).await?;
         }
         return Ok(entry);
     }
-    // New, or dropped by someone, and with it all that was kept of its rows.
+    // A new table, or one that someone dropped together with what was recorded about its rows.
     totals::drop_all(connection, table, &entry.registered).await?;
     deletes::forget(connection, table).await?;
-    table::run(connection, table::create(table)).await?;
+    run(connection, table::create(table)).await?;
     known::begin(connection, &table.name).await?;
     Ok(Entry::new(columns))
 }

@@ -1,108 +1,82 @@
-//! Reading: single statements on connections that can't write.
+//! Reads by single statements on read-only connections.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
 use jiff::civil::date;
 use jiff::{SignedDuration, Span, Timestamp};
 use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions, Executor as _, Row as _, ValueRef as _};
+use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::{Arguments as _, Error, Postgres, Row as _, ValueRef as _};
 
+use super::statement::{STORE, pool};
 use super::table::{beginning, field_type, missing, quote};
-use crate::StoreError;
-use crate::read::gather::Gather;
+use crate::error::{Result, StoreError};
+use crate::read::fetch::{self, ReadRows};
+use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
+use crate::registry::unsigned;
 use crate::schema::{EXTRA, Table};
-use crate::sql_error::of_read;
+use crate::sql::error::from_read;
 use crate::text::without_zeros;
 
-/// What the server's binary form counts microseconds from.
+/// The epoch of microseconds in the server's binary format.
 const EPOCH: Timestamp = Timestamp::constant(946_684_800, 0);
 
-/// A `PostgreSQL` database that is only read.
 pub(crate) struct ReadPostgres {
     pool: PgPool,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
-fn error(error: sqlx::Error) -> StoreError {
-    of_read(StoreKind::Postgres, &error)
+fn error(error: Error) -> StoreError {
+    from_read(STORE, &error)
 }
 
 impl ReadPostgres {
     /// Connects when first used.
-    pub(crate) fn new(url: &str, options: ReadOptions) -> Result<Self, StoreError> {
-        let connect: PgConnectOptions = url
-            .parse()
-            .map_err(|_| StoreError::Config("the PostgreSQL URL can't be read".to_owned()))?;
+    pub(crate) fn new(url: &str, options: ReadOptions) -> Result<Self> {
         let session = format!(
             "SET default_transaction_read_only = on; SET statement_timeout = {}; \
              SET idle_in_transaction_session_timeout = '10s'",
             options.timeout.as_millis()
         );
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.connect_timeout())
-            .after_connect(move |connection, _| {
-                let session = session.clone();
-                Box::pin(async move {
-                    connection
-                        .execute(sqlx::raw_sql(AssertSqlSafe(session)))
-                        .await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(
-                connect
-                    .application_name("landfall-reader")
-                    .disable_statement_logging(),
-            );
+        let acquire_timeout = options.connect_timeout();
+        let connections = options.connections;
+        let pool = pool(
+            url,
+            "landfall-reader",
+            connections,
+            acquire_timeout,
+            session,
+        )?;
         Ok(Self { pool })
     }
 }
 
 #[async_trait]
 impl SqlDatabase for ReadPostgres {
-    const KIND: StoreKind = StoreKind::Postgres;
+    const KIND: StoreKind = STORE;
     type Dialect = ReadDialect;
 
     fn dialect(&self) -> &ReadDialect {
         &ReadDialect
     }
 
-    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>, StoreError> {
+    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
-        let Some(missing) = missing(&mut connection, table).await? else {
-            return Ok(None);
-        };
-        let is_there = |name: &str| !missing.iter().any(|column| column.name == name);
-        let columns = dataset.fields.iter().map(|field| {
-            let is_there = is_there(&field.name);
-            let has_beginnings = is_there && table.has_beginnings_of(&field.name);
-            column(&field.name, field.kind, is_there, has_beginnings)
-        });
-        Ok(Some(Found {
-            table: ReadTable {
-                name: format!("{} t", quote(&table.name)),
-                columns: columns.collect(),
-                extra: (table.has_extra() && is_there(EXTRA))
-                    .then(|| format!("{}::text", quote(EXTRA))),
-                by_key: "",
-            },
-            is_complete: missing.is_empty(),
+        let missing = missing(&mut connection, table).await?;
+        Ok(missing.map(|missing| {
+            let missing: Vec<_> = missing.iter().map(|column| column.name.clone()).collect();
+            let (name, extra) = (quote(&table.name), quote(EXTRA));
+            let (name, extra) = (format!("{name} t"), format!("{extra}::text"));
+            Found::new(dataset, table, &missing, name, extra, column)
         }))
     }
 
-    async fn totals(
-        &self,
-        dataset: &Dataset,
-        total: &Total,
-    ) -> Result<Option<ReadTable>, StoreError> {
+    async fn totals(&self, dataset: &Dataset, total: &Total) -> Result<Option<ReadTable>> {
         let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
             .bind(quote(&total.name))
             .fetch_one(&self.pool)
@@ -112,14 +86,7 @@ impl SqlDatabase for ReadPostgres {
             return Ok(None);
         }
         let digest = "encode(_group, 'hex') COLLATE \"C\"".to_owned();
-        let group = ReadColumn {
-            kind: FieldType::Text,
-            raw: digest.clone(),
-            value: digest.clone(),
-            ordered: digest,
-            beginning: None,
-            by_index: String::new(),
-        };
+        let group = ReadColumn::new(FieldType::Text, digest);
         Ok(Some(ReadTable {
             name: format!("{} t", quote(&total.name)),
             columns: columns_of_totals(
@@ -138,48 +105,37 @@ impl SqlDatabase for ReadPostgres {
         &self,
         table: &Arc<ReadTable>,
         statement: Statement,
-        mut page: Gather,
-    ) -> Result<Gather, StoreError> {
-        let values = arguments(statement.values).map_err(error)?;
-        let select = sqlx::query_with(AssertSqlSafe(statement.sql), values);
-        let mut rows = select.fetch(&self.pool);
-        while let Some(row) = rows.try_next().await.map_err(error)? {
-            if !page.take(stored(table, &row).map_err(error)?) {
-                break;
-            }
-        }
-        Ok(page)
+        page: PageBuilder,
+    ) -> Result<PageBuilder> {
+        fetch::fetch(&self.pool, table, statement, page)
+            .await
+            .map_err(error)
     }
 
-    async fn count(&self, statement: Statement) -> Result<u64, StoreError> {
-        let values = arguments(statement.values).map_err(error)?;
-        let count = sqlx::query_scalar_with(AssertSqlSafe(statement.sql), values);
-        let count: i64 = count.fetch_one(&self.pool).await.map_err(error)?;
-        Ok(count.unsigned_abs())
+    async fn count(&self, statement: Statement) -> Result<u64> {
+        let count = fetch::count(&self.pool, statement).await.map_err(error)?;
+        unsigned(STORE, count)
     }
 }
 
 fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
-    // Of the table: a name alone would be that of the text that is selected.
+    // Qualified: a bare name would mean the text that is selected.
     let raw = if is_there {
         format!("t.{}", quote(name))
     } else {
         format!("CAST(NULL AS {})", field_type(kind))
     };
     ReadColumn {
-        kind,
         value: match kind {
             FieldType::Decimal | FieldType::Json => format!("{raw}::text"),
             _ => raw.clone(),
         },
         ordered: ReadDialect.ordered(kind, &raw),
         beginning: has_beginnings.then(|| beginning(&raw)),
-        by_index: String::new(),
-        raw,
+        ..ReadColumn::new(kind, raw)
     }
 }
 
-/// How statements are written here.
 pub(crate) struct ReadDialect;
 
 impl Dialect for ReadDialect {
@@ -201,40 +157,32 @@ impl Dialect for ReadDialect {
             _ => expression.to_owned(),
         }
     }
+}
 
-    fn present(&self, _: FieldType, ordered: &str) -> String {
-        format!("{ordered} IS NOT NULL")
+impl ReadRows for Postgres {
+    /// The placeholders state their types.
+    fn arguments(values: Vec<Value>) -> Result<PgArguments, Error> {
+        let mut arguments = PgArguments::default();
+        for value in values {
+            let added = match value {
+                Value::Integer(number) => arguments.add(number),
+                Value::Float(number) => arguments.add(number),
+                Value::Boolean(boolean) => arguments.add(boolean),
+                other => arguments.add(other.to_text().map(Cow::into_owned)),
+            };
+            added.map_err(Error::Encode)?;
+        }
+        Ok(arguments)
+    }
+
+    fn stored(table: &ReadTable, row: &PgRow) -> Result<StoredRow, Error> {
+        let value = |kind, place| value(kind, row, place);
+        table.row(value, |place| row.try_get(place))
     }
 }
 
-/// Values as arguments of places that say of what types they are.
-pub(super) fn arguments(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
-    let mut arguments = PgArguments::default();
-    for value in values {
-        let added = match value {
-            Value::Integer(number) => arguments.add(number),
-            Value::Float(number) => arguments.add(number),
-            Value::Boolean(boolean) => arguments.add(boolean),
-            other => arguments.add(other.to_text().map(Cow::into_owned)),
-        };
-        added.map_err(sqlx::Error::Encode)?;
-    }
-    Ok(arguments)
-}
-
-fn stored(table: &ReadTable, row: &PgRow) -> Result<StoredRow, sqlx::Error> {
-    let columns = table.columns.iter().enumerate();
-    let extra = table.extra.as_ref();
-    Ok(StoredRow {
-        values: columns
-            .map(|(at, column)| value(column.kind, row, at))
-            .collect::<Result<_, _>>()?,
-        extra: extra.map_or(Ok(None), |_| row.try_get(table.columns.len()))?,
-    })
-}
-
-fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, sqlx::Error> {
-    let unreadable = || sqlx::Error::Decode("a value is not of its column's type".into());
+fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, Error> {
+    let unreadable = || Error::Decode("a value does not have its column's type".into());
     let found = match kind {
         FieldType::Text => row
             .try_get::<Option<&str>, _>(at)?
@@ -255,14 +203,14 @@ fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, sqlx::Error> 
             if raw.is_null() {
                 return Ok(Value::Null);
             }
-            let bytes = raw.as_bytes().map_err(sqlx::Error::Decode)?;
+            let bytes = raw.as_bytes().map_err(Error::Decode)?;
             Some(instant(kind, bytes).ok_or_else(unreadable)?)
         }
     };
     Ok(found.unwrap_or(Value::Null))
 }
 
-/// A day or instant from the binary form, whose type sqlx has only with another library for time.
+/// Decodes a date or timestamp from the binary format; sqlx supports the types only with other time crates.
 fn instant(kind: FieldType, bytes: &[u8]) -> Option<Value> {
     if kind == FieldType::Date {
         let days = i32::from_be_bytes(bytes.try_into().ok()?);

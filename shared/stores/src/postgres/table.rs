@@ -1,17 +1,17 @@
-//! Tables and their columns in SQL.
+//! Tables and columns in SQL.
 
 use landfall_domain::{FieldType, SORTED_CHARS};
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::PgConnection;
 
-use super::error;
-use crate::StoreError;
+use super::statement::error;
+use crate::error::Result;
 use crate::schema::{Column, ColumnKind, ExistingColumn, Index, Table, list};
 
-/// Share of a page that rows are put into, in percent. The other half is for the next version of each
-/// row: an update that stays on its page touches no index (HOT), which halves its cost.
+/// Percentage of a page that rows fill. The rest is for the next version of each row: an update that stays on its
+/// page touches no index (HOT), which halves its cost.
 const FILL: u32 = 50;
 
-/// The type of a field's column, as `format_type` of `PostgreSQL` names it.
+/// Returns the type of a field's column, in the form of `format_type`.
 pub(super) fn field_type(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Text => "text",
@@ -25,7 +25,6 @@ pub(super) fn field_type(kind: FieldType) -> &'static str {
     }
 }
 
-/// The type of a column.
 pub(super) fn type_of(column: &Column) -> String {
     let name = match column.kind {
         ColumnKind::Version => "bytea",
@@ -35,28 +34,27 @@ pub(super) fn type_of(column: &Column) -> String {
     name.to_owned()
 }
 
-/// Name and type of a column.
 pub(super) fn definition(column: &Column) -> String {
     let collate = match column.kind {
-        // Byte order, as chunks are sorted by, and the cheapest to compare.
+        // Byte order: chunks are sorted by it, and it is the fastest to compare.
         ColumnKind::Key(FieldType::Text) => " COLLATE \"C\"",
         _ => "",
     };
     format!("{} {}{collate}", quote(&column.name), type_of(column))
 }
 
-/// Names come checked from [`Table::of`] and hold no quotes.
+/// Quotes a name. [`Table::new`] has checked it, so it holds no quotes.
 pub(super) fn quote(name: impl AsRef<str>) -> String {
     format!("\"{}\"", name.as_ref())
 }
 
-/// Name of a thing that belongs to this definition: another definition has another thing.
+/// Returns a name that is unique to a definition.
 pub(super) fn name_for(prefix: &str, definition: &str) -> String {
     let digest = blake3::hash(definition.as_bytes()).to_hex();
     quote(format!("{prefix}_{}", &digest[..16]))
 }
 
-/// Makes the table where it is missing.
+/// Returns the statement that creates the table if it is missing.
 pub(super) fn create(table: &Table) -> String {
     let columns = list(&table.columns, ", ", |column| {
         let null = if column.kind.is_required() {
@@ -80,7 +78,7 @@ pub(super) fn add_columns(table: &Table, missing: &[&Column]) -> String {
     format!("ALTER TABLE {} {columns}", quote(&table.name))
 }
 
-/// What an index has of a text that may be long, and what rows are sorted by.
+/// Returns the expression by which texts that may be long are indexed and sorted.
 pub(super) fn beginning(expression: &str) -> String {
     format!("left({expression}, {SORTED_CHARS}) COLLATE \"C\"")
 }
@@ -96,12 +94,12 @@ pub(super) fn create_index(table: &Table, index: &Index) -> String {
     format!("CREATE INDEX IF NOT EXISTS {} {on}", name_for("_by", &on))
 }
 
-/// The columns that the table lacks; none where there is no table.
+/// Returns the columns that the table lacks, or none if there is no table.
 pub(super) async fn missing<'t>(
     connection: &mut PgConnection,
     table: &'t Table,
-) -> Result<Option<Vec<&'t Column>>, StoreError> {
-    let found = sqlx::query(
+) -> Result<Option<Vec<&'t Column>>> {
+    let found: Vec<(String, String, Option<i32>)> = sqlx::query_as(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
          array_position(i.indkey::int2[], a.attnum) \
          FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary \
@@ -114,45 +112,14 @@ pub(super) async fn missing<'t>(
     if found.is_empty() {
         return Ok(None);
     }
-    let existing = found.iter().map(|row| {
-        let place: Option<i32> = row.try_get(2)?;
-        Ok(ExistingColumn {
-            name: row.try_get(0)?,
-            sql_type: row.try_get(1)?,
+    let existing = found
+        .into_iter()
+        .map(|(name, sql_type, place)| ExistingColumn {
+            name,
+            sql_type,
             key_place: place.and_then(|place| usize::try_from(place).ok()),
-        })
-    });
-    let existing: Vec<_> = existing
-        .collect::<Result<_, sqlx::Error>>()
-        .map_err(error)?;
-    table.missing(&existing, type_of).map(Some)
-}
-
-/// Runs statements, and gives the number of rows that they touched.
-pub(super) async fn run(
-    connection: &mut PgConnection,
-    statements: impl Into<String>,
-) -> Result<u64, StoreError> {
-    // Unprepared: a plan made for an empty table would stay otherwise.
-    let done = sqlx::raw_sql(AssertSqlSafe(statements.into()))
-        .execute(connection)
-        .await
-        .map_err(error)?;
-    Ok(done.rows_affected())
-}
-
-/// Runs a statement that gives one row of counts.
-pub(super) async fn count<const N: usize>(
-    connection: &mut PgConnection,
-    statement: impl Into<String>,
-) -> Result<[u64; N], StoreError> {
-    let row = sqlx::raw_sql(AssertSqlSafe(statement.into()))
-        .fetch_one(connection)
-        .await
-        .map_err(error)?;
-    let mut counts = [0; N];
-    for (index, count) in counts.iter_mut().enumerate() {
-        *count = row.try_get(index).map(i64::unsigned_abs).map_err(error)?;
-    }
-    Ok(counts)
+        });
+    table
+        .missing(&existing.collect::<Vec<_>>(), type_of)
+        .map(Some)
 }

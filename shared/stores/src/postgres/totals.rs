@@ -1,112 +1,47 @@
-//! Tables of totals: how many rows each group gains or loses by a chunk, added to what is there.
+//! Tables of totals: the changes of a chunk by group, added to the stored totals.
 
-use landfall_domain::{FieldType, Measure, RowVersion, StoreKind, Total, TotalColumn};
+use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
 use sqlx::PgConnection;
 
 use super::deletes::Deletes;
-use super::error;
 use super::merge::{Merge, same_key};
-use super::table::{count, field_type, name_for, quote, run};
-use crate::StoreError;
+use super::statement::{STORE, count, error, run};
+use super::table::{field_type, name_for, quote};
+use crate::error::{Result, StoreError};
 use crate::registry::Registered;
 use crate::schema::{Table, list};
+use crate::sql;
+use crate::sql::totals::{extremes, measures};
 
-/// All totals of a dataset, for one transaction.
+/// The statements of one table of totals, for one transaction.
 ///
-/// What changes is summed up before the rows are written, while their old values are there, and added
-/// afterwards, when least and greatest values can be looked up. The lock of the dataset lies around both.
+/// Changes are summed up before the rows are written, while their old values are there, and added
+/// afterwards, when least and greatest values can be looked up. The lock of the dataset covers both.
 pub(super) struct Totals<'a> {
-    table: &'a Table,
-    all: Vec<Statements<'a>>,
-}
-
-impl<'a> Totals<'a> {
-    pub(super) fn new(table: &'a Table, registered: &'a Registered) -> Self {
-        let totals = registered.totals.iter();
-        let all = totals.map(|total| Statements::new(table, registered, total));
-        Self {
-            table,
-            all: all.collect(),
-        }
-    }
-
-    /// Sums up what a staged chunk is about to change.
-    pub(super) async fn prepare(
-        &self,
-        connection: &mut PgConnection,
-        merge: &Merge,
-        deletes: Option<&Deletes>,
-    ) -> Result<(), StoreError> {
-        let target = quote(&self.table.name);
-        for total in &self.all {
-            let mut changes = format!(
-                "SELECT v.* FROM {staged} s LEFT JOIN {target} t ON {same_key} \
-                 CROSS JOIN LATERAL (VALUES (1, {new}), (-1, {old})) v(_sign, {fields}) \
-                 WHERE t._version IS NULL AND v._sign = 1 \
-                 OR t._version < s._version AND ({new}) IS DISTINCT FROM ({old})",
-                staged = merge.staged.table,
-                same_key = same_key(self.table, "t", "s"),
-                new = total.new_values,
-                old = total.old_values,
-                fields = total.fields,
-            );
-            if let Some(deletes) = deletes {
-                changes = format!(
-                    "{changes} UNION ALL SELECT -1, {old} FROM {keys} k \
-                     JOIN {target} t ON {same_key} WHERE t._version < k._version",
-                    old = total.old_values,
-                    keys = deletes.staged.table,
-                    same_key = same_key(self.table, "t", "k"),
-                );
-            }
-            run(connection, total.sum_up(&changes)).await?;
-        }
-        Ok(())
-    }
-
-    /// Sums up what goes with all rows that are older than this version.
-    pub(super) async fn prepare_prune(
-        &self,
-        connection: &mut PgConnection,
-        version: &RowVersion,
-    ) -> Result<(), StoreError> {
-        for total in &self.all {
-            let changes = format!(
-                "SELECT -1, {} FROM {} t WHERE t._version < '\\x{version}'",
-                total.old_values,
-                quote(&self.table.name)
-            );
-            run(connection, total.sum_up(&changes)).await?;
-        }
-        Ok(())
-    }
-
-    /// Adds what was summed up, once the rows are written.
-    pub(super) async fn settle(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        for total in &self.all {
-            run(connection, total.settle.as_str()).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The statements of one table of totals.
-struct Statements<'a> {
     total: &'a Total,
     by: String,
     /// Digest of a group of the alias `v`.
     group: String,
-    /// The fields that the total is of: names, values of a staged row, values of a row that is there.
+    /// The fields that the total uses: names, values of a staged row, values of a stored row.
     fields: String,
     new_values: String,
     old_values: String,
-    /// Makes the table of changes, empty at each commit.
+    /// Creates the table of changes, empty at each commit.
     create_changes: String,
     changes: String,
-    settle: String,
+    pub(super) update: String,
 }
 
-impl<'a> Statements<'a> {
+impl<'a> Totals<'a> {
+    /// Returns the statements of all registered totals.
+    pub(super) fn all(
+        table: &'a Table,
+        registered: &'a Registered,
+    ) -> impl Iterator<Item = Totals<'a>> {
+        let totals = registered.totals.iter();
+        totals.map(move |total| Self::new(table, registered, total))
+    }
+
     fn new(table: &'a Table, registered: &Registered, total: &'a Total) -> Self {
         let mut fields: Vec<&str> = total.by.iter().map(String::as_str).collect();
         for field in total
@@ -130,7 +65,7 @@ impl<'a> Statements<'a> {
             group: group(registered, total, "v."),
             new_values: list(&fields, ", ", |field| {
                 let is_staged = table.columns.iter().any(|column| column.name == *field);
-                // A column that the chunk's definition does not have keeps its value.
+                // A column that the chunk's definition lacks keeps its value.
                 format!("{}.{}", if is_staged { "s" } else { "t" }, quote(field))
             }),
             old_values: list(&fields, ", ", |field| format!("t.{}", quote(field))),
@@ -139,14 +74,49 @@ impl<'a> Statements<'a> {
                 "CREATE TEMP TABLE IF NOT EXISTS {changes} \
                  (_group bytea, {columns}{lost}, _rows bigint) ON COMMIT DELETE ROWS"
             ),
-            settle: settle(table, registered, total, &by, &changes),
+            update: update(table, registered, total, &by, &changes),
             by,
             changes,
         }
     }
 
-    /// Sums up changes: rows of a sign and the total's fields.
-    fn sum_up(&self, changes: &str) -> String {
+    /// Returns the query of what a staged chunk is about to change: a sign and the total's fields.
+    pub(super) fn rows_of_chunk(
+        &self,
+        table: &Table,
+        merge: &Merge,
+        deletes: Option<&Deletes>,
+    ) -> String {
+        let (target, old) = (quote(&table.name), &self.old_values);
+        let upserted = format!(
+            "SELECT v.* FROM {staged} s LEFT JOIN {target} t ON {same_key} \
+             CROSS JOIN LATERAL (VALUES (1, {new}), (-1, {old})) v(_sign, {fields}) \
+             WHERE t._version IS NULL AND v._sign = 1 \
+             OR t._version < s._version AND ({new}) IS DISTINCT FROM ({old})",
+            staged = merge.staged.table,
+            same_key = same_key(table, "t", "s"),
+            new = self.new_values,
+            fields = self.fields,
+        );
+        let Some(deletes) = deletes else {
+            return upserted;
+        };
+        format!(
+            "{upserted} UNION ALL SELECT -1, {old} FROM {keys} k \
+             JOIN {target} t ON {same_key} WHERE t._version < k._version",
+            keys = deletes.staged.table,
+            same_key = same_key(table, "t", "k"),
+        )
+    }
+
+    /// Returns the query of the rows below a version, which a prune deletes: a sign and the total's fields.
+    pub(super) fn rows_below(&self, table: &Table, version: &RowVersion) -> String {
+        let (target, old) = (quote(&table.name), &self.old_values);
+        format!("SELECT -1, {old} FROM {target} t WHERE t._version < '\\x{version}'")
+    }
+
+    /// Returns the statements that sum up changes by group.
+    pub(super) fn sum_up(&self, changes: &str) -> String {
         let measures = list(&self.total.columns, "", |column| {
             let sum = match &column.measure {
                 Measure::Count => "sum(v._sign)".to_owned(),
@@ -180,8 +150,8 @@ impl<'a> Statements<'a> {
     }
 }
 
-/// Adds what was summed up to the groups that are there, takes those away that are empty, and adds new ones.
-fn settle(
+/// Returns the statements that add the changes to existing groups, delete empty ones, and insert new ones.
+fn update(
     table: &Table,
     registered: &Registered,
     total: &Total,
@@ -193,7 +163,7 @@ fn settle(
     let set = list(&total.columns, ", ", |column| {
         let own = quote(&column.name);
         let look_up = |function: &str, choose: &str, beyond: &str, field: &str| {
-            // Only where the extreme itself goes is it looked for.
+            // Look it up only if the extreme itself leaves.
             format!(
                 "{own} = CASE WHEN c.{lost} {beyond} o.{own} THEN \
                  (SELECT {function}(t.{field}) FROM {target} t WHERE {group} = o._group) \
@@ -221,24 +191,11 @@ fn settle(
     )
 }
 
-/// The columns whose extreme may go with a row: column, function, field.
-fn extremes(total: &Total) -> impl Iterator<Item = (&TotalColumn, &'static str, &str)> {
-    total
-        .columns
-        .iter()
-        .filter_map(|column| match &column.measure {
-            Measure::Min(field) => Some((column, "min", field.as_str())),
-            Measure::Max(field) => Some((column, "max", field.as_str())),
-            Measure::Count | Measure::Sum(_) => None,
-        })
-}
-
-/// Column of the extreme among the values that a group loses.
+/// Returns the column of the extreme among the values that a group loses.
 fn lost(column: &TotalColumn) -> String {
-    quote(format!("_lost_{}", column.name))
+    quote(sql::totals::lost(column))
 }
 
-/// Columns of a total: those of the group, and the measures.
 fn definitions(registered: &Registered, total: &Total) -> String {
     let by = list(&total.by, ", ", |field| {
         format!("{} {}", quote(field), field_type(registered.kind_of(field)))
@@ -254,8 +211,8 @@ fn definitions(registered: &Registered, total: &Total) -> String {
     format!("{by}, {columns}")
 }
 
-/// Digest of the values that make a group: of one length, whatever theirs, and never null; and of functions
-/// that an index takes, which text from dates and `convert_to` are not.
+/// Returns the digest of the values of a group. It has one length and is never null. Its functions may be used in an
+/// index, which text from dates and `convert_to` may not.
 fn group(registered: &Registered, total: &Total, prefix: &str) -> String {
     let parts = list(&total.by, " || ", |field| {
         let value = format!("{prefix}{}", quote(field));
@@ -270,11 +227,11 @@ fn group(registered: &Registered, total: &Total, prefix: &str) -> String {
     format!("sha256(decode(replace({parts}, E'\\\\', E'\\\\\\\\'), 'escape'))")
 }
 
-/// The tables of registered totals that are not there.
+/// Returns the names of the registered tables of totals that do not exist.
 pub(super) async fn absent(
     connection: &mut PgConnection,
     registered: &Registered,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>> {
     let names: Vec<&str> = registered
         .totals
         .iter()
@@ -292,13 +249,13 @@ pub(super) async fn absent(
     .map_err(error)
 }
 
-/// Makes and fills a table of totals, and gives its number of groups. Refuses one that is there.
+/// Creates and fills a table of totals, and returns its number of groups. Fails if the table exists.
 pub(super) async fn make(
     connection: &mut PgConnection,
     table: &Table,
     registered: &Registered,
     total: &Total,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let (name, target) = (quote(&total.name), quote(&table.name));
     let [there] = count(
         connection,
@@ -306,22 +263,14 @@ pub(super) async fn make(
     )
     .await?;
     if there > 0 {
-        return Err(StoreError::Schema {
-            store: StoreKind::Postgres,
-            table: total.name.clone(),
-            reason: format!(
-                "it is there already, and not as totals of {}: rename one of them",
-                table.name
-            ),
-        });
+        let reason = format!(
+            "the table exists, and does not hold totals of {}; rename one of them",
+            table.name
+        );
+        return Err(StoreError::schema(STORE, &total.name, reason));
     }
     let by = list(&total.by, ", ", |field| format!("t.{}", quote(field)));
-    let measures = list(&total.columns, ", ", |column| match &column.measure {
-        Measure::Count => "count(*)".to_owned(),
-        Measure::Sum(field) => format!("coalesce(sum(t.{}), 0)", quote(field)),
-        Measure::Min(field) => format!("min(t.{})", quote(field)),
-        Measure::Max(field) => format!("max(t.{})", quote(field)),
-    });
+    let measures = measures(total, quote);
     let group = group(registered, total, "t.");
     let indexes = list(extremes(total), "", |(_, _, field)| {
         format!(
@@ -345,12 +294,12 @@ pub(super) async fn make(
     .await
 }
 
-/// Drops all registered tables of totals, and the indexes that were made for them.
+/// Drops all registered tables of totals, and their indexes.
 pub(super) async fn drop_all(
     connection: &mut PgConnection,
     table: &Table,
     registered: &Registered,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     for total in &registered.totals {
         let indexes = list(extremes(total), "", |(_, _, field)| {
             format!(
@@ -364,7 +313,7 @@ pub(super) async fn drop_all(
     Ok(())
 }
 
-/// Name of the index that gives the extremes of a field in a group.
+/// Returns the name of the index of a field's extremes by group.
 fn index(registered: &Registered, table: &Table, total: &Total, field: &str) -> String {
     let definition = format!("{} {} {field}", table.name, group(registered, total, ""));
     name_for("_extremes", &definition)

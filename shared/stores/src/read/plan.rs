@@ -1,38 +1,36 @@
-//! A question as a walk through spans, each of which an index has in one piece.
+//! Splits a query into spans, each of which is contiguous in an index.
 //!
-//! Rows in the order of a field are those of the value where the page before ended, with later keys; then those
-//! of later values; then nulls. A single comparison of several columns would say the same, but not every
-//! database finds its start in an index, and none of them does among nulls.
+//! Rows in the order of a field are those with the value where the previous page ended and later keys, then those
+//! with later values, then nulls. A comparison of several columns at once would say the same, but not every database
+//! finds its start in an index, and none of them does among nulls.
 
 use landfall_domain::{Dataset, Filter, RowQuery, Start, Test, Value};
 
-use super::gather::after_prefix;
+use super::page::after_prefix;
 
-/// Rows that stand next to each other in the order of a question.
+/// Rows that are contiguous in the order of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Span {
-    /// What the value that is sorted by must be.
+    /// The condition on the sort value.
     pub(crate) sort: Bound,
-    /// The key that all keys come after, in the direction of the question.
+    /// The key that all keys follow, in the direction of the query.
     pub(crate) after: Option<Vec<Value>>,
 }
 
-/// What the value that is sorted by must be.
+/// The condition on the sort value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bound {
-    /// Anything: rows are in the order of their keys.
+    /// None: rows are in the order of their keys.
     Any,
-    /// Not null.
     Present,
-    /// This, of texts their beginning.
+    /// Equal; texts begin with this.
     Is(Value),
-    /// Beyond this in the direction of the question, and not null.
+    /// After this in the direction of the query, and not null.
     Beyond(Value),
-    /// Null.
     Null,
 }
 
-/// The spans of a question, in order.
+/// Returns the spans of a query, in order.
 pub(crate) fn spans(dataset: &Dataset, query: &RowQuery) -> Vec<Span> {
     let span = |sort, after| Span { sort, after };
     let place = match &query.start {
@@ -66,7 +64,6 @@ pub(crate) fn spans(dataset: &Dataset, query: &RowQuery) -> Vec<Span> {
     spans
 }
 
-/// A comparison with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Equal,
@@ -76,7 +73,7 @@ pub(crate) enum Comparison {
     Below,
 }
 
-/// The comparisons that a condition is made of: a prefix is a range.
+/// Returns the comparisons that a filter consists of. A prefix is a range.
 pub(crate) fn comparisons(filter: &Filter) -> Vec<(Comparison, Value)> {
     let (comparison, value) = match &filter.test {
         Test::Equals(value) => (Comparison::Equal, value),

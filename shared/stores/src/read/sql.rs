@@ -1,30 +1,30 @@
-//! Reading from an SQL database: questions become statements, and answers pages.
+//! Reads from an SQL database: turns queries into statements, and results into pages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_domain::{
     Dataset, FieldType, Measure, QueryError, RowQuery, Start, StoreKind, Total, Value,
 };
 
-use super::gather::{Gather, first_chars};
+use super::page::{PageBuilder, first_chars};
 use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
 use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
-use crate::StoreError;
-use crate::schema::Table;
+use crate::error::Result;
+use crate::retry::bounded;
+use crate::schema::{EXTRA, Table};
 use crate::text::without_zeros;
 
-/// What is to be found in an SQL database about a table.
+/// A table as found in an SQL database.
 pub(crate) struct Found {
     pub(crate) table: ReadTable,
-    /// Whether columns and indexes are all there, so that it need not be looked at again.
+    /// Whether all columns and indexes exist, so that the table need not be looked up again.
     pub(crate) is_complete: bool,
 }
 
-/// An SQL database that answers statements.
+/// An SQL database that statements read from.
 #[async_trait]
 pub(crate) trait SqlDatabase: Send + Sync {
     const KIND: StoreKind;
@@ -32,27 +32,23 @@ pub(crate) trait SqlDatabase: Send + Sync {
 
     fn dialect(&self) -> &Self::Dialect;
 
-    /// The table of a dataset, if it is there.
-    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>, StoreError>;
+    /// Returns the table of a dataset, if it exists.
+    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>>;
 
-    /// The table of a total, with the columns of the group, the measures and the group's name as text; sums as
-    /// text. None if it is not there.
-    async fn totals(
-        &self,
-        dataset: &Dataset,
-        total: &Total,
-    ) -> Result<Option<ReadTable>, StoreError>;
+    /// Returns the table of a total, if it exists. Its columns are those of the group, the measures (sums as text),
+    /// and the name of the group as text.
+    async fn totals(&self, dataset: &Dataset, total: &Total) -> Result<Option<ReadTable>>;
 
-    /// Takes the rows that a statement gives until the page is full.
+    /// Adds the rows of a statement until the page is full.
     async fn fetch(
         &self,
         table: &Arc<ReadTable>,
         statement: Statement,
-        page: Gather,
-    ) -> Result<Gather, StoreError>;
+        page: PageBuilder,
+    ) -> Result<PageBuilder>;
 
-    /// The number that a statement gives.
-    async fn count(&self, statement: Statement) -> Result<u64, StoreError>;
+    /// Runs a statement that counts, and returns its number.
+    async fn count(&self, statement: Statement) -> Result<u64>;
 }
 
 /// A reader of an SQL database.
@@ -75,8 +71,8 @@ impl<D: SqlDatabase> SqlReader<D> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn table(&self, dataset: &Dataset) -> Result<Option<Arc<ReadTable>>, StoreError> {
-        let table = Table::of(dataset, D::KIND)?;
+    async fn table(&self, dataset: &Dataset) -> Result<Option<Arc<ReadTable>>> {
+        let table = Table::new(dataset, D::KIND)?;
         if let Some((known, read)) = self.known().get(&table.name)
             && *known == table
         {
@@ -93,11 +89,11 @@ impl<D: SqlDatabase> SqlReader<D> {
         Ok(Some(read))
     }
 
-    async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+    async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         query.check(dataset)?;
-        let mut page = Gather::new(query.limit, self.options.page_bytes);
+        let mut page = PageBuilder::new(query.limit, self.options.page_bytes);
         let Some(table) = self.table(dataset).await? else {
-            return Ok(page.page(dataset, query));
+            return Ok(page.finish(dataset, query));
         };
         let rows = Rows {
             dialect: self.database.dialect(),
@@ -121,10 +117,11 @@ impl<D: SqlDatabase> SqlReader<D> {
                 skip = 0;
             } else if skip > 0 && at + 1 < spans.len() {
                 let here = self.database.count(rows.count(span)).await?;
+                // More than `skip` if rows were inserted meanwhile.
                 skip = skip.saturating_sub(here);
             }
         }
-        Ok(page.page(dataset, query))
+        Ok(page.finish(dataset, query))
     }
 
     async fn groups(
@@ -133,7 +130,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         total: &Total,
         start: &Start,
         limit: u32,
-    ) -> Result<TotalsPage, StoreError> {
+    ) -> Result<TotalsPage> {
         let by = total.by.len();
         let (place, skip) = match start {
             Start::First => (None, 0),
@@ -144,7 +141,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         if !(1..=landfall_domain::MAX_PAGE_ROWS).contains(&limit) {
             return Err(QueryError::Limit.into());
         }
-        let page = Gather::new(limit, self.options.page_bytes);
+        let page = PageBuilder::new(limit, self.options.page_bytes);
         let Some(table) = self.database.totals(dataset, total).await? else {
             let groups = Vec::new();
             return Ok(TotalsPage { groups, next: None });
@@ -180,13 +177,13 @@ impl<D: SqlDatabase> SqlReader<D> {
         Ok(TotalsPage { groups, next })
     }
 
-    /// Gives up on a database that does not answer, and looks at the table again after an error.
+    /// Fails if the database does not respond in time. After an error, the table is looked up again.
     async fn within<T>(
         &self,
         dataset: &Dataset,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        within(D::KIND, self.options.timeout, work)
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        bounded(D::KIND, self.options.call_timeout(), work)
             .await
             .inspect_err(|_| drop(self.known().remove(&dataset.name)))
     }
@@ -198,11 +195,11 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         D::KIND
     }
 
-    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         self.within(dataset, self.page(dataset, query)).await
     }
 
-    async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError> {
+    async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>> {
         let query = RowQuery::of_key(dataset, key)?;
         let page = self.within(dataset, self.page(dataset, &query)).await?;
         Ok(page.rows.into_iter().next())
@@ -214,39 +211,50 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         total: &Total,
         start: &Start,
         limit: u32,
-    ) -> Result<TotalsPage, StoreError> {
+    ) -> Result<TotalsPage> {
         self.within(dataset, self.groups(dataset, total, start, limit))
             .await
     }
 }
 
-/// How long a call may go on when the time of a statement is over, which the database should have ended by then.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Gives up on a database that does not answer.
-pub(crate) async fn within<T>(
-    store: StoreKind,
-    timeout: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let longest = timeout + GRACE;
-    tokio::time::timeout(longest, work)
-        .await
-        .unwrap_or_else(|_| {
-            let reason = format!("no answer after {} ms", longest.as_millis());
-            Err(StoreError::unavailable(store, reason))
-        })
-}
-
-/// Type of a field of the dataset, which totals only have such of.
+/// Returns the type of a field that totals use.
 fn kind_of(dataset: &Dataset, name: &str) -> FieldType {
     let field = dataset.fields.iter().find(|field| field.name == name);
     field.map_or(FieldType::Text, |field| field.kind)
 }
 
-/// The columns of a table of totals: what its groups are by, the measures, and the group's name.
+impl Found {
+    /// Describes the table of a dataset that lacks these columns. `column` describes a field by name and type,
+    /// whether it exists, and whether an index has its beginnings.
+    pub(crate) fn new(
+        dataset: &Dataset,
+        table: &Table,
+        missing: &[String],
+        name: String,
+        extra: String,
+        column: impl Fn(&str, FieldType, bool, bool) -> ReadColumn,
+    ) -> Self {
+        let is_there = |name: &str| !missing.iter().any(|missing| missing == name);
+        let columns = dataset.fields.iter().map(|field| {
+            let is_there = is_there(&field.name);
+            let has_beginnings = is_there && table.has_beginnings_of(&field.name);
+            column(&field.name, field.kind, is_there, has_beginnings)
+        });
+        Self {
+            table: ReadTable {
+                name,
+                columns: columns.collect(),
+                extra: (table.has_extra() && is_there(EXTRA)).then_some(extra),
+                by_key: "",
+            },
+            is_complete: missing.is_empty(),
+        }
+    }
+}
+
+/// Returns the columns of a table of totals: those of the group, the measures, and the name of the group.
 ///
-/// `column` describes one that is there, and whether it is read by its beginnings; `text` is a number's text.
+/// `column` describes an existing one and whether it is sorted by its beginnings; `text` converts a number to text.
 pub(crate) fn columns_of_totals(
     dataset: &Dataset,
     total: &Total,
@@ -262,7 +270,7 @@ pub(crate) fn columns_of_totals(
         let name = &measured.name;
         match &measured.measure {
             Measure::Count => column(name, FieldType::Integer, false),
-            // Sums go beyond what an integer holds.
+            // Sums may exceed an integer.
             Measure::Sum(_) => ReadColumn {
                 value: text(name),
                 ..column(name, FieldType::Text, false)
@@ -282,7 +290,7 @@ fn beginning(value: &Value) -> Value {
     }
 }
 
-/// A sum from its text: an integer where it is one of integers and fits, else an exact number.
+/// Returns a sum from its text: an integer if it is a sum of integers and fits, else the text of an exact number.
 fn sum(kind: FieldType, text: Value) -> Value {
     let Value::Text(text) = text else {
         return text;

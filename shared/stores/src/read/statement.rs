@@ -1,73 +1,107 @@
-//! Statements that read, the same for every SQL database but for what its [`Dialect`] says.
+//! Statements that read. They are the same for every SQL database, except for its [`Dialect`].
 
 use landfall_domain::{Dataset, FieldType, RowQuery, SORTED_CHARS, Value};
 
-use super::gather::first_chars;
+use super::StoredRow;
+use super::page::first_chars;
 use super::plan::{Bound, Comparison, Span, comparisons};
 use crate::schema::list;
 
-/// How a database writes what statements are made of.
+/// How a database writes the parts of statements.
 pub(crate) trait Dialect: Send + Sync {
-    /// Whether `(a, b) > (c, d)` takes an index.
+    /// Whether `(a, b) > (c, d)` uses an index.
     const HAS_ROW_VALUES: bool;
-    /// Whether an index has rows of one value in the order of their keys only if the order names that value's
-    /// column, too; elsewhere they are sorted if it does.
+    /// Whether rows of one value come from an index in the order of their keys only if `ORDER BY` includes the
+    /// value's column. Elsewhere, including it causes a sort.
     const ORDERS_BY_CONSTANTS: bool;
 
-    /// The place of the `nth` value (from 1), which is of this type.
+    /// Returns the placeholder of the `nth` value (from 1), which has this type.
     fn place(&self, nth: usize, kind: FieldType) -> String;
 
-    /// What has the order of an expression's values.
-    fn ordered(&self, kind: FieldType, expression: &str) -> String;
+    /// Returns an expression that sorts as the values of `expression` do.
+    fn ordered(&self, _kind: FieldType, expression: &str) -> String {
+        expression.to_owned()
+    }
 
-    /// That an expression with the order of a column is not null, so that an index finds it.
-    fn present(&self, kind: FieldType, ordered: &str) -> String;
+    /// Returns the condition that a sort expression is not null, in a form that uses an index.
+    fn present(&self, _kind: FieldType, ordered: &str) -> String {
+        format!("{ordered} IS NOT NULL")
+    }
 }
 
 /// A table as statements read it.
 #[derive(Debug)]
 pub(crate) struct ReadTable {
-    /// Its name, quoted.
     pub(crate) name: String,
-    /// A column for each field of the dataset, or of a total.
+    /// One for each field of the dataset, or for each column of a total.
     pub(crate) columns: Vec<ReadColumn>,
-    /// What gives the columns that the dataset does not name, where they are kept.
+    /// The expression of the columns that the dataset does not define, if they are kept.
     pub(crate) extra: Option<String>,
-    /// What follows the name to have rows by key.
+    /// Follows the name to read rows by key.
     pub(crate) by_key: &'static str,
 }
 
-/// A column as statements read it. What is not there is a null of the type.
+impl ReadTable {
+    /// Reads a row. `value` reads a column of this type at this position of the result, and `extra` the text at its
+    /// position.
+    pub(crate) fn row<E>(
+        &self,
+        value: impl Fn(FieldType, usize) -> Result<Value, E>,
+        extra: impl FnOnce(usize) -> Result<Option<String>, E>,
+    ) -> Result<StoredRow, E> {
+        let columns = self.columns.iter().enumerate();
+        let values = columns.map(|(place, column)| value(column.kind, place));
+        Ok(StoredRow {
+            values: values.collect::<Result<_, E>>()?,
+            extra: match self.extra {
+                Some(_) => extra(self.columns.len())?,
+                None => None,
+            },
+        })
+    }
+}
+
+/// A column as statements read it. A column that does not exist is a null of its type.
 #[derive(Debug)]
 pub(crate) struct ReadColumn {
     pub(crate) kind: FieldType,
     /// The column.
     pub(crate) raw: String,
-    /// What gives its values.
+    /// The expression of its values.
     pub(crate) value: String,
-    /// What has the order of its values.
+    /// The expression that sorts as its values do.
     pub(crate) ordered: String,
-    /// What has the order of their beginnings, where these are what an index has.
+    /// The expression of the beginnings of its values, if these are what an index has.
     pub(crate) beginning: Option<String>,
-    /// What follows the table's name to have rows in the order of the column.
+    /// Follows the table's name to read rows in the order of the column.
     pub(crate) by_index: String,
 }
 
 impl ReadColumn {
-    /// What rows are sorted by.
+    /// Returns a column that is selected and sorted as it is.
+    pub(crate) fn new(kind: FieldType, raw: String) -> Self {
+        Self {
+            kind,
+            value: raw.clone(),
+            ordered: raw.clone(),
+            beginning: None,
+            by_index: String::new(),
+            raw,
+        }
+    }
+
     fn sorted(&self) -> &str {
         self.beginning.as_ref().unwrap_or(&self.ordered)
     }
 }
 
-/// A statement and the values for its places.
 #[derive(Debug, Default)]
 pub(crate) struct Statement {
     pub(crate) sql: String,
     pub(crate) values: Vec<Value>,
 }
 
-/// What statements about the rows of a dataset are made of.
+/// Builds the statements that read rows of a dataset.
 pub(crate) struct Rows<'a, D> {
     pub(crate) dialect: &'a D,
     pub(crate) dataset: &'a Dataset,
@@ -76,7 +110,7 @@ pub(crate) struct Rows<'a, D> {
 }
 
 impl<D: Dialect> Rows<'_, D> {
-    /// The rows of a span, but for the first ones.
+    /// Returns the statement that selects the rows of a span, except the first `skip`.
     pub(crate) fn select(&self, span: &Span, limit: usize, skip: u64) -> Statement {
         let values = list(&self.table.columns, ", ", |column| column.value.clone());
         let extra = self.table.extra.as_ref();
@@ -97,7 +131,7 @@ impl<D: Dialect> Rows<'_, D> {
         let order = list(ordered.into_iter().chain(ties), ", ", |expression| {
             format!("{expression}{direction}")
         });
-        // With conditions, another index may be the better one.
+        // With filters, another index may be better.
         let index = match sort {
             _ if !self.query.filters.is_empty() => "",
             None => self.table.by_key,
@@ -113,14 +147,14 @@ impl<D: Dialect> Rows<'_, D> {
         }
     }
 
-    /// How many rows a span has.
+    /// Returns the statement that counts the rows of a span.
     pub(crate) fn count(&self, span: &Span) -> Statement {
         let mut statement = self.conditions(span);
         statement.sql = format!("SELECT COUNT(*) FROM {}{}", self.table.name, statement.sql);
         statement
     }
 
-    /// The key fields that decide where the sort does not.
+    /// Returns the key fields that break ties of the sort field.
     fn ties(&self) -> impl Iterator<Item = usize> {
         let sort = self.query.sort_field(self.dataset);
         let key = self.dataset.key_indexes().iter().copied();
@@ -142,13 +176,13 @@ impl<D: Dialect> Rows<'_, D> {
                         (comparison.or_equal(), Value::Text(begins.into()))
                     };
                     conditions.compare(column.kind, beginning, comparison, &begins);
-                    // The beginning alone tells how a text is to one that is shorter than it.
+                    // The beginning alone decides how a text compares to a shorter one.
                     if is_short {
                         continue;
                     }
                 }
                 if is_key && comparison == Comparison::Equal {
-                    conditions.is(column, &value);
+                    conditions.equal(column, &value);
                 } else {
                     conditions.compare(column.kind, &column.ordered, comparison, &value);
                 }
@@ -168,7 +202,7 @@ impl<D: Dialect> Rows<'_, D> {
                 .collect();
             conditions.after(&ties, self.query.is_descending());
         }
-        conditions.end()
+        conditions.finish()
     }
 
     fn bound(&self, conditions: &mut Conditions<'_, D>, field: usize, bound: &Bound) {
@@ -202,7 +236,7 @@ impl Comparison {
         }
     }
 
-    /// What holds of the beginnings of two texts of which this holds.
+    /// Returns the comparison that the beginnings of two texts satisfy if the texts satisfy this one.
     fn or_equal(self) -> Self {
         match self {
             Self::Above => Self::AtLeast,
@@ -212,7 +246,6 @@ impl Comparison {
     }
 }
 
-/// Conditions that all hold, while they are written.
 pub(crate) struct Conditions<'a, D> {
     dialect: &'a D,
     all: Vec<String>,
@@ -232,13 +265,12 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         self.all.push(condition);
     }
 
-    /// The place of a value of the column, as the column stands in its key.
     fn place(&mut self, kind: FieldType, value: &Value) -> String {
         self.values.push(value.clone());
         self.dialect.place(self.values.len(), kind)
     }
 
-    fn is(&mut self, column: &ReadColumn, value: &Value) {
+    fn equal(&mut self, column: &ReadColumn, value: &Value) {
         let place = self.place(column.kind, value);
         self.add(format!("{} = {place}", column.raw));
     }
@@ -249,7 +281,7 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         self.add(format!("{ordered} {} {place}", comparison.operator()));
     }
 
-    /// That these columns, none of them null, come after these values.
+    /// Adds the condition that these columns, none of them null, follow these values.
     fn after(&mut self, columns: &[(&ReadColumn, &Value)], is_descending: bool) {
         let operator = if is_descending { "<" } else { ">" };
         if D::HAS_ROW_VALUES {
@@ -278,7 +310,7 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         self.add(format!("({})", any.join(" OR ")));
     }
 
-    /// That a group comes after the one with these values, where nulls come last.
+    /// Adds the condition that a group follows the one with these values, where nulls come last.
     pub(crate) fn after_group(&mut self, columns: &[(&ReadColumn, &Value)]) {
         let mut any = Vec::with_capacity(columns.len());
         for (at, (last, value)) in columns.iter().enumerate() {
@@ -304,7 +336,7 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         self.add(format!("({})", any.join(" OR ")));
     }
 
-    pub(crate) fn end(self) -> Statement {
+    pub(crate) fn finish(self) -> Statement {
         let sql = if self.all.is_empty() {
             String::new()
         } else {
@@ -317,8 +349,8 @@ impl<'a, D: Dialect> Conditions<'a, D> {
     }
 }
 
-/// A page of the groups of a table of totals: its columns are those of the group, the measures, and the name of
-/// the group (a digest, in `SQLite` its values), which tells apart those that begin alike.
+/// Returns the statement of a page of groups of a table of totals. Its columns are those of the group, the measures,
+/// and the name of the group (a digest, in `SQLite` its values), which distinguishes groups that begin alike.
 pub(crate) fn groups(
     dialect: &impl Dialect,
     table: &ReadTable,
@@ -337,7 +369,7 @@ pub(crate) fn groups(
         let columns: Vec<_> = ordered.iter().copied().zip(place).collect();
         conditions.after_group(&columns);
     }
-    let Statement { sql, values } = conditions.end();
+    let Statement { sql, values } = conditions.finish();
     let select = list(&table.columns, ", ", |column| column.value.clone());
     let order = list(&ordered, ", ", |column| {
         let sorted = column.sorted();

@@ -1,4 +1,4 @@
-//! What a transaction has changed of one table of totals.
+//! The pending changes of one table of totals.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,19 +11,17 @@ use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 use super::error::{Result, unavailable};
 use super::extreme::Extreme;
 use super::table::quote;
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::schema::list;
 
-/// What is changed of one table.
 pub(super) struct Changes {
     statements: Statements,
-    /// Places among the columns of what makes a group.
+    /// Indexes of the columns that make a group.
     by: Vec<usize>,
     measures: Vec<Measured>,
     groups: HashMap<Vec<u8>, Group>,
 }
 
-/// What a column of totals is of.
 pub(super) enum Measured {
     Count,
     Sum {
@@ -34,12 +32,10 @@ pub(super) enum Measured {
         column: usize,
         kind: FieldType,
         is_least: bool,
-        /// Finds the candidates in a group's rows.
         select: String,
     },
 }
 
-/// What is changed of one group.
 struct Group {
     by: Vec<Value>,
     rows: i64,
@@ -49,12 +45,12 @@ struct Group {
 #[derive(Clone)]
 enum Change {
     Count,
-    /// Exact, of however many digits.
+    /// Exact, of any number of digits.
     Sum(BigDecimal),
-    /// The extreme of the values that came and of those that went.
+    /// The extremes of the added and of the removed values.
     Extreme {
-        came: Option<Extreme>,
-        went: Option<Extreme>,
+        added: Option<Extreme>,
+        removed: Option<Extreme>,
     },
 }
 
@@ -65,7 +61,7 @@ struct Statements {
 }
 
 impl Statements {
-    fn of(total: &Total) -> Self {
+    fn new(total: &Total) -> Self {
         let name = quote(&total.name);
         let columns = total.columns.iter().map(|column| quote(&column.name));
         let columns: Vec<String> = columns.collect();
@@ -75,7 +71,7 @@ impl Statements {
                 "SELECT _rows{} FROM {name} WHERE _group = ?",
                 list(&columns, "", |column| format!(", {column}"))
             ),
-            // The columns stand as the table was made.
+            // In the column order of the table.
             replace: format!(
                 "INSERT OR REPLACE INTO {name} VALUES ({})",
                 places.join(", ")
@@ -98,31 +94,31 @@ impl Measured {
             Self::Count => Change::Count,
             Self::Sum { .. } => Change::Sum(BigDecimal::default()),
             Self::Extreme { .. } => Change::Extreme {
-                came: None,
-                went: None,
+                added: None,
+                removed: None,
             },
         }
     }
 }
 
 impl Changes {
-    /// No changes. `by` are the places of the columns that make a group.
+    /// Returns no changes. `by` are the indexes of the columns that make a group.
     pub(super) fn new(total: &Total, by: Vec<usize>, measures: Vec<Measured>) -> Self {
         Self {
-            statements: Statements::of(total),
+            statements: Statements::new(total),
             by,
             measures,
             groups: HashMap::new(),
         }
     }
 
-    /// Places of the columns that this table is of.
+    /// Returns the indexes of the columns that this table uses.
     pub(super) fn concerned(&self) -> impl Iterator<Item = usize> {
         let measured = self.measures.iter().filter_map(Measured::column);
         self.by.iter().copied().chain(measured)
     }
 
-    /// Adds a row to its group, or takes it away; gives the bytes of memory that this took, about.
+    /// Adds a row to its group, or removes it. Returns the approximate bytes of memory that this takes.
     pub(super) fn add(&mut self, row: &[ValueRef<'_>], sign: i64) -> Result<usize> {
         let name = name_of(self.by.iter().map(|column| row[*column]))?;
         let mut held = 0;
@@ -153,11 +149,11 @@ impl Changes {
                         is_least,
                         ..
                     },
-                    Change::Extreme { came, went },
+                    Change::Extreme { added, removed },
                 ) => {
                     let value = Extreme::read(*kind, row[*column]).map_err(|()| unreadable())?;
-                    let best = if sign < 0 { went } else { came };
-                    *best = Extreme::of(best.take(), value, *is_least);
+                    let best = if sign < 0 { removed } else { added };
+                    *best = Extreme::best(best.take(), value, *is_least);
                 }
                 _ => {}
             }
@@ -174,7 +170,7 @@ impl Changes {
         groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         for (name, group) in groups {
             let name = Value::Text(String::from_utf8_lossy(&name).into_owned());
-            let there = select
+            let stored = select
                 .query_row([&name], |row| {
                     let measures = 0..self.measures.len();
                     let measures = measures.map(|index| row.get(index + 1));
@@ -183,17 +179,19 @@ impl Changes {
                 })
                 .optional()?;
             let none = || (0, vec![Value::Null; self.measures.len()]);
-            let (rows, there) = there.unwrap_or_else(none);
+            let (rows, stored) = stored.unwrap_or_else(none);
             let rows = rows + group.rows;
+            debug_assert!(rows >= 0, "a group loses only rows that it has");
             if rows <= 0 {
                 delete.execute([&name])?;
                 continue;
             }
             let mut values = group.by.clone();
-            for ((measured, change), there) in self.measures.iter().zip(group.measures).zip(&there)
+            for ((measured, change), stored) in
+                self.measures.iter().zip(group.measures).zip(&stored)
             {
-                let there = ValueRef::from(there);
-                values.push(measured.changed(transaction, change, there, rows, &group.by)?);
+                let stored = ValueRef::from(stored);
+                values.push(measured.changed(transaction, change, stored, rows, &group.by)?);
             }
             values.extend([Value::Integer(rows), name]);
             replace.execute(params_from_iter(values))?;
@@ -203,18 +201,17 @@ impl Changes {
 }
 
 impl Measured {
-    /// The value of a group's column after a change.
     fn changed(
         &self,
         transaction: &Transaction<'_>,
         change: Change,
-        there: ValueRef<'_>,
+        stored: ValueRef<'_>,
         rows: i64,
         by: &[Value],
     ) -> Result<Value> {
         match (self, change) {
             (Self::Sum { kind, .. }, Change::Sum(sum)) => {
-                let sum = sum_of(there)? + sum;
+                let sum = sum_of(stored)? + sum;
                 Ok(match sum.to_i64() {
                     Some(sum) if *kind == FieldType::Integer => Value::Integer(sum),
                     _ => Value::Text(sum.normalized().to_plain_string()),
@@ -227,22 +224,22 @@ impl Measured {
                     select,
                     ..
                 },
-                Change::Extreme { came, went },
+                Change::Extreme { added, removed },
             ) => {
-                let there = Extreme::read(*kind, there).map_err(|()| unreadable())?;
-                let best = Extreme::of(there.clone(), went.clone(), *is_least);
-                if went.is_none() || best != went {
-                    let best = Extreme::of(there, came, *is_least);
+                let stored = Extreme::read(*kind, stored).map_err(|()| unreadable())?;
+                let best = Extreme::best(stored.clone(), removed.clone(), *is_least);
+                if removed.is_none() || best != removed {
+                    let best = Extreme::best(stored, added, *is_least);
                     return Ok(best.map_or(Value::Null, Value::from));
                 }
-                // The extreme itself has gone: what is now there says which is the next.
+                // The extreme itself has left: the remaining rows have the next one.
                 let mut select = transaction.prepare_cached(select)?;
                 let mut found = select.query(params_from_iter(by))?;
                 let mut best = None;
                 while let Some(row) = found.next()? {
                     let value = row.get_ref(0)?;
                     let value = Extreme::read(*kind, value).map_err(|()| unreadable())?;
-                    best = Extreme::of(best, value, *is_least);
+                    best = Extreme::best(best, value, *is_least);
                 }
                 Ok(best.map_or(Value::Null, Value::from))
             }
@@ -251,9 +248,9 @@ impl Measured {
     }
 }
 
-/// A column that totals are of, or they themselves, holds what Landfall does not write there.
+/// A column of the rows or of the totals holds a value that Landfall does not write.
 fn unreadable() -> StoreError {
-    unavailable("a value that totals are of can't be read")
+    unavailable("a value that totals use cannot be read")
 }
 
 fn sum_of(value: ValueRef<'_>) -> Result<BigDecimal> {
@@ -267,7 +264,7 @@ fn sum_of(value: ValueRef<'_>) -> Result<BigDecimal> {
     }
 }
 
-/// The name of a group: its values as a JSON array.
+/// Returns the name of a group: its values as a JSON array.
 fn name_of<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> Result<Vec<u8>> {
     let mut name = vec![b'['];
     for value in values {

@@ -3,15 +3,15 @@
 use landfall_domain::StoreKind;
 use rusqlite::ErrorCode;
 
-use crate::StoreError;
-use crate::sql_error::without_values;
+use crate::error::StoreError;
+use crate::sql::error::without_values;
 
-const STORE: StoreKind = StoreKind::Sqlite;
+pub(super) const STORE: StoreKind = StoreKind::Sqlite;
 
-/// An error within a transaction; `?` sorts those of `SQLite`.
+/// An error within a transaction. `?` classifies those of `SQLite`.
 pub(super) struct Failure(StoreError);
 
-/// What goes on within a transaction.
+/// The result of what runs within a transaction.
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 impl From<StoreError> for Failure {
@@ -27,52 +27,47 @@ impl From<Failure> for StoreError {
 }
 
 pub(super) fn unavailable(reason: &str) -> StoreError {
-    StoreError::Unavailable {
-        store: STORE,
-        reason: reason.to_owned(),
-    }
+    StoreError::unavailable(STORE, reason)
+}
+
+/// The thread of a transaction or read panicked, or the runtime is shutting down.
+pub(super) fn cut_off() -> StoreError {
+    unavailable("the transaction was interrupted")
 }
 
 pub(super) fn refused(reason: &str) -> StoreError {
-    StoreError::Refused {
-        store: STORE,
-        reason: reason.to_owned(),
-    }
+    StoreError::refused(STORE, reason)
 }
 
-pub(super) fn misfit(table: &str, reason: &str) -> StoreError {
-    StoreError::Schema {
-        store: STORE,
-        table: table.to_owned(),
-        reason: reason.to_owned(),
-    }
+pub(super) fn mismatch(table: &str, reason: &str) -> StoreError {
+    StoreError::schema(STORE, table, reason)
 }
 
-/// Sorts an error by its code; messages of `SQLite` may quote.
+/// Classifies an error by its code; messages of `SQLite` may contain data.
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         let rusqlite::Error::SqliteFailure(failure, message) = error else {
             return Self(unavailable(match error {
-                rusqlite::Error::SqlInputError { .. } => "the table is not as it was prepared",
-                _ => "the answer could not be understood",
+                rusqlite::Error::SqlInputError { .. } => {
+                    "the table has changed since it was prepared"
+                }
+                _ => "the response could not be decoded",
             }));
         };
         let reason = format!("{} {:?}", failure.extended_code, failure.code);
         Self(match failure.code {
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Contended {
-                store: STORE,
-                reason,
-            },
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                StoreError::contended(STORE, reason)
+            }
             ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch
             | ErrorCode::TooBig
             | ErrorCode::NotADatabase
             | ErrorCode::ParameterOutOfRange => refused(&reason),
-            ErrorCode::OperationInterrupted => StoreError::Exceeded {
-                store: STORE,
-                reason: "the time of a statement is over".to_owned(),
-            },
-            // Also what `SQLite` says of a table or column that is gone.
+            ErrorCode::OperationInterrupted => {
+                StoreError::exceeded(STORE, "the statement timed out")
+            }
+            // Includes missing tables and columns.
             ErrorCode::Unknown => unavailable(&format!(
                 "{reason} {}",
                 without_values(message.as_deref().unwrap_or_default())

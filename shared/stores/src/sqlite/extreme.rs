@@ -4,17 +4,17 @@ use landfall_domain::FieldType;
 use rusqlite::types::{Value, ValueRef};
 use rust_decimal::Decimal;
 
-/// A value that can be the least or greatest of a column. All of one column are of one variant.
+/// A least or greatest value. Those of one column have one variant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Extreme {
     Integer(i64),
     Decimal(Decimal),
-    /// Dates and timestamps, whose texts sort as they do.
+    /// Dates and timestamps: their texts sort as they do.
     Text(String),
 }
 
 impl Extreme {
-    /// Reads a value of a column of this type; none where it is null.
+    /// Reads a value of a column of this type; none if it is null.
     pub(super) fn read(kind: FieldType, value: ValueRef<'_>) -> Result<Option<Self>, ()> {
         Ok(Some(match value {
             ValueRef::Null => return Ok(None),
@@ -29,8 +29,8 @@ impl Extreme {
         }))
     }
 
-    /// The least or greatest of two.
-    pub(super) fn of(a: Option<Self>, b: Option<Self>, is_least: bool) -> Option<Self> {
+    /// Returns the lesser or greater of two.
+    pub(super) fn best(a: Option<Self>, b: Option<Self>, is_least: bool) -> Option<Self> {
         match (a, b) {
             (Some(a), Some(b)) => Some(if is_least { a.min(b) } else { a.max(b) }),
             (a, b) => a.or(b),

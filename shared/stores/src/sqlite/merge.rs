@@ -1,4 +1,4 @@
-//! Applying a chunk.
+//! Applies a chunk.
 
 use std::cmp::Ordering;
 
@@ -12,12 +12,11 @@ use super::registry;
 use super::table::{DELETED_AT, quote, tombstones};
 use super::totals::Totals;
 use super::values::Values;
-use crate::StoreError;
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS};
+use crate::error::StoreError;
+use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, all_stale};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 use crate::text::timestamp_text;
 
-/// Applies rows of one object.
 pub(super) fn rows(
     transaction: &Transaction<'_>,
     table: &Table,
@@ -27,10 +26,7 @@ pub(super) fn rows(
 ) -> Result<StoreCounts> {
     let entry = registry::prepared(transaction, &table.name)?;
     if entry.has_floor_above(order.at(0)) {
-        return Ok(StoreCounts {
-            stale: rows.len() as u64,
-            ..StoreCounts::default()
-        });
+        return Ok(all_stale(rows.len()));
     }
     let totals = Totals::new(&table.name, &entry.registered);
     let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
@@ -38,7 +34,7 @@ pub(super) fn rows(
     for row in rows {
         merge.values.set(row);
         let version = order.at(row.offset);
-        let count = match merge.take(row, version)? {
+        let count = match merge.apply(row, version)? {
             Outcome::Inserted => &mut counts.inserted,
             Outcome::Updated => &mut counts.updated,
             Outcome::Unchanged => &mut counts.unchanged,
@@ -49,10 +45,10 @@ pub(super) fn rows(
         merge.totals.write_if_many(transaction)?;
     }
     merge.totals.write(transaction)?;
-    if merge.buried > 0 {
+    if merge.new_tombstones > 0 {
         sweep(transaction, table)?;
     }
-    if merge.buried > 0 || entry.tombstones {
+    if merge.new_tombstones > 0 || entry.tombstones {
         let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
         let there = transaction.query_row(&select, [], |row| row.get(0))?;
         if there != entry.tombstones {
@@ -73,7 +69,6 @@ fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
     transaction.execute(&sweep, [before]).map(drop)
 }
 
-/// What became of a row.
 enum Outcome {
     Inserted,
     Updated,
@@ -82,35 +77,34 @@ enum Outcome {
     Deleted,
 }
 
-/// One chunk's way into the table.
 struct Merge<'t> {
     /// Indexes of the key's values in a row.
     key: &'t [usize],
-    /// Indexes of the others.
+    /// Indexes of the other values.
     others: Vec<usize>,
     has_extra: bool,
-    /// For each column that totals are of, the index of its value in a row that has it.
+    /// For each column that totals use, the index of its value in a row of this definition.
     watched: Vec<Option<usize>>,
     totals: Totals,
     values: Values,
-    /// Whether tombstones were there before this chunk, whose keys are all different.
+    /// Whether there were tombstones before this chunk, whose keys are all different.
     tombstones: bool,
-    /// Tombstones that this chunk made.
-    buried: usize,
-    /// Whether the key of the row before was absent: then the next one's may be, too, and it is
-    /// inserted without being looked for.
-    is_absent: bool,
+    /// Number of tombstones that this chunk leaves.
+    new_tombstones: usize,
+    /// Whether the previous row's key was absent. Then the next one is likely absent too, and is inserted without a
+    /// look-up.
+    expect_absent: bool,
     now: String,
-    /// The statements' parameters are a row's values, `_extra` if kept, and `_version`, in this order; or
-    /// the key's values; or both.
+    /// The parameters of the statements are a row's values, `_extra` if kept, and `_version`, in this order; or the
+    /// key's values; or both.
     insert: Prepared<'t>,
     find: Prepared<'t>,
     update: Prepared<'t>,
     advance: Prepared<'t>,
     delete: Prepared<'t>,
     find_tombstone: Prepared<'t>,
-    bury: Prepared<'t>,
-    unbury: Prepared<'t>,
+    insert_tombstone: Prepared<'t>,
+    delete_tombstone: Prepared<'t>,
 }
 
 impl<'t> Merge<'t> {
@@ -146,8 +140,8 @@ impl<'t> Merge<'t> {
             watched: watched.collect(),
             values: Values::default(),
             tombstones: has_tombstones,
-            buried: 0,
-            is_absent: true,
+            new_tombstones: 0,
+            expect_absent: true,
             now: timestamp_text(Timestamp::now(), 'T', "Z"),
             insert: prepare(format!(
                 "INSERT INTO {target} ({names}) VALUES ({places}) ON CONFLICT ({keys}) DO NOTHING"
@@ -162,31 +156,31 @@ impl<'t> Merge<'t> {
             advance: prepare(format!("UPDATE {target} SET {VERSION} = ? WHERE _rowid_ = ?"))?,
             delete: prepare(format!("DELETE FROM {target} WHERE _rowid_ = ?"))?,
             find_tombstone: prepare(format!("SELECT {VERSION} FROM {tombstones} WHERE {is_key}"))?,
-            bury: prepare(format!(
+            insert_tombstone: prepare(format!(
                 "INSERT INTO {tombstones} ({keys}, {VERSION}, {DELETED_AT}) VALUES ({key_places}, ?, ?)
                  ON CONFLICT ({keys}) DO UPDATE SET
                  {VERSION} = excluded.{VERSION}, {DELETED_AT} = excluded.{DELETED_AT}"
             ))?,
-            unbury: prepare(format!("DELETE FROM {tombstones} WHERE {is_key}"))?,
+            delete_tombstone: prepare(format!("DELETE FROM {tombstones} WHERE {is_key}"))?,
             totals,
         })
     }
 
     /// Applies the row that the values were set to.
-    fn take(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
-        if self.is_absent && !self.tombstones && !row.deleted {
+    fn apply(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
+        if self.expect_absent && !self.tombstones && !row.deleted {
             if self.insert(row, version)? {
                 return Ok(Outcome::Inserted);
             }
-            self.is_absent = false;
+            self.expect_absent = false;
         }
         self.find.bind_key(self.key, &self.values, row)?;
         let mut found = self.find.0.raw_query();
         let Some(old) = found.next()? else {
             drop(found);
-            return self.take_absent(row, version);
+            return self.apply_absent(row, version);
         };
-        self.is_absent = false;
+        self.expect_absent = false;
         let there = old.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
         match there.cmp(version.as_bytes()) {
             Ordering::Greater => return Ok(Outcome::Stale),
@@ -211,7 +205,7 @@ impl<'t> Merge<'t> {
         }
         if !self.totals.is_empty() {
             let was = self.totals.watched(old, next)?;
-            // A column that an older definition does not have stays as it was.
+            // A column that an older definition lacks keeps its value.
             let now = self.watched.iter().zip(&was);
             let now =
                 now.map(|(index, was)| index.map_or(*was, |index| self.values.get(row, index)));
@@ -222,7 +216,7 @@ impl<'t> Merge<'t> {
         drop(found);
         if row.deleted {
             self.delete.execute([id])?;
-            self.bury(row, version)?;
+            self.leave_tombstone(row, version)?;
             return Ok(Outcome::Deleted);
         }
         let others = self.others.iter().map(|index| self.values.get(row, *index));
@@ -232,8 +226,8 @@ impl<'t> Merge<'t> {
         Ok(Outcome::Updated)
     }
 
-    /// Applies a row whose key is not there.
-    fn take_absent(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
+    /// Applies a row whose key is absent.
+    fn apply_absent(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
         if self.tombstones {
             self.find_tombstone.bind_key(self.key, &self.values, row)?;
             let mut found = self.find_tombstone.0.raw_query();
@@ -247,19 +241,19 @@ impl<'t> Merge<'t> {
                     Ordering::Less if row.deleted => {}
                     Ordering::Less => {
                         let key = self.key.iter().map(|index| self.values.get(row, *index));
-                        self.unbury.execute(key)?;
+                        self.delete_tombstone.execute(key)?;
                     }
                 }
             }
         }
         if row.deleted {
-            self.bury(row, version)?;
+            self.leave_tombstone(row, version)?;
             return Ok(Outcome::Unchanged);
         }
         if !self.insert(row, version)? {
             return Err(refused("a trigger of the table keeps rows out").into());
         }
-        self.is_absent = true;
+        self.expect_absent = true;
         Ok(Outcome::Inserted)
     }
 
@@ -280,21 +274,19 @@ impl<'t> Merge<'t> {
         Ok(true)
     }
 
-    /// Leaves a tombstone.
-    fn bury(&mut self, row: &Row, version: RowVersion) -> Result<()> {
+    fn leave_tombstone(&mut self, row: &Row, version: RowVersion) -> Result<()> {
         let key = self.key.iter().map(|index| self.values.get(row, *index));
         let rest = [version_value(&version), ValueRef::Text(self.now.as_bytes())];
-        self.bury.execute(key.chain(rest))?;
-        self.buried += 1;
+        self.insert_tombstone.execute(key.chain(rest))?;
+        self.new_tombstones += 1;
         Ok(())
     }
 }
 
-/// A statement that is executed row by row.
 struct Prepared<'t>(CachedStatement<'t>);
 
 impl Prepared<'_> {
-    /// Executes it with these parameters; gives how many rows it changed.
+    /// Executes it with these parameters, and returns the number of changed rows.
     fn execute<'v>(&mut self, values: impl IntoIterator<Item = ValueRef<'v>>) -> Result<usize> {
         for (value, place) in values.into_iter().zip(1..) {
             self.bind(place, value)?;
@@ -326,5 +318,5 @@ fn extra(row: &Row) -> ValueRef<'_> {
 }
 
 fn unreadable() -> StoreError {
-    unavailable("a version is not as it was written")
+    unavailable("a stored version cannot be read")
 }

@@ -1,8 +1,8 @@
 //! `SQLite`: a chunk is one immediate transaction, row by row with prepared statements.
 //!
 //! Decimals are text in their shortest form; dates and timestamps are ISO 8601 text of one length
-//! (`2026-11-20`, `2026-11-20T08:30:00.000000Z`), so that their order is that of time. JSON stays
-//! the text that it was.
+//! (`2026-11-20`, `2026-11-20T08:30:00.000000Z`), so that their order is that of time. JSON is
+//! kept as text.
 //!
 //! Tables have row ids, and the key is an index beside them: rows of a chunk then lie together
 //! whatever their keys are, and a change touches no index. With the rows in the key's own tree
@@ -15,7 +15,9 @@
 mod changes;
 mod error;
 mod extreme;
+mod file;
 mod merge;
+mod prepare;
 mod prune;
 mod read;
 mod registry;
@@ -26,116 +28,85 @@ mod values;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
-use crate::retry::{bounded, retried};
-use crate::schema::{Prepared, Table};
-use crate::{Store, StoreError, StoreOptions};
-use error::{Failure, unavailable};
+use crate::error::{Result, StoreError};
+use crate::retry::retried;
+use crate::schema::Table;
+use crate::store::Backend;
+use error::{Failure, cut_off, unavailable};
+use file::{BUSY_TIMEOUT, absolute};
 pub(crate) use read::ReadSqlite;
 
-/// How long `SQLite` itself waits for writers that are not Landfall's; after that the attempt is made anew.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Page size of a file that Landfall makes: a quarter of the default's pages to log, check and copy.
+/// Page size of new files: a quarter of the default's number of pages to log, checksum and copy.
 const PAGE_BYTES: u32 = 16 << 10;
-/// Bytes of the write-ahead log from which on a writer empties it.
+/// Bytes of the write-ahead log above which a writer truncates it.
 const LOG_BYTES: u64 = 128 << 20;
 
-/// A `SQLite` file.
 pub(crate) struct Sqlite {
-    inner: Arc<Inner>,
-    timeout: Duration,
+    file: Arc<Database>,
 }
 
-struct Inner {
+struct Database {
     path: PathBuf,
     opened: Mutex<Option<Opened>>,
-    prepared: Prepared,
 }
 
 struct Opened {
     connection: Connection,
-    /// Locked by the one writer among Landfall's.
+    /// Locked by the one active writer among Landfall's.
     writers: File,
 }
 
 impl Sqlite {
-    /// Opens the file when first used, and makes it where it is missing.
-    pub(crate) fn new(path: &str, options: StoreOptions) -> Result<Self, StoreError> {
+    /// Opens the file when first used, and creates it if it is missing.
+    pub(crate) fn new(path: &str) -> Result<Self> {
+        let file = Database {
+            path: absolute(path)?,
+            opened: Mutex::new(None),
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                path: absolute(path)?,
-                opened: Mutex::new(None),
-                prepared: Prepared::default(),
-            }),
-            timeout: options.timeout,
+            file: Arc::new(file),
         })
     }
 
-    /// Runs `work` in a transaction, on a thread that may block; again where others were in the way.
-    async fn transact<T, W>(&self, work: W) -> Result<T, StoreError>
+    /// Runs `work` in a transaction, on a thread that may block. The thread outlives a caller that stops waiting.
+    async fn transact<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
-        W: Fn(&Transaction<'_>) -> error::Result<T> + Send + Sync + 'static,
+        W: FnOnce(&Transaction<'_>) -> error::Result<T> + Send + 'static,
     {
-        // The thread outlives a caller that stops waiting.
-        let work = Arc::new(work);
-        let attempts = retried(|| {
-            let (inner, work) = (Arc::clone(&self.inner), Arc::clone(&work));
-            let attempt = tokio::task::spawn_blocking(move || inner.transact(work.as_ref()));
-            async { attempt.await.unwrap_or_else(|_| Err(cut_off())) }
-        });
-        bounded(StoreKind::Sqlite, self.timeout, attempts).await
+        let file = Arc::clone(&self.file);
+        let attempt = tokio::task::spawn_blocking(move || file.transact(work));
+        attempt.await.unwrap_or_else(|_| Err(cut_off()))
     }
 }
 
-fn absolute(path: &str) -> Result<PathBuf, StoreError> {
-    let path = PathBuf::from(path);
-    if !path.is_absolute() {
-        let message = "the SQLite URL must be sqlite:// and an absolute path";
-        return Err(StoreError::Config(message.to_owned()));
-    }
-    Ok(path)
-}
-
-/// `SQLite` counts with a sign.
-fn count(rows: i64) -> u64 {
-    u64::try_from(rows).unwrap_or_default()
-}
-
-fn cut_off() -> StoreError {
-    unavailable("the transaction was cut off")
-}
-
-impl Inner {
-    fn transact<T>(
-        &self,
-        work: impl Fn(&Transaction<'_>) -> error::Result<T>,
-    ) -> Result<T, StoreError> {
+impl Database {
+    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> error::Result<T>) -> Result<T> {
         let mut slot = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match slot.as_mut() {
             Some(opened) => opened,
             None => slot.insert(Opened::at(&self.path)?),
         };
-        let _turn = Turn::await_on(&opened.writers)?;
+        let _turn = Turn::wait(&opened.writers)?;
         let result = write(&mut opened.connection, work)?;
         self.empty_log(&opened.connection);
         Ok(result)
     }
 
-    /// Empties the write-ahead log once it is long: among readers that never pause, the checkpoints
-    /// that `SQLite` makes by itself do not come to its end, and it grows without bound.
+    /// Truncates the write-ahead log once it is long. With readers that never pause, the automatic checkpoints never
+    /// reach its end, and it grows without bound.
     fn empty_log(&self, connection: &Connection) {
         let log = beside(&self.path, "-wal");
         if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
             let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             if let Err(error) = emptied {
-                // The rows are committed all the same; the next writer tries again.
+                // The rows are committed; the next writer tries again.
                 warn!(%error, "the write-ahead log could not be emptied");
             }
         }
@@ -143,7 +114,7 @@ impl Inner {
 }
 
 impl Opened {
-    fn at(path: &Path) -> Result<Self, StoreError> {
+    fn at(path: &Path) -> Result<Self> {
         let connection = connect(path).map_err(Failure::from)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
@@ -155,11 +126,11 @@ impl Opened {
     }
 }
 
-/// The writers' lock, while it lives: also a panic lets the next one in.
+/// Holds the writers' lock. It is released also after a panic.
 struct Turn<'a>(&'a File);
 
 impl<'a> Turn<'a> {
-    fn await_on(writers: &'a File) -> Result<Self, StoreError> {
+    fn wait(writers: &'a File) -> Result<Self> {
         writers.lock().map_err(io)?;
         Ok(Self(writers))
     }
@@ -173,7 +144,6 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The file's name with this at its end.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(end);
@@ -191,19 +161,19 @@ fn io(error: std::io::Error) -> StoreError {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Of a new file; before the log, which fixes it.
+    // Affects new files only; must precede the log, which fixes it.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
-    // NORMAL may lose the last commits with the power, after the ledger has counted them.
+    // NORMAL may lose the last commits in a power failure, after the ledger has counted them.
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
 }
 
 fn write<T>(
     connection: &mut Connection,
-    work: impl Fn(&Transaction<'_>) -> error::Result<T>,
+    work: impl FnOnce(&Transaction<'_>) -> error::Result<T>,
 ) -> error::Result<T> {
-    // Immediate: a transaction that reads first can't wait for the lock it needs to write.
+    // Immediate: a transaction that reads first cannot wait for the write lock.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let result = work(&transaction)?;
     transaction.commit()?;
@@ -211,50 +181,39 @@ fn write<T>(
 }
 
 #[async_trait]
-impl Store for Sqlite {
-    fn kind(&self) -> StoreKind {
-        StoreKind::Sqlite
-    }
+impl Backend for Sqlite {
+    const KIND: StoreKind = StoreKind::Sqlite;
 
-    async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError> {
-        let table = Table::of(dataset, StoreKind::Sqlite)?;
-        let make = || {
-            let (dataset, table) = (dataset.clone(), table.clone());
-            self.transact(move |transaction| table::make(transaction, &dataset, &table))
-        };
-        self.inner.prepared.once(&table, self.timeout, make).await
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
+        let (dataset, table) = (dataset.clone(), table.clone());
+        self.transact(move |transaction| prepare::make(transaction, &dataset, &table))
+            .await
     }
 
     async fn apply(
         &self,
         dataset: &Dataset,
+        table: &Table,
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts, StoreError> {
-        let table = Table::of(dataset, StoreKind::Sqlite)?;
-        let name = table.name.clone();
-        let key = dataset.key_indexes().to_vec();
-        let (order, rows) = (*order, Arc::clone(rows));
-        self.transact(move |transaction| merge::rows(transaction, &table, &key, &order, &rows))
-            .await
-            .inspect_err(|_| self.inner.prepared.forget(&name))
+    ) -> Result<StoreCounts> {
+        let attempt = || {
+            let (table, key) = (table.clone(), dataset.key_indexes().to_vec());
+            let (order, rows) = (*order, Arc::clone(rows));
+            self.transact(move |transaction| merge::rows(transaction, &table, &key, &order, &rows))
+        };
+        retried(attempt).await
     }
 
-    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
-        let table = Table::of(dataset, StoreKind::Sqlite)?;
-        let name = table.name.clone();
-        let floor = order.at(0);
-        self.transact(move |transaction| prune::older(transaction, &table, floor))
+    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
+        let (table, floor) = (table.clone(), order.at(0));
+        self.transact(move |transaction| prune::rows_below(transaction, &table, floor))
             .await
-            .inspect_err(|_| self.inner.prepared.forget(&name))
     }
 
-    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
-        let table = Table::of(dataset, StoreKind::Sqlite)?;
-        let dataset = dataset.clone();
-        let groups =
-            self.transact(move |transaction| table::rebuild_totals(transaction, &dataset, &table));
-        let groups = groups.await?.into_iter();
-        Ok(groups.map(|(name, groups)| (name, count(groups))).collect())
+    async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {
+        let (dataset, table) = (dataset.clone(), table.clone());
+        self.transact(move |transaction| prepare::rebuild_totals(transaction, &dataset, &table))
+            .await
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting what a snapshot no longer has.
+//! Deletes what a snapshot lacks.
 
 use landfall_domain::RowVersion;
 use rusqlite::Transaction;
@@ -9,11 +9,11 @@ use super::table::{quote, tombstones};
 use super::totals::Totals;
 use crate::schema::{Table, VERSION};
 
-/// Rows of one round. Totals are settled after each, when its rows are gone.
+/// Rows of one round. Totals are written after each, once its rows are deleted.
 const ROWS: usize = 10_000;
 
-/// Deletes the rows below the floor; gives how many there were.
-pub(super) fn older(
+/// Deletes the rows below the floor, and returns their number.
+pub(super) fn rows_below(
     transaction: &Transaction<'_>,
     table: &Table,
     floor: RowVersion,
@@ -53,7 +53,7 @@ pub(super) fn older(
             _ => break,
         };
     }
-    // Rows of the objects that these are about are stale by the floor.
+    // The floor makes the rows stale that these tombstones would.
     let sweep = format!(
         "DELETE FROM {} WHERE {VERSION} < ?",
         tombstones(&table.name)

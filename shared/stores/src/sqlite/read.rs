@@ -1,4 +1,4 @@
-//! Reading: statements on connections that can't write, each on a thread that may block.
+//! Reads by statements on read-only connections, each on a thread that may block.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +10,21 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::error::{self, Failure, unavailable};
+use super::error::{self, Failure, STORE, cut_off, unavailable};
+use super::file::{BUSY_TIMEOUT, absolute};
 use super::table::{beginning, exists, missing, ordered, quote};
-use super::{BUSY_TIMEOUT, absolute, cut_off};
-use crate::StoreError;
-use crate::read::gather::Gather;
+use crate::error::{Result, StoreError};
+use crate::read::ReadOptions;
+use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
-use crate::read::{ReadOptions, StoredRow};
-use crate::schema::{EXTRA, Table};
+use crate::registry::unsigned;
+use crate::schema::{Column, EXTRA, Table};
 use crate::text::{date_text, timestamp_text};
 
-/// Statements that a connection keeps prepared.
+/// Number of prepared statements that a connection caches.
 const PREPARED: usize = 64;
 
-/// A `SQLite` file that is only read.
 pub(crate) struct ReadSqlite {
     path: PathBuf,
     options: ReadOptions,
@@ -34,7 +34,7 @@ pub(crate) struct ReadSqlite {
 
 impl ReadSqlite {
     /// Opens the file when first used.
-    pub(crate) fn new(path: &str, options: ReadOptions) -> Result<Self, StoreError> {
+    pub(crate) fn new(path: &str, options: ReadOptions) -> Result<Self> {
         Ok(Self {
             path: absolute(path)?,
             options,
@@ -43,8 +43,9 @@ impl ReadSqlite {
         })
     }
 
-    /// Runs `work`, unless there is no file. It is interrupted when its time is over or the caller stops waiting.
-    async fn read<T, W>(&self, work: W) -> Result<Option<T>, StoreError>
+    /// Runs `work`, or returns none if there is no file. `work` is interrupted after the timeout or if the caller
+    /// stops waiting.
+    async fn read<T, W>(&self, work: W) -> Result<Option<T>>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> error::Result<T> + Send + 'static,
@@ -65,7 +66,7 @@ impl ReadSqlite {
         let pool = Arc::clone(&self.idle);
         let mut done = tokio::task::spawn_blocking(move || {
             let done = work(&connection);
-            // Whoever has the connection next is not to be interrupted.
+            // The next user of the connection must not be interrupted.
             *lock(&handle) = None;
             lock(&pool).push(connection);
             drop(turn);
@@ -85,7 +86,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends what a connection does, as long as it does it for the caller that has this.
+/// Interrupts a connection's statement when dropped, while it still works for this caller.
 struct Interrupt(Arc<Mutex<Option<InterruptHandle>>>);
 
 impl Drop for Interrupt {
@@ -106,46 +107,27 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 #[async_trait]
 impl SqlDatabase for ReadSqlite {
-    const KIND: StoreKind = StoreKind::Sqlite;
+    const KIND: StoreKind = STORE;
     type Dialect = ReadDialect;
 
     fn dialect(&self) -> &ReadDialect {
         &ReadDialect
     }
 
-    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>, StoreError> {
+    async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>> {
         let wanted = table.clone();
         let missing = self.read(move |connection| {
             let missing = missing(connection, &wanted)?;
-            let name = |column: &&crate::schema::Column| column.name.clone();
-            Ok(missing.map(|missing| missing.iter().map(name).collect::<Vec<_>>()))
+            let name = |column: &Column| column.name.clone();
+            Ok(missing.map(|missing| missing.into_iter().map(name).collect::<Vec<_>>()))
         });
-        let Some(missing) = missing.await?.flatten() else {
-            return Ok(None);
-        };
-        let is_there = |name: &str| !missing.iter().any(|missing| missing == name);
-        let columns = dataset.fields.iter().map(|field| {
-            let is_there = is_there(&field.name);
-            let has_beginnings = is_there && table.has_beginnings_of(&field.name);
-            column(&field.name, field.kind, is_there, has_beginnings)
-        });
-        let table = ReadTable {
-            name: quote(&table.name),
-            columns: columns.collect(),
-            extra: (table.has_extra() && is_there(EXTRA)).then(|| quote(EXTRA)),
-            by_key: "",
-        };
-        Ok(Some(Found {
-            table,
-            is_complete: missing.is_empty(),
+        Ok(missing.await?.flatten().map(|missing| {
+            let (name, extra) = (quote(&table.name), quote(EXTRA));
+            Found::new(dataset, table, &missing, name, extra, column)
         }))
     }
 
-    async fn totals(
-        &self,
-        dataset: &Dataset,
-        total: &Total,
-    ) -> Result<Option<ReadTable>, StoreError> {
+    async fn totals(&self, dataset: &Dataset, total: &Total) -> Result<Option<ReadTable>> {
         let name = total.name.clone();
         let is_there = self
             .read(move |connection| exists(connection, &name))
@@ -171,41 +153,37 @@ impl SqlDatabase for ReadSqlite {
         &self,
         table: &Arc<ReadTable>,
         statement: Statement,
-        mut page: Gather,
-    ) -> Result<Gather, StoreError> {
+        mut page: PageBuilder,
+    ) -> Result<PageBuilder> {
         let table = Arc::clone(table);
         let fetched = self.read(move |connection| {
             let mut select = connection.prepare_cached(&statement.sql)?;
             let mut rows =
                 select.query(params_from_iter(statement.values.into_iter().map(bound)))?;
             while let Some(row) = rows.next()? {
-                let columns = table.columns.iter().enumerate();
-                let values = columns
-                    .map(|(at, column)| value(column.kind, row.get_ref(at)?))
-                    .collect::<error::Result<_>>()?;
-                let extra = match table.extra {
-                    Some(_) => row.get(table.columns.len())?,
-                    None => None,
-                };
-                if !page.take(StoredRow { values, extra }) {
+                let value = |kind, place| value(kind, row.get_ref(place)?);
+                if !page.push(table.row(value, |place| Ok(row.get(place)?))?) {
                     break;
                 }
             }
             Ok(page)
         });
-        fetched
-            .await?
-            .ok_or_else(|| unavailable("the file is gone"))
+        fetched.await?.ok_or_else(gone)
     }
 
-    async fn count(&self, statement: Statement) -> Result<u64, StoreError> {
+    async fn count(&self, statement: Statement) -> Result<u64> {
         let counted = self.read(move |connection| {
             let mut select = connection.prepare_cached(&statement.sql)?;
             let values = params_from_iter(statement.values.into_iter().map(bound));
-            Ok(super::count(select.query_row(values, |row| row.get(0))?))
+            let count = select.query_row(values, |row| row.get(0))?;
+            Ok(unsigned(STORE, count)?)
         });
-        Ok(counted.await?.unwrap_or_default())
+        counted.await?.ok_or_else(gone)
     }
+}
+
+fn gone() -> StoreError {
+    unavailable("the file is gone")
 }
 
 fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
@@ -215,16 +193,12 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
         "NULL".to_owned()
     };
     ReadColumn {
-        kind,
-        value: raw.clone(),
         ordered: ordered(kind, &raw),
         beginning: has_beginnings.then(|| beginning(&raw)),
-        by_index: String::new(),
-        raw,
+        ..ReadColumn::new(kind, raw)
     }
 }
 
-/// How statements are written here.
 pub(crate) struct ReadDialect;
 
 impl Dialect for ReadDialect {
@@ -240,7 +214,7 @@ impl Dialect for ReadDialect {
     }
 
     fn present(&self, kind: FieldType, ordered: &str) -> String {
-        // The least value that there can be: an index is not searched for `IS NOT NULL`.
+        // The least possible value: `IS NOT NULL` does not search an index.
         match kind {
             FieldType::Integer | FieldType::Float | FieldType::Boolean => {
                 format!("{ordered} >= -9e999")
@@ -265,7 +239,7 @@ fn bound(value: Value) -> Bound {
 }
 
 fn value(kind: FieldType, stored: ValueRef<'_>) -> error::Result<Value> {
-    let unreadable = || Failure::from(unavailable("a value is not of its column's type"));
+    let unreadable = || Failure::from(unavailable("a value does not have its column's type"));
     Ok(match (kind, stored) {
         (_, ValueRef::Null) => Value::Null,
         (FieldType::Boolean, ValueRef::Integer(number)) => Value::Boolean(number != 0),

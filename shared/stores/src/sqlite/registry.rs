@@ -1,12 +1,10 @@
-//! The registry's row of a dataset.
+//! The registry entry of a dataset.
 
-use landfall_domain::StoreKind;
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::error::{Result, unavailable};
-use crate::registry::{Entry, REGISTRY, Registered};
+use super::error::{Result, STORE, unavailable};
+use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 
-/// Makes the registry where it is missing.
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
     let create = format!(
         "CREATE TABLE IF NOT EXISTS {REGISTRY} (dataset TEXT PRIMARY KEY, definition TEXT NOT NULL, \
@@ -20,38 +18,24 @@ pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Optio
         "SELECT definition, tombstones, floor, COALESCE(pruned, 0) FROM {REGISTRY} WHERE dataset = ?"
     );
     let mut select = transaction.prepare_cached(&select)?;
-    let found = select.query_row([dataset], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-        ))
-    });
-    let Some((definition, tombstones, floor, pruned)) = found.optional()? else {
-        return Ok(None);
-    };
-    Ok(Some(Entry {
-        registered: Registered::from_json(StoreKind::Sqlite, &definition)?,
-        tombstones,
-        floor,
-        pruned: super::count(pruned),
-    }))
+    let found = select.query_row([dataset], |row| EntryColumns::try_from(row));
+    let entry = |columns| Entry::from_columns(STORE, columns);
+    Ok(found.optional()?.map(entry).transpose()?)
 }
 
-/// The entry of a dataset that was prepared.
+/// Returns the entry of a dataset that was prepared.
 pub(super) fn prepared(transaction: &Transaction<'_>, dataset: &str) -> Result<Entry> {
     let entry = read(transaction, dataset)?;
     Ok(entry.ok_or_else(|| unavailable("the dataset is not registered"))?)
 }
 
-/// Registers what a definition adds; leaves the rest of the row.
+/// Registers a definition, and leaves the rest of the entry.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     dataset: &str,
     registered: &Registered,
 ) -> Result<()> {
-    let definition = registered.to_json(StoreKind::Sqlite)?;
+    let definition = registered.to_json(STORE)?;
     let upsert = format!(
         "INSERT INTO {REGISTRY} (dataset, definition) VALUES (?, ?)
          ON CONFLICT (dataset) DO UPDATE SET definition = excluded.definition"
@@ -60,7 +44,6 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Forgets a dataset.
 pub(super) fn remove(transaction: &Transaction<'_>, dataset: &str) -> Result<()> {
     let delete = format!("DELETE FROM {REGISTRY} WHERE dataset = ?");
     transaction.execute(&delete, [dataset])?;
@@ -84,7 +67,6 @@ pub(super) fn set_floor(
     pruned: u64,
 ) -> Result<()> {
     let update = format!("UPDATE {REGISTRY} SET floor = ?, pruned = ? WHERE dataset = ?");
-    let pruned = i64::try_from(pruned).unwrap_or(i64::MAX);
-    transaction.execute(&update, (floor, pruned, dataset))?;
+    transaction.execute(&update, (floor, signed(STORE, pruned)?, dataset))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tables of totals: what a transaction changes is added up in memory, and written at its end.
+//! Tables of totals: the changes of a transaction are summed up in memory, and written at its end.
 
 use landfall_domain::{FieldType, Measure, Total};
 use rusqlite::types::ValueRef;
@@ -10,20 +10,19 @@ use super::table::quote;
 use super::values::type_of;
 use crate::registry::Registered;
 use crate::schema::list;
+use crate::sql::totals::extremes;
 
-/// Bytes of groups in memory, about, from which on they are written.
+/// Approximate bytes of groups in memory above which they are written.
 const HELD_BYTES: usize = 8 << 20;
 
-/// The totals of a dataset, and what a transaction has changed of them since they were written.
+/// The totals of a dataset, and their changes that are not written yet.
 pub(super) struct Totals {
-    /// Columns of the rows that any of the totals are of.
+    /// Columns of the rows that any of the totals use.
     columns: Vec<String>,
     tables: Vec<Changes>,
-    /// Bytes of the groups in memory, about.
     held: usize,
 }
 
-/// Makes and fills the table of a total.
 pub(super) fn make(
     transaction: &Transaction<'_>,
     table: &str,
@@ -37,7 +36,7 @@ pub(super) fn make(
     let measures = list(&total.columns, "", |column| {
         let sql_type = match &column.measure {
             Measure::Count => "INTEGER NOT NULL",
-            // Text where 64 bits do not hold it.
+            // Text if 64 bits cannot hold it.
             Measure::Sum(field) if kind_of(field) == FieldType::Integer => "ANY NOT NULL",
             Measure::Sum(_) => "TEXT NOT NULL",
             Measure::Min(field) | Measure::Max(field) => type_of(kind_of(field)),
@@ -50,7 +49,7 @@ pub(super) fn make(
         quote(&total.name)
     );
     transaction.execute_batch(&create)?;
-    for field in extremes(total) {
+    for (_, _, field) in extremes(total) {
         let columns = total.by.iter().map(String::as_str);
         let columns = columns.filter(|name| *name != field).chain([field]);
         let create = format!(
@@ -77,12 +76,12 @@ pub(super) fn make(
     totals.write(transaction)
 }
 
-/// Drops the tables of these totals, where they are there.
+/// Drops the tables of these totals if they exist.
 pub(super) fn drop_tables(transaction: &Transaction<'_>, totals: &[Total]) -> Result<()> {
     for total in totals {
         let drop = format!("DROP TABLE IF EXISTS {}", quote(&total.name));
         transaction.execute_batch(&drop)?;
-        for field in extremes(total) {
+        for (_, _, field) in extremes(total) {
             let drop = format!("DROP INDEX IF EXISTS {}", index(total, field));
             transaction.execute_batch(&drop)?;
         }
@@ -90,18 +89,7 @@ pub(super) fn drop_tables(transaction: &Transaction<'_>, totals: &[Total]) -> Re
     Ok(())
 }
 
-/// The fields that a total has least or greatest values of.
-fn extremes(total: &Total) -> impl Iterator<Item = &str> {
-    total
-        .columns
-        .iter()
-        .filter_map(|column| match &column.measure {
-            Measure::Min(field) | Measure::Max(field) => Some(field.as_str()),
-            Measure::Count | Measure::Sum(_) => None,
-        })
-}
-
-/// Name of the index that finds the extremes of a group. No table has such a name.
+/// Returns the name of the index of a group's extremes. No table has such a name.
 fn index(total: &Total, field: &str) -> String {
     quote(format!("_{}_{field}", total.name))
 }
@@ -123,7 +111,7 @@ impl Totals {
                 let mut extreme = |field: &str, is_least| {
                     let kind = registered.kind_of(field);
                     let order = if is_least { "" } else { " DESC" };
-                    // Decimals are text, whose order is not theirs.
+                    // Decimals are text, which does not sort as they do.
                     let (distinct, end) = if kind == FieldType::Decimal {
                         ("DISTINCT ", String::new())
                     } else {
@@ -163,22 +151,21 @@ impl Totals {
         }
     }
 
-    /// Whether there are none to keep.
     pub(super) fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
 
-    /// Names of the columns that totals are of.
+    /// Returns the names of the columns that totals use.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// The columns that totals are of, each with a comma before it, for a list of a `SELECT`.
+    /// Returns the columns that totals use, each after a comma, for the list of a `SELECT`.
     pub(super) fn select(&self) -> String {
         list(&self.columns, "", |name| format!(", {}", quote(name)))
     }
 
-    /// Values of those columns, which stand in a result from this place on.
+    /// Returns the values of those columns, which start at this position of a result.
     pub(super) fn watched<'a>(
         &self,
         row: &'a Row<'_>,
@@ -189,7 +176,7 @@ impl Totals {
             .collect()
     }
 
-    /// Takes in what a row was and what it is now: the values of [`Totals::columns`].
+    /// Adds a change: the values of [`Totals::columns`] before and after.
     pub(super) fn change(
         &mut self,
         old: Option<&[ValueRef<'_>]>,
@@ -210,7 +197,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Writes the changes if there are many in memory. The rows' table must have all of them.
+    /// Writes the changes if many are in memory. The rows must be written before.
     pub(super) fn write_if_many(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         if self.held > HELD_BYTES {
             self.write(transaction)?;
@@ -218,7 +205,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Writes the changes. The rows' table must have all of them.
+    /// Writes the changes. The rows must be written before.
     pub(super) fn write(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         for table in &mut self.tables {
             table.write(transaction)?;

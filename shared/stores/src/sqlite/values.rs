@@ -1,4 +1,4 @@
-//! Values as `SQLite` holds them.
+//! Values as `SQLite` stores them.
 
 use std::fmt::Write;
 
@@ -7,7 +7,6 @@ use rusqlite::types::ValueRef;
 
 use crate::text::{write_date, write_timestamp};
 
-/// The type of the column of a field.
 pub(super) fn type_of(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Integer | FieldType::Boolean => "INTEGER",
@@ -20,7 +19,7 @@ pub(super) fn type_of(kind: FieldType) -> &'static str {
     }
 }
 
-/// The values of one row after another; the memory of their texts is used again.
+/// The values of one row at a time. It reuses the memory of their texts.
 #[derive(Default)]
 pub(super) struct Values {
     /// Texts of the values that are not texts themselves.
@@ -28,7 +27,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Takes in a row.
+    /// Prepares a row.
     pub(super) fn set(&mut self, row: &Row) {
         self.texts.resize_with(row.values.len(), String::new);
         for (value, text) in row.values.iter().zip(&mut self.texts) {
@@ -45,7 +44,7 @@ impl Values {
         }
     }
 
-    /// A value of the row that was taken in.
+    /// Returns a value of the prepared row.
     pub(super) fn get<'a>(&'a self, row: &'a Row, index: usize) -> ValueRef<'a> {
         match &row.values[index] {
             Value::Null => ValueRef::Null,

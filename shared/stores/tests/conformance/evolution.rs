@@ -1,4 +1,4 @@
-//! Definitions change: what they add is made, and what would need other columns is refused.
+//! Definitions change: additions are created, and incompatible changes are refused.
 
 use landfall_domain::{Dataset, Row, Value};
 use landfall_stores::StoreError;
@@ -12,7 +12,7 @@ fn redefined(dataset: &Dataset, definition: &str) -> Dataset {
     Dataset::from_toml("test.toml", &definition).unwrap()
 }
 
-/// [`PAIRS`], and a field of this name and type between the two.
+/// Returns [`PAIRS`] with a field of this name and type between the two.
 fn with_field(name: &str, kind: &str) -> String {
     let note = "{ name = \"note\"";
     PAIRS.replace(
@@ -21,13 +21,13 @@ fn with_field(name: &str, kind: &str) -> String {
     )
 }
 
-async fn assert_refused(database: &Database, definition: &Dataset, told: &[&str]) {
+async fn assert_refused(database: &Database, definition: &Dataset, expected: &[&str]) {
     let error = database.store().await.prepare(definition).await;
     let error = error.expect_err("refused");
     assert!(matches!(error, StoreError::Schema { .. }), "{error}");
     let message = error.to_string();
-    for told in told {
-        assert!(message.contains(told), "{told}: {message}");
+    for part in expected {
+        assert!(message.contains(part), "{part}: {message}");
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn a_new_field_is_added(database: &Database) {
         with("c", Value::Integer(3), "1"),
     ];
     assert_eq!(apply(store, &grown, 2, rows).await, counts(1, 1, 0, 0));
-    // A job that was planned before comes late, in a process that knows of no field but its own.
+    // A job planned before comes late, in a process that has only the older definition.
     let late = database.store().await;
     late.prepare(&small).await.unwrap();
     let rows = vec![pair("b", "3"), pair("d", "3")];
@@ -74,7 +74,7 @@ pub(crate) async fn another_type_is_refused(database: &Database) {
     let rows = vec![row(0, nulls)];
     apply(store.as_ref(), &there, 1, rows.clone()).await;
     let before = database.read(&there).await;
-    // Types that some store has the same column type for, among them.
+    // Includes types that share a column type in some store.
     let types = [
         "text",
         "integer",
@@ -93,7 +93,7 @@ pub(crate) async fn another_type_is_refused(database: &Database) {
             }
             let type_of = |kind: &str| format!("{{ name = \"{field}\", type = \"{kind}\" }}");
             let changed = TYPES.replace(&type_of(field), &type_of(other));
-            // With a field that is new, too: either all is done or nothing.
+            // With a new field, too: all or nothing is created.
             let new = format!(
                 "{}, {{ name = \"later\", type = \"text\" }}",
                 type_of(other)
@@ -101,10 +101,10 @@ pub(crate) async fn another_type_is_refused(database: &Database) {
             let changed = changed.replace(&type_of(other), &new);
             assert_ne!(changed, TYPES);
             let changed = redefined(&there, &changed);
-            assert_refused(database, &changed, &[field, other, "take the old type"]).await;
+            assert_refused(database, &changed, &[field, other, "keep the old type"]).await;
         }
     }
-    // Nothing of what was refused stands in the way of another definition.
+    // Nothing that was refused blocks another definition.
     let integer = "{ name = \"integer\", type = \"integer\" }";
     let later = format!("{integer}, {{ name = \"later\", type = \"integer\" }}");
     let later = redefined(&there, &TYPES.replace(integer, &later));
@@ -142,7 +142,7 @@ fields = [
     ] {
         let changed = DEFINITION.replace("[\"maker\", \"id\"]", key);
         let changed = redefined(&there, &changed);
-        assert_refused(database, &changed, &["take the old key"]).await;
+        assert_refused(database, &changed, &["keep the old key"]).await;
     }
     assert_eq!(
         apply(store.as_ref(), &there, 2, rows).await,
@@ -172,7 +172,7 @@ pub(crate) async fn eight_workers_add_fields_at_once(database: &Database) {
         task.await.unwrap();
     }
     assert_eq!(database.read(&bare).await.len(), 24);
-    // Each of them is known: none was lost to another one's.
+    // All fields are registered: none was lost to a concurrent worker.
     for worker in 0..WORKERS {
         let name = format!("f{worker}");
         let other = redefined(&bare, &with_field(&name, "date"));
@@ -207,7 +207,7 @@ pub(crate) async fn an_older_definition_keeps_newer_totals(database: &Database) 
     };
     let rows = vec![product("a", 5, "x"), product("b", 7, "x")];
     apply(store.as_ref(), &new, 1, rows).await;
-    // It changes the group of a row whose pieces it does not know of, and adds one without any.
+    // It moves a row with an unknown number of pieces to another group, and adds one without any.
     let rows = vec![pair("a", "y"), pair("c", "y")];
     apply(planned_before.as_ref(), &old, 2, rows).await;
     let mut groups = database.snapshot(&new).await.totals.remove(0);
@@ -224,7 +224,7 @@ pub(crate) async fn an_older_definition_keeps_newer_totals(database: &Database) 
     assert_eq!(groups, [group("x", 7, 1), group("y", 5, 2)]);
     let stale = vec![product("a", 9, "z")];
     let stale = store.apply(&new, &order(1), &stale.into()).await.unwrap();
-    // The very version of the first object, so it is there already, or was, and a newer row stays.
+    // The same version as the first object: the rows exist, or did, and a newer row stays.
     assert_eq!(stale, counts(0, 0, 0, 1));
     database.drop_table(&new).await;
 }

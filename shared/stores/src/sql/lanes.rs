@@ -1,106 +1,91 @@
-//! Lanes: keys are in one of a few, so that merges of different lanes never have a key in common and go on at
-//! the same time, while those of a lane come one after the other.
+//! Lanes: disjoint sets of keys. Merges of different lanes share no key and run at the same time; those of one lane
+//! run one after the other.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::future;
 use landfall_domain::{Row, StoreCounts, Value};
-use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
-use crate::registry::{Entry, Registered};
+use crate::error::Result;
+use crate::registry::{Entry, LaneBy, Registered};
 
-/// The lanes of a dataset.
 pub(crate) const LANES: usize = 2;
-/// Rows from which on a second transaction is worth its commit.
+/// The minimum number of rows for which a second transaction is worth its commit.
 const MIN_ROWS: usize = 2_000;
-/// Rows from which on lanes must be even: fewer say little of the keys to come, and keep nobody waiting for long.
+/// The minimum number of rows for which lanes must be even. Fewer say little about the keys to come, and do not block
+/// others for long.
 const MIN_JUDGED: usize = 10_000;
 
 /// The longest prefix that is tried, in bytes.
 const LONGEST: usize = 32;
-/// Rows that a prefix is chosen by.
+/// The number of rows that a prefix is chosen by.
 const SAMPLE: usize = 4_096;
-/// So many prefixes in a chunk make lanes about even, and are few enough to have many neighbours each.
+/// The minimum number of different prefixes in a chunk. So many make lanes about even, and are few enough to have
+/// many neighbours each.
 const MIN_PREFIXES: usize = 64;
 
-/// What of a key says its lane; registered, as all writers of a dataset must agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LaneBy {
-    /// The first so many bytes of its first field. Neighbours in the key's index are in one lane then, so that a
-    /// writer finds several rows of its own where it looks for one.
-    Prefix(usize),
-    /// All of it.
-    Key,
-}
-
-/// One of a dataset's lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
     by: LaneBy,
-    /// Less than [`LANES`].
     pub(crate) number: usize,
 }
 
-/// Whom a writer of a dataset waits for, and keeps waiting.
+/// Which other writers of a dataset a writer excludes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hold {
-    /// Those that write to keys of this lane.
+    /// Writers to keys of this lane.
     Lane(Lane),
-    /// All.
     All,
 }
 
 impl Hold {
-    /// Whether nobody else writes to what rows of this lane, or any, concern, as the dataset is registered.
+    /// Returns whether this excludes all writers to what the rows concern.
     pub(crate) fn suffices(self, registered: &Registered, tombstones: bool) -> bool {
         match self {
             Self::Lane(lane) => {
-                registered.lane_by == Some(lane.by) && are_apart(registered, tombstones)
+                registered.lane_by == Some(lane.by) && are_independent(registered, tombstones)
             }
             Self::All => true,
         }
     }
 }
 
-/// Whether so many rows may go by lane into a dataset: none of them concerns rows of another lane.
-pub(crate) fn are_worth_it(rows: usize, deleted: u64, entry: &Entry) -> bool {
-    rows >= MIN_ROWS && deleted == 0 && are_apart(&entry.registered, entry.tombstones)
+/// Returns whether a chunk of so many rows goes by lane: none of them concerns rows of another lane.
+pub(crate) fn can_go_by_lane(rows: usize, deleted: u64, entry: &Entry) -> bool {
+    rows >= MIN_ROWS && deleted == 0 && are_independent(&entry.registered, entry.tombstones)
 }
 
-/// Whether rows of one lane concern those of no other.
-fn are_apart(registered: &Registered, tombstones: bool) -> bool {
+/// Returns whether rows of one lane never concern those of another.
+fn are_independent(registered: &Registered, tombstones: bool) -> bool {
     registered.totals.is_empty() && !tombstones
 }
 
-/// Rows of one lane, in the order of their keys.
 pub(crate) struct LaneRows<'a> {
     pub(crate) lane: Lane,
     pub(crate) rows: Vec<&'a Row>,
-    /// For each row, the half of its key's hash that says nothing of the lane.
+    /// For each row, the half of its key's hash that does not decide the lane.
     pub(crate) hashes: Vec<u32>,
 }
 
-/// What is to say the lanes of a dataset where `unfit`, or nothing, said those of these keys: what another worker has
-/// registered instead, or what suits them.
+/// Returns what decides the lanes of a dataset in place of `unsuitable`: what another worker has registered
+/// meanwhile, or what suits these keys.
 pub(crate) fn choose(
     rows: &[&Row],
     key: &[usize],
     registered: Option<LaneBy>,
-    unfit: Option<LaneBy>,
+    unsuitable: Option<LaneBy>,
 ) -> LaneBy {
-    match (registered, unfit) {
-        (Some(by), _) if registered != unfit => by,
-        (_, None) => fit(rows, key),
-        // Prefixes that suited other keys and not these may change again.
+    match (registered, unsuitable) {
+        (Some(by), _) if registered != unsuitable => by,
+        (_, None) => choose_prefix(rows, key),
+        // A prefix that suited other keys but not these may fail again.
         (_, Some(_)) => LaneBy::Key,
     }
 }
 
-/// Finds the prefix that suits these keys, if there is one.
-fn fit(rows: &[&Row], key: &[usize]) -> LaneBy {
+/// Returns the shortest prefix that suits these keys, or the whole key.
+fn choose_prefix(rows: &[&Row], key: &[usize]) -> LaneBy {
     let sample: Vec<_> = rows
         .iter()
         .step_by(rows.len().div_ceil(SAMPLE).max(1))
@@ -109,7 +94,7 @@ fn fit(rows: &[&Row], key: &[usize]) -> LaneBy {
     let is_fit = |&length: &usize| {
         let prefixes: HashSet<_> = sample
             .iter()
-            .filter_map(|row| of_prefix(row, key, length, <[u8]>::to_vec))
+            .filter_map(|row| map_prefix(row, key, length, <[u8]>::to_vec))
             .collect();
         prefixes.len() >= MIN_PREFIXES && are_even(&split(&sample, key, LaneBy::Prefix(length)))
     };
@@ -118,7 +103,7 @@ fn fit(rows: &[&Row], key: &[usize]) -> LaneBy {
         .map_or(LaneBy::Key, LaneBy::Prefix)
 }
 
-/// The rows of each lane, unless nothing says it, or what does gives nearly all of many to one.
+/// Returns the rows of each lane, or none if nothing decides lanes yet or nearly all of many rows are in one lane.
 pub(crate) fn split_evenly<'a>(
     rows: &[&'a Row],
     key: &[usize],
@@ -135,7 +120,6 @@ fn are_even(lanes: &[LaneRows<'_>]) -> bool {
     lanes.iter().all(|lane| lane.rows.len() * 4 <= rows * 3)
 }
 
-/// The rows of each lane.
 pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize], by: LaneBy) -> Vec<LaneRows<'a>> {
     let room = rows.len() * 2 / LANES;
     let mut lanes: Vec<_> = (0..LANES)
@@ -147,25 +131,22 @@ pub(crate) fn split<'a>(rows: &[&'a Row], key: &[usize], by: LaneBy) -> Vec<Lane
         .collect();
     for row in rows {
         let hash = hash_of(row, key);
-        let says_lane = match by {
-            LaneBy::Prefix(length) => of_prefix(row, key, length, sum).unwrap_or(hash),
+        let lane_hash = match by {
+            LaneBy::Prefix(length) => map_prefix(row, key, length, sum).unwrap_or(hash),
             LaneBy::Key => hash,
         };
-        let lane = &mut lanes[usize::try_from(says_lane % LANES as u64).unwrap_or_default()];
+        let lane = &mut lanes[usize::try_from(lane_hash % LANES as u64).unwrap_or_default()];
         lane.rows.push(*row);
-        lane.hashes
-            .push(u32::try_from(hash >> 32).unwrap_or_default());
+        let [a, b, c, d, ..] = hash.to_be_bytes();
+        lane.hashes.push(u32::from_be_bytes([a, b, c, d]));
     }
     lanes
 }
 
-/// Applies the lanes of a chunk at the same time, all of them to their end: what one has begun is not cut off
-/// because another one failed.
-pub(crate) async fn side_by_side<F>(
-    lanes: impl Iterator<Item = F>,
-) -> Result<StoreCounts, StoreError>
+/// Runs the lanes of a chunk concurrently, each to its end: the failure of one does not cancel the others.
+pub(crate) async fn run_concurrently<F>(lanes: impl Iterator<Item = F>) -> Result<StoreCounts>
 where
-    F: Future<Output = Result<StoreCounts, StoreError>>,
+    F: Future<Output = Result<StoreCounts>>,
 {
     let mut sum = StoreCounts::default();
     for counts in future::join_all(lanes).await {
@@ -174,8 +155,8 @@ where
     Ok(sum)
 }
 
-/// The hash of a row's key: the same in every process of a release. Where writers of two releases took
-/// different lanes, the guard and the key's index would still hold.
+/// Returns the hash of a row's key, the same in every process of a release. Where writers of two releases disagree
+/// about a lane, the version guard and the primary key still hold.
 fn hash_of(row: &Row, key: &[usize]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for index in key {
@@ -186,15 +167,15 @@ fn hash_of(row: &Row, key: &[usize]) -> u64 {
             Value::Boolean(boolean) => boolean.hash(&mut hasher),
             Value::Date(day) => day.hash(&mut hasher),
             Value::Timestamp(instant) => instant.hash(&mut hasher),
-            // No keys.
+            // Not allowed in keys.
             Value::Null | Value::Float(_) | Value::Json(_) => {}
         }
     }
     hasher.finish()
 }
 
-/// What `f` makes of how a row's key begins, where its first field is of a type that has neighbours.
-fn of_prefix<T>(row: &Row, key: &[usize], length: usize, f: impl FnOnce(&[u8]) -> T) -> Option<T> {
+/// Applies `f` to the first bytes of a row's key, if its first field has a type with neighbours.
+fn map_prefix<T>(row: &Row, key: &[usize], length: usize, f: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let number;
     let bytes = match &row.values[*key.first()?] {
         Value::Text(text) => text.as_bytes(),
@@ -207,8 +188,9 @@ fn of_prefix<T>(row: &Row, key: &[usize], length: usize, f: impl FnOnce(&[u8]) -
     Some(f(&bytes[..length.min(bytes.len())]))
 }
 
-/// Says the lane of a prefix. A hash shares few prefixes out unevenly, and loads would end in the fuller lane alone; where
-/// every digit or letter is as frequent as the next one, sums give all lanes the same.
+/// Returns the number that decides the lane of a prefix. A hash would distribute few prefixes unevenly, and loads
+/// would wait for the fuller lane. Sums balance the lanes where every digit or letter is about as frequent as the
+/// next one.
 fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().copied().map(u64::from).sum()
 }
@@ -271,7 +253,7 @@ mod tests {
         );
         let prefixes = |lane: &LaneRows<'_>| -> HashSet<Vec<u8>> {
             let rows = lane.rows.iter();
-            rows.filter_map(|row| of_prefix(row, &[0], 3, <[u8]>::to_vec))
+            rows.filter_map(|row| map_prefix(row, &[0], 3, <[u8]>::to_vec))
                 .collect()
         };
         assert!(prefixes(&lanes[0]).is_disjoint(&prefixes(&lanes[1])));
@@ -281,12 +263,12 @@ mod tests {
     fn what_gives_nearly_all_rows_to_one_lane_is_given_up_for_good() {
         let rows = texts((0..10_000).map(|key| format!("0000{key:04}")));
         let rows: Vec<_> = rows.iter().collect();
-        let unfit = Some(LaneBy::Prefix(2));
-        assert!(split_evenly(&rows[..9_999], &[0], unfit).is_some());
-        assert!(split_evenly(&rows, &[0], unfit).is_none());
+        let unsuitable = Some(LaneBy::Prefix(2));
+        assert!(split_evenly(&rows[..9_999], &[0], unsuitable).is_some());
+        assert!(split_evenly(&rows, &[0], unsuitable).is_none());
         let other = Some(LaneBy::Prefix(7));
-        assert_eq!(choose(&rows, &[0], other, unfit), LaneBy::Prefix(7));
-        let by = choose(&rows, &[0], unfit, unfit);
+        assert_eq!(choose(&rows, &[0], other, unsuitable), LaneBy::Prefix(7));
+        let by = choose(&rows, &[0], unsuitable, unsuitable);
         assert_eq!(by, LaneBy::Key);
         assert!(split_evenly(&rows, &[0], Some(by)).is_some());
     }

@@ -4,16 +4,16 @@ use landfall_domain::{Dataset, RowQuery, SORTED_CHARS, Value};
 
 use super::{RowPage, StoredRow};
 
-/// Rows up to a number and up to bytes.
-pub(crate) struct Gather {
+/// Collects rows up to a number of rows and of bytes.
+pub(crate) struct PageBuilder {
     rows: Vec<StoredRow>,
     limit: usize,
     bytes_left: usize,
-    /// Whether a row was there that had no room.
+    /// Whether a row did not fit.
     is_full: bool,
 }
 
-impl Gather {
+impl PageBuilder {
     pub(crate) fn new(limit: u32, bytes: usize) -> Self {
         Self {
             rows: Vec::new(),
@@ -23,23 +23,21 @@ impl Gather {
         }
     }
 
-    /// Whether a row was there that had no room.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many rows to ask for: one more than there is room for, to know whether any follows.
+    /// Returns the number of rows to fetch: one more than fits, to learn whether any follows.
     pub(crate) fn wanted(&self) -> usize {
         self.limit - self.rows.len() + 1
     }
 
-    /// Takes a row, if there is room; gives whether there was.
-    pub(crate) fn take(&mut self, row: StoredRow) -> bool {
+    /// Adds a row if it fits, and returns whether it does.
+    pub(crate) fn push(&mut self, row: StoredRow) -> bool {
         let bytes = bytes_of(&row);
         self.is_full =
             self.rows.len() == self.limit || (bytes > self.bytes_left && !self.rows.is_empty());
@@ -50,7 +48,7 @@ impl Gather {
         !self.is_full
     }
 
-    /// The place of the last row that was taken.
+    /// Returns the place of the last row.
     pub(crate) fn last_place(&self, dataset: &Dataset, query: &RowQuery) -> Option<Vec<Value>> {
         let row = self.rows.last()?;
         let sort = query.sort_field(dataset);
@@ -63,7 +61,7 @@ impl Gather {
         )
     }
 
-    pub(crate) fn page(self, dataset: &Dataset, query: &RowQuery) -> RowPage {
+    pub(crate) fn finish(self, dataset: &Dataset, query: &RowQuery) -> RowPage {
         let place = self.last_place(dataset, query);
         RowPage {
             next: place.filter(|_| self.is_full),
@@ -76,7 +74,7 @@ impl Gather {
     }
 }
 
-/// What of a value decides its row's place in an order.
+/// Returns the part of a value that decides its row's place in an order.
 pub(crate) fn beginning(dataset: &Dataset, field: usize, value: &Value) -> Value {
     match value {
         Value::Text(text) if !dataset.key_indexes().contains(&field) => {
@@ -86,17 +84,17 @@ pub(crate) fn beginning(dataset: &Dataset, field: usize, value: &Value) -> Value
     }
 }
 
-/// The characters that count where texts are sorted.
+/// Returns the characters that texts are sorted by.
 pub(crate) fn first_chars(text: &str) -> &str {
     let end = text.char_indices().nth(SORTED_CHARS);
     end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// The least text that is greater than every text that starts so; none where there is no such.
+/// Returns the least text that is greater than every text with this prefix, if there is one.
 pub(crate) fn after_prefix(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
-        // Not every number is a character's: the range skips those that are not.
+        // Not every number is a character; the range skips the others.
         if let Some(next) = (last..=char::MAX).nth(1) {
             chars.push(next);
             return Some(chars.into_iter().collect());

@@ -3,19 +3,18 @@
 use landfall_domain::StoreKind;
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
-/// Sorts an error of sqlx.
 pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
     let sqlx::Error::Database(database) = error else {
         let reason = match error {
-            // The message of an I/O error is the system's, of a decoder or the protocol, the data's.
+            // Messages of I/O errors come from the system; those of decoders and the protocol may contain data.
             sqlx::Error::Io(error) => format!("I/O: {}", error.kind()),
             sqlx::Error::Tls(_) => "TLS could not be established".to_owned(),
-            sqlx::Error::PoolTimedOut => "no connection became free or could be made".to_owned(),
+            sqlx::Error::PoolTimedOut => "no connection became free or could be opened".to_owned(),
             sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
-            sqlx::Error::Configuration(_) => "its settings can't be used".to_owned(),
-            _ => "the answer could not be understood".to_owned(),
+            sqlx::Error::Configuration(_) => "its settings are invalid".to_owned(),
+            _ => "the response could not be decoded".to_owned(),
         };
         return StoreError::Unavailable { store, reason };
     };
@@ -37,20 +36,16 @@ pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
     }
 }
 
-/// Sorts an error of sqlx that a read ended with.
-pub(crate) fn of_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
+pub(crate) fn from_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
     if let sqlx::Error::Database(database) = error {
         let mysql = database.try_downcast_ref::<MySqlDatabaseError>();
         let is_over = match mysql {
-            // The time of a statement is over, in MySQL and MariaDB.
+            // Statement timeout of MySQL and of MariaDB.
             Some(mysql) => matches!(mysql.number(), 3024 | 1969),
             None => database.code().as_deref() == Some("57014"),
         };
         if is_over {
-            return StoreError::Exceeded {
-                store,
-                reason: "the time of a statement is over".to_owned(),
-            };
+            return StoreError::exceeded(store, "the statement timed out");
         }
     }
     from_sqlx(store, error)
@@ -66,15 +61,15 @@ fn postgres_class(code: &str) -> Class {
     match code {
         // Serialization failure, deadlock, lock not available.
         "40001" | "40P01" | "55P03" => Class::Contended,
-        // Undefined table: dropped since it was prepared, and made again by the next delivery.
+        // Undefined table: dropped after it was prepared, and created again by the next delivery.
         "42P01" => Class::Unavailable,
-        // Statement too complex (nesting), row or other thing too large.
+        // Statement too complex (nesting), row or other object too large.
         "54000" | "54001" | "54011" | "54023" => Class::Refused,
         // Unsupported, data, integrity, syntax or access rule, check option.
         _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => {
             Class::Refused
         }
-        // Connections, resources, operator's intervention, the system, and what is not known.
+        // Connections, resources, operator intervention, the system, and unknown codes.
         _ => Class::Unavailable,
     }
 }
@@ -94,7 +89,7 @@ fn mysql_class(error: &MySqlDatabaseError) -> Class {
     }
 }
 
-/// A message up to where it begins to quote something: values come after that.
+/// Returns the message up to the first quotation or number: values come after that.
 pub(crate) fn without_values(message: &str) -> &str {
     let cut = |char: char| matches!(char, '\'' | '"' | '`' | ':' | '=') || char.is_ascii_digit();
     message.split(cut).next().unwrap_or_default().trim_end()

@@ -1,0 +1,74 @@
+//! Connections, and statements without values.
+
+use std::time::Duration;
+
+use landfall_domain::StoreKind;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, MySqlConnection};
+use tokio::sync::OnceCell;
+
+use super::dialect::Dialect;
+use crate::error::{Result, StoreError};
+use crate::sql::error::from_sqlx;
+
+pub(super) const STORE: StoreKind = StoreKind::Mysql;
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+pub(super) fn error(error: sqlx::Error) -> StoreError {
+    from_sqlx(STORE, &error)
+}
+
+/// Connections to a server, and its dialect.
+pub(super) struct Server {
+    pub(super) pool: MySqlPool,
+    dialect: OnceCell<Dialect>,
+}
+
+impl Server {
+    /// Connects when first used, and starts each connection with the `session` statements.
+    pub(super) fn new(
+        url: &str,
+        connections: u32,
+        acquire_timeout: Duration,
+        session: String,
+    ) -> Result<Self> {
+        let options: MySqlConnectOptions = url
+            .parse()
+            .map_err(|_| StoreError::Config("the MySQL URL cannot be parsed".to_owned()))?;
+        if options.get_database().is_none() {
+            return Err(StoreError::Config(
+                "the MySQL URL names no database".to_owned(),
+            ));
+        }
+        let pool = MySqlPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(acquire_timeout)
+            .after_connect(move |connection, _| {
+                let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
+                Box::pin(async move { connection.execute(session).await.map(drop) })
+            })
+            .connect_lazy_with(options.disable_statement_logging());
+        Ok(Self {
+            pool,
+            dialect: OnceCell::new(),
+        })
+    }
+
+    /// Returns the dialect of the server. The first call queries it.
+    pub(super) async fn dialect(&self) -> Result<Dialect, sqlx::Error> {
+        let query = || async {
+            let version = sqlx::query_scalar("SELECT VERSION()");
+            let version: String = version.fetch_one(&self.pool).await?;
+            Ok(Dialect::of_version(&version))
+        };
+        self.dialect.get_or_try_init(query).await.copied()
+    }
+}
+
+/// Runs statements, and returns the number of rows that the last one wrote.
+pub(super) async fn run(connection: &mut MySqlConnection, statements: &str) -> Result<u64> {
+    let done = connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(statements)))
+        .await;
+    Ok(done.map_err(error)?.rows_affected())
+}

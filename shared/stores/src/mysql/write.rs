@@ -1,0 +1,185 @@
+//! The steps of a chunk in a transaction.
+
+use async_trait::async_trait;
+use landfall_domain::{Row, RowVersion, StoreCounts};
+use sqlx::pool::PoolConnection;
+use sqlx::{MySql, Transaction};
+
+use super::dialect::Dialect;
+use super::keys::{self, Keys};
+use super::registry;
+use super::statement::error;
+use super::totals::{self, Totals};
+use super::upsert::Upsert;
+use crate::error::Result;
+use crate::registry::{Entry, Registered};
+use crate::schema::Table;
+use crate::sql::lanes::Hold;
+use crate::sql::{self, Change, SqlTransaction};
+
+pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
+
+/// The statements that apply chunks to one table.
+pub(crate) struct Statements {
+    dialect: Dialect,
+    upsert: Upsert,
+    keys: Keys,
+}
+
+impl Statements {
+    pub(super) fn new(table: &Table, dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            upsert: Upsert::new(table),
+            keys: Keys::new(table, dialect),
+        }
+    }
+}
+
+/// A transaction, and what was staged for it.
+pub(crate) struct Write {
+    transaction: Transaction<'static, MySql>,
+    staged_for: Option<Entry>,
+    totals: Vec<Totals>,
+    /// The rows that are summed up again once they are written.
+    written: Option<String>,
+    /// For each row of the chunk, whether a newer row deleted its key; empty if there are no tombstones.
+    forbidden: Vec<bool>,
+}
+
+impl Write {
+    pub(super) async fn begin(connection: PoolConnection<MySql>) -> Result<Self> {
+        Ok(Self {
+            // Hidden in the docs of sqlx, whose other transactions borrow their connection, which has what was
+            // staged.
+            transaction: Transaction::begin(connection, None).await.map_err(error)?,
+            staged_for: None,
+            totals: Vec::new(),
+            written: None,
+            forbidden: Vec::new(),
+        })
+    }
+
+    /// Stages a prune, and begins its transaction.
+    pub(super) async fn prune(
+        mut connection: PoolConnection<MySql>,
+        table: &Table,
+        dialect: Dialect,
+    ) -> Result<Self> {
+        let entry = registry::registered(&mut connection, &table.name).await?;
+        let totals = Totals::all(table, &entry.registered, dialect);
+        totals::stage(&mut connection, &totals).await?;
+        Ok(Self {
+            staged_for: Some(entry),
+            totals,
+            ..Self::begin(connection).await?
+        })
+    }
+
+    /// Stages the keys of a chunk if totals, deletes or tombstones need them, and begins its transaction.
+    pub(super) async fn chunk(
+        mut connection: PoolConnection<MySql>,
+        chunk: &Chunk<'_>,
+    ) -> Result<Self> {
+        Upsert::start_count(&mut connection).await?;
+        let entry = registry::registered(&mut connection, &chunk.table.name).await?;
+        let Statements { dialect, keys, .. } = chunk.statements;
+        let totals = Totals::all(chunk.table, &entry.registered, *dialect);
+        totals::stage(&mut connection, &totals).await?;
+        if !totals.is_empty() || entry.tombstones || chunk.deletes > 0 {
+            keys.stage(&mut connection, chunk.key, chunk.order, &chunk.rows)
+                .await?;
+            if chunk.deletes > 0 && !entry.tombstones {
+                keys.create_tombstones(&mut connection).await?;
+            }
+        }
+        Ok(Self {
+            staged_for: Some(entry),
+            totals,
+            ..Self::begin(connection).await?
+        })
+    }
+}
+
+#[async_trait]
+impl SqlTransaction<Statements> for Write {
+    async fn lock(&mut self, dataset: &str, hold: Hold) -> Result<Entry> {
+        registry::lock(&mut self.transaction, dataset, hold).await
+    }
+
+    async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {
+        registry::save(&mut self.transaction, dataset, entry).await
+    }
+
+    fn is_outdated(&self, entry: &Entry) -> bool {
+        let staged_for = self.staged_for.as_ref();
+        staged_for.is_some_and(|staged| {
+            staged.registered != entry.registered || staged.tombstones != entry.tombstones
+        })
+    }
+
+    async fn drop_forbidden(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
+        let keys = &chunk.statements.keys;
+        let places = keys.forbidden(&mut self.transaction).await?;
+        self.forbidden = vec![false; chunk.rows.len()];
+        for place in &places {
+            self.forbidden[*place] = true;
+        }
+        Ok(places.len() as u64)
+    }
+
+    async fn sum_totals(
+        &mut self,
+        table: &Table,
+        _: &Registered,
+        change: &Change<'_, Statements>,
+    ) -> Result<()> {
+        let rows = match change {
+            Change::Chunk(chunk) => chunk.statements.keys.rows(table),
+            Change::Below(version) => totals::rows_below(table, version),
+        };
+        totals::note_before(&mut self.transaction, &self.totals, &rows).await?;
+        self.written = matches!(change, Change::Chunk(_)).then_some(rows);
+        Ok(())
+    }
+
+    async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {
+        let (upsert, order) = (&chunk.statements.upsert, chunk.order);
+        if rows == chunk.rows.len() as u64 {
+            return upsert.run(&mut self.transaction, order, &chunk.rows).await;
+        }
+        let is_forbidden = |place| self.forbidden.get(place) == Some(&true);
+        let upserts = chunk.rows.iter().copied().enumerate();
+        let upserts = upserts.filter(|(place, row)| !row.deleted && !is_forbidden(*place));
+        let upserts: Vec<&Row> = upserts.map(|(_, row)| row).collect();
+        debug_assert_eq!(upserts.len() as u64, rows, "the others are not upserted");
+        upsert.run(&mut self.transaction, order, &upserts).await
+    }
+
+    async fn delete(&mut self, chunk: &Chunk<'_>) -> Result<StoreCounts> {
+        let keys = &chunk.statements.keys;
+        keys.delete(&mut self.transaction, chunk.deletes).await
+    }
+
+    async fn delete_below(
+        &mut self,
+        table: &Table,
+        version: &RowVersion,
+        has_tombstones: bool,
+    ) -> Result<u64> {
+        keys::delete_below(&mut self.transaction, table, version, has_tombstones).await
+    }
+
+    async fn update_totals(&mut self) -> Result<()> {
+        let rows = self.written.as_deref();
+        totals::update(&mut self.transaction, &self.totals, rows).await
+    }
+
+    async fn commit(self) -> Result<()> {
+        self.transaction.commit().await.map_err(error)
+    }
+
+    async fn rollback(self) -> Result<()> {
+        self.transaction.rollback().await.map_err(error)
+    }
+}

@@ -1,0 +1,115 @@
+//! The steps of a chunk in a transaction.
+
+use async_trait::async_trait;
+use landfall_domain::{RowVersion, StoreCounts};
+use sqlx::{Postgres as Driver, Transaction};
+
+use super::chunk::{Chunk, Statements};
+use super::merge::Counters;
+use super::statement::{error, run};
+use super::totals::Totals;
+use super::{deletes, known, registry};
+use crate::error::Result;
+use crate::registry::{Entry, Registered};
+use crate::schema::Table;
+use crate::sql::lanes::Hold;
+use crate::sql::{Change, SqlTransaction};
+
+/// A transaction, and the state between its steps.
+pub(crate) struct Write {
+    pub(super) transaction: Transaction<'static, Driver>,
+    /// The counters of the merge when the rows were staged.
+    pub(super) counters: Counters,
+    /// The statements that add the changes to the tables of totals.
+    update_totals: Vec<String>,
+}
+
+impl Write {
+    pub(super) fn new(transaction: Transaction<'static, Driver>) -> Self {
+        Self {
+            transaction,
+            counters: Counters::default(),
+            update_totals: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl SqlTransaction<Statements> for Write {
+    async fn lock(&mut self, dataset: &str, hold: Hold) -> Result<Entry> {
+        registry::lock(&mut self.transaction, dataset, hold).await
+    }
+
+    async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {
+        registry::save(&mut self.transaction, dataset, entry).await
+    }
+
+    async fn forget_lanes(&mut self, dataset: &str) -> Result<()> {
+        known::forget(&mut self.transaction, dataset).await
+    }
+
+    async fn drop_forbidden(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
+        let deletes = &chunk.statements.deletes;
+        deletes.drop_forbidden(&mut self.transaction).await
+    }
+
+    async fn create_tombstones(&mut self, chunk: &Chunk<'_>) -> Result<()> {
+        let create = chunk.statements.deletes.create.as_str();
+        run(&mut self.transaction, create).await.map(drop)
+    }
+
+    async fn sum_totals(
+        &mut self,
+        table: &Table,
+        registered: &Registered,
+        change: &Change<'_, Statements>,
+    ) -> Result<()> {
+        for total in Totals::all(table, registered) {
+            let rows = match change {
+                Change::Chunk(chunk) => {
+                    let Statements { merge, deletes } = chunk.statements;
+                    let deletes = (chunk.deletes > 0).then_some(deletes);
+                    total.rows_of_chunk(table, merge, deletes)
+                }
+                Change::Below(version) => total.rows_below(table, version),
+            };
+            run(&mut self.transaction, total.sum_up(&rows)).await?;
+            self.update_totals.push(total.update);
+        }
+        Ok(())
+    }
+
+    async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {
+        let merge = &chunk.statements.merge;
+        merge.run(&mut self.transaction, rows, &self.counters).await
+    }
+
+    async fn delete(&mut self, chunk: &Chunk<'_>) -> Result<StoreCounts> {
+        let deletes = &chunk.statements.deletes;
+        deletes.run(&mut self.transaction, chunk.deletes).await
+    }
+
+    async fn delete_below(
+        &mut self,
+        table: &Table,
+        version: &RowVersion,
+        has_tombstones: bool,
+    ) -> Result<u64> {
+        deletes::delete_below(&mut self.transaction, table, version, has_tombstones).await
+    }
+
+    async fn update_totals(&mut self) -> Result<()> {
+        for statements in &self.update_totals {
+            run(&mut self.transaction, statements.as_str()).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<()> {
+        self.transaction.commit().await.map_err(error)
+    }
+
+    async fn rollback(self) -> Result<()> {
+        self.transaction.rollback().await.map_err(error)
+    }
+}

@@ -1,0 +1,135 @@
+//! What an SQL server supplies to the write path.
+
+use async_trait::async_trait;
+use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
+
+use super::lanes::{self, Hold, Lane};
+use crate::error::Result;
+use crate::registry::{Entry, Registered};
+use crate::schema::Table;
+use crate::store::Backend;
+
+/// Rows of one object on their way into a table. `S` are the database's statements for the table.
+pub(crate) struct Chunk<'a, S> {
+    pub(crate) table: &'a Table,
+    pub(crate) statements: &'a S,
+    /// Indexes of the key's fields.
+    pub(crate) key: &'a [usize],
+    pub(crate) order: &'a ObjectOrder,
+    pub(crate) deletes: u64,
+    pub(crate) rows: Vec<&'a Row>,
+}
+
+impl<S> Chunk<'_, S> {
+    /// Returns whether the chunk goes by lane: it is big enough, and its rows concern no rows of other lanes.
+    pub(crate) fn goes_by_lane(&self, entry: &Entry) -> bool {
+        lanes::can_go_by_lane(self.rows.len(), self.deletes, entry)
+    }
+}
+
+/// What a transaction changes.
+pub(crate) enum Change<'a, S> {
+    /// The keys of a staged chunk.
+    Chunk(&'a Chunk<'a, S>),
+    /// All rows below this version, which are deleted.
+    Below(RowVersion),
+}
+
+/// A database server that chunks are written to.
+#[async_trait]
+pub(crate) trait SqlDatabase: Backend {
+    /// The statements that apply chunks to one table.
+    type Statements: Send + Sync;
+    type Transaction: SqlTransaction<Self::Statements>;
+
+    async fn statements(&self, table: &Table) -> Result<Self::Statements>;
+
+    /// Returns the registry entry of a dataset, and whether [`SqlDatabase::insert_new`] is worth an attempt for a chunk
+    /// that goes by lane. Locks nothing.
+    async fn look_up(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Option<(Entry, bool)>>;
+
+    async fn begin(&self) -> Result<Self::Transaction>;
+
+    /// Begins a transaction that prunes a table.
+    async fn begin_prune(&self, _table: &Table) -> Result<Self::Transaction> {
+        self.begin().await
+    }
+
+    /// Stages a chunk, and begins the transaction that applies it.
+    async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
+
+    /// Inserts the rows of a lane whose keys are certainly new, in a transaction of its own, and returns the others.
+    /// `hashes` are those of the rows' keys.
+    async fn insert_new<'r>(
+        &self,
+        chunk: &Chunk<'r, Self::Statements>,
+        _lane: Lane,
+        _hashes: &[u32],
+    ) -> Result<Vec<&'r Row>> {
+        Ok(chunk.rows.clone())
+    }
+
+    /// Waits until all that was committed is durable, for databases whose commits do not.
+    async fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A transaction on one dataset: the steps of the sequence. Without a commit it is rolled back when it is dropped.
+#[async_trait]
+pub(crate) trait SqlTransaction<S>: Send + Sized {
+    /// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Returns the
+    /// registry entry. Only a holder of all lanes changes it, so it stays as it is read.
+    async fn lock(&mut self, dataset: &str, hold: Hold) -> Result<Entry>;
+
+    /// Writes the registry entry of a dataset that is locked.
+    async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()>;
+
+    /// Forgets what is kept by lane, as keys change lanes.
+    async fn forget_lanes(&mut self, _dataset: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns whether the transaction was staged for another state of the registry.
+    fn is_outdated(&self, _entry: &Entry) -> bool {
+        false
+    }
+
+    /// Drops staged rows whose keys a newer row deleted, and returns their number. Also deletes the tombstones that
+    /// are older than the other rows.
+    async fn drop_forbidden(&mut self, chunk: &Chunk<'_, S>) -> Result<u64>;
+
+    /// Creates the table of tombstones, unless staging a chunk with deletes did.
+    async fn create_tombstones(&mut self, _chunk: &Chunk<'_, S>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Sums up, for each table of totals, what the change is about to do.
+    async fn sum_totals(
+        &mut self,
+        table: &Table,
+        registered: &Registered,
+        change: &Change<'_, S>,
+    ) -> Result<()>;
+
+    /// Upserts the staged rows that do not delete their keys and are not forbidden; there are `rows` of them.
+    async fn upsert(&mut self, chunk: &Chunk<'_, S>, rows: u64) -> Result<StoreCounts>;
+
+    /// Deletes the keys of the staged rows that do so, and leaves tombstones.
+    async fn delete(&mut self, chunk: &Chunk<'_, S>) -> Result<StoreCounts>;
+
+    /// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
+    async fn delete_below(
+        &mut self,
+        table: &Table,
+        version: &RowVersion,
+        has_tombstones: bool,
+    ) -> Result<u64>;
+
+    /// Adds what was summed up to the tables of totals, once the rows are written.
+    async fn update_totals(&mut self) -> Result<()>;
+
+    async fn commit(self) -> Result<()>;
+
+    async fn rollback(self) -> Result<()>;
+}

@@ -1,0 +1,30 @@
+//! The write path of SQL servers: one sequence, and the steps that each database supplies.
+//!
+//! [`write`] applies chunks and prunes in transactions of these steps:
+//!
+//! 1. Stage the chunk, beside other writers.
+//! 2. Lock the dataset, or the lane of the chunk's keys ([`lanes`]), and read its registry entry.
+//! 3. Check that the lock covers the chunk, that nothing it was staged for has changed, and that no newer snapshot
+//!    has pruned (the floor).
+//! 4. Drop staged rows that tombstones forbid; create the table of tombstones for the first delete.
+//! 5. Sum up what the change does to totals, while the old rows are there.
+//! 6. Upsert, delete.
+//! 7. Update the tables of totals.
+//! 8. Save the registry entry if it has changed; commit.
+//!
+//! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same in
+//! a folder of its own, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
+//! every changed row belongs beside step 6.
+//!
+//! `SQLite` keeps a sequence of its own (`sqlite::merge`). Its transaction is synchronous and bound to a thread, and
+//! it decides row by row in memory where servers decide by sets in temporary tables, so only steps 2, 3 and 8 would be
+//! left to share. They share those as methods of [`Entry`](crate::registry::Entry).
+
+mod database;
+pub(crate) mod error;
+pub(crate) mod lanes;
+pub(crate) mod totals;
+mod write;
+
+pub(crate) use database::{Change, Chunk, SqlDatabase, SqlTransaction};
+pub(crate) use write::{apply, prune};

@@ -1,0 +1,200 @@
+//! The sequence: chunks by lane, each lane in a transaction, and prunes.
+
+use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts};
+
+use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
+use super::lanes::{self, Hold, Lane, LaneRows};
+use crate::error::{Result, StoreError};
+use crate::registry::{Entry, LaneBy, all_stale};
+use crate::retry::retried;
+use crate::schema::Table;
+
+/// Applies rows of one object, and waits until they are durable.
+pub(crate) async fn apply<D: SqlDatabase>(
+    database: &D,
+    dataset: &Dataset,
+    table: &Table,
+    order: &ObjectOrder,
+    rows: &[Row],
+) -> Result<StoreCounts> {
+    let chunk = Chunk {
+        table,
+        statements: &database.statements(table).await?,
+        key: dataset.key_indexes(),
+        order,
+        deletes: rows.iter().filter(|row| row.deleted).count() as u64,
+        rows: rows.iter().collect(),
+    };
+    let counts = apply_by_lane(database, &chunk).await?;
+    database.flush().await?;
+    Ok(counts)
+}
+
+/// Deletes the rows that are older than all of a snapshot, and returns their number.
+pub(crate) async fn prune<D: SqlDatabase>(
+    database: &D,
+    table: &Table,
+    order: &ObjectOrder,
+) -> Result<u64> {
+    let (name, version) = (&table.name, order.at(0));
+    let mut transaction = database.begin_prune(table).await?;
+    let mut entry = transaction.lock(name, Hold::All).await?;
+    if transaction.is_outdated(&entry) {
+        return Err(outdated::<D>());
+    }
+    if let Some(pruned) = entry.pruned_by(version) {
+        transaction.rollback().await?;
+        return Ok(pruned);
+    }
+    let (has_tombstones, change) = (entry.tombstones, Change::Below(version));
+    transaction
+        .sum_totals(table, &entry.registered, &change)
+        .await?;
+    entry.pruned = transaction
+        .delete_below(table, &version, has_tombstones)
+        .await?;
+    transaction.update_totals().await?;
+    entry.floor = Some(version.as_bytes().to_vec());
+    transaction.save(name, &entry).await?;
+    transaction.commit().await?;
+    Ok(entry.pruned)
+}
+
+/// Applies a chunk lane by lane where its rows concern no other lane, else in one transaction.
+async fn apply_by_lane<D: SqlDatabase>(
+    database: &D,
+    chunk: &Chunk<'_, D::Statements>,
+) -> Result<StoreCounts> {
+    let found = database.look_up(chunk).await?;
+    let Some((entry, are_new)) = found.filter(|(entry, _)| chunk.goes_by_lane(entry)) else {
+        return apply_alone(database, chunk).await;
+    };
+    let by = entry.registered.lane_by;
+    let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, chunk.key, by) {
+        lanes
+    } else {
+        let by = retried(|| choose_lanes(database, chunk, by)).await?;
+        lanes::split(&chunk.rows, chunk.key, by)
+    };
+    let parts = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
+        let part = Chunk { rows, ..*chunk };
+        apply_lane(database, part, lane, are_new.then_some(hashes))
+    });
+    lanes::run_concurrently(parts).await
+}
+
+/// Registers what part of a key decides its lane, replacing what does not suit these rows, unless another worker has.
+async fn choose_lanes<D: SqlDatabase>(
+    database: &D,
+    chunk: &Chunk<'_, D::Statements>,
+    unsuitable: Option<LaneBy>,
+) -> Result<LaneBy> {
+    let name = &chunk.table.name;
+    let mut transaction = database.begin().await?;
+    let mut entry = transaction.lock(name, Hold::All).await?;
+    let by = lanes::choose(&chunk.rows, chunk.key, entry.registered.lane_by, unsuitable);
+    if unsuitable.is_some() {
+        transaction.forget_lanes(name).await?;
+    }
+    entry.registered.lane_by = Some(by);
+    transaction.save(name, &entry).await?;
+    transaction.commit().await?;
+    Ok(by)
+}
+
+/// Applies the rows of a lane. With `hashes` of their keys, most of them seem to be new.
+async fn apply_lane<D: SqlDatabase>(
+    database: &D,
+    mut part: Chunk<'_, D::Statements>,
+    lane: Lane,
+    hashes: Option<Vec<u32>>,
+) -> Result<StoreCounts> {
+    let mut counts = StoreCounts::default();
+    if let Some(hashes) = hashes {
+        let rest = database.insert_new(&part, lane, &hashes).await?;
+        counts.inserted += (part.rows.len() - rest.len()) as u64;
+        part.rows = rest;
+    }
+    if part.rows.is_empty() {
+        return Ok(counts);
+    }
+    counts += match retried(|| attempt(database, &part, Hold::Lane(lane))).await? {
+        Some(counts) => counts,
+        None => apply_alone(database, &part).await?,
+    };
+    Ok(counts)
+}
+
+/// Applies rows while nobody else writes to the dataset.
+async fn apply_alone<D: SqlDatabase>(
+    database: &D,
+    chunk: &Chunk<'_, D::Statements>,
+) -> Result<StoreCounts> {
+    let counts = retried(|| attempt(database, chunk, Hold::All)).await?;
+    debug_assert!(counts.is_some(), "a hold of all lanes covers every chunk");
+    counts.ok_or_else(outdated::<D>)
+}
+
+/// Applies rows in one transaction. Returns none if a hold of all lanes is needed and only one lane was to be held.
+async fn attempt<D: SqlDatabase>(
+    database: &D,
+    chunk: &Chunk<'_, D::Statements>,
+    hold: Hold,
+) -> Result<Option<StoreCounts>> {
+    let mut transaction = database.stage(chunk).await?;
+    let mut entry = transaction.lock(&chunk.table.name, hold).await?;
+    if !hold.suffices(&entry.registered, entry.tombstones) {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    if entry.has_floor_above(chunk.order.at(0)) {
+        transaction.rollback().await?;
+        return Ok(Some(all_stale(chunk.rows.len())));
+    }
+    if transaction.is_outdated(&entry) {
+        return Err(outdated::<D>());
+    }
+    let counts = write(&mut transaction, chunk, &mut entry).await?;
+    transaction.commit().await?;
+    Ok(Some(counts))
+}
+
+async fn write<S: Sync>(
+    transaction: &mut impl SqlTransaction<S>,
+    chunk: &Chunk<'_, S>,
+    entry: &mut Entry,
+) -> Result<StoreCounts> {
+    let mut counts = StoreCounts::default();
+    let mut upserts = chunk.rows.len() as u64 - chunk.deletes;
+    if entry.tombstones && upserts > 0 {
+        counts.stale = transaction.drop_forbidden(chunk).await?;
+        upserts -= counts.stale;
+    }
+    if chunk.deletes > 0 && !entry.tombstones {
+        entry.tombstones = true;
+        transaction.create_tombstones(chunk).await?;
+        transaction.save(&chunk.table.name, entry).await?;
+    }
+    let change = Change::Chunk(chunk);
+    transaction
+        .sum_totals(chunk.table, &entry.registered, &change)
+        .await?;
+    if upserts > 0 {
+        counts += transaction.upsert(chunk, upserts).await?;
+    }
+    if chunk.deletes > 0 {
+        counts += transaction.delete(chunk).await?;
+    }
+    transaction.update_totals().await?;
+    debug_assert_eq!(
+        counts.total(),
+        chunk.rows.len() as u64,
+        "each row is counted once"
+    );
+    Ok(counts)
+}
+
+/// Another worker changed the registry after the transaction was staged.
+fn outdated<D: SqlDatabase>() -> StoreError {
+    StoreError::contended(D::KIND, "the dataset's registration changed")
+}

@@ -1,0 +1,175 @@
+//! The trait of a store, and what all its implementations share: time limits, retries and prepared tables.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+
+use crate::error::{Result, StoreError};
+use crate::retry::{bounded, retried};
+use crate::schema::Table;
+
+/// A database that rows are written to.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Returns the kind of database.
+    fn kind(&self) -> StoreKind;
+
+    /// Creates the dataset's table or collection, and its columns, where they are missing.
+    ///
+    /// Drops and changes nothing. Safe beside other workers, and free the second time for the same
+    /// definition. Fails with [`StoreError::Schema`] if a table of that name has another key or other types.
+    async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError>;
+
+    /// Applies rows of one object, after [`Store::prepare`].
+    ///
+    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` returns them. The version of a row is
+    /// `order.at(row.offset)`. `SQLite` applies all of them or none. The others may have applied some when they
+    /// return an error; applying all of them again completes the chunk.
+    ///
+    /// The counts add up to `rows.len()`:
+    /// - inserted: the key was absent;
+    /// - updated: an older version with other values was there;
+    /// - unchanged: this very version was there, or an older one with the same values (which then
+    ///   gets this version), or the row deletes a key that was absent;
+    /// - stale: a newer version was there and stays, or a newer row deleted the key;
+    /// - deleted: an older version was there, and the row deletes its key. Older rows of the key that come
+    ///   later are stale.
+    async fn apply(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+        rows: &Arc<Vec<Row>>,
+    ) -> Result<StoreCounts, StoreError>;
+
+    /// Deletes the rows that a snapshot of this order lacks: every row that is older than all of the snapshot. Rows of
+    /// older objects that come later are stale.
+    ///
+    /// Returns the number of deleted rows, and the same number when it is repeated. Call it once all rows of the
+    /// snapshot are applied.
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError>;
+
+    /// Rebuilds the tables of totals that the dataset defines from its rows. Returns the name and number of groups
+    /// of each. Only SQL stores have totals.
+    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError>;
+}
+
+/// Limits of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// The maximum number of connections of this process. `SQLite` has one.
+    pub connections: u32,
+    /// The longest that one call may take, including waits and retries.
+    pub timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            connections: 2,
+            timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+/// What each database implements. [`BoundedStore`] makes a [`Store`] of it.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync {
+    const KIND: StoreKind;
+
+    /// Creates what is missing. Called again after [`StoreError::Contended`].
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()>;
+
+    /// Applies rows, of which there is at least one. Retries by itself, as it may write them in parts.
+    async fn apply(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        order: &ObjectOrder,
+        rows: &Arc<Vec<Row>>,
+    ) -> Result<StoreCounts>;
+
+    /// Deletes what a snapshot lacks. Called again after [`StoreError::Contended`].
+    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64>;
+
+    /// Rebuilds totals. Called again after [`StoreError::Contended`].
+    async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>>;
+}
+
+/// A store whose calls end in time. It remembers which tables are prepared.
+pub(crate) struct BoundedStore<B> {
+    backend: B,
+    timeout: Duration,
+    prepared: Mutex<HashMap<String, Table>>,
+}
+
+impl<B: Backend> BoundedStore<B> {
+    pub(crate) fn new(backend: B, options: StoreOptions) -> Self {
+        Self {
+            backend,
+            timeout: options.timeout,
+            prepared: Mutex::default(),
+        }
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        bounded(B::KIND, self.timeout, work).await
+    }
+
+    /// Makes the next `prepare` look at the table again.
+    fn forget(&self, table: &Table) {
+        self.prepared().remove(&table.name);
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, HashMap<String, Table>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Store for BoundedStore<B> {
+    fn kind(&self) -> StoreKind {
+        B::KIND
+    }
+
+    async fn prepare(&self, dataset: &Dataset) -> Result<()> {
+        let table = Table::new(dataset, B::KIND)?;
+        if self.prepared().get(&table.name) != Some(&table) {
+            self.bounded(retried(|| self.backend.prepare(dataset, &table)))
+                .await?;
+            self.prepared().insert(table.name.clone(), table);
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+        rows: &Arc<Vec<Row>>,
+    ) -> Result<StoreCounts> {
+        let table = Table::new(dataset, B::KIND)?;
+        if rows.is_empty() {
+            return Ok(StoreCounts::default());
+        }
+        self.bounded(self.backend.apply(dataset, &table, order, rows))
+            .await
+            .inspect_err(|_| self.forget(&table))
+    }
+
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64> {
+        let table = Table::new(dataset, B::KIND)?;
+        self.bounded(retried(|| self.backend.prune(&table, order)))
+            .await
+            .inspect_err(|_| self.forget(&table))
+    }
+
+    async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>> {
+        let table = Table::new(dataset, B::KIND)?;
+        self.bounded(retried(|| self.backend.rebuild_totals(dataset, &table)))
+            .await
+            .inspect(|_| self.forget(&table))
+    }
+}
