@@ -1,4 +1,4 @@
-//! Databases that are not there, and URLs that can't be used: told without what is secret.
+//! Databases that cannot be reached, and invalid URLs: the errors contain no secrets.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const OPTIONS: StoreOptions = StoreOptions {
 };
 
 fn assert_no_secret(error: &StoreError) {
-    let told = format!("{error} {error:?}");
-    assert!(!told.contains(PASSWORD), "{told}");
+    let message = format!("{error} {error:?}");
+    assert!(!message.contains(PASSWORD), "{message}");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn an_absent_database_is_worth_a_retry() {
 }
 
 #[tokio::test]
-async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_question() {
+async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_query() {
     let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let query = RowQuery {
         filters: Vec::new(),
@@ -59,7 +59,7 @@ async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_question(
         timeout: Duration::from_secs(1),
         ..ReadOptions::default()
     };
-    // Takes connections and never says anything.
+    // Accepts connections and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
     for server in ["127.0.0.1:1", &silent_address] {
@@ -81,7 +81,7 @@ async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_question(
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_used_is_told_at_once() {
+async fn an_invalid_url_is_refused_at_once() {
     for url in [
         format!("redis://user:{PASSWORD}@localhost/landfall"),
         format!("user:{PASSWORD}@localhost"),

@@ -1,4 +1,4 @@
-//! The databases that the suite runs on, and how a plain client of each reads a table back.
+//! The databases of the suite, and how a plain client of each reads a table.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
-/// A row as a plain client finds it.
+/// A row as a plain client reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Found {
     pub(crate) values: Vec<Value>,
@@ -98,7 +98,7 @@ impl Database {
         directory.path().join("landfall.db")
     }
 
-    /// A store of its own pool, as another process would have.
+    /// Returns a store with its own pool, like another process.
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
         let options = StoreOptions::default();
         let store = match self {
@@ -112,7 +112,7 @@ impl Database {
         store.unwrap()
     }
 
-    /// All rows of the dataset, in the order of the database's own.
+    /// Returns all rows of the dataset, in the database's own order.
     pub(crate) async fn read(&self, dataset: &Dataset) -> Vec<Found> {
         match self {
             Self::Sqlite(directory) => read_sqlite(&Self::file(directory), dataset),
@@ -122,7 +122,7 @@ impl Database {
         }
     }
 
-    /// Runs a statement as a person at a console would; not for `MongoDB`.
+    /// Runs a statement like a person at a console; not for `MongoDB`.
     pub(crate) async fn execute(&self, statement: &str) {
         match self {
             Self::Sqlite(directory) => {
@@ -147,7 +147,7 @@ impl Database {
         }
     }
 
-    /// Removes what a test has made.
+    /// Removes what a test has created.
     pub(crate) async fn drop_table(&self, dataset: &Dataset) {
         match self {
             Self::Mongodb(uri) => {
@@ -179,12 +179,12 @@ impl Database {
     }
 }
 
-/// A definition with a name that no other test has, in this run or others at the same time.
+/// Returns a definition whose name no other test uses, in this run or a concurrent one.
 pub(crate) fn dataset(definition: &str) -> Dataset {
     dataset_of(|_| definition.to_owned())
 }
 
-/// The same, of a definition that depends on the name.
+/// Does the same for a definition that depends on the name.
 pub(crate) fn dataset_of(definition: impl FnOnce(&str) -> String) -> Dataset {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -193,7 +193,7 @@ pub(crate) fn dataset_of(definition: impl FnOnce(&str) -> String) -> Dataset {
     Dataset::from_toml("test.toml", &format!("name = \"{name}\"\n{definition}")).unwrap()
 }
 
-/// The value that a text stands for; null where there is none.
+/// Parses the text of a value; null if there is none.
 fn parsed(field: &Field, text: Option<String>) -> Value {
     text.map_or(Value::Null, |text| field.parse(&text).unwrap())
 }

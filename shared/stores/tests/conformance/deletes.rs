@@ -1,4 +1,4 @@
-//! What was deleted stays deleted against late rows: single keys, and what a snapshot no longer has.
+//! Late rows do not undo deletes: of single keys, and of what a snapshot lacks.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::rows::{
     Chunks, PAIRS, apply, apply_at_once, counts, deletion, note, notes, order, pair, row, text,
 };
 
-fn gone(id: &str) -> Row {
+fn deleted_row(id: &str) -> Row {
     deletion(vec![text(id), Value::Null])
 }
 
@@ -23,7 +23,7 @@ fn deleted(deleted: u64, unchanged: u64, stale: u64) -> StoreCounts {
     }
 }
 
-/// The ids that are there.
+/// Returns the ids of the rows.
 async fn ids(database: &Database, dataset: &Dataset) -> Vec<String> {
     notes(&database.read(dataset).await).into_keys().collect()
 }
@@ -35,7 +35,7 @@ pub(crate) async fn present_absent_and_newer_keys(database: &Database) {
     let store = store.as_ref();
     apply(store, &dataset, 10, vec![pair("a", "10"), pair("b", "10")]).await;
     apply(store, &dataset, 30, vec![pair("c", "30")]).await;
-    let chunk = || vec![gone("a"), gone("c"), gone("d")];
+    let chunk = || vec![deleted_row("a"), deleted_row("c"), deleted_row("d")];
     assert_eq!(
         apply(store, &dataset, 20, chunk()).await,
         deleted(1, 1, 1),
@@ -47,7 +47,13 @@ pub(crate) async fn present_absent_and_newer_keys(database: &Database) {
         assert_eq!(apply(store, &dataset, 20, chunk()).await, deleted(0, 2, 1));
     }
     assert_eq!(
-        apply(store, &dataset, 20, vec![gone("a"), gone("b")]).await,
+        apply(
+            store,
+            &dataset,
+            20,
+            vec![deleted_row("a"), deleted_row("b")]
+        )
+        .await,
         deleted(1, 1, 0)
     );
     let found = notes(&database.read(&dataset).await);
@@ -65,8 +71,8 @@ pub(crate) async fn late_rows_of_a_deleted_key(database: &Database) {
     store.prepare(&dataset).await.unwrap();
     let store = store.as_ref();
     apply(store, &dataset, 10, vec![pair("a", "10")]).await;
-    // The key is deleted before it ever came, too.
-    let both = vec![gone("a"), gone("b")];
+    // Delete a key that never came, too.
+    let both = vec![deleted_row("a"), deleted_row("b")];
     assert_eq!(apply(store, &dataset, 20, both).await, deleted(1, 1, 0));
     let late = |note: &str| vec![pair("a", note), pair("b", note), pair("c", note)];
     assert_eq!(
@@ -82,9 +88,9 @@ pub(crate) async fn late_rows_of_a_deleted_key(database: &Database) {
         apply(store, &dataset, 30, late("30")).await,
         counts(2, 1, 0, 0)
     );
-    // What comes back is as safe as any row.
+    // A row that comes back is as safe as any other.
     assert_eq!(
-        apply(store, &dataset, 20, vec![gone("a")]).await,
+        apply(store, &dataset, 20, vec![deleted_row("a")]).await,
         deleted(0, 0, 1)
     );
     assert_eq!(
@@ -102,7 +108,7 @@ pub(crate) async fn the_newest_delete_counts(database: &Database) {
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();
     let store = store.as_ref();
-    let delete = || vec![gone("a")];
+    let delete = || vec![deleted_row("a")];
     assert_eq!(apply(store, &dataset, 5, delete()).await, deleted(0, 1, 0));
     assert_eq!(apply(store, &dataset, 3, delete()).await, deleted(0, 0, 1));
     assert_eq!(apply(store, &dataset, 9, delete()).await, deleted(0, 1, 0));
@@ -114,10 +120,10 @@ pub(crate) async fn the_newest_delete_counts(database: &Database) {
     assert_eq!(at(7).await, counts(0, 0, 0, 1));
     assert_eq!(at(10).await, counts(1, 0, 0, 0));
     assert_eq!(apply(store, &dataset, 9, delete()).await, deleted(0, 0, 1));
-    // Of one object, the later record is the newer one.
+    // In one object, the later record is newer.
     let later = Row {
         offset: 7,
-        ..gone("a")
+        ..deleted_row("a")
     };
     assert_eq!(
         apply(store, &dataset, 10, vec![later]).await,
@@ -216,14 +222,14 @@ pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(data
             let mut rows = Vec::new();
             for key in keys {
                 let id = format!("key {key}");
-                // Few texts, so that many a newer row says the same as the older one.
-                let said = format!("text {}", random.random_range(0..3));
+                // Few texts, so that many newer rows have the values of older ones.
+                let text = format!("text {}", random.random_range(0..3));
                 if random.random_bool(0.4) {
                     newest.insert(id.clone(), None);
-                    rows.push(gone(&id));
+                    rows.push(deleted_row(&id));
                 } else {
-                    newest.insert(id.clone(), Some(note(&said, moment)));
-                    rows.push(pair(&id, &said));
+                    newest.insert(id.clone(), Some(note(&text, moment)));
+                    rows.push(pair(&id, &text));
                 }
             }
             chunks.push((moment, latest_by_key(rows, &dataset).0.into()));
@@ -242,16 +248,16 @@ pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(data
             .filter_map(|(id, note)| Some((id, note?)))
             .collect();
         assert_eq!(notes(&database.read(&dataset).await), newest, "seed {seed}");
-        // Of two deliveries at once, one may take back in MongoDB what the other has counted.
+        // In MongoDB, one of two concurrent deliveries may delete what the other has counted.
         if !database.is_mongodb() {
             let left = newest.len() as u64;
             assert_eq!(sum.inserted - sum.deleted, left, "seed {seed}: {sum:?}");
         }
-        // All of it once more, in yet another order.
+        // All of it again, in another order.
         chunks.shuffle(&mut random);
         let again = apply_at_once(database, &dataset, 2, &chunks).await;
-        let settled = again.unchanged + again.stale;
-        assert_eq!(settled, again.total(), "seed {seed}: {again:?}");
+        let unwritten = again.unchanged + again.stale;
+        assert_eq!(unwritten, again.total(), "seed {seed}: {again:?}");
         assert_eq!(notes(&database.read(&dataset).await), newest, "seed {seed}");
         database.drop_table(&dataset).await;
     }
@@ -266,7 +272,7 @@ pub(crate) async fn a_snapshot_prunes_what_it_no_longer_has(database: &Database)
     let of = |ids: &[&str], note: &str| ids.iter().map(|id| pair(id, note)).collect::<Vec<_>>();
     apply(store, &dataset, 10, of(&five, "10")).await;
     apply(store, &dataset, 30, of(&["d"], "30")).await;
-    // The snapshot has an old row as it was, a changed one and a new one; d is newer.
+    // The snapshot has an unchanged row, a changed one and a new one; d is newer.
     let snapshot = || vec![pair("a", "10"), pair("b", "20"), pair("f", "20")];
     assert_eq!(
         apply(store, &dataset, 20, snapshot()).await,
@@ -280,17 +286,23 @@ pub(crate) async fn a_snapshot_prunes_what_it_no_longer_has(database: &Database)
     for store in [store, other.as_ref()] {
         assert_eq!(store.prune(&dataset, &order(20)).await.unwrap(), 2);
     }
-    // Late chunks: of older objects all is stale, whether the key is there or not.
+    // Late chunks of older objects are stale as a whole, whether their keys exist or not.
     let late = || vec![pair("a", "late"), pair("c", "late"), pair("z", "late")];
     assert_eq!(
         apply(other.as_ref(), &dataset, 15, late()).await,
         counts(0, 0, 0, 3)
     );
     assert_eq!(
-        apply(store, &dataset, 15, vec![gone("a"), gone("y")]).await,
+        apply(
+            store,
+            &dataset,
+            15,
+            vec![deleted_row("a"), deleted_row("y")]
+        )
+        .await,
         deleted(0, 0, 2)
     );
-    // Of the snapshot itself, and of newer objects, nothing is.
+    // Chunks of the snapshot itself and of newer objects are not.
     assert_eq!(
         apply(store, &dataset, 20, snapshot()).await,
         counts(0, 0, 3, 0)
@@ -299,7 +311,7 @@ pub(crate) async fn a_snapshot_prunes_what_it_no_longer_has(database: &Database)
         apply(store, &dataset, 25, vec![pair("c", "25"), pair("d", "25")]).await,
         counts(1, 0, 0, 1)
     );
-    // An older snapshot that closes late has nothing to say.
+    // An older snapshot that closes late prunes nothing.
     store.prune(&dataset, &order(12)).await.unwrap();
     assert_eq!(
         apply(store, &dataset, 15, late()).await,
@@ -323,8 +335,8 @@ pub(crate) async fn a_snapshot_beside_deleted_keys(database: &Database) {
     let store = store.as_ref();
     let four = ["a", "b", "c", "d"].map(|id| pair(id, "1")).to_vec();
     apply(store, &dataset, 1, four).await;
-    apply(store, &dataset, 5, vec![gone("a")]).await;
-    apply(store, &dataset, 9, vec![gone("b")]).await;
+    apply(store, &dataset, 5, vec![deleted_row("a")]).await;
+    apply(store, &dataset, 9, vec![deleted_row("b")]).await;
     assert_eq!(
         apply(store, &dataset, 7, vec![pair("c", "7")]).await,
         counts(0, 1, 0, 0)
@@ -388,7 +400,11 @@ pub(crate) async fn late_rows_beside_a_snapshot_that_closes(database: &Database)
         store.prune(&dataset, &order),
         other.prune(&dataset, &order),
     );
-    assert_eq!(first.unwrap(), second.unwrap(), "two closers tell the same");
+    assert_eq!(
+        first.unwrap(),
+        second.unwrap(),
+        "two closers return the same"
+    );
     let found = notes(&database.read(&dataset).await);
     let expected = newest.into_iter().map(|(id, at)| (id, note("x", at)));
     assert_eq!(found, expected.collect());

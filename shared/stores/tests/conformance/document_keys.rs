@@ -1,4 +1,4 @@
-//! Collections of releases that made a document of a key of several fields. Only of `MongoDB`.
+//! Collections of releases that made a document of a key of several fields; only for `MongoDB`.
 
 use landfall_domain::{Dataset, Value};
 use mongodb::Collection;
@@ -31,7 +31,7 @@ fn values(celsius: f64) -> Vec<Value> {
     vec![text("a"), Value::Integer(7), Value::Float(celsius)]
 }
 
-/// Such a collection is refused with advice and stays as it is; no key ever has two documents.
+/// Such a collection is refused with advice and stays unchanged. No key ever has two documents.
 pub(crate) async fn documents_as_keys_are_refused(database: &Database) {
     let dataset = dataset(READINGS);
     let [rows, tombstones, registry] = collections(database, &dataset).await;
@@ -66,7 +66,7 @@ pub(crate) async fn documents_as_keys_are_refused(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
-/// What a person finds, and can look for, in a collection whose key has several fields.
+/// A collection whose key has several fields has readable ids that can be searched.
 pub(crate) async fn a_key_of_several_fields_is_a_text(database: &Database) {
     let dataset = dataset(READINGS);
     let [rows, tombstones, _] = collections(database, &dataset).await;

@@ -1,4 +1,4 @@
-//! Conditions on every type, and pages of totals.
+//! Filters on every type, and pages of totals.
 
 use std::cmp::Ordering;
 
@@ -42,7 +42,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
                 wanted.push(value.clone());
             }
         }
-        // Some of each is enough.
+        // A sample of each is enough.
         let step = wanted.len().div_ceil(8);
         for value in wanted.into_iter().step_by(step) {
             let mut tests = vec![
@@ -74,7 +74,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
             }
         }
     }
-    // All of several.
+    // Several at once.
     let filters: Vec<Filter> = [
         "maker:prefix:a",
         "id:gt:-50",

@@ -1,4 +1,4 @@
-//! Big chunks into a new table, which a store may take in another way than later ones.
+//! Big chunks into a new table, which a store may write differently from later ones.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,20 +10,20 @@ use sqlx::PgPool;
 use crate::databases::{Database, dataset};
 use crate::rows::{PAIRS, apply, counts, note, notes, pair};
 
-/// Rows with these keys.
+/// Returns rows with these keys.
 fn rows(keys: Range<u32>, note: &str) -> Vec<Row> {
     keys.map(|key| pair(&format!("key {key:05}"), note))
         .collect()
 }
 
-/// Notes of these keys that an object of this moment has left.
-fn left(keys: Range<u32>, text: &str, moment: i64) -> BTreeMap<String, (String, Vec<u8>)> {
+/// Returns the notes that an object of this moment leaves for these keys.
+fn notes_of(keys: Range<u32>, text: &str, moment: i64) -> BTreeMap<String, (String, Vec<u8>)> {
     keys.map(|key| (format!("key {key:05}"), note(text, moment)))
         .collect()
 }
 
-/// Takes chunks of these keys, of objects of these moments, and looks at what is told of each.
-async fn take(
+/// Applies chunks of these keys, of objects of these moments, and checks the counts of each.
+async fn apply_chunks(
     store: &dyn Store,
     dataset: &Dataset,
     steps: impl IntoIterator<Item = (i64, Range<u32>, StoreCounts)>,
@@ -48,12 +48,12 @@ pub(crate) async fn new_and_known_keys_in_big_chunks(database: &Database) {
         (5, 6_000..9_000, counts(500, 2_500, 0, 0)),
         (6, 8_900..12_000, counts(3_000, 100, 0, 0)),
     ];
-    take(store.as_ref(), &dataset, steps).await;
-    let mut expected = left(5_500..8_500, "of 2", 2);
-    expected.extend(left(0..3_000, "of 3", 3));
-    expected.extend(left(2_700..5_700, "of 4", 4));
-    expected.extend(left(6_000..9_000, "of 5", 5));
-    expected.extend(left(8_900..12_000, "of 6", 6));
+    apply_chunks(store.as_ref(), &dataset, steps).await;
+    let mut expected = notes_of(5_500..8_500, "of 2", 2);
+    expected.extend(notes_of(0..3_000, "of 3", 3));
+    expected.extend(notes_of(2_700..5_700, "of 4", 4));
+    expected.extend(notes_of(6_000..9_000, "of 5", 5));
+    expected.extend(notes_of(8_900..12_000, "of 6", 6));
     assert_eq!(notes(&database.read(&dataset).await), expected);
     database.drop_table(&dataset).await;
 }
@@ -69,22 +69,22 @@ pub(crate) async fn small_chunks_between_big_ones(database: &Database) {
         (3, 4_005..8_000, counts(3_990, 0, 0, 5)),
         (5, 7_000..11_000, counts(3_000, 1_000, 0, 0)),
     ];
-    take(store.as_ref(), &dataset, steps).await;
-    let mut expected = left(0..10, "of 2", 2);
-    expected.extend(left(5..8_000, "of 3", 3));
-    expected.extend(left(4_000..4_010, "of 4", 4));
-    expected.extend(left(7_000..11_000, "of 5", 5));
+    apply_chunks(store.as_ref(), &dataset, steps).await;
+    let mut expected = notes_of(0..10, "of 2", 2);
+    expected.extend(notes_of(5..8_000, "of 3", 3));
+    expected.extend(notes_of(4_000..4_010, "of 4", 4));
+    expected.extend(notes_of(7_000..11_000, "of 5", 5));
     assert_eq!(notes(&database.read(&dataset).await), expected);
     database.drop_table(&dataset).await;
 }
 
-/// Keys that begin alike, as those before did not, from two workers at once.
+/// Keys with a common prefix, unlike earlier ones, from two workers at once.
 pub(crate) async fn keys_that_begin_alike(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();
     let steps = [(1, 0..3_000, counts(3_000, 0, 0, 0))];
-    take(store.as_ref(), &dataset, steps).await;
+    apply_chunks(store.as_ref(), &dataset, steps).await;
 
     let key = |number| format!("key 00007, {number:05}");
     let alike = |note| (0..10_000).map(|number| pair(&key(number), note)).collect();
@@ -96,13 +96,13 @@ pub(crate) async fn keys_that_begin_alike(database: &Database) {
     assert_eq!(one.inserted + two.inserted, 10_000, "{one:?}, {two:?}");
     assert_eq!(one.stale + two.updated, 10_000, "{one:?}, {two:?}");
 
-    let mut expected = left(0..3_000, "of 1", 1);
+    let mut expected = notes_of(0..3_000, "of 1", 1);
     expected.extend((0..10_000).map(|number| (key(number), note("of 3", 3))));
     assert_eq!(notes(&database.read(&dataset).await), expected);
     database.drop_table(&dataset).await;
 }
 
-/// Keys that another program has put into a new table are refused by its primary key, and then merged.
+/// Keys that another program has inserted are refused by the primary key, and then merged.
 pub(crate) async fn rows_of_another_program(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;
@@ -118,12 +118,12 @@ pub(crate) async fn rows_of_another_program(database: &Database) {
     assert_eq!(found, counts(2_999, 1, 0, 0));
     assert_eq!(
         notes(&database.read(&dataset).await),
-        left(0..3_000, "ours", 1)
+        notes_of(0..3_000, "ours", 1)
     );
     database.drop_table(&dataset).await;
 }
 
-/// Rows are taken straight into a table for as long as most keys are new, and no longer.
+/// Rows are copied straight into a table only while most keys are new.
 pub(crate) async fn hashes_of_keys_are_kept_for_new_tables(database: &Database) {
     let Database::Postgres(url) = database else {
         panic!("hashes of keys are kept in PostgreSQL");
@@ -145,7 +145,7 @@ pub(crate) async fn hashes_of_keys_are_kept_for_new_tables(database: &Database) 
     assert_eq!(kept().await, Some(5_000));
     apply(store, &dataset, 3, rows(0..5_000, "third")).await;
     assert_eq!(kept().await, None);
-    // A table that someone drops is a new one.
+    // A table that someone drops is new again.
     database.drop_table(&dataset).await;
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();

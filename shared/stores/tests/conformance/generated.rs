@@ -1,4 +1,4 @@
-//! Keys and values made from numbers, and a comparison of a table with a plain map.
+//! Generates keys and values from numbers, and compares a table with a plain map.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::databases::Database;
 
-/// The types that a key can be made of.
+/// The types that a key can have.
 pub(crate) const KEY_TYPES: [FieldType; 6] = [
     FieldType::Text,
     FieldType::Integer,
@@ -19,7 +19,7 @@ pub(crate) const KEY_TYPES: [FieldType; 6] = [
     FieldType::Timestamp,
 ];
 
-/// A row as it must be found: values, unknown columns, version.
+/// An expected row: values, unknown columns, version.
 pub(crate) type Expected = (Vec<Value>, Option<String>, Vec<u8>);
 
 /// The rows that a table must hold, by the texts of their keys.
@@ -29,7 +29,7 @@ pub(crate) type Rows = BTreeMap<Vec<String>, Expected>;
 pub(crate) fn value_of(kind: FieldType, number: u64) -> Value {
     const BEGINNINGS: [&str; 6] = ["", "a", "A ", "\u{1}é\t", "€'\"\n", "$a.b\\"];
     assert!(number < 1_000_000);
-    // An odd factor gives every number another one, in no order.
+    // An odd factor permutes the numbers.
     let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let signed = if number.is_multiple_of(2) {
         number.cast_signed()
@@ -62,14 +62,14 @@ pub(crate) fn value_of(kind: FieldType, number: u64) -> Value {
     }
 }
 
-/// How many keys there are of fields of these types, if their number is small.
+/// Returns the number of keys of these types, if it is small.
 pub(crate) fn keys_of(kinds: &[FieldType]) -> Option<u64> {
     let is_small = kinds.iter().all(|kind| *kind == FieldType::Boolean);
     is_small.then(|| 1 << kinds.len())
 }
 
-/// Returns the key with this number, whose fields have these types. One field tells most keys from each other, and
-/// the others have few values each, so that keys have fields in common.
+/// Returns the key with this number, whose fields have these types. One field distinguishes most keys, and the others
+/// have few values each, so that keys share fields.
 pub(crate) fn key_of(kinds: &[FieldType], number: u64) -> Vec<Value> {
     let is_small = |kind: &FieldType| *kind == FieldType::Boolean;
     // The last such field in some shapes, the first one in others.
@@ -99,14 +99,14 @@ pub(crate) fn key_of(kinds: &[FieldType], number: u64) -> Vec<Value> {
     key
 }
 
-/// The texts of a row's key.
+/// Returns the texts of a row's key.
 pub(crate) fn key_texts(dataset: &Dataset, values: &[Value]) -> Vec<String> {
     let key = dataset.key_indexes().iter();
     key.map(|index| values[*index].to_text().unwrap().into_owned())
         .collect()
 }
 
-/// Asserts that the dataset's table holds these rows and no others.
+/// Asserts that the dataset's table holds exactly these rows.
 pub(crate) async fn assert_rows(
     database: &Database,
     dataset: &Dataset,
@@ -126,7 +126,7 @@ pub(crate) async fn assert_rows(
             )
         })
         .collect();
-    // Keys as they are read: a timestamp that is cut would make one of two.
+    // Keys as they are read: truncated timestamps would merge two keys.
     let expected: BTreeMap<_, _> = expected
         .values()
         .map(|(values, extra, version)| {
@@ -146,7 +146,7 @@ pub(crate) async fn assert_rows(
     assert_eq!(count, expected.len(), "rows, {after}");
 }
 
-/// A value as the database's own client reads it.
+/// Returns a value as the database's own client reads it.
 fn as_read(database: &Database, value: &Value) -> Value {
     match value {
         Value::Timestamp(at) if database.is_mongodb() => {
@@ -157,7 +157,7 @@ fn as_read(database: &Database, value: &Value) -> Value {
     }
 }
 
-/// A value with JSON in one form.
+/// Returns a value with JSON in one form.
 fn comparable(value: &Value) -> Value {
     match value {
         Value::Json(text) => Value::Json(without_spaces(text)),

@@ -1,4 +1,4 @@
-//! Rows to read, and the order that they are to be read in.
+//! Rows to read, and the order in which they must be read.
 
 use std::cmp::Ordering;
 
@@ -25,7 +25,7 @@ fields = [
 ]
 "#;
 
-/// Rows with many values in common, nulls, and texts that compare oddly elsewhere.
+/// Returns rows with many common values, nulls, and texts that compare differently elsewhere.
 pub(crate) fn goods(dataset: &Dataset) -> Vec<Row> {
     let long = "ü".repeat(SORTED_CHARS);
     let texts = [
@@ -139,7 +139,7 @@ pub(crate) fn goods(dataset: &Dataset) -> Vec<Row> {
         .collect()
 }
 
-/// Order of two values of one type.
+/// Compares two values of one type.
 pub(crate) fn compare(one: &Value, other: &Value) -> Ordering {
     match (one, other) {
         (Value::Float(one), Value::Float(other)) => one.total_cmp(other),
@@ -147,7 +147,7 @@ pub(crate) fn compare(one: &Value, other: &Value) -> Ordering {
     }
 }
 
-/// Order of two rows.
+/// Compares two rows.
 pub(crate) fn compare_rows(
     dataset: &Dataset,
     sort: Option<Sort>,

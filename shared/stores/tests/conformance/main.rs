@@ -1,4 +1,4 @@
-//! What every store promises, on each of them: `SQLite` in a file, the others where variables say.
+//! What every store promises, tested on each: `SQLite` in a file, the others where environment variables say.
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
@@ -54,7 +54,7 @@ macro_rules! conformance {
                 tables::whole_chunks_at_once,
                 tables::wide_rows,
                 tables::tables_are_made_once_and_grow,
-                tables::tables_that_do_not_fit_are_told,
+                tables::tables_that_do_not_fit_are_refused,
                 tables::a_refused_chunk_leaves_nothing,
                 evolution::a_new_field_is_added,
                 evolution::another_type_is_refused,
@@ -78,7 +78,7 @@ macro_rules! conformance {
                 reads::pages_while_writers_load,
                 reads::nothing_there_reads_as_empty,
                 reads::a_field_becomes_indexed,
-                reads::an_index_that_is_not_made_yet,
+                reads::an_index_that_does_not_exist_yet,
                 reads::readers_share_a_connection,
                 reads::bounds_of_a_read,
                 filters::conditions_of_every_type,
@@ -91,7 +91,7 @@ macro_rules! conformance {
 
 conformance!(sqlite, postgres, mysql, mongodb);
 
-/// What only PostgreSQL does.
+/// Tests for PostgreSQL only.
 mod of_postgres {
     conformance! { postgres:
         first_load::rows_of_another_program,
@@ -100,7 +100,7 @@ mod of_postgres {
     }
 }
 
-/// What only MongoDB does.
+/// Tests for MongoDB only.
 mod of_mongodb {
     conformance! { mongodb:
         document_keys::documents_as_keys_are_refused,
@@ -108,14 +108,14 @@ mod of_mongodb {
     }
 }
 
-/// The end of what takes too long: of a wait, where tables can be locked.
+/// Timeouts of reads: of a wait, where tables can be locked.
 mod too_long {
     conformance! { postgres: reads::a_read_ends_in_time }
     conformance! { mysql: reads::a_read_ends_in_time }
     conformance! { sqlite: reads::a_long_read_ends_in_time }
 }
 
-/// What only SQL stores have.
+/// Tests for SQL stores only.
 mod sql {
     macro_rules! totals {
         ($($database:ident),*) => {
@@ -124,10 +124,10 @@ mod sql {
                     totals::totals_at_every_commit,
                     totals::extremes_come_and_go,
                     totals::sums_beyond_64_bits,
-                    totals::totals_of_rows_that_are_there,
+                    totals::totals_of_existing_rows,
                     totals::two_prepare_totals_at_once,
-                    totals::totals_made_anew,
-                    totals::a_snapshot_takes_its_totals_along,
+                    totals::totals_are_rebuilt,
+                    totals::a_prune_updates_totals,
                     evolution::an_older_definition_keeps_newer_totals,
                     filters::pages_of_totals,
                 }

@@ -1,4 +1,4 @@
-//! Every shape of key, in chunks on both sides of every size at which a store changes its way.
+//! Every shape of key, in chunks on both sides of every size at which a store changes its method.
 
 use landfall_domain::{Dataset, FieldType, Row, StoreCounts, Value};
 use landfall_stores::Store;
@@ -13,18 +13,19 @@ use crate::random::{Repeat, seed};
 use crate::reads::{query, walk};
 use crate::rows::{apply, counts, order, row, text};
 
-/// `PostgreSQL` looks 32 keys up to guess about all, and inserts up to 64 rows without `COPY`; `MySQL` sends 1,024 rows
-/// a statement; `MongoDB` 2,000 a batch; lanes begin at 2,000 rows, are chosen by 4,096, and are judged from 10,000 on.
+/// `PostgreSQL` looks up 32 keys to estimate the others, and inserts up to 64 rows without `COPY`; `MySQL` sends
+/// 1,024 rows in a statement; `MongoDB` sends 2,000 in a batch; lanes start at 2,000 rows, are chosen by 4,096, and
+/// must be even from 10,000 on.
 const SIZES: [u64; 14] = [
     1, 2, 31, 33, 64, 65, 1_024, 1_025, 1_999, 2_000, 2_001, 4_096, 4_097, 10_000,
 ];
-/// Shapes of each size that a sample has.
+/// Shapes of each size in a sample.
 const SAMPLED: usize = 2;
 
 /// Types of the fields of a key.
 type Shape = Vec<FieldType>;
 
-/// One field of each type, every ordered pair of types, and keys of three and of seven fields.
+/// Returns one field of each type, every ordered pair of types, and keys of three and of seven fields.
 fn shapes() -> Vec<Shape> {
     let ones = KEY_TYPES.map(|kind| vec![kind]);
     let pairs = KEY_TYPES
@@ -44,7 +45,7 @@ fn shapes() -> Vec<Shape> {
     all.chain([vec![FieldType::Boolean; 3]]).collect()
 }
 
-/// Shapes with sizes: all of them where `LANDFALL_MATRIX` is `all`, else some of each size.
+/// Returns shapes with sizes: all of them if `LANDFALL_MATRIX` is `all`, else some of each size.
 fn cells(seed: u64) -> Vec<(Shape, u64)> {
     let mut shapes = shapes();
     if std::env::var("LANDFALL_MATRIX").is_ok_and(|value| value == "all") {
@@ -67,7 +68,7 @@ pub(crate) async fn matrix_of_keys_and_sizes(database: &Database) {
     drop(repeat);
 }
 
-/// A dataset whose key has these types. Its fields are in another order than its key.
+/// Returns a dataset whose key has these types. Its fields are in another order than its key.
 fn dataset_of_shape(shape: &[FieldType]) -> Dataset {
     let key: Vec<_> = (0..shape.len())
         .map(|field| format!("\"k{field}\""))
@@ -91,7 +92,7 @@ fn numbered(shape: &[FieldType], number: u64, note: &str) -> Row {
     row(0, std::iter::once(text(note)).chain(key).collect())
 }
 
-/// Loads a new table, then the same again, all of it changed, half of it new, and a late object; compares each time.
+/// Loads a new table, then the same again, all of it changed, half of it new, and a late object. Compares each time.
 async fn load(database: &Database, store: &dyn Store, shape: &[FieldType], size: u64) {
     let keys = keys_of(shape).unwrap_or(u64::MAX);
     let size = size.min(keys);
@@ -150,7 +151,7 @@ async fn assert_pages(database: &Database, dataset: &Dataset, shape: &[FieldType
         );
     }
     let mut found = walk(reader.as_ref(), dataset, query(None, 1_000)).await;
-    // Decimals are texts in SQLite, and in the key they sort as such.
+    // In SQLite, decimals of a key are text and sort as such.
     if database.is_sqlite() && shape.contains(&FieldType::Decimal) {
         found.sort_by(|one, other| compare_rows(dataset, None, one, other));
     }

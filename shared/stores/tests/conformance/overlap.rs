@@ -14,7 +14,7 @@ use crate::rows::{PAIRS, deletion, notes, order, pair, text};
 /// Rows of one object, and its moment.
 type Chunk = (i64, Arc<Vec<Row>>);
 
-/// Chunks of a file with these keys, some of them more than once; and what each key gets by it.
+/// Returns chunks of a file with these keys, some of them more than once, and the expected rows.
 fn file(
     dataset: &Dataset,
     moment: i64,
@@ -44,12 +44,12 @@ pub(crate) async fn two_overlapping_files_at_once(database: &Database) {
     overlapping(database, (5, 10), 60, 25).await;
 }
 
-/// As above, with chunks of so many rows that a store may take them by parts.
+/// The same with chunks so big that a store may split them.
 pub(crate) async fn two_big_overlapping_files_at_once(database: &Database) {
     overlapping(database, (4, 2), 6_000, 2_500).await;
 }
 
-/// So many tables, and runs of each, of two files of which half the keys, `half`, are the same.
+/// Loads two files, of which `half` the keys are common, into so many tables, so many times.
 async fn overlapping(
     database: &Database,
     (tables, runs): (i64, i64),
@@ -116,7 +116,7 @@ async fn overlapping(
     }
 }
 
-/// A store that takes big chunks by parts must not do so beside what concerns all keys.
+/// A store that splits big chunks must not do so beside changes that concern all keys.
 pub(crate) async fn the_first_deletes_beside_big_chunks(database: &Database) {
     const ROWS: usize = 5_000;
     let stores = [database.store().await, database.store().await];

@@ -13,12 +13,12 @@ use crate::generated::{KEY_TYPES, Rows, assert_rows, key_of, key_texts, keys_of,
 use crate::rows::order;
 use crate::totals;
 
-/// Cases that are the same in each run; then come new ones.
+/// The number of cases that are the same in each run; new ones follow.
 const FIXED: u64 = 32;
-/// How long cases are tried, unless `LANDFALL_MINUTES` says so.
+/// How long cases are tried, unless `LANDFALL_MINUTES` is set.
 const TRIED_FOR: Duration = Duration::from_secs(20);
 
-/// The seed that is to be repeated, or a new one.
+/// Returns the seed to repeat, or a new one.
 pub(crate) fn seed() -> u64 {
     given_seed().unwrap_or_else(|| rand::rng().random())
 }
@@ -28,7 +28,7 @@ fn given_seed() -> Option<u64> {
     Some(seed.parse().unwrap())
 }
 
-/// Says how to repeat a case, if it panics.
+/// Prints how to repeat a case if it panics.
 pub(crate) struct Repeat(pub(crate) u64);
 
 impl Drop for Repeat {
@@ -60,7 +60,7 @@ pub(crate) async fn random_datasets_and_chunks(database: &Database) {
     println!("{cases} cases");
 }
 
-/// A chunk of an object, or the end of one that is a snapshot.
+/// A chunk of an object, or the end of an object that is a snapshot.
 enum Delivery {
     Chunk { moment: i64, rows: Vec<Row> },
     Prune { moment: i64 },
@@ -107,7 +107,7 @@ async fn run(database: &Database, seed: u64) {
     drop(repeat);
 }
 
-/// A dataset, the types of its key, and the most rows of an object.
+/// A dataset, the types of its key, and the maximum number of rows of an object.
 struct Case {
     dataset: Dataset,
     key: Vec<FieldType>,
@@ -124,14 +124,14 @@ impl Case {
             .map(|_| *other_types.choose(random).unwrap())
             .collect();
         let is_big = random.random_ratio(1, 4);
-        // Big chunks without deletes or totals are where stores have most ways to go.
+        // Stores have the most methods for big chunks without deletes or totals.
         let is_plain = is_big && random.random_ratio(2, 3);
         let dataset = dataset_of(|name| definition(name, &key, &others, is_plain, random));
         let most = if is_big { 6_000 } else { 150 };
         Self { dataset, key, most }
     }
 
-    /// Chunks of some objects in any order, some of them twice; a snapshot ends after all of its chunks.
+    /// Returns chunks of some objects in any order, some of them twice. A snapshot ends after all of its chunks.
     fn deliveries(&self, random: &mut StdRng) -> Vec<Delivery> {
         let mut chunks: Vec<(i64, Vec<Row>)> = Vec::new();
         let all_keys = keys_of(&self.key).unwrap_or(self.most * 2);
@@ -143,9 +143,10 @@ impl Case {
             });
             let mut rows: Vec<_> = rows.collect();
             while !rows.is_empty() {
-                let length = match random.random_bool(0.5) {
-                    true => rows.len(),
-                    false => random.random_range(1..=rows.len()),
+                let length = if random.random_bool(0.5) {
+                    rows.len()
+                } else {
+                    random.random_range(1..=rows.len())
                 };
                 let rest = rows.split_off(length);
                 let (chunk, _) = latest_by_key(rows, &self.dataset);
@@ -289,7 +290,7 @@ fn definition(
     lines.join("\n")
 }
 
-/// What a store has of a key.
+/// What a store holds for a key.
 #[derive(Clone)]
 enum Known {
     Row {
@@ -299,12 +300,12 @@ enum Known {
     Deleted,
 }
 
-/// The promise of a store, kept in a plain map.
+/// The promise of a store, as a plain map.
 #[derive(Default)]
 struct Model {
     /// By the texts of the key, with the version.
     keys: BTreeMap<Vec<String>, (Vec<u8>, Known)>,
-    /// The first version of the newest snapshot that has ended, and the rows that it pruned.
+    /// The first version of the newest snapshot that has ended, and the number of rows that it pruned.
     floor: Option<(Vec<u8>, u64)>,
 }
 

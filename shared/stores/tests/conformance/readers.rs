@@ -1,4 +1,4 @@
-//! Readers of the databases, and what else tests of reading need of them.
+//! Readers of the databases, and what tests of reading need of these.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use crate::databases::{Database, collection};
 
 impl Database {
-    /// A reader of its own pool, as another process would have.
+    /// Returns a reader with its own pool, like another process.
     pub(crate) async fn reader(&self) -> Arc<dyn Reader> {
         self.reader_with(ReadOptions {
-            // The tests wait for more than a client does.
+            // The tests wait longer than a client does.
             timeout: Duration::from_mins(10),
             ..ReadOptions::default()
         })
@@ -35,7 +35,7 @@ impl Database {
         reader.unwrap()
     }
 
-    /// Keeps readers from a table until what is given is dropped.
+    /// Locks a table against readers until the result is dropped.
     pub(crate) async fn lock_table(&self, dataset: &Dataset) -> Box<dyn Any> {
         let name = &dataset.name;
         match self {
@@ -61,7 +61,7 @@ impl Database {
         }
     }
 
-    /// How many indexes the dataset's table has.
+    /// Returns the number of indexes of the dataset's table.
     pub(crate) async fn indexes(&self, dataset: &Dataset) -> usize {
         let name = &dataset.name;
         let count = match self {

@@ -1,4 +1,4 @@
-//! Pages of rows: every order, every place to start, beside writers.
+//! Pages of rows: every order, every start, beside writers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) fn query(sort: Option<Sort>, limit: u32) -> RowQuery {
     }
 }
 
-/// All rows of a question, page after page.
+/// Returns all rows of a query, page by page.
 pub(crate) async fn walk(
     reader: &dyn Reader,
     dataset: &Dataset,
@@ -77,7 +77,7 @@ pub(crate) async fn pages_in_every_order(database: &Database) {
             let found: Vec<_> = page.rows.into_iter().map(|row| row.values).collect();
             let rest = expected.get(skip..).unwrap_or_default();
             assert_eq!(found.len(), rest.len().min(20), "{sort:?}, {skip}");
-            // Which of the rows that begin alike come first is not told by a number.
+            // A number of rows to skip does not determine which of the rows with a common beginning comes first.
             if sort.is_none_or(|sort| sort.field != 0) {
                 assert_eq!(found, rest[..found.len()], "{sort:?}, {skip}");
             }
@@ -123,7 +123,7 @@ pub(crate) async fn pages_while_writers_load(database: &Database) {
                 let mut random = StdRng::seed_from_u64(u64::from(writer));
                 let mut moment = i64::from(writer) + 2;
                 while !is_over.load(Relaxed) {
-                    // The lasting ones get newer versions; others come and go around them.
+                    // The lasting rows get newer versions; others come and go around them.
                     let mut chunk: Vec<Row> = rows
                         .iter()
                         .skip(random.random_range(0..200))
@@ -196,7 +196,7 @@ pub(crate) async fn nothing_there_reads_as_empty(database: &Database) {
         vec![pair("a", "1"), pair("b", "2")],
     )
     .await;
-    // The definition grows before the first file of it comes.
+    // The definition grows before its first file comes.
     let expected =
         [("a", "1"), ("b", "2")].map(|(id, note)| vec![text(id), Value::Null, text(note)]);
     let by_pieces = Sort {
@@ -222,7 +222,7 @@ pub(crate) async fn nothing_there_reads_as_empty(database: &Database) {
         expected
     );
     database.drop_table(&small).await;
-    // It was known a moment ago.
+    // The reader has just seen it.
     let gone = reader.rows(&grown, &query(None, 10)).await;
     if gone.is_err() {
         let empty = reader.rows(&grown, &query(None, 10)).await.unwrap();
@@ -250,7 +250,7 @@ pub(crate) async fn a_field_becomes_indexed(database: &Database) {
     let before = database.indexes(&plain).await;
     store.prepare(&indexed).await.unwrap();
     assert_eq!(database.indexes(&plain).await, before + 1);
-    // Neither an older definition nor another worker changes it, and it takes long texts too.
+    // Neither an older definition nor another worker changes it, and it accepts long texts too.
     for definition in [&plain, &indexed] {
         database.store().await.prepare(definition).await.unwrap();
     }
@@ -271,7 +271,7 @@ pub(crate) async fn a_field_becomes_indexed(database: &Database) {
     database.drop_table(&plain).await;
 }
 
-pub(crate) async fn an_index_that_is_not_made_yet(database: &Database) {
+pub(crate) async fn an_index_that_does_not_exist_yet(database: &Database) {
     let plain = PAIRS.replace("\"note\", type = \"text\"", "\"note\", type = \"integer\"");
     let indexed = plain.replace("\"integer\"", "\"integer\", index = true");
     let plain = dataset(&plain);
@@ -290,7 +290,7 @@ pub(crate) async fn an_index_that_is_not_made_yet(database: &Database) {
         }),
         1,
     );
-    // The definition has an index before the first file of it comes, which makes it.
+    // The definition has an index before its first file comes, which creates it.
     for is_made in [false, true] {
         if is_made {
             store.prepare(&indexed).await.unwrap();
@@ -404,7 +404,7 @@ pub(crate) async fn a_read_ends_in_time(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
-/// Where no table can be locked, a condition that has to look at every row takes its time.
+/// Where no table can be locked, a filter that scans every row takes long.
 pub(crate) async fn a_long_read_ends_in_time(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;

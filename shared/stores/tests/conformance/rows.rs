@@ -30,7 +30,7 @@ fields = [
 ]
 "#;
 
-/// The order of the object of this moment.
+/// Returns the order of the object of this moment.
 pub(crate) fn order(moment: i64) -> ObjectOrder {
     ObjectOrder::new(moment, "", JobId::of("inbox", "k", "1")).unwrap()
 }
@@ -48,7 +48,7 @@ pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
     }
 }
 
-/// A row that deletes its key; the values are those of the key, and nulls.
+/// Returns a row that deletes its key: the values of the key, and nulls.
 pub(crate) fn deletion(values: Vec<Value>) -> Row {
     Row {
         deleted: true,
@@ -70,7 +70,7 @@ pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) ->
     }
 }
 
-/// Applies rows of the object of this moment, whatever their order.
+/// Applies rows of the object of this moment, in any order.
 pub(crate) async fn apply(
     store: &dyn Store,
     dataset: &Dataset,
@@ -84,7 +84,7 @@ pub(crate) async fn apply(
     counts
 }
 
-/// The notes by id, and the versions' moments.
+/// Returns the notes by id, with the moments of their versions.
 pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
     let note = |found: &Found| match found.values.as_slice() {
         [Value::Text(id), Value::Text(note)] => {
@@ -99,10 +99,10 @@ pub(crate) fn note(text: &str, moment: i64) -> (String, Vec<u8>) {
     (text.to_owned(), order(moment).at(0).as_bytes().to_vec())
 }
 
-/// Chunks by moment; those given to one applier in turn are taken in that order.
+/// Chunks by moment. A worker applies its chunks in this order.
 pub(crate) type Chunks = Vec<(i64, Arc<Vec<Row>>)>;
 
-/// Applies chunks by so many appliers at once, each with a store of its own; gives their counts together.
+/// Applies chunks by so many concurrent workers, each with its own store. Returns the sum of their counts.
 pub(crate) async fn apply_at_once(
     database: &Database,
     dataset: &Dataset,

@@ -1,4 +1,4 @@
-//! Rows and totals as a plain client finds them at one moment.
+//! Rows and totals as a plain client reads them at one moment.
 
 use landfall_domain::{Dataset, Field, FieldType, Measure, Total, Value};
 use sqlx::mysql::MySqlPool;
@@ -10,7 +10,7 @@ use crate::databases::Database;
 /// Rows as values of columns.
 pub(crate) type Table = Vec<Vec<Value>>;
 
-/// What one transaction sees.
+/// What one transaction reads.
 pub(crate) struct Snapshot {
     /// The rows: fields in the order of the dataset.
     pub(crate) rows: Table,
@@ -39,7 +39,7 @@ impl Database {
     }
 }
 
-/// The columns of a table of totals.
+/// Returns the columns of a table of totals.
 fn columns(dataset: &Dataset, total: &Total) -> Vec<Field> {
     let kind = |name: &str| {
         let mut fields = dataset.fields.iter();
@@ -58,14 +58,14 @@ fn columns(dataset: &Dataset, total: &Total) -> Vec<Field> {
     by.chain(measures).chain([rows]).collect()
 }
 
-/// The value of a column that was read as text.
+/// Parses a column that was read as text.
 fn value(field: &Field, text: Option<String>) -> Value {
     let Some(text) = text else {
         return Value::Null;
     };
     match field.kind {
         FieldType::Text => Value::Text(text.into()),
-        // A sum may have zeros at its end.
+        // A sum may have trailing zeros.
         FieldType::Decimal if text.contains('.') => {
             let text = text.trim_end_matches('0').trim_end_matches('.');
             field.parse(text).unwrap()

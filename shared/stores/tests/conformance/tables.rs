@@ -1,4 +1,4 @@
-//! Large and wide chunks; tables that are missing, grow, or don't fit.
+//! Large and wide chunks; tables that are missing, grow, or do not fit.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub(crate) async fn whole_chunks_at_once(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
-/// Around the number, and the bytes, from which on `PostgreSQL` takes rows in another way.
+/// Around the number, and the bytes, from which on `PostgreSQL` uses `COPY`.
 pub(crate) async fn few_rows_and_some_more(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;
@@ -147,7 +147,7 @@ fields = [
         counts(1, 1, 0, 0)
     );
     assert_eq!(database.read(&grown).await.len(), 2);
-    // Dropped by someone: what fails is tried again, and makes it anew.
+    // Dropped by someone: the failed call is retried, and creates it again.
     database.drop_table(&grown).await;
     let (rows, _) = latest_by_key(rows, &grown);
     if let Err(error) = store.apply(&grown, &order(2), &rows.clone().into()).await {
@@ -162,13 +162,13 @@ fields = [
     database.drop_table(&grown).await;
 }
 
-pub(crate) async fn tables_that_do_not_fit_are_told(database: &Database) {
+pub(crate) async fn tables_that_do_not_fit_are_refused(database: &Database) {
     if database.is_mongodb() {
         return;
     }
     let there = dataset(PAIRS);
     database.store().await.prepare(&there).await.unwrap();
-    for (from, to, told) in [
+    for (from, to, expected) in [
         ("key = [\"id\"]", "key = [\"note\"]", "key is"),
         (
             "\"note\", type = \"text\"",
@@ -181,7 +181,7 @@ pub(crate) async fn tables_that_do_not_fit_are_told(database: &Database) {
         let error = database.store().await.prepare(&other).await.unwrap_err();
         assert!(matches!(error, StoreError::Schema { .. }), "{error}");
         assert!(
-            !error.is_retryable() && error.to_string().contains(told),
+            !error.is_retryable() && error.to_string().contains(expected),
             "{error}"
         );
     }
@@ -221,7 +221,7 @@ fields = [{ name = "id", type = "text" }, { name = "number", type = "integer" }]
     database.drop_table(&dataset).await;
 }
 
-/// Rows that a trigger takes no notice of are neither new nor old: their chunk is refused.
+/// A chunk is refused if a trigger keeps rows out, which are then neither new nor old.
 pub(crate) async fn a_trigger_keeps_rows_out(database: &Database) {
     let dataset = dataset(PAIRS);
     let store = database.store().await;
@@ -247,7 +247,7 @@ pub(crate) async fn a_trigger_keeps_rows_out(database: &Database) {
         assert!(!error.is_retryable(), "{error}");
         assert!(error.to_string().contains("trigger"), "{error}");
     }
-    // What is there already is not asked for.
+    // Rows that exist do not reach the trigger.
     let rows = vec![pair("a", "skip"), pair("b", "skip")];
     let found = apply(store, &dataset, 1, rows).await;
     assert_eq!(found, counts(0, 0, 0, 2));

@@ -1,4 +1,4 @@
-//! Totals are what GROUP BY says, at every commit.
+//! Totals equal a GROUP BY at every commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fields = [
 ]
 "#;
 
-/// Groups of a text, of several fields, and of none that has an extreme; every measure.
+/// Groups by one text, by several fields, and without extremes; every measure.
 const TOTALS: &str = r#"
 [[totals]]
 name = "{}_by_name"
@@ -57,19 +57,19 @@ by = ["price"]
 columns = { last_seen = "max(seen)" }
 "#;
 
-/// A dataset with these totals; `{}` is its name.
+/// Returns a dataset with these totals; `{}` is its name.
 fn dataset_with(totals: &str) -> Dataset {
     dataset_of(|name| format!("{FIELDS}{}", totals.replace("{}", name)))
 }
 
-/// The same dataset by another definition.
+/// Returns the same dataset with another definition.
 fn redefined(dataset: &Dataset, totals: &str) -> Dataset {
     let totals = totals.replace("{}", &dataset.name);
     let definition = format!("name = \"{}\"\n{FIELDS}{totals}", dataset.name);
     Dataset::from_toml("test.toml", &definition).unwrap()
 }
 
-/// A row with these texts for the fields but the key; the empty text is null.
+/// Returns a row with these texts for the fields outside the key; the empty text is null.
 fn product(dataset: &Dataset, id: i64, texts: [&str; 6]) -> Row {
     let rest = dataset.fields[1..].iter().zip(texts);
     let rest = rest.map(|(field, text)| match text {
@@ -79,13 +79,13 @@ fn product(dataset: &Dataset, id: i64, texts: [&str; 6]) -> Row {
     row(0, std::iter::once(Value::Integer(id)).chain(rest).collect())
 }
 
-fn gone(dataset: &Dataset, id: i64) -> Row {
+fn deleted_row(dataset: &Dataset, id: i64) -> Row {
     let mut values = vec![Value::Null; dataset.fields.len()];
     values[0] = Value::Integer(id);
     deletion(values)
 }
 
-/// A row of few different values, so that groups have many rows, and lose and get back their extremes.
+/// Returns a row of few different values, so that groups have many rows, and lose and regain their extremes.
 fn any_product(dataset: &Dataset, id: i64, random: &mut StdRng) -> Row {
     let long = "a long name, ".repeat(400);
     let other = format!("{long}.");
@@ -115,7 +115,7 @@ fn any_product(dataset: &Dataset, id: i64, random: &mut StdRng) -> Row {
     )
 }
 
-/// What the table of totals must hold: its groups by the texts of their values.
+/// Returns the expected table of totals: its groups by the texts of their values.
 fn grouped(dataset: &Dataset, rows: &Table, total: &Total) -> BTreeMap<String, Vec<Value>> {
     let index = |name: &str| {
         let mut fields = dataset.fields.iter();
@@ -174,7 +174,7 @@ fn order_of(one: &Value, other: &Value) -> std::cmp::Ordering {
     }
 }
 
-/// Fails where totals are not what the rows say.
+/// Asserts that totals equal those of the rows.
 fn assert_exact(dataset: &Dataset, snapshot: &Snapshot) {
     for (total, kept) in dataset.totals.iter().zip(&snapshot.totals) {
         let expected = grouped(dataset, &snapshot.rows, total);
@@ -212,7 +212,7 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
         let deletes = moment % 3 == 0;
         let rows = ids.into_iter().map(|id| {
             if deletes && random.random_bool(0.4) {
-                gone(&dataset, id)
+                deleted_row(&dataset, id)
             } else {
                 any_product(&dataset, id, &mut random)
             }
@@ -230,7 +230,7 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
     let watch = async {
         while !done.load(Ordering::Relaxed) {
             check(database, &dataset).await;
-            // Reading a file does not wait for anything.
+            // Reading a file never yields.
             tokio::task::yield_now().await;
         }
     };
@@ -254,13 +254,17 @@ pub(crate) async fn extremes_come_and_go(database: &Database) {
         vec![chair(1, "1"), chair(2, "2"), chair(3, "3"), lamp(4, "4")],
         // The least one becomes the greatest.
         vec![chair(1, "9")],
-        // It goes to another group, and a group of one loses it.
+        // It moves to another group, and the only row of a group leaves it.
         vec![lamp(1, "9"), chair(4, "")],
-        // Deleted, and the last of a group is.
-        vec![gone(&dataset, 2), gone(&dataset, 1)],
-        // As it was: nothing changes.
+        // A row is deleted, and the last one of a group.
+        vec![deleted_row(&dataset, 2), deleted_row(&dataset, 1)],
+        // Unchanged rows change nothing.
         vec![chair(3, "3")],
-        vec![gone(&dataset, 3), gone(&dataset, 4), gone(&dataset, 5)],
+        vec![
+            deleted_row(&dataset, 3),
+            deleted_row(&dataset, 4),
+            deleted_row(&dataset, 5),
+        ],
         vec![chair(3, "3")],
     ];
     for (step, rows) in steps.into_iter().enumerate() {
@@ -293,7 +297,7 @@ pub(crate) async fn sums_beyond_64_bits(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
-pub(crate) async fn totals_of_rows_that_are_there(database: &Database) {
+pub(crate) async fn totals_of_existing_rows(database: &Database) {
     let without = dataset_with("");
     let with = redefined(&without, TOTALS);
     let store = database.store().await;
@@ -307,7 +311,7 @@ pub(crate) async fn totals_of_rows_that_are_there(database: &Database) {
     check(database, &with).await;
     apply(store.as_ref(), &with, 2, rows(100..300)).await;
     check(database, &with).await;
-    // A job that was planned before the totals were defined, in a process that does not know of them.
+    // A job planned before the totals were defined, in a process with the older definition.
     let other = database.store().await;
     other.prepare(&without).await.unwrap();
     apply(other.as_ref(), &without, 3, rows(0..150)).await;
@@ -342,7 +346,7 @@ pub(crate) async fn two_prepare_totals_at_once(database: &Database) {
     database.drop_table(&with).await;
 }
 
-pub(crate) async fn totals_made_anew(database: &Database) {
+pub(crate) async fn totals_are_rebuilt(database: &Database) {
     let dataset = dataset_with(TOTALS);
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();
@@ -352,7 +356,7 @@ pub(crate) async fn totals_made_anew(database: &Database) {
         rows.collect()
     };
     apply(store.as_ref(), &dataset, 1, rows()).await;
-    // By hand, behind our back.
+    // Changed by hand.
     let name = &dataset.name;
     let change = format!("UPDATE {name} SET pieces = 7, name = 'changed by hand' WHERE id < 50");
     database.execute(&change).await;
@@ -369,7 +373,7 @@ pub(crate) async fn totals_made_anew(database: &Database) {
     apply(store.as_ref(), &dataset, 2, rows()).await;
     check(database, &dataset).await;
 
-    // Another definition of the same table is told, and made by the same command.
+    // Another definition of the same table is refused, and rebuilt by the same command.
     let fewer = TOTALS.split("[[totals]]").nth(1).unwrap();
     let fewer = format!("[[totals]]{}", fewer.replace("max(price)", "sum(price)"));
     let other = redefined(&dataset, &fewer);
@@ -385,7 +389,7 @@ pub(crate) async fn totals_made_anew(database: &Database) {
     database.drop_table(&other).await;
 }
 
-pub(crate) async fn a_snapshot_takes_its_totals_along(database: &Database) {
+pub(crate) async fn a_prune_updates_totals(database: &Database) {
     let dataset = dataset_with(TOTALS);
     let store = database.store().await;
     store.prepare(&dataset).await.unwrap();
@@ -400,7 +404,7 @@ pub(crate) async fn a_snapshot_takes_its_totals_along(database: &Database) {
         assert_eq!(store.prune(&dataset, &order(2)).await.unwrap(), 100);
         check(database, &dataset).await;
     }
-    // What is older than the snapshot comes too late.
+    // Rows older than the snapshot come too late.
     let counts = apply(store.as_ref(), &dataset, 1, rows(0..200)).await;
     assert_eq!(counts.stale, 200);
     check(database, &dataset).await;

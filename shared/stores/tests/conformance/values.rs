@@ -1,4 +1,4 @@
-//! What goes in comes out: types, keys, columns.
+//! Values are read as they were written: types, keys, columns.
 
 use landfall_domain::{Dataset, Row, Value, latest_by_key};
 
@@ -70,14 +70,19 @@ pub(crate) async fn every_type_comes_back(database: &Database) {
             "true",
         ],
     ];
-    // PostgreSQL takes a few rows in another way than many.
+    // PostgreSQL writes few rows differently from many.
     for rows in [6, 120] {
-        come_back(database, &dataset, &texts, rows).await;
+        assert_round_trip(database, &dataset, &texts, rows).await;
     }
 }
 
-/// Takes so many rows of these values in, again and again by other keys, and one of nulls.
-async fn come_back(database: &Database, dataset: &Dataset, texts: &[[&str; 8]], rows: usize) {
+/// Applies so many rows of these values, repeatedly with other keys, and one of nulls.
+async fn assert_round_trip(
+    database: &Database,
+    dataset: &Dataset,
+    texts: &[[&str; 8]],
+    rows: usize,
+) {
     let mut rows: Vec<Row> = texts
         .iter()
         .cycle()
@@ -117,7 +122,7 @@ async fn come_back(database: &Database, dataset: &Dataset, texts: &[[&str; 8]], 
                     let cut = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
                     assert_eq!(found, &Value::Timestamp(cut));
                 }
-                // Null is null there, of JSON or not.
+                // There, JSON null is null.
                 (Value::Null, Value::Json(text)) if database.is_mongodb() => {
                     assert_eq!(text, "null");
                 }

@@ -1,4 +1,4 @@
-//! The greatest version of each key stays, whatever comes when.
+//! The greatest version of each key stays, in any order of delivery.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(crate) async fn redelivery_changes_nothing(database: &Database) {
         apply(store.as_ref(), &dataset, 5, rows.clone()).await,
         counts(0, 0, 3, 0)
     );
-    // Part of it: what was left of a chunk by a crash.
+    // A part of it, as a crash leaves it.
     let some = vec![pair("0", "1"), pair("b", "1"), pair("d", "1")];
     assert_eq!(
         apply(store.as_ref(), &dataset, 5, some).await,
@@ -63,7 +63,7 @@ pub(crate) async fn a_newer_row_wins_in_any_order(database: &Database) {
         pair("d", "15"),
     ];
     assert_eq!(apply(store, &dataset, 15, mixed).await, counts(1, 1, 0, 2));
-    // Of one object, the later record is the newer one.
+    // In one object, the later record is newer.
     let later = Row {
         offset: 7,
         ..pair("d", "later")
@@ -97,7 +97,7 @@ pub(crate) async fn an_unchanged_row_still_advances(database: &Database) {
         apply(store, &dataset, 3, vec![pair("a", "x")]).await,
         counts(0, 0, 1, 0)
     );
-    // From between the two: the row of moment 3 says "x", and stays.
+    // Between the two: the row of moment 3 says "x", and stays.
     assert_eq!(
         apply(store, &dataset, 2, vec![pair("a", "y")]).await,
         counts(0, 0, 0, 1)
@@ -171,7 +171,7 @@ pub(crate) async fn concurrent_appliers_leave_the_greatest_version(database: &Da
             let mut keys: Vec<usize> = (0..KEYS).collect();
             keys.shuffle(&mut random);
             keys.truncate(random.random_range(1..KEYS));
-            // Few texts, so that many a newer row says the same as the older one.
+            // Few texts, so that many newer rows have the values of older ones.
             let text = format!("text {}", random.random_range(0..3));
             for key in &keys {
                 newest.insert(format!("key {key}"), note(&text, moment));
