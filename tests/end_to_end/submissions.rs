@@ -160,7 +160,7 @@ async fn check_that_unchanged_pages_are_not_sent_again(api: &Api) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_uploaded_with_a_form_and_upload_in_parts() {
+async fn files_are_uploaded_with_a_form_and_in_parts() {
     let stack = start(Sql::Sqlite, &RAISED).await;
     let api = Api::new(&stack);
     let file = products_file(2_000, 13);

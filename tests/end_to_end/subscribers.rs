@@ -1,4 +1,4 @@
-//! WebSocket subscribers: what they receive, how often, and with which tokens.
+//! WebSocket subscribers: their messages, the frequency of pushes, and permissions.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ use crate::delivery::set_delivery;
 use crate::support::{add_token, completions, land, products_file, start, upload};
 
 const SUBSCRIBERS: usize = 500;
-/// Concurrent handshakes and subscriptions. Each runs a process of the function.
-const CONCURRENT_CLIENTS: usize = 8;
-/// Longer than anything takes on a slow machine.
+/// Number of concurrent handshakes and subscriptions. Each occupies one process of the function.
+const CONCURRENCY: usize = 8;
+/// Longer than any step takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(5);
-/// How long to listen for messages that must not arrive. A push follows its change after a second.
+/// How long to wait for messages that must not arrive. A push follows the change by a second.
 const QUIET: Duration = Duration::from_secs(5);
-/// Longer than the delay of a failed message, and shorter than the queue's visibility timeout.
+/// Longer than the delay of a failed message, and shorter than the visibility timeout of the queue.
 const WITHOUT_TIMEOUT: Duration = Duration::from_mins(2);
 const KEY: &str = "products/pushed.csv";
 
@@ -46,7 +46,7 @@ impl Client {
         self.send(&json!({"action": "subscribe", "job": job})).await;
     }
 
-    /// Returns the next message, or `None` if none arrives in time.
+    /// Returns the next message, or `None` after the timeout.
     async fn next(&mut self, within: Duration) -> Option<Value> {
         let message = tokio::time::timeout(within, self.0.next()).await.ok()?;
         let message = message.expect("the connection was closed").unwrap();
@@ -54,38 +54,38 @@ impl Client {
     }
 
     /// Returns the messages about a job until its completion, and for some time after it.
-    async fn messages_about(&mut self, job: JobId) -> Vec<Value> {
-        let mut received = Vec::new();
-        let is_about_another =
+    async fn messages(&mut self, job: JobId) -> Vec<Value> {
+        let mut messages = Vec::new();
+        let is_other_job =
             |message: &Value| !message["job"].is_null() && message["job"]["id"] != json!(job);
         while let Some(message) = self.next(WITHIN).await {
-            if is_about_another(&message) {
+            if is_other_job(&message) {
                 continue;
             }
             let completed = message["type"] == "completed";
-            received.push(message);
+            messages.push(message);
             if completed {
                 break;
             }
         }
         while let Some(message) = self.next(QUIET).await {
-            if !is_about_another(&message) {
-                received.push(message);
+            if !is_other_job(&message) {
+                messages.push(message);
             }
         }
-        received
+        messages
     }
 }
 
-fn count(received: &[Value], kind: &str) -> usize {
-    received
+fn count(messages: &[Value], kind: &str) -> usize {
+    messages
         .iter()
         .filter(|message| message["type"] == kind)
         .count()
 }
 
-/// Records a subscriber whose connection does not exist. Returns the key of its item.
-async fn add_dead_subscriber(
+/// Stores a subscriber whose connection the gateway does not have, and returns its key.
+async fn store_subscriber(
     stack: &Stack,
     job: JobId,
     expires_at: AttributeValue,
@@ -124,7 +124,7 @@ async fn each_of_500_subscribers_receives_the_completion_once() {
                 assert_eq!(first["job"]["id"], json!(job));
                 assert_eq!(first["job"]["state"], "open");
                 if index % 50 == 0 {
-                    // The same job by two subscriptions.
+                    // A second subscription that covers the same job.
                     client
                         .send(&json!({"action": "subscribe", "dataset": "products"}))
                         .await;
@@ -132,30 +132,29 @@ async fn each_of_500_subscribers_receives_the_completion_once() {
                 client
             }
         })
-        .buffer_unordered(CONCURRENT_CLIENTS)
+        .buffer_unordered(CONCURRENCY)
         .collect()
         .await;
-    // One client leaves, one never reads, and one has died unnoticed.
+    // One subscriber disconnects, one never reads, and one is gone without a disconnect.
     drop(clients.pop());
     let silent = clients.pop().unwrap();
     let never = AttributeValue::N("4102444800".to_owned());
-    let dead = add_dead_subscriber(&stack, job, never).await;
+    let dead = store_subscriber(&stack, job, never).await;
 
     let started = Instant::now();
-    deliver(&stack, true).await;
+    set_delivery(&stack, true).await;
     let received: Vec<Vec<Value>> =
-        futures::future::join_all(clients.iter_mut().map(|client| client.messages_about(job)))
-            .await;
+        futures::future::join_all(clients.iter_mut().map(|client| client.messages(job))).await;
     let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
     let event = completions(&stack, &[job]).await.remove(&job).unwrap();
-    for received in &received {
-        assert_eq!(count(received, "completed"), 1, "{received:#?}");
-        assert_eq!(count(received, "error"), 0, "{received:#?}");
+    for messages in &received {
+        assert_eq!(count(messages, "completed"), 1, "{messages:#?}");
+        assert_eq!(count(messages, "error"), 0, "{messages:#?}");
         assert!(
-            count(received, "job") <= seconds + 3,
-            "{seconds} s: {received:#?}"
+            count(messages, "job") <= seconds + 3,
+            "{seconds} s: {messages:#?}"
         );
-        let completed = received
+        let completed = messages
             .iter()
             .find(|message| message["type"] == "completed");
         let view = &completed.unwrap()["job"];
@@ -163,7 +162,7 @@ async fn each_of_500_subscribers_receives_the_completion_once() {
         assert_eq!(view["state"], "succeeded");
         assert_eq!(view["counts"], json!(event.counts));
         let done = |view: &Value| view["chunks"]["done"].as_u64().unwrap();
-        let progress: Vec<u64> = received
+        let progress: Vec<u64> = messages
             .iter()
             .map(|message| done(&message["job"]))
             .collect();
@@ -178,14 +177,14 @@ async fn each_of_500_subscribers_receives_the_completion_once() {
         .send()
         .await
         .unwrap();
-    assert_eq!(kept.item, None, "the dead subscriber is deleted");
+    assert_eq!(kept.item, None, "the subscriber that is gone is removed");
 
-    // A late subscriber receives the completion; one that has received it does not receive it again.
+    // A late subscriber receives the completion. A subscriber that has received it does not receive it again.
     let mut late = Client::connect(&stack, stack.token()).await.unwrap();
     let early = &mut clients[0];
     late.subscribe(job).await;
     early.subscribe(job).await;
-    let (late, early) = tokio::join!(late.messages_about(job), async {
+    let (late, early) = tokio::join!(late.messages(job), async {
         let again = early.next(WITHIN).await.unwrap();
         (again, early.next(QUIET).await)
     });
@@ -195,20 +194,21 @@ async fn each_of_500_subscribers_receives_the_completion_once() {
     assert_eq!(early.0["type"], "job");
     assert_eq!(early.1, None);
 
-    // A client that unsubscribes before the completion and subscribes again still receives it.
-    let mut back = Client::connect(&stack, stack.token()).await.unwrap();
-    back.subscribe(job).await;
-    back.send(&json!({"action": "unsubscribe", "job": job}))
+    // A subscriber that leaves before the completion, and subscribes again, receives it.
+    let mut returning = Client::connect(&stack, stack.token()).await.unwrap();
+    returning.subscribe(job).await;
+    returning
+        .send(&json!({"action": "unsubscribe", "job": job}))
         .await;
     assert_eq!(returning.next(WITHIN).await.unwrap()["type"], "job");
     tokio::time::sleep(QUIET).await;
-    back.subscribe(job).await;
-    let back = back.messages_about(job).await;
-    assert_eq!(count(&back, "completed"), 1, "{back:#?}");
+    returning.subscribe(job).await;
+    let messages = returning.messages(job).await;
+    assert_eq!(count(&messages, "completed"), 1, "{messages:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_pushes_are_repeated_after_an_error_is_over() {
+async fn failed_pushes_are_retried_until_they_succeed() {
     let stack = start(Sql::Sqlite, &[]).await;
     set_delivery(&stack, false).await;
     let job = upload(&stack, KEY, products_file(100, 7)).await;
@@ -217,11 +217,11 @@ async fn failed_pushes_are_repeated_after_an_error_is_over() {
     assert_eq!(client.next(WITHIN).await.unwrap()["type"], "job");
 
     let unreadable = AttributeValue::S("never".to_owned());
-    let spoilt = add_dead_subscriber(&stack, job, unreadable).await;
-    deliver(&stack, true).await;
+    let broken = store_subscriber(&stack, job, unreadable).await;
+    set_delivery(&stack, true).await;
     completions(&stack, &[job]).await;
     while let Some(message) = client.next(QUIET).await {
-        // A push that had already started.
+        // A push in progress.
         assert_eq!(message["type"], "job");
     }
     aws_sdk_dynamodb::Client::new(stack.sdk_config())
@@ -236,11 +236,11 @@ async fn failed_pushes_are_repeated_after_an_error_is_over() {
             return;
         }
     }
-    panic!("no completion was received");
+    panic!("the completion was not pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscriber_to_a_dataset_receives_its_later_jobs() {
+async fn a_subscriber_of_a_dataset_receives_its_new_jobs() {
     let stack = start(Sql::Sqlite, &[]).await;
     let before = land(&stack, "products/before.csv", products_file(100, 1)).await;
     let mut client = Client::connect(&stack, stack.token()).await.unwrap();
@@ -251,10 +251,10 @@ async fn a_subscriber_to_a_dataset_receives_its_later_jobs() {
     assert_eq!(present["type"], "job");
     assert_eq!(present["job"]["id"], json!(before.job));
 
-    let job = drop_object(&stack, KEY, products_file(100, 2)).await;
-    let received = client.messages_about(job).await;
-    assert_eq!(count(&received, "error"), 0, "{received:#?}");
-    assert_eq!(count(&received, "completed"), 1, "{received:#?}");
+    let job = upload(&stack, KEY, products_file(100, 2)).await;
+    let messages = client.messages(job).await;
+    assert_eq!(count(&messages, "error"), 0, "{messages:#?}");
+    assert_eq!(count(&messages, "completed"), 1, "{messages:#?}");
 
     client
         .send(&json!({"action": "unsubscribe", "dataset": "products"}))
@@ -268,7 +268,7 @@ async fn a_subscriber_to_a_dataset_receives_its_later_jobs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_gives_access_to_its_datasets_only() {
     let stack = start(Sql::Sqlite, &[]).await;
-    // Before the function starts and reads the tokens.
+    // The token is added before the function starts and reads it.
     let orders = Access::Only(["orders".to_owned()].into());
     let token = add_token(&stack, "orders", &[Scope::Read], orders).await;
     assert!(connect_async(&stack.outputs().socket_url).await.is_err());
@@ -288,7 +288,7 @@ async fn a_token_gives_access_to_its_datasets_only() {
         HeaderValue::from_str(&offered).unwrap(),
     );
     let refused = connect_async(request).await.err();
-    // The local endpoint confirms no subprotocol, so the client refuses a connection that the function accepted.
+    // The function accepted the token, but the local endpoint returns no subprotocol, which clients must refuse.
     assert!(
         matches!(
             refused,
@@ -300,12 +300,12 @@ async fn a_token_gives_access_to_its_datasets_only() {
     );
 
     let mut client = Client::connect(&stack, token.reveal()).await.unwrap();
-    let job = drop_object(&stack, KEY, products_file(100, 4)).await;
-    // A job that does not exist looks like a job of another dataset.
+    let job = upload(&stack, KEY, products_file(100, 4)).await;
+    // A job that does not exist yet looks the same as a job of another dataset.
     let early = JobId::of(&stack.outputs().inbox_bucket, "products/to_come.csv", "1");
     client.subscribe(early).await;
     completions(&stack, &[job]).await;
-    // The same: no message.
+    // A job of another dataset: no response either.
     client.subscribe(job).await;
     client
         .send(&json!({"action": "subscribe", "dataset": "products"}))

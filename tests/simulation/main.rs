@@ -1,5 +1,6 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
+//! `world` simulates ingestion, `live` the pushes of the socket.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -7,6 +8,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod fakes;
+mod live;
 mod samples;
 mod schedule;
 mod world;
@@ -17,7 +19,15 @@ use rand::Rng;
 
 const SEEDS: u64 = 400;
 
-fn run(seeds: impl IntoIterator<Item = u64>) {
+/// Simulates the seed of the environment, or some fixed and some random seeds.
+fn run(simulate: impl AsyncFn(u64)) {
+    let seeds = if let Ok(seed) = std::env::var("LANDFALL_SEED") {
+        vec![seed.parse().unwrap()]
+    } else {
+        let mut rng = rand::rng();
+        let random = (0..SEEDS).map(|_| rng.random());
+        (0..SEEDS).chain(random).collect()
+    };
     for seed in seeds {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             tokio::runtime::Builder::new_current_thread()
@@ -25,7 +35,7 @@ fn run(seeds: impl IntoIterator<Item = u64>) {
                 .build()
                 .unwrap()
                 // Without tokio's budget, only the seed determines the schedule.
-                .block_on(tokio::task::coop::unconstrained(world::simulate(seed)));
+                .block_on(tokio::task::coop::unconstrained(simulate(seed)));
         }));
         assert!(outcome.is_ok(), "repeat with LANDFALL_SEED={seed}");
     }
@@ -33,11 +43,10 @@ fn run(seeds: impl IntoIterator<Item = u64>) {
 
 #[test]
 fn every_row_lands_once_whatever_happens() {
-    if let Ok(seed) = std::env::var("LANDFALL_SEED") {
-        return run([seed.parse().unwrap()]);
-    }
-    // Some seeds are the same in every run, others are new.
-    run(0..SEEDS);
-    let mut rng = rand::rng();
-    run((0..SEEDS).map(|_| rng.random()));
+    run(world::simulate);
+}
+
+#[test]
+fn every_subscriber_receives_the_last_state_whatever_happens() {
+    run(live::simulate);
 }

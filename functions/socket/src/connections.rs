@@ -1,17 +1,9 @@
-//! The table of connections. Its items:
-//!
-//! - `connection/<id>`, `connection`: who is connected, and what they subscribe to;
-//! - `job/<id>` or `dataset/<name>`, `<connection>`: a subscription;
-//! - `completed/<job>`, `<connection>`: that a connection has been told of a job's completion.
-//!
-//! All expire with the connection. `DynamoDB` may drop them days later, so whoever reads one looks.
+//! Connections and their subscriptions, over the atomic operations of a [`ConnectionTable`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use landfall_auth::{Access, Grant, Scope};
@@ -21,32 +13,30 @@ use serde::{Deserialize, Serialize};
 use crate::SocketError;
 use crate::messages::Topic;
 
-/// Seconds that a connection lives: as long as API Gateway lets it.
+/// Seconds that a connection lives: the limit of API Gateway.
 const LIFETIME: i64 = 2 * 3600;
-/// The most that a connection may subscribe to at once.
-pub(crate) const MAX_TOPICS: usize = 100;
-/// Subscriptions of a connection that are removed at once.
-const REMOVED_AT_ONCE: usize = 8;
-const CONNECTION: &str = "connection";
+/// The most topics a connection may subscribe to at once.
+pub const MAX_TOPICS: usize = 100;
+/// Subscriptions of a connection that are deleted concurrently.
+const CONCURRENT_DELETES: usize = 8;
 
-/// The table of connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Connections {
-    client: Client,
-    table: String,
-}
-
-/// A connection.
+/// An open connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Connection {
+pub struct Connection {
     /// Name of its token.
-    token: String,
-    datasets: Access,
-    expires_at: i64,
+    pub token: String,
+    /// The datasets its token covered when the connection was opened.
+    pub datasets: Access,
+    /// Seconds since 1970.
+    pub expires_at: i64,
+    /// Keys of the topics it subscribes to. Only [`ConnectionTable::add_topic`] and
+    /// [`ConnectionTable::remove_topic`] write them.
+    #[serde(default, skip_serializing)]
+    pub topics: BTreeSet<String>,
 }
 
 impl Connection {
-    /// What it may do: what its token could when it was opened.
+    /// Returns what its token allowed when the connection was opened.
     pub(crate) fn grant(&self) -> Grant {
         Grant {
             name: self.token.clone(),
@@ -56,77 +46,109 @@ impl Connection {
     }
 }
 
-/// A subscription.
+/// A subscription of one connection to one topic.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Subscriber {
+pub struct Subscriber {
     /// Id of the connection.
     #[serde(rename = "sk")]
-    pub(crate) connection: String,
-    /// The datasets that it may know of.
-    pub(crate) datasets: Access,
-    /// When it subscribed to a dataset, in milliseconds since 1970: it is told of what completes afterwards.
+    pub connection: String,
+    /// The datasets its token covers.
+    pub datasets: Access,
+    /// When it subscribed, in milliseconds since 1970. Set for datasets only: the subscriber receives the
+    /// completions that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<i64>,
+    pub since: Option<i64>,
     /// Seconds since 1970.
-    pub(crate) expires_at: i64,
+    pub expires_at: i64,
 }
 
-type Item = HashMap<String, AttributeValue>;
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
+impl Subscriber {
+    /// Reports whether its token covers jobs of this dataset; `None` stands for an object key that names no
+    /// dataset.
+    pub(crate) fn may_see(&self, dataset: Option<&str>) -> bool {
+        let grant = Grant {
+            name: String::new(),
+            scopes: [Scope::Read].into(),
+            datasets: self.datasets.clone(),
+        };
+        grant.may(Scope::Read, dataset)
+    }
 }
 
-fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+/// The table of connections. Every method reads or writes a single item, or queries one partition; all reads are
+/// consistent.
+///
+/// Items expire with their connection. They may still be returned days later, so callers check `expires_at`.
+/// A topic is passed as its key.
+#[async_trait]
+pub trait ConnectionTable: Send + Sync {
+    /// Stores a new connection without topics.
+    async fn put_connection(&self, id: &str, connection: &Connection) -> Result<(), SocketError>;
+
+    /// Returns a connection.
+    async fn connection(&self, id: &str) -> Result<Option<Connection>, SocketError>;
+
+    /// Deletes a connection, but not its subscriptions.
+    async fn delete_connection(&self, id: &str) -> Result<(), SocketError>;
+
+    /// Adds a topic to a connection. Returns false if there is no such connection, or if it has [`MAX_TOPICS`]
+    /// others.
+    async fn add_topic(&self, id: &str, topic: &str) -> Result<bool, SocketError>;
+
+    /// Removes a topic from a connection, if both exist.
+    async fn remove_topic(&self, id: &str, topic: &str) -> Result<(), SocketError>;
+
+    /// Stores a subscription.
+    async fn put_subscriber(&self, topic: &str, subscriber: &Subscriber)
+    -> Result<(), SocketError>;
+
+    /// Returns the subscription of a connection to a topic.
+    async fn subscriber(&self, topic: &str, id: &str) -> Result<Option<Subscriber>, SocketError>;
+
+    /// Returns all subscriptions to a topic.
+    async fn subscribers(&self, topic: &str) -> Result<Vec<Subscriber>, SocketError>;
+
+    /// Deletes the subscription of a connection to a topic.
+    async fn delete_subscriber(&self, topic: &str, id: &str) -> Result<(), SocketError>;
+
+    /// Records that a connection has received the completion of a job.
+    async fn set_notified(&self, job: JobId, subscriber: &Subscriber) -> Result<(), SocketError>;
+
+    /// Returns the ids of the connections that have received the completion of a job.
+    async fn notified(&self, job: JobId) -> Result<HashSet<String>, SocketError>;
 }
 
-fn connection_key(id: &str) -> String {
-    format!("{CONNECTION}/{id}")
-}
-
-fn completed_key(job: JobId) -> String {
-    format!("completed/{job}")
-}
-
-/// Whether the condition of an update was not met.
-fn is_unmet(error: &SdkError<UpdateItemError>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
+/// Opens and closes connections, and keeps their subscriptions.
+#[derive(Clone)]
+pub struct Connections {
+    table: Arc<dyn ConnectionTable>,
 }
 
 impl Connections {
-    pub(crate) fn new(client: Client, table: impl Into<String>) -> Self {
-        Self {
-            client,
-            table: table.into(),
-        }
+    /// Creates it over a table.
+    pub fn new(table: Arc<dyn ConnectionTable>) -> Self {
+        Self { table }
     }
 
-    /// Notes a new connection of a token's bearer.
+    /// Records a new connection.
     pub(crate) async fn open(&self, id: &str, grant: Grant) -> Result<(), SocketError> {
         let connection = Connection {
             token: grant.name,
             datasets: grant.datasets,
             expires_at: Timestamp::now().as_second() + LIFETIME,
+            topics: BTreeSet::new(),
         };
-        let item = serde_dynamo::to_item(connection).map_err(SocketError::Item)?;
-        self.put(connection_key(id), CONNECTION, item).await
+        self.table.put_connection(id, &connection).await
     }
 
-    /// A connection; none if it has expired.
+    /// Returns a connection, unless it has expired.
     pub(crate) async fn find(&self, id: &str) -> Result<Option<Connection>, SocketError> {
-        let item = self.get(connection_key(id), CONNECTION).await?;
-        let connection: Option<Connection> = item
-            .map(serde_dynamo::from_item)
-            .transpose()
-            .map_err(SocketError::Item)?;
+        let connection = self.table.connection(id).await?;
         let now = Timestamp::now().as_second();
         Ok(connection.filter(|connection| connection.expires_at > now))
     }
 
-    /// Notes a subscription; says whether there was room for it.
+    /// Records a subscription. Returns false if the connection has too many.
     pub(crate) async fn subscribe(
         &self,
         id: &str,
@@ -134,26 +156,9 @@ impl Connections {
         topic: &Topic,
     ) -> Result<bool, SocketError> {
         let key = topic.key();
-        // First, so that whatever a connection subscribes to goes with it.
-        let added = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text(connection_key(id)))
-            .key("sk", text(CONNECTION))
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(topics) OR size(topics) < :most OR contains(topics, :key))",
-            )
-            .update_expression("ADD topics :keys")
-            .expression_attribute_values(":most", number(MAX_TOPICS))
-            .expression_attribute_values(":key", text(&key))
-            .expression_attribute_values(":keys", AttributeValue::Ss(vec![key.clone()]))
-            .send()
-            .await;
-        match added {
-            Ok(_) => {}
-            Err(error) if is_unmet(&error) => return Ok(false),
-            Err(error) => return Err(SocketError::of("UpdateItem", &error)),
+        // First the topic, so that closing the connection also deletes a subscription that was only half made.
+        if !self.table.add_topic(id, &key).await? {
+            return Ok(false);
         }
         let subscriber = Subscriber {
             connection: id.to_owned(),
@@ -161,164 +166,70 @@ impl Connections {
             since: matches!(topic, Topic::Dataset(_)).then(|| Timestamp::now().as_millisecond()),
             expires_at: connection.expires_at,
         };
-        let item = serde_dynamo::to_item(subscriber).map_err(SocketError::Item)?;
-        self.put(key, id, item).await?;
+        self.table.put_subscriber(&key, &subscriber).await?;
         Ok(true)
     }
 
     /// Ends a subscription.
     pub(crate) async fn unsubscribe(&self, id: &str, topic: &Topic) -> Result<(), SocketError> {
         let key = topic.key();
-        self.delete(&key, id).await?;
-        let removed = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text(connection_key(id)))
-            .key("sk", text(CONNECTION))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression("DELETE topics :keys")
-            .expression_attribute_values(":keys", AttributeValue::Ss(vec![key]))
-            .send()
-            .await;
-        match removed {
-            Err(error) if !is_unmet(&error) => Err(SocketError::of("UpdateItem", &error)),
-            _ => Ok(()),
-        }
+        self.table.delete_subscriber(&key, id).await?;
+        self.table.remove_topic(id, &key).await
     }
 
-    /// Forgets a connection and all its subscriptions.
+    /// Deletes a connection and all its subscriptions.
     pub(crate) async fn close(&self, id: &str) -> Result<(), SocketError> {
-        let item = self.get(connection_key(id), CONNECTION).await?;
-        let topics = match item.as_ref().and_then(|item| item.get("topics")) {
-            Some(AttributeValue::Ss(topics)) => topics.clone(),
-            _ => Vec::new(),
-        };
-        stream::iter(topics)
-            .map(|topic| async move { self.delete(&topic, id).await })
-            .buffer_unordered(REMOVED_AT_ONCE)
+        let connection = self.table.connection(id).await?;
+        let topics = connection.map(|connection| connection.topics);
+        stream::iter(topics.into_iter().flatten())
+            .map(|topic| async move { self.table.delete_subscriber(&topic, id).await })
+            .buffer_unordered(CONCURRENT_DELETES)
             .try_collect::<()>()
             .await?;
-        // Last: whoever dies before leaves something for the next to find them by.
-        self.delete(&connection_key(id), CONNECTION).await
+        // Last, so that a retry after a crash still finds the topics.
+        self.table.delete_connection(id).await
     }
 
-    /// Forgets a connection that was found gone while a topic was pushed.
+    /// Deletes a connection that was found gone while a message about these topics was pushed.
     pub(crate) async fn prune(&self, id: &str, topics: &[Topic]) -> Result<(), SocketError> {
-        // Its own item may be gone already, by a disconnect that met a subscription half-way.
+        // A disconnect during a subscribe can delete the connection's item before the subscription is written, so
+        // the item alone does not lead to all subscriptions.
         for topic in topics {
-            self.delete(&topic.key(), id).await?;
+            self.table.delete_subscriber(&topic.key(), id).await?;
         }
         self.close(id).await
     }
 
-    /// All who subscribe to a topic and have not expired.
+    /// Returns all subscribers to a topic that have not expired.
     pub(crate) async fn subscribers(&self, topic: &Topic) -> Result<Vec<Subscriber>, SocketError> {
+        let mut found = self.table.subscribers(&topic.key()).await?;
         let now = Timestamp::now().as_second();
-        let mut found = Vec::new();
-        self.each(topic.key(), |item| {
-            let subscriber: Subscriber =
-                serde_dynamo::from_item(item).map_err(SocketError::Item)?;
-            if subscriber.expires_at > now {
-                found.push(subscriber);
-            }
-            Ok(())
-        })
-        .await?;
+        found.retain(|subscriber| subscriber.expires_at > now);
         Ok(found)
     }
 
-    /// One who subscribes to a topic, unless expired.
+    /// Returns one subscriber to a topic, unless it has expired.
     pub(crate) async fn subscriber(
         &self,
         topic: &Topic,
         id: &str,
     ) -> Result<Option<Subscriber>, SocketError> {
+        let found = self.table.subscriber(&topic.key(), id).await?;
         let now = Timestamp::now().as_second();
-        let item = self.get(topic.key(), id).await?;
-        let subscriber: Option<Subscriber> = item
-            .map(serde_dynamo::from_item)
-            .transpose()
-            .map_err(SocketError::Item)?;
-        Ok(subscriber.filter(|subscriber| subscriber.expires_at > now))
+        Ok(found.filter(|subscriber| subscriber.expires_at > now))
     }
 
-    /// The connections that have been told of a job's completion.
-    pub(crate) async fn told(&self, job: JobId) -> Result<HashSet<String>, SocketError> {
-        let mut told = HashSet::new();
-        self.each(completed_key(job), |mut item| {
-            if let Some(AttributeValue::S(id)) = item.remove("sk") {
-                told.insert(id);
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(told)
+    /// Returns the ids of the connections that have received the completion of a job.
+    pub(crate) async fn notified(&self, job: JobId) -> Result<HashSet<String>, SocketError> {
+        self.table.notified(job).await
     }
 
-    /// Notes that a connection has been told of a job's completion.
-    pub(crate) async fn set_told(&self, job: JobId, to: &Subscriber) -> Result<(), SocketError> {
-        let item = Item::from([("expires_at".to_owned(), number(to.expires_at))]);
-        self.put(completed_key(job), &to.connection, item).await
-    }
-
-    async fn put(&self, pk: String, sk: &str, item: Item) -> Result<(), SocketError> {
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .item("pk", text(pk))
-            .item("sk", text(sk))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| SocketError::of("PutItem", &error))
-    }
-
-    async fn get(&self, pk: String, sk: &str) -> Result<Option<Item>, SocketError> {
-        self.client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", text(pk))
-            .key("sk", text(sk))
-            .consistent_read(true)
-            .send()
-            .await
-            .map(|answer| answer.item)
-            .map_err(|error| SocketError::of("GetItem", &error))
-    }
-
-    async fn delete(&self, pk: &str, sk: &str) -> Result<(), SocketError> {
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .key("pk", text(pk))
-            .key("sk", text(sk))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| SocketError::of("DeleteItem", &error))
-    }
-
-    /// Each item of a partition, as it is now.
-    async fn each(
+    /// Records that a subscriber has received the completion of a job.
+    pub(crate) async fn set_notified(
         &self,
-        pk: String,
-        mut take: impl FnMut(Item) -> Result<(), SocketError>,
+        job: JobId,
+        subscriber: &Subscriber,
     ) -> Result<(), SocketError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text(pk))
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = pages.next().await {
-            take(item.map_err(|error| SocketError::of("Query", &error))?)?;
-        }
-        Ok(())
+        self.table.set_notified(job, subscriber).await
     }
 }

@@ -1,35 +1,43 @@
+use std::sync::Arc;
+
 use landfall_auth::{AuthError, Tokens};
-use landfall_ledger::DynamoTable;
+use landfall_ledger::JobIndex;
 use landfall_runtime::{Environment, SettingError, required};
 
 use crate::connections::Connections;
-use crate::gateway::Gateway;
-use crate::queue::PushQueue;
+use crate::dynamo::DynamoConnections;
+use crate::gateway::{ApiGateway, Gateway};
+use crate::queue::{PushQueue, SqsPushQueue};
 
-/// What the socket works with.
+/// The socket's clients and settings.
 pub struct Context {
-    pub(crate) tokens: Tokens,
-    pub(crate) connections: Connections,
-    pub(crate) ledger: DynamoTable,
-    pub(crate) gateway: Gateway,
-    pub(crate) queue: PushQueue,
-    /// Whether a token may come in the query. Never on AWS: addresses end up in logs.
-    pub(crate) token_in_query: bool,
+    /// The accepted tokens.
+    pub tokens: Tokens,
+    /// Connections and their subscriptions.
+    pub connections: Connections,
+    /// The jobs.
+    pub ledger: Arc<dyn JobIndex>,
+    /// The way to the clients.
+    pub gateway: Arc<dyn Gateway>,
+    /// The queue of pushes.
+    pub queue: Arc<dyn PushQueue>,
+    /// Whether a token is accepted in the query. Never on AWS, because URLs are logged.
+    pub token_in_query: bool,
 }
 
 /// Why the socket cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
+    /// A setting is missing or invalid.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The secret with the tokens.
+    /// The tokens could not be read from their secret.
     #[error(transparent)]
     Auth(#[from] AuthError),
 }
 
 impl Context {
-    /// Settings from the environment, the tokens from their secret, and clients.
+    /// Reads settings from the environment and tokens from their secret, and creates the clients.
     pub async fn from_environment() -> Result<Self, StartError> {
         let connections: String = required("LANDFALL_CONNECTIONS_TABLE")?;
         let tokens: String = required("LANDFALL_TOKENS_SECRET")?;
@@ -38,10 +46,15 @@ impl Context {
         let environment = Environment::load().await;
         Ok(Self {
             tokens: Tokens::load(environment.sdk(), &tokens).await?,
-            connections: Connections::new(environment.dynamo(), connections),
-            ledger: environment.ledger_table()?,
-            gateway: Gateway::new(environment.sdk(), &endpoint),
-            queue: PushQueue::new(environment.queue("LANDFALL_PUSH_QUEUE_URL")?),
+            connections: Connections::new(Arc::new(DynamoConnections::new(
+                environment.dynamo(),
+                connections,
+            ))),
+            ledger: Arc::new(environment.ledger_table()?),
+            gateway: Arc::new(ApiGateway::new(environment.sdk(), &endpoint)),
+            queue: Arc::new(SqsPushQueue::new(
+                environment.queue("LANDFALL_PUSH_QUEUE_URL")?,
+            )),
             token_in_query: environment.is_local(),
         })
     }

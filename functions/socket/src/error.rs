@@ -2,50 +2,50 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use landfall_auth::AuthError;
 use landfall_ledger::LedgerError;
 
-/// Why a connection could not be served, or subscribers could not be told.
+/// Why an event could not be handled.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// An event of none of the sources that there are.
-    #[error("an event of neither the WebSocket API, the ledger's stream nor the push queue")]
-    Source,
-    /// An event that is not of its source's form.
-    #[error("not an event of its source: {0}")]
-    Event(serde_json::Error),
-    /// An event without what it must have.
-    #[error("an event without {0}")]
-    Without(&'static str),
-    /// An answer or message could not be written as JSON.
-    #[error("an answer could not be written as JSON: {0}")]
-    Answer(serde_json::Error),
-    /// The tokens.
+    /// The event is of an unknown source.
+    #[error("the event is not from the WebSocket API, the ledger's stream or the push queue")]
+    UnknownSource,
+    /// The event does not have the form of its source.
+    #[error("the event does not have the form of its source: {0}")]
+    Event(#[source] serde_json::Error),
+    /// The event lacks something it must have.
+    #[error("the event has no {0}")]
+    Missing(&'static str),
+    /// A response or message could not be encoded as JSON.
+    #[error("a response or message could not be encoded as JSON: {0}")]
+    Encode(#[source] serde_json::Error),
+    /// The token could not be checked.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The ledger.
+    /// The ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The table of connections, the push queue or the WebSocket API.
+    /// A call to the table of connections, the push queue or the WebSocket API failed.
     #[error("{operation}: {reason}")]
     Aws {
         /// The operation.
         operation: &'static str,
-        /// What the client says.
+        /// The client's error message.
         reason: String,
         /// Whether the same call may succeed later.
         retryable: bool,
     },
-    /// An item of the table of connections is not as it was written.
-    #[error("an item of the table of connections: {0}")]
-    Item(serde_dynamo::Error),
-    /// Subscribers could not be told that a job is completed.
-    #[error("{0} subscribers could not be told of the completion")]
-    Untold(usize),
-    /// The time of the invocation ran out.
-    #[error("no time is left; the message will come again")]
-    Time,
+    /// An item of the table of connections does not have the expected form.
+    #[error("an item of the table of connections is not readable: {0}")]
+    Item(#[source] serde_dynamo::Error),
+    /// Some subscribers did not receive the completion of a job.
+    #[error("the completion could not be pushed to {0} subscribers")]
+    Undelivered(usize),
+    /// The invocation ran out of time.
+    #[error("no time is left; the message will be redelivered")]
+    OutOfTime,
 }
 
 impl SocketError {
-    /// A failed call.
+    /// Converts the error of a failed call.
     pub(crate) fn of<E>(operation: &'static str, error: &SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -66,16 +66,18 @@ impl SocketError {
         }
     }
 
-    /// Whether another try may succeed.
+    /// Reports whether a retry may succeed.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Auth(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
             Self::Aws { retryable, .. } => *retryable,
-            Self::Untold(_) | Self::Time => true,
-            Self::Source | Self::Event(_) | Self::Without(_) | Self::Answer(_) | Self::Item(_) => {
-                false
-            }
+            Self::Undelivered(_) | Self::OutOfTime => true,
+            Self::UnknownSource
+            | Self::Event(_)
+            | Self::Missing(_)
+            | Self::Encode(_)
+            | Self::Item(_) => false,
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -10,71 +11,81 @@ use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectio
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 
 use crate::SocketError;
-use crate::messages::Told;
 
-/// How long a push may take, with its tries; others wait for it.
-const PUSH_WITHIN: Duration = Duration::from_secs(5);
-const TRY_WITHIN: Duration = Duration::from_secs(2);
-const TRIES: u32 = 3;
+/// Timeout of one message with all its attempts. Pushes to other connections wait for it.
+const POST_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_ATTEMPTS: u32 = 3;
 
-/// The WebSocket API, from behind.
-#[derive(Clone, Debug)]
-pub(crate) struct Gateway {
-    client: Client,
+/// The management side of the WebSocket API: messages to clients.
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    /// Sends a text frame over a connection.
+    async fn post(&self, connection: &str, frame: &[u8]) -> Result<Delivery, SocketError>;
+
+    /// Closes a connection, if it is open.
+    async fn close(&self, connection: &str) -> Result<(), SocketError>;
 }
 
-/// What became of a push.
+/// The outcome of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Push {
-    /// The gateway has taken it.
-    Taken,
-    /// There is no such connection any more.
+pub enum Delivery {
+    /// The gateway has accepted the message.
+    Accepted,
+    /// The connection no longer exists.
     Gone,
 }
 
-impl Gateway {
-    /// The one whose stage is at `endpoint`.
+/// The deployed [`Gateway`]: Amazon API Gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiGateway {
+    client: Client,
+}
+
+impl ApiGateway {
+    /// Creates a client for the stage at `endpoint`.
     pub(crate) fn new(config: &SdkConfig, endpoint: &str) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(TRY_WITHIN)
-            .operation_attempt_timeout(TRY_WITHIN)
-            .operation_timeout(PUSH_WITHIN)
+            .connect_timeout(ATTEMPT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(POST_TIMEOUT)
             .build();
         let config = Builder::from(config)
             .endpoint_url(endpoint)
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .build();
         Self {
             client: Client::from_conf(config),
         }
     }
+}
 
-    /// Sends a message over a connection.
-    pub(crate) async fn push(&self, id: &str, message: &Blob) -> Result<Push, SocketError> {
+#[async_trait]
+impl Gateway for ApiGateway {
+    async fn post(&self, connection: &str, frame: &[u8]) -> Result<Delivery, SocketError> {
         let sent = self
             .client
             .post_to_connection()
-            .connection_id(id)
-            .data(message.clone())
+            .connection_id(connection)
+            .data(Blob::new(frame))
             .send()
             .await;
         match sent {
-            Ok(_) => Ok(Push::Taken),
+            Ok(_) => Ok(Delivery::Accepted),
             Err(error) => match error.as_service_error() {
-                Some(PostToConnectionError::GoneException(_)) => Ok(Push::Gone),
+                Some(PostToConnectionError::GoneException(_)) => Ok(Delivery::Gone),
                 _ => Err(SocketError::of("PostToConnection", &error)),
             },
         }
     }
 
-    /// Closes a connection, if it is there.
-    pub(crate) async fn close(&self, id: &str) -> Result<(), SocketError> {
+    async fn close(&self, connection: &str) -> Result<(), SocketError> {
         let closed = self
             .client
             .delete_connection()
-            .connection_id(id)
+            .connection_id(connection)
             .send()
             .await;
         match closed {
@@ -85,11 +96,4 @@ impl Gateway {
             },
         }
     }
-}
-
-/// The frame of a message.
-pub(crate) fn frame(message: &Told<'_>) -> Result<Blob, SocketError> {
-    serde_json::to_vec(message)
-        .map(Blob::new)
-        .map_err(SocketError::Answer)
 }

@@ -10,30 +10,30 @@ use serde_json::Value;
 
 use crate::{Context, SocketError, push, routes, stream};
 
-/// Time that is kept for the answer.
+/// Time kept for the response.
 const RESERVE: Duration = Duration::from_secs(3);
 
-/// Answers a WebSocket route, or works off what the ledger's stream or the push queue brings.
+/// Handles a route of the WebSocket API, records of the ledger's stream, or messages of the push queue.
 pub async fn handle(
     context: &Context,
     event: Value,
     deadline: Deadline,
 ) -> Result<Value, SocketError> {
-    match Source::of(&event) {
+    match Source::detect(&event) {
         Some(Source::Route) => {
             let request: Box<ApiGatewayWebsocketProxyRequest> = read(event)?;
-            write(&routes::answer(context, &request).await?)
+            write(&routes::respond(context, &request).await?)
         }
         Some(Source::Ledger) => {
             let event: dynamodb::Event = read(event)?;
-            stream::queue_pushes(context, &event).await?;
+            stream::enqueue_pushes(context, &event).await?;
             Ok(Value::Null)
         }
         Some(Source::Queue) => {
             let event: SqsEvent = read(event)?;
-            write(&push::push_all(context, event, deadline.stop_at(RESERVE)).await)
+            write(&push::push_batch(context, event, deadline.stop_at(RESERVE)).await)
         }
-        None => Err(SocketError::Source),
+        None => Err(SocketError::UnknownSource),
     }
 }
 
@@ -45,7 +45,7 @@ enum Source {
 }
 
 impl Source {
-    fn of(event: &Value) -> Option<Self> {
+    fn detect(event: &Value) -> Option<Self> {
         if event.get("requestContext").is_some() {
             return Some(Self::Route);
         }
@@ -61,8 +61,8 @@ fn read<T: DeserializeOwned>(event: Value) -> Result<T, SocketError> {
     serde_json::from_value(event).map_err(SocketError::Event)
 }
 
-fn write(answer: &impl Serialize) -> Result<Value, SocketError> {
-    serde_json::to_value(answer).map_err(SocketError::Answer)
+fn write(response: &impl Serialize) -> Result<Value, SocketError> {
+    serde_json::to_value(response).map_err(SocketError::Encode)
 }
 
 #[cfg(test)]
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_its_events_apart() {
-        let source = |text: &str| Source::of(&serde_json::from_str(text).unwrap());
+    fn events_are_recognized_by_their_source() {
+        let source = |text: &str| Source::detect(&serde_json::from_str(text).unwrap());
         for (text, expected) in [
             (
                 include_str!("../../../events/socket-connect.json"),

@@ -1,31 +1,32 @@
-//! **Socket**: who is connected is told how jobs stand.
+//! **Socket**: pushes job status to connected clients.
 //!
-//! *Input*: the routes of the WebSocket API (`$connect` with a token, `$disconnect`, messages); the stream of
-//! the ledger's table; messages of the push queue.
+//! *Input*: the routes of the WebSocket API (`$connect` with a token, `$disconnect`, messages); the stream of the
+//! ledger's table; messages of the push queue.
 //!
-//! *Output*: connections and what they subscribe to, in a table of their own; a message of the push queue for
-//! each job and second in which it changed; and what the queue's messages lead to: pushes to all subscribers of a
-//! job and of its dataset. They say how the job stands when the second is over, so that no last state is missed, and
-//! come once a second at most. When a job is closed and its event is published, its completion is pushed.
+//! *Output*: connections and their subscriptions, in a table of their own. For each second in which a job changed,
+//! one message in the push queue. For each of these messages, a push to all subscribers of the job and of its
+//! dataset. A push reads the job when that second is over, so a job is pushed at most once a second and the last
+//! state is never lost. Once a job is closed and its event is published, its completion is pushed instead.
 //!
-//! *Guarantees*: the queue takes a job's messages one after the other, and a connection that was told of a
-//! completion is marked. So a connection is told of it once; twice, if the function dies between push and mark;
-//! and as often as it takes, if a push fails. Progress is not repeated: the next one says more.
+//! *Guarantees*: the queue delivers the messages of a job one after the other, and the function marks each connection
+//! that has received a completion. So a connection receives a completion once, or twice if the function dies between
+//! push and mark. A failed completion is retried. Failed progress is not: the next push has more.
 //!
-//! *Failure policy*: a push to a connection that is gone removes it with all its subscriptions. One that fails
-//! three times in five seconds holds up no other one; if it was a completion, the queue's message comes back for those
-//! who lack it, after 2 seconds and then twice as long each time, 30 at most. What the
-//! stream brings comes back as a whole; a message that the queue has taken already in that second is not taken twice.
+//! *Failure policy*: a push to a connection that is gone deletes it with all its subscriptions. A push that fails
+//! three times in five seconds delays no other one. If it was a completion, the message is redelivered for the
+//! connections without a mark, after 2 seconds and then twice as long each time, up to 30. A failed batch of the
+//! stream is redelivered as a whole; the queue deduplicates messages that it accepted in the same second.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` and `Query` on the
-//! connections; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and what follows its stream;
-//! `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on the
-//! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` of the tokens' secret; its logs.
+//! connections; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and the permissions to read its
+//! stream; `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on
+//! the push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` of the tokens' secret; its logs.
 //!
-//! *Memory*: the subscribers of [`JOBS_AT_ONCE`] jobs, some hundred bytes each.
+//! *Memory*: the subscribers of [`CONCURRENT_JOBS`] jobs, some hundred bytes each.
 
 mod connections;
 mod context;
+mod dynamo;
 mod error;
 mod gateway;
 mod handler;
@@ -35,7 +36,10 @@ mod queue;
 mod routes;
 mod stream;
 
+pub use connections::{Connection, ConnectionTable, Connections, MAX_TOPICS, Subscriber};
 pub use context::Context;
 pub use error::SocketError;
+pub use gateway::{Delivery, Gateway};
 pub use handler::handle;
-pub use push::JOBS_AT_ONCE;
+pub use push::CONCURRENT_JOBS;
+pub use queue::{PushMessage, PushQueue};

@@ -1,27 +1,29 @@
-//! What is said over a connection. JSON, one document a frame.
+//! The messages of the WebSocket API: one JSON document per frame.
 
 use landfall_domain::{JobId, is_name};
 use landfall_ledger::JobView;
 use serde::{Deserialize, Serialize};
 
-/// What a client asks for.
+use crate::SocketError;
+
+/// A message from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum ClientMessage {
     Subscribe(Topic),
     Unsubscribe(Topic),
     Ping,
 }
 
-/// What can be subscribed to.
+/// What a client can subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
     Job(JobId),
-    /// The jobs of a dataset, also those to come.
+    /// All jobs of a dataset, including future ones.
     Dataset(String),
 }
 
 impl Topic {
-    /// The key of its subscriptions.
+    /// Returns the key of its subscriptions.
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Job(job) => format!("job/{job}"),
@@ -32,63 +34,70 @@ impl Topic {
 
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
-enum Written {
-    Subscribe(WrittenTopic),
-    Unsubscribe(WrittenTopic),
+enum RawMessage {
+    Subscribe(RawTopic),
+    Unsubscribe(RawTopic),
     Ping,
 }
 
 #[derive(Deserialize)]
-struct WrittenTopic {
+struct RawTopic {
     job: Option<JobId>,
     dataset: Option<String>,
 }
 
-impl Ask {
-    /// Reads a frame, or says what is wrong with it.
+impl ClientMessage {
+    /// Parses a frame. The error is the text for the client.
     pub(crate) fn parse(frame: &str) -> Result<Self, String> {
-        let written = serde_json::from_str(frame).map_err(|error| {
+        let raw = serde_json::from_str(frame).map_err(|error| {
             format!(
                 "not understood ({error}): send {{\"action\":\"subscribe\",\"job\":\"<id>\"}}, \
                  {{\"action\":\"subscribe\",\"dataset\":\"<name>\"}}, the same with \"unsubscribe\", or {{\"action\":\"ping\"}}"
             )
         })?;
-        Ok(match written {
-            Written::Subscribe(topic) => Self::Subscribe(topic.check()?),
-            Written::Unsubscribe(topic) => Self::Unsubscribe(topic.check()?),
-            Written::Ping => Self::Ping,
+        Ok(match raw {
+            RawMessage::Subscribe(topic) => Self::Subscribe(topic.check()?),
+            RawMessage::Unsubscribe(topic) => Self::Unsubscribe(topic.check()?),
+            RawMessage::Ping => Self::Ping,
         })
     }
 }
 
-impl WrittenTopic {
+impl RawTopic {
     fn check(self) -> Result<Topic, String> {
         match (self.job, self.dataset) {
             (Some(job), None) => Ok(Topic::Job(job)),
             (None, Some(name)) if is_name(&name) => Ok(Topic::Dataset(name)),
-            (None, Some(_)) => Err("that cannot be the name of a dataset".to_owned()),
-            _ => Err("give either a job or a dataset".to_owned()),
+            (None, Some(_)) => Err("this is not a valid dataset name".to_owned()),
+            _ => Err("send either \"job\" or \"dataset\"".to_owned()),
         }
     }
 }
 
-/// What is sent to a client.
+/// A message to a client.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Told<'a> {
-    /// How a job stands.
+pub(crate) enum ServerMessage<'a> {
+    /// The present state of a job.
     Job {
         job: &'a JobView,
     },
-    /// That it is closed, and how; once a connection.
+    /// The final state of a job, sent once per connection.
     Completed {
         job: &'a JobView,
     },
-    /// What could not be done, and what to do.
+    /// Why a message from the client was refused, and what to do.
     Error {
         detail: &'a str,
     },
     Pong,
+}
+
+impl ServerMessage<'_> {
+    /// Encodes it as a frame.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, SocketError> {
+        serde_json::to_vec(self).map_err(SocketError::Encode)
+    }
 }
 
 #[cfg(test)]
@@ -96,22 +105,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_clients_ask_for() {
+    fn messages_of_clients_are_parsed() {
         let job = JobId::of("inbox", "products/a.csv", "1");
         assert_eq!(
-            Ask::parse(&format!(r#"{{"action":"subscribe","job":"{job}"}}"#)),
-            Ok(Ask::Subscribe(Topic::Job(job)))
+            ClientMessage::parse(&format!(r#"{{"action":"subscribe","job":"{job}"}}"#)),
+            Ok(ClientMessage::Subscribe(Topic::Job(job)))
         );
         assert_eq!(
-            Ask::parse(r#"{"action":"unsubscribe","dataset":"products"}"#),
-            Ok(Ask::Unsubscribe(Topic::Dataset("products".to_owned())))
+            ClientMessage::parse(r#"{"action":"unsubscribe","dataset":"products"}"#),
+            Ok(ClientMessage::Unsubscribe(Topic::Dataset(
+                "products".to_owned()
+            )))
         );
-        assert_eq!(Ask::parse(r#"{"action":"ping"}"#), Ok(Ask::Ping));
+        assert_eq!(
+            ClientMessage::parse(r#"{"action":"ping"}"#),
+            Ok(ClientMessage::Ping)
+        );
     }
 
     #[test]
-    fn says_what_is_wrong_with_other_frames() {
-        for (frame, told) in [
+    fn an_error_says_what_is_wrong_with_a_frame() {
+        for (frame, expected) in [
             ("", "not understood"),
             ("[1]", "not understood"),
             (r#"{"action":"listen"}"#, "not understood"),
@@ -123,11 +137,11 @@ mod tests {
             ),
             (
                 r#"{"action":"subscribe","dataset":"../secrets"}"#,
-                "name of a dataset",
+                "dataset name",
             ),
         ] {
-            let detail = Ask::parse(frame).unwrap_err();
-            assert!(detail.contains(told), "{frame}: {detail}");
+            let detail = ClientMessage::parse(frame).unwrap_err();
+            assert!(detail.contains(expected), "{frame}: {detail}");
         }
     }
 }

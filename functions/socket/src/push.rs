@@ -2,42 +2,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use aws_sdk_apigatewaymanagement::primitives::Blob;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use landfall_auth::{Grant, Scope};
 use landfall_domain::JobId;
-use landfall_ledger::{JobHead, JobView, LedgerTable};
+use landfall_ledger::{JobHead, JobView};
 use landfall_runtime::{BatchLimits, Message, batch_response, process_batch};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::connections::Subscriber;
-use crate::gateway::{Push, frame};
-use crate::messages::{Told, Topic};
+use crate::gateway::Delivery;
+use crate::messages::{ServerMessage, Topic};
 use crate::queue::PushMessage;
 use crate::{Context, SocketError};
 
-/// Jobs that are pushed at once.
-pub const JOBS_AT_ONCE: usize = 4;
-/// Pushes of a job under way at once.
-const PUSHES_AT_ONCE: usize = 32;
-/// By how many milliseconds the clocks of those who publish completions and those who subscribe may differ.
-const CLOCKS_DIFFER: i64 = 5_000;
-/// How long messages that failed may take to be put back; the answer comes after it.
-const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
+/// Jobs that are pushed concurrently.
+pub const CONCURRENT_JOBS: usize = 4;
+/// Pushes of one job that are sent concurrently.
+const CONCURRENT_PUSHES: usize = 32;
+/// Milliseconds by which the clocks of functions that publish completions and functions that record subscriptions
+/// may differ.
+const CLOCK_SKEW: i64 = 5_000;
+/// Timeout for putting failed messages back; the response waits for it.
+const PUT_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pushes the jobs of a batch of messages, and says which messages have to come again.
-pub(crate) async fn push_all(
+/// Pushes the jobs of a batch of messages, and returns the messages to redeliver.
+pub(crate) async fn push_batch(
     context: &Context,
     event: SqsEvent,
     stop_at: Instant,
 ) -> SqsBatchResponse {
     let limits = BatchLimits {
         stop_at,
-        concurrency: JOBS_AT_ONCE,
+        concurrency: CONCURRENT_JOBS,
     };
-    // The group of a message is its job.
+    // The FIFO group of a message is its job.
     let failed = process_batch(event, limits, async |messages: &[Message]| {
         for (job, audience) in audiences(messages) {
             push(context, job, &audience).await?;
@@ -45,41 +44,40 @@ pub(crate) async fn push_all(
         Ok::<_, SocketError>(())
     })
     .await;
-    // Otherwise, nothing would be said of these jobs until the visibility timeout is over.
-    let put_back = timeout(PUT_BACK_WITHIN, context.queue.put_back(&failed)).await;
-    if let Err(error) = put_back.unwrap_or(Err(SocketError::Time)) {
-        warn!(%error, "messages that failed come again late");
+    // Otherwise these jobs are not pushed until the visibility timeout is over.
+    let put_back = timeout(PUT_BACK_TIMEOUT, context.queue.put_back(&failed)).await;
+    if let Err(error) = put_back.unwrap_or(Err(SocketError::OutOfTime)) {
+        warn!(%error, "failed messages are redelivered late");
     }
     batch_response(failed)
 }
 
-/// Whom to tell.
+/// The subscribers to push to.
 #[derive(Debug, PartialEq, Eq)]
 enum Audience {
     All,
-    These(BTreeSet<String>),
+    Only(BTreeSet<String>),
 }
 
-/// Whom messages want to be told of each job. What is said of a job is read once, so that many messages lead to one
-/// push.
+/// Returns the audience of each job that messages are about, so that each job is read and pushed once.
 fn audiences(messages: &[Message]) -> BTreeMap<JobId, Audience> {
     let mut jobs = BTreeMap::new();
     for message in messages {
         let message: PushMessage = match serde_json::from_str(&message.body) {
             Ok(message) => message,
             Err(error) => {
-                // Not this function's own; it would not be another time either.
+                // A redelivery would fail as well.
                 error!(%error, "not a message of the push queue");
                 continue;
             }
         };
         let audience = jobs
             .entry(message.job)
-            .or_insert_with(|| Audience::These(BTreeSet::new()));
+            .or_insert_with(|| Audience::Only(BTreeSet::new()));
         match (&mut *audience, message.to) {
             (Audience::All, _) => {}
             (audience, None) => *audience = Audience::All,
-            (Audience::These(connections), Some(to)) => {
+            (Audience::Only(connections), Some(to)) => {
                 connections.insert(to);
             }
         }
@@ -91,23 +89,27 @@ async fn push(context: &Context, job: JobId, audience: &Audience) -> Result<(), 
     let Some(head) = context.ledger.head(job).await? else {
         return Ok(());
     };
-    let audience = audience_of(context, &head, audience).await?;
-    if audience.is_empty() {
+    let subscribers = subscribers(context, &head, audience).await?;
+    if subscribers.is_empty() {
         return Ok(());
     }
     if head.published {
-        push_completion(context, &head, audience).await
+        push_completion(context, &head, subscribers).await
     } else {
-        push_progress(context, &head, audience).await
+        push_progress(context, &head, subscribers).await
     }
 }
 
-/// Who is to be told of a job: each connection once, however many ways it has subscribed.
-async fn audience_of(
+/// Subscribers by connection.
+type Subscribers = BTreeMap<String, Subscriber>;
+
+/// Returns the subscribers to push a job to: each connection once, even if it has subscribed to both the job and
+/// its dataset.
+async fn subscribers(
     context: &Context,
     head: &JobHead,
     audience: &Audience,
-) -> Result<BTreeMap<String, Subscriber>, SocketError> {
+) -> Result<Subscribers, SocketError> {
     let topic = Topic::Job(head.job);
     let mut found = Vec::new();
     match audience {
@@ -118,7 +120,7 @@ async fn audience_of(
             }
             found.extend(context.connections.subscribers(&topic).await?);
         }
-        Audience::These(connections) => {
+        Audience::Only(connections) => {
             for id in connections {
                 found.extend(context.connections.subscriber(&topic, id).await?);
             }
@@ -126,40 +128,40 @@ async fn audience_of(
     }
     Ok(found
         .into_iter()
-        .filter(|subscriber| concerns(head, subscriber))
+        .filter(|subscriber| receives(head, subscriber))
         .map(|subscriber| (subscriber.connection.clone(), subscriber))
         .collect())
 }
 
-/// Whether a subscriber may know of a job, and was there before its completion could be pushed.
-fn concerns(head: &JobHead, subscriber: &Subscriber) -> bool {
-    let grant = Grant {
-        name: String::new(),
-        scopes: [Scope::Read].into(),
-        datasets: subscriber.datasets.clone(),
+/// Reports whether a subscriber's token covers a job, and whether it subscribed before the completion was pushed to
+/// all.
+fn receives(head: &JobHead, subscriber: &Subscriber) -> bool {
+    let subscribed_too_late = match (ended_at(head), subscriber.since) {
+        (Some(ended), Some(since)) => ended.as_millisecond() + CLOCK_SKEW < since,
+        _ => false,
     };
-    // A head of an earlier release has no time of publication.
-    let over_before = || {
-        let over = head.published_at.as_ref().or(head.closed_at.as_ref())?;
-        let over: Timestamp = over.parse().ok()?;
-        Some(over.as_millisecond() + CLOCKS_DIFFER < subscriber.since?)
-    };
-    grant.may(Scope::Read, head.object.dataset_name()) && !over_before().unwrap_or_default()
+    subscriber.may_see(head.object.dataset_name()) && !subscribed_too_late
 }
 
-type Subscribers = BTreeMap<String, Subscriber>;
+/// Returns when a job's completion was published; for heads written by an earlier release, when it closed.
+fn ended_at(head: &JobHead) -> Option<Timestamp> {
+    let text = head.published_at.as_ref().or(head.closed_at.as_ref())?;
+    let ended = text.parse();
+    debug_assert!(ended.is_ok(), "job {}: {text:?} is not a time", head.job);
+    ended.ok()
+}
 
 async fn push_progress(
     context: &Context,
     head: &JobHead,
-    to: Subscribers,
+    subscribers: Subscribers,
 ) -> Result<(), SocketError> {
-    let view = JobView::read(&context.ledger, head).await?;
-    let message = frame(&Told::Job { job: &view })?;
-    let message = &message;
-    stream::iter(to.into_values())
-        .for_each_concurrent(PUSHES_AT_ONCE, |subscriber| async move {
-            if let Err(error) = push_one(context, head, &subscriber, message).await {
+    let view = JobView::read(&*context.ledger, head).await?;
+    let frame = ServerMessage::Job { job: &view }.encode()?;
+    let frame = &frame;
+    stream::iter(subscribers.into_values())
+        .for_each_concurrent(CONCURRENT_PUSHES, |subscriber| async move {
+            if let Err(error) = push_one(context, head, &subscriber, frame).await {
                 warn!(job = %head.job, connection = subscriber.connection, %error, "progress was not pushed");
             }
         })
@@ -170,51 +172,51 @@ async fn push_progress(
 async fn push_completion(
     context: &Context,
     head: &JobHead,
-    mut to: Subscribers,
+    mut subscribers: Subscribers,
 ) -> Result<(), SocketError> {
     let job = head.job;
-    for told in context.connections.told(job).await? {
-        to.remove(&told);
+    for connection in context.connections.notified(job).await? {
+        subscribers.remove(&connection);
     }
-    let view = JobView::read(&context.ledger, head).await?;
-    let message = frame(&Told::Completed { job: &view })?;
-    let message = &message;
-    let (told, failed) = stream::iter(to.into_values())
+    let view = JobView::read(&*context.ledger, head).await?;
+    let frame = ServerMessage::Completed { job: &view }.encode()?;
+    let frame = &frame;
+    let (notified, failed) = stream::iter(subscribers.into_values())
         .map(|subscriber| async move {
-            let told = match push_one(context, head, &subscriber, message).await {
-                Ok(Push::Taken) => {
-                    let set = context.connections.set_told(job, &subscriber).await;
+            let notified = match push_one(context, head, &subscriber, frame).await {
+                Ok(Delivery::Accepted) => {
+                    let set = context.connections.set_notified(job, &subscriber).await;
                     set.map(|()| 1)
                 }
-                Ok(Push::Gone) => Ok(0),
+                Ok(Delivery::Gone) => Ok(0),
                 Err(error) => Err(error),
             };
-            told.map_err(|error| {
+            notified.map_err(|error| {
                 warn!(%job, connection = subscriber.connection, %error, "completion was not pushed");
             })
         })
-        .buffer_unordered(PUSHES_AT_ONCE)
-        .fold((0, 0), |(told, failed), one| async move {
-            one.map_or((told, failed + 1), |one| (told + one, failed))
+        .buffer_unordered(CONCURRENT_PUSHES)
+        .fold((0, 0), |(notified, failed), result| async move {
+            result.map_or((notified, failed + 1), |count| (notified + count, failed))
         })
         .await;
-    info!(%job, told, failed, "completion");
+    info!(%job, notified, failed, "completion pushed");
     if failed > 0 {
-        return Err(SocketError::Untold(failed));
+        return Err(SocketError::Undelivered(failed));
     }
     Ok(())
 }
 
-/// Pushes to one connection, and forgets it if it is gone.
+/// Pushes to one connection, and deletes it if it is gone.
 async fn push_one(
     context: &Context,
     head: &JobHead,
     subscriber: &Subscriber,
-    message: &Blob,
-) -> Result<Push, SocketError> {
+    frame: &[u8],
+) -> Result<Delivery, SocketError> {
     let id = &subscriber.connection;
-    let push = context.gateway.push(id, message).await?;
-    if push == Push::Gone {
+    let delivery = context.gateway.post(id, frame).await?;
+    if delivery == Delivery::Gone {
         debug!(connection = id, "gone");
         let dataset = head.object.dataset_name();
         let dataset = dataset.map(|name| Topic::Dataset(name.to_owned()));
@@ -223,7 +225,7 @@ async fn push_one(
             .collect();
         context.connections.prune(id, &topics).await?;
     }
-    Ok(push)
+    Ok(delivery)
 }
 
 #[cfg(test)]
@@ -255,42 +257,42 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_pushed_once_for_all_that_a_batch_says_of_it() {
+    fn the_messages_of_a_batch_about_one_job_lead_to_one_push() {
         let event: SqsEvent =
             serde_json::from_str(include_str!("../../../events/sqs-pushes.json")).unwrap();
         let messages: Vec<Message> = event.records.into_iter().map(Message::from).collect();
         let audiences: Vec<Audience> = audiences(&messages).into_values().collect();
         let late = BTreeSet::from(["L0SM9cOFvHcCIhw=".to_owned()]);
-        assert_eq!(audiences, [Audience::All, Audience::These(late)]);
+        assert_eq!(audiences, [Audience::All, Audience::Only(late)]);
     }
 
     #[test]
-    fn a_job_is_no_concern_of_a_token_for_other_datasets() {
+    fn a_job_is_not_pushed_to_tokens_for_other_datasets() {
         let orders = Access::Only(["orders".to_owned()].into());
-        let mine = subscriber(orders.clone(), None);
-        assert!(concerns(&head("orders/a.csv"), &mine));
-        assert!(!concerns(&head("products/a.csv"), &mine));
-        // What names no dataset is for those who may see all.
-        assert!(!concerns(&head("a.csv"), &mine));
-        assert!(concerns(&head("a.csv"), &subscriber(Access::All, None)));
+        let mine = subscriber(orders, None);
+        assert!(receives(&head("orders/a.csv"), &mine));
+        assert!(!receives(&head("products/a.csv"), &mine));
+        // A key that names no dataset is visible to tokens for all datasets only.
+        assert!(!receives(&head("a.csv"), &mine));
+        assert!(receives(&head("a.csv"), &subscriber(Access::All, None)));
     }
 
     #[test]
-    fn a_dataset_subscribed_to_later_says_nothing_of_jobs_closed_before() {
+    fn subscribers_to_a_dataset_receive_no_jobs_that_ended_before() {
         let mut head = head("orders/a.csv");
         let closed: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let at =
             |seconds: i64| subscriber(Access::All, Some(closed.as_millisecond() + seconds * 1000));
-        assert!(concerns(&head, &at(60)), "it is open");
+        assert!(receives(&head, &at(60)), "it is open");
         head.closed_at = Some(closed.to_string());
-        assert!(!concerns(&head, &at(60)));
-        assert!(concerns(&head, &at(-60)));
-        assert!(concerns(&head, &at(1)), "clocks differ");
-        assert!(concerns(&head, &subscriber(Access::All, None)));
-        // Its event was published by the second try: who came in between was told of it as closed alone.
+        assert!(!receives(&head, &at(60)));
+        assert!(receives(&head, &at(-60)));
+        assert!(receives(&head, &at(1)), "clocks differ");
+        assert!(receives(&head, &subscriber(Access::All, None)));
+        // A retry published the event: a subscriber in between has received the job as closed only.
         let published = closed + SignedDuration::from_secs(120);
         head.published_at = Some(published.to_string());
-        assert!(concerns(&head, &at(60)));
-        assert!(!concerns(&head, &at(180)));
+        assert!(receives(&head, &at(60)));
+        assert!(!receives(&head, &at(180)));
     }
 }

@@ -1,5 +1,5 @@
-use std::time::{Duration, SystemTime};
-
+use async_trait::async_trait;
+use jiff::Timestamp;
 use landfall_aws::{AwsError, Fifo, OutgoingMessage, SqsQueue, VisibilityChange};
 use landfall_domain::JobId;
 use landfall_runtime::{Message, Retryable};
@@ -7,21 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::SocketError;
 
-/// The longest that a message waits that has failed, in seconds. Later ones of its job wait behind it.
+/// The longest delay of a message that failed, in seconds. Later messages of its job wait behind it.
 const LONGEST_WAIT: i32 = 30;
 
-/// That a job is to be pushed: a message of the push queue.
+/// A message of the push queue: push the state of a job to its subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PushMessage {
-    pub(crate) job: JobId,
-    /// To this connection alone.
+pub struct PushMessage {
+    /// The job.
+    pub job: JobId,
+    /// The only connection to push to, instead of all subscribers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) to: Option<String>,
+    pub to: Option<String>,
 }
 
 impl PushMessage {
-    /// Its id for dedupe: one message a second to all, and one to each connection.
-    fn once(&self, second: u64) -> String {
+    /// Returns its deduplication id, which is unique within its job. The queue accepts one message a second to
+    /// all subscribers, and one to each connection.
+    pub fn deduplication_id(&self, second: i64) -> String {
         match &self.to {
             Some(connection) => format!("{connection}/{second}"),
             None => second.to_string(),
@@ -29,31 +31,41 @@ impl PushMessage {
     }
 }
 
-/// The push queue: first in, first out for each job, and one message a job and second.
+/// The push queue: first in, first out for each job, and one message per job and second.
+#[async_trait]
+pub trait PushQueue: Send + Sync {
+    /// Enqueues messages for delivery when the present second is over.
+    async fn send(&self, messages: &[PushMessage]) -> Result<(), SocketError>;
+
+    /// Makes messages that failed visible again soon, instead of after their visibility timeout.
+    async fn put_back(&self, failed: &[Message]) -> Result<(), SocketError>;
+}
+
+/// The deployed [`PushQueue`].
 #[derive(Clone, Debug)]
-pub(crate) struct PushQueue {
+pub(crate) struct SqsPushQueue {
     queue: SqsQueue,
 }
 
-impl PushQueue {
+impl SqsPushQueue {
     pub(crate) fn new(queue: SqsQueue) -> Self {
         Self { queue }
     }
+}
 
-    /// Has pushes made when this second is over.
-    pub(crate) async fn send(&self, messages: &[PushMessage]) -> Result<(), SocketError> {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+#[async_trait]
+impl PushQueue for SqsPushQueue {
+    async fn send(&self, messages: &[PushMessage]) -> Result<(), SocketError> {
+        let second = Timestamp::now().as_second();
         let messages: Vec<OutgoingMessage> = messages
             .iter()
             .map(|message| {
                 let fifo = Fifo {
                     group: message.job.to_string(),
-                    deduplication_id: message.once(now.as_secs()),
+                    deduplication_id: message.deduplication_id(second),
                 };
                 Ok(OutgoingMessage {
-                    body: serde_json::to_string(message).map_err(SocketError::Answer)?,
+                    body: serde_json::to_string(message).map_err(SocketError::Encode)?,
                     fifo: Some(fifo),
                 })
             })
@@ -62,13 +74,12 @@ impl PushQueue {
         sent.map_err(|error| failed("SendMessageBatch", &error))
     }
 
-    /// Has messages that failed come again soon, rather than when their visibility timeout is over.
-    pub(crate) async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
+    async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
         let changes: Vec<VisibilityChange> = messages
             .iter()
             .map(|message| VisibilityChange {
                 receipt: message.receipt.clone(),
-                seconds: wait(message.receive_count.unwrap_or(1)),
+                seconds: retry_delay(message.receive_count.unwrap_or(1)),
             })
             .collect();
         let changed = self.queue.change_visibility(&changes).await;
@@ -76,8 +87,9 @@ impl PushQueue {
     }
 }
 
-/// Seconds after which a message comes again that was received so often: 2, and twice as many each time.
-fn wait(receive_count: u32) -> i32 {
+/// Returns the seconds until a message is redelivered that failed after so many receives: 2, and twice as many each
+/// time, up to a limit.
+fn retry_delay(receive_count: u32) -> i32 {
     2i32.saturating_pow(receive_count).clamp(2, LONGEST_WAIT)
 }
 
@@ -100,22 +112,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_pushed_to_all_and_to_each_connection_once_a_second() {
-        let push = |to: Option<&str>| PushMessage {
-            job: JobId::of("inbox", "products/a.csv", "1"),
-            to: to.map(str::to_owned),
+    fn the_queue_accepts_one_message_a_second_to_all_and_one_to_each_connection() {
+        let id = |to: Option<&str>, second| {
+            let job = JobId::of("inbox", "products/a.csv", "1");
+            let to = to.map(str::to_owned);
+            PushMessage { job, to }.deduplication_id(second)
         };
-        assert_eq!(push(None).once(7), push(None).once(7));
-        assert_ne!(push(None).once(7), push(None).once(8));
-        assert_eq!(push(Some("a")).once(7), push(Some("a")).once(7));
-        assert_ne!(push(Some("a")).once(7), push(Some("b")).once(7));
-        // Whoever left before the push and came back is told all the same.
-        assert_ne!(push(Some("a")).once(7), push(Some("a")).once(8));
+        assert_eq!(id(None, 7), id(None, 7));
+        assert_ne!(id(None, 7), id(None, 8));
+        assert_eq!(id(Some("a"), 7), id(Some("a"), 7));
+        assert_ne!(id(Some("a"), 7), id(Some("b"), 7));
+        // A connection that unsubscribed before the push and subscribed again needs another one.
+        assert_ne!(id(Some("a"), 7), id(Some("a"), 8));
     }
 
     #[test]
-    fn a_message_that_failed_waits_longer_each_time_but_never_long() {
-        let waits = [0, 1, 2, 3, 4, 5, 31, 32, u32::MAX].map(wait);
+    fn a_message_that_failed_waits_longer_each_time_up_to_a_limit() {
+        let waits = [0, 1, 2, 3, 4, 5, 31, 32, u32::MAX].map(retry_delay);
         assert_eq!(waits, [2, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 }

@@ -3,31 +3,31 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use landfall_auth::Scope;
 use landfall_domain::JobState;
-use landfall_ledger::{JobHead, JobIndex, JobView, JobsQuery, LedgerTable};
+use landfall_ledger::{JobHead, JobView, JobsQuery};
 use tracing::{info, warn};
 
 use crate::connections::{Connection, MAX_TOPICS};
-use crate::gateway::{Push, frame};
-use crate::messages::{Ask, Told, Topic};
+use crate::gateway::Delivery;
+use crate::messages::{ClientMessage, ServerMessage, Topic};
 use crate::queue::PushMessage;
 use crate::{Context, SocketError};
 
-/// The subprotocol. A browser can set no header, so that its token is offered as another one.
+/// The subprotocol. Browsers cannot set headers, so clients offer their token as a second one.
 const PROTOCOL: &str = "landfall";
 const BEARER: &str = "bearer.";
-/// Jobs of a dataset that a new subscriber can be told of: the newest open ones, and the one of the newest
-/// that closed last.
+/// The most open jobs of a dataset that a new subscriber receives, and the number of newest jobs among which
+/// the last closed one is looked for.
 const NEWEST_JOBS: usize = 20;
 
-/// Answers a route of the WebSocket API.
-pub(crate) async fn answer(
+/// Handles a route of the WebSocket API.
+pub(crate) async fn respond(
     context: &Context,
     request: &ApiGatewayWebsocketProxyRequest,
 ) -> Result<ApiGatewayProxyResponse, SocketError> {
-    let about = &request.request_context;
-    let id = about.connection_id.as_deref();
-    let id = id.ok_or(SocketError::Without("the id of its connection"))?;
-    match about.event_type.as_deref() {
+    let event = &request.request_context;
+    let id = event.connection_id.as_deref();
+    let id = id.ok_or(SocketError::Missing("connection id"))?;
+    match event.event_type.as_deref() {
         Some("CONNECT") => connect(context, id, request).await,
         Some("DISCONNECT") => {
             context.connections.close(id).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
             message(context, id, request.body.as_deref().unwrap_or_default()).await?;
             Ok(status(StatusCode::OK))
         }
-        _ => Err(SocketError::Without("a type that is known")),
+        _ => Err(SocketError::Missing("known event type")),
     }
 }
 
@@ -52,7 +52,7 @@ async fn connect(
     id: &str,
     request: &ApiGatewayWebsocketProxyRequest,
 ) -> Result<ApiGatewayProxyResponse, SocketError> {
-    let offered = Offered::of(&request.headers);
+    let offered = Offered::parse(&request.headers);
     let in_query = context
         .token_in_query
         .then(|| request.query_string_parameters.first("token"))
@@ -66,7 +66,7 @@ async fn connect(
     if !grant.has(Scope::Read) {
         info!(
             token = grant.name,
-            "has no read scope, so there is nothing to subscribe to"
+            "refused: the token lacks the scope read"
         );
         return Ok(status(StatusCode::FORBIDDEN));
     }
@@ -81,7 +81,7 @@ async fn connect(
     Ok(response)
 }
 
-/// What a client offers as subprotocols.
+/// The subprotocols that a client offers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Offered {
     landfall: bool,
@@ -89,7 +89,7 @@ struct Offered {
 }
 
 impl Offered {
-    fn of(headers: &HeaderMap) -> Self {
+    fn parse(headers: &HeaderMap) -> Self {
         let mut offered = Self::default();
         let protocols = headers
             .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -113,11 +113,11 @@ async fn message(context: &Context, id: &str, body: &str) -> Result<(), SocketEr
         reply_error(context, id, "this connection has expired: connect again").await?;
         return context.gateway.close(id).await;
     };
-    match Ask::parse(body) {
+    match ClientMessage::parse(body) {
         Err(detail) => reply_error(context, id, &detail).await,
-        Ok(Ask::Ping) => reply(context, id, &Told::Pong).await,
-        Ok(Ask::Unsubscribe(topic)) => context.connections.unsubscribe(id, &topic).await,
-        Ok(Ask::Subscribe(topic)) => subscribe(context, id, &connection, &topic).await,
+        Ok(ClientMessage::Ping) => reply(context, id, &ServerMessage::Pong).await,
+        Ok(ClientMessage::Unsubscribe(topic)) => context.connections.unsubscribe(id, &topic).await,
+        Ok(ClientMessage::Subscribe(topic)) => subscribe(context, id, &connection, &topic).await,
     }
 }
 
@@ -131,18 +131,19 @@ async fn subscribe(
     if let Topic::Dataset(name) = topic
         && !grant.may(Scope::Read, Some(name))
     {
-        let detail = format!("this token is not for the dataset {name}");
+        let detail = format!("this token does not cover the dataset {name}");
         return reply_error(context, id, &detail).await;
     }
-    // Before the state is read: what changes in between is pushed.
+    // Before the state is read, so that any later change is pushed.
     if !context.connections.subscribe(id, connection, topic).await? {
-        let detail = format!("no more than {MAX_TOPICS} subscriptions a connection: unsubscribe");
+        let detail =
+            format!("a connection can have {MAX_TOPICS} subscriptions: unsubscribe from one first");
         return reply_error(context, id, &detail).await;
     }
     match topic {
         Topic::Job(job) => {
-            // One that is not there yet is pushed as soon as it is, to those who may know of it. Others cannot
-            // tell whether it is there.
+            // A job that does not exist yet is pushed as soon as it does, if the token covers it. If it does not,
+            // the client cannot find out whether the job exists.
             let head = context.ledger.head(*job).await?;
             let Some(head) = head.filter(|head| grant.may(Scope::Read, head.object.dataset_name()))
             else {
@@ -156,7 +157,7 @@ async fn subscribe(
             }
         }
         Topic::Dataset(name) => {
-            for head in present_jobs(context, name).await? {
+            for head in current_jobs(context, name).await? {
                 reply_job(context, id, &head).await?;
             }
         }
@@ -164,16 +165,17 @@ async fn subscribe(
     Ok(())
 }
 
-/// Of a dataset's newest jobs, the one that closed last; and its open ones from old to new.
-async fn present_jobs(context: &Context, dataset: &str) -> Result<Vec<JobHead>, SocketError> {
-    let of = |state: Option<JobState>| JobsQuery {
+/// Returns the job that closed last among a dataset's newest, then its open jobs from old to new.
+async fn current_jobs(context: &Context, dataset: &str) -> Result<Vec<JobHead>, SocketError> {
+    let query = |state: Option<JobState>| JobsQuery {
         datasets: Some(vec![dataset.to_owned()]),
         state,
         limit: NEWEST_JOBS,
         after: None,
     };
-    let newest = context.ledger.jobs(&of(None)).await?.heads;
-    let open = context.ledger.jobs(&of(Some(JobState::Open))).await?.heads;
+    let newest = context.ledger.jobs(&query(None)).await?.heads;
+    let open = query(Some(JobState::Open));
+    let open = context.ledger.jobs(&open).await?.heads;
     let closed = newest
         .into_iter()
         .filter(|head| head.closed_at.is_some())
@@ -182,17 +184,21 @@ async fn present_jobs(context: &Context, dataset: &str) -> Result<Vec<JobHead>, 
 }
 
 async fn reply_job(context: &Context, id: &str, head: &JobHead) -> Result<(), SocketError> {
-    let view = JobView::read(&context.ledger, head).await?;
-    reply(context, id, &Told::Job { job: &view }).await
+    let view = JobView::read(&*context.ledger, head).await?;
+    reply(context, id, &ServerMessage::Job { job: &view }).await
 }
 
 async fn reply_error(context: &Context, id: &str, detail: &str) -> Result<(), SocketError> {
-    reply(context, id, &Told::Error { detail }).await
+    reply(context, id, &ServerMessage::Error { detail }).await
 }
 
-async fn reply(context: &Context, id: &str, told: &Told<'_>) -> Result<(), SocketError> {
-    if context.gateway.push(id, &frame(told)?).await? == Push::Gone {
-        warn!(connection = id, "gone before it was answered");
+async fn reply(
+    context: &Context,
+    id: &str,
+    message: &ServerMessage<'_>,
+) -> Result<(), SocketError> {
+    if context.gateway.post(id, &message.encode()?).await? == Delivery::Gone {
+        warn!(connection = id, "gone before the reply");
         context.connections.close(id).await?;
     }
     Ok(())
@@ -206,11 +212,11 @@ mod tests {
         let headers = values
             .iter()
             .map(|value| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value)));
-        Offered::of(&headers.collect())
+        Offered::parse(&headers.collect())
     }
 
     #[test]
-    fn a_token_is_among_the_subprotocols() {
+    fn the_token_is_one_of_the_subprotocols() {
         let both = Offered {
             landfall: true,
             token: Some("lf_x".to_owned()),
@@ -222,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_of_a_handshake_are_read_as_the_gateway_writes_them() {
+    fn the_handshake_headers_of_the_gateway_are_parsed() {
         let event = include_str!("../../../events/socket-connect.json");
         let request: ApiGatewayWebsocketProxyRequest = serde_json::from_str(event).unwrap();
-        let offered = Offered::of(&request.headers);
+        let offered = Offered::parse(&request.headers);
         assert!(offered.landfall);
         assert_eq!(
             offered.token.as_deref(),

@@ -9,8 +9,8 @@ use tracing::{error, info};
 use crate::queue::PushMessage;
 use crate::{Context, SocketError};
 
-/// Has each job pushed that has changed.
-pub(crate) async fn queue_pushes(
+/// Enqueues a push for each job that has changed.
+pub(crate) async fn enqueue_pushes(
     context: &Context,
     event: &dynamodb::Event,
 ) -> Result<(), SocketError> {
@@ -19,16 +19,16 @@ pub(crate) async fn queue_pushes(
         .map(|job| PushMessage { job, to: None })
         .collect();
     context.queue.send(&messages).await?;
-    // Also for the local endpoint, which starts nothing else while it waits 50 ms for an invocation's first line.
+    // The local endpoint starts no other invocation until this one has logged a line, or for 50 ms.
     info!(
         records = event.records.len(),
         jobs = messages.len(),
-        "pushes queued"
+        "pushes enqueued"
     );
     Ok(())
 }
 
-/// The jobs whose items have changed.
+/// Returns the jobs whose items have changed.
 fn changed_jobs(event: &dynamodb::Event) -> BTreeSet<JobId> {
     #[derive(Deserialize)]
     struct Key {
@@ -40,9 +40,9 @@ fn changed_jobs(event: &dynamodb::Event) -> BTreeSet<JobId> {
             continue;
         }
         match serde_dynamo::from_item::<_, Key>(record.change.keys.clone()) {
-            // What is no job's is of no concern to anybody here.
+            // Items of datasets and tokens belong to no job.
             Ok(key) => jobs.extend(job_of_item(&key.pk)),
-            // Nobody mends it by delivering it again.
+            // A retry of the batch would fail on it again, and hold up the records after it.
             Err(error) => error!(%error, "a record of the ledger's stream has no key"),
         }
     }
@@ -61,7 +61,7 @@ mod tests {
             .into_iter()
             .map(|job| job.to_string())
             .collect();
-        // Its head and two marks in a shard; of the other job, only the removal; a dataset.
+        // Records of its head and of two marks in a shard. The others are a removal and a dataset.
         assert_eq!(jobs, ["0b5ffb8b-8a36-8f8f-8b6b-1b4e0dbb5f0a"]);
     }
 }

@@ -1,0 +1,162 @@
+//! Jobs as the other functions leave them in the ledger, and the stream of changes to its items.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use landfall_domain::{Counts, JobId, JobState, ObjectOrder, ObjectRef};
+use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, LedgerTable, Pinned, Seal};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::fakes::Clock;
+use crate::fakes::Table;
+use crate::schedule::pause;
+
+/// The ledger with its stream.
+pub struct Ledger {
+    pub table: Arc<Table>,
+    pub clock: Arc<Clock>,
+    /// Keys of changed items that the socket has not processed yet.
+    pub stream: Mutex<Vec<String>>,
+    /// When each job was last changed.
+    pub changed: Mutex<BTreeMap<JobId, u64>>,
+    /// When the completion of each job was first recorded as published.
+    pub published: Mutex<BTreeMap<JobId, u64>>,
+}
+
+impl Ledger {
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Self {
+            table: Arc::default(),
+            clock,
+            stream: Mutex::default(),
+            changed: Mutex::default(),
+            published: Mutex::default(),
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        job: JobId,
+        item: &str,
+        write: impl Future<Output = Result<T, LedgerError>>,
+    ) {
+        pause().await;
+        // A write to memory completes at once, so the item and its stream record change together.
+        write.await.unwrap();
+        self.stream.lock().unwrap().push(format!("job/{job}{item}"));
+        let now = self.clock.now();
+        self.changed.lock().unwrap().insert(job, now);
+    }
+}
+
+/// What becomes of one job.
+pub struct Job {
+    head: JobHead,
+    writes: Vec<Write>,
+}
+
+#[derive(Clone, Copy)]
+enum Write {
+    Create,
+    CreateShard,
+    Chunk(u32),
+    SizeShard(u32),
+    Full,
+    Seal(u32),
+    Close(JobState),
+    Publish,
+}
+
+impl Job {
+    /// Makes up a job. Some never end: they stand for jobs that are still open, or closed and not yet published.
+    pub fn random(rng: &mut StdRng, index: usize) -> Self {
+        let folder = ["products/", "orders/", ""].choose(rng).unwrap();
+        let key = format!("{folder}{index}.csv");
+        let id = JobId::of("inbox", &key, "1");
+        let object = ObjectRef {
+            bucket: "inbox".to_owned(),
+            key,
+            version: Some("1".to_owned()),
+            etag: String::new(),
+            size: 1_000,
+        };
+        let order = ObjectOrder::new(0, "00", id).unwrap();
+
+        let chunks = rng.random_range(0..5);
+        let mut writes: Vec<Write> = (0..chunks).map(Write::Chunk).collect();
+        writes.push(Write::Seal(chunks));
+        writes.shuffle(rng);
+        if chunks > 0 {
+            writes.insert(0, Write::CreateShard);
+            writes.extend([Write::SizeShard(chunks), Write::Full]);
+        }
+        writes.insert(0, Write::Create);
+        let states = [JobState::Succeeded, JobState::Partial, JobState::Failed];
+        writes.extend([Write::Close(*states.choose(rng).unwrap()), Write::Publish]);
+        if rng.random_bool(0.3) {
+            writes.truncate(rng.random_range(1..writes.len()));
+        }
+        Self {
+            head: JobHead::new(id, object, order, Pinned::default()),
+            writes,
+        }
+    }
+
+    pub fn id(&self) -> JobId {
+        self.head.job
+    }
+
+    pub fn dataset(&self) -> Option<&str> {
+        self.head.object.dataset_name()
+    }
+
+    /// Makes all writes. A repetition after a crash starts at the first.
+    pub async fn run(&self, ledger: &Ledger) {
+        let (job, table) = (self.id(), &ledger.table.0);
+        for write in &self.writes {
+            match *write {
+                Write::Create => ledger.write(job, "", table.create(&self.head)).await,
+                Write::CreateShard => ledger.write(job, "/0", table.create_shard(job, 0)).await,
+                Write::Chunk(ordinal) => {
+                    let counts = Counts {
+                        rows: 10,
+                        rejected: 10,
+                        ..Counts::default()
+                    };
+                    let outcome = ChunkOutcome::Done(counts);
+                    let mark = table.add_chunk(job, ordinal, &outcome);
+                    ledger.write(job, "/0", mark).await;
+                }
+                Write::SizeShard(chunks) => {
+                    ledger
+                        .write(job, "/0", table.size_shard(job, 0, chunks))
+                        .await;
+                }
+                Write::Full => ledger.write(job, "", table.add_full(job, 0)).await,
+                Write::Seal(chunks) => {
+                    let seal = Seal {
+                        chunks,
+                        problem: None,
+                    };
+                    ledger.write(job, "", table.seal(job, &seal)).await;
+                }
+                Write::Close(state) => {
+                    let counts = Counts::default();
+                    let now = Timestamp::now().to_string();
+                    let close = table.close(job, state, None, &counts, 0, &now);
+                    ledger.write(job, "", close).await;
+                }
+                Write::Publish => {
+                    let now = Timestamp::now().to_string();
+                    ledger.write(job, "", table.set_published(job, &now)).await;
+                    let mut published = ledger.published.lock().unwrap();
+                    let at = ledger.changed.lock().unwrap()[&job];
+                    published.entry(job).or_insert(at);
+                }
+            }
+        }
+    }
+}
