@@ -63,7 +63,8 @@ async fn create(
     let mut pip = Command::new(directory.join("bin/python"));
     pip.args(["-m", "pip", "install", "--no-input"])
         .args(["--disable-pip-version-check", "--progress-bar", "off"])
-        .args(["--only-binary", ":all:", "-r"])
+        // Python compiles a module when it is first imported; most never are.
+        .args(["--no-compile", "--only-binary", ":all:", "-r"])
         .arg(&file);
     let mut collected = 0;
     processes::run("pip install", pip, |line| {
