@@ -38,7 +38,6 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Returns the entry of a dataset without rows.
     pub(crate) fn new(registered: Registered) -> Self {
         Self {
             registered,
@@ -93,7 +92,6 @@ pub(crate) fn signed(store: StoreKind, count: u64) -> Result<i64> {
     signed.map_err(|_| StoreError::unavailable(store, "a count is beyond 64 bits"))
 }
 
-/// Converts a count from an SQL database.
 pub(crate) fn unsigned(store: StoreKind, count: i64) -> Result<u64> {
     let unsigned = u64::try_from(count);
     unsigned.map_err(|_| StoreError::unavailable(store, "a count is negative"))
@@ -122,7 +120,6 @@ pub(crate) fn all_stale(rows: usize) -> StoreCounts {
 pub(crate) struct Registered {
     /// Every field that a definition ever had.
     pub(crate) fields: BTreeMap<String, FieldType>,
-    /// Names of the key fields, in the order of the key.
     pub(crate) key: Vec<String>,
     #[serde(default)]
     pub(crate) totals: Vec<Total>,
@@ -169,13 +166,11 @@ impl Registered {
         self.fields.get(field).copied().unwrap_or(FieldType::Text)
     }
 
-    /// Returns the JSON that the registry stores.
     pub(crate) fn to_json(&self, store: StoreKind) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|_| StoreError::unavailable(store, "the registry entry cannot be encoded"))
     }
 
-    /// Reads what [`Self::to_json`] wrote.
     pub(crate) fn from_json(store: StoreKind, json: &str) -> Result<Self> {
         serde_json::from_str(json)
             .map_err(|_| StoreError::unavailable(store, "the registry entry cannot be decoded"))

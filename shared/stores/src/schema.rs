@@ -6,7 +6,6 @@ use crate::error::{Result, StoreError};
 
 /// Name of the column with the input columns that the dataset does not define.
 pub(crate) const EXTRA: &str = "_extra";
-/// Name of the column of the row's version.
 pub(crate) const VERSION: &str = "_version";
 
 /// The role of a column, with its type.
@@ -20,13 +19,11 @@ pub(crate) enum ColumnKind {
 }
 
 impl ColumnKind {
-    /// Returns whether the column is never null.
     pub(crate) fn is_required(self) -> bool {
         matches!(self, Self::Key(_) | Self::Version)
     }
 }
 
-/// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
@@ -196,7 +193,6 @@ impl Table {
     }
 }
 
-/// Joins one piece for each item.
 pub(crate) fn list<T>(
     items: impl IntoIterator<Item = T>,
     separator: &str,

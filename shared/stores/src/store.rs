@@ -74,6 +74,15 @@ impl Default for StoreOptions {
     }
 }
 
+/// Rows of one object on their way into a table, at least one.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) table: &'a Table,
+    pub(crate) order: &'a ObjectOrder,
+    pub(crate) rows: &'a Arc<Vec<Row>>,
+}
+
 /// What each database implements. [`BoundedStore`] makes a [`Store`] of it.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
@@ -82,14 +91,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Creates what is missing. Called again after [`StoreError::Contended`].
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()>;
 
-    /// Applies rows, of which there is at least one. Retries by itself, as it may write them in parts.
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts>;
+    /// Applies rows. Retries by itself, as it may write them in parts.
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
 
     /// Deletes what a snapshot lacks. Called again after [`StoreError::Contended`].
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64>;
@@ -154,7 +157,13 @@ impl<B: Backend> Store for BoundedStore<B> {
         if rows.is_empty() {
             return Ok(StoreCounts::default());
         }
-        self.bounded(self.backend.apply(dataset, &table, order, rows))
+        let load = Load {
+            dataset,
+            table: &table,
+            order,
+            rows,
+        };
+        self.bounded(self.backend.apply(load))
             .await
             .inspect_err(|_| self.forget(&table))
     }

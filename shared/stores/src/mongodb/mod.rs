@@ -22,7 +22,7 @@ mod registry;
 mod upserts;
 
 use std::cmp::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,7 +40,7 @@ use crate::error::{Result, StoreError};
 use crate::registry::{TOMBSTONE_DAYS, tombstones_of};
 use crate::retry::retried;
 use crate::schema::Table;
-use crate::store::{Backend, StoreOptions};
+use crate::store::{Backend, Load, StoreOptions};
 use deletes::{all_stale, enforce_deletes, remove_below};
 use document::{Encoder, Entry, binary_value};
 pub(crate) use read::ReadMongodb;
@@ -59,7 +59,6 @@ pub(crate) struct Mongodb {
 }
 
 impl Mongodb {
-    /// Connects when first used.
     pub(crate) async fn new(uri: &str, options: StoreOptions) -> Result<Self> {
         Ok(Self {
             database: database(uri, options.connections, options.timeout / 2).await?,
@@ -211,14 +210,8 @@ impl Backend for Mongodb {
         self.make(dataset).await
     }
 
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        _: &Table,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts> {
-        self.apply_all(dataset, order, rows).await
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
+        self.apply_all(load.dataset, load.order, load.rows).await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
@@ -254,7 +247,6 @@ async fn database(uri: &str, connections: u32, server_selection: Duration) -> Re
     Ok(client.database_with_options(&name, safe))
 }
 
-/// Rows that are written together.
 struct Batch {
     /// Whether all of them delete their keys; otherwise none does.
     deletes: bool,

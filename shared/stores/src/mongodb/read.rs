@@ -29,7 +29,6 @@ pub(crate) struct ReadMongodb {
 }
 
 impl ReadMongodb {
-    /// Connects when first used.
     pub(crate) async fn new(uri: &str, options: ReadOptions) -> Result<Self> {
         Ok(Self {
             database: super::database(uri, options.connections, options.connect_timeout()).await?,

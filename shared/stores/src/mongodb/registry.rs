@@ -94,7 +94,6 @@ impl<'a> Registry<'a> {
             .transpose()
     }
 
-    /// Returns the entry of a dataset that was prepared.
     pub(super) async fn get(&self) -> Result<Registration> {
         let found = self.find().await?;
         found.ok_or_else(|| unavailable("the dataset is not registered"))

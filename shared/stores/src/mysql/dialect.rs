@@ -11,7 +11,6 @@ const INDEX_BYTES: usize = 3072 - 8 * 32;
 /// is compared with each row.
 pub(super) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
 
-/// How this server names things.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialect {
     /// The collation that compares bytes, including trailing spaces.

@@ -13,7 +13,6 @@ use crate::schema::{Table, list};
 
 pub(super) struct Keys {
     name: String,
-    /// Creates it, empty.
     create: String,
     insert: String,
     places: String,
@@ -162,7 +161,6 @@ impl Keys {
     }
 }
 
-/// Runs statements, and returns the rows of the first one.
 async fn fetch(connection: &mut MySqlConnection, statements: &str) -> Result<Vec<MySqlRow>> {
     let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(statements)));
     rows.await.map_err(error)

@@ -22,10 +22,8 @@ mod totals;
 mod upsert;
 mod write;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, StoreCounts, StoreKind};
 use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
@@ -33,7 +31,7 @@ use crate::error::Result;
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
-use crate::store::{Backend, StoreOptions};
+use crate::store::{Backend, Load, StoreOptions};
 pub(crate) use read::ReadMysql;
 use statement::{Server, error};
 use write::{Chunk, Statements, Write};
@@ -51,7 +49,6 @@ pub(crate) struct Mysql {
 }
 
 impl Mysql {
-    /// Connects when first used.
     pub(crate) fn new(url: &str, options: StoreOptions) -> Result<Self> {
         let (acquire_timeout, session) = (options.timeout / 2, SESSION.to_owned());
         Ok(Self {
@@ -104,14 +101,8 @@ impl Backend for Mysql {
         prepare::prepare(&mut connection, dataset, table, dialect).await
     }
 
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts> {
-        sql::apply(self, dataset, table, order, rows).await
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
+        sql::apply(self, load).await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {

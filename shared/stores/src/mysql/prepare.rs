@@ -253,7 +253,6 @@ async fn make_totals(
     Ok(absent)
 }
 
-/// Drops a table of totals, and its indexes.
 async fn drop_totals(
     connection: &mut MySqlConnection,
     table: &Table,

@@ -33,7 +33,6 @@ fn error(error: Error) -> StoreError {
 }
 
 impl ReadMysql {
-    /// Connects when first used.
     pub(crate) fn new(url: &str, options: ReadOptions) -> Result<Self> {
         // MariaDB executes comments of the first kind, MySQL those of the second: each has its own timeout variable.
         let session = format!(

@@ -92,7 +92,6 @@ pub(super) async fn add(
         .map_err(error)
 }
 
-/// Writes the entry of a dataset that is locked.
 pub(super) async fn save(
     connection: &mut MySqlConnection,
     dataset: &str,

@@ -18,7 +18,6 @@ pub(super) fn error(error: sqlx::Error) -> StoreError {
     from_sqlx(STORE, &error)
 }
 
-/// Connections to a server, and its dialect.
 pub(super) struct Server {
     pub(super) pool: MySqlPool,
     dialect: OnceCell<Dialect>,

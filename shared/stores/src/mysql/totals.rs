@@ -19,9 +19,7 @@ const INDEXED_CHARACTERS: u32 = 64;
 /// The rows of a chunk's keys are summed up before and after they are written, and the difference is added to the
 /// groups. The lock of the dataset covers both.
 pub(super) struct Totals {
-    /// Creates the table of totals if it is missing.
     pub(super) create: String,
-    /// Creates the temporary table of sums, empty.
     stage: String,
     /// Deletes all groups, and inserts them anew from the rows.
     refill: [String; 2],
@@ -31,12 +29,10 @@ pub(super) struct Totals {
     columns: Vec<(String, String)>,
     note: String,
     summed: String,
-    /// Adds the difference of the sums to the groups.
     update: String,
 }
 
 impl Totals {
-    /// Returns the statements of all registered totals.
     pub(super) fn all(table: &Table, registered: &Registered, dialect: Dialect) -> Vec<Self> {
         let totals = registered.totals.iter();
         totals
@@ -104,14 +100,12 @@ impl Totals {
         run(connection, fill).await
     }
 
-    /// Returns the statement that sums up these rows.
     fn note(&self, rows: &str, is_after: bool) -> String {
         let (note, summed) = (&self.note, &self.summed);
         format!("INSERT INTO {note} SELECT {is_after}, {summed} FROM {rows} GROUP BY g")
     }
 }
 
-/// Creates the temporary tables of sums, empty.
 pub(super) async fn stage(connection: &mut MySqlConnection, totals: &[Totals]) -> Result<()> {
     run_all(connection, totals, |total| total.stage.clone()).await
 }
@@ -222,7 +216,6 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     )
 }
 
-/// Returns the column of the extreme among the values that a group loses.
 fn lost(column: &TotalColumn) -> String {
     quote(sql::totals::lost(column))
 }

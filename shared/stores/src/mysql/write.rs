@@ -19,7 +19,6 @@ use crate::sql::{self, Change, SqlTransaction};
 
 pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
 
-/// The statements that apply chunks to one table.
 pub(crate) struct Statements {
     dialect: Dialect,
     upsert: Upsert,

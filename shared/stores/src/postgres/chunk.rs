@@ -16,7 +16,6 @@ use crate::sql;
 
 pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
 
-/// The statements that apply chunks to one table.
 pub(crate) struct Statements {
     pub(super) merge: Merge,
     pub(super) deletes: Deletes,
@@ -33,7 +32,6 @@ impl Statements {
 }
 
 impl Chunk<'_> {
-    /// Copies the rows into temporary tables.
     pub(super) async fn stage(&self, connection: &mut PgConnection) -> Result<()> {
         let Statements { merge, deletes } = self.statements;
         let rows = self.rows.iter().copied();

@@ -12,14 +12,12 @@ use crate::json::{Shape, quoted};
 
 /// Precedes the rows: signature, flags, length of the extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Follows the rows.
 pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// The epoch of days and microseconds.
 const EPOCH: Date = date(2000, 1, 1);
 const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// Appends the values of a row's key, and its version.
 pub(super) fn put_key(out: &mut Vec<u8>, row: &Row, key: &[usize], version: &RowVersion) {
     put_count(out, key.len() + 1);
     for index in key {

@@ -9,7 +9,6 @@ use sqlx::{Arguments as _, AssertSqlSafe, PgConnection, Postgres, Type};
 
 use super::copy::{HEADER, TRAILER};
 
-/// Bytes per message.
 const SEND_BYTES: usize = 256 << 10;
 /// The maximum number of rows to insert. A `COPY` ends with a message of its own, which the client's system holds
 /// back until the server has acknowledged the rows: 40 ms without `TCP_NODELAY`, which sqlx 0.9.0 does not set
@@ -89,16 +88,12 @@ impl Destination {
     }
 }
 
-/// Splits off the bytes of a number.
 fn split_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     bytes.split_off(..N)?.try_into().ok()
 }
 
 /// A field of `COPY`, whose bytes also serve as a statement's argument.
-struct Field<'a>(
-    /// None for null.
-    Option<&'a [u8]>,
-);
+struct Field<'a>(Option<&'a [u8]>);
 
 impl<'a> Field<'a> {
     /// Splits off a field, or returns none if it is truncated.

@@ -116,7 +116,6 @@ fn key_places(keys: usize, types: &[String]) -> String {
     })
 }
 
-/// Rows of a lane with the hashes of their keys.
 pub(super) struct Hashed<'c, 'r> {
     chunk: &'c Chunk<'r>,
     /// Hashes, ascending, with the indexes of their rows.
@@ -128,7 +127,6 @@ pub(super) struct Hashed<'c, 'r> {
 /// Rows of a lane, split by whether their keys are new.
 pub(super) struct Split<'r> {
     pub(super) new: Vec<&'r Row>,
-    /// Rows whose keys may exist.
     pub(super) others: Vec<&'r Row>,
     hashes: Vec<u8>,
 }

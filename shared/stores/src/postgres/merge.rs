@@ -99,7 +99,6 @@ impl Merge {
         count(connection, read).await.map(Counters)
     }
 
-    /// Merges the `total` staged rows.
     pub(super) async fn run(
         &self,
         connection: &mut PgConnection,

@@ -22,7 +22,6 @@ mod table;
 mod totals;
 mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +35,7 @@ use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::{Hold, Lane};
 use crate::sql::{self, SqlDatabase, SqlTransaction as _};
-use crate::store::{Backend, StoreOptions};
+use crate::store::{Backend, Load, StoreOptions};
 use chunk::{Chunk, Statements};
 use known::Hashed;
 pub(crate) use read::ReadPostgres;
@@ -58,7 +57,6 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Connects when first used.
     pub(crate) fn new(url: &str, options: StoreOptions) -> Result<Self> {
         let acquire_timeout = options.timeout / 2;
         let session = SESSION.to_owned();
@@ -193,14 +191,8 @@ impl Backend for Postgres {
         write.commit().await
     }
 
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts> {
-        sql::apply(self, dataset, table, order, rows).await
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
+        sql::apply(self, load).await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {

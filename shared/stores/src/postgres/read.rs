@@ -36,7 +36,6 @@ fn error(error: Error) -> StoreError {
 }
 
 impl ReadPostgres {
-    /// Connects when first used.
     pub(crate) fn new(url: &str, options: ReadOptions) -> Result<Self> {
         let session = format!(
             "SET default_transaction_read_only = on; SET statement_timeout = {}; \

@@ -47,7 +47,6 @@ pub(super) async fn make(connection: &mut PgConnection) -> Result<()> {
     known::make(connection).await
 }
 
-/// Registers a dataset unless it is registered.
 pub(super) async fn add(
     connection: &mut PgConnection,
     dataset: &str,
@@ -95,7 +94,6 @@ pub(super) async fn entry(connection: &mut PgConnection, dataset: &str) -> Resul
         .transpose()
 }
 
-/// Writes the entry of a dataset that is locked.
 pub(super) async fn save(
     connection: &mut PgConnection,
     dataset: &str,

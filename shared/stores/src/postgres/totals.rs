@@ -33,7 +33,6 @@ pub(super) struct Totals<'a> {
 }
 
 impl<'a> Totals<'a> {
-    /// Returns the statements of all registered totals.
     pub(super) fn all(
         table: &'a Table,
         registered: &'a Registered,
@@ -115,7 +114,6 @@ impl<'a> Totals<'a> {
         format!("SELECT -1, {old} FROM {target} t WHERE t._version < '\\x{version}'")
     }
 
-    /// Returns the statements that sum up changes by group.
     pub(super) fn sum_up(&self, changes: &str) -> String {
         let measures = list(&self.total.columns, "", |column| {
             let sum = match &column.measure {
@@ -191,7 +189,6 @@ fn update(
     )
 }
 
-/// Returns the column of the extreme among the values that a group loses.
 fn lost(column: &TotalColumn) -> String {
     quote(sql::totals::lost(column))
 }
@@ -294,7 +291,6 @@ pub(super) async fn make(
     .await
 }
 
-/// Drops all registered tables of totals, and their indexes.
 pub(super) async fn drop_all(
     connection: &mut PgConnection,
     table: &Table,

@@ -48,7 +48,6 @@ impl PageBuilder {
         !self.is_full
     }
 
-    /// Returns the place of the last row.
     pub(crate) fn last_place(&self, dataset: &Dataset, query: &RowQuery) -> Option<Vec<Value>> {
         let row = self.rows.last()?;
         let sort = query.sort_field(dataset);

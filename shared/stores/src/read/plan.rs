@@ -11,13 +11,11 @@ use super::page::after_prefix;
 /// Rows that are contiguous in the order of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Span {
-    /// The condition on the sort value.
     pub(crate) sort: Bound,
     /// The key that all keys follow, in the direction of the query.
     pub(crate) after: Option<Vec<Value>>,
 }
 
-/// The condition on the sort value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bound {
     /// None: rows are in the order of their keys.
@@ -30,7 +28,6 @@ pub(crate) enum Bound {
     Null,
 }
 
-/// Returns the spans of a query, in order.
 pub(crate) fn spans(dataset: &Dataset, query: &RowQuery) -> Vec<Span> {
     let span = |sort, after| Span { sort, after };
     let place = match &query.start {

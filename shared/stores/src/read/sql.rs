@@ -17,7 +17,6 @@ use crate::retry::bounded;
 use crate::schema::{EXTRA, Table};
 use crate::text::without_zeros;
 
-/// A table as found in an SQL database.
 pub(crate) struct Found {
     pub(crate) table: ReadTable,
     /// Whether all columns and indexes exist, so that the table need not be looked up again.
@@ -51,7 +50,6 @@ pub(crate) trait SqlDatabase: Send + Sync {
     async fn count(&self, statement: Statement) -> Result<u64>;
 }
 
-/// A reader of an SQL database.
 pub(crate) struct SqlReader<D> {
     database: D,
     options: ReadOptions,

@@ -29,7 +29,6 @@ pub(crate) trait Dialect: Send + Sync {
     }
 }
 
-/// A table as statements read it.
 #[derive(Debug)]
 pub(crate) struct ReadTable {
     pub(crate) name: String,
@@ -65,7 +64,6 @@ impl ReadTable {
 #[derive(Debug)]
 pub(crate) struct ReadColumn {
     pub(crate) kind: FieldType,
-    /// The column.
     pub(crate) raw: String,
     /// The expression of its values.
     pub(crate) value: String,
@@ -147,7 +145,6 @@ impl<D: Dialect> Rows<'_, D> {
         }
     }
 
-    /// Returns the statement that counts the rows of a span.
     pub(crate) fn count(&self, span: &Span) -> Statement {
         let mut statement = self.conditions(span);
         statement.sql = format!("SELECT COUNT(*) FROM {}{}", self.table.name, statement.sql);

@@ -23,7 +23,9 @@ pub(crate) struct Chunk<'a, S> {
 impl<S> Chunk<'_, S> {
     /// Returns whether the chunk goes by lane: it is big enough, and its rows concern no rows of other lanes.
     pub(crate) fn goes_by_lane(&self, entry: &Entry) -> bool {
-        lanes::can_go_by_lane(self.rows.len(), self.deletes, entry)
+        self.rows.len() >= lanes::MIN_ROWS
+            && self.deletes == 0
+            && lanes::are_independent(&entry.registered, entry.tombstones)
     }
 }
 
@@ -38,7 +40,6 @@ pub(crate) enum Change<'a, S> {
 /// A database server that chunks are written to.
 #[async_trait]
 pub(crate) trait SqlDatabase: Backend {
-    /// The statements that apply chunks to one table.
     type Statements: Send + Sync;
     type Transaction: SqlTransaction<Self::Statements>;
 

@@ -29,11 +29,7 @@ pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
     if let Some(constraint) = database.constraint() {
         reason = format!("{reason} (constraint {constraint})");
     }
-    match class {
-        Class::Contended => StoreError::Contended { store, reason },
-        Class::Unavailable => StoreError::Unavailable { store, reason },
-        Class::Refused => StoreError::Refused { store, reason },
-    }
+    class(store, reason)
 }
 
 pub(crate) fn from_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
@@ -51,40 +47,39 @@ pub(crate) fn from_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
     from_sqlx(store, error)
 }
 
-enum Class {
-    Contended,
-    Unavailable,
-    Refused,
-}
+/// Makes an error of a class.
+type Class = fn(StoreKind, String) -> StoreError;
+
+const CONTENDED: Class = StoreError::contended;
+const UNAVAILABLE: Class = StoreError::unavailable;
+const REFUSED: Class = StoreError::refused;
 
 fn postgres_class(code: &str) -> Class {
     match code {
         // Serialization failure, deadlock, lock not available.
-        "40001" | "40P01" | "55P03" => Class::Contended,
+        "40001" | "40P01" | "55P03" => CONTENDED,
         // Undefined table: dropped after it was prepared, and created again by the next delivery.
-        "42P01" => Class::Unavailable,
+        "42P01" => UNAVAILABLE,
         // Statement too complex (nesting), row or other object too large.
-        "54000" | "54001" | "54011" | "54023" => Class::Refused,
+        "54000" | "54001" | "54011" | "54023" => REFUSED,
         // Unsupported, data, integrity, syntax or access rule, check option.
-        _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => {
-            Class::Refused
-        }
+        _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => REFUSED,
         // Connections, resources, operator intervention, the system, and unknown codes.
-        _ => Class::Unavailable,
+        _ => UNAVAILABLE,
     }
 }
 
 fn mysql_class(error: &MySqlDatabaseError) -> Class {
     match error.number() {
         // Lock wait timeout, deadlock, record changed since last read (MariaDB).
-        1205 | 1213 | 1020 => Class::Contended,
+        1205 | 1213 | 1020 => CONTENDED,
         // No such table.
-        1146 => Class::Unavailable,
+        1146 => UNAVAILABLE,
         // Row size, too many columns, index too long, packet too large.
-        1118 | 1117 | 1071 | 1153 => Class::Refused,
+        1118 | 1117 | 1071 | 1153 => REFUSED,
         _ => match error.code().and_then(|state| state.get(..2)) {
-            Some("22" | "23" | "42" | "44" | "0A" | "21") => Class::Refused,
-            _ => Class::Unavailable,
+            Some("22" | "23" | "42" | "44" | "0A" | "21") => REFUSED,
+            _ => UNAVAILABLE,
         },
     }
 }

@@ -8,11 +8,11 @@ use futures::future;
 use landfall_domain::{Row, StoreCounts, Value};
 
 use crate::error::Result;
-use crate::registry::{Entry, LaneBy, Registered};
+use crate::registry::{LaneBy, Registered};
 
 pub(crate) const LANES: usize = 2;
 /// The minimum number of rows for which a second transaction is worth its commit.
-const MIN_ROWS: usize = 2_000;
+pub(super) const MIN_ROWS: usize = 2_000;
 /// The minimum number of rows for which lanes must be even. Fewer say little about the keys to come, and do not block
 /// others for long.
 const MIN_JUDGED: usize = 10_000;
@@ -51,13 +51,8 @@ impl Hold {
     }
 }
 
-/// Returns whether a chunk of so many rows goes by lane: none of them concerns rows of another lane.
-pub(crate) fn can_go_by_lane(rows: usize, deleted: u64, entry: &Entry) -> bool {
-    rows >= MIN_ROWS && deleted == 0 && are_independent(&entry.registered, entry.tombstones)
-}
-
 /// Returns whether rows of one lane never concern those of another.
-fn are_independent(registered: &Registered, tombstones: bool) -> bool {
+pub(super) fn are_independent(registered: &Registered, tombstones: bool) -> bool {
     registered.totals.is_empty() && !tombstones
 }
 

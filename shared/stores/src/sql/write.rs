@@ -1,6 +1,6 @@
 //! The sequence: chunks by lane, each lane in a transaction, and prunes.
 
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts};
+use landfall_domain::{ObjectOrder, StoreCounts};
 
 use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
 use super::lanes::{self, Hold, Lane, LaneRows};
@@ -8,22 +8,17 @@ use crate::error::{Result, StoreError};
 use crate::registry::{Entry, LaneBy, all_stale};
 use crate::retry::retried;
 use crate::schema::Table;
+use crate::store::Load;
 
 /// Applies rows of one object, and waits until they are durable.
-pub(crate) async fn apply<D: SqlDatabase>(
-    database: &D,
-    dataset: &Dataset,
-    table: &Table,
-    order: &ObjectOrder,
-    rows: &[Row],
-) -> Result<StoreCounts> {
+pub(crate) async fn apply<D: SqlDatabase>(database: &D, load: Load<'_>) -> Result<StoreCounts> {
     let chunk = Chunk {
-        table,
-        statements: &database.statements(table).await?,
-        key: dataset.key_indexes(),
-        order,
-        deletes: rows.iter().filter(|row| row.deleted).count() as u64,
-        rows: rows.iter().collect(),
+        table: load.table,
+        statements: &database.statements(load.table).await?,
+        key: load.dataset.key_indexes(),
+        order: load.order,
+        deletes: load.rows.iter().filter(|row| row.deleted).count() as u64,
+        rows: load.rows.iter().collect(),
     };
     let counts = apply_by_lane(database, &chunk).await?;
     database.flush().await?;

@@ -80,7 +80,6 @@ enum Outcome {
 struct Merge<'t> {
     /// Indexes of the key's values in a row.
     key: &'t [usize],
-    /// Indexes of the other values.
     others: Vec<usize>,
     has_extra: bool,
     /// For each column that totals use, the index of its value in a row of this definition.
@@ -226,7 +225,6 @@ impl<'t> Merge<'t> {
         Ok(Outcome::Updated)
     }
 
-    /// Applies a row whose key is absent.
     fn apply_absent(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
         if self.tombstones {
             self.find_tombstone.bind_key(self.key, &self.values, row)?;
@@ -257,7 +255,6 @@ impl<'t> Merge<'t> {
         Ok(Outcome::Inserted)
     }
 
-    /// Inserts a row if its key is absent.
     fn insert(&mut self, row: &Row, version: RowVersion) -> Result<bool> {
         let fields = (0..row.values.len()).map(|index| self.values.get(row, index));
         let extra = self.has_extra.then(|| extra(row));

@@ -30,14 +30,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, StoreCounts, StoreKind};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use crate::error::{Result, StoreError};
 use crate::retry::retried;
 use crate::schema::Table;
-use crate::store::Backend;
+use crate::store::{Backend, Load};
 use error::{Failure, cut_off, unavailable};
 use file::{BUSY_TIMEOUT, absolute};
 pub(crate) use read::ReadSqlite;
@@ -190,16 +190,10 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts> {
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
         let attempt = || {
-            let (table, key) = (table.clone(), dataset.key_indexes().to_vec());
-            let (order, rows) = (*order, Arc::clone(rows));
+            let (table, key) = (load.table.clone(), load.dataset.key_indexes().to_vec());
+            let (order, rows) = (*load.order, Arc::clone(load.rows));
             self.transact(move |transaction| merge::rows(transaction, &table, &key, &order, &rows))
         };
         retried(attempt).await

@@ -9,7 +9,6 @@ use super::{registry, totals};
 use crate::registry::{Registered, unsigned};
 use crate::schema::Table;
 
-/// Creates what is missing of a dataset's tables, and registers it.
 pub(super) fn make(transaction: &Transaction<'_>, dataset: &Dataset, table: &Table) -> Result<()> {
     registry::make(transaction)?;
     let mut known = registry::read(transaction, &table.name)?;

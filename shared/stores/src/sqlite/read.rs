@@ -33,7 +33,6 @@ pub(crate) struct ReadSqlite {
 }
 
 impl ReadSqlite {
-    /// Opens the file when first used.
     pub(crate) fn new(path: &str, options: ReadOptions) -> Result<Self> {
         Ok(Self {
             path: absolute(path)?,

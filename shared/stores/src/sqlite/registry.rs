@@ -23,7 +23,6 @@ pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Optio
     Ok(found.optional()?.map(entry).transpose()?)
 }
 
-/// Returns the entry of a dataset that was prepared.
 pub(super) fn prepared(transaction: &Transaction<'_>, dataset: &str) -> Result<Entry> {
     let entry = read(transaction, dataset)?;
     Ok(entry.ok_or_else(|| unavailable("the dataset is not registered"))?)

@@ -17,7 +17,6 @@ const HELD_BYTES: usize = 8 << 20;
 
 /// The totals of a dataset, and their changes that are not written yet.
 pub(super) struct Totals {
-    /// Columns of the rows that any of the totals use.
     columns: Vec<String>,
     tables: Vec<Changes>,
     held: usize,
@@ -155,7 +154,6 @@ impl Totals {
         self.tables.is_empty()
     }
 
-    /// Returns the names of the columns that totals use.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }
