@@ -1,4 +1,12 @@
-//! A cache of responses about rows and totals.
+//! A cache of answers about rows and totals, 64 MiB per process, for 2 seconds.
+//!
+//! The cache key includes the *generation* of the dataset, a number in the ledger that is raised after the last row
+//! of a job is applied and before the job closes. Each request first reads the generation with one consistent
+//! `GetItem`. A client that has seen a job closed therefore never gets an answer from before, on any instance, and
+//! nothing has to be invalidated.
+//!
+//! The age of an answer counts from before its read, in wall-clock time, because the monotonic clock may stand
+//! still while a function is frozen. Concurrent requests for the same answer share one read.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,32 +1,36 @@
-//! **Api**: the HTTP API, which reads rows, totals, jobs and rejects and accepts files and rows, and the web page.
+//! **Api**: serves rows, totals, jobs and rejects, accepts files and rows, and serves the page.
 //!
-//! *Input*: HTTP, as events of an API Gateway HTTP API (payload 2.0, stage `$default`), or over TCP where the binary
-//! runs as a standalone server. `/openapi.json` describes all routes; it is generated from this code.
+//! *Input*: HTTP, as events of an API Gateway HTTP API (payload 2.0, stage `$default`), or directly from a socket
+//! if the binary runs standalone. `/openapi.json`, generated from this code, describes routes and shapes.
 //!
-//! *Output*: JSON, and on request CSV or NDJSON. Posted rows become an object in the inbox, which is ingested like any
-//! other file. This function never writes to a store.
+//! *Output*: JSON, and on request CSV or NDJSON. Uploaded rows become an object in the inbox, which is then
+//! ingested like any file. The API writes nothing to a store.
 //!
-//! *Consistency*: rows and totals are at most [`FRESH`] old, and always include every job that was closed before the
-//! request. A response from the cache costs one consistent read of the dataset's generation in the ledger, and no
-//! read of a database.
+//! *Freshness*: an answer shows rows and totals at most [`FRESH`] older than the request. Once a job has closed, no
+//! answer predates its close. Each cached answer costs one consistent read of the dataset's generation in the
+//! ledger, and no read of a database.
 //!
-//! *Access*: every route except the page and `/openapi.json`, which hold no data, needs a bearer token with the right
-//! scope for the dataset. The rate of each token is limited across all instances: they draw permits from the ledger in
-//! blocks. If the ledger is not available, every request is refused.
+//! *Access*: every route except the page and `/openapi.json`, which hold no data, needs a bearer token with the
+//! right scope and dataset. Requests per token are counted in the ledger, in blocks, for all instances together.
+//! Without the ledger, no request is admitted.
 //!
-//! *Failure policy*: every error response is a problem of RFC 9457 that says what to do; the log has the cause under
-//! the same request id. A slow read is refused before the gateway's timeout.
+//! *Uploads*: files do not pass through the API, except small bodies. Browsers post them directly to the inbox,
+//! with a policy that names the key and the exact size, or put signed parts whose length is part of the signature.
+//! The id of an upload's job is derived from bucket, key and version, so the API can return it before the
+//! notification arrives.
 //!
-//! *Memory*: a response has at most [`MAX_RESPONSE_BYTES`], a request [`MAX_BODY_BYTES`], and the cache
-//! [`CACHE_BYTES`].
+//! *Failure policy*: every error is an RFC 9457 problem that says what to do; the cause is in the log, under the
+//! same request id. A read that takes too long is refused rather than left to the gateway's timeout.
 //!
-//! *Permissions of its role*: `dynamodb:GetItem`, `BatchGetItem` on the ledger, `Query` on its indexes and
-//! `UpdateItem` of items at `rate#*`;
-//! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:PutObject`,
-//! `GetObject` (for HEAD) and `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose
-//! lifecycle aborts incomplete uploads; `secretsmanager:GetSecretValue` of the stores' and the tokens' secret; its
-//! logs; and the permissions of a function in a VPC. The inbox needs CORS for `POST` and `PUT` from the page's origin,
-//! exposing `ETag`.
+//! *Memory*: [`MAX_RESPONSE_BYTES`] per answer and [`MAX_BODY_BYTES`] per request (4 MiB each), the page of rows an
+//! answer is built from, and [`CACHE_BYTES`] (64 MiB) for all cached answers.
+//!
+//! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, and
+//! `UpdateItem` of items at `rate#*`; `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and
+//! rejects buckets; `s3:PutObject`, `GetObject` (for HEAD) and `ListBucket` (so that HEAD distinguishes missing
+//! from denied) on the inbox, whose lifecycle aborts incomplete uploads; `secretsmanager:GetSecretValue` on the
+//! stores' and the tokens' secret; its logs; and what a function in a VPC needs. The inbox needs CORS for `POST`
+//! and `PUT` from the page's origin, exposing `ETag`.
 
 mod auth;
 mod cache;

@@ -1,8 +1,13 @@
-//! The rate limit of each token across all instances.
+//! Limits the requests of each token, over all instances.
 //!
-//! An instance of a Lambda function handles one request at a time, so a limit per instance would have no effect.
-//! The ledger holds permits for windows of some seconds. An instance acquires a block of them with one write, and
-//! spends them from memory while the window lasts.
+//! A Lambda instance handles one request at a time and has no view of the others, so a limit within one instance
+//! would never apply. Requests are therefore counted in the ledger, in items `rate#<token>/<start>`, for windows of
+//! five seconds. An instance takes a twentieth of the window's allowance with one `UpdateItem` and spends it from
+//! memory. What is left at the end of the window is lost.
+//!
+//! No window thus admits more requests than its allowance, and each write covers a block of requests. Because the
+//! window is part of the key, nothing has to be reset, and instances whose clocks differ do no harm. If the ledger
+//! is unavailable, the API answers 503: it could not show rows or jobs either.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

@@ -1,4 +1,11 @@
-//! Connections and their subscriptions, over the atomic operations of a [`ConnectionTable`].
+//! The table of connections. Its items:
+//!
+//! - `connection/<id>`, `connection`: a connection and its subscriptions;
+//! - `job/<id>` or `dataset/<name>`, `<connection>`: a subscription;
+//! - `completed/<job>`, `<connection>`: marks that a connection has received a job's completion.
+//!
+//! All expire with the connection. DynamoDB may delete expired items days later, so readers check the expiry
+//! themselves.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;

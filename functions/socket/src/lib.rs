@@ -3,26 +3,50 @@
 //! *Input*: the routes of the WebSocket API (`$connect` with a token, `$disconnect`, messages); the stream of the
 //! ledger's table; messages of the push queue.
 //!
-//! *Output*: connections and their subscriptions, in a table of their own. For each second in which a job changed,
-//! one message in the push queue. For each of these messages, a push to all subscribers of the job and of its
-//! dataset. A push reads the job when that second is over, so a job is pushed at most once a second and the last
-//! state is never lost. Once a job is closed and its event is published, its completion is pushed instead.
+//! *Output*: connections and their subscriptions, in a table of their own; at most one message per job and second
+//! in the push queue; and a push of the job's status to all subscribers of the job and of its dataset, for each
+//! message.
 //!
-//! *Guarantees*: the queue delivers the messages of a job one after the other, and the function marks each connection
-//! that has received a completion. So a connection receives a completion once, or twice if the function dies between
-//! push and mark. A failed completion is retried. Failed progress is not: the next push has more.
+//! *Guarantees*: a job is pushed at most once per second, and its last state is never missed. A connection gets a
+//! completion at least once while it is connected. It gets the completion twice only if the function dies between
+//! push and mark. Failed progress pushes are not repeated, because the next one supersedes them.
 //!
-//! *Failure policy*: a push to a connection that is gone deletes it with all its subscriptions. A push that fails
-//! three times in five seconds delays no other one. If it was a completion, the message is redelivered for the
-//! connections without a mark, after 2 seconds and then twice as long each time, up to 30. A failed batch of the
-//! stream is redelivered as a whole; the queue deduplicates messages that it accepted in the same second.
+//! *Failure policy*: if API Gateway reports that a connection is gone, the function removes it with all its
+//! subscriptions. A push that fails three times in five seconds does not delay other pushes. If it was a
+//! completion, the queue's message returns for the connections that lack it: after 2 seconds, then after twice as
+//! long each time, 30 seconds at most. A failed stream batch returns as a whole; the queue drops messages it
+//! already accepted in that second.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` and `Query` on the
-//! connections; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and the permissions to read its
-//! stream; `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on
-//! the push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` of the tokens' secret; its logs.
+//! connections table; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and reading its stream;
+//! `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on the
+//! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` on the tokens' secret; its logs.
 //!
 //! *Memory*: the subscribers of [`CONCURRENT_JOBS`] jobs, some hundred bytes each.
+//!
+//! # How pushes are paced
+//!
+//! The ledger's table has a stream of the keys of changed items. From it, the function sends one message per job to
+//! the *push queue*. This FIFO queue has one message group per job, accepts each deduplication id once in five
+//! minutes, and delivers after one second. The deduplication id is the second in which the message is sent. A job
+//! is therefore pushed at most once per second, however many chunks are marked. The push reads the job after that
+//! second is over, so it includes everything that happened in it, and nothing has to wait or keep time. If a job
+//! has no subscriber, two queries find that out.
+//!
+//! # Completions
+//!
+//! A completion is pushed once the head says *published*, so a client that then reads rows gets all of them. The
+//! message group lets only one invocation push a job at a time. Each connection that accepted the completion is
+//! marked. If a push fails, the message returns after some seconds for the connections without a mark, and later
+//! messages of the job wait behind it. A client that subscribes late gets its completion through a message in the
+//! same group, so that the two cannot race. The deduplication id of that message is connection and second, so that
+//! a client that leaves and returns gets it again.
+//!
+//! # Subscriptions
+//!
+//! A subscription is written before the job is read for it, so changes in between are pushed. It stores the rights
+//! of its token, because a client may subscribe to a job that does not exist yet. Every push checks these rights.
+//! Connections that end unnoticed expire after the two hours that API Gateway allows a connection.
 
 mod connections;
 mod context;

@@ -1,4 +1,7 @@
-//! A private `PostgreSQL` cluster, from the machine's own programs.
+//! A private PostgreSQL cluster, from the programs of the machine.
+//!
+//! It gets 1 GB for pages and may let its log grow to 4 GB; the defaults are 128 MB and 1 GB. The module docs of
+//! the PostgreSQL store explain why.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,8 @@
+//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk) and *close* (close a job).
+//!
+//! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
+//! releases is still read for one more release. Unknown types are refused with an error.
+
 use landfall_domain::{ChunkMessage, JobId};
 use serde::{Deserialize, Serialize};
 

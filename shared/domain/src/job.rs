@@ -1,4 +1,32 @@
 //! Jobs: the ingestion of one object version, with its state, counts and completion event.
+//!
+//! # Problems
+//!
+//! A value that does not fit its field's type rejects its row, not the chunk or the object. A problem with the
+//! object as a whole closes its job with a [`Problem`]. Its code determines the state of the job:
+//!
+//! | code | state |
+//! |---|---|
+//! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone`, `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch` | failed |
+//! | `dead_chunks` | partial |
+//! | `empty_object`, `no_records`, `not_pruned` | succeeded |
+//!
+//! CSV whose last quote is never closed is `malformed`, because everything after that quote would be one cell.
+//!
+//! If a job fails half-way, the rows it has already applied stay in the stores: each key has the greatest version
+//! that was read. The completion event and the ledger report the failure. Nothing is rolled back, because newer
+//! files may already build on these rows.
+//!
+//! # Counts
+//!
+//! For each store, `rows = rejected + inserted + updated + unchanged + stale + deleted`. *Pruned* rows are counted
+//! separately, because they are not rows of the object. A row is *stale* if a newer row of its key came first, in
+//! the store or in the same chunk.
+//!
+//! The sum is always exact. The split among the outcomes is that of the delivery that marked the chunk. If a worker
+//! dies between writing to the stores and marking the chunk, the redelivered rows meet their own versions: rows
+//! that were inserted then count as *unchanged*. The same happens in the store that succeeded when the other store
+//! failed.
 
 use std::collections::BTreeMap;
 use std::fmt;

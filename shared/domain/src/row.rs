@@ -1,4 +1,7 @@
-//! Rows: records whose values match the fields of their dataset.
+//! Rows: records whose values have been checked against their dataset.
+//!
+//! The values of a row with few fields are stored inline, and rows are sorted by key in place. Stores read the rows
+//! in key order several times; with values elsewhere, every row would cost a cache miss each time.
 
 use std::cmp::Ordering;
 

@@ -1,17 +1,24 @@
-//! The order of objects and rows, which decides which of two rows with one key is newer.
+//! The version of a row: which of two rows with the same key is newer.
 //!
-//! A version is a byte string of fixed length whose byte order *is* its order. Every store therefore
-//! compares versions natively (`bytea`, `BLOB`, `VARBINARY`, BSON binary) without decoding them:
+//! A version is a byte string of fixed length whose byte order *is* the version order. Every store can therefore
+//! compare it natively (`bytea`, `BLOB`, `VARBINARY`, BSON binary) without knowing its content, and no version
+//! column of two types has to be kept in step:
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 6 | time of the S3 event in milliseconds since 1970, big-endian |
-//! | 10 | sequencer of the S3 event, decoded from hexadecimal, padded with zeros on the right |
-//! | 4 | first bytes of the job id, which order objects of the same millisecond |
+//! | 6 | time of the S3 event, milliseconds since 1970, big-endian |
+//! | 10 | sequencer of the S3 event, decoded from hex, padded with zeros on the right |
+//! | 4 | first bytes of the job id |
 //! | 6 | byte offset of the record in its object, big-endian |
 //!
-//! S3 orders the events of one key by `sequencer` (compared as hexadecimal after padding the shorter
-//! one with zeros on the right). It promises no order between keys, where the event time decides.
+//! S3 orders only the events of one key, by `sequencer` (compared as hex after padding the shorter one with zeros
+//! on the right). Landfall needs one order across all keys. The event time therefore comes first, even within one
+//! key. The sequencer decides within a millisecond, and the job id breaks the remaining ties, so that every store
+//! reaches the same result.
+//!
+//! A redelivered row has exactly the stored version, so it counts as *unchanged*. A row with the same values and a
+//! newer version is unchanged too, but **the store still advances its version**. Otherwise, a late row with other
+//! values and a version between the two would overwrite it.
 
 use std::fmt;
 

@@ -1,8 +1,25 @@
-//! Finds the records of an object, and decodes them into typed rows. Does no I/O.
+//! Finds record boundaries in bytes, and decodes the bytes of a chunk to typed rows: pure, no I/O, no AWS.
 //!
-//! The splitter streams an object through a [`Scanner`], which plans chunks of complete records in
-//! constant memory. A worker reads one chunk and [`decode`]s it into rows and rejects. Both find the
-//! same records in any bytes: a chunk never decodes to more or fewer records than were planned.
+//! The splitter streams an object through a [`Scanner`], which plans chunks of whole records in constant memory. A
+//! worker reads one such chunk and [`decode`]s it to rows and rejects. Both see the same records, however the bytes
+//! are split: a chunk never decodes to more or fewer records than were planned for it. The worker checks this for
+//! every chunk.
+//!
+//! The scanners are state machines over segments of any size:
+//!
+//! - **CSV and TSV** follow the rules of the `csv` crate, which parses the chunks. A quote opens only at the start
+//!   of a cell, quotes are escaped by doubling, records end with CR, LF or CRLF, and blank lines are not records.
+//!   Property tests and fuzz targets compare the chunks with the `csv` crate on the whole file, for arbitrary
+//!   bytes, segment sizes and chunk sizes.
+//! - **NDJSON**: LF ends a record.
+//! - **JSON**: an array at the root or at a path. The scanner tracks strings and depth to find the array's
+//!   elements. If the bytes between elements are not JSON, the job fails with the offset of the first such byte.
+//!   Records complete before that point have landed.
+//! - **A record over the size limit** becomes a chunk of its own kind. Its worker writes a reject, and reads only
+//!   the part of the record that the reject shows. The limit is 1 MiB by default and 8 MiB at most.
+//!
+//! A reject holds object, version, byte offset, line, column, reason, and the record as it was in the file. If its
+//! record could be parsed, the reject also holds it as JSON, which can be fixed and uploaded again as NDJSON.
 //!
 //! ```
 //! use landfall_domain::{Dataset, Format, Problem};

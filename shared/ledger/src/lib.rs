@@ -1,25 +1,39 @@
-//! Records the progress of jobs.
+//! The ledger: the progress of each job.
 //!
-//! A plain counter of remaining chunks counts twice when a message is delivered twice, and is lost with a crash. So the
-//! ledger stores *sets*, and derives the numbers from them:
+//! A counter of remaining chunks counts twice when a message is redelivered, and loses a count when its caller
+//! dies. The ledger therefore stores *sets*, and numbers follow from them:
 //!
-//! - the **head** of a job: its object, definition and order, the number of chunks once it is *sealed*, the set of full
-//!   shards, its state, and whether its completion is published;
-//! - one item for each **shard** of [`SHARD_CHUNKS`] chunks: the set of done ordinals, the set of dead ones, and their
-//!   summed counts. One conditional update adds a chunk to a set and its counts to the sums. A second delivery fails
-//!   the condition and adds nothing.
+//! - `job/<id>`, the **head**: what was pinned at the start (object version, definition, order, chunk size,
+//!   limits), the number of chunks once the job is *sealed*, `full` (the set of full shards), the state, the counts
+//!   once closed, and whether the completion event has been published.
+//! - `job/<id>/<n>`, one **shard** of [`SHARD_CHUNKS`] chunks: `done`, `dead`, and the summed counts as numbers.
+//!   One `UpdateItem` marks a chunk: `ADD done :ordinal, rows :n, …`, on the condition that the item exists and
+//!   neither set contains the ordinal. A failed condition means *already counted*. The caller still runs the
+//!   completion check, because the process that counted the chunk may have died right afterwards.
 //!
-//! A shard with as many ordinals as chunks is added to the head's set of full shards. A sealed head with every shard in
-//! its set is *complete* and can be closed, which is not done here. Every step may be repeated. A caller that finds a
-//! step done continues with the next one, so the redelivery after a crash completes what the crash interrupted.
+//! Shards keep items near 1 KB, the unit in which DynamoDB bills writes, and spread a job's writes over partitions.
+//! The head's set of full shards holds one number per 128 chunks. A shard is assumed to have 128 chunks until the
+//! total is known, so the splitter *sizes* the last shard just before it seals the job. In that order, a sealed job
+//! waits for nothing but its chunks.
 //!
-//! A dataset has a **generation**, which is raised before a job of the dataset closes: reads in the current generation
-//! see the rows of all closed jobs.
+//! A sealed job whose shards are all full can be closed: a conditional write sets the state, then the event is
+//! published, then the head is marked as published. Every step is safe to repeat. A caller that finds a step done
+//! continues with the next one, so a crash between two steps is repaired by the redelivery that follows.
+//! `shared/closing/tests/crashes.rs` kills a caller before and after every step of every job size, and `tests/simulation` does the
+//! same to the handlers.
+//!
+//! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
+//! job is applied and before the job closes. An answer that was read under the present generation therefore
+//! contains the rows of all closed jobs. It is a counter rather than the time of the last close, because the clocks
+//! of functions differ. If a worker dies between raising it and closing the job, the next one raises it again,
+//! which costs one extra read.
 //!
 //! The table also counts the requests of each token: see [`PermitTable`].
 //!
-//! [`Ledger`] performs the steps with the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
-//! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`], and show a job as a [`JobView`].
+//! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
+//! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].
+//!
+//! The ledger only records. The `Closer` checks, prunes, closes and publishes.
 
 mod dynamo;
 mod error;

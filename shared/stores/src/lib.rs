@@ -1,11 +1,15 @@
-//! Databases that rows are written to and read from: `MongoDB`, `PostgreSQL`, `MySQL`/`MariaDB` and `SQLite`.
+//! Databases that rows are written to and read from: MongoDB, PostgreSQL, MySQL/MariaDB and SQLite.
 //!
-//! All of them keep one promise: whatever the number of writers, the order of chunks, and how often each is
-//! delivered, every key ends with the row of its greatest version. So each row carries its version (column or
-//! field `_version`), and a write touches only older rows. A row with the same values still gets the newer version;
-//! otherwise a chunk from between the two versions would overwrite it.
+//! All stores keep one promise: whatever the number of writers, the order of chunks, and the number of times each
+//! is delivered, every key ends with the row of its greatest version. To that end, each row carries its version
+//! (column or field `_version`), and a write touches only what is older. A row with the same values still gets the
+//! newer version: if it kept the older one, a late chunk with a version between the two would overwrite it.
 //!
-//! | field | `PostgreSQL` | `MySQL`, `MariaDB` | `SQLite` (STRICT) | `MongoDB` |
+//! The databases set the pace. Each store therefore uses the approach that took the least CPU time on the server
+//! among those tried. `cargo benchmark` measures the result, and shows for each of Landfall's times which process
+//! used the CPU.
+//!
+//! | field | PostgreSQL | MySQL, MariaDB | SQLite (STRICT) | MongoDB |
 //! |---|---|---|---|---|
 //! | text | `text` (`"C"` in the key) | `longtext`, key `varchar(512)` | `TEXT` | string |
 //! | integer | `bigint` | `bigint` | `INTEGER` | long |
@@ -13,17 +17,33 @@
 //! | float | `double precision` | `double` | `REAL` | double |
 //! | boolean | `boolean` | `tinyint(1)` | `INTEGER` | bool |
 //! | date | `date` | `date` | `TEXT` | date, midnight UTC |
-//! | timestamp | `timestamptz` | `datetime(6)`, UTC | `TEXT`, UTC | date, truncated to ms |
+//! | timestamp | `timestamptz` | `datetime(6)`, UTC | `TEXT`, UTC | date, cut to ms |
 //! | json | `jsonb` | `longtext` | `TEXT` | document, array, value |
 //!
-//! A value that its type cannot hold is stored as its exact text: JSON with numbers beyond `jsonb` or BSON; for BSON
-//! also JSON that is nested too deep or has names with `$` or `.`; and dates and timestamps in the keys of `MongoDB`,
-//! where BSON dates would merge two keys within a millisecond. Input columns that the dataset does not define are JSON
-//! in `_extra`.
+//! If a type cannot hold a value, the store keeps its exact text instead. This applies to JSON with numbers beyond
+//! `jsonb` and BSON, to JSON nested too deep for BSON or with names that contain `$` or `.`, and to dates and
+//! timestamps in MongoDB keys, where a BSON date would merge two keys within one millisecond. Columns that the
+//! dataset does not define are JSON in `_extra`.
 //!
-//! In `MySQL` and `MariaDB`, the texts of a key of several are `varbinary`, as only so they fit an index. Row values are
-//! compared in SQL. `MongoDB` compares a digest, so what someone changed there by hand stays until the row's values
-//! change.
+//! In MySQL and MariaDB, the texts of a key with several texts are `varbinary`, because only then do they fit an
+//! index. SQL stores compare row values; MongoDB compares a digest. A change made by hand in MongoDB therefore
+//! stays until the row's values change.
+//!
+//! # Deletes and snapshots
+//!
+//! A delete row deletes its key under the same version guard as a write, and leaves a *tombstone*: the key with its
+//! version, in the table `_deleted_<dataset>`. An older row that arrives late meets the tombstone and is stale. A
+//! newer row removes the tombstone. Tombstones are swept after 30 days; SQS keeps messages for at most 14.
+//!
+//! A *snapshot* needs no tombstones. Once all its rows are applied, every row that it contains has its version or a
+//! newer one, so everything older than the whole snapshot is missing from it. [`Store::prune`] deletes those rows
+//! in one step, which also raises the table's *floor* to the order of the snapshot. A late chunk of an older object
+//! is below the floor. Each key it could add was either in the snapshot or deleted by it, so the whole chunk is
+//! stale.
+//!
+//! Pruning happens between the last mark and the close, and only if the job is going to succeed without rejects. If
+//! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. The step can
+//! be repeated, so if a worker dies during it, another one completes it.
 
 mod connect;
 mod error;

@@ -1,7 +1,13 @@
-//! What a database records about a dataset, whichever definition a chunk was decoded by.
+//! The registry: what a database records about a dataset, independent of the definition that a chunk uses.
 //!
-//! Jobs pin their definitions, so chunks of an older definition may arrive after the table was made for a newer one.
-//! The registry has what every writer must respect: types, key, and all totals.
+//! Jobs pin the version of their definition, so chunks of an older definition may arrive after the table was
+//! changed for a newer one. Everything that all writers must respect is therefore stored in the database itself:
+//! one row per dataset in the table (in MongoDB, collection) `_landfall`. It contains every field that any
+//! definition had, with its type, the key, and all tables of totals.
+//!
+//! Preparing a table only adds to the registry. A changed type or key is refused with a remedy, before any store is
+//! changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not succeed. A
+//! merge updates all registered totals, not just those of its own definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,9 @@
 //! Tables as datasets define them, the same for every SQL database.
+//!
+//! A worker creates or extends a dataset's table when it first needs it, and not again for the same definition.
+//! Deployment would be too late, because definitions change without one. Nothing is dropped or retyped, and two
+//! workers that find the same column missing do not conflict. If a definition no longer has a field, its column
+//! keeps its values in SQL; in MongoDB, a document loses the field with its next change.
 
 use landfall_domain::{Dataset, Field, FieldType, StoreKind, Total, UnknownColumns, is_name};
 

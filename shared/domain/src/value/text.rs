@@ -1,4 +1,7 @@
-//! Text values that may share one allocation.
+//! The text of a value: inline, on the heap, or part of a shared text.
+//!
+//! Texts of more than 24 bytes from CSV are parts of one text shared by up to 1,000 records. With one allocation
+//! per text, a worker used more CPU time, most of it to free them.
 
 use std::fmt;
 use std::ops::Deref;

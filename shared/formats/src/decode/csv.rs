@@ -1,4 +1,8 @@
-//! Decodes CSV and TSV records into rows.
+//! Decodes CSV and TSV records to rows.
+//!
+//! Records are read in blocks of up to 1,000, whose cells share one text. The text is validated as UTF-8 at once;
+//! records are checked one by one only if that fails. Allocating, checking and freeing a text per cell took more
+//! CPU time.
 
 use landfall_domain::{Dataset, Format, RejectCode, Row, Value};
 use memchr::memchr;

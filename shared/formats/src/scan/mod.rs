@@ -1,4 +1,13 @@
-//! Finds the record boundaries of an object as it streams by, and plans chunks of complete records.
+//! Cuts the bytes of an object, as they stream by, into chunks of whole records.
+//!
+//! A chunk ends at the configured size (8 MiB by default) or at [`MAX_CHUNK_RECORDS`]. It ends earlier if its rows
+//! would take much more memory than its bytes, as with many fields or many tiny records.
+//!
+//!
+//!
+//! A job pins [`CUTTING_RULES`]. If a splitter dies, its successor may be of a newer release. If that release cut
+//! the object elsewhere, the existing marks would stand for other chunks. It therefore closes the job with
+//! `other_release` instead.
 
 mod csv;
 mod json;

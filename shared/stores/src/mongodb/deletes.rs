@@ -1,16 +1,20 @@
 //! Deletes keys, and keeps deleted keys deleted.
 //!
-//! A standalone server has no transactions over several documents, so both sides write first and check afterwards. A
-//! worker that deletes keys sets the registry's flag, writes tombstones, and then deletes older rows. A closing
-//! snapshot raises the floor, and then deletes the rows below it. A worker that writes rows then reads registry and
-//! tombstones, and deletes those of its rows that a newer tombstone or the floor forbids. Of a row's write and the
-//! tombstone (or floor), one comes first. If it is the row, the later delete finds it. If it is the tombstone, the
-//! writer's check does. Both may delete the row, and either by the version that it saw, so nothing newer is deleted.
+//! A standalone server has no multi-document transactions, so both sides write first and check afterwards:
 //!
-//! A worker that dies halfway leaves a row that is too old or a tombstone without its delete, and an unfinished chunk
-//! or prune. That is redelivered, and completes the rest: an existing tombstone is followed by the delete, and a row
-//! that is stale by a tombstone or the floor is deleted. Until then the row may be visible. A tombstone is deleted
-//! only once a newer row exists, whose version then guards the key.
+//! - A deleter sets a flag in the registry, writes tombstones, and then deletes older rows.
+//! - A closing snapshot raises the floor, and then deletes the rows below it.
+//! - A writer of rows writes them, reads flag, tombstones and floor, and removes the rows that these forbid.
+//!
+//! Either the row or the tombstone (or floor) is written first. If the row is first, the deleter's delete comes
+//! later and finds it. If the tombstone is first, the writer's check finds it. Both may delete the row, and each
+//! deletes only the version it saw, so nothing newer is lost.
+//!
+//! If a process stops half-way, it leaves an outdated row, or a tombstone whose delete is missing, and a chunk or
+//! prune that is not done. Redelivery completes it: an existing tombstone is followed by the delete, and a row that
+//! a tombstone or the floor makes stale is deleted. Until then, readers may see the row. A tombstone is removed
+//! only once a newer row exists, whose version then guards the key as the tombstone did. A TTL index sweeps old
+//! tombstones.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,10 @@
 //! Writes the rows of one batch.
+//!
+//! Each batch is assumed to resemble the previous one. In a first load, rows are inserted; after that, they are
+//! updated, guarded by version and digest, without reading what exists. Only rows for which this fails are looked
+//! up by key. A wrong guess costs time, not correctness.
+//!
+//! The guarded updates are upserts. One that finds no match inserts or fails, and thereby identifies its row.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,8 @@
-//! Creates and registers the tables, columns, indexes and totals that a dataset needs.
+//! Creates the tables, columns, indexes and totals of a dataset where they are missing, and registers them.
 //!
-//! Each statement that creates something commits implicitly, can be repeated, and may find that another worker was
-//! first. The registry entry and the rows of totals change together, under the lock of the dataset.
+//! Statements that create tables commit by themselves here. `prepare` therefore creates the tables first, in steps
+//! that can be repeated and may find that another worker was first. It then registers the totals and fills them in
+//! one transaction, under the lock of the dataset.
 
 use landfall_domain::{Dataset, Total};
 use sqlx::{Acquire as _, MySqlConnection};

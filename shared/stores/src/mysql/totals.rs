@@ -1,4 +1,6 @@
-//! Tables of totals: the changes of a chunk by group, added to the stored totals.
+//! Tables of totals: computes how a chunk changes each group, and adds that to the stored totals.
+//!
+//! The rows of the staged keys are aggregated before and after the write. The difference is added to the groups.
 
 use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
 use sqlx::MySqlConnection;

@@ -1,4 +1,21 @@
-//! Multi-row upserts that overwrite only older rows, and count.
+//! Writes rows to a table with multi-row upserts that overwrite only older rows, and counts the outcomes.
+//!
+//! Each statement is an `INSERT … ON DUPLICATE KEY UPDATE` of 1,024 rows, sorted by key. The next statement is
+//! built while the server executes the current one. Every assignment is guarded by the version, and the version
+//! itself is assigned last: assignments run from left to right, so all of them compare with the old version.
+//!
+//! Neither server returns old values, so variables in the first assignment count what was inserted, updated,
+//! unchanged or stale. The written data does not depend on these variables. A duplicate of another unique index
+//! would be the row of another key. In that case the version becomes null, which the column refuses.
+//!
+//! # Tried and given up
+//!
+//! - A staging table: filling it and joining with it costs more than it saves. Keys are staged only if totals,
+//!   tombstones or deletes need them.
+//! - A multi-table `UPDATE` costs more than an upsert.
+//! - A join with a newly filled table is planned with statistics that call it empty. Without
+//!   `FORCE INDEX (PRIMARY)`, which every join by key now has, the server compared each chunk row by row with the
+//!   whole table.
 
 use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts, Value};
 use sqlx::mysql::MySqlArguments;

@@ -1,4 +1,8 @@
-//! Sends rows to a table: many by `COPY`, few by `INSERT`, whose arguments are the same bytes.
+//! Writes rows to a table: many with `COPY`, few with `INSERT`.
+//!
+//! The arguments of the `INSERT` are the same bytes that `COPY` would send. A `COPY` ends with a message of its
+//! own. Unless `TCP_NODELAY` is set, the client's system holds that message back until the server has acknowledged
+//! the rows. sqlx 0.9.0 lost that setting (launchbadge/sqlx#4335). Once sqlx sets it again, `COPY` alone is enough.
 
 use landfall_domain::{ObjectOrder, Row, RowVersion};
 use sqlx::encode::{Encode, IsNull};

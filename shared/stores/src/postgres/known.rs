@@ -1,9 +1,15 @@
-//! Hashes of the keys of a table, kept from its first row on while it is filled.
+//! Hashes of the keys in a new table, so that a first load can copy new rows straight into it.
 //!
-//! A row is new if its key's hash is not among them, and `COPY` writes it straight into the table. A merge would copy
-//! it to a temporary table, look its key up and log it alone, which costs much more. Only speed depends on the
-//! hashes: the primary key refuses a row whose key exists without its hash (from another program, or from a merge of
-//! few rows), and then the hashes are deleted.
+//! From the first row of a table on, `_landfall_keys` holds 32 bits of the hash of each key, in one row per chunk
+//! and lane, for up to 64 chunks. A row whose hash is not among them is new: `COPY` writes it straight into the
+//! table, under the lane's lock, and only the other rows are merged. The server then does not look the key up, pass
+//! the row through a temporary table, or log it singly, which together would be much of its CPU time in a first
+//! load.
+//!
+//! The hashes affect only speed. If a key exists without its hash (written by another program, or by a small
+//! chunk), the primary key refuses the row. The rows are then merged and the hashes are given up. They are also
+//! given up once a sample of a chunk shows that most of its keys exist. Datasets with totals do not use the hashes,
+//! because totals need the old values, which only a merge has.
 
 use futures::TryStreamExt;
 use landfall_domain::Row;

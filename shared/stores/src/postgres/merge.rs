@@ -1,4 +1,24 @@
 //! The merge of a staged chunk: one pass over its keys.
+//!
+//! One `MERGE` looks each key up once. It overwrites an older row, even if only the version changes, and adds an
+//! absent one.
+//!
+//! `MERGE` reports only how many rows it wrote. Temporary sequences count the other outcomes as it proceeds: rows
+//! with other values, and rows left alone because the table has this version or a newer one. The server's
+//! statistics of the transaction count the inserted rows, so `track_counts` must be on, which is the default.
+//! Looking up the keys once more to count those left alone would hold the lane longer.
+//!
+//! If the counts do not cover every row, a trigger or rule has kept a row out, and the chunk is refused. A row that
+//! another program changes at the same moment may be counted twice. If the sums show this, the chunk is merged
+//! again. The rows are correct in any case.
+//!
+//! Hash and merge joins are disabled within a merge: its cost should follow the chunk, not the table, and a
+//! temporary table has no statistics to plan with.
+//!
+//! # Tried and given up
+//!
+//! These took as much time or more, or did more work under the lock: `UPDATE` then `INSERT`, `INSERT` then
+//! `UPDATE`, one statement of CTEs, and a look-up of all keys before a `COPY` of the absent rows.
 
 use std::time::Duration;
 

@@ -1,12 +1,40 @@
-//! `PostgreSQL`: a chunk is copied into a temporary table, in parallel with others, and merged in one pass.
+//! PostgreSQL (15 or later): a chunk is copied into a temporary table, in parallel with others, and merged in one
+//! pass.
 //!
-//! Keys are in lanes, and merges of a lane run one after the other. So no merge waits for a row of another one, whatever
-//! keys they share; only other programs that write to the table can get in the way. A chunk takes its
-//! lanes side by side, a transaction or two each. What concerns several keys (totals, deletes, snapshots, the table
-//! itself) takes all lanes, in one transaction.
+//! Keys are in [lanes](crate::sql::lanes), and merges in one lane run in turn, under an advisory lock that lasts
+//! one transaction. A merge never waits for a row locked by another merge, whatever keys they share; only other
+//! programs that write to the table can block it. A chunk processes its lanes in parallel, with one or two
+//! transactions each. Work on several keys (totals, deletes, snapshots, the table itself) takes all lanes, in one
+//! transaction.
 //!
-//! `jsonb` holds JSON except numbers of more than 1,000 digits or with exponents beyond ±400. Such a
-//! value is kept as a JSON string of its text.
+//! `jsonb` holds JSON except numbers of more than 1,000 digits or with exponents beyond ±400. Such a value is
+//! stored as a JSON string of its text.
+//!
+//! # Commits
+//!
+//! A lane commits with `synchronous_commit = off`, so that the next writer does not wait for the disk. The chunk
+//! then ends with a log record of its own, committed as the server's settings say. Because the log is written in
+//! order, everything that the ledger counts is then on disk.
+//!
+//! # What a row costs
+//!
+//! The cost of a row grows with the table. It grows most when the key's index and the rows that come again exceed
+//! the server's memory, and when frequent checkpoints force nearly every changed page into the log in full. The
+//! local PostgreSQL therefore gets 1 GB for pages (like the local MariaDB) and may let its log grow to 4 GB; the
+//! defaults are 128 MB and 1 GB. What still grows is nearly all CPU time of the server (`cargo benchmark line`).
+//!
+//! That benchmark touches all memory before each load. The host of a virtual machine may provide memory only when
+//! it is first touched, and take back free memory. If such a touch is slow, as on the machine of
+//! `docs/benchmark.md`, the loads that need the most memory are delayed most, and the database seems to be the
+//! cause.
+//!
+//! # Tried and given up
+//!
+//! A new table can be loaded without its key: the key is created when the job closes, and rows whose keys may
+//! already exist are merged then. Most of the saved time is lost again, because one connection does this last part
+//! while all workers wait. Until then, readers, other jobs and other programs see a table without its key.
+//!
+//! [`crate::sql::lanes`] and [`merge`] list what was tried for lanes and for the merge.
 
 mod chunk;
 mod copy;

@@ -1,4 +1,11 @@
-//! Tables of totals: the changes of a chunk by group, added to the stored totals.
+//! Tables of totals: computes how a chunk changes each group, and adds that to the stored totals.
+//!
+//! Before the merge, the old and new values of the staged keys are summed for each group. After it, the differences
+//! are added, empty groups are removed and new groups are inserted. If the value that leaves a group was its
+//! minimum or maximum, the new one is looked up in an index created for this purpose.
+//!
+//! A group is identified by the SHA-256 of its values. They may be long or null, and the author of a file must not
+//! be able to merge two groups into one.
 
 use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
 use sqlx::PgConnection;

@@ -1,4 +1,18 @@
-//! Reads rows and totals, a page at a time.
+//! Reads rows and totals, one page at a time.
+//!
+//! A page starts after a *place*: the sort value and the key of the previous page's last row. It starts at a number
+//! only if the caller passes one. Whatever is written in between, a row that stays is therefore returned exactly
+//! once.
+//!
+//! An index covers a field, then the key. Texts may exceed what an index can hold, so only their first 200
+//! characters count, and then the key: PostgreSQL and SQLite index an expression, MariaDB and MySQL a stored
+//! column. MongoDB indexes whole texts. There, rows whose texts begin alike are read by key, with one find per such
+//! group. All texts compare by their bytes. In SQLite, decimals are text, so their index holds a text that sorts
+//! numerically. Decimals in an SQLite key sort by their text.
+//!
+//! A cursor is a place with a digest of its query, so no other query accepts it. It is not secret and not signed.
+//! Readers use read-only connections, with a timeout per statement and a number of bytes after which a page ends
+//! early. Totals are sorted for each page, which has to read every group.
 
 pub(crate) mod fetch;
 pub(crate) mod page;

@@ -1,5 +1,31 @@
-//! Lanes: disjoint sets of keys. Merges of different lanes share no key and run at the same time; those of one lane
-//! run one after the other.
+//! Lanes: disjoint sets of keys, so that merges in different lanes run at once and merges in one lane run in turn.
+//!
+//! Without lanes, merges that share keys would lock them in order, race with inserts, retry, and deadlock over
+//! totals, and every row would pay for that. With a lock per lane, held for one transaction, none of this happens.
+//! With two lanes, two merges of a table run at once and a third waits.
+//!
+//! # Assigning keys to lanes
+//!
+//! The sum of the first bytes of a key selects its lane. Neighbours in the key's index are then mostly in one lane,
+//! so a merge finds several of its rows on each index page. (A hash of these bytes would be uneven if few prefixes
+//! exist, and loads would end with only the fuller lane working.) The first chunk that uses lanes chooses the
+//! number of bytes so that there are many prefixes, and registers it. If nearly all keys of a later chunk share a
+//! prefix, a hash of the whole key selects the lane from then on. Changing the method requires a lock on all lanes.
+//! After locking a lane, every writer checks that the method has not changed.
+//!
+//! A chunk of 2,000 rows or more uses its lanes in parallel, over two connections, with one or two transactions per
+//! lane. Such a chunk is not atomic: after an error, a part of it may be applied, guarded by version as always.
+//! Applying the chunk again completes it, and the ledger marks it only after both lanes are done.
+//!
+//! Totals, deletes, snapshots and table changes affect keys of all lanes. They lock all lanes in one transaction.
+//! Only a holder of all lanes changes the registry, so each merge updates all existing totals.
+//!
+//! # Tried and given up
+//!
+//! - Lanes by a hash of the whole key: both connections touch every page of the key's index, for half of its rows
+//!   each.
+//! - The lower and the upper half of a chunk's keys under one lock: this writes neighbours together, but both
+//!   connections wait at the same moments, so the time from put to event does not improve.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,7 @@
 //! Applies a chunk.
+//!
+//! Values are bound by reference. While keys are absent, rows are inserted directly. Otherwise, each row is looked
+//! up, compared in Rust, and written by its row id. Every count is therefore exact.
 
 use std::cmp::Ordering;
 

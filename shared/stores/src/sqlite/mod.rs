@@ -1,16 +1,18 @@
-//! `SQLite`: a chunk is one immediate transaction, row by row with prepared statements.
+//! SQLite: a chunk is one immediate transaction of prepared statements, row by row.
 //!
-//! Decimals are text in their shortest form; dates and timestamps are ISO 8601 text of one length
-//! (`2026-11-20`, `2026-11-20T08:30:00.000000Z`), so that their order is that of time. JSON is
-//! kept as text.
+//! Decimals are text in their shortest form. Dates and timestamps are ISO 8601 text of fixed length (`2026-11-20`,
+//! `2026-11-20T08:30:00.000000Z`), which sorts by time. JSON stays the text that it was.
 //!
-//! Tables have row ids, and the key is an index beside them: rows of a chunk then lie together
-//! whatever their keys are, and a change touches no index. With the rows in the key's own tree
-//! (`WITHOUT ROWID`) a chunk of a file in another order rewrites nearly every page of the table.
+//! Tables have row ids, and the key is a separate index: the rows of a chunk lie together whatever their keys are,
+//! and a change touches no index. With the rows in the key's own tree (`WITHOUT ROWID`), a chunk with keys spread
+//! over the table rewrites nearly every page and costs much more; the exception is changed rows that come in
+//! another order than the table's. New files have pages of 16 KiB.
 //!
-//! `SQLite` lets writers wait by sleeping, up to 100 ms at a time and the newest as likely as the
-//! oldest. So writers of Landfall take a lock of the system first, on a file beside the
-//! database's, which wakes the next one at once.
+//! `synchronous` is FULL, because what the ledger has counted must survive.
+//!
+//! SQLite makes writers wait by sleeping, up to 100 ms at a time, and the newest is as likely to go next as the
+//! oldest, so some wait long. Landfall's writers therefore first take a system lock on `<file>-writers`, which
+//! admits them in turn and wakes the next one at once.
 
 mod changes;
 mod error;

@@ -1,4 +1,6 @@
-//! Tables of totals: the changes of a transaction are summed up in memory, and written at its end.
+//! Tables of totals: a transaction's changes are added up in memory and written before its commit.
+//!
+//! They are written in the order of the groups. Sums are exact beyond 64 bits.
 
 use landfall_domain::{FieldType, Measure, Total};
 use rusqlite::types::ValueRef;
