@@ -136,7 +136,8 @@ impl Value {
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
             _ => {
-                debug_assert!(false, "{self:?} and {other:?} are not values of one key");
+                let kinds = (self.kind(), other.kind());
+                debug_assert!(false, "values of one key field cannot be {kinds:?}");
                 Ordering::Equal
             }
         }

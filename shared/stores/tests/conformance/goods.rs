@@ -143,6 +143,7 @@ pub(crate) fn goods(dataset: &Dataset) -> Vec<Row> {
 pub(crate) fn compare(one: &Value, other: &Value) -> Ordering {
     match (one, other) {
         (Value::Float(one), Value::Float(other)) => one.total_cmp(other),
+        (Value::Null, Value::Null) => Ordering::Equal,
         (one, other) => one.cmp_key(other),
     }
 }
