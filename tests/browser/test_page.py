@@ -37,13 +37,13 @@ def show_all(more: Locator) -> None:
 
 def test_signing_in_requires_a_valid_token(visit: Visit) -> None:
     page = visit(token=None)
-    page.get_by_label("Token").fill("lf_wrong")
+    page.get_by_label("Token", exact=True).fill("lf_wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("token")
-    expect(page.get_by_label("Token")).to_be_focused()
+    expect(page.get_by_label("Token", exact=True)).to_be_focused()
     check(page)
 
-    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_label("Token", exact=True).fill(TOKEN)
     page.get_by_role("button", name="Sign in").click()
     expect(heading(page, "Load")).to_be_visible()
     page.reload()
@@ -247,7 +247,7 @@ def test_the_page_works_with_the_keyboard_alone(visit: Visit, tmp_path: Path) ->
     file = tmp_path / "few.csv"
     file.write_text("sku,name\nzz-5,Small lamp\nzz-6\n", encoding="utf-8")
     page = visit(token=None)
-    tab_to(page, page.get_by_label("Token"))
+    tab_to(page, page.get_by_label("Token", exact=True))
     page.keyboard.type(TOKEN)
     page.keyboard.press("Enter")
     expect(heading(page, "Load")).to_be_visible()
