@@ -16,9 +16,10 @@
 //! A negative number is `-`, the letter counted from the other end (`c` is 1), each digit subtracted from 9, and `~`,
 //! so that greater magnitudes sort first: -13 is `-b86~`.
 //!
-//! The other form would be a document of the fields. A server can use its `_id` index for that too, but each entry
-//! repeats the fields' names, a condition on the first fields cannot use it, and `secantusd-rs`, the server that runs
-//! on one machine, reads the whole collection for every such `_id` (seen in versions 0.5.3-beta.193 and .196).
+//! Two other forms were considered. A document of the fields can use the `_id` index of a server too, but each entry
+//! repeats the fields' names, a condition on the first fields cannot use it, and `secantusd-rs`, the server of the
+//! local stack, reads the whole collection for every such `_id` (seen in versions 0.5.3-beta.193 and .196). Binary
+//! data does not sort as the keys do: BSON compares it by length first.
 
 use landfall_domain::{Dataset, Value};
 use rust_decimal::Decimal;
