@@ -66,7 +66,7 @@ impl Landfall {
         Ok(landfall)
     }
 
-    /// Defines a dataset of products with this name, so that a run has a table of its own.
+    /// Defines a dataset of products with this name, so that each run has its own table.
     pub(crate) async fn dataset(&self, name: &str) -> Result<()> {
         let definition = format!("name = \"{name}\"{FIELDS}");
         self.stack.put_dataset(name, &definition).await

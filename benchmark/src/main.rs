@@ -30,7 +30,7 @@ use landfall_local::{Lines, Progress, target_directory, workspace};
 use result::{Machine, Part};
 
 /// Measures Landfall, from put to completion event through the deployed functions, in turn with floors (the databases
-/// alone) and peers (other tools), on servers of its own. Writes every figure to `target/benchmark/<part>.json`, and
+/// alone) and peers (other tools), on servers that it starts. Writes every figure to `target/benchmark/<part>.json`, and
 /// `docs/benchmark.md` and `docs/benchmark.svg` from these files.
 #[derive(Debug, Parser)]
 #[command(name = "cargo benchmark", bin_name = "cargo benchmark")]
@@ -171,7 +171,12 @@ async fn run(arguments: &Arguments, progress: &Lines) -> Result<ExitCode> {
         }
         progress.clear();
     }
-    report::write(&results, &workspace()?.join("docs"))?;
+    // Some parts alone would replace what the docs have of the others.
+    if arguments.parts.is_empty() || arguments.parts.contains(&PartName::Report) {
+        report::write(&results, &workspace()?.join("docs"))?;
+    } else {
+        progress.note("the docs are unchanged; `cargo benchmark report` writes them from all measured parts");
+    }
     Ok(ExitCode::from(u8::from(failed)))
 }
 

@@ -1,8 +1,8 @@
 //! Makes the host provide memory before a load is timed.
 //!
-//! The host of a virtual machine may allocate memory page by page on first use, and reclaim memory that has been free for
-//! seconds. Such a page fault takes many times as long as another one, and larger loads cause more of them, so that time
-//! would seem to grow faster than rows.
+//! The host of a virtual machine may allocate memory page by page on first use, and reclaim memory that has been free
+//! for seconds. Such a page fault takes many times as long as another one, and larger loads cause more of them, so that
+//! time would seem to grow faster than rows.
 
 use std::fs::{self, File};
 use std::io;

@@ -104,7 +104,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Returns the dataset of a run. Each run has a table of its own.
+/// Returns the dataset of a run. Each run has its own table.
 fn dataset(run: usize) -> String {
     format!("products_{run}")
 }

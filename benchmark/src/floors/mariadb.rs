@@ -1,4 +1,5 @@
-//! `MariaDB`'s floors: `LOAD DATA LOCAL INFILE` by MariaDB's own client, because sqlx does not support it, and multi-row VALUES.
+//! `MariaDB`'s floors: `LOAD DATA LOCAL INFILE` by MariaDB's own client, because sqlx does not support it, and
+//! multi-row VALUES.
 
 use std::process::Stdio;
 use std::time::Instant;

@@ -17,7 +17,7 @@ pub(crate) const RAW: (&str, &str) = (
 
 const TABLE: &str = "floor_raw";
 
-/// Inserts all rows into a table without a key, in a file of its own.
+/// Inserts all rows into a table without a key, in a separate file.
 pub(crate) async fn raw(directory: &Path, sample: &Sample) -> Result<Run> {
     let directory = tempfile::tempdir_in(directory)?;
     let path = directory.path().join("floor.sqlite");

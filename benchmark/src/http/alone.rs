@@ -1,4 +1,4 @@
-//! The API's release binary as a server of its own, without a gateway.
+//! The API's release binary as a plain server, without a gateway.
 
 use std::net::SocketAddr;
 use std::process::Stdio;

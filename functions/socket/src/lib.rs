@@ -3,7 +3,7 @@
 //! *Input*: the routes of the WebSocket API (`$connect` with a token, `$disconnect`, messages); the stream of the
 //! ledger's table; messages of the push queue.
 //!
-//! *Output*: connections and their subscriptions, in a table of their own; at most one message per job and second
+//! *Output*: connections and their subscriptions, in a separate table; at most one message per job and second
 //! in the push queue; and a push of the job's status to all subscribers of the job and of its dataset, for each
 //! message.
 //!

@@ -17,8 +17,8 @@ pub(crate) const ACCESS_KEY: &str = "test";
 pub(crate) const REGION: &str = "us-east-1";
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// Runs `python -m ministack` without two delays:
-/// - `MiniStack` sends each invocation to its function in two writes. With Nagle's algorithm, the second waits 40 ms for
-///   the acknowledgement of the first.
+/// - `MiniStack` sends each invocation to its function in two writes. With Nagle's algorithm, the second waits 40 ms
+///   for the acknowledgement of the first.
 /// - After polling an empty queue, it waits 50 ms before it polls again.
 const PROGRAM: &str = "import runpy, socketserver\n\
     from ministack.services import lambda_svc\n\
@@ -120,8 +120,8 @@ pub(crate) fn s3_config(config: &SdkConfig) -> aws_sdk_s3::Config {
         .build()
 }
 
-/// Returns S3 settings for uploads without checksums: hashing large files takes longer than sending them. The connection
-/// is local. Payload signing must be disabled as well, because it hashes too.
+/// Returns S3 settings for uploads without checksums: hashing large files takes longer than sending them. The
+/// connection is local. Payload signing must be disabled as well, because it hashes too.
 pub(crate) fn without_checksums() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::config::Builder::new()
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -7,7 +7,8 @@
 //!
 //! | code | state |
 //! |---|---|
-//! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone`, `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch` | failed |
+//! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone` | failed |
+//! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch` | failed |
 //! | `dead_chunks` | partial |
 //! | `empty_object`, `no_records`, `not_pruned` | succeeded |
 //!

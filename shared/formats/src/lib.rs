@@ -15,7 +15,7 @@
 //! - **JSON**: an array at the root or at a path. The scanner tracks strings and depth to find the array's
 //!   elements. If the bytes between elements are not JSON, the job fails with the offset of the first such byte.
 //!   Records complete before that point have landed.
-//! - **A record over the size limit** becomes a chunk of its own kind. Its worker writes a reject, and reads only
+//! - **A record over the size limit** becomes a chunk of a separate kind. Its worker writes a reject, and reads only
 //!   the part of the record that the reject shows. The limit is 1 MiB by default and 8 MiB at most.
 //!
 //! A reject holds object, version, byte offset, line, column, reason, and the record as it was in the file. If its

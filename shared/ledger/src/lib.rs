@@ -19,8 +19,8 @@
 //! A sealed job whose shards are all full can be closed: a conditional write sets the state, then the event is
 //! published, then the head is marked as published. Every step is safe to repeat. A caller that finds a step done
 //! continues with the next one, so a crash between two steps is repaired by the redelivery that follows.
-//! `shared/closing/tests/crashes.rs` kills a caller before and after every step of every job size, and `tests/simulation` does the
-//! same to the handlers.
+//! `shared/closing/tests/closing/crashes.rs` kills a caller before and after every step of every job size, and
+//! `tests/simulation` does the same to the handlers.
 //!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
 //! job is applied and before the job closes. An answer that was read under the present generation therefore

@@ -51,7 +51,7 @@ impl From<SqsMessage> for Message {
 /// Processes the messages of a batch and returns those that failed.
 ///
 /// The messages of a FIFO group are processed together, in order, and fail together. A message of a standard queue is
-/// a group of its own. A panic fails the group that caused it.
+/// a separate group. A panic fails the group that caused it.
 pub async fn process_batch<E: Retryable>(
     event: SqsEvent,
     limits: BatchLimits,

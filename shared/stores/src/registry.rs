@@ -7,7 +7,7 @@
 //!
 //! Preparing a table only adds to the registry. A changed type or key is refused with a remedy, before any store is
 //! changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not succeed. A
-//! merge updates all registered totals, not just those of its own definition.
+//! merge updates all registered totals, not just those of its definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +87,7 @@ impl Entry {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LaneBy {
     /// This number of bytes of its first field. Neighbours in the key's index are then in one lane, so a writer finds
-    /// several rows of its own on each page.
+    /// several of its rows on each page.
     Prefix(usize),
     Key,
 }

@@ -234,7 +234,7 @@ One function on its own, rebuilt whenever you save, with the events in events/:
   cargo lambda watch --env-file {environment}
   cargo lambda invoke splitter --data-file events/s3-object-created.json   # in a third terminal
   cargo lambda invoke worker --data-file events/sqs-chunks.json
-The HTTP API as a server of its own, also for pages on another port:
+The HTTP API as a separate server, also for pages on another port:
   set -a; . {environment}; LANDFALL_CORS_ORIGINS=http://localhost:5173 RUST_LOG=info cargo run -p api
 The databases:
   mongosh '{mongodb}'

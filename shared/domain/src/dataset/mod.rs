@@ -17,7 +17,7 @@ pub use total::{Measure, Total, TotalColumn};
 
 /// The maximum number of fields of a dataset.
 pub const MAX_FIELDS: usize = 500;
-/// The maximum number of fields with an index of their own. Each index makes every write more expensive.
+/// The maximum number of indexed fields. Each index makes every write more expensive.
 pub const MAX_INDEXES: usize = 16;
 /// The maximum number of bytes in all key values of a row together, which every store can index.
 pub const MAX_KEY_BYTES: usize = 512;

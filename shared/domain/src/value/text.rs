@@ -11,7 +11,7 @@ use compact_str::CompactString;
 
 /// The text of a value.
 ///
-/// A short text is stored inline. A longer one is on the heap, in an allocation of its own or as a
+/// A short text is stored inline. A longer one is on the heap, in a separate allocation or as a
 /// slice of a text that it shares with others.
 #[derive(Clone)]
 pub struct Text(Repr);

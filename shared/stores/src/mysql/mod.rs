@@ -1,9 +1,10 @@
 //! `MySQL` (8.0.17 and later) and `MariaDB` (10.2 and later): multi-row upserts that write only over what is
 //! older, at READ COMMITTED.
 //!
-//! Keys are in lanes, and merges of a lane run one after the other. So no merge waits for a row of another one, whatever
-//! keys they share; only other programs that write to the table can get in the way. A chunk takes its lanes side by
-//! side, a transaction each. What concerns several keys (totals, deletes, snapshots) takes all lanes, in one transaction.
+//! Keys are in lanes, and merges of a lane run one after the other. So no merge waits for a row of another one,
+//! whatever keys they share; only other programs that write to the table can get in the way. A chunk takes its lanes
+//! side by side, a transaction each. What concerns several keys (totals, deletes, snapshots) takes all lanes, in one
+//! transaction.
 //!
 //! Statements that create tables commit implicitly. So a chunk is staged, and the table of tombstones created, before
 //! its transaction begins.

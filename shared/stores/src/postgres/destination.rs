@@ -14,7 +14,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, PgConnection, Postgres, Type};
 use super::copy::{HEADER, TRAILER};
 
 const SEND_BYTES: usize = 256 << 10;
-/// The maximum number of rows to insert. A `COPY` ends with a message of its own, which the client's system holds
+/// The maximum number of rows to insert. A `COPY` ends with a separate message, which the client's system holds
 /// back until the server has acknowledged the rows: 40 ms without `TCP_NODELAY`, which sqlx 0.9.0 does not set
 /// (launchbadge/sqlx#4335). `COPY` alone will do once sqlx sets it.
 const FEW: usize = 64;

@@ -110,7 +110,7 @@ pub(super) async fn are_most_new(connection: &mut PgConnection, chunk: &Chunk<'_
     Ok(unsigned(STORE, there)? * 2 < sample.len() as u64)
 }
 
-/// Returns the placeholders of `keys` keys whose fields have these types, each placeholder with a number of its own:
+/// Returns the placeholders of `keys` keys whose fields have these types, each numbered separately:
 /// `($1::text, $2::date), ($3::text, $4::date)`.
 fn key_places(keys: usize, types: &[String]) -> String {
     list(0..keys, ", ", |key| {

@@ -13,7 +13,7 @@
 //! # Commits
 //!
 //! A lane commits with `synchronous_commit = off`, so that the next writer does not wait for the disk. The chunk
-//! then ends with a log record of its own, committed as the server's settings say. Because the log is written in
+//! then ends with a separate log record, committed as the server's settings say. Because the log is written in
 //! order, everything that the ledger counts is then on disk.
 //!
 //! # What a row costs

@@ -40,7 +40,8 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// The longest that a call may take: a while after the statement timeout, by which the database should have ended it.
+    /// The longest that a call may take: a while after the statement timeout, by which the database should have ended
+    /// it.
     pub(crate) fn call_timeout(&self) -> Duration {
         self.timeout + Duration::from_secs(2)
     }

@@ -59,7 +59,7 @@ pub(crate) trait SqlDatabase: Backend {
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
 
-    /// Inserts the rows of a lane whose keys are certainly new, in a transaction of its own, and returns the others.
+    /// Inserts the rows of a lane whose keys are certainly new, in a separate transaction, and returns the others.
     /// `hashes` are those of the rows' keys.
     async fn insert_new<'r>(
         &self,

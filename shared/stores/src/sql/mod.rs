@@ -12,11 +12,11 @@
 //! 7. Update the tables of totals.
 //! 8. Save the registry entry if it has changed; commit.
 //!
-//! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same in
-//! a folder of its own, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
+//! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same
+//! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
 //! every changed row belongs beside step 6.
 //!
-//! `SQLite` keeps a sequence of its own (`sqlite::merge`). Its transaction is synchronous and bound to a thread, and
+//! `SQLite` keeps its own sequence (`sqlite::merge`). Its transaction is synchronous and bound to a thread, and
 //! it decides row by row in memory where servers decide by sets in temporary tables, so only steps 2, 3 and 8 would be
 //! left to share. They share those as methods of [`Entry`](crate::registry::Entry).
 

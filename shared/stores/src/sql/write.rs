@@ -120,7 +120,7 @@ async fn apply_lane<D: SqlDatabase>(
     Ok(counts)
 }
 
-/// Applies rows while nobody else writes to the dataset.
+/// Applies rows while no other worker writes to the dataset.
 async fn apply_alone<D: SqlDatabase>(
     database: &D,
     chunk: &Chunk<'_, D::Statements>,
