@@ -121,16 +121,17 @@ impl Context {
             environment.readers(),
             Tokens::load(environment.sdk(), &tokens_secret)
         );
+        let (readers, tokens) = (readers?, tokens?);
         let inbox = S3Inbox::new(environment.sdk(), settings.inbox_bucket.clone());
         settings.upload_origin = origin(&inbox.url().await?);
         Ok(Self::new(
             settings,
-            tokens?,
+            tokens,
             Arc::new(environment.ledger_table()?),
             environment.objects(),
             Arc::new(inbox),
             environment.datasets()?,
-            readers?,
+            readers,
         ))
     }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
 use landfall_aws::{Datasets, EventBus, Objects, S3Objects, SqsQueue};
@@ -7,9 +7,12 @@ use landfall_ledger::DynamoTable;
 use crate::{SettingError, required};
 
 /// The AWS account and region of a function, and the resources that its environment variables name.
-#[derive(Clone, Debug)]
+///
+/// Each client has its own connections, so there is one client for each service that several resources need.
 pub struct Environment {
     sdk: SdkConfig,
+    objects: OnceLock<Arc<dyn Objects>>,
+    dynamo: OnceLock<aws_sdk_dynamodb::Client>,
 }
 
 impl Environment {
@@ -17,6 +20,8 @@ impl Environment {
     pub async fn load() -> Self {
         Self {
             sdk: landfall_aws::connect().await,
+            objects: OnceLock::new(),
+            dynamo: OnceLock::new(),
         }
     }
 
@@ -32,12 +37,14 @@ impl Environment {
 
     /// Returns the objects in S3.
     pub fn objects(&self) -> Arc<dyn Objects> {
-        Arc::new(S3Objects::new(landfall_aws::s3(&self.sdk)))
+        let open = || -> Arc<dyn Objects> { Arc::new(S3Objects::new(landfall_aws::s3(&self.sdk))) };
+        Arc::clone(self.objects.get_or_init(open))
     }
 
-    /// Returns a client of DynamoDB.
+    /// Returns the client of DynamoDB.
     pub fn dynamo(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.sdk)
+        let open = || aws_sdk_dynamodb::Client::new(&self.sdk);
+        self.dynamo.get_or_init(open).clone()
     }
 
     /// Returns the definitions of datasets, from `LANDFALL_CONFIG_BUCKET`.
