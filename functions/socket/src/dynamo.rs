@@ -4,16 +4,17 @@
 //! - `job/<id>` or `dataset/<name>`, `<connection>`: a [`Subscriber`];
 //! - `completed/<job>`, `<connection>`: a record that the connection has received the job's completion.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::AttributeValue;
+use landfall_aws::AwsError;
+use landfall_aws::dynamo::{Item, from_item, is_condition_failure, number, text, to_item};
 use landfall_domain::JobId;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::SocketError;
 use crate::connections::{Connection, ConnectionTable, MAX_TOPICS, Subscriber};
@@ -27,36 +28,12 @@ pub(crate) struct DynamoConnections {
     table: String,
 }
 
-type Item = HashMap<String, AttributeValue>;
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
 fn connection_key(id: &str) -> String {
     format!("{CONNECTION}/{id}")
 }
 
 fn completed_key(job: JobId) -> String {
     format!("completed/{job}")
-}
-
-fn to_item(value: impl Serialize) -> Result<Item, SocketError> {
-    serde_dynamo::to_item(value).map_err(SocketError::Item)
-}
-
-fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, SocketError> {
-    serde_dynamo::from_item(item).map_err(SocketError::Item)
-}
-
-fn is_condition_failure(error: &SdkError<UpdateItemError>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 #[async_trait]
@@ -68,7 +45,7 @@ impl ConnectionTable for DynamoConnections {
 
     async fn connection(&self, id: &str) -> Result<Option<Connection>, SocketError> {
         let item = self.get(&connection_key(id), CONNECTION).await?;
-        item.map(from_item).transpose()
+        Ok(item.map(from_item).transpose()?)
     }
 
     async fn delete_connection(&self, id: &str) -> Result<(), SocketError> {
@@ -94,7 +71,7 @@ impl ConnectionTable for DynamoConnections {
         match added {
             Ok(_) => Ok(true),
             Err(error) if is_condition_failure(&error) => Ok(false),
-            Err(error) => Err(SocketError::of("UpdateItem", &error)),
+            Err(error) => Err(self.error("UpdateItem", &error)),
         }
     }
 
@@ -111,9 +88,7 @@ impl ConnectionTable for DynamoConnections {
             .send()
             .await;
         match removed {
-            Err(error) if !is_condition_failure(&error) => {
-                Err(SocketError::of("UpdateItem", &error))
-            }
+            Err(error) if !is_condition_failure(&error) => Err(self.error("UpdateItem", &error)),
             _ => Ok(()),
         }
     }
@@ -129,7 +104,8 @@ impl ConnectionTable for DynamoConnections {
     }
 
     async fn subscriber(&self, topic: &str, id: &str) -> Result<Option<Subscriber>, SocketError> {
-        self.get(topic, id).await?.map(from_item).transpose()
+        let item = self.get(topic, id).await?;
+        Ok(item.map(from_item).transpose()?)
     }
 
     async fn subscribers(&self, topic: &str) -> Result<Vec<Subscriber>, SocketError> {
@@ -164,6 +140,13 @@ impl DynamoConnections {
         }
     }
 
+    fn error<E>(&self, operation: &'static str, error: &SdkError<E>) -> SocketError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        AwsError::from_sdk(operation, &self.table, error).into()
+    }
+
     async fn put(&self, pk: String, sk: &str, item: Item) -> Result<(), SocketError> {
         self.client
             .put_item()
@@ -174,7 +157,7 @@ impl DynamoConnections {
             .send()
             .await
             .map(drop)
-            .map_err(|error| SocketError::of("PutItem", &error))
+            .map_err(|error| self.error("PutItem", &error))
     }
 
     async fn get(&self, pk: &str, sk: &str) -> Result<Option<Item>, SocketError> {
@@ -187,7 +170,7 @@ impl DynamoConnections {
             .send()
             .await
             .map(|output| output.item)
-            .map_err(|error| SocketError::of("GetItem", &error))
+            .map_err(|error| self.error("GetItem", &error))
     }
 
     async fn delete(&self, pk: &str, sk: &str) -> Result<(), SocketError> {
@@ -199,7 +182,7 @@ impl DynamoConnections {
             .send()
             .await
             .map(drop)
-            .map_err(|error| SocketError::of("DeleteItem", &error))
+            .map_err(|error| self.error("DeleteItem", &error))
     }
 
     /// Reads all items of a partition.
@@ -216,7 +199,7 @@ impl DynamoConnections {
             .send();
         let mut found = Vec::new();
         while let Some(item) = items.next().await {
-            let item = item.map_err(|error| SocketError::of("Query", &error))?;
+            let item = item.map_err(|error| self.error("Query", &error))?;
             found.push(from_item(item)?);
         }
         Ok(found)

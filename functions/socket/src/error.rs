@@ -1,5 +1,6 @@
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use landfall_auth::AuthError;
+use landfall_aws::AwsError;
+use landfall_aws::dynamo::ItemError;
 use landfall_ledger::LedgerError;
 
 /// Why an event could not be handled.
@@ -24,18 +25,11 @@ pub enum SocketError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// A call to the table of connections, the push queue or the WebSocket API failed.
-    #[error("{operation}: {reason}")]
-    Aws {
-        /// The operation.
-        operation: &'static str,
-        /// The client's error message.
-        reason: String,
-        /// Whether the same call may succeed later.
-        retryable: bool,
-    },
+    #[error(transparent)]
+    Aws(#[from] AwsError),
     /// An item of the table of connections does not have the expected form.
     #[error("an item of the table of connections is not readable: {0}")]
-    Item(#[source] serde_dynamo::Error),
+    Item(#[from] ItemError),
     /// Some subscribers did not receive the completion of a job.
     #[error("the completion could not be pushed to {0} subscribers")]
     Undelivered(usize),
@@ -45,33 +39,12 @@ pub enum SocketError {
 }
 
 impl SocketError {
-    /// Converts the error of a failed call.
-    pub(crate) fn of<E>(operation: &'static str, error: &SdkError<E>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        const REFUSALS: [&str; 7] = [
-            "AccessDeniedException",
-            "AWS.SimpleQueueService.NonExistentQueue",
-            "ForbiddenException",
-            "PayloadTooLargeException",
-            "QueueDoesNotExist",
-            "ResourceNotFoundException",
-            "ValidationException",
-        ];
-        Self::Aws {
-            operation,
-            reason: DisplayErrorContext(error).to_string(),
-            retryable: !error.code().is_some_and(|code| REFUSALS.contains(&code)),
-        }
-    }
-
     /// Reports whether a retry may succeed.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Auth(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
-            Self::Aws { retryable, .. } => *retryable,
+            Self::Aws(error) => error.retryable(),
             Self::Undelivered(_) | Self::OutOfTime => true,
             Self::UnknownSource
             | Self::Event(_)

@@ -9,6 +9,7 @@ use aws_sdk_apigatewaymanagement::config::Builder;
 use aws_sdk_apigatewaymanagement::operation::delete_connection::DeleteConnectionError;
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
+use landfall_aws::AwsError;
 
 use crate::SocketError;
 
@@ -76,7 +77,7 @@ impl Gateway for ApiGateway {
             Ok(_) => Ok(Delivery::Accepted),
             Err(error) => match error.as_service_error() {
                 Some(PostToConnectionError::GoneException(_)) => Ok(Delivery::Gone),
-                _ => Err(SocketError::of("PostToConnection", &error)),
+                _ => Err(AwsError::from_sdk("PostToConnection", connection, &error).into()),
             },
         }
     }
@@ -92,7 +93,7 @@ impl Gateway for ApiGateway {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(DeleteConnectionError::GoneException(_)) => Ok(()),
-                _ => Err(SocketError::of("DeleteConnection", &error)),
+                _ => Err(AwsError::from_sdk("DeleteConnection", connection, &error).into()),
             },
         }
     }

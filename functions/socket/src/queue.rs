@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_aws::{AwsError, Fifo, OutgoingMessage, SqsQueue, VisibilityChange};
+use landfall_aws::{Fifo, OutgoingMessage, SqsQueue, VisibilityChange};
 use landfall_domain::JobId;
 use landfall_runtime::{Message, Retryable};
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,7 @@ impl PushQueue for SqsPushQueue {
                 })
             })
             .collect::<Result<_, SocketError>>()?;
-        let sent = self.queue.send_messages(&messages).await;
-        sent.map_err(|error| failed("SendMessageBatch", &error))
+        Ok(self.queue.send_messages(&messages).await?)
     }
 
     async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
@@ -82,8 +81,7 @@ impl PushQueue for SqsPushQueue {
                 seconds: retry_delay(message.receive_count.unwrap_or(1)),
             })
             .collect();
-        let changed = self.queue.change_visibility(&changes).await;
-        changed.map_err(|error| failed("ChangeMessageVisibilityBatch", &error))
+        Ok(self.queue.change_visibility(&changes).await?)
     }
 }
 
@@ -91,14 +89,6 @@ impl PushQueue for SqsPushQueue {
 /// time, up to a limit.
 fn retry_delay(receive_count: u32) -> i32 {
     2i32.saturating_pow(receive_count).clamp(2, LONGEST_WAIT)
-}
-
-fn failed(operation: &'static str, error: &AwsError) -> SocketError {
-    SocketError::Aws {
-        operation,
-        reason: error.to_string(),
-        retryable: error.retryable(),
-    }
 }
 
 impl Retryable for SocketError {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use landfall_aws::AwsError;
 use landfall_domain::JobId;
 use landfall_ledger::{JobIndex, JobsPage, JobsQuery, LedgerError};
 use landfall_runtime::Message;
@@ -70,11 +71,7 @@ impl Network {
             return Ok(());
         }
         self.failures.store(left - 1, Ordering::Relaxed);
-        Err(SocketError::Aws {
-            operation: "Call",
-            reason: "the network is down".to_owned(),
-            retryable: true,
-        })
+        Err(AwsError::unavailable("Call", "the service", "the network is down").into())
     }
 
     async fn call<T>(&self, effect: impl FnOnce() -> T) -> Result<T, SocketError> {
