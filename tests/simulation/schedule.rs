@@ -24,14 +24,23 @@ pub async fn pause() {
     .await;
 }
 
+/// A slow task makes progress in one of so many steps, so that all others can end between two of its own.
+const SLOWNESS: u32 = 20;
+
 /// Running invocations and their causes.
 pub struct Schedule<C, T> {
-    running: Vec<(C, Task<T>)>,
+    running: Vec<Running<C, T>>,
+}
+
+struct Running<C, T> {
+    cause: C,
+    task: Task<T>,
+    is_slow: bool,
 }
 
 /// How a step of the schedule ended.
 pub enum Step<C, T> {
-    /// A task made progress and has not ended.
+    /// No task ended.
     Progress,
     /// A task ended.
     Ended(C, T),
@@ -50,23 +59,32 @@ impl<C, T> Schedule<C, T> {
         self.running.len()
     }
 
-    pub fn start(&mut self, cause: C, task: Task<T>) {
-        self.running.push((cause, task));
+    /// Starts a task. A few are slow.
+    pub fn start(&mut self, rng: &mut StdRng, cause: C, task: Task<T>) {
+        let is_slow = rng.random_ratio(1, 10);
+        self.running.push(Running {
+            cause,
+            task,
+            is_slow,
+        });
     }
 
     /// Polls one task, or drops it.
     pub async fn step(&mut self, rng: &mut StdRng, dies: bool) -> Step<C, T> {
         let index = rng.random_range(0..self.running.len());
         if dies {
-            return Step::Died(self.running.swap_remove(index).0);
+            return Step::Died(self.running.swap_remove(index).cause);
         }
-        let task = &mut self.running[index].1;
+        let running = &mut self.running[index];
+        if running.is_slow && !rng.random_ratio(1, SLOWNESS) {
+            return Step::Progress;
+        }
         let polled = std::future::poll_fn(|context: &mut Context<'_>| {
-            Poll::Ready(task.as_mut().poll(context))
+            Poll::Ready(running.task.as_mut().poll(context))
         });
         match polled.await {
             Poll::Pending => Step::Progress,
-            Poll::Ready(value) => Step::Ended(self.running.swap_remove(index).0, value),
+            Poll::Ready(value) => Step::Ended(self.running.swap_remove(index).cause, value),
         }
     }
 }

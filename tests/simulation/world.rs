@@ -202,7 +202,7 @@ pub async fn simulate(seed: u64) {
                 Cause::Messages(receive(&world, &mut rng))
             };
             let task = world.call(&cause);
-            schedule.start(cause, task);
+            schedule.start(&mut rng, cause, task);
             continue;
         }
         let dies = crashes > 0 && rng.random_bool(0.02);

@@ -66,7 +66,10 @@ impl World {
         let ledger = Rc::new(Ledger::new(Arc::clone(&clock)));
         let connections = Arc::new(ConnectionMap::new(Arc::clone(&network)));
         let gateway = Arc::new(Clients::new(Arc::clone(&network), Arc::clone(&clock)));
-        let pushes = Arc::new(Pushes::new(network, Arc::clone(&clock)));
+        // Often down on its own: whatever is not sent again is never pushed.
+        let rate = *[0.02, 0.5].choose(rng).unwrap();
+        let to_queue = Arc::new(Network::new(rng.random(), rate, failures));
+        let pushes = Arc::new(Pushes::new(to_queue, Arc::clone(&clock)));
         let (credentials, tokens) = Credentials::all();
         let socket = socket::Context {
             tokens: Tokens::fixed(tokens),
@@ -234,6 +237,7 @@ fn queue_event(messages: &[Queued]) -> Value {
         record["messageId"] = json!(index.to_string());
         record["body"] = json!(serde_json::to_string(&queued.message).unwrap());
         record["attributes"]["ApproximateReceiveCount"] = json!(queued.receives.to_string());
+        record["attributes"]["MessageGroupId"] = json!(queued.message.job);
         record
     });
     json!({ "Records": records.collect::<Vec<_>>() })
@@ -262,7 +266,7 @@ pub async fn simulate(seed: u64) {
             };
             if let Some(cause) = cause {
                 let task = world.start(&cause);
-                schedule.start(cause, task);
+                schedule.start(&mut rng, cause, task);
             }
         }
         if schedule.len() == 0 {
