@@ -34,6 +34,9 @@ required = true
 [[fields]]
 name = "description"
 type = "text"
+
+[operation]
+column = "op"
 "#;
 
 /// A stack with warm functions.

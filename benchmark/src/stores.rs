@@ -1,14 +1,17 @@
 //! The parts about one store, or both: floors and Landfall alternate on the same servers.
 
+use std::fs;
+
 use anyhow::Result;
 use landfall_local::{Lines, Progress, Sql, Stores};
+use sqlx::Executor as _;
 
 use crate::Plan;
 use crate::data::Sample;
 use crate::floors::{mariadb, mongodb, postgres, sqlite};
 use crate::landfall::Landfall;
 use crate::result::Part;
-use crate::tables::Database;
+use crate::tables::{self, Database};
 
 const FIRST: &str = "Landfall, first load";
 const CHANGED: &str = "Landfall, all changed";
@@ -16,6 +19,46 @@ const UNCHANGED: &str = "Landfall, unchanged";
 const WHAT_FIRST: &str = "put to completion event: no key is there yet";
 const WHAT_CHANGED: &str = "put to completion event: every key is there, with other values";
 const WHAT_UNCHANGED: &str = "put to completion event: every key is there, with the same values";
+
+/// What PostgreSQL's first load is measured without.
+const WITHOUT_HASHES: Without = Without {
+    dataset: "without_hashes",
+    first: (
+        "Landfall, first load, without hashes of keys",
+        "put to completion event: no key is there yet, and new keys are not known by their hashes",
+    ),
+    changed: (
+        "Landfall, all changed, without hashes of keys",
+        "put to completion event: every key is there, with other values",
+    ),
+    // Creates the table; the row and all hashes are deleted afterwards.
+    file: "sku,name,description\n0,n,d\n",
+    sql: "DELETE FROM without_hashes; DELETE FROM _landfall_keys WHERE dataset = 'without_hashes'",
+};
+const WITHOUT_LANES: Without = Without {
+    dataset: "without_lanes",
+    first: (
+        "Landfall, first load, without lanes",
+        "put to completion event: no key is there yet, and a key was deleted before, so that merges run in turn",
+    ),
+    changed: (
+        "Landfall, all changed, without lanes",
+        "put to completion event: every key is there, with other values, and merges run in turn",
+    ),
+    file: "sku,name,description,op\n0,,,delete\n",
+    sql: "",
+};
+
+/// A way to make Landfall go without one of its means.
+struct Without {
+    dataset: &'static str,
+    first: Described<'static>,
+    changed: Described<'static>,
+    /// A file that comes first.
+    file: &'static str,
+    /// Statements to run after it.
+    sql: &'static str,
+}
 
 /// Files, stack and results of one part.
 struct Bench<'a> {
@@ -63,26 +106,40 @@ impl<'a> Bench<'a> {
         self.step(run, FIRST);
         let dataset = dataset(run);
         self.landfall.dataset(&dataset).await?;
-        self.ingest(run, (FIRST, WHAT_FIRST), true).await
+        self.ingest(&dataset, (FIRST, WHAT_FIRST), true).await
     }
 
     async fn changed(&mut self, run: usize) -> Result<()> {
         self.step(run, CHANGED);
-        self.ingest(run, (CHANGED, WHAT_CHANGED), false).await
+        self.ingest(&dataset(run), (CHANGED, WHAT_CHANGED), false)
+            .await
     }
 
     async fn unchanged(&mut self, run: usize) -> Result<()> {
         self.step(run, UNCHANGED);
-        self.ingest(run, (UNCHANGED, WHAT_UNCHANGED), false).await?;
+        self.ingest(&dataset(run), (UNCHANGED, WHAT_UNCHANGED), false)
+            .await?;
         self.landfall.forget(&dataset(run)).await
     }
 
-    async fn ingest(&mut self, run: usize, what: Described<'_>, first: bool) -> Result<()> {
+    /// Measures the first load and the change of all rows without one of Landfall's means.
+    async fn without(&mut self, run: usize, without: &Without) -> Result<()> {
+        let file = self.plan.directory().join(without.dataset);
+        fs::write(&file, without.file)?;
+        self.landfall.dataset(without.dataset).await?;
+        self.landfall.put(without.dataset, &file).await?;
+        let url = self.landfall.stack.sql_url();
+        tables::postgres(url).await?.execute(without.sql).await?;
+        for (what, is_first) in [(without.first, true), (without.changed, false)] {
+            self.step(run, what.0);
+            self.ingest(without.dataset, what, is_first).await?;
+        }
+        self.landfall.forget(without.dataset).await
+    }
+
+    async fn ingest(&mut self, dataset: &str, what: Described<'_>, first: bool) -> Result<()> {
         let sample = if first { &self.first } else { &self.changed };
-        let result = self
-            .landfall
-            .ingest(&dataset(run), sample, sample.keyed)
-            .await?;
+        let result = self.landfall.ingest(dataset, sample, sample.keyed).await?;
         self.part.add(what.0, what.1, sample.rows, result);
         Ok(())
     }
@@ -137,6 +194,8 @@ pub(crate) async fn postgres(plan: &Plan, progress: &Lines) -> Result<Part> {
         let [first, changed] = postgres::merge(&url, &bench.first, &bench.changed).await?;
         bench.floor(postgres::MERGE_FIRST, first);
         bench.floor(postgres::MERGE_CHANGED, changed);
+        bench.without(run, &WITHOUT_HASHES).await?;
+        bench.without(run, &WITHOUT_LANES).await?;
     }
     let part = &mut bench.part;
     part.compare("first load", FIRST, &[postgres::KEYED.0], Some(0.70));
@@ -144,6 +203,10 @@ pub(crate) async fn postgres(plan: &Plan, progress: &Lines) -> Result<Part> {
     let key_last = postgres::REBUILD_KEY_LAST.0;
     part.compare("all changed, key last", CHANGED, &[key_last], None);
     part.compare("unchanged", UNCHANGED, &[postgres::RAW.0], Some(0.36));
+    for Without { first, changed, .. } in [WITHOUT_HASHES, WITHOUT_LANES] {
+        part.compare("first load", FIRST, &[first.0], None);
+        part.compare("all changed", CHANGED, &[changed.0], None);
+    }
     Ok(bench.end())
 }
 
