@@ -82,16 +82,6 @@ impl Entry {
     }
 }
 
-/// What part of a key decides its lane. It is registered, as all writers of a dataset must agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LaneBy {
-    /// This number of bytes of its first field. Neighbours in the key's index are then in one lane, so a writer finds
-    /// several of its rows on each page.
-    Prefix(usize),
-    Key,
-}
-
 /// Converts a count to what SQL databases store.
 pub(crate) fn signed(store: StoreKind, count: u64) -> Result<i64> {
     let signed = i64::try_from(count);
@@ -131,9 +121,6 @@ pub(crate) struct Registered {
     pub(crate) totals: Vec<Total>,
     #[serde(default)]
     pub(crate) indexes: BTreeSet<String>,
-    /// What part of a key decides its lane, once a chunk has gone by lane.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) lane_by: Option<LaneBy>,
 }
 
 impl Registered {
@@ -153,7 +140,6 @@ impl Registered {
                 .indexed_fields()
                 .map(|field| field.name.clone())
                 .collect(),
-            lane_by: None,
         }
     }
 

@@ -29,7 +29,6 @@ use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
 use crate::error::Result;
-use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
 use crate::store::{Backend, Load, StoreOptions};
@@ -72,14 +71,11 @@ impl SqlDatabase for Mysql {
         Ok(Statements::new(table, dialect))
     }
 
-    async fn look_up(&self, chunk: &Chunk<'_>) -> Result<Option<(Entry, bool)>> {
+    async fn look_up(&self, chunk: &Chunk<'_>) -> Result<Option<bool>> {
         let mut connection = self.connection().await?;
         let entry = registry::read(&mut connection, &chunk.table.name).await?;
-        Ok(entry.map(|entry| (entry, false)))
-    }
-
-    async fn begin(&self) -> Result<Write> {
-        Write::begin(self.connection().await?).await
+        let goes_by_lane = entry.is_some_and(|entry| chunk.goes_by_lane(&entry));
+        Ok(goes_by_lane.then_some(false))
     }
 
     async fn begin_prune(&self, table: &Table) -> Result<Write> {

@@ -57,8 +57,7 @@ pub(super) async fn lock(
     let found = Entry::from_columns(STORE, found)?;
     if let Hold::Lane(lane) = hold {
         let lane = format!(
-            "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {} FOR UPDATE",
-            lane.number
+            "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {lane} FOR UPDATE"
         );
         let locked = sqlx::query(AssertSqlSafe(lane)).bind(dataset);
         let locked = locked.fetch_optional(connection).await;

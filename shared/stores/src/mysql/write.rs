@@ -47,7 +47,7 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    pub(super) async fn begin(connection: PoolConnection<MySql>) -> Result<Self> {
+    async fn begin(connection: PoolConnection<MySql>) -> Result<Self> {
         Ok(Self {
             // Hidden in the docs of sqlx, whose other transactions borrow their connection, which has what was
             // staged.

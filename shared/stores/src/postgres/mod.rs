@@ -59,9 +59,8 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::error::{Result, StoreError};
-use crate::registry::Entry;
 use crate::schema::Table;
-use crate::sql::lanes::{Hold, Lane};
+use crate::sql::lanes::Hold;
 use crate::sql::{self, SqlDatabase, SqlTransaction as _};
 use crate::store::{Backend, Load, StoreOptions};
 use chunk::{Chunk, Statements};
@@ -109,11 +108,20 @@ impl Postgres {
         begun.map(Write::new).map_err(error)
     }
 
+    async fn begin(&self) -> Result<Write> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}; \
+             SET LOCAL client_min_messages = warning",
+            self.timeout.as_millis()
+        );
+        self.begin_with(begin).await
+    }
+
     /// Inserts the new rows of a lane and returns the others, or none if no hashes are kept or all lanes are needed.
     async fn attempt_insert<'r>(
         &self,
         part: &Chunk<'r>,
-        lane: Lane,
+        lane: usize,
         hashes: &[u32],
     ) -> Result<Option<Vec<&'r Row>>> {
         let name = &part.table.name;
@@ -127,12 +135,12 @@ impl Postgres {
             return Ok(None);
         }
         let connection = &mut transaction.transaction;
-        let Some(split) = hashed.split(connection, lane.number).await? else {
+        let Some(split) = hashed.split(connection, lane).await? else {
             transaction.commit().await?;
             return Ok(None);
         };
         part.insert(connection, &split.new).await?;
-        split.keep(connection, name, lane.number).await?;
+        split.keep(connection, name, lane).await?;
         transaction.commit().await?;
         Ok(Some(split.others))
     }
@@ -148,29 +156,25 @@ impl SqlDatabase for Postgres {
     }
 
     /// Deletes the hashes of keys if most of the chunk's keys exist.
-    async fn look_up(&self, chunk: &Chunk<'_>) -> Result<Option<(Entry, bool)>> {
+    async fn look_up(&self, chunk: &Chunk<'_>) -> Result<Option<bool>> {
         let name = &chunk.table.name;
         let mut connection = self.connection().await?;
-        let Some(entry) = registry::entry(&mut connection, name).await? else {
+        let entry = registry::entry(&mut connection, name).await?;
+        if !entry.is_some_and(|entry| chunk.goes_by_lane(&entry)) {
             return Ok(None);
-        };
-        if !chunk.goes_by_lane(&entry) || !known::are_kept(&mut connection, name).await? {
-            return Ok(Some((entry, false)));
+        }
+        if !known::are_kept(&mut connection, name).await? {
+            return Ok(Some(false));
         }
         let are_new = known::are_most_new(&mut connection, chunk).await?;
         if !are_new {
             known::forget(&mut connection, name).await?;
         }
-        Ok(Some((entry, are_new)))
+        Ok(Some(are_new))
     }
 
-    async fn begin(&self) -> Result<Write> {
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {}; \
-             SET LOCAL client_min_messages = warning",
-            self.timeout.as_millis()
-        );
-        self.begin_with(begin).await
+    async fn begin_prune(&self, _: &Table) -> Result<Write> {
+        self.begin().await
     }
 
     async fn stage(&self, chunk: &Chunk<'_>) -> Result<Write> {
@@ -184,7 +188,7 @@ impl SqlDatabase for Postgres {
     async fn insert_new<'r>(
         &self,
         part: &Chunk<'r>,
-        lane: Lane,
+        lane: usize,
         hashes: &[u32],
     ) -> Result<Vec<&'r Row>> {
         match self.attempt_insert(part, lane, hashes).await {

@@ -69,7 +69,7 @@ pub(super) async fn lock(
     hold: Hold,
 ) -> Result<Entry> {
     let lanes = match hold {
-        Hold::Lane(lane) => lane.number..lane.number + 1,
+        Hold::Lane(lane) => lane..lane + 1,
         // In a fixed order, so that two that want all lanes do not deadlock.
         Hold::All => 0..LANES,
     };

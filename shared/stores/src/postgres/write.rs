@@ -8,7 +8,7 @@ use super::chunk::{Chunk, Statements};
 use super::merge::Counters;
 use super::statement::{error, run};
 use super::totals::Totals;
-use super::{deletes, known, registry};
+use super::{deletes, registry};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -42,10 +42,6 @@ impl SqlTransaction<Statements> for Write {
 
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {
         registry::save(&mut self.transaction, dataset, entry).await
-    }
-
-    async fn forget_lanes(&mut self, dataset: &str) -> Result<()> {
-        known::forget(&mut self.transaction, dataset).await
     }
 
     async fn drop_forbidden(&mut self, chunk: &Chunk<'_>) -> Result<u64> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 
-use super::lanes::{self, Hold, Lane};
+use super::lanes::{self, Hold};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -45,16 +45,12 @@ pub(crate) trait SqlDatabase: Backend {
 
     async fn statements(&self, table: &Table) -> Result<Self::Statements>;
 
-    /// Returns the registry entry of a dataset, and whether [`SqlDatabase::insert_new`] is worth an attempt for a chunk
-    /// that goes by lane. Locks nothing.
-    async fn look_up(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Option<(Entry, bool)>>;
-
-    async fn begin(&self) -> Result<Self::Transaction>;
+    /// Returns whether [`SqlDatabase::insert_new`] is worth an attempt for a chunk that goes by lane, or none if it
+    /// does not. Locks nothing.
+    async fn look_up(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Option<bool>>;
 
     /// Begins a transaction that prunes a table.
-    async fn begin_prune(&self, _table: &Table) -> Result<Self::Transaction> {
-        self.begin().await
-    }
+    async fn begin_prune(&self, table: &Table) -> Result<Self::Transaction>;
 
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
@@ -64,7 +60,7 @@ pub(crate) trait SqlDatabase: Backend {
     async fn insert_new<'r>(
         &self,
         chunk: &Chunk<'r, Self::Statements>,
-        _lane: Lane,
+        _lane: usize,
         _hashes: &[u32],
     ) -> Result<Vec<&'r Row>> {
         Ok(chunk.rows.clone())
@@ -85,11 +81,6 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
 
     /// Writes the registry entry of a dataset that is locked.
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()>;
-
-    /// Forgets what is kept by lane, as keys change lanes.
-    async fn forget_lanes(&mut self, _dataset: &str) -> Result<()> {
-        Ok(())
-    }
 
     /// Returns whether the transaction was staged for another state of the registry.
     fn is_outdated(&self, _entry: &Entry) -> bool {

@@ -1,11 +1,12 @@
 //! The sequence: chunks by lane, each lane in a transaction, and prunes.
 
+use futures::future;
 use landfall_domain::{ObjectOrder, StoreCounts};
 
 use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
-use super::lanes::{self, Hold, Lane, LaneRows};
+use super::lanes::{self, Hold, LaneRows};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, LaneBy, all_stale};
+use crate::registry::{Entry, all_stale};
 use crate::retry::retried;
 use crate::schema::Table;
 use crate::store::Load;
@@ -60,48 +61,27 @@ async fn apply_by_lane<D: SqlDatabase>(
     database: &D,
     chunk: &Chunk<'_, D::Statements>,
 ) -> Result<StoreCounts> {
-    let found = database.look_up(chunk).await?;
-    let Some((entry, are_new)) = found.filter(|(entry, _)| chunk.goes_by_lane(entry)) else {
+    let Some(are_new) = database.look_up(chunk).await? else {
         return apply_alone(database, chunk).await;
     };
-    let by = entry.registered.lane_by;
-    let lanes = if let Some(lanes) = lanes::split_evenly(&chunk.rows, chunk.key, by) {
-        lanes
-    } else {
-        let by = retried(|| choose_lanes(database, chunk, by)).await?;
-        lanes::split(&chunk.rows, chunk.key, by)
-    };
-    let parts = lanes.into_iter().map(|LaneRows { lane, rows, hashes }| {
+    let lanes = lanes::split(&chunk.rows, chunk.key).into_iter().enumerate();
+    let parts = lanes.map(|(lane, LaneRows { rows, hashes })| {
         let part = Chunk { rows, ..*chunk };
         apply_lane(database, part, lane, are_new.then_some(hashes))
     });
-    lanes::run_concurrently(parts).await
-}
-
-/// Registers what part of a key decides its lane, replacing what does not suit these rows, unless another worker has.
-async fn choose_lanes<D: SqlDatabase>(
-    database: &D,
-    chunk: &Chunk<'_, D::Statements>,
-    unsuitable: Option<LaneBy>,
-) -> Result<LaneBy> {
-    let name = &chunk.table.name;
-    let mut transaction = database.begin().await?;
-    let mut entry = transaction.lock(name, Hold::All).await?;
-    let by = lanes::choose(&chunk.rows, chunk.key, entry.registered.lane_by, unsuitable);
-    if unsuitable.is_some() {
-        transaction.forget_lanes(name).await?;
+    let mut sum = StoreCounts::default();
+    // Each to its end: the failure of one does not cancel the others.
+    for counts in future::join_all(parts).await {
+        sum += counts?;
     }
-    entry.registered.lane_by = Some(by);
-    transaction.save(name, &entry).await?;
-    transaction.commit().await?;
-    Ok(by)
+    Ok(sum)
 }
 
 /// Applies the rows of a lane. With `hashes` of their keys, most of them seem to be new.
 async fn apply_lane<D: SqlDatabase>(
     database: &D,
     mut part: Chunk<'_, D::Statements>,
-    lane: Lane,
+    lane: usize,
     hashes: Option<Vec<u32>>,
 ) -> Result<StoreCounts> {
     let mut counts = StoreCounts::default();
