@@ -1,19 +1,15 @@
 //! Definitions change: additions are created, and incompatible changes are refused.
 
-use landfall_domain::{Dataset, Row, Value};
+use landfall_domain::{Dataset, Value};
 use landfall_stores::StoreError;
+use tokio::task::JoinSet;
 
-use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, TYPES, apply, counts, note, notes, order, pair, row, text};
-
-/// Another definition of the same dataset.
-fn redefined(dataset: &Dataset, definition: &str) -> Dataset {
-    let definition = format!("name = \"{}\"\n{definition}", dataset.name);
-    Dataset::from_toml("test.toml", &definition).unwrap()
-}
+use crate::databases::{Database, dataset, redefined};
+use crate::rows::{PAIRS, TYPES, counts, note, order, pair, row, text};
+use crate::worker::Worker;
 
 /// Returns [`PAIRS`] with a field of this name and type between the two.
-fn with_field(name: &str, kind: &str) -> String {
+pub(crate) fn with_field(name: &str, kind: &str) -> String {
     let note = "{ name = \"note\"";
     PAIRS.replace(
         note,
@@ -21,10 +17,12 @@ fn with_field(name: &str, kind: &str) -> String {
     )
 }
 
-async fn assert_refused(database: &Database, definition: &Dataset, expected: &[&str]) {
+/// Asserts that a definition is refused for good, with a message that contains these texts.
+pub(crate) async fn assert_refused(database: &Database, definition: &Dataset, expected: &[&str]) {
     let error = database.store().await.prepare(definition).await;
     let error = error.expect_err("refused");
     assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+    assert!(!error.is_retryable(), "{error}");
     let message = error.to_string();
     for part in expected {
         assert!(message.contains(part), "{part}: {message}");
@@ -32,59 +30,40 @@ async fn assert_refused(database: &Database, definition: &Dataset, expected: &[&
 }
 
 pub(crate) async fn a_new_field_is_added(database: &Database) {
-    let small = dataset(PAIRS);
-    let grown = redefined(&small, &with_field("pieces", "integer"));
-    let store = database.store().await;
-    store.prepare(&small).await.unwrap();
-    let store = store.as_ref();
-    apply(store, &small, 1, vec![pair("a", "1"), pair("b", "1")]).await;
-    store.prepare(&grown).await.unwrap();
-    let with = |id: &str, pieces, note: &str| row(0, vec![text(id), pieces, text(note)]);
-    let rows = vec![
-        with("b", Value::Integer(2), "1"),
-        with("c", Value::Integer(3), "1"),
-    ];
-    assert_eq!(apply(store, &grown, 2, rows).await, counts(1, 1, 0, 0));
+    let small = Worker::of(database, PAIRS).await;
+    small.apply(1, vec![pair("a", "1"), pair("b", "1")]).await;
+    let grown = small.redefined(&with_field("pieces", "integer")).await;
+    let with = |id, pieces| row(0, vec![text(id), Value::Integer(pieces), text("1")]);
+    let rows = vec![with("b", 2), with("c", 3)];
+    grown.applies(2, rows, counts(1, 1, 0, 0)).await;
     // A job planned before comes late, in a process that has only the older definition.
-    let late = database.store().await;
-    late.prepare(&small).await.unwrap();
+    let late = small.other().await;
     let rows = vec![pair("b", "3"), pair("d", "3")];
-    let late = late.as_ref();
-    assert_eq!(apply(late, &small, 3, rows).await, counts(1, 1, 0, 0));
-    let found = notes(&database.read(&small).await);
+    late.applies(3, rows, counts(1, 1, 0, 0)).await;
     let expected = [("a", 1, "1"), ("b", 3, "3"), ("c", 2, "1"), ("d", 3, "3")];
     let expected = expected.map(|(id, moment, text)| (id.to_owned(), note(text, moment)));
-    assert_eq!(found, expected.into());
+    assert_eq!(small.notes().await, expected.into());
     if !database.is_mongodb() {
-        let mut found = database.read(&grown).await;
-        found.sort_by(|one, other| one.values[0].cmp_key(&other.values[0]));
-        let pieces: Vec<&Value> = found.iter().map(|found| &found.values[1]).collect();
-        let (two, three) = (Value::Integer(2), Value::Integer(3));
-        assert_eq!(pieces, [&Value::Null, &two, &three, &Value::Null]);
+        let found = grown.values_by(0).await;
+        let pieces: Vec<_> = found.iter().map(|values| values[1].to_text()).collect();
+        assert_eq!(pieces, [None, Some("2".into()), Some("3".into()), None]);
     }
-    database.drop_table(&small).await;
+    small.drop_table().await;
 }
 
 pub(crate) async fn another_type_is_refused(database: &Database) {
-    let there = dataset(TYPES);
-    let store = database.store().await;
-    store.prepare(&there).await.unwrap();
+    let worker = Worker::of(database, TYPES).await;
+    let there = &worker.dataset;
     let mut nulls = vec![Value::Null; there.fields.len()];
     nulls[0] = Value::Integer(1);
     let rows = vec![row(0, nulls)];
-    apply(store.as_ref(), &there, 1, rows.clone()).await;
-    let before = database.read(&there).await;
+    worker.apply(1, rows.clone()).await;
+    let before = worker.read().await;
     // Includes types that share a column type in some store.
-    let types = [
-        "text",
-        "integer",
-        "decimal",
-        "float",
-        "boolean",
-        "date",
-        "timestamp",
-        "json",
-    ];
+    let types: Vec<_> = there.fields[1..]
+        .iter()
+        .map(|field| field.kind.as_str())
+        .collect();
     for (index, field) in types.iter().enumerate() {
         let other = types[(index + 1) % types.len()];
         for other in [other, if *field == "text" { "date" } else { "text" }] {
@@ -92,32 +71,23 @@ pub(crate) async fn another_type_is_refused(database: &Database) {
                 continue;
             }
             let type_of = |kind: &str| format!("{{ name = \"{field}\", type = \"{kind}\" }}");
-            let changed = TYPES.replace(&type_of(field), &type_of(other));
             // With a new field, too: all or nothing is created.
-            let new = format!(
-                "{}, {{ name = \"later\", type = \"text\" }}",
-                type_of(other)
-            );
-            let changed = changed.replace(&type_of(other), &new);
+            let new = "{ name = \"later\", type = \"text\" }";
+            let new = format!("{}, {new}", type_of(other));
+            let changed = TYPES.replace(&type_of(field), &new);
             assert_ne!(changed, TYPES);
-            let changed = redefined(&there, &changed);
+            let changed = redefined(there, &changed);
             assert_refused(database, &changed, &[field, other, "keep the old type"]).await;
         }
     }
     // Nothing that was refused blocks another definition.
     let integer = "{ name = \"integer\", type = \"integer\" }";
     let later = format!("{integer}, {{ name = \"later\", type = \"integer\" }}");
-    let later = redefined(&there, &TYPES.replace(integer, &later));
-    let other = database.store().await;
-    for definition in [&there, &later] {
-        other.prepare(definition).await.unwrap();
-    }
-    assert_eq!(database.read(&there).await, before);
-    assert_eq!(
-        apply(store.as_ref(), &there, 2, rows).await,
-        counts(0, 0, 1, 0)
-    );
-    database.drop_table(&there).await;
+    let other = worker.other().await;
+    other.redefined(&TYPES.replace(integer, &later)).await;
+    assert_eq!(worker.read().await, before);
+    worker.applies(2, rows, counts(0, 0, 1, 0)).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn another_key_is_refused(database: &Database) {
@@ -129,11 +99,9 @@ fields = [
     { name = "note", type = "text" },
 ]
 "#;
-    let there = dataset(DEFINITION);
-    let store = database.store().await;
-    store.prepare(&there).await.unwrap();
-    let rows = vec![row(0, vec![text("m"), text("a"), text("1")])];
-    apply(store.as_ref(), &there, 1, rows.clone()).await;
+    let worker = Worker::of(database, DEFINITION).await;
+    let rows = vec![row(0, ["m", "a", "1"].map(text).into())];
+    worker.apply(1, rows.clone()).await;
     for key in [
         "[\"id\"]",
         "[\"id\", \"maker\"]",
@@ -141,36 +109,32 @@ fields = [
         "[\"note\"]",
     ] {
         let changed = DEFINITION.replace("[\"maker\", \"id\"]", key);
-        let changed = redefined(&there, &changed);
+        let changed = redefined(&worker.dataset, &changed);
         assert_refused(database, &changed, &["keep the old key"]).await;
     }
-    assert_eq!(
-        apply(store.as_ref(), &there, 2, rows).await,
-        counts(0, 0, 1, 0)
-    );
-    assert_eq!(database.read(&there).await.len(), 1);
-    database.drop_table(&there).await;
+    worker.applies(2, rows, counts(0, 0, 1, 0)).await;
+    assert_eq!(worker.read().await.len(), 1);
+    worker.drop_table().await;
 }
 
 pub(crate) async fn eight_workers_add_fields_at_once(database: &Database) {
     const WORKERS: i64 = 8;
     let bare = dataset(PAIRS);
-    let mut running = Vec::new();
+    let mut running = JoinSet::new();
     for worker in 0..WORKERS {
         let store = database.store().await;
         let dataset = redefined(&bare, &with_field(&format!("f{worker}"), "integer"));
-        running.push(tokio::spawn(async move {
+        running.spawn(async move {
             for round in 1..=3 {
                 store.prepare(&dataset).await.unwrap();
                 let id = format!("{worker} {round}");
                 let values = vec![text(&id), Value::Integer(worker), text("")];
-                apply(store.as_ref(), &dataset, round, vec![row(0, values)]).await;
+                let rows = vec![row(0, values)].into();
+                store.apply(&dataset, &order(round), &rows).await.unwrap();
             }
-        }));
+        });
     }
-    for task in running {
-        task.await.unwrap();
-    }
+    running.join_all().await;
     assert_eq!(database.read(&bare).await.len(), 24);
     // All fields are registered: none was lost to a concurrent worker.
     for worker in 0..WORKERS {
@@ -179,10 +143,9 @@ pub(crate) async fn eight_workers_add_fields_at_once(database: &Database) {
         assert_refused(database, &other, &[&name]).await;
         if !database.is_mongodb() {
             let same = redefined(&bare, &with_field(&name, "integer"));
-            let found = database.read(&same).await;
-            let of_worker = |values: &[Value]| values[1] == Value::Integer(worker);
-            let found = found.iter().filter(|found| of_worker(&found.values));
-            assert_eq!(found.count(), 3);
+            let found = database.read(&same).await.into_iter();
+            let of_worker = found.filter(|found| found.values[1] == Value::Integer(worker));
+            assert_eq!(of_worker.count(), 3);
         }
     }
     database.drop_table(&bare).await;
@@ -190,41 +153,28 @@ pub(crate) async fn eight_workers_add_fields_at_once(database: &Database) {
 
 /// Only for SQL.
 pub(crate) async fn an_older_definition_keeps_newer_totals(database: &Database) {
-    let old = dataset(PAIRS);
+    let old = Worker::of(database, PAIRS).await;
     let new = format!(
         "{}\n[[totals]]\nname = \"{}_by_note\"\nby = [\"note\"]\n\
          columns = {{ pieces = \"sum(pieces)\", fewest = \"min(pieces)\" }}\n",
         with_field("pieces", "integer"),
-        old.name
+        old.dataset.name
     );
-    let new = redefined(&old, &new);
-    let planned_before = database.store().await;
-    planned_before.prepare(&old).await.unwrap();
-    let store = database.store().await;
-    store.prepare(&new).await.unwrap();
-    let product = |id: &str, pieces: i64, note: &str| -> Row {
-        row(0, vec![text(id), Value::Integer(pieces), text(note)])
-    };
+    let new = Worker::new(database, redefined(&old.dataset, &new)).await;
+    let product = |id, pieces, note| row(0, vec![text(id), Value::Integer(pieces), text(note)]);
     let rows = vec![product("a", 5, "x"), product("b", 7, "x")];
-    apply(store.as_ref(), &new, 1, rows).await;
+    new.apply(1, rows).await;
     // It moves a row with an unknown number of pieces to another group, and adds one without any.
-    let rows = vec![pair("a", "y"), pair("c", "y")];
-    apply(planned_before.as_ref(), &old, 2, rows).await;
-    let mut groups = database.snapshot(&new).await.totals.remove(0);
+    old.apply(2, vec![pair("a", "y"), pair("c", "y")]).await;
+    let mut groups = database.snapshot(&new.dataset).await.totals.remove(0);
     groups.sort_by(|one, other| one[0].cmp_key(&other[0]));
-    let group = |note: &str, pieces: i64, rows| {
-        let sum = Value::Decimal(pieces.into());
-        vec![
-            text(note),
-            sum,
-            Value::Integer(pieces),
-            Value::Integer(rows),
-        ]
+    let group = |note, pieces: i64, rows| {
+        let (sum, fewest) = (Value::Decimal(pieces.into()), Value::Integer(pieces));
+        vec![text(note), sum, fewest, Value::Integer(rows)]
     };
     assert_eq!(groups, [group("x", 7, 1), group("y", 5, 2)]);
-    let stale = vec![product("a", 9, "z")];
-    let stale = store.apply(&new, &order(1), &stale.into()).await.unwrap();
     // The same version as the first object: the rows exist, or did, and a newer row stays.
-    assert_eq!(stale, counts(0, 0, 0, 1));
-    database.drop_table(&new).await;
+    let stale = vec![product("a", 9, "z")];
+    new.applies(1, stale, counts(0, 0, 0, 1)).await;
+    new.drop_table().await;
 }

@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-use landfall_domain::{Dataset, FieldType, Filter, RowQuery, Sort, Start, Test, Value};
+use landfall_domain::{FieldType, Filter, Row, RowQuery, Start, Test, Value};
 
-use crate::databases::{Database, dataset, dataset_of};
+use crate::databases::{Database, dataset_of};
 use crate::goods::{GOODS, compare, goods};
-use crate::reads::{query, walk};
-use crate::rows::{apply, row, text};
+use crate::reads::{by, query, walk};
+use crate::rows::{row, text};
+use crate::worker::Worker;
 
 fn holds(value: &Value, test: &Test) -> bool {
     let is = |wanted: &Value, orders: &[Ordering]| {
@@ -24,16 +25,11 @@ fn holds(value: &Value, test: &Test) -> bool {
 }
 
 pub(crate) async fn conditions_of_every_type(database: &Database) {
-    let dataset = dataset(GOODS);
-    let rows = goods(&dataset);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    apply(store.as_ref(), &dataset, 1, rows.clone()).await;
+    let worker = Worker::of(database, GOODS).await;
+    let dataset = &worker.dataset;
+    let rows = goods(dataset);
+    worker.apply(1, rows.clone()).await;
     let reader = database.reader().await;
-    let sort = Some(Sort {
-        field: 0,
-        descending: true,
-    });
     for (field, definition) in dataset.fields.iter().enumerate() {
         let mut wanted: Vec<Value> = Vec::new();
         for row in &rows {
@@ -63,9 +59,9 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
                         field,
                         test: test.clone(),
                     }],
-                    ..query(sort, 50)
+                    ..query(Some(by(0, true)), 50)
                 };
-                let mut found = walk(reader.as_ref(), &dataset, query).await;
+                let mut found = walk(reader.as_ref(), dataset, query).await;
                 let note = |row: &Vec<Value>| format!("{:?}", row[9]);
                 found.sort_by_key(note);
                 let mut expected: Vec<_> = expected.map(|row| row.values.to_vec()).collect();
@@ -75,55 +71,27 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
         }
     }
     // Several at once.
-    let filters: Vec<Filter> = [
+    let filters = [
         "maker:prefix:a",
         "id:gt:-50",
         "id:lte:60",
         "is_open:eq:true",
-    ]
-    .iter()
-    .map(|text| Filter::parse(&dataset, text).unwrap())
-    .collect();
-    let all = |row: &&landfall_domain::Row| {
-        filters
-            .iter()
-            .all(|filter| holds(&row.values[filter.field], &filter.test))
+    ];
+    let several = RowQuery {
+        filters: filters
+            .map(|text| Filter::parse(dataset, text).unwrap())
+            .into(),
+        ..query(None, 2)
+    };
+    let all = |row: &&Row| {
+        let mut filters = several.filters.iter();
+        filters.all(|filter| holds(&row.values[filter.field], &filter.test))
     };
     let expected = rows.iter().filter(all).count();
     assert!(expected > 0);
-    let several = RowQuery {
-        filters: filters.clone(),
-        ..query(None, 2)
-    };
-    assert_eq!(
-        walk(reader.as_ref(), &dataset, several).await.len(),
-        expected
-    );
-    database.drop_table(&dataset).await;
-}
-
-fn sold(
-    dataset: &Dataset,
-    id: i64,
-    region: Option<&str>,
-    day: Option<&str>,
-    amount: &str,
-) -> landfall_domain::Row {
-    let values = [
-        Some(id.to_string()),
-        region.map(str::to_owned),
-        day.map(str::to_owned),
-        Some(amount.to_owned()),
-        Some(i64::MAX.to_string()),
-    ];
-    let values = values
-        .iter()
-        .zip(&dataset.fields)
-        .map(|(text, field)| match text {
-            Some(text) => Value::from_text(field.kind, text).unwrap(),
-            None => Value::Null,
-        });
-    row(u64::try_from(id).unwrap(), values.collect())
+    let found = walk(reader.as_ref(), dataset, several).await;
+    assert_eq!(found.len(), expected);
+    worker.drop_table().await;
 }
 
 /// Only for SQL.
@@ -166,50 +134,46 @@ columns = {{ number = "count", amount = "sum(amount)", pieces = "sum(pieces)", m
     ];
     let days = [None, Some("2026-01-01"), Some("2026-11-20")];
     let mut rows = Vec::new();
+    let day_of = |text| Value::from_text(FieldType::Date, text).unwrap();
+    let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
     for region in regions {
         for day in days {
             for amount in ["1.50", "-3"] {
-                let id = i64::try_from(rows.len()).unwrap();
-                rows.push(sold(&dataset, id, region, day, amount));
+                let values = vec![
+                    Value::Integer(i64::try_from(rows.len()).unwrap()),
+                    region.map_or(Value::Null, text),
+                    day.map_or(Value::Null, day_of),
+                    decimal(amount),
+                    Value::Integer(i64::MAX),
+                ];
+                rows.push(row(rows.len() as u64, values));
             }
         }
     }
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    apply(store.as_ref(), &dataset, 1, rows).await;
-    let all = reader
-        .totals(&dataset, total, &Start::First, 100)
-        .await
-        .unwrap();
+    let worker = Worker::new(database, dataset.clone()).await;
+    worker.apply(1, rows).await;
+    let page = async |start, limit| {
+        let page = reader.totals(&dataset, total, &start, limit).await;
+        page.unwrap()
+    };
+    let all = page(Start::First, 100).await;
     assert_eq!((all.groups.len(), all.next), (21, None));
-    let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
     for group in &all.groups {
         let pieces = text("18446744073709551614");
         let measures = [Value::Integer(2), text("-1.5"), pieces, decimal("1.5")];
         assert_eq!(group[2..], measures);
     }
-    let regions_in_order: Vec<&Value> = all
-        .groups
-        .iter()
-        .step_by(3)
-        .map(|group| &group[0])
-        .collect();
-    let short = ["", "B", "a", "é"].map(text);
-    assert_eq!(regions_in_order[..4], short.iter().collect::<Vec<_>>());
-    assert_eq!(regions_in_order[6], &Value::Null);
-    let days_of_first: Vec<Value> = all.groups[..3]
-        .iter()
-        .map(|group| group[1].clone())
-        .collect();
-    let day = |text| Value::from_text(FieldType::Date, text).unwrap();
-    assert_eq!(
-        days_of_first,
-        [day("2026-01-01"), day("2026-11-20"), Value::Null]
-    );
+    let regions_in_order = all.groups.iter().step_by(3);
+    let regions_in_order: Vec<Value> = regions_in_order.map(|group| group[0].clone()).collect();
+    assert_eq!(regions_in_order[..4], ["", "B", "a", "é"].map(text));
+    assert_eq!(regions_in_order[6], Value::Null);
+    let days_of_first = all.groups[..3].iter().map(|group| group[1].clone());
+    let days_in_order = [day_of("2026-01-01"), day_of("2026-11-20"), Value::Null];
+    assert!(days_of_first.eq(days_in_order));
     for limit in [1, 2, 5] {
         let (mut found, mut start) = (Vec::new(), Start::First);
         loop {
-            let page = reader.totals(&dataset, total, &start, limit).await.unwrap();
+            let page = page(start, limit).await;
             found.extend(page.groups);
             assert!(found.len() <= all.groups.len(), "the pages go in circles");
             match page.next {
@@ -219,10 +183,7 @@ columns = {{ number = "count", amount = "sum(amount)", pieces = "sum(pieces)", m
         }
         assert_eq!(found, all.groups, "{limit}");
     }
-    let skipped = reader
-        .totals(&dataset, total, &Start::Skip(19), 5)
-        .await
-        .unwrap();
+    let skipped = page(Start::Skip(19), 5).await;
     assert_eq!(skipped.groups, all.groups[19..]);
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }

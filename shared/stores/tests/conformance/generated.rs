@@ -20,7 +20,7 @@ pub(crate) const KEY_TYPES: [FieldType; 6] = [
 ];
 
 /// An expected row: values, unknown columns, version.
-pub(crate) type Expected = (Vec<Value>, Option<String>, Vec<u8>);
+pub(crate) type Expected = (Vec<Value>, Option<String>, String);
 
 /// The rows that a table must hold, by the texts of their keys.
 pub(crate) type Rows = BTreeMap<Vec<String>, Expected>;

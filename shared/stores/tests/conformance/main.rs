@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
+mod client;
 mod databases;
 mod deletes;
 mod document_keys;
@@ -13,14 +14,13 @@ mod goods;
 mod matrix;
 mod overlap;
 mod random;
-mod readers;
 mod reads;
 mod rows;
-mod snapshots;
 mod tables;
 mod totals;
 mod values;
 mod versions;
+mod worker;
 
 macro_rules! conformance {
     ($database:ident: $($module:ident::$test:ident),* $(,)?) => {
@@ -62,7 +62,6 @@ macro_rules! conformance {
                 evolution::eight_workers_add_fields_at_once,
                 first_load::new_and_known_keys_in_big_chunks,
                 first_load::small_chunks_between_big_ones,
-                first_load::keys_that_begin_alike,
                 overlap::two_overlapping_files_at_once,
                 overlap::two_big_overlapping_files_at_once,
                 overlap::the_first_deletes_beside_big_chunks,

@@ -304,22 +304,22 @@ enum Known {
 #[derive(Default)]
 struct Model {
     /// By the texts of the key, with the version.
-    keys: BTreeMap<Vec<String>, (Vec<u8>, Known)>,
+    keys: BTreeMap<Vec<String>, (String, Known)>,
     /// The first version of the newest snapshot that has ended, and the number of rows that it pruned.
-    floor: Option<(Vec<u8>, u64)>,
+    floor: Option<(String, u64)>,
 }
 
 impl Model {
     fn apply(&mut self, dataset: &Dataset, moment: i64, rows: &[Row]) -> StoreCounts {
         let order = order(moment);
         let mut counts = StoreCounts::default();
-        let first = order.at(0).as_bytes().to_vec();
+        let first = order.at(0).to_string();
         if self.floor.as_ref().is_some_and(|(floor, _)| *floor > first) {
             counts.stale = rows.len() as u64;
             return counts;
         }
         for row in rows {
-            let version = order.at(row.offset).as_bytes().to_vec();
+            let version = order.at(row.offset).to_string();
             let values = row.values.to_vec();
             let key = key_texts(dataset, &values);
             let new = if row.deleted {
@@ -361,7 +361,7 @@ impl Model {
     }
 
     fn prune(&mut self, moment: i64) -> u64 {
-        let version = order(moment).at(0).as_bytes().to_vec();
+        let version = order(moment).at(0).to_string();
         match &self.floor {
             Some((floor, pruned)) if *floor == version => return *pruned,
             Some((floor, _)) if *floor > version => return 0,

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_domain::{Dataset, JobId, ObjectOrder, Row, StoreCounts, Value, latest_by_key};
-use landfall_stores::Store;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use tokio::task::JoinSet;
 
-use crate::databases::{Database, Found};
+use crate::client::Found;
+use crate::databases::Database;
 
 /// Two texts, one of them the key.
 pub(crate) const PAIRS: &str = r#"
@@ -48,6 +52,13 @@ pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
     }
 }
 
+/// Returns a row of this first value, and of these texts for the other fields.
+pub(crate) fn parsed(dataset: &Dataset, first: Value, texts: &[&str]) -> Row {
+    let rest = dataset.fields[1..].iter().zip(texts);
+    let rest = rest.map(|(field, text)| field.parse(text).unwrap());
+    row(0, std::iter::once(first).chain(rest).collect())
+}
+
 /// Returns a row that deletes its key: the values of the key, and nulls.
 pub(crate) fn deletion(values: Vec<Value>) -> Row {
     Row {
@@ -60,6 +71,10 @@ pub(crate) fn pair(id: &str, note: &str) -> Row {
     row(0, vec![text(id), text(note)])
 }
 
+pub(crate) fn deleted_pair(id: &str) -> Row {
+    deletion(vec![text(id), Value::Null])
+}
+
 pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) -> StoreCounts {
     StoreCounts {
         inserted,
@@ -70,22 +85,10 @@ pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) ->
     }
 }
 
-/// Applies rows of the object of this moment, in any order.
-pub(crate) async fn apply(
-    store: &dyn Store,
-    dataset: &Dataset,
-    moment: i64,
-    rows: Vec<Row>,
-) -> StoreCounts {
-    let (rows, _) = latest_by_key(rows, dataset);
-    let rows: Arc<Vec<Row>> = rows.into();
-    let counts = store.apply(dataset, &order(moment), &rows).await.unwrap();
-    assert_eq!(counts.total(), rows.len() as u64, "{counts:?}");
-    counts
-}
+/// Notes by id, with their versions.
+pub(crate) type Notes = BTreeMap<String, (String, String)>;
 
-/// Returns the notes by id, with the moments of their versions.
-pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
+pub(crate) fn notes(found: &[Found]) -> Notes {
     let note = |found: &Found| match found.values.as_slice() {
         [Value::Text(id), Value::Text(note)] => {
             (id.to_string(), (note.to_string(), found.version.clone()))
@@ -95,12 +98,47 @@ pub(crate) fn notes(found: &[Found]) -> BTreeMap<String, (String, Vec<u8>)> {
     found.iter().map(note).collect()
 }
 
-pub(crate) fn note(text: &str, moment: i64) -> (String, Vec<u8>) {
-    (text.to_owned(), order(moment).at(0).as_bytes().to_vec())
+pub(crate) fn note(text: &str, moment: i64) -> (String, String) {
+    (text.to_owned(), order(moment).at(0).to_string())
 }
 
 /// Chunks by moment. A worker applies its chunks in this order.
 pub(crate) type Chunks = Vec<(i64, Arc<Vec<Row>>)>;
+
+/// Returns chunks in random order, some of them twice, and the notes that they leave. This share of the rows deletes
+/// keys.
+pub(crate) fn random_chunks(
+    dataset: &Dataset,
+    deletes: f64,
+    random: &mut StdRng,
+) -> (Chunks, Notes) {
+    const KEYS: usize = 40;
+    const CHUNKS: i64 = 96;
+    let mut newest = Notes::new();
+    let mut chunks = Chunks::new();
+    for moment in 1..=CHUNKS {
+        let mut keys: Vec<usize> = (0..KEYS).collect();
+        keys.shuffle(random);
+        keys.truncate(random.random_range(1..KEYS));
+        let rows = keys.into_iter().map(|key| {
+            let id = format!("key {key}");
+            // Few texts, so that many newer rows have the values of older ones.
+            let text = format!("text {}", random.random_range(0..3));
+            if random.random_bool(deletes) {
+                newest.remove(&id);
+                return deleted_pair(&id);
+            }
+            let row = pair(&id, &text);
+            newest.insert(id, note(&text, moment));
+            row
+        });
+        chunks.push((moment, latest_by_key(rows.collect(), dataset).0.into()));
+    }
+    let again = chunks.iter().filter(|(moment, _)| moment % 5 == 0);
+    chunks.extend(again.cloned().collect::<Vec<_>>());
+    chunks.shuffle(random);
+    (chunks, newest)
+}
 
 /// Applies chunks by so many concurrent workers, each with its own store. Returns the sum of their counts.
 pub(crate) async fn apply_at_once(
@@ -109,16 +147,12 @@ pub(crate) async fn apply_at_once(
     appliers: usize,
     chunks: &Chunks,
 ) -> StoreCounts {
-    let mut running = Vec::new();
+    let mut running = JoinSet::new();
     for applier in 0..appliers {
-        let chunks: Chunks = chunks
-            .iter()
-            .skip(applier)
-            .step_by(appliers)
-            .cloned()
-            .collect();
+        let chunks = chunks.iter().skip(applier).step_by(appliers);
+        let chunks: Chunks = chunks.cloned().collect();
         let (store, dataset) = (database.store().await, dataset.clone());
-        running.push(tokio::spawn(async move {
+        running.spawn(async move {
             store.prepare(&dataset).await.unwrap();
             let mut sum = StoreCounts::default();
             for (moment, rows) in chunks {
@@ -127,11 +161,11 @@ pub(crate) async fn apply_at_once(
                 sum += counts;
             }
             sum
-        }));
+        });
     }
     let mut sum = StoreCounts::default();
-    for task in running {
-        sum += task.await.unwrap();
+    for counts in running.join_all().await {
+        sum += counts;
     }
     sum
 }

@@ -2,37 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use landfall_domain::{Dataset, Row, Value, latest_by_key};
-use landfall_stores::StoreError;
+use landfall_domain::{Row, Value};
+use tokio::task::JoinSet;
 
-use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, TYPES, apply, counts, note, notes, order, pair, row, text};
+use crate::databases::{Database, dataset, redefined};
+use crate::evolution::{assert_refused, with_field};
+use crate::rows::{PAIRS, TYPES, counts, note, pair, parsed, row, text};
+use crate::worker::Worker;
 
 pub(crate) async fn whole_chunks_at_once(database: &Database) {
     const ROWS: u64 = 20_000;
-    let dataset = dataset(TYPES);
+    let worker = Worker::of(database, TYPES).await;
+    let (day, at) = ("2026-11-20", "2026-11-20T08:30:00Z");
     let rows = |text: &str| -> Vec<Row> {
-        let row = |id: u64| {
-            let values = [
-                text,
-                "7",
-                "1.25",
-                "0.5",
-                "true",
-                "2026-11-20",
-                "2026-11-20T08:30:00Z",
-                "[1]",
-            ];
-            let rest = dataset.fields[1..].iter().zip(values);
-            let rest = rest.map(|(field, text)| field.parse(text).unwrap());
-            let id = Value::Integer(i64::try_from(id).unwrap());
-            row(0, std::iter::once(id).chain(rest).collect())
-        };
+        let texts = [text, "7", "1.25", "0.5", "true", day, at, "[1]"];
+        let row = |id: u64| parsed(&worker.dataset, Value::Integer(id.cast_signed()), &texts);
         (0..ROWS).map(row).collect()
     };
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    let store = store.as_ref();
     for (moment, text, expected) in [
         (1, "a", counts(ROWS, 0, 0, 0)),
         (2, "b", counts(0, ROWS, 0, 0)),
@@ -40,40 +26,33 @@ pub(crate) async fn whole_chunks_at_once(database: &Database) {
         (3, "b", counts(0, 0, ROWS, 0)),
         (2, "c", counts(0, 0, 0, ROWS)),
     ] {
-        let rows = rows(text);
-        assert_eq!(apply(store, &dataset, moment, rows).await, expected);
+        worker.applies(moment, rows(text), expected).await;
     }
-    assert_eq!(database.read(&dataset).await.len() as u64, ROWS);
-    database.drop_table(&dataset).await;
+    assert_eq!(worker.read().await.len() as u64, ROWS);
+    worker.drop_table().await;
 }
 
 /// Around the number, and the bytes, from which on `PostgreSQL` uses `COPY`.
 pub(crate) async fn few_rows_and_some_more(database: &Database) {
-    let dataset = dataset(PAIRS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
+    let worker = Worker::of(database, PAIRS).await;
     for (moment, (count, bytes)) in (1..).zip([(63, 1), (64, 1), (65, 1), (66, 1), (64, 8_192)]) {
         let long = "x".repeat(bytes);
         let expected = (0..count).map(|id| (format!("{moment}-{id}"), note(&long, moment)));
         let expected: BTreeMap<_, _> = expected.collect();
         let rows = expected.keys().map(|id| pair(id, &long)).collect();
-        let inserted = apply(store.as_ref(), &dataset, moment, rows).await;
-        assert_eq!(inserted, counts(count, 0, 0, 0));
-        let mut found = notes(&database.read(&dataset).await);
+        worker.applies(moment, rows, counts(count, 0, 0, 0)).await;
+        let mut found = worker.notes().await;
         found.retain(|id, _| expected.contains_key(id));
         assert_eq!(found, expected, "{count} rows of {bytes} bytes");
     }
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn wide_rows(database: &Database) {
-    let fields: Vec<String> = (0..300)
-        .map(|n| format!("{{ name = \"f{n}\", type = \"integer\" }}"))
-        .collect();
-    let dataset = dataset(&format!(
-        "key = [\"f7\"]\nfields = [{}]\n",
-        fields.join(", ")
-    ));
+    let field = |n| format!("{{ name = \"f{n}\", type = \"integer\" }}, ");
+    let fields: String = (0..300).map(field).collect();
+    let definition = format!("key = [\"f7\"]\nfields = [{fields}]\n");
+    let worker = Worker::of(database, &definition).await;
     let rows = |add: i64| -> Vec<Row> {
         let values = |id: i64| {
             (0..300)
@@ -82,152 +61,93 @@ pub(crate) async fn wide_rows(database: &Database) {
         };
         (0..400).map(|id| row(0, values(id))).collect()
     };
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
     for few in rows(0).chunks(50) {
-        assert_eq!(
-            apply(store.as_ref(), &dataset, 1, few.to_vec()).await,
-            counts(50, 0, 0, 0)
-        );
+        worker.applies(1, few.to_vec(), counts(50, 0, 0, 0)).await;
     }
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 2, rows(1)).await,
-        counts(0, 400, 0, 0)
-    );
-    let mut found: Vec<_> = database
-        .read(&dataset)
-        .await
-        .into_iter()
-        .map(|found| found.values)
-        .collect();
-    found.sort_by(|a, b| a[7].cmp_key(&b[7]));
-    let expected: Vec<_> = rows(1)
-        .into_iter()
-        .map(|row| row.values.into_vec())
-        .collect();
-    assert_eq!(found, expected);
-    database.drop_table(&dataset).await;
+    worker.applies(2, rows(1), counts(0, 400, 0, 0)).await;
+    let expected = rows(1).into_iter().map(|row| row.values.into_vec());
+    assert_eq!(worker.values_by(7).await, expected.collect::<Vec<_>>());
+    worker.drop_table().await;
 }
 
 pub(crate) async fn tables_are_made_once_and_grow(database: &Database) {
     let small = dataset(PAIRS);
-    let grown = r#"
-key = ["id"]
-fields = [
-    { name = "id", type = "text" },
-    { name = "price", type = "decimal" },
-    { name = "note", type = "text" },
-]
-"#;
-    let grown =
-        Dataset::from_toml("t.toml", &format!("name = \"{}\"\n{grown}", small.name)).unwrap();
-    for definition in [&small, &grown] {
-        let mut running = Vec::new();
+    let grown = with_field("price", "decimal");
+    for definition in [&small, &redefined(&small, &grown)] {
+        let mut running = JoinSet::new();
         for _ in 0..8 {
             let (store, dataset) = (database.store().await, definition.clone());
-            running.push(tokio::spawn(async move { store.prepare(&dataset).await }));
+            running.spawn(async move { store.prepare(&dataset).await.unwrap() });
         }
-        for task in running {
-            task.await.unwrap().unwrap();
-        }
+        running.join_all().await;
         if definition == &small {
-            let store = database.store().await;
-            apply(store.as_ref(), &small, 1, vec![pair("a", "old")]).await;
+            let worker = Worker::new(database, small.clone()).await;
+            worker.apply(1, vec![pair("a", "old")]).await;
         }
     }
-    let store = database.store().await;
-    store.prepare(&grown).await.unwrap();
+    let worker = Worker::new(database, redefined(&small, &grown)).await;
     let price = || Value::Decimal("1.5".parse().unwrap());
     let rows = vec![
         row(0, vec![text("a"), price(), text("old")]),
         row(0, vec![text("b"), price(), text("new")]),
     ];
-    assert_eq!(
-        apply(store.as_ref(), &grown, 2, rows.clone()).await,
-        counts(1, 1, 0, 0)
-    );
-    assert_eq!(database.read(&grown).await.len(), 2);
+    worker.applies(2, rows.clone(), counts(1, 1, 0, 0)).await;
+    assert_eq!(worker.read().await.len(), 2);
     // Dropped by someone: the failed call is retried, and creates it again.
-    database.drop_table(&grown).await;
-    let (rows, _) = latest_by_key(rows, &grown);
-    if let Err(error) = store.apply(&grown, &order(2), &rows.clone().into()).await {
+    worker.drop_table().await;
+    if let Err(error) = worker.try_apply(2, rows.clone()).await {
         assert!(error.is_retryable(), "{error}");
-        store.prepare(&grown).await.unwrap();
-        assert_eq!(
-            apply(store.as_ref(), &grown, 2, rows).await,
-            counts(2, 0, 0, 0)
-        );
+        let worker = worker.redefined(&grown).await;
+        worker.applies(2, rows, counts(2, 0, 0, 0)).await;
     }
-    assert_eq!(database.read(&grown).await.len(), 2);
-    database.drop_table(&grown).await;
+    assert_eq!(worker.read().await.len(), 2);
+    worker.drop_table().await;
 }
 
 pub(crate) async fn tables_that_do_not_fit_are_refused(database: &Database) {
     if database.is_mongodb() {
         return;
     }
-    let there = dataset(PAIRS);
-    database.store().await.prepare(&there).await.unwrap();
+    let worker = Worker::of(database, PAIRS).await;
+    let (text, integer) = ("\"note\", type = \"text\"", "\"note\", type = \"integer\"");
     for (from, to, expected) in [
         ("key = [\"id\"]", "key = [\"note\"]", "key is"),
-        (
-            "\"note\", type = \"text\"",
-            "\"note\", type = \"integer\"",
-            "note",
-        ),
+        (text, integer, "note"),
     ] {
-        let definition = format!("name = \"{}\"\n{}", there.name, PAIRS.replace(from, to));
-        let other = Dataset::from_toml("t.toml", &definition).unwrap();
-        let error = database.store().await.prepare(&other).await.unwrap_err();
-        assert!(matches!(error, StoreError::Schema { .. }), "{error}");
-        assert!(
-            !error.is_retryable() && error.to_string().contains(expected),
-            "{error}"
-        );
+        let other = redefined(&worker.dataset, &PAIRS.replace(from, to));
+        assert_refused(database, &other, &[expected]).await;
     }
-    database.drop_table(&there).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn a_refused_chunk_leaves_nothing(database: &Database) {
     if database.is_mongodb() {
         return;
     }
-    let dataset = dataset(
-        r#"
+    let definition = r#"
 key = ["id"]
 fields = [{ name = "id", type = "text" }, { name = "number", type = "integer" }]
-"#,
-    );
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
+"#;
+    let worker = Worker::of(database, definition).await;
     let numbered = |id: &str, number| row(0, vec![text(id), Value::Integer(number)]);
-    apply(store.as_ref(), &dataset, 1, vec![numbered("a", 1)]).await;
-    database
-        .execute(&format!(
-            "CREATE UNIQUE INDEX {0}_number ON {0} (number)",
-            dataset.name
-        ))
-        .await;
+    worker.apply(1, vec![numbered("a", 1)]).await;
+    let index = "CREATE UNIQUE INDEX {}_number ON {} (number)".replace("{}", &worker.dataset.name);
+    database.execute(&index).await;
     let rows = vec![numbered("a", 4711), numbered("b", 2), numbered("c", 4711)];
-    let error = store
-        .apply(&dataset, &order(2), &rows.into())
-        .await
-        .unwrap_err();
+    let error = worker.try_apply(2, rows).await.unwrap_err();
     assert!(!error.is_retryable(), "{error}");
     assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
-    let found = database.read(&dataset).await;
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].values, [text("a"), Value::Integer(1)]);
-    database.drop_table(&dataset).await;
+    let expected = [vec![text("a"), Value::Integer(1)]];
+    assert_eq!(worker.values_by(0).await, expected);
+    worker.drop_table().await;
 }
 
 /// A chunk is refused if a trigger keeps rows out, which are then neither new nor old.
 pub(crate) async fn a_trigger_keeps_rows_out(database: &Database) {
-    let dataset = dataset(PAIRS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    let (name, store) = (&dataset.name, store.as_ref());
-    apply(store, &dataset, 2, vec![pair("a", "old"), pair("b", "old")]).await;
+    let worker = Worker::of(database, PAIRS).await;
+    let name = &worker.dataset.name;
+    let both = |note| vec![pair("a", note), pair("b", note)];
+    worker.apply(2, both("old")).await;
     for before in ["INSERT", "UPDATE"] {
         database
             .execute(&format!(
@@ -242,19 +162,15 @@ pub(crate) async fn a_trigger_keeps_rows_out(database: &Database) {
         vec![pair("a", "new"), pair("c", "skip")],
         vec![pair("a", "new"), pair("b", "skip")],
     ] {
-        let error = store.apply(&dataset, &order(3), &rows.into()).await;
-        let error = error.unwrap_err();
+        let error = worker.try_apply(3, rows).await.unwrap_err();
         assert!(!error.is_retryable(), "{error}");
         assert!(error.to_string().contains("trigger"), "{error}");
     }
     // Rows that exist do not reach the trigger.
-    let rows = vec![pair("a", "skip"), pair("b", "skip")];
-    let found = apply(store, &dataset, 1, rows).await;
-    assert_eq!(found, counts(0, 0, 0, 2));
+    worker.applies(1, both("skip"), counts(0, 0, 0, 2)).await;
     let expected = ["a", "b"].map(|id| (id.to_owned(), note("old", 2)));
-    let found = notes(&database.read(&dataset).await);
-    assert_eq!(found, BTreeMap::from(expected));
-    database.drop_table(&dataset).await;
+    assert_eq!(worker.notes().await, BTreeMap::from(expected));
+    worker.drop_table().await;
     let function = format!("DROP FUNCTION {name}_skip");
     database.execute(&function).await;
 }

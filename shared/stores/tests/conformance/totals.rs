@@ -1,6 +1,7 @@
 //! Totals equal a GROUP BY at every commit.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,10 +10,12 @@ use landfall_stores::StoreError;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
 
-use crate::databases::{Database, dataset_of};
-use crate::rows::{apply, apply_at_once, deletion, order, row, text};
-use crate::snapshots::{Snapshot, Table};
+use crate::client::{Snapshot, Table};
+use crate::databases::{Database, dataset_of, redefined};
+use crate::rows::{apply_at_once, counts, deletion, order, row, text};
+use crate::worker::Worker;
 
 const FIELDS: &str = r#"
 key = ["id"]
@@ -59,14 +62,11 @@ columns = { last_seen = "max(seen)" }
 
 /// Returns a dataset with these totals; `{}` is its name.
 fn dataset_with(totals: &str) -> Dataset {
-    dataset_of(|name| format!("{FIELDS}{}", totals.replace("{}", name)))
+    dataset_of(|name| definition(name, totals))
 }
 
-/// Returns the same dataset with another definition.
-fn redefined(dataset: &Dataset, totals: &str) -> Dataset {
-    let totals = totals.replace("{}", &dataset.name);
-    let definition = format!("name = \"{}\"\n{FIELDS}{totals}", dataset.name);
-    Dataset::from_toml("test.toml", &definition).unwrap()
+fn definition(name: &str, totals: &str) -> String {
+    format!("{FIELDS}{}", totals.replace("{}", name))
 }
 
 /// Returns a row with these texts for the fields outside the key; the empty text is null.
@@ -136,13 +136,11 @@ fn grouped(dataset: &Dataset, rows: &Table, total: &Total) -> BTreeMap<String, V
             };
             let extreme = |field: &str, largest: bool| {
                 let mut values: Vec<_> = values(field).collect();
-                values.sort_by(order_of);
-                let extreme = if largest {
-                    values.last()
-                } else {
-                    values.first()
-                };
-                extreme.cloned().unwrap_or(Value::Null)
+                values.sort_by(Value::cmp_key);
+                if largest {
+                    values.reverse();
+                }
+                values.first().cloned().unwrap_or(Value::Null)
             };
             match &column.measure {
                 Measure::Count => count.clone(),
@@ -167,13 +165,6 @@ fn grouped(dataset: &Dataset, rows: &Table, total: &Total) -> BTreeMap<String, V
         .collect()
 }
 
-fn order_of(one: &Value, other: &Value) -> std::cmp::Ordering {
-    match (one, other) {
-        (Value::Decimal(one), Value::Decimal(other)) => one.cmp(other),
-        _ => one.cmp_key(other),
-    }
-}
-
 /// Asserts that totals equal those of the rows.
 fn assert_exact(dataset: &Dataset, snapshot: &Snapshot) {
     for (total, kept) in dataset.totals.iter().zip(&snapshot.totals) {
@@ -183,10 +174,7 @@ fn assert_exact(dataset: &Dataset, snapshot: &Snapshot) {
             .iter()
             .map(|row| {
                 let (by, columns) = row.split_at(total.by.len());
-                (
-                    format!("{:?}", by.iter().collect::<Vec<_>>()),
-                    columns.to_vec(),
-                )
+                (format!("{by:?}"), columns.to_vec())
             })
             .collect();
         assert_eq!(kept.len(), count, "{}: a group stands twice", total.name);
@@ -243,13 +231,22 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
     database.drop_table(&dataset).await;
 }
 
+/// Returns a worker for a dataset with all totals.
+async fn worker_of(database: &Database) -> Worker<'_> {
+    Worker::new(database, dataset_with(TOTALS)).await
+}
+
+/// Returns rows of these ids and any values.
+fn any_products(dataset: &Dataset, ids: Range<i64>, random: &mut StdRng) -> Vec<Row> {
+    ids.map(|id| any_product(dataset, id, random)).collect()
+}
+
 pub(crate) async fn extremes_come_and_go(database: &Database) {
-    let dataset = dataset_with(TOTALS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    let store = store.as_ref();
-    let chair = |id, price| product(&dataset, id, ["chair", "1", price, "2026-11-20", "", ""]);
-    let lamp = |id, price| product(&dataset, id, ["lamp", "", price, "", "", "true"]);
+    let worker = worker_of(database).await;
+    let dataset = &worker.dataset;
+    let chair = |id, price| product(dataset, id, ["chair", "1", price, "2026-11-20", "", ""]);
+    let lamp = |id, price| product(dataset, id, ["lamp", "", price, "", "", "true"]);
+    let deleted = |id| deleted_row(dataset, id);
     let steps = [
         vec![chair(1, "1"), chair(2, "2"), chair(3, "3"), lamp(4, "4")],
         // The least one becomes the greatest.
@@ -257,156 +254,121 @@ pub(crate) async fn extremes_come_and_go(database: &Database) {
         // It moves to another group, and the only row of a group leaves it.
         vec![lamp(1, "9"), chair(4, "")],
         // A row is deleted, and the last one of a group.
-        vec![deleted_row(&dataset, 2), deleted_row(&dataset, 1)],
+        vec![deleted(2), deleted(1)],
         // Unchanged rows change nothing.
         vec![chair(3, "3")],
-        vec![
-            deleted_row(&dataset, 3),
-            deleted_row(&dataset, 4),
-            deleted_row(&dataset, 5),
-        ],
+        vec![deleted(3), deleted(4), deleted(5)],
         vec![chair(3, "3")],
     ];
-    for (step, rows) in steps.into_iter().enumerate() {
-        let moment = i64::try_from(step).unwrap() + 1;
+    for (moment, rows) in (1..).zip(steps) {
         for _ in 0..2 {
-            apply(store, &dataset, moment, rows.clone()).await;
-            check(database, &dataset).await;
+            worker.apply(moment, rows.clone()).await;
+            check(database, dataset).await;
         }
     }
-    let by_name = &database.snapshot(&dataset).await.totals[0];
+    let by_name = &database.snapshot(dataset).await.totals[0];
     assert_eq!(by_name.len(), 1, "empty groups are gone");
     assert_eq!(by_name[0][0], text("chair"));
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn sums_beyond_64_bits(database: &Database) {
-    let dataset = dataset_with(TOTALS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
+    let worker = worker_of(database).await;
     let (most, least) = (i64::MAX.to_string(), i64::MIN.to_string());
-    let rows = |pieces: &str| -> Vec<Row> {
-        let price = "9999999999999999.999999999";
-        let row = |id| product(&dataset, id, ["", pieces, price, "", "", ""]);
-        (0..20).map(row).collect()
-    };
+    let price = "9999999999999999.999999999";
     for (moment, pieces) in [(1, &most), (2, &least), (3, &most)] {
-        apply(store.as_ref(), &dataset, moment, rows(pieces)).await;
-        check(database, &dataset).await;
+        let row = |id| product(&worker.dataset, id, ["", pieces, price, "", "", ""]);
+        worker.apply(moment, (0..20).map(row).collect()).await;
+        check(database, &worker.dataset).await;
     }
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn totals_of_existing_rows(database: &Database) {
-    let without = dataset_with("");
-    let with = redefined(&without, TOTALS);
-    let store = database.store().await;
-    store.prepare(&without).await.unwrap();
-    let mut random = StdRng::seed_from_u64(6);
-    let mut rows = |ids: std::ops::Range<i64>| -> Vec<Row> {
-        ids.map(|id| any_product(&with, id, &mut random)).collect()
-    };
-    apply(store.as_ref(), &without, 1, rows(0..200)).await;
-    store.prepare(&with).await.unwrap();
-    check(database, &with).await;
-    apply(store.as_ref(), &with, 2, rows(100..300)).await;
-    check(database, &with).await;
+    let worker = Worker::new(database, dataset_with("")).await;
+    let random = &mut StdRng::seed_from_u64(6);
+    let mut rows = |ids| any_products(&worker.dataset, ids, random);
+    worker.apply(1, rows(0..200)).await;
+    let with = definition(&worker.dataset.name, TOTALS);
+    let with = worker.redefined(&with).await;
+    check(database, &with.dataset).await;
+    with.apply(2, rows(100..300)).await;
+    check(database, &with.dataset).await;
     // A job planned before the totals were defined, in a process with the older definition.
-    let other = database.store().await;
-    other.prepare(&without).await.unwrap();
-    apply(other.as_ref(), &without, 3, rows(0..150)).await;
-    check(database, &with).await;
-    database.drop_table(&with).await;
+    worker.other().await.apply(3, rows(0..150)).await;
+    check(database, &with.dataset).await;
+    with.drop_table().await;
 }
 
 pub(crate) async fn two_prepare_totals_at_once(database: &Database) {
-    let without = dataset_with("");
-    let with = redefined(&without, TOTALS);
-    let store = database.store().await;
-    store.prepare(&without).await.unwrap();
-    let mut random = StdRng::seed_from_u64(7);
-    let mut rows = || -> Arc<Vec<Row>> {
-        let rows = (0..150).map(|id| any_product(&with, id, &mut random));
-        rows.collect::<Vec<_>>().into()
-    };
-    store.apply(&without, &order(1), &rows()).await.unwrap();
-    let mut running = Vec::new();
+    let worker = Worker::new(database, dataset_with("")).await;
+    let without = &worker.dataset;
+    let with = redefined(without, &definition(&without.name, TOTALS));
+    let random = &mut StdRng::seed_from_u64(7);
+    let mut rows = || any_products(&with, 0..150, random);
+    worker.apply(1, rows()).await;
+    let mut running = JoinSet::new();
     for moment in 2..10 {
-        let (store, rows) = (database.store().await, rows());
-        let dataset = if moment % 2 == 0 { &with } else { &without }.clone();
-        running.push(tokio::spawn(async move {
+        let (store, rows) = (database.store().await, rows().into());
+        let dataset = if moment % 2 == 0 { &with } else { without }.clone();
+        running.spawn(async move {
             store.prepare(&dataset).await.unwrap();
             store.apply(&dataset, &order(moment), &rows).await.unwrap();
-        }));
+        });
     }
-    for task in running {
-        task.await.unwrap();
-    }
+    running.join_all().await;
     check(database, &with).await;
     database.drop_table(&with).await;
 }
 
 pub(crate) async fn totals_are_rebuilt(database: &Database) {
-    let dataset = dataset_with(TOTALS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    let mut random = StdRng::seed_from_u64(8);
-    let mut rows = || -> Vec<Row> {
-        let rows = (0..150).map(|id| any_product(&dataset, id, &mut random));
-        rows.collect()
-    };
-    apply(store.as_ref(), &dataset, 1, rows()).await;
+    let worker = worker_of(database).await;
+    let (dataset, store) = (&worker.dataset, &worker.store);
+    let random = &mut StdRng::seed_from_u64(8);
+    let mut rows = || any_products(dataset, 0..150, random);
+    worker.apply(1, rows()).await;
     // Changed by hand.
     let name = &dataset.name;
     let change = format!("UPDATE {name} SET pieces = 7, name = 'changed by hand' WHERE id < 50");
     database.execute(&change).await;
-    let groups = store.rebuild_totals(&dataset).await.unwrap();
-    let snapshot = database.snapshot(&dataset).await;
-    assert_exact(&dataset, &snapshot);
-    let expected: Vec<_> = dataset
-        .totals
-        .iter()
-        .zip(&snapshot.totals)
-        .map(|(total, table)| (total.name.clone(), table.len() as u64))
-        .collect();
-    assert_eq!(groups, expected);
-    apply(store.as_ref(), &dataset, 2, rows()).await;
-    check(database, &dataset).await;
+    let groups = store.rebuild_totals(dataset).await.unwrap();
+    let snapshot = database.snapshot(dataset).await;
+    assert_exact(dataset, &snapshot);
+    let expected = dataset.totals.iter().zip(&snapshot.totals);
+    let expected = expected.map(|(total, table)| (total.name.clone(), table.len() as u64));
+    assert_eq!(groups, expected.collect::<Vec<_>>());
+    worker.apply(2, rows()).await;
+    check(database, dataset).await;
 
     // Another definition of the same table is refused, and rebuilt by the same command.
     let fewer = TOTALS.split("[[totals]]").nth(1).unwrap();
     let fewer = format!("[[totals]]{}", fewer.replace("max(price)", "sum(price)"));
-    let other = redefined(&dataset, &fewer);
+    let fewer = definition(name, &fewer);
+    let other = redefined(dataset, &fewer);
     let error = database.store().await.prepare(&other).await.unwrap_err();
     assert!(matches!(error, StoreError::Schema { .. }), "{error}");
     assert!(error.to_string().contains("totals rebuild"), "{error}");
-    check(database, &dataset).await;
+    check(database, dataset).await;
     let groups = store.rebuild_totals(&other).await.unwrap();
     assert_eq!(groups.len(), 1);
-    store.prepare(&other).await.unwrap();
-    apply(store.as_ref(), &other, 3, rows()).await;
+    worker.redefined(&fewer).await.apply(3, rows()).await;
     check(database, &other).await;
     database.drop_table(&other).await;
 }
 
 pub(crate) async fn a_prune_updates_totals(database: &Database) {
-    let dataset = dataset_with(TOTALS);
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    let mut random = StdRng::seed_from_u64(9);
-    let mut rows = |ids: std::ops::Range<i64>| -> Vec<Row> {
-        ids.map(|id| any_product(&dataset, id, &mut random))
-            .collect()
-    };
-    apply(store.as_ref(), &dataset, 1, rows(0..200)).await;
-    apply(store.as_ref(), &dataset, 2, rows(100..250)).await;
+    let worker = worker_of(database).await;
+    let dataset = &worker.dataset;
+    let random = &mut StdRng::seed_from_u64(9);
+    let mut rows = |ids| any_products(dataset, ids, random);
+    worker.apply(1, rows(0..200)).await;
+    worker.apply(2, rows(100..250)).await;
     for _ in 0..2 {
-        assert_eq!(store.prune(&dataset, &order(2)).await.unwrap(), 100);
-        check(database, &dataset).await;
+        assert_eq!(worker.prune(2).await, 100);
+        check(database, dataset).await;
     }
     // Rows older than the snapshot come too late.
-    let counts = apply(store.as_ref(), &dataset, 1, rows(0..200)).await;
-    assert_eq!(counts.stale, 200);
-    check(database, &dataset).await;
-    database.drop_table(&dataset).await;
+    worker.applies(1, rows(0..200), counts(0, 0, 0, 200)).await;
+    check(database, dataset).await;
+    worker.drop_table().await;
 }

@@ -1,12 +1,12 @@
 //! Values are read as they were written: types, keys, columns.
 
-use landfall_domain::{Dataset, Row, Value, latest_by_key};
+use landfall_domain::{Row, Value, latest_by_key};
 
 use crate::databases::{Database, dataset};
-use crate::rows::{PAIRS, TYPES, apply, counts, note, notes, order, pair, row, text};
+use crate::rows::{PAIRS, TYPES, counts, note, order, pair, parsed, row, text};
+use crate::worker::Worker;
 
 pub(crate) async fn every_type_comes_back(database: &Database) {
-    let dataset = dataset(TYPES);
     let long = "ü".repeat(100_000);
     let texts: [[&str; 8]; 6] = [
         [
@@ -72,45 +72,36 @@ pub(crate) async fn every_type_comes_back(database: &Database) {
     ];
     // PostgreSQL writes few rows differently from many.
     for rows in [6, 120] {
-        assert_round_trip(database, &dataset, &texts, rows).await;
+        assert_round_trip(database, &texts, rows).await;
     }
 }
 
 /// Applies so many rows of these values, repeatedly with other keys, and one of nulls.
-async fn assert_round_trip(
-    database: &Database,
-    dataset: &Dataset,
-    texts: &[[&str; 8]],
-    rows: usize,
-) {
-    let mut rows: Vec<Row> = texts
-        .iter()
-        .cycle()
-        .take(rows)
-        .enumerate()
-        .map(|(id, texts)| {
-            let mut values = vec![Value::Integer(i64::try_from(id).unwrap())];
-            for (field, text) in dataset.fields[1..].iter().zip(texts) {
-                values.push(field.parse(text).unwrap());
-            }
-            row(id as u64, values)
+async fn assert_round_trip(database: &Database, texts: &[[&str; 8]], rows: usize) {
+    let worker = Worker::of(database, TYPES).await;
+    let dataset = &worker.dataset;
+    let texts = texts.iter().cycle().take(rows);
+    let mut rows: Vec<Row> = (0..)
+        .zip(texts)
+        .map(|(id, texts)| Row {
+            offset: id,
+            ..parsed(dataset, Value::Integer(id.cast_signed()), texts)
         })
         .collect();
     let mut nulls = vec![Value::Null; 9];
     nulls[0] = Value::Integer(-1);
     rows.push(row(999, nulls));
     let total = rows.len() as u64;
-    let store = database.store().await;
-    store.prepare(dataset).await.unwrap();
-    let inserted = apply(store.as_ref(), dataset, 1, rows.clone()).await;
-    assert_eq!(inserted, counts(total, 0, 0, 0));
+    worker
+        .applies(1, rows.clone(), counts(total, 0, 0, 0))
+        .await;
 
-    let mut found = database.read(dataset).await;
+    let mut found = worker.read().await;
     found.sort_by(|a, b| a.values[0].cmp_key(&b.values[0]));
     let (rows, _) = latest_by_key(rows, dataset);
     assert_eq!(found.len(), rows.len());
     for (found, row) in found.iter().zip(&rows) {
-        assert_eq!(found.version, order(1).at(row.offset).as_bytes());
+        assert_eq!(found.version, order(1).at(row.offset).to_string());
         for ((found, value), field) in found.values.iter().zip(&row.values).zip(&dataset.fields) {
             match (found, value) {
                 (Value::Json(found), Value::Json(text)) => {
@@ -131,20 +122,16 @@ async fn assert_round_trip(
         }
     }
     // The same values in a newer object are the same in the database's types too.
-    assert_eq!(
-        apply(store.as_ref(), dataset, 2, rows).await,
-        counts(0, 0, total, 0)
-    );
-    database.drop_table(dataset).await;
+    worker.applies(2, rows, counts(0, 0, total, 0)).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn json_that_a_store_cannot_hold_stays_text(database: &Database) {
-    let dataset = dataset(
-        r#"
+    let definition = r#"
 key = ["id"]
 fields = [{ name = "id", type = "integer" }, { name = "json", type = "json" }]
-"#,
-    );
+"#;
+    let worker = Worker::of(database, definition).await;
     let tiny = format!(r#"{{"tiny": 0.{}1}}"#, "0".repeat(1_100));
     let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
     let wide = format!("[{}1]", "1,".repeat(1_400_000));
@@ -156,107 +143,68 @@ fields = [{ name = "id", type = "integer" }, { name = "json", type = "json" }]
         deep.as_str(),
         wide.as_str(),
     ];
-    let rows = texts.iter().enumerate().map(|(id, text)| Row {
-        extra: Some(format!("{{\"other\":{text}}}")),
-        ..row(
-            0,
-            vec![
-                Value::Integer(i64::try_from(id).unwrap()),
-                Value::json(text).unwrap(),
-            ],
-        )
+    let rows = (0..).zip(texts).map(|(id, text)| {
+        let values = vec![Value::Integer(id), Value::json(text).unwrap()];
+        Row {
+            extra: Some(format!("{{\"other\":{text}}}")),
+            ..row(0, values)
+        }
     });
     let rows: Vec<Row> = rows.collect();
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 1, rows.clone()).await,
-        counts(6, 0, 0, 0)
-    );
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 2, rows).await,
-        counts(0, 0, 6, 0)
-    );
-    let found = database.read(&dataset).await;
-    let first = found
-        .iter()
-        .find(|found| found.values[0] == Value::Integer(0))
-        .unwrap();
-    let Value::Json(found) = &first.values[1] else {
-        panic!("{first:?}");
+    worker.applies(1, rows.clone(), counts(6, 0, 0, 0)).await;
+    worker.applies(2, rows, counts(0, 0, 6, 0)).await;
+    let found = worker.values_by(0).await;
+    let Value::Json(found) = &found[0][1] else {
+        panic!("{:?}", found[0]);
     };
     let as_text = serde_json::from_str::<String>(found);
     assert_eq!(as_text.as_deref().unwrap_or(found), texts[0]);
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }
 
 pub(crate) async fn columns_outside_the_dataset_are_kept_or_dropped(database: &Database) {
-    let kept = dataset(PAIRS);
-    let dropped = dataset(&format!("unknown_columns = \"drop\"\n{PAIRS}"));
-    let store = database.store().await;
-    let with = |extra: Option<&str>| Row {
-        extra: extra.map(str::to_owned),
-        ..pair("a", "b")
-    };
-    store.prepare(&kept).await.unwrap();
+    let kept = Worker::of(database, PAIRS).await;
     let colour = r#"{"colour":"red"}"#;
-    let extra = Some(colour);
-    assert_eq!(
-        apply(store.as_ref(), &kept, 1, vec![with(extra)]).await,
-        counts(1, 0, 0, 0)
-    );
-    assert_eq!(
-        apply(store.as_ref(), &kept, 2, vec![with(extra)]).await,
-        counts(0, 0, 1, 0)
-    );
-    let found = database.read(&kept).await[0].extra.clone().unwrap();
+    let with = |extra: Option<&str>| {
+        vec![Row {
+            extra: extra.map(str::to_owned),
+            ..pair("a", "b")
+        }]
+    };
+    kept.applies(1, with(Some(colour)), counts(1, 0, 0, 0))
+        .await;
+    kept.applies(2, with(Some(colour)), counts(0, 0, 1, 0))
+        .await;
+    let found = kept.read().await[0].extra.clone().unwrap();
     assert_eq!(found.replace(' ', ""), colour);
-    assert_eq!(
-        apply(store.as_ref(), &kept, 3, vec![with(None)]).await,
-        counts(0, 1, 0, 0)
-    );
-    assert_eq!(database.read(&kept).await[0].extra, None);
-    store.prepare(&dropped).await.unwrap();
-    assert_eq!(
-        apply(store.as_ref(), &dropped, 1, vec![with(None)]).await,
-        counts(1, 0, 0, 0)
-    );
-    assert_eq!(database.read(&dropped).await[0].extra, None);
-    database.drop_table(&kept).await;
-    database.drop_table(&dropped).await;
+    kept.applies(3, with(None), counts(0, 1, 0, 0)).await;
+    assert_eq!(kept.read().await[0].extra, None);
+    let dropped = dataset(&format!("unknown_columns = \"drop\"\n{PAIRS}"));
+    let dropped = Worker::new(database, dropped).await;
+    dropped.applies(1, with(None), counts(1, 0, 0, 0)).await;
+    assert_eq!(dropped.read().await[0].extra, None);
+    kept.drop_table().await;
+    dropped.drop_table().await;
 }
 
 pub(crate) async fn keys_differ_by_their_bytes(database: &Database) {
-    let dataset = dataset(PAIRS);
+    let worker = Worker::of(database, PAIRS).await;
     let long = "k".repeat(512);
     let keys = [
         "a", "A", "a ", " a", "a  ", "a\t", "", "e", "é", "e\u{301}", "ß", "ss", "😀", "\u{ffff}",
         "i", "ı", "1", "01", "1.0", "$a", "a.b", &long,
     ];
     let rows: Vec<Row> = keys.iter().map(|key| pair(key, key)).collect();
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
     let all = keys.len() as u64;
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 1, rows.clone()).await,
-        counts(all, 0, 0, 0)
-    );
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 2, rows).await,
-        counts(0, 0, all, 0)
-    );
-    let found = notes(&database.read(&dataset).await);
-    let expected = keys
-        .iter()
-        .map(|key| ((*key).to_owned(), note(key, 2)))
-        .collect();
-    assert_eq!(found, expected);
-    database.drop_table(&dataset).await;
+    worker.applies(1, rows.clone(), counts(all, 0, 0, 0)).await;
+    worker.applies(2, rows, counts(0, 0, all, 0)).await;
+    let expected = keys.map(|key| (key.to_owned(), note(key, 2)));
+    assert_eq!(worker.notes().await, expected.into());
+    worker.drop_table().await;
 }
 
 pub(crate) async fn keys_of_several_fields(database: &Database) {
-    let dataset = dataset(
-        r#"
+    let definition = r#"
 key = ["at", "region", "shop", "number", "amount", "day", "open"]
 fields = [
     { name = "note", type = "text" },
@@ -268,125 +216,39 @@ fields = [
     { name = "at", type = "timestamp" },
     { name = "open", type = "boolean" },
 ]
-"#,
-    );
+"#;
+    let worker = Worker::of(database, definition).await;
     let long = "x".repeat(500);
-    let keys = [
-        [
-            "c",
-            "ab",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "c",
-            "ab",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000002Z",
-            "true",
-        ],
-        [
-            "c",
-            "ab",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000002Z",
-            "false",
-        ],
-        [
-            "bc",
-            "a",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "c",
-            "ab",
-            "-1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "c",
-            "ab",
-            "1",
-            "1.5",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "c",
-            "ab",
-            "1",
-            "1",
-            "2026-11-21",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "c ",
-            "ab",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            "",
-            "",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
-        [
-            &long,
-            "",
-            "1",
-            "1",
-            "2026-11-20",
-            "2026-11-20T00:00:00.000001Z",
-            "true",
-        ],
+    let (day, at) = ("2026-11-20", "2026-11-20T00:00:00.000001Z");
+    let key = ["c", "ab", "1", "1", day, at, "true"];
+    // Each differs from the first key in some fields.
+    let changes: [&[(usize, &str)]; 10] = [
+        &[],
+        &[(5, "2026-11-20T00:00:00.000002Z")],
+        &[(5, "2026-11-20T00:00:00.000002Z"), (6, "false")],
+        &[(0, "bc"), (1, "a")],
+        &[(2, "-1")],
+        &[(3, "1.5")],
+        &[(4, "2026-11-21")],
+        &[(0, "c ")],
+        &[(0, ""), (1, "")],
+        &[(0, &long), (1, "")],
     ];
     let rows = |note: &str| -> Vec<Row> {
-        let values = keys.iter().map(|key| {
-            let rest = dataset.fields[1..].iter().zip(key);
-            let rest = rest.map(|(field, text)| field.parse(text).unwrap());
-            std::iter::once(text(note)).chain(rest).collect()
-        });
-        values.map(|values| row(0, values)).collect()
+        let row = |changes: &&[(usize, &str)]| {
+            let mut key = key;
+            for (field, text) in *changes {
+                key[*field] = text;
+            }
+            parsed(&worker.dataset, text(note), &key)
+        };
+        changes.iter().map(row).collect()
     };
-    let store = database.store().await;
-    store.prepare(&dataset).await.unwrap();
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 1, rows("a")).await,
-        counts(10, 0, 0, 0)
-    );
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 2, rows("b")).await,
-        counts(0, 10, 0, 0)
-    );
-    assert_eq!(
-        apply(store.as_ref(), &dataset, 1, rows("c")).await,
-        counts(0, 0, 0, 10)
-    );
-    let found = database.read(&dataset).await;
+    worker.applies(1, rows("a"), counts(10, 0, 0, 0)).await;
+    worker.applies(2, rows("b"), counts(0, 10, 0, 0)).await;
+    worker.applies(1, rows("c"), counts(0, 0, 0, 10)).await;
+    let found = worker.read().await;
     assert!(found.iter().all(|found| found.values[0] == text("b")));
     assert_eq!(found.len(), 10);
-    database.drop_table(&dataset).await;
+    worker.drop_table().await;
 }
