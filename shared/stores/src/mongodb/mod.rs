@@ -68,7 +68,49 @@ impl Mongodb {
         })
     }
 
-    async fn make(&self, dataset: &Dataset) -> Result<()> {
+    fn tombstones(&self, name: &str) -> Collection<Document> {
+        self.database.collection(&tombstones_of(name))
+    }
+
+    async fn apply_batch(
+        &self,
+        name: &str,
+        order: &ObjectOrder,
+        known: &Registration,
+        batch: &Batch,
+    ) -> Result<StoreCounts> {
+        let (database, entries) = (&self.database, batch.entries.as_slice());
+        if let Some(floor) = known.floor()
+            && known.has_floor_above(order.at(0))
+        {
+            // An attempt that crashed may have written them.
+            remove_below(database, name, entries, floor).await?;
+            return Ok(all_stale(entries));
+        }
+        if batch.deletes {
+            return deletes::delete_keys(database, name, entries).await;
+        }
+        let stale = if known.tombstones {
+            let tombstones = deletes::tombstones(database, name, entries).await?;
+            let is_newer = |tombstone| tombstone == Some(Ordering::Greater);
+            tombstones.into_iter().map(is_newer).collect()
+        } else {
+            vec![false; entries.len()]
+        };
+        let open = entries.iter().zip(&stale).filter(|(_, stale)| !**stale);
+        let open: Vec<&Entry> = open.map(|(entry, _)| entry).collect();
+        let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = write_batch(database, name, &open, guess).await?;
+        *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = outcome.guess;
+        enforce_deletes(database, name, order, entries, &stale, outcome).await
+    }
+}
+
+#[async_trait]
+impl Backend for Mongodb {
+    const KIND: StoreKind = StoreKind::Mongodb;
+
+    async fn prepare(&self, dataset: &Dataset, _: &Table) -> Result<()> {
         let name = dataset.name.as_str();
         let mismatch = |reason| StoreError::schema(StoreKind::Mongodb, name, reason);
         if let Err(error) = self.database.create_collection(name).await {
@@ -109,50 +151,9 @@ impl Mongodb {
         Registry::new(&self.database, name).register(dataset).await
     }
 
-    fn tombstones(&self, name: &str) -> Collection<Document> {
-        self.database.collection(&tombstones_of(name))
-    }
-
-    async fn apply_batch(
-        &self,
-        name: &str,
-        order: &ObjectOrder,
-        known: &Registration,
-        batch: &Batch,
-    ) -> Result<StoreCounts> {
-        let (database, entries) = (&self.database, batch.entries.as_slice());
-        if let Some(floor) = known.floor()
-            && known.has_floor_above(order.at(0))
-        {
-            // An attempt that crashed may have written them.
-            remove_below(database, name, entries, floor).await?;
-            return Ok(all_stale(entries));
-        }
-        if batch.deletes {
-            return deletes::delete_keys(database, name, entries).await;
-        }
-        let stale = if known.tombstones {
-            let tombstones = deletes::tombstones(database, name, entries).await?;
-            let is_newer = |tombstone| tombstone == Some(Ordering::Greater);
-            tombstones.into_iter().map(is_newer).collect()
-        } else {
-            vec![false; entries.len()]
-        };
-        let open = entries.iter().zip(&stale).filter(|(_, stale)| !**stale);
-        let open: Vec<&Entry> = open.map(|(entry, _)| entry).collect();
-        let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = write_batch(database, name, &open, guess).await?;
-        *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = outcome.guess;
-        enforce_deletes(database, name, order, entries, &stale, outcome).await
-    }
-
-    async fn apply_all(
-        &self,
-        dataset: &Dataset,
-        order: &ObjectOrder,
-        rows: &[Row],
-    ) -> Result<StoreCounts> {
-        let name = dataset.name.as_str();
+    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
+        let (order, rows) = (load.order, load.rows.as_slice());
+        let name = load.dataset.name.as_str();
         let registry = Registry::new(&self.database, name);
         let known = registry.get().await?;
         if !known.tombstones && rows.iter().any(|row| row.deleted) {
@@ -160,7 +161,7 @@ impl Mongodb {
         }
         let batches = |deletes| -> Result<_> {
             Ok(Batches {
-                encoder: Encoder::new(dataset)?,
+                encoder: Encoder::new(load.dataset)?,
                 order,
                 rows,
                 deletes,
@@ -181,7 +182,8 @@ impl Mongodb {
             .await
     }
 
-    async fn prune_all(&self, name: &str, order: &ObjectOrder) -> Result<u64> {
+    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
+        let name = table.name.as_str();
         let registry = Registry::new(&self.database, name);
         let floor = order.at(0);
         let mut known = registry.raise_floor(floor).await?;
@@ -200,23 +202,6 @@ impl Mongodb {
         self.tombstones(name).delete_many(below).await?;
         debug_assert!(known.pruned.is_some() || known.has_floor_above(floor));
         Ok(known.pruned.unwrap_or_default())
-    }
-}
-
-#[async_trait]
-impl Backend for Mongodb {
-    const KIND: StoreKind = StoreKind::Mongodb;
-
-    async fn prepare(&self, dataset: &Dataset, _: &Table) -> Result<()> {
-        self.make(dataset).await
-    }
-
-    async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
-        self.apply_all(load.dataset, load.order, load.rows).await
-    }
-
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
-        self.prune_all(&table.name, order).await
     }
 
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {

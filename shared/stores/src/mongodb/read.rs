@@ -39,19 +39,7 @@ impl ReadMongodb {
     async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         query.check(dataset)?;
         Table::new(dataset, StoreKind::Mongodb)?;
-        let mut walk = Walk {
-            reader: self,
-            dataset,
-            query,
-            path: query
-                .sort_field(dataset)
-                .map(|field| path(dataset, &dataset.fields[field].name)),
-            page: PageBuilder::new(query.limit, self.options.page_bytes),
-            skip: match query.start {
-                Start::Skip(rows) => rows,
-                Start::First | Start::After(_) => 0,
-            },
-        };
+        let mut walk = Walk::new(self, dataset, query);
         for span in spans(dataset, query) {
             walk.read_span(&span).await?;
             if walk.page.is_full() {
@@ -75,19 +63,9 @@ impl Reader for ReadMongodb {
 
     async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>> {
         let query = RowQuery::of_key(dataset, key)?;
-        let mut walk = Walk {
-            reader: self,
-            dataset,
-            query: &query,
-            path: None,
-            page: PageBuilder::new(query.limit, self.options.page_bytes),
-            skip: 0,
-        };
-        let find = walk.find(
-            vec![doc! { "_id": id_of_key(dataset, key) }],
-            doc! {},
-            |_| false,
-        );
+        let mut walk = Walk::new(self, dataset, &query);
+        let of_key = vec![doc! { "_id": id_of_key(dataset, key) }];
+        let find = walk.find(of_key, doc! {}, |_| false);
         bounded(StoreKind::Mongodb, self.options.call_timeout(), find).await?;
         Ok(walk.page.into_rows().pop())
     }
@@ -102,31 +80,36 @@ struct Walk<'a> {
     reader: &'a ReadMongodb,
     dataset: &'a Dataset,
     query: &'a RowQuery,
-    /// The path of the sort field, if it is not the key.
-    path: Option<String>,
     page: PageBuilder,
     skip: u64,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(reader: &'a ReadMongodb, dataset: &'a Dataset, query: &'a RowQuery) -> Self {
+        Self {
+            reader,
+            dataset,
+            query,
+            page: PageBuilder::new(query.limit, reader.options.page_bytes),
+            skip: match query.start {
+                Start::Skip(rows) => rows,
+                Start::First | Start::After(_) => 0,
+            },
+        }
+    }
+
     async fn read_span(&mut self, span: &Span) -> Result<()> {
         let after = span.after.as_deref();
-        let (Some(field), Some(path)) = (self.query.sort_field(self.dataset), self.path.clone())
-        else {
-            return self
-                .read(self.beyond_key(after), self.by_key(), |_| false)
-                .await
-                .map(drop);
+        let Some(field) = self.query.sort_field(self.dataset) else {
+            return self.read_all(self.beyond_key(after), self.by_key()).await;
         };
+        let path = self.path_of(field);
         let mut beyond = match &span.sort {
             Bound::Is(value) => return self.read_equal(field, value, after).await,
             Bound::Null => {
                 let mut conditions = vec![doc! { &path: null }];
                 conditions.extend(self.beyond_key(after));
-                return self
-                    .read(conditions, self.by_field(&path), |_| false)
-                    .await
-                    .map(drop);
+                return self.read_all(conditions, self.by_field(&path)).await;
             }
             Bound::Any | Bound::Present => None,
             Bound::Beyond(value) => Some(value.clone()),
@@ -162,7 +145,7 @@ impl Walk<'_> {
         value: &Value,
         after: Option<&[Value]>,
     ) -> Result<()> {
-        let path = path(self.dataset, &self.dataset.fields[field].name);
+        let path = self.path_of(field);
         let is_key = self.dataset.key_indexes().contains(&field);
         let (same, order) = match value {
             Value::Text(begins) if !is_key && is_whole_beginning(value) => {
@@ -179,6 +162,11 @@ impl Walk<'_> {
         };
         let mut conditions = vec![same];
         conditions.extend(self.beyond_key(after));
+        self.read_all(conditions, order).await
+    }
+
+    /// Reads rows until the page is full.
+    async fn read_all(&mut self, conditions: Vec<Document>, order: Document) -> Result<()> {
         self.read(conditions, order, |_| false).await.map(drop)
     }
 
@@ -190,7 +178,7 @@ impl Walk<'_> {
         stop_at: impl Fn(&StoredRow) -> bool,
     ) -> Result<Option<StoredRow>> {
         for filter in &self.query.filters {
-            let path = path(self.dataset, &self.dataset.fields[filter.field].name);
+            let path = self.path_of(filter.field);
             for (comparison, value) in comparisons(filter) {
                 let value = compared(self.dataset, filter.field, &value);
                 conditions.push(doc! { &path: { operator(comparison): value } });
@@ -247,6 +235,10 @@ impl Walk<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn path_of(&self, field: usize) -> String {
+        path(self.dataset, &self.dataset.fields[field].name)
     }
 
     fn direction(&self) -> i32 {
