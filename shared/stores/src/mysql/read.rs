@@ -15,21 +15,20 @@ use super::statement::{STORE, Server};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::{self, ReadRows};
 use crate::read::page::PageBuilder;
-use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
-use crate::read::statement::{self, ReadColumn, ReadTable, Statement};
+use crate::read::sql::{Found, SqlDatabase, table_of_totals};
+use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::registry::unsigned;
 use crate::schema::{EXTRA, Table};
 use crate::sql::error::from_read;
-use crate::text::{timestamp_text, without_zeros};
+use crate::text::timestamp_text;
 
 pub(crate) struct ReadMysql {
     server: Server,
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn error(error: Error) -> StoreError {
-    from_read(STORE, &error)
+    from_read(STORE, error)
 }
 
 impl ReadMysql {
@@ -52,11 +51,6 @@ impl ReadMysql {
 #[async_trait]
 impl SqlDatabase for ReadMysql {
     const KIND: StoreKind = STORE;
-    type Dialect = ReadDialect;
-
-    fn dialect(&self) -> &ReadDialect {
-        &ReadDialect
-    }
 
     async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>> {
         let dialect = self.server.dialect().await.map_err(error)?;
@@ -67,8 +61,6 @@ impl SqlDatabase for ReadMysql {
         }
         let missing = table.missing(&existing, |column| dialect.type_of(table, column))?;
         let is_there = |name: &str| existing.iter().any(|column| column.name == name);
-        let has_beginnings =
-            |name: &str| table.has_beginnings_of(name) && is_there(&beginning_of(name));
         // Naming an index that does not exist is an error.
         let mut indexes = HashMap::new();
         for index in &table.indexes {
@@ -83,13 +75,10 @@ impl SqlDatabase for ReadMysql {
         let is_complete = missing.is_empty() && indexes.len() == table.indexes.len();
         let columns = dataset.fields.iter().map(|field| {
             let name = field.name.as_str();
-            let mut column = column(name, field.kind, is_there(name));
-            if table.has_beginnings_of(name) {
-                column.beginning = Some(if has_beginnings(name) {
-                    quote(beginning_of(name))
-                } else {
-                    beginning(&column.raw)
-                });
+            let has_beginnings = table.has_beginnings_of(name);
+            let mut column = column(name, field.kind, is_there(name), has_beginnings);
+            if has_beginnings && is_there(&beginning_of(name)) {
+                column.beginning = Some(quote(beginning_of(name)));
             }
             column.by_index = indexes.remove(name).unwrap_or_default();
             column
@@ -110,30 +99,11 @@ impl SqlDatabase for ReadMysql {
         if columns(&mut connection, &total.name).await?.is_empty() {
             return Ok(None);
         }
-        let group = ReadColumn {
-            value: "HEX(_group)".to_owned(),
-            ordered: "HEX(_group)".to_owned(),
-            ..column("_group", FieldType::Text, true)
-        };
-        Ok(Some(ReadTable {
-            name: quote(&total.name),
-            columns: columns_of_totals(
-                dataset,
-                total,
-                |name, kind, has_beginnings| {
-                    let column = column(name, kind, true);
-                    let beginning = has_beginnings.then(|| beginning(&column.raw));
-                    ReadColumn {
-                        beginning,
-                        ..column
-                    }
-                },
-                |name| format!("CAST({} AS CHAR)", quote(name)),
-                group,
-            ),
-            extra: None,
-            by_key: "",
-        }))
+        let (name, group) = (quote(&total.name), "HEX(_group)".to_owned());
+        let text = |name: &str| format!("CAST({} AS CHAR)", quote(name));
+        let group = ReadColumn::new(FieldType::Text, group);
+        let table = table_of_totals(dataset, total, name, column, text, group);
+        Ok(Some(table))
     }
 
     async fn fetch(
@@ -155,7 +125,7 @@ impl SqlDatabase for ReadMysql {
     }
 }
 
-fn column(name: &str, kind: FieldType, is_there: bool) -> ReadColumn {
+fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
     let raw = if is_there {
         quote(name)
     } else {
@@ -168,17 +138,12 @@ fn column(name: &str, kind: FieldType, is_there: bool) -> ReadColumn {
             }
             _ => raw.clone(),
         },
+        beginning: has_beginnings.then(|| format!("LEFT({raw}, {SORTED_CHARS})")),
         ..ReadColumn::new(kind, raw)
     }
 }
 
-fn beginning(expression: &str) -> String {
-    format!("LEFT({expression}, {SORTED_CHARS})")
-}
-
-pub(crate) struct ReadDialect;
-
-impl statement::Dialect for ReadDialect {
+impl Dialect for ReadMysql {
     const HAS_ROW_VALUES: bool = false;
     const ORDERS_BY_CONSTANTS: bool = false;
 
@@ -210,36 +175,11 @@ impl ReadRows for MySql {
     }
 
     fn stored(table: &ReadTable, row: &MySqlRow) -> Result<StoredRow, Error> {
-        let value = |kind, place| value(kind, row, place);
+        let value = |kind, place| {
+            fetch::value(kind, row, place, || {
+                fetch::parsed(kind, row.try_get_unchecked(place)?)
+            })
+        };
         table.row(value, |place| row.try_get_unchecked(place))
     }
-}
-
-/// Unchecked: the type of key texts may be binary.
-fn value(kind: FieldType, row: &MySqlRow, at: usize) -> Result<Value, Error> {
-    let unreadable = || Error::Decode("a value does not have its column's type".into());
-    let found = match kind {
-        FieldType::Integer => row
-            .try_get_unchecked::<Option<_>, _>(at)?
-            .map(Value::Integer),
-        FieldType::Float => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Float),
-        FieldType::Boolean => row
-            .try_get_unchecked::<Option<_>, _>(at)?
-            .map(Value::Boolean),
-        FieldType::Text => row
-            .try_get_unchecked::<Option<&str>, _>(at)?
-            .map(|text| Value::Text(text.into())),
-        FieldType::Json => row.try_get_unchecked::<Option<_>, _>(at)?.map(Value::Json),
-        FieldType::Decimal | FieldType::Date | FieldType::Timestamp => {
-            let Some(text) = row.try_get_unchecked::<Option<String>, _>(at)? else {
-                return Ok(Value::Null);
-            };
-            let text = match kind {
-                FieldType::Decimal => without_zeros(&text),
-                _ => text.as_str(),
-            };
-            Some(Value::from_text(kind, text).map_err(|_| unreadable())?)
-        }
-    };
-    Ok(found.unwrap_or(Value::Null))
 }

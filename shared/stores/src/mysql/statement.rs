@@ -13,9 +13,8 @@ use crate::sql::error::from_sqlx;
 
 pub(super) const STORE: StoreKind = StoreKind::Mysql;
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn error(error: sqlx::Error) -> StoreError {
-    from_sqlx(STORE, &error)
+    from_sqlx(STORE, error)
 }
 
 pub(super) struct Server {

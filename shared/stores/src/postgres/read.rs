@@ -8,20 +8,19 @@ use jiff::civil::date;
 use jiff::{SignedDuration, Span, Timestamp};
 use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
-use sqlx::{Arguments as _, Error, Postgres, Row as _, ValueRef as _};
+use sqlx::{Arguments as _, Error, Postgres, Row as _};
 
 use super::statement::{STORE, pool};
 use super::table::{beginning, field_type, missing, quote};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::{self, ReadRows};
 use crate::read::page::PageBuilder;
-use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
+use crate::read::sql::{Found, SqlDatabase, table_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::registry::unsigned;
 use crate::schema::{EXTRA, Table};
 use crate::sql::error::from_read;
-use crate::text::without_zeros;
 
 /// The epoch of microseconds in the server's binary format.
 const EPOCH: Timestamp = Timestamp::constant(946_684_800, 0);
@@ -30,9 +29,8 @@ pub(crate) struct ReadPostgres {
     pool: PgPool,
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn error(error: Error) -> StoreError {
-    from_read(STORE, &error)
+    from_read(STORE, error)
 }
 
 impl ReadPostgres {
@@ -58,11 +56,6 @@ impl ReadPostgres {
 #[async_trait]
 impl SqlDatabase for ReadPostgres {
     const KIND: StoreKind = STORE;
-    type Dialect = ReadDialect;
-
-    fn dialect(&self) -> &ReadDialect {
-        &ReadDialect
-    }
 
     async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>> {
         let mut connection = self.pool.acquire().await.map_err(error)?;
@@ -81,22 +74,12 @@ impl SqlDatabase for ReadPostgres {
             .fetch_one(&self.pool)
             .await
             .map_err(error)?;
-        if !is_there {
-            return Ok(None);
-        }
-        let digest = "encode(_group, 'hex') COLLATE \"C\"".to_owned();
-        let group = ReadColumn::new(FieldType::Text, digest);
-        Ok(Some(ReadTable {
-            name: format!("{} t", quote(&total.name)),
-            columns: columns_of_totals(
-                dataset,
-                total,
-                |name, kind, has_beginnings| column(name, kind, true, has_beginnings),
-                |name| format!("{}::text", quote(name)),
-                group,
-            ),
-            extra: None,
-            by_key: "",
+        Ok(is_there.then(|| {
+            let name = format!("{} t", quote(&total.name));
+            let text = |name: &str| format!("{}::text", quote(name));
+            let digest = "encode(_group, 'hex') COLLATE \"C\"".to_owned();
+            let group = ReadColumn::new(FieldType::Text, digest);
+            table_of_totals(dataset, total, name, column, text, group)
         }))
     }
 
@@ -129,15 +112,20 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
             FieldType::Decimal | FieldType::Json => format!("{raw}::text"),
             _ => raw.clone(),
         },
-        ordered: ReadDialect.ordered(kind, &raw),
+        ordered: ordered(kind, &raw),
         beginning: has_beginnings.then(|| beginning(&raw)),
         ..ReadColumn::new(kind, raw)
     }
 }
 
-pub(crate) struct ReadDialect;
+fn ordered(kind: FieldType, expression: &str) -> String {
+    match kind {
+        FieldType::Text => format!("{expression} COLLATE \"C\""),
+        _ => expression.to_owned(),
+    }
+}
 
-impl Dialect for ReadDialect {
+impl Dialect for ReadPostgres {
     const HAS_ROW_VALUES: bool = true;
     const ORDERS_BY_CONSTANTS: bool = true;
 
@@ -151,10 +139,7 @@ impl Dialect for ReadDialect {
     }
 
     fn ordered(&self, kind: FieldType, expression: &str) -> String {
-        match kind {
-            FieldType::Text => format!("{expression} COLLATE \"C\""),
-            _ => expression.to_owned(),
-        }
+        ordered(kind, expression)
     }
 }
 
@@ -175,38 +160,14 @@ impl ReadRows for Postgres {
     }
 
     fn stored(table: &ReadTable, row: &PgRow) -> Result<StoredRow, Error> {
-        let value = |kind, place| value(kind, row, place);
+        let value = |kind, place| {
+            fetch::value(kind, row, place, || {
+                let bytes = row.try_get_raw(place)?.as_bytes();
+                instant(kind, bytes.map_err(Error::Decode)?).ok_or_else(fetch::unreadable)
+            })
+        };
         table.row(value, |place| row.try_get(place))
     }
-}
-
-fn value(kind: FieldType, row: &PgRow, at: usize) -> Result<Value, Error> {
-    let unreadable = || Error::Decode("a value does not have its column's type".into());
-    let found = match kind {
-        FieldType::Text => row
-            .try_get::<Option<&str>, _>(at)?
-            .map(|text| Value::Text(text.into())),
-        FieldType::Json => row.try_get::<Option<_>, _>(at)?.map(Value::Json),
-        FieldType::Integer => row.try_get::<Option<_>, _>(at)?.map(Value::Integer),
-        FieldType::Float => row.try_get::<Option<_>, _>(at)?.map(Value::Float),
-        FieldType::Boolean => row.try_get::<Option<_>, _>(at)?.map(Value::Boolean),
-        FieldType::Decimal => match row.try_get::<Option<String>, _>(at)? {
-            Some(text) => {
-                let number = Value::from_text(kind, without_zeros(&text));
-                Some(number.map_err(|_| unreadable())?)
-            }
-            None => None,
-        },
-        FieldType::Date | FieldType::Timestamp => {
-            let raw = row.try_get_raw(at)?;
-            if raw.is_null() {
-                return Ok(Value::Null);
-            }
-            let bytes = raw.as_bytes().map_err(Error::Decode)?;
-            Some(instant(kind, bytes).ok_or_else(unreadable)?)
-        }
-    };
-    Ok(found.unwrap_or(Value::Null))
 }
 
 /// Decodes a date or timestamp from the binary format; sqlx supports the types only with other time crates.

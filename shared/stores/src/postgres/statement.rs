@@ -12,9 +12,8 @@ use crate::sql::error::from_sqlx;
 
 pub(super) const STORE: StoreKind = StoreKind::Postgres;
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn error(error: sqlx::Error) -> StoreError {
-    from_sqlx(STORE, &error)
+    from_sqlx(STORE, error)
 }
 
 /// Returns a pool that connects when first used, and starts each connection with the `session` statements.

@@ -25,11 +25,8 @@ pub(crate) struct Found {
 
 /// An SQL database that statements read from.
 #[async_trait]
-pub(crate) trait SqlDatabase: Send + Sync {
+pub(crate) trait SqlDatabase: Dialect {
     const KIND: StoreKind;
-    type Dialect: Dialect;
-
-    fn dialect(&self) -> &Self::Dialect;
 
     /// Returns the table of a dataset, if it exists.
     async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>>;
@@ -94,7 +91,7 @@ impl<D: SqlDatabase> SqlReader<D> {
             return Ok(page.finish(dataset, query));
         };
         let rows = Rows {
-            dialect: self.database.dialect(),
+            dialect: &self.database,
             dataset,
             table: &table,
             query,
@@ -145,14 +142,7 @@ impl<D: SqlDatabase> SqlReader<D> {
             return Ok(TotalsPage { groups, next: None });
         };
         let table = Arc::new(table);
-        let select = groups(
-            self.database.dialect(),
-            &table,
-            place,
-            by,
-            page.wanted(),
-            skip,
-        );
+        let select = groups(&self.database, &table, place, by, page.wanted(), skip);
         let page = self.database.fetch(&table, select, page).await?;
         let is_full = page.is_full();
         let mut groups: Vec<Vec<Value>> =
@@ -164,11 +154,8 @@ impl<D: SqlDatabase> SqlReader<D> {
         for group in &mut groups {
             group.pop();
             for (value, column) in group[by..].iter_mut().zip(&total.columns) {
-                if let Measure::Sum(field) = &column.measure {
-                    *value = sum(
-                        kind_of(dataset, field),
-                        std::mem::replace(value, Value::Null),
-                    );
+                if let (Measure::Sum(field), Value::Text(text)) = (&column.measure, &value) {
+                    *value = sum(kind_of(dataset, field), text);
                 }
             }
         }
@@ -250,35 +237,40 @@ impl Found {
     }
 }
 
-/// Returns the columns of a table of totals: those of the group, the measures, and the name of the group.
+/// Describes a table of totals. Its columns are those of the group, the measures, and the name of the group.
 ///
-/// `column` describes an existing one and whether it is sorted by its beginnings; `text` converts a number to text.
-pub(crate) fn columns_of_totals(
+/// `column` describes a column as for [`Found::new`]; `text` converts a number to text.
+pub(crate) fn table_of_totals(
     dataset: &Dataset,
     total: &Total,
-    column: impl Fn(&str, FieldType, bool) -> ReadColumn,
+    name: String,
+    column: impl Fn(&str, FieldType, bool, bool) -> ReadColumn,
     text: impl Fn(&str) -> String,
     group: ReadColumn,
-) -> Vec<ReadColumn> {
+) -> ReadTable {
     let by = total.by.iter().map(|name| {
         let kind = kind_of(dataset, name);
-        column(name, kind, kind == FieldType::Text)
+        column(name, kind, true, kind == FieldType::Text)
     });
     let measures = total.columns.iter().map(|measured| {
         let name = &measured.name;
+        let column = |kind| column(name, kind, true, false);
         match &measured.measure {
-            Measure::Count => column(name, FieldType::Integer, false),
+            Measure::Count => column(FieldType::Integer),
             // Sums may exceed an integer.
             Measure::Sum(_) => ReadColumn {
                 value: text(name),
-                ..column(name, FieldType::Text, false)
+                ..column(FieldType::Text)
             },
-            Measure::Min(field) | Measure::Max(field) => {
-                column(name, kind_of(dataset, field), false)
-            }
+            Measure::Min(field) | Measure::Max(field) => column(kind_of(dataset, field)),
         }
     });
-    by.chain(measures).chain([group]).collect()
+    ReadTable {
+        name,
+        columns: by.chain(measures).chain([group]).collect(),
+        extra: None,
+        by_key: "",
+    }
 }
 
 fn beginning(value: &Value) -> Value {
@@ -289,11 +281,8 @@ fn beginning(value: &Value) -> Value {
 }
 
 /// Returns a sum from its text: an integer if it is a sum of integers and fits, else the text of an exact number.
-fn sum(kind: FieldType, text: Value) -> Value {
-    let Value::Text(text) = text else {
-        return text;
-    };
-    let plain = without_zeros(&text);
+fn sum(kind: FieldType, text: &str) -> Value {
+    let plain = without_zeros(text);
     match plain.parse() {
         Ok(number) if kind == FieldType::Integer => Value::Integer(number),
         _ => Value::Text(plain.into()),

@@ -5,9 +5,10 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::error::StoreError;
 
-pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
-    let sqlx::Error::Database(database) = error else {
-        let reason = match error {
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+pub(crate) fn from_sqlx(store: StoreKind, error: sqlx::Error) -> StoreError {
+    let sqlx::Error::Database(database) = &error else {
+        let reason = match &error {
             // Messages of I/O errors come from the system; those of decoders and the protocol may contain data.
             sqlx::Error::Io(error) => format!("I/O: {}", error.kind()),
             sqlx::Error::Tls(_) => "TLS could not be established".to_owned(),
@@ -32,8 +33,8 @@ pub(crate) fn from_sqlx(store: StoreKind, error: &sqlx::Error) -> StoreError {
     class(store, reason)
 }
 
-pub(crate) fn from_read(store: StoreKind, error: &sqlx::Error) -> StoreError {
-    if let sqlx::Error::Database(database) = error {
+pub(crate) fn from_read(store: StoreKind, error: sqlx::Error) -> StoreError {
+    if let sqlx::Error::Database(database) = &error {
         let mysql = database.try_downcast_ref::<MySqlDatabaseError>();
         let is_over = match mysql {
             // Statement timeout of MySQL and of MariaDB.

@@ -9,8 +9,8 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 
 use super::error::{Result, unavailable};
-use super::extreme::Extreme;
 use super::table::quote;
+use super::values::{bound, value};
 use crate::error::StoreError;
 use crate::schema::list;
 
@@ -42,17 +42,17 @@ struct Group {
     measures: Vec<Change>,
 }
 
-#[derive(Clone)]
-enum Change {
-    Count,
+#[derive(Clone, Default)]
+struct Change {
     /// Exact, of any number of digits.
-    Sum(BigDecimal),
+    sum: BigDecimal,
     /// The extremes of the added and of the removed values.
-    Extreme {
-        added: Option<Extreme>,
-        removed: Option<Extreme>,
-    },
+    added: Option<Extreme>,
+    removed: Option<Extreme>,
 }
+
+/// A least or greatest value. Dates and timestamps are texts, which sort as they do.
+type Extreme = landfall_domain::Value;
 
 struct Statements {
     select: String,
@@ -88,17 +88,6 @@ impl Measured {
             Self::Sum { column, .. } | Self::Extreme { column, .. } => Some(*column),
         }
     }
-
-    fn no_change(&self) -> Change {
-        match self {
-            Self::Count => Change::Count,
-            Self::Sum { .. } => Change::Sum(BigDecimal::default()),
-            Self::Extreme { .. } => Change::Extreme {
-                added: None,
-                removed: None,
-            },
-        }
-    }
 }
 
 impl Changes {
@@ -131,31 +120,32 @@ impl Changes {
                 place.insert(Group {
                     by: by.map_err(|_| unreadable())?,
                     rows: 0,
-                    measures: self.measures.iter().map(Measured::no_change).collect(),
+                    measures: vec![Change::default(); self.measures.len()],
                 })
             }
         };
         group.rows += sign;
         for (measured, change) in self.measures.iter().zip(&mut group.measures) {
-            match (measured, change) {
-                (Measured::Sum { column, .. }, Change::Sum(sum)) => {
+            match measured {
+                Measured::Count => {}
+                Measured::Sum { column, .. } => {
                     let value = sum_of(row[*column])?;
-                    *sum += if sign < 0 { -value } else { value };
+                    change.sum += if sign < 0 { -value } else { value };
                 }
-                (
-                    Measured::Extreme {
-                        column,
-                        kind,
-                        is_least,
-                        ..
-                    },
-                    Change::Extreme { added, removed },
-                ) => {
-                    let value = Extreme::read(*kind, row[*column]).map_err(|()| unreadable())?;
-                    let best = if sign < 0 { removed } else { added };
-                    *best = Extreme::best(best.take(), value, *is_least);
+                Measured::Extreme {
+                    column,
+                    kind,
+                    is_least,
+                    ..
+                } => {
+                    let value = extreme_of(*kind, row[*column])?;
+                    let best = if sign < 0 {
+                        &mut change.removed
+                    } else {
+                        &mut change.added
+                    };
+                    *best = best_of(best.take(), value, *is_least);
                 }
-                _ => {}
             }
         }
         Ok(held)
@@ -209,42 +199,61 @@ impl Measured {
         rows: i64,
         by: &[Value],
     ) -> Result<Value> {
-        match (self, change) {
-            (Self::Sum { kind, .. }, Change::Sum(sum)) => {
-                let sum = sum_of(stored)? + sum;
+        match self {
+            Self::Count => Ok(Value::Integer(rows)),
+            Self::Sum { kind, .. } => {
+                let sum = sum_of(stored)? + change.sum;
                 Ok(match sum.to_i64() {
                     Some(sum) if *kind == FieldType::Integer => Value::Integer(sum),
                     _ => Value::Text(sum.normalized().to_plain_string()),
                 })
             }
-            (
-                Self::Extreme {
-                    kind,
-                    is_least,
-                    select,
-                    ..
-                },
-                Change::Extreme { added, removed },
-            ) => {
-                let stored = Extreme::read(*kind, stored).map_err(|()| unreadable())?;
-                let best = Extreme::best(stored.clone(), removed.clone(), *is_least);
+            Self::Extreme {
+                kind,
+                is_least,
+                select,
+                ..
+            } => {
+                let Change { added, removed, .. } = change;
+                let stored = extreme_of(*kind, stored)?;
+                let mut best = best_of(stored.clone(), removed.clone(), *is_least);
                 if removed.is_none() || best != removed {
-                    let best = Extreme::best(stored, added, *is_least);
-                    return Ok(best.map_or(Value::Null, Value::from));
+                    best = best_of(stored, added, *is_least);
+                } else {
+                    // The extreme itself has left: the remaining rows have the next one.
+                    let mut select = transaction.prepare_cached(select)?;
+                    let mut found = select.query(params_from_iter(by))?;
+                    best = None;
+                    while let Some(row) = found.next()? {
+                        let value = extreme_of(*kind, row.get_ref(0)?)?;
+                        best = best_of(best, value, *is_least);
+                    }
                 }
-                // The extreme itself has left: the remaining rows have the next one.
-                let mut select = transaction.prepare_cached(select)?;
-                let mut found = select.query(params_from_iter(by))?;
-                let mut best = None;
-                while let Some(row) = found.next()? {
-                    let value = row.get_ref(0)?;
-                    let value = Extreme::read(*kind, value).map_err(|()| unreadable())?;
-                    best = Extreme::best(best, value, *is_least);
-                }
-                Ok(best.map_or(Value::Null, Value::from))
+                Ok(best.map_or(Value::Null, bound))
             }
-            _ => Ok(Value::Integer(rows)),
         }
+    }
+}
+
+/// Reads a value of a column of this type; none if it is null.
+fn extreme_of(kind: FieldType, stored: ValueRef<'_>) -> Result<Option<Extreme>> {
+    let kind = match kind {
+        FieldType::Date | FieldType::Timestamp => FieldType::Text,
+        other => other,
+    };
+    let extreme = value(kind, stored).map_err(|_| unreadable())?;
+    Ok(Some(extreme).filter(|extreme| !extreme.is_null()))
+}
+
+/// Returns the lesser or greater of two values of a column.
+fn best_of(one: Option<Extreme>, other: Option<Extreme>, is_least: bool) -> Option<Extreme> {
+    let (Some(first), Some(second)) = (&one, &other) else {
+        return one.or(other);
+    };
+    if first.cmp_key(second).is_lt() == is_least {
+        one
+    } else {
+        other
     }
 }
 

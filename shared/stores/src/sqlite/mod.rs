@@ -16,7 +16,6 @@
 
 mod changes;
 mod error;
-mod extreme;
 mod file;
 mod merge;
 mod prepare;

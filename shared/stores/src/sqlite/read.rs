@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
-use rusqlite::types::{Value as Bound, ValueRef};
+use landfall_domain::{Dataset, FieldType, StoreKind, Total};
 use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -13,14 +12,14 @@ use tokio::time::timeout;
 use super::error::{self, Failure, STORE, cut_off, unavailable};
 use super::file::{BUSY_TIMEOUT, absolute};
 use super::table::{beginning, exists, missing, ordered, quote};
+use super::values::{bound, value};
 use crate::error::{Result, StoreError};
 use crate::read::ReadOptions;
 use crate::read::page::PageBuilder;
-use crate::read::sql::{Found, SqlDatabase, columns_of_totals};
+use crate::read::sql::{Found, SqlDatabase, table_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::registry::unsigned;
 use crate::schema::{Column, EXTRA, Table};
-use crate::text::{date_text, timestamp_text};
 
 /// Number of prepared statements that a connection caches.
 const PREPARED: usize = 64;
@@ -107,11 +106,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 #[async_trait]
 impl SqlDatabase for ReadSqlite {
     const KIND: StoreKind = STORE;
-    type Dialect = ReadDialect;
-
-    fn dialect(&self) -> &ReadDialect {
-        &ReadDialect
-    }
 
     async fn table(&self, dataset: &Dataset, table: &Table) -> Result<Option<Found>> {
         let wanted = table.clone();
@@ -131,20 +125,10 @@ impl SqlDatabase for ReadSqlite {
         let is_there = self
             .read(move |connection| exists(connection, &name))
             .await?;
-        if is_there != Some(true) {
-            return Ok(None);
-        }
-        Ok(Some(ReadTable {
-            name: quote(&total.name),
-            columns: columns_of_totals(
-                dataset,
-                total,
-                |name, kind, has_beginnings| column(name, kind, true, has_beginnings),
-                |name| format!("CAST({} AS TEXT)", quote(name)),
-                column("_group", FieldType::Text, true, false),
-            ),
-            extra: None,
-            by_key: "",
+        Ok((is_there == Some(true)).then(|| {
+            let text = |name: &str| format!("CAST({} AS TEXT)", quote(name));
+            let group = column("_group", FieldType::Text, true, false);
+            table_of_totals(dataset, total, quote(&total.name), column, text, group)
         }))
     }
 
@@ -198,9 +182,7 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
     }
 }
 
-pub(crate) struct ReadDialect;
-
-impl Dialect for ReadDialect {
+impl Dialect for ReadSqlite {
     const HAS_ROW_VALUES: bool = true;
     const ORDERS_BY_CONSTANTS: bool = false;
 
@@ -221,37 +203,4 @@ impl Dialect for ReadDialect {
             _ => format!("{ordered} >= ''"),
         }
     }
-}
-
-fn bound(value: Value) -> Bound {
-    match value {
-        Value::Null => Bound::Null,
-        Value::Text(text) => Bound::Text(text.into()),
-        Value::Json(text) => Bound::Text(text),
-        Value::Integer(number) => Bound::Integer(number),
-        Value::Float(number) => Bound::Real(number),
-        Value::Boolean(boolean) => Bound::Integer(i64::from(boolean)),
-        Value::Decimal(number) => Bound::Text(number.to_string()),
-        Value::Date(day) => Bound::Text(date_text(day)),
-        Value::Timestamp(instant) => Bound::Text(timestamp_text(instant, 'T', "Z")),
-    }
-}
-
-fn value(kind: FieldType, stored: ValueRef<'_>) -> error::Result<Value> {
-    let unreadable = || Failure::from(unavailable("a value does not have its column's type"));
-    Ok(match (kind, stored) {
-        (_, ValueRef::Null) => Value::Null,
-        (FieldType::Boolean, ValueRef::Integer(number)) => Value::Boolean(number != 0),
-        (FieldType::Integer, ValueRef::Integer(number)) => Value::Integer(number),
-        (FieldType::Float, ValueRef::Real(number)) => Value::Float(number),
-        (_, ValueRef::Text(_)) => {
-            let text = stored.as_str().map_err(|_| unreadable())?;
-            match kind {
-                FieldType::Text => Value::Text(text.into()),
-                FieldType::Json => Value::Json(text.to_owned()),
-                _ => Value::from_text(kind, text).map_err(|_| unreadable())?,
-            }
-        }
-        _ => return Err(unreadable()),
-    })
 }

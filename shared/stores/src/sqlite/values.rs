@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use landfall_domain::{FieldType, Row, Value};
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Value as Bound, ValueRef};
 
-use crate::text::{write_date, write_timestamp};
+use super::error::{Failure, Result, unavailable};
+use crate::text::{date_text, timestamp_text, write_date, write_timestamp};
 
 pub(super) fn type_of(kind: FieldType) -> &'static str {
     match kind {
@@ -58,4 +59,39 @@ impl Values {
             }
         }
     }
+}
+
+/// Returns a value as it is bound and stored.
+pub(super) fn bound(value: Value) -> Bound {
+    match value {
+        Value::Null => Bound::Null,
+        Value::Text(text) => Bound::Text(text.into()),
+        Value::Json(text) => Bound::Text(text),
+        Value::Integer(number) => Bound::Integer(number),
+        Value::Float(number) => Bound::Real(number),
+        Value::Boolean(boolean) => Bound::Integer(i64::from(boolean)),
+        Value::Decimal(number) => Bound::Text(number.to_string()),
+        Value::Date(day) => Bound::Text(date_text(day)),
+        Value::Timestamp(instant) => Bound::Text(timestamp_text(instant, 'T', "Z")),
+    }
+}
+
+/// Returns a stored value of a column of this type.
+pub(super) fn value(kind: FieldType, stored: ValueRef<'_>) -> Result<Value> {
+    let unreadable = || Failure::from(unavailable("a value does not have its column's type"));
+    Ok(match (kind, stored) {
+        (_, ValueRef::Null) => Value::Null,
+        (FieldType::Boolean, ValueRef::Integer(number)) => Value::Boolean(number != 0),
+        (FieldType::Integer, ValueRef::Integer(number)) => Value::Integer(number),
+        (FieldType::Float, ValueRef::Real(number)) => Value::Float(number),
+        (_, ValueRef::Text(_)) => {
+            let text = stored.as_str().map_err(|_| unreadable())?;
+            match kind {
+                FieldType::Text => Value::Text(text.into()),
+                FieldType::Json => Value::Json(text.to_owned()),
+                _ => Value::from_text(kind, text).map_err(|_| unreadable())?,
+            }
+        }
+        _ => return Err(unreadable()),
+    })
 }
