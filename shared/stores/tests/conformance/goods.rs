@@ -28,110 +28,45 @@ fields = [
 /// Returns rows with many common values, nulls, and texts that compare differently elsewhere.
 pub(crate) fn goods(dataset: &Dataset) -> Vec<Row> {
     let long = "ü".repeat(SORTED_CHARS);
-    let texts = [
-        "",
-        " ",
-        "a",
-        "A",
-        "a ",
-        "ab",
-        "aB",
-        "b",
-        "é",
-        "e\u{301}",
-        "ß",
-        "ss",
-        "😀",
-        "\u{ffff}",
-        "Z",
-        "z",
-        "%",
-        "_",
-        "\\",
-        "'",
-        "\"",
-        "$a",
-        "a.b",
-        "0",
-        "10",
-        "9",
-        &long,
-        &format!("{long}a"),
-        &format!("{long}b"),
-        &format!("{long}ü{long}"),
-    ]
-    .map(str::to_owned);
-    let numbers = [
-        "0",
-        "1",
-        "-1",
-        "1.5",
-        "-1.5",
-        "1.25",
-        "-1.55",
-        "10",
-        "9",
-        "-10",
-        "-9",
-        "9999999999999999999999999999",
-        "-9999999999999999999999999999",
-        "0.0000000000000000000000000001",
-        "-0.0000000000000000000000000001",
-        "1234567890.123456789012345678",
-        "1234567890.123456789012345679",
-    ];
-    let days = [
-        "0001-01-01",
-        "1969-12-31",
-        "1970-01-01",
-        "2026-11-20",
-        "9999-12-31",
-    ];
-    let instants = [
-        "0001-01-02T00:00:00Z",
-        "1969-12-31T23:59:59.999Z",
-        "2026-11-20T08:30:00Z",
-        "2026-11-20T08:30:00.001Z",
-        "9999-12-30T21:59:59.999Z",
-    ];
+    let (long_a, long_b) = (format!("{long}a"), format!("{long}b"));
+    let longest = format!("{long}ü{long}");
+    let mut texts: Vec<&str> =
+        "a A ab aB b é e\u{301} ß ss 😀 \u{ffff} Z z % _ \\ ' \" $a a.b 0 10 9"
+            .split(' ')
+            .collect();
+    texts.extend(["", " ", "a ", &long, &long_a, &long_b, &longest]);
+    let numbers = "0 1 -1 1.5 -1.5 1.25 -1.55 10 9 -10 -9 \
+        9999999999999999999999999999 -9999999999999999999999999999 \
+        0.0000000000000000000000000001 -0.0000000000000000000000000001 \
+        1234567890.123456789012345678 1234567890.123456789012345679";
+    let instants = "0001-01-02T00:00:00Z 1969-12-31T23:59:59.999Z 2026-11-20T08:30:00Z \
+        2026-11-20T08:30:00.001Z 9999-12-30T21:59:59.999Z";
     let mut random = StdRng::seed_from_u64(11);
-    let mut some = |field: usize, choice: &[String]| {
-        let field = &dataset.fields[field];
-        let text = &choice[random.random_range(0..choice.len())];
+    let mut one_of = |field: usize, choice: &[&str]| {
+        let text = choice[random.random_range(0..choice.len())];
         if random.random_ratio(1, 5) {
             Value::Null
         } else {
-            Value::from_text(field.kind, text).unwrap()
+            Value::from_text(dataset.fields[field].kind, text).unwrap()
         }
     };
-    let owned =
-        |texts: &[&str]| -> Vec<String> { texts.iter().map(|text| (*text).to_owned()).collect() };
-    let (numbers, days, instants) = (owned(&numbers), owned(&days), owned(&instants));
-    let floats = owned(&["0", "-1.5", "1e15", "-1e15", "0.00001", "2", "10", "9"]);
-    let integers = owned(&[
-        "0",
-        "1",
-        "-1",
-        "10",
-        "9",
-        "9223372036854775807",
-        "-9223372036854775808",
-    ]);
-    let booleans = owned(&["true", "false"]);
     (0..180_i64)
         .map(|at| {
-            let maker = &texts[usize::try_from(at).unwrap() % texts.len()];
+            let maker = texts[usize::try_from(at).unwrap() % texts.len()];
             let maker: String = maker.chars().take(120).collect();
+            let name = one_of(0, &texts);
+            let mut some =
+                |field, texts: &str| one_of(field, &texts.split(' ').collect::<Vec<_>>());
             let values = vec![
-                some(0, &texts),
+                name,
                 text(&maker),
                 Value::Integer((at * 7) % 181 - 90),
-                some(3, &numbers),
-                some(4, &floats),
-                some(5, &integers),
-                some(6, &booleans),
-                some(7, &days),
-                some(8, &instants),
+                some(3, numbers),
+                some(4, "0 -1.5 1e15 -1e15 0.00001 2 10 9"),
+                some(5, "0 1 -1 10 9 9223372036854775807 -9223372036854775808"),
+                some(6, "true false"),
+                some(7, "0001-01-01 1969-12-31 1970-01-01 2026-11-20 9999-12-31"),
+                some(8, instants),
                 text(&format!("note {at}")),
             ];
             row(u64::try_from(at).unwrap(), values)
