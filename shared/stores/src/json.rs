@@ -128,21 +128,10 @@ mod tests {
         for huge in ["1e401", "[1e-99999999999]", &"1".repeat(1001)] {
             assert!(Shape::scan(huge).huge_number, "{huge}");
         }
-        for inexact in [
-            "9223372036854775808",
-            "0.123456789012345678",
-            "1e400",
-            "1e-400",
-        ] {
+        for inexact in "9223372036854775808 0.123456789012345678 1e400 1e-400".split(' ') {
             assert!(Shape::scan(inexact).inexact_number, "{inexact}");
         }
-        for exact in [
-            "-9223372036854775808",
-            "0.1",
-            "0.0",
-            "1e300",
-            "3.141592653589793",
-        ] {
+        for exact in "-9223372036854775808 0.1 0.0 1e300 3.141592653589793".split(' ') {
             assert!(!Shape::scan(exact).inexact_number, "{exact}");
         }
         for odd in [

@@ -4,36 +4,40 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use futures::stream::TryStreamExt;
-use landfall_domain::RowVersion;
 use mongodb::Database;
 use mongodb::bson::raw::CStr;
 use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, cstr, doc, rawdoc};
 
 use super::document::{DIGEST, Entry, binary, id_bytes, id_of};
-use super::error::{STORE, from_code, refused, unavailable};
+use super::error::{STORE, from_code, is_duplicate_key, refused, unavailable};
 use crate::error::{Result, StoreError};
 use crate::schema::VERSION;
 
-/// The version and digest of a document.
-pub(super) struct Found {
+/// Stored documents by the BSON of their `_id`.
+pub(super) struct Found(HashMap<Vec<u8>, Stored>);
+
+struct Stored {
     version: Vec<u8>,
     /// None for a tombstone.
-    pub(super) digest: Option<Vec<u8>>,
+    digest: Option<Vec<u8>>,
 }
 
 impl Found {
-    /// Compares the stored version with this one.
-    pub(super) fn version_to(&self, version: RowVersion) -> Ordering {
-        self.version.as_slice().cmp(version.as_bytes())
+    /// Compares the stored version of an entry's key, if there is one, with the entry's.
+    pub(super) fn compare(&self, entry: &Entry) -> Option<Ordering> {
+        let stored = self.0.get(&entry.id_bytes())?;
+        Some(stored.version.as_slice().cmp(entry.version.as_bytes()))
+    }
+
+    /// Returns whether the stored document of an entry's key has the same values.
+    pub(super) fn is_same(&self, entry: &Entry) -> bool {
+        let stored = self.0.get(&entry.id_bytes());
+        stored.is_some_and(|stored| stored.digest.as_deref() == Some(&entry.digest))
     }
 }
 
-/// Returns the stored documents of these entries, by the BSON of their `_id`.
-pub(super) async fn look_up(
-    database: &Database,
-    name: &str,
-    entries: &[&Entry],
-) -> Result<HashMap<Vec<u8>, Found>> {
+/// Returns the stored documents of these entries.
+pub(super) async fn look_up(database: &Database, name: &str, entries: &[&Entry]) -> Result<Found> {
     let ids: RawArrayBuf = entries.iter().map(|entry| entry.id()).collect();
     let filter = Bson::try_from(mongodb::bson::RawBson::Array(ids));
     let filter = filter.map_err(|_| refused("a key cannot be encoded"))?;
@@ -58,9 +62,9 @@ pub(super) async fn look_up(
             return Err(StoreError::schema(STORE, name, reason));
         };
         let digest = bytes(DIGEST).ok();
-        found.insert(id_bytes(id), Found { version, digest });
+        found.insert(id_bytes(id), Stored { version, digest });
     }
-    Ok(found)
+    Ok(Found(found))
 }
 
 /// Returns the filter `{_id: …, _version: {$lt: …}}`, which matches an older document of the key.
@@ -96,6 +100,7 @@ pub(super) async fn update(
     write(database, cstr!("update"), name, cstr!("updates"), updates).await
 }
 
+#[derive(Default)]
 pub(super) struct Written {
     /// Number of documents that matched or were inserted.
     pub(super) matched: u64,
@@ -115,6 +120,18 @@ impl Written {
     }
 }
 
+/// Returns the writes that failed because their key exists. Fails if one failed for another reason.
+pub(super) fn duplicates<T: Copy>(
+    writes: &[T],
+    errors: impl IntoIterator<Item = (usize, i32)>,
+) -> Result<Vec<T>> {
+    let duplicate = |(index, code)| {
+        let write = writes.get(index).filter(|_| is_duplicate_key(code));
+        write.copied().ok_or_else(|| from_code(code, "write error"))
+    };
+    errors.into_iter().map(duplicate).collect()
+}
+
 /// Sends an unordered command of many writes. Every server version has it; `bulkWrite` needs 8.0.
 async fn write(
     database: &Database,
@@ -124,11 +141,7 @@ async fn write(
     writes: RawArrayBuf,
 ) -> Result<Written> {
     if writes.is_empty() {
-        return Ok(Written {
-            matched: 0,
-            upserted: Vec::new(),
-            errors: Vec::new(),
-        });
+        return Ok(Written::default());
     }
     let mut message = RawDocumentBuf::new();
     message.append(command, name);

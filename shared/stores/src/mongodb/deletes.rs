@@ -22,13 +22,13 @@ use landfall_domain::{ObjectOrder, StoreCounts};
 use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
-use super::command::{delete, look_up, older, update};
+use super::command::{delete, duplicates, look_up, older, update};
 use super::document::{Entry, binary};
-use super::error::{contended, from_code, is_duplicate_key};
+use super::error::contended;
 use super::registry::Registry;
 use super::upserts::BatchOutcome;
 use crate::error::Result;
-use crate::registry::tombstones_of;
+use crate::registry::{all_stale, tombstones_of};
 
 /// How many times tombstones are written that other workers change meanwhile.
 const ROUNDS: usize = 8;
@@ -42,10 +42,7 @@ pub(super) async fn delete_keys(
     let tombstones = tombstones_of(name);
     let all: Vec<&Entry> = entries.iter().collect();
     let rows = look_up(database, name, &all).await?;
-    let is_newer = |entry: &&Entry| {
-        let row = rows.get(&entry.id_bytes());
-        row.is_some_and(|row| row.version_to(entry.version).is_gt())
-    };
+    let is_newer = |entry: &&Entry| rows.compare(entry) == Some(Ordering::Greater);
     let (_, mut open): (Vec<&Entry>, Vec<&Entry>) = all.iter().copied().partition(is_newer);
     let mut pending = open.clone();
     for _ in 0..ROUNDS {
@@ -54,14 +51,10 @@ pub(super) async fn delete_keys(
         }
         let refused = write_tombstones(database, &tombstones, &pending).await?;
         let there = look_up(database, &tombstones, &refused).await?;
-        let tombstone_order = |entry: &Entry| {
-            let tombstone = there.get(&entry.id_bytes());
-            tombstone.map(|tombstone| tombstone.version_to(entry.version))
-        };
-        open.retain(|entry| tombstone_order(entry) != Some(Ordering::Greater));
+        open.retain(|entry| there.compare(entry) != Some(Ordering::Greater));
         // Another worker's older tombstone was first.
         pending = refused;
-        pending.retain(|entry| matches!(tombstone_order(entry), Some(Ordering::Less) | None));
+        pending.retain(|entry| matches!(there.compare(entry), Some(Ordering::Less) | None));
     }
     if !pending.is_empty() {
         return Err(contended("tombstones kept changing"));
@@ -88,11 +81,7 @@ async fn write_tombstones<'a>(
         updates.push(upsert);
     }
     let done = update(database, tombstones, updates).await?;
-    let refused = done.errors.into_iter().map(|(index, code)| {
-        let entry = entries.get(index).filter(|_| is_duplicate_key(code));
-        entry.copied().ok_or_else(|| from_code(code, "write error"))
-    });
-    refused.collect()
+    duplicates(entries, done.errors)
 }
 
 /// Compares the tombstone of each entry's key, if there is one, with the entry.
@@ -103,11 +92,7 @@ pub(super) async fn tombstones(
 ) -> Result<Vec<Option<Ordering>>> {
     let all: Vec<&Entry> = entries.iter().collect();
     let there = look_up(database, &tombstones_of(name), &all).await?;
-    let tombstone_order = |entry: &Entry| {
-        let tombstone = there.get(&entry.id_bytes());
-        tombstone.map(|tombstone| tombstone.version_to(entry.version))
-    };
-    Ok(entries.iter().map(tombstone_order).collect())
+    Ok(entries.iter().map(|entry| there.compare(entry)).collect())
 }
 
 /// Deletes the rows of these entries that are below the floor.
@@ -140,7 +125,7 @@ pub(super) async fn enforce_deletes(
         && registration.has_floor_above(order.at(0))
     {
         remove_below(database, name, entries, floor).await?;
-        return Ok(all_stale(entries));
+        return Ok(all_stale(entries.len()));
     }
     let mut counts = outcome.counts;
     counts.stale += stale.iter().filter(|stale| **stale).count() as u64;
@@ -184,11 +169,4 @@ pub(super) async fn enforce_deletes(
 
 fn exactly(entry: &Entry) -> RawDocumentBuf {
     rawdoc! { "_id": entry.id(), "_version": binary(entry.version.as_bytes()) }
-}
-
-pub(super) fn all_stale(entries: &[Entry]) -> StoreCounts {
-    StoreCounts {
-        stale: entries.len() as u64,
-        ..StoreCounts::default()
-    }
 }

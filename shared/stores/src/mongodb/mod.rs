@@ -38,11 +38,11 @@ use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::error::{Result, StoreError};
-use crate::registry::{TOMBSTONE_DAYS, tombstones_of};
+use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::retried;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
-use deletes::{all_stale, enforce_deletes, remove_below};
+use deletes::{enforce_deletes, remove_below};
 use document::{Encoder, Entry, binary_value};
 pub(crate) use read::ReadMongodb;
 use registry::{Registration, Registry};
@@ -85,7 +85,7 @@ impl Mongodb {
         {
             // An attempt that crashed may have written them.
             remove_below(database, name, entries, floor).await?;
-            return Ok(all_stale(entries));
+            return Ok(all_stale(entries.len()));
         }
         if batch.deletes {
             return deletes::delete_keys(database, name, entries).await;

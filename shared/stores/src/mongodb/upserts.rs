@@ -13,9 +13,9 @@ use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::ErrorKind;
 
-use super::command::{self, look_up, older};
+use super::command::{self, duplicates, look_up, older};
 use super::document::{Entry, binary};
-use super::error::{contended, from_code, is_duplicate_key, unavailable};
+use super::error::{contended, unavailable};
 use crate::error::Result;
 
 /// How many times rows are looked up again that other writers change meanwhile.
@@ -115,26 +115,22 @@ impl Batch<'_> {
 
     /// Looks entries up, and writes what is absent or older. Returns those to look up again.
     async fn look_and_write(&mut self, pending: Vec<usize>) -> Result<Vec<usize>> {
-        let mut found = look_up(self.database, self.name, &self.entries(&pending)).await?;
+        let found = look_up(self.database, self.name, &self.entries(&pending)).await?;
         let (mut absent, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
         for index in pending {
             let entry = self.entries[index];
-            match found.remove(&entry.id_bytes()) {
+            match found.compare(entry) {
                 None => absent.push(index),
-                Some(found) => match found.version_to(entry.version) {
-                    Ordering::Less if found.digest.as_deref() == Some(&entry.digest) => {
-                        same.push(index);
-                    }
-                    Ordering::Less => changed.push(index),
-                    Ordering::Equal => {
-                        self.counts.unchanged += 1;
-                        self.found_written = Some(index);
-                    }
-                    Ordering::Greater => {
-                        self.counts.stale += 1;
-                        self.found_written = Some(index);
-                    }
-                },
+                Some(Ordering::Less) if found.is_same(entry) => same.push(index),
+                Some(Ordering::Less) => changed.push(index),
+                Some(Ordering::Equal) => {
+                    self.counts.unchanged += 1;
+                    self.found_written = Some(index);
+                }
+                Some(Ordering::Greater) => {
+                    self.counts.stale += 1;
+                    self.found_written = Some(index);
+                }
             }
         }
         let mut again = self.insert(absent).await?;
@@ -158,12 +154,8 @@ impl Batch<'_> {
             if let Some(concern) = &errors.write_concern_error {
                 return Err(unavailable(&format!("{} write concern", concern.code)));
             }
-            for error in errors.write_errors.iter().flatten() {
-                match indexes.get(error.index) {
-                    Some(index) if is_duplicate_key(error.code) => there.push(*index),
-                    _ => return Err(from_code(error.code, "write error")),
-                }
-            }
+            let failed = errors.write_errors.iter().flatten();
+            there = duplicates(&indexes, failed.map(|error| (error.index, error.code)))?;
         }
         self.counts.inserted += (indexes.len() - there.len()) as u64;
         for index in indexes {
@@ -189,13 +181,7 @@ impl Batch<'_> {
             updates.push(update);
         }
         let done = command::update(self.database, self.name, updates).await?;
-        let mut there = Vec::with_capacity(done.errors.len());
-        for (position, code) in &done.errors {
-            match indexes.get(*position) {
-                Some(index) if is_duplicate_key(*code) => there.push(*index),
-                _ => return Err(from_code(*code, "write error")),
-            }
-        }
+        let there = duplicates(&indexes, done.errors)?;
         if done.matched + there.len() as u64 != indexes.len() as u64 {
             return Err(unavailable("the counts of an update do not add up"));
         }
@@ -227,9 +213,7 @@ impl Batch<'_> {
         if matched < indexes.len() as u64 {
             let found = look_up(self.database, self.name, &self.entries(&indexes)).await?;
             for index in &indexes {
-                let entry = self.entries[*index];
-                let found = found.get(&entry.id_bytes());
-                match found.map(|found| found.version_to(entry.version)) {
+                match found.compare(self.entries[*index]) {
                     Some(Ordering::Greater) => newer += 1,
                     Some(Ordering::Equal) => {}
                     Some(Ordering::Less) | None => again.push(*index),

@@ -134,7 +134,8 @@ pub(super) struct Hashed<'c, 'r> {
 pub(super) struct Split<'r> {
     pub(super) new: Vec<&'r Row>,
     pub(super) others: Vec<&'r Row>,
-    hashes: Vec<u8>,
+    /// Those of the new keys.
+    pub(super) hashes: Vec<u8>,
 }
 
 impl<'c, 'r> Hashed<'c, 'r> {
@@ -210,18 +211,8 @@ impl<'c, 'r> Hashed<'c, 'r> {
     }
 }
 
-impl Split<'_> {
-    pub(super) async fn keep(
-        &self,
-        connection: &mut PgConnection,
-        dataset: &str,
-        lane: usize,
-    ) -> Result<()> {
-        add(connection, dataset, lane, &self.hashes).await
-    }
-}
-
-async fn add(
+/// Keeps the hashes of a chunk.
+pub(super) async fn add(
     connection: &mut PgConnection,
     dataset: &str,
     lane: usize,

@@ -140,7 +140,7 @@ impl Postgres {
             return Ok(None);
         };
         part.insert(connection, &split.new).await?;
-        split.keep(connection, name, lane).await?;
+        known::add(connection, name, lane, &split.hashes).await?;
         transaction.commit().await?;
         Ok(Some(split.others))
     }

@@ -34,7 +34,7 @@ pub(super) async fn is_done(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<bool> {
-    let Some(registered) = registry::read(connection, &table.name).await? else {
+    let Some(Entry { registered, .. }) = registry::entry(connection, &table.name).await? else {
         return Ok(false);
     };
     Ok(

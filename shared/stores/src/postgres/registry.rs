@@ -15,27 +15,6 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
 const ENTRY: &str =
     "SELECT definition, tombstones, floor, pruned FROM _landfall WHERE dataset = $1";
 
-/// Returns the registered definition, if there is one. Locks nothing.
-pub(super) async fn read(
-    connection: &mut PgConnection,
-    dataset: &str,
-) -> Result<Option<Registered>> {
-    let found = sqlx::query_scalar("SELECT definition FROM _landfall WHERE dataset = $1")
-        .bind(dataset)
-        .fetch_optional(connection)
-        .await;
-    match found {
-        Ok(definition) => {
-            let parse = |json: String| Registered::from_json(STORE, &json);
-            definition.map(parse).transpose()
-        }
-        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
-            Ok(None)
-        }
-        Err(other) => Err(error(other)),
-    }
-}
-
 /// Creates the registry and the table of hashes if they are missing. One worker at a time: `IF NOT EXISTS` fails if
 /// two create the same table at once.
 pub(super) async fn make(connection: &mut PgConnection) -> Result<()> {
@@ -84,14 +63,17 @@ pub(super) async fn lock(
 
 /// Returns the entry of a dataset, if it has one. Locks nothing.
 pub(super) async fn entry(connection: &mut PgConnection, dataset: &str) -> Result<Option<Entry>> {
-    let found: Option<EntryColumns> = sqlx::query_as(ENTRY)
-        .bind(dataset)
-        .fetch_optional(connection)
-        .await
-        .map_err(error)?;
-    found
-        .map(|columns| Entry::from_columns(STORE, columns))
-        .transpose()
+    let found = sqlx::query_as(ENTRY).bind(dataset);
+    match found.fetch_optional(connection).await {
+        // There is no registry yet.
+        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
+            Ok(None)
+        }
+        found => {
+            let entry = |columns: EntryColumns| Entry::from_columns(STORE, columns);
+            found.map_err(error)?.map(entry).transpose()
+        }
+    }
 }
 
 pub(super) async fn save(

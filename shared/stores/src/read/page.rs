@@ -75,10 +75,17 @@ impl PageBuilder {
 
 /// Returns the part of a value that decides its row's place in an order.
 pub(crate) fn beginning(dataset: &Dataset, field: usize, value: &Value) -> Value {
+    if dataset.key_indexes().contains(&field) {
+        value.clone()
+    } else {
+        cut(value)
+    }
+}
+
+/// Cuts a text to the characters that texts are sorted by.
+pub(crate) fn cut(value: &Value) -> Value {
     match value {
-        Value::Text(text) if !dataset.key_indexes().contains(&field) => {
-            Value::Text(first_chars(text).into())
-        }
+        Value::Text(text) => Value::Text(first_chars(text).into()),
         other => other.clone(),
     }
 }

@@ -8,7 +8,7 @@ use landfall_domain::{
     Dataset, FieldType, Measure, QueryError, RowQuery, Start, StoreKind, Total, Value,
 };
 
-use super::page::{PageBuilder, first_chars};
+use super::page::{PageBuilder, cut};
 use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
 use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
@@ -148,7 +148,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         let mut groups: Vec<Vec<Value>> =
             page.into_rows().into_iter().map(|row| row.values).collect();
         let next = groups.last().filter(|_| is_full).map(|group| {
-            let values = group[..by].iter().map(beginning);
+            let values = group[..by].iter().map(cut);
             values.chain(group.last().cloned()).collect()
         });
         for group in &mut groups {
@@ -270,13 +270,6 @@ pub(crate) fn table_of_totals(
         columns: by.chain(measures).chain([group]).collect(),
         extra: None,
         by_key: "",
-    }
-}
-
-fn beginning(value: &Value) -> Value {
-    match value {
-        Value::Text(text) => Value::Text(first_chars(text).into()),
-        other => other.clone(),
     }
 }
 
