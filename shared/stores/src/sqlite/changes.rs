@@ -8,10 +8,10 @@ use landfall_domain::{FieldType, Total};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 
-use super::error::{Result, unavailable};
+use super::error::unavailable;
 use super::table::quote;
 use super::values::{bound, value};
-use crate::error::StoreError;
+use crate::error::{Result, StoreError};
 use crate::schema::list;
 
 pub(super) struct Changes {
@@ -268,7 +268,7 @@ fn sum_of(value: ValueRef<'_>) -> Result<BigDecimal> {
         ValueRef::Integer(number) => Ok(number.into()),
         other => {
             let sum = other.as_str().ok().and_then(|text| text.parse().ok());
-            Ok(sum.ok_or_else(unreadable)?)
+            sum.ok_or_else(unreadable)
         }
     }
 }

@@ -8,24 +8,6 @@ use crate::sql::error::without_values;
 
 pub(super) const STORE: StoreKind = StoreKind::Sqlite;
 
-/// An error within a transaction. `?` classifies those of `SQLite`.
-pub(super) struct Failure(StoreError);
-
-/// The result of what runs within a transaction.
-pub(super) type Result<T> = std::result::Result<T, Failure>;
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        failure.0
-    }
-}
-
 pub(super) fn unavailable(reason: &str) -> StoreError {
     StoreError::unavailable(STORE, reason)
 }
@@ -44,18 +26,18 @@ pub(super) fn mismatch(table: &str, reason: &str) -> StoreError {
 }
 
 /// Classifies an error by its code; messages of `SQLite` may contain data.
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let rusqlite::Error::SqliteFailure(failure, message) = error else {
-            return Self(unavailable(match error {
+            return unavailable(match error {
                 rusqlite::Error::SqlInputError { .. } => {
                     "the table has changed since it was prepared"
                 }
                 _ => "the response could not be decoded",
-            }));
+            });
         };
         let reason = format!("{} {:?}", failure.extended_code, failure.code);
-        Self(match failure.code {
+        match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
                 StoreError::contended(STORE, reason)
             }
@@ -73,6 +55,6 @@ impl From<rusqlite::Error> for Failure {
                 without_values(message.as_deref().unwrap_or_default())
             )),
             _ => unavailable(&reason),
-        })
+        }
     }
 }

@@ -10,12 +10,12 @@ use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Transaction};
 
-use super::error::{Result, refused, unavailable};
+use super::error::{refused, unavailable};
 use super::registry;
 use super::table::{DELETED_AT, quote, tombstones};
 use super::totals::Totals;
 use super::values::Values;
-use crate::error::StoreError;
+use crate::error::{Result, StoreError};
 use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, all_stale};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 use crate::text::timestamp_text;
@@ -252,7 +252,7 @@ impl<'t> Merge<'t> {
             return Ok(Outcome::Unchanged);
         }
         if !self.insert(row, version)? {
-            return Err(refused("a trigger of the table keeps rows out").into());
+            return Err(refused("a trigger of the table keeps rows out"));
         }
         self.expect_absent = true;
         Ok(Outcome::Inserted)

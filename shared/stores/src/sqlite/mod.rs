@@ -39,7 +39,7 @@ use crate::error::{Result, StoreError};
 use crate::retry::retried;
 use crate::schema::Table;
 use crate::store::{Backend, Load};
-use error::{Failure, cut_off, unavailable};
+use error::{cut_off, unavailable};
 use file::{BUSY_TIMEOUT, absolute};
 pub(crate) use read::ReadSqlite;
 
@@ -79,7 +79,7 @@ impl Sqlite {
     async fn transact<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
-        W: FnOnce(&Transaction<'_>) -> error::Result<T> + Send + 'static,
+        W: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
         let file = Arc::clone(&self.file);
         let attempt = tokio::task::spawn_blocking(move || file.transact(work));
@@ -88,7 +88,7 @@ impl Sqlite {
 }
 
 impl Database {
-    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> error::Result<T>) -> Result<T> {
+    fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut slot = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match slot.as_mut() {
             Some(opened) => opened,
@@ -116,7 +116,7 @@ impl Database {
 
 impl Opened {
     fn at(path: &Path) -> Result<Self> {
-        let connection = connect(path).map_err(Failure::from)?;
+        let connection = connect(path)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
         let writers = options.open(beside(path, "-writers")).map_err(io)?;
@@ -172,8 +172,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 fn write<T>(
     connection: &mut Connection,
-    work: impl FnOnce(&Transaction<'_>) -> error::Result<T>,
-) -> error::Result<T> {
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
     // Immediate: a transaction that reads first cannot wait for the write lock.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let result = work(&transaction)?;

@@ -3,9 +3,10 @@
 use landfall_domain::Dataset;
 use rusqlite::Transaction;
 
-use super::error::{Result, STORE, mismatch};
+use super::error::{STORE, mismatch};
 use super::table::{add_columns, create, create_index, exists, quote, tombstones};
 use super::{registry, totals};
+use crate::error::Result;
 use crate::registry::{Registered, unsigned};
 use crate::schema::Table;
 
@@ -41,8 +42,7 @@ pub(super) fn make(transaction: &Transaction<'_>, dataset: &Dataset, table: &Tab
             return Err(mismatch(
                 &total.name,
                 "the table exists, and does not hold totals of the dataset; rename one of them",
-            )
-            .into());
+            ));
         }
     }
     if known.as_ref() != Some(&registered) {

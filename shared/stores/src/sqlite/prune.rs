@@ -3,10 +3,10 @@
 use landfall_domain::RowVersion;
 use rusqlite::Transaction;
 
-use super::error::Result;
 use super::registry;
 use super::table::{quote, tombstones};
 use super::totals::Totals;
+use crate::error::Result;
 use crate::schema::{Table, VERSION};
 
 /// Rows of one round. Totals are written after each, once its rows are deleted.

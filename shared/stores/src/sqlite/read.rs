@@ -9,7 +9,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::error::{self, Failure, STORE, cut_off, unavailable};
+use super::error::{STORE, cut_off, unavailable};
 use super::file::{BUSY_TIMEOUT, absolute};
 use super::table::{beginning, exists, missing, ordered, quote};
 use super::values::{bound, value};
@@ -46,7 +46,7 @@ impl ReadSqlite {
     async fn read<T, W>(&self, work: W) -> Result<Option<T>>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> error::Result<T> + Send + 'static,
+        W: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let turn = Arc::clone(&self.turns).acquire_owned();
         let turn = timeout(self.options.connect_timeout(), turn)
@@ -57,7 +57,7 @@ impl ReadSqlite {
         let connection = match idle {
             Some(connection) => connection,
             None if !self.path.exists() => return Ok(None),
-            None => connect(&self.path).map_err(Failure::from)?,
+            None => connect(&self.path)?,
         };
         let handle = Arc::new(Mutex::new(Some(connection.get_interrupt_handle())));
         let interrupt = Interrupt(Arc::clone(&handle));
@@ -76,7 +76,7 @@ impl ReadSqlite {
             drop(interrupt);
             done.await
         };
-        Ok(Some(done.unwrap_or_else(|_| Err(cut_off().into()))?))
+        done.unwrap_or_else(|_| Err(cut_off())).map(Some)
     }
 }
 
@@ -159,7 +159,7 @@ impl SqlDatabase for ReadSqlite {
             let mut select = connection.prepare_cached(&statement.sql)?;
             let values = params_from_iter(statement.values.into_iter().map(bound));
             let count = select.query_row(values, |row| row.get(0))?;
-            Ok(unsigned(STORE, count)?)
+            unsigned(STORE, count)
         });
         counted.await?.ok_or_else(gone)
     }

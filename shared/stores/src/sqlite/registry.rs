@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::error::{Result, STORE, unavailable};
+use super::error::{STORE, unavailable};
+use crate::error::Result;
 use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
@@ -20,12 +21,12 @@ pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Optio
     let mut select = transaction.prepare_cached(&select)?;
     let found = select.query_row([dataset], |row| EntryColumns::try_from(row));
     let entry = |columns| Entry::from_columns(STORE, columns);
-    Ok(found.optional()?.map(entry).transpose()?)
+    found.optional()?.map(entry).transpose()
 }
 
 pub(super) fn prepared(transaction: &Transaction<'_>, dataset: &str) -> Result<Entry> {
     let entry = read(transaction, dataset)?;
-    Ok(entry.ok_or_else(|| unavailable("the dataset is not registered"))?)
+    entry.ok_or_else(|| unavailable("the dataset is not registered"))
 }
 
 /// Registers a definition, and leaves the rest of the entry.

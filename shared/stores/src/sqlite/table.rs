@@ -3,8 +3,9 @@
 use landfall_domain::{FieldType, SORTED_CHARS};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::error::{Failure, Result, mismatch};
+use super::error::mismatch;
 use super::values::type_of;
+use crate::error::{Result, StoreError};
 use crate::registry::tombstones_of;
 use crate::schema::{Column, ColumnKind, ExistingColumn, Index, Table, VERSION, list};
 
@@ -144,17 +145,15 @@ pub(super) fn missing<'t>(
         return Ok(None);
     }
     if without_rowid.contains(&true) {
-        return Err(mismatch(&table.name, "it has no row ids; rename it").into());
+        return Err(mismatch(&table.name, "it has no row ids; rename it"));
     }
-    Ok(Some(table.missing(&existing, column_type)?))
+    table.missing(&existing, column_type).map(Some)
 }
 
-fn mismatch_of(table: &Table, error: rusqlite::Error) -> Failure {
+fn mismatch_of(table: &Table, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         // A name or number of columns that `SQLite` rejects.
-        Some(ErrorCode::Unknown) => {
-            mismatch(&table.name, "SQLite rejects the table's definition").into()
-        }
+        Some(ErrorCode::Unknown) => mismatch(&table.name, "SQLite rejects the table's definition"),
         _ => error.into(),
     }
 }

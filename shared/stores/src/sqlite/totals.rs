@@ -7,9 +7,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction};
 
 use super::changes::{Changes, Measured};
-use super::error::Result;
 use super::table::quote;
 use super::values::type_of;
+use crate::error::Result;
 use crate::registry::Registered;
 use crate::schema::list;
 use crate::sql::totals::extremes;

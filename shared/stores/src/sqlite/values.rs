@@ -5,7 +5,8 @@ use std::fmt::Write;
 use landfall_domain::{FieldType, Row, Value};
 use rusqlite::types::{Value as Bound, ValueRef};
 
-use super::error::{Failure, Result, unavailable};
+use super::error::unavailable;
+use crate::error::Result;
 use crate::text::{date_text, timestamp_text, write_date, write_timestamp};
 
 pub(super) fn type_of(kind: FieldType) -> &'static str {
@@ -78,7 +79,7 @@ pub(super) fn bound(value: Value) -> Bound {
 
 /// Returns a stored value of a column of this type.
 pub(super) fn value(kind: FieldType, stored: ValueRef<'_>) -> Result<Value> {
-    let unreadable = || Failure::from(unavailable("a value does not have its column's type"));
+    let unreadable = || unavailable("a value does not have its column's type");
     Ok(match (kind, stored) {
         (_, ValueRef::Null) => Value::Null,
         (FieldType::Boolean, ValueRef::Integer(number)) => Value::Boolean(number != 0),
