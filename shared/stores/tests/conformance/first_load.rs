@@ -21,19 +21,26 @@ fn notes_of(keys: Range<u32>, text: &str, moment: i64) -> Notes {
         .collect()
 }
 
-/// Applies chunks of these keys, of objects of these moments, and checks the counts of each.
-async fn apply_chunks(
-    worker: &Worker<'_>,
-    steps: impl IntoIterator<Item = (i64, Range<u32>, StoreCounts)>,
+/// Applies chunks of these keys, of objects of these moments. Checks the counts of each, and the rows in the end.
+async fn assert_chunks<const N: usize>(
+    database: &Database,
+    mut steps: [(i64, Range<u32>, StoreCounts); N],
 ) {
-    for (moment, keys, expected) in steps {
+    let worker = Worker::of(database, PAIRS).await;
+    for (moment, keys, expected) in steps.clone() {
         let rows = rows(keys, &format!("of {moment}"));
         worker.applies(moment, rows, expected).await;
     }
+    steps.sort_by_key(|(moment, ..)| *moment);
+    let newest = steps.into_iter().flat_map(|(moment, keys, _)| {
+        let text = format!("of {moment}");
+        notes_of(keys, &text, moment)
+    });
+    assert_eq!(worker.notes().await, newest.collect());
+    worker.drop_table().await;
 }
 
 pub(crate) async fn new_and_known_keys_in_big_chunks(database: &Database) {
-    let worker = Worker::of(database, PAIRS).await;
     let steps = [
         // All new; a few known, from before and after; all known; most known.
         (3, 0..3_000, counts(3_000, 0, 0, 0)),
@@ -43,18 +50,10 @@ pub(crate) async fn new_and_known_keys_in_big_chunks(database: &Database) {
         (5, 6_000..9_000, counts(500, 2_500, 0, 0)),
         (6, 8_900..12_000, counts(3_000, 100, 0, 0)),
     ];
-    apply_chunks(&worker, steps).await;
-    let mut expected = notes_of(5_500..8_500, "of 2", 2);
-    expected.extend(notes_of(0..3_000, "of 3", 3));
-    expected.extend(notes_of(2_700..5_700, "of 4", 4));
-    expected.extend(notes_of(6_000..9_000, "of 5", 5));
-    expected.extend(notes_of(8_900..12_000, "of 6", 6));
-    assert_eq!(worker.notes().await, expected);
-    worker.drop_table().await;
+    assert_chunks(database, steps).await;
 }
 
 pub(crate) async fn small_chunks_between_big_ones(database: &Database) {
-    let worker = Worker::of(database, PAIRS).await;
     let steps = [
         (2, 0..10, counts(10, 0, 0, 0)),
         (3, 5..4_000, counts(3_990, 5, 0, 0)),
@@ -62,13 +61,7 @@ pub(crate) async fn small_chunks_between_big_ones(database: &Database) {
         (3, 4_005..8_000, counts(3_990, 0, 0, 5)),
         (5, 7_000..11_000, counts(3_000, 1_000, 0, 0)),
     ];
-    apply_chunks(&worker, steps).await;
-    let mut expected = notes_of(0..10, "of 2", 2);
-    expected.extend(notes_of(5..8_000, "of 3", 3));
-    expected.extend(notes_of(4_000..4_010, "of 4", 4));
-    expected.extend(notes_of(7_000..11_000, "of 5", 5));
-    assert_eq!(worker.notes().await, expected);
-    worker.drop_table().await;
+    assert_chunks(database, steps).await;
 }
 
 /// Keys that another program has inserted are refused by the primary key, and then merged.
