@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use landfall_cli::seed::{Kind, write};
 use landfall_domain::{Dataset, Format};
-use landfall_formats::{PlannedChunk, ScanOptions, Scanner};
+use landfall_formats::{PlannedChunk, Scanner};
 use landfall_local::{Lines, Progress, definitions};
 
 use crate::Plan;
@@ -97,7 +97,7 @@ fn array(ndjson: &[u8]) -> Vec<u8> {
 fn scan(dataset: &Dataset, format: Format, bytes: &[u8]) -> Result<f64> {
     let mut chunks: Vec<PlannedChunk> = Vec::new();
     let start = Instant::now();
-    let mut scanner = Scanner::new(ScanOptions::from_dataset(dataset, format, CHUNK_BYTES));
+    let mut scanner = Scanner::new(dataset, format, CHUNK_BYTES);
     for piece in bytes.chunks(FEED_BYTES) {
         scanner
             .feed(piece, &mut chunks)

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use landfall_domain::{Dataset, Format};
-use landfall_formats::{Header, ScanOptions, Scanner, decode};
+use landfall_formats::{Header, Scanner, decode};
 
 const ROWS: u32 = 400_000;
 const RUNS: usize = 5;
@@ -16,21 +16,13 @@ const CHUNK_BYTES: u64 = 4 << 20;
 const DATASET: &str = r#"
 name = "products"
 key = ["sku"]
-[[fields]]
-name = "sku"
-type = "text"
-[[fields]]
-name = "title"
-type = "text"
-[[fields]]
-name = "price"
-type = "decimal"
-[[fields]]
-name = "stock"
-type = "integer"
-[[fields]]
-name = "updated_at"
-type = "timestamp"
+fields = [
+    { name = "sku", type = "text" },
+    { name = "title", type = "text" },
+    { name = "price", type = "decimal" },
+    { name = "stock", type = "integer" },
+    { name = "updated_at", type = "timestamp" },
+]
 "#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,8 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut decodes = Vec::new();
         for _ in 0..RUNS {
             let start = Instant::now();
-            let mut scanner =
-                Scanner::new(ScanOptions::from_dataset(&dataset, format, CHUNK_BYTES));
+            let mut scanner = Scanner::new(&dataset, format, CHUNK_BYTES);
             let mut chunks = Vec::new();
             for piece in bytes.chunks(FEED_BYTES) {
                 scanner

@@ -42,26 +42,22 @@ impl Header {
             .as_ref()
             .and_then(|block| Some((block, block.records.first()?)))
         else {
-            return Err(mismatch(
-                "the header record is blank: add a header, or set csv.header = false".to_owned(),
-            ));
+            let message = "the header record is blank: add a header, or set csv.header = false";
+            return Err(mismatch(message));
         };
         if record.unclosed {
-            return Err(mismatch(
-                "a quote in the header record is never closed: close or remove it".to_owned(),
-            ));
+            let message = "a quote in the header record is never closed: close or remove it";
+            return Err(mismatch(message));
         }
         let Some(cells) = block.cells(record) else {
-            return Err(mismatch(
-                "the header record is not UTF-8: save the file as UTF-8".to_owned(),
-            ));
+            let message = "the header record is not UTF-8: save the file as UTF-8";
+            return Err(mismatch(message));
         };
-        let columns: Vec<String> = cells.iter().map(str::to_owned).collect();
-        Self::from_columns(columns, dataset)
+        Self::from_columns(cells.iter().map(str::to_owned).collect(), dataset)
     }
 
     /// Returns the columns of an object without a header record: the fields in order, then the operation.
-    pub fn without(dataset: &Dataset) -> Self {
+    pub(crate) fn without(dataset: &Dataset) -> Self {
         let fields = dataset.fields.len();
         let operation = dataset.operation.as_ref();
         let names = dataset.fields.iter().map(|field| &field.column);
@@ -78,10 +74,8 @@ impl Header {
         let mut indexes = HashMap::with_capacity(columns.len());
         for (index, column) in columns.iter().enumerate() {
             if column.contains('\0') {
-                let message = format!(
-                    "the name of column {} contains U+0000: remove it",
-                    index + 1
-                );
+                let number = index + 1;
+                let message = format!("the name of column {number} contains U+0000: remove it");
                 return Err(mismatch(message));
             }
             if let Some(first) = indexes.insert(column.as_str(), index) {
@@ -146,7 +140,7 @@ impl Header {
     }
 }
 
-fn mismatch(message: String) -> Problem {
+fn mismatch(message: impl Into<String>) -> Problem {
     Problem::new(ProblemCode::HeaderMismatch, message)
 }
 

@@ -23,14 +23,14 @@
 //!
 //! ```
 //! use landfall_domain::{Dataset, Format, Problem};
-//! use landfall_formats::{Header, ScanOptions, Scanner, decode};
+//! use landfall_formats::{Header, Scanner, decode};
 //!
 //! # let definition = "name = \"products\"\nkey = [\"sku\"]\n[[fields]]\nname = \"sku\"\ntype = \"text\"\n";
 //! # let dataset = Dataset::from_toml("products.toml", definition).unwrap();
 //! let object = b"sku,colour\nA-1,red\nA-2,\"blue\ngreen\"\n";
 //!
 //! let mut chunks = Vec::new();
-//! let mut scanner = Scanner::new(ScanOptions::from_dataset(&dataset, Format::Csv, 1));
+//! let mut scanner = Scanner::new(&dataset, Format::Csv, 1);
 //! for piece in object.chunks(7) {
 //!     scanner.feed(piece, &mut chunks)?;
 //! }
@@ -57,4 +57,4 @@ mod syntax;
 pub use decode::{Decoded, decode, oversize};
 pub use detect::{HEAD_BYTES, detect};
 pub use header::Header;
-pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, ScanOptions, Scanner, Summary};
+pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, Scanner, Summary};

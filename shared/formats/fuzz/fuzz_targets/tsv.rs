@@ -1,8 +1,6 @@
 #![no_main]
 
 mod input;
-#[path = "../../tests/oracle/mod.rs"]
-mod oracle;
 
 use landfall_domain::Format;
 use libfuzzer_sys::fuzz_target;

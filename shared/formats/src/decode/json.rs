@@ -133,14 +133,8 @@ impl<'d, 'c> Decoder<'d, 'c> {
     fn extra(&mut self) -> Result<Option<String>, Fault> {
         self.unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut text = String::new();
-        for (index, (name, value)) in self.unknown.iter().enumerate() {
-            if self
-                .unknown
-                .get(index + 1)
-                .is_some_and(|(next, _)| next == name)
-            {
-                continue;
-            }
+        let same_name = self.unknown.chunk_by(|(a, _), (b, _)| a == b);
+        for (name, value) in same_name.filter_map(<[_]>::last) {
             check_json(value.get())
                 .map_err(|error| Fault::in_column(name, RejectCode::Type, error.to_string()))?;
             text.push(if text.is_empty() { '{' } else { ',' });

@@ -37,7 +37,7 @@ pub fn decode(
         (Format::Ndjson, _) => json::decode_lines(dataset, &mut sink),
         (Format::Json, _) => json::decode_elements(dataset, &mut sink),
     }
-    sink.into_decoded()
+    sink.decoded
 }
 
 /// Returns about how many rows a chunk contains, if that can be estimated quickly, because growing the

@@ -63,7 +63,7 @@ pub(super) struct Sink<'c> {
     /// Number of bytes of the chunk whose newlines are included in `line`. Lines are counted for rejects only.
     counted: usize,
     line: u64,
-    decoded: Decoded,
+    pub(super) decoded: Decoded,
 }
 
 impl<'c> Sink<'c> {
@@ -124,10 +124,6 @@ impl<'c> Sink<'c> {
             raw_bytes: raw.len() as u64,
             record,
         });
-    }
-
-    pub(super) fn into_decoded(self) -> Decoded {
-        self.decoded
     }
 }
 

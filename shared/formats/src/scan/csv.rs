@@ -1,21 +1,18 @@
 //! Record boundaries of CSV and TSV, identical to those of the `csv` crate.
 
-use landfall_domain::{ByteRange, Problem, ProblemCode};
+use landfall_domain::{ByteRange, CsvOptions, Format, Problem, ProblemCode};
 use memchr::{memchr2, memchr3};
 
-use super::options::ScanOptions;
-use super::planner::{PlannedChunk, Planner, Position};
+use super::Grammar;
+use super::planner::{Planner, Position};
 
 pub(super) struct CsvScanner {
     delimiter: u8,
     quote: u8,
     /// Whether the next record is the header.
     expects_header: bool,
-    header: Option<ByteRange>,
     state: State,
     record: Position,
-    pub(super) position: Position,
-    pub(super) planner: Planner,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,40 +30,31 @@ enum State {
 }
 
 impl CsvScanner {
-    pub(super) fn new(options: &ScanOptions, planner: Planner) -> Self {
+    pub(super) fn new(options: &CsvOptions, format: Format) -> Self {
         Self {
-            delimiter: options.delimiter,
+            delimiter: options.delimiter_for(format),
             quote: options.quote,
             expects_header: options.header,
-            header: None,
             state: State::RecordStart,
             record: Position::START,
-            position: Position::START,
-            planner,
         }
     }
+}
 
-    pub(super) fn header(&self) -> Option<ByteRange> {
-        self.header
-    }
-
-    pub(super) fn feed(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<PlannedChunk>,
-    ) -> Result<(), Problem> {
-        let base = self.position.offset;
+impl Grammar for CsvScanner {
+    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
+        let base = planner.position.offset;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match self.state {
                 State::RecordStart if matches!(byte, b'\r' | b'\n') => {
-                    self.position.line += u64::from(byte == b'\n');
+                    planner.position.line += u64::from(byte == b'\n');
                     at += 1;
                 }
                 State::RecordStart => {
                     self.record = Position {
                         offset: base + at as u64,
-                        line: self.position.line,
+                        line: planner.position.line,
                     };
                     self.state = State::CellStart;
                 }
@@ -75,7 +63,7 @@ impl CsvScanner {
                     at += 1;
                 }
                 State::CellStart | State::Unquoted => {
-                    at = self.unquoted(bytes, at, base, out)?;
+                    at = self.unquoted(bytes, at, planner)?;
                 }
                 State::Quoted => match memchr2(self.quote, b'\n', &bytes[at..]) {
                     None => at = bytes.len(),
@@ -83,7 +71,7 @@ impl CsvScanner {
                         if bytes[at + found] == self.quote {
                             self.state = State::QuoteInQuoted;
                         } else {
-                            self.position.line += 1;
+                            planner.position.line += 1;
                         }
                         at += found + 1;
                     }
@@ -93,7 +81,7 @@ impl CsvScanner {
                     at += 1;
                 }
                 State::QuoteInQuoted if matches!(byte, b'\r' | b'\n') => {
-                    self.end_record(base + at as u64, out)?;
+                    self.end_record(base + at as u64, planner)?;
                 }
                 State::QuoteInQuoted => {
                     self.state = State::Unquoted;
@@ -101,33 +89,30 @@ impl CsvScanner {
                 }
             }
         }
-        self.position.offset += bytes.len() as u64;
         if self.expects_header && self.state != State::RecordStart {
-            self.check_header(self.position.offset)?;
+            self.check_header(base + bytes.len() as u64, planner)?;
         }
         Ok(())
     }
 
-    /// Returns the line of the current record, if a quoted cell is open.
-    pub(super) fn open_quote(&self) -> Option<u64> {
-        (self.state == State::Quoted).then_some(self.record.line)
-    }
-
-    pub(super) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
+    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+        if self.state == State::Quoted {
+            planner.open_quote = Some(self.record.line);
+        }
         if self.state != State::RecordStart {
-            self.end_record(self.position.offset, out)?;
+            self.end_record(planner.position.offset, planner)?;
         }
-        self.planner.close(out);
         Ok(())
     }
+}
 
+impl CsvScanner {
     /// Scans from a byte outside of quotes to the next quote or terminator, and returns where to continue.
     fn unquoted(
         &mut self,
         bytes: &[u8],
         at: usize,
-        base: u64,
-        out: &mut Vec<PlannedChunk>,
+        planner: &mut Planner,
     ) -> Result<usize, Problem> {
         let rest = &bytes[at..];
         let state_after = |byte: u8| {
@@ -151,40 +136,37 @@ impl CsvScanner {
                 Ok(at + found + 1)
             }
             Some(found) => {
-                self.end_record(base + (at + found) as u64, out)?;
+                self.end_record(planner.position.offset + (at + found) as u64, planner)?;
                 Ok(at + found)
             }
         }
     }
 
-    fn end_record(&mut self, end: u64, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
+    fn end_record(&mut self, end: u64, planner: &mut Planner) -> Result<(), Problem> {
         self.state = State::RecordStart;
         if self.expects_header {
-            self.check_header(end)?;
+            self.check_header(end, planner)?;
             self.expects_header = false;
-            self.header = Some(ByteRange {
+            planner.set_header(ByteRange {
                 start: self.record.offset,
                 end,
             });
-            self.planner.add_header(end - self.record.offset);
         } else {
-            self.planner.add_record(self.record, end, out);
+            planner.add_record(self.record, end);
         }
         Ok(())
     }
 
-    fn check_header(&self, end: u64) -> Result<(), Problem> {
-        if end - self.record.offset <= self.planner.record_bytes() {
+    fn check_header(&self, end: u64, planner: &Planner) -> Result<(), Problem> {
+        let Position { offset, line } = self.record;
+        let limit = planner.record_bytes;
+        if end - offset <= limit {
             return Ok(());
         }
-        Err(Problem::new(
-            ProblemCode::HeaderMismatch,
-            format!(
-                "the header record (line {}) is longer than {} bytes: check it for a quote that is never closed, and \
-                 that lines end in LF or CR",
-                self.record.line,
-                self.planner.record_bytes()
-            ),
-        ))
+        let message = format!(
+            "the header record (line {line}) is longer than {limit} bytes: check it for a quote that is never closed, \
+             and that lines end in LF or CR"
+        );
+        Err(Problem::new(ProblemCode::HeaderMismatch, message))
     }
 }

@@ -1,9 +1,10 @@
 //! Record boundaries of a JSON document: every element of its array is a record.
 
 use landfall_domain::{Problem, ProblemCode};
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr_iter;
 
-use super::planner::{PlannedChunk, Planner, Position};
+use super::Grammar;
+use super::planner::{Planner, Position};
 use crate::json_value::JsonValue;
 use crate::syntax::is_json_space;
 
@@ -16,13 +17,11 @@ pub(super) struct JsonScanner {
     /// Whether the array has been found.
     found: bool,
     state: State,
-    /// The current property name, up to `max_key_bytes` and one byte more.
+    /// The current property name as JSON, up to `max_key_bytes`.
     key: Vec<u8>,
-    /// The maximum length of a name on the path, with every character escaped.
+    /// The maximum length of a name on the path, with quotes and every character escaped.
     max_key_bytes: usize,
     element: Position,
-    pub(super) position: Position,
-    pub(super) planner: Planner,
 }
 
 enum State {
@@ -32,8 +31,8 @@ enum State {
     FirstKey,
     /// After a comma in an object on the path.
     Key,
-    /// In a property name, possibly after a backslash.
-    InKey { escape: bool },
+    /// In a property name.
+    InKey(JsonValue),
     /// After a property name.
     Colon { on_path: bool },
     /// Before the value of a property that is not on the path.
@@ -62,9 +61,9 @@ struct Fault {
 }
 
 impl JsonScanner {
-    pub(super) fn new(path: Vec<String>, planner: Planner) -> Self {
+    pub(super) fn new(path: Vec<String>) -> Self {
         // An escaped character takes six bytes for each UTF-16 unit, of which it has at most one per byte.
-        let max_key_bytes = path.iter().map(|name| name.len() * 6).max().unwrap_or(0);
+        let longest = path.iter().map(String::len).max().unwrap_or(0);
         Self {
             path,
             level: 0,
@@ -72,41 +71,34 @@ impl JsonScanner {
             found: false,
             state: State::PathValue,
             key: Vec::new(),
-            max_key_bytes,
+            max_key_bytes: longest * 6 + 2,
             element: Position::START,
-            position: Position::START,
-            planner,
         }
     }
+}
 
-    pub(super) fn feed(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<PlannedChunk>,
-    ) -> Result<(), Problem> {
-        let start = self.position;
+impl Grammar for JsonScanner {
+    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
         let mut at = 0;
-        // Number of bytes whose newlines are included in `self.position.line`.
+        // Number of bytes whose newlines are included in the line of the planner.
         let mut counted = 0;
         while at < bytes.len() {
-            match self.step(bytes, at, start.offset, &mut counted, out) {
+            match self.step(bytes, at, &mut counted, planner) {
                 Ok(next) => at = next,
                 Err(fault) => {
-                    self.planner.close(out);
-                    let offset = start.offset + fault.at as u64;
-                    let line = self.position.line + lines(&bytes[counted..fault.at]);
+                    planner.close();
+                    let offset = planner.position.offset + fault.at as u64;
+                    let line = planner.position.line + lines(&bytes[counted..fault.at]);
                     let message = format!("{} (byte {offset}, line {line})", fault.message);
                     return Err(Problem::new(fault.code, message));
                 }
             }
         }
-        self.position.line += lines(&bytes[counted..]);
-        self.position.offset += bytes.len() as u64;
+        planner.position.line += lines(&bytes[counted..]);
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
-        self.planner.close(out);
+    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
         let position = match self.state {
             // Nothing but white space, which is an object without records.
             State::PathValue if self.level == 0 => return Ok(()),
@@ -126,44 +118,47 @@ impl JsonScanner {
             }
             _ => "before the document is complete".to_owned(),
         };
+        let Position { offset, line } = planner.position;
         let message = format!(
-            "the document ends {position} (byte {}, line {}): check that the file is complete",
-            self.position.offset, self.position.line
+            "the document ends {position} (byte {offset}, line {line}): check that the file is complete"
         );
         Err(Problem::new(ProblemCode::Malformed, message))
     }
+}
 
+impl JsonScanner {
     /// Consumes at least one byte at `at`, or changes the state. Returns where to continue.
     fn step(
         &mut self,
         bytes: &[u8],
         at: usize,
-        base: u64,
         counted: &mut usize,
-        out: &mut Vec<PlannedChunk>,
+        planner: &mut Planner,
     ) -> Result<usize, Fault> {
-        match &mut self.state {
-            State::InElement(value) => {
-                let Some(length) = feed_value(value, bytes, at)? else {
-                    return Ok(bytes.len());
+        if let State::InKey(value) | State::InOther(value) | State::InElement(value) =
+            &mut self.state
+        {
+            let length = value
+                .feed(&bytes[at..])
+                .map_err(|broken| malformed(at + broken.at, broken.message))?;
+            let end = length.map_or(bytes.len(), |length| at + length);
+            if let State::InKey(_) = self.state {
+                let room = self.max_key_bytes - self.key.len();
+                self.key.extend(bytes[at..end].iter().take(room));
+            }
+            if length.is_some() {
+                self.state = match self.state {
+                    State::InKey(_) => State::Colon {
+                        on_path: self.match_key(at)?,
+                    },
+                    State::InOther(_) => State::ObjectComma,
+                    _ => {
+                        planner.add_record(self.element, planner.position.offset + end as u64);
+                        State::ArrayComma
+                    }
                 };
-                self.state = State::ArrayComma;
-                let end = base + (at + length) as u64;
-                self.planner.add_record(self.element, end, out);
-                return Ok(at + length);
             }
-            State::InOther(value) => {
-                let Some(length) = feed_value(value, bytes, at)? else {
-                    return Ok(bytes.len());
-                };
-                self.state = State::ObjectComma;
-                return Ok(at + length);
-            }
-            State::InKey { escape } => {
-                let escape = *escape;
-                return self.key_bytes(bytes, at, escape);
-            }
-            _ => {}
+            return Ok(end);
         }
         let byte = bytes[at];
         if is_json_space(byte) {
@@ -177,7 +172,8 @@ impl JsonScanner {
             }
             (State::FirstKey | State::Key, b'"') => {
                 self.key.clear();
-                State::InKey { escape: false }
+                self.key.push(byte);
+                State::InKey(start_value(byte, at)?)
             }
             (State::Colon { on_path: true }, b':') => State::PathValue,
             (State::Colon { on_path: false }, b':') => State::OtherValue,
@@ -186,11 +182,11 @@ impl JsonScanner {
             (State::FirstElement | State::ArrayComma, b']') => self.after_value(),
             (State::FirstElement | State::Element, _) => {
                 let value = start_value(byte, at)?;
-                self.position.line += lines(&bytes[*counted..at]);
+                planner.position.line += lines(&bytes[*counted..at]);
                 *counted = at;
                 self.element = Position {
-                    offset: base + at as u64,
-                    line: self.position.line,
+                    offset: planner.position.offset + at as u64,
+                    line: planner.position.line,
                 };
                 State::InElement(value)
             }
@@ -204,7 +200,7 @@ impl JsonScanner {
             (State::ObjectComma, _) => {
                 return Err(unexpected("',' or '}' after a property", byte, at));
             }
-            (State::End | State::InElement(_) | State::InOther(_) | State::InKey { .. }, _) => {
+            (State::End | State::InElement(_) | State::InOther(_) | State::InKey(_), _) => {
                 return Err(unexpected("the end of the document", byte, at));
             }
         };
@@ -213,45 +209,39 @@ impl JsonScanner {
 
     /// Opens the root, or a value on the path, and returns the next state.
     fn path_value(&mut self, byte: u8, at: usize) -> Result<State, Fault> {
-        let expected = if self.level < self.path.len() {
-            b'{'
-        } else {
-            b'['
-        };
-        if byte == expected {
-            if expected == b'{' {
+        let expects_array = self.level == self.path.len();
+        match byte {
+            b'[' if expects_array => {
+                self.found = true;
+                return Ok(State::FirstElement);
+            }
+            b'{' if !expects_array => {
                 self.level += 1;
                 return Ok(State::FirstKey);
             }
-            self.found = true;
-            return Ok(State::FirstElement);
-        }
-        start_value(byte, at)?;
+            _ => start_value(byte, at)?,
+        };
         let what = match byte {
             b'{' => "an object",
             b'[' => "an array",
             b'"' => "a string",
             _ => "a single value",
         };
-        let message = match (self.level, expected) {
-            (0, b'[') if byte == b'{' => {
+        let path = self.path.join(".");
+        let message = match (self.level, expects_array) {
+            (0, true) if byte == b'{' => {
                 "the document is an object, not an array of rows: set json.path to the array of rows, or write one \
                  object per line (NDJSON)"
                     .to_owned()
             }
-            (0, b'[') => format!("the document is {what}, not an array of rows"),
-            (0, _) => format!(
-                "the document is {what}, so it has no property {}: correct json.path",
-                self.path.join(".")
-            ),
-            (_, b'[') => format!(
-                "{} is {what}, not an array of rows: correct json.path",
-                self.path.join(".")
-            ),
-            (level, _) => format!(
-                "{} is {what}, not an object, so there is no {}: correct json.path",
-                self.path[..level].join("."),
-                self.path.join(".")
+            (0, true) => format!("the document is {what}, not an array of rows"),
+            (0, false) => {
+                format!("the document is {what}, so it has no property {path}: correct json.path")
+            }
+            (_, true) => format!("{path} is {what}, not an array of rows: correct json.path"),
+            (level, false) => format!(
+                "{} is {what}, not an object, so there is no {path}: correct json.path",
+                self.path[..level].join(".")
             ),
         };
         Err(Fault {
@@ -269,62 +259,27 @@ impl JsonScanner {
         }
     }
 
-    fn key_bytes(&mut self, bytes: &[u8], at: usize, escape: bool) -> Result<usize, Fault> {
-        let rest = &bytes[at..];
-        let (length, next) = if escape {
-            (1, State::InKey { escape: false })
-        } else {
-            match memchr2(b'"', b'\\', rest) {
-                None => (rest.len(), State::InKey { escape: false }),
-                Some(found) if rest[found] == b'\\' => (found + 1, State::InKey { escape: true }),
-                Some(found) => {
-                    self.keep_key(&rest[..found]);
-                    let on_path = self.is_on_path();
-                    if on_path {
-                        if self.matched >= self.level {
-                            let message = format!(
-                                "the property {} occurs twice, so it is ambiguous which one contains the rows: remove one",
-                                self.path[..self.level].join(".")
-                            );
-                            return Err(malformed(at, message));
-                        }
-                        self.matched = self.level;
-                    }
-                    self.state = State::Colon { on_path };
-                    return Ok(at + found + 1);
-                }
-            }
-        };
-        self.keep_key(&rest[..length]);
-        self.state = next;
-        Ok(at + length)
-    }
-
-    /// Appends to the current name, up to one byte more than any name on the path can have.
-    fn keep_key(&mut self, bytes: &[u8]) {
-        debug_assert!(self.key.len() <= self.max_key_bytes + 1);
-        let room = self.max_key_bytes + 1 - self.key.len();
-        self.key.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    fn is_on_path(&self) -> bool {
+    /// Returns whether the current property name is the next one on the path.
+    fn match_key(&mut self, at: usize) -> Result<bool, Fault> {
         let name = &self.path[self.level - 1];
-        if self.key.len() > self.max_key_bytes || !self.key.contains(&b'\\') {
-            return self.key == name.as_bytes();
+        // A name that was cut has no closing quote.
+        let on_path = serde_json::from_slice::<String>(&self.key).is_ok_and(|key| key == *name);
+        if on_path {
+            if self.matched >= self.level {
+                let message = format!(
+                    "the property {} occurs twice, so it is ambiguous which one contains the rows: remove one",
+                    self.path[..self.level].join(".")
+                );
+                return Err(malformed(at, message));
+            }
+            self.matched = self.level;
         }
-        let quoted = [b"\"", self.key.as_slice(), b"\""].concat();
-        serde_json::from_slice::<String>(&quoted).is_ok_and(|key| key == *name)
+        Ok(on_path)
     }
 }
 
 fn start_value(byte: u8, at: usize) -> Result<JsonValue, Fault> {
     JsonValue::starting_with(byte).ok_or_else(|| unexpected("a value", byte, at))
-}
-
-fn feed_value(value: &mut JsonValue, bytes: &[u8], at: usize) -> Result<Option<usize>, Fault> {
-    value
-        .feed(&bytes[at..])
-        .map_err(|broken| malformed(at + broken.at, broken.message))
 }
 
 fn malformed(at: usize, message: String) -> Fault {

@@ -3,8 +3,6 @@
 //! A chunk ends at the configured size (8 MiB by default) or at [`MAX_CHUNK_RECORDS`]. It ends earlier if its rows
 //! would take much more memory than its bytes, as with many fields or many tiny records.
 //!
-//!
-//!
 //! A job pins [`CUTTING_RULES`]. If a splitter dies, its successor may be of a newer release. If that release cut
 //! the object elsewhere, the existing marks would stand for other chunks. It therefore closes the job with
 //! `other_release` instead.
@@ -12,10 +10,9 @@
 mod csv;
 mod json;
 mod ndjson;
-mod options;
 mod planner;
 
-use landfall_domain::{ByteRange, Format, Problem};
+use landfall_domain::{ByteRange, Dataset, Format, Problem};
 
 use crate::syntax::BOM;
 use csv::CsvScanner;
@@ -23,7 +20,6 @@ use json::JsonScanner;
 use ndjson::NdjsonScanner;
 use planner::Planner;
 
-pub use options::ScanOptions;
 pub use planner::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk};
 
 /// Summary of a complete object.
@@ -33,8 +29,6 @@ pub struct Summary {
     pub records: u64,
     /// Position of the header record.
     pub header: Option<ByteRange>,
-    /// Size of the object in bytes.
-    pub bytes: u64,
     /// Line of the record with a quoted cell that is still open at the end of the object, which contains
     /// everything from there on.
     pub open_quote: Option<u64>,
@@ -42,31 +36,34 @@ pub struct Summary {
 
 /// Finds the records of one object and groups them into chunks, in constant memory.
 pub struct Scanner {
-    bytes: u64,
     /// The number of bytes of a byte order mark seen so far, until it is complete or ruled out.
     bom: Option<usize>,
-    grammar: Grammar,
+    grammar: Box<dyn Grammar + Send + Sync>,
+    planner: Planner,
 }
 
-enum Grammar {
-    Csv(CsvScanner),
-    Ndjson(NdjsonScanner),
-    Json(Box<JsonScanner>),
+/// Finds the records of one format.
+trait Grammar {
+    /// Scans the next bytes, which start at the offset of the planner.
+    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem>;
+
+    /// Ends the scan at the offset of the planner.
+    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem>;
 }
 
 impl Scanner {
-    /// Creates a scanner at the first byte of an object.
-    pub fn new(options: ScanOptions) -> Self {
-        let planner = Planner::new(&options);
-        let grammar = match options.format {
-            Format::Csv | Format::Tsv => Grammar::Csv(CsvScanner::new(&options, planner)),
-            Format::Ndjson => Grammar::Ndjson(NdjsonScanner::new(planner)),
-            Format::Json => Grammar::Json(Box::new(JsonScanner::new(options.path, planner))),
-        };
+    /// Creates a scanner at the first byte of an object of a dataset.
+    ///
+    /// A chunk is closed once it has `chunk_bytes`. It is longer by at most one record.
+    pub fn new(dataset: &Dataset, format: Format, chunk_bytes: u64) -> Self {
         Self {
-            bytes: 0,
             bom: Some(0),
-            grammar,
+            grammar: match format {
+                Format::Csv | Format::Tsv => Box::new(CsvScanner::new(&dataset.csv, format)),
+                Format::Ndjson => Box::new(NdjsonScanner::default()),
+                Format::Json => Box::new(JsonScanner::new(dataset.json.path.clone())),
+            },
+            planner: Planner::new(dataset, chunk_bytes),
         }
     }
 
@@ -77,7 +74,6 @@ impl Scanner {
     /// `HeaderMismatch` for a header record over the limit, and `FormatMismatch` for a JSON document
     /// without the array; there are no chunks then. The scanner must not be used after an error.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
-        self.bytes += bytes.len() as u64;
         let mut bytes = bytes;
         if let Some(seen) = self.bom {
             let rest = &BOM[seen..];
@@ -87,7 +83,7 @@ impl Scanner {
                 self.feed_grammar(&BOM[..seen], out)?;
             } else if length == rest.len() {
                 self.bom = None;
-                self.skip_bom();
+                self.planner.position.offset += BOM.len() as u64;
                 bytes = &bytes[length..];
             } else {
                 self.bom = Some(seen + length);
@@ -105,57 +101,26 @@ impl Scanner {
         if let Some(seen) = self.bom {
             self.feed_grammar(&BOM[..seen], out)?;
         }
-        let mut open_quote = None;
-        match &mut self.grammar {
-            Grammar::Csv(scanner) => {
-                open_quote = scanner.open_quote();
-                scanner.finish(out)?;
-            }
-            Grammar::Ndjson(scanner) => scanner.finish(out),
-            Grammar::Json(scanner) => scanner.finish(out)?,
-        }
-        Ok(Summary {
-            records: self.planner().records(),
-            header: self.header(),
-            bytes: self.bytes,
-            open_quote,
+        let finished = self.grammar.finish(&mut self.planner);
+        self.planner.close();
+        self.planner.take_closed(out);
+        finished.map(|()| Summary {
+            records: self.planner.records,
+            header: self.planner.header,
+            open_quote: self.planner.open_quote,
         })
     }
 
     /// Returns the position of the header record once it is complete, without byte order mark and
     /// terminator.
     pub fn header(&self) -> Option<ByteRange> {
-        match &self.grammar {
-            Grammar::Csv(scanner) => scanner.header(),
-            Grammar::Ndjson(_) | Grammar::Json(_) => None,
-        }
+        self.planner.header
     }
 
     fn feed_grammar(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
-        match &mut self.grammar {
-            Grammar::Csv(scanner) => scanner.feed(bytes, out),
-            Grammar::Ndjson(scanner) => {
-                scanner.feed(bytes, out);
-                Ok(())
-            }
-            Grammar::Json(scanner) => scanner.feed(bytes, out),
-        }
-    }
-
-    fn skip_bom(&mut self) {
-        let position = match &mut self.grammar {
-            Grammar::Csv(scanner) => &mut scanner.position,
-            Grammar::Ndjson(scanner) => &mut scanner.position,
-            Grammar::Json(scanner) => &mut scanner.position,
-        };
-        position.offset += BOM.len() as u64;
-    }
-
-    fn planner(&self) -> &Planner {
-        match &self.grammar {
-            Grammar::Csv(scanner) => &scanner.planner,
-            Grammar::Ndjson(scanner) => &scanner.planner,
-            Grammar::Json(scanner) => &scanner.planner,
-        }
+        let scanned = self.grammar.feed(bytes, &mut self.planner);
+        self.planner.position.offset += bytes.len() as u64;
+        self.planner.take_closed(out);
+        scanned
     }
 }

@@ -1,8 +1,6 @@
 //! Groups records into chunks.
 
-use landfall_domain::{ByteRange, ChunkKind};
-
-use super::options::ScanOptions;
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Row};
 
 /// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 100_000;
@@ -42,41 +40,46 @@ impl Position {
 
 /// Groups the records of an object into chunks.
 pub(super) struct Planner {
+    /// The next byte to scan.
+    pub(super) position: Position,
+    pub(super) header: Option<ByteRange>,
+    /// Line of the last record, if a quoted cell is still open at its end.
+    pub(super) open_quote: Option<u64>,
+    /// Number of records so far.
+    pub(super) records: u64,
+    /// The maximum number of bytes in a record, without its terminator.
+    pub(super) record_bytes: u64,
+    /// A chunk is closed once it has this many bytes. It is longer by at most one record.
     chunk_bytes: u64,
-    record_bytes: u64,
+    /// Memory of a row in bytes, without its texts.
     row_bytes: u64,
-    records: u64,
     open: Option<PlannedChunk>,
+    closed: Vec<PlannedChunk>,
 }
 
 impl Planner {
-    pub(super) fn new(options: &ScanOptions) -> Self {
+    pub(super) fn new(dataset: &Dataset, chunk_bytes: u64) -> Self {
         Self {
-            chunk_bytes: options.chunk_bytes,
-            record_bytes: options.record_bytes,
-            row_bytes: options.row_bytes,
+            position: Position::START,
+            header: None,
+            open_quote: None,
             records: 0,
+            record_bytes: dataset.limits.record_bytes,
+            chunk_bytes,
+            row_bytes: Row::bytes(dataset.fields.len()) as u64,
             open: None,
+            closed: Vec::new(),
         }
     }
 
-    /// Returns the maximum number of bytes in a record.
-    pub(super) fn record_bytes(&self) -> u64 {
-        self.record_bytes
-    }
-
-    /// Returns the number of records so far.
-    pub(super) fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Accounts for the header, because a row may repeat the names of all columns.
-    pub(super) fn add_header(&mut self, bytes: u64) {
-        self.row_bytes += bytes;
+    /// Sets the header record. A row may repeat the names of all columns.
+    pub(super) fn set_header(&mut self, header: ByteRange) {
+        self.row_bytes += header.len();
+        self.header = Some(header);
     }
 
     /// Adds the record from `start` up to, but not including, `end`.
-    pub(super) fn add_record(&mut self, start: Position, end: u64, out: &mut Vec<PlannedChunk>) {
+    pub(super) fn add_record(&mut self, start: Position, end: u64) {
         let range = ByteRange {
             start: start.offset,
             end,
@@ -89,7 +92,7 @@ impl Planner {
         // The length of blank lines between records is unlimited.
         let is_too_far = |open: &PlannedChunk| range.start - open.range.start >= self.chunk_bytes;
         if kind == ChunkKind::Oversize || self.open.as_ref().is_some_and(is_too_far) {
-            self.close(out);
+            self.close();
         }
         self.records += 1;
         let mut chunk = self.open.take().unwrap_or(PlannedChunk {
@@ -103,13 +106,18 @@ impl Planner {
         let is_full = kind == ChunkKind::Oversize || self.is_full(&chunk);
         self.open = Some(chunk);
         if is_full {
-            self.close(out);
+            self.close();
         }
     }
 
-    /// Closes the open chunk, if any, and appends it to `out`.
-    pub(super) fn close(&mut self, out: &mut Vec<PlannedChunk>) {
-        out.extend(self.open.take());
+    /// Closes the open chunk, if any.
+    pub(super) fn close(&mut self) {
+        self.closed.extend(self.open.take());
+    }
+
+    /// Moves the closed chunks to `out`.
+    pub(super) fn take_closed(&mut self, out: &mut Vec<PlannedChunk>) {
+        out.append(&mut self.closed);
     }
 
     fn is_full(&self, chunk: &PlannedChunk) -> bool {

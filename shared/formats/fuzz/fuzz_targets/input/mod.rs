@@ -1,8 +1,10 @@
 //! Splits the input of the fuzzer into settings and data.
 
-use landfall_domain::Format;
+#[path = "../../../tests/formats/oracle/mod.rs"]
+mod oracle;
 
-use crate::oracle::{self, Setup};
+use landfall_domain::{CsvOptions, Format};
+use oracle::Setup;
 
 /// Checks the data after the first five bytes, which determine the settings.
 pub fn check(format: Format, path: &[&str], input: &[u8]) {
@@ -11,18 +13,20 @@ pub fn check(format: Format, path: &[&str], input: &[u8]) {
     };
     let setup = Setup {
         format,
-        delimiter: match (format, flags & 0b11) {
-            (Format::Tsv, _) => b'\t',
-            (_, 0 | 1) => b',',
-            (_, 2) => b';',
-            _ => b'|',
+        csv: CsvOptions {
+            delimiter: match (format, flags & 0b11) {
+                (Format::Tsv, _) => Some(b'\t'),
+                (_, 0 | 1) => Some(b','),
+                (_, 2) => Some(b';'),
+                _ => Some(b'|'),
+            },
+            quote: if flags & 0b1100 == 0b1100 {
+                b'\''
+            } else {
+                b'"'
+            },
+            header: flags & 0x10 != 0,
         },
-        quote: if flags & 0b1100 == 0b1100 {
-            b'\''
-        } else {
-            b'"'
-        },
-        header: flags & 0x10 != 0,
         path: path.iter().map(|&name| name.to_owned()).collect(),
         record_bytes: if flags & 0x20 == 0 {
             1 << 20

@@ -1,11 +1,10 @@
 //! Scanner and decoder find the same records as the `csv` crate and `serde_json`, for any bytes, chunk
 //! size and feed.
 
-mod oracle;
-
-use landfall_domain::Format;
-use oracle::Setup;
+use landfall_domain::{CsvOptions, Format};
 use proptest::prelude::*;
+
+use crate::oracle::{self, Setup};
 
 fn setup(format: Format) -> impl Strategy<Value = Setup> {
     let delimiter = prop_oneof![Just(b','), Just(b';'), Just(b'|'), Just(b'\t'), Just(b'a')];
@@ -22,9 +21,11 @@ fn setup(format: Format) -> impl Strategy<Value = Setup> {
         .prop_map(
             move |(delimiter, quote, header, record_bytes, chunk_bytes, pieces)| Setup {
                 format,
-                delimiter,
-                quote,
-                header,
+                csv: CsvOptions {
+                    delimiter: Some(delimiter),
+                    quote,
+                    header,
+                },
                 path: Vec::new(),
                 record_bytes,
                 chunk_bytes,

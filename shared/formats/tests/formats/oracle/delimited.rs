@@ -8,14 +8,10 @@ use landfall_formats::{Header, decode};
 
 use super::{Outcome, Setup, line_at, outcomes, scan, template};
 
-static ONE_FIELD: LazyLock<Dataset> =
-    LazyLock::new(|| template("[[fields]]\nname = \"k\"\ntype = \"text\"\n"));
+static ONE_FIELD: LazyLock<Dataset> = LazyLock::new(|| template("", ""));
 
-static TWO_FIELDS: LazyLock<Dataset> = LazyLock::new(|| {
-    template(
-        "[[fields]]\nname = \"k\"\ntype = \"text\"\n[[fields]]\nname = \"v\"\ntype = \"text\"\n",
-    )
-});
+static TWO_FIELDS: LazyLock<Dataset> =
+    LazyLock::new(|| template("", r#"{ name = "v", type = "text" }"#));
 
 struct Expected {
     start: usize,
@@ -28,7 +24,7 @@ pub(super) fn check(setup: &Setup, data: &[u8]) {
     let dataset = setup.dataset(&TWO_FIELDS);
     let found = scan(setup, &dataset, data);
     let mut expected = records(setup, data);
-    if setup.header && !expected.is_empty() {
+    if setup.csv.header && !expected.is_empty() {
         let header = expected.remove(0);
         if (header.end - header.start) as u64 > setup.record_bytes {
             assert_eq!(found.end.unwrap_err().code, ProblemCode::HeaderMismatch);
@@ -160,14 +156,13 @@ fn parse(setup: &Setup, data: &[u8]) -> Vec<(usize, Vec<Vec<u8>>)> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(setup.delimiter)
-        .quote(setup.quote)
+        .delimiter(setup.csv.delimiter_for(setup.format))
+        .quote(setup.csv.quote)
         .from_reader(data);
-    let mut records = Vec::new();
-    for record in reader.byte_records() {
+    let records = reader.byte_records().map(|record| {
         let record = record.unwrap();
         let start = usize::try_from(record.position().unwrap().byte()).unwrap();
-        records.push((start, record.iter().map(<[u8]>::to_vec).collect()));
-    }
-    records
+        (start, record.iter().map(<[u8]>::to_vec).collect())
+    });
+    records.collect()
 }

@@ -9,11 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{Outcome, Setup, outcomes, scan, template};
 
-static FIELDS: LazyLock<Dataset> = LazyLock::new(|| {
-    template(
-        "[[fields]]\nname = \"k\"\ntype = \"text\"\ndefault = \"d\"\n[[fields]]\nname = \"v\"\ntype = \"json\"\n",
-    )
-});
+static FIELDS: LazyLock<Dataset> =
+    LazyLock::new(|| template(r#", default = "d""#, r#"{ name = "v", type = "json" }"#));
 
 const SPACE: [u8; 4] = *b" \t\r\n";
 
