@@ -1,5 +1,7 @@
 //! Chunks, the parts of an object that workers process, and the queue messages that describe them.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{DatasetRef, Format};
@@ -10,7 +12,7 @@ use crate::version::ObjectOrder;
 ///
 /// Deserializing a range whose end lies before its start is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "UncheckedRange")]
+#[serde(try_from = "Range<u64>")]
 pub struct ByteRange {
     /// First byte.
     pub start: u64,
@@ -18,26 +20,12 @@ pub struct ByteRange {
     pub end: u64,
 }
 
-#[derive(Deserialize)]
-struct UncheckedRange {
-    start: u64,
-    end: u64,
-}
+impl TryFrom<Range<u64>> for ByteRange {
+    type Error = String;
 
-/// A byte range whose end lies before its start.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a byte range starts at {start} but ends at {end}")]
-pub struct InvalidRange {
-    start: u64,
-    end: u64,
-}
-
-impl TryFrom<UncheckedRange> for ByteRange {
-    type Error = InvalidRange;
-
-    fn try_from(UncheckedRange { start, end }: UncheckedRange) -> Result<Self, InvalidRange> {
+    fn try_from(Range { start, end }: Range<u64>) -> Result<Self, String> {
         if end < start {
-            return Err(InvalidRange { start, end });
+            return Err(format!("a byte range starts at {start} but ends at {end}"));
         }
         Ok(Self { start, end })
     }

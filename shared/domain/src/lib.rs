@@ -16,7 +16,7 @@ mod row;
 mod value;
 mod version;
 
-pub use chunk::{ByteRange, ChunkKind, ChunkMessage, InvalidRange};
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
 pub use cursor::Cursor;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_FIELDS, MAX_INDEXES,

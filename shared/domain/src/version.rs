@@ -22,7 +22,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::excerpt::excerpt;
 use crate::job::JobId;
@@ -33,11 +33,12 @@ const TIE_BREAKER: usize = 4;
 const OFFSET: usize = 6;
 
 /// Position of an object in the order of all objects.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectOrder([u8; Self::LEN]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ObjectOrder(#[serde(with = "hex")] [u8; Self::LEN]);
 
 /// Version of a row: the order of its object, then its byte offset in the object.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowVersion([u8; Self::LEN]);
 
 /// Why an object order received from outside is invalid.
@@ -49,9 +50,6 @@ pub enum VersionError {
     /// The event time is before 1970 or after the year 10889.
     #[error("the event time of {0} ms since 1970 is out of range")]
     Time(i64),
-    /// The text of an object order does not have the right length or is not hexadecimal.
-    #[error("{0:?} is not an object order of 40 hexadecimal digits")]
-    Order(String),
 }
 
 impl ObjectOrder {
@@ -69,14 +67,13 @@ impl ObjectOrder {
             .ok_or(VersionError::Time(time_ms))?;
         let mut bytes = [0; Self::LEN];
         bytes[..TIME].copy_from_slice(&time.to_be_bytes()[8 - TIME..]);
-        for (index, digit) in sequencer.bytes().enumerate() {
-            let digit =
-                hex_digit(digit).ok_or_else(|| VersionError::Sequencer(excerpt(sequencer)))?;
-            if index < SEQUENCER * 2 {
-                let shift = if index % 2 == 0 { 4 } else { 0 };
-                bytes[TIME + index / 2] |= digit << shift;
-            }
+        let invalid = || VersionError::Sequencer(excerpt(sequencer));
+        if !sequencer.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(invalid());
         }
+        let digits = format!("{sequencer:0<width$}", width = SEQUENCER * 2);
+        let decoded = &mut bytes[TIME..TIME + SEQUENCER];
+        hex::decode_to_slice(&digits[..SEQUENCER * 2], decoded).map_err(|_| invalid())?;
         bytes[TIME + SEQUENCER..].copy_from_slice(&job.as_bytes()[..TIE_BREAKER]);
         Ok(Self(bytes))
     }
@@ -104,73 +101,9 @@ impl RowVersion {
     }
 }
 
-fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
-fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-}
-
-impl fmt::Display for ObjectOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for ObjectOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
 impl fmt::Display for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for RowVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl std::str::FromStr for ObjectOrder {
-    type Err = VersionError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || VersionError::Order(excerpt(text));
-        let mut bytes = [0; Self::LEN];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != bytes.len() || !rest.is_empty() {
-            return Err(invalid());
-        }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            let digits = hex_digit(*high).zip(hex_digit(*low));
-            let (high, low) = digits.ok_or_else(invalid)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl Serialize for ObjectOrder {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ObjectOrder {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -209,15 +142,17 @@ mod tests {
         let job = JobId::of("b", "k", "v");
         assert!(ObjectOrder::new(-1, "", job).is_err());
         assert!(ObjectOrder::new(1, "xyz", job).is_err());
-        assert!("00".parse::<ObjectOrder>().is_err());
-        assert!("é".repeat(20).parse::<ObjectOrder>().is_err());
+        for text in ["00", "é".repeat(20).as_str()] {
+            assert!(serde_json::from_value::<ObjectOrder>(text.into()).is_err());
+        }
     }
 
     proptest! {
         #[test]
         fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 48, sequencer in "[0-9A-Fa-f]{0,24}") {
             let order = order(time, &sequencer, "k");
-            prop_assert_eq!(order.to_string().parse::<ObjectOrder>().unwrap(), order);
+            let text = serde_json::to_value(order).unwrap();
+            prop_assert_eq!(serde_json::from_value::<ObjectOrder>(text).unwrap(), order);
         }
     }
 }
