@@ -1,7 +1,5 @@
 //! The fields of a definition, and its key.
 
-use std::collections::HashSet;
-
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -9,8 +7,8 @@ use super::source::{DatasetError, Source};
 use crate::dataset::{Field, MAX_FIELDS, MAX_INDEXES, NAME_RULE, is_name, is_system_column};
 use crate::value::{FieldType, Value};
 
-/// The maximum number of fields of a key.
-const MAX_KEY_FIELDS: usize = 8;
+/// The maximum number of fields that identify a row or a group.
+const MAX_NAMES: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,27 +35,22 @@ pub(super) fn check_fields(
         return Err(source.error(&raw.span(), "fields", message));
     }
     let mut fields: Vec<Field> = Vec::with_capacity(raw.get_ref().len());
-    let mut names = HashSet::new();
-    let mut columns = HashSet::new();
-    let mut indexes = 0;
     for raw in raw.get_ref() {
         let field = check_field(source, raw, nulls)?;
-        let span = raw.name.span();
-        if !names.insert(field.name.clone()) {
-            let message = "two fields have this name; rename one";
-            return Err(source.error(&span, &field.name, message));
+        let error = |span, message| Err(source.error(&span, &field.name, message));
+        if fields.iter().any(|other| other.name == field.name) {
+            let message = "two fields have this name; rename one".to_owned();
+            return error(raw.name.span(), message);
         }
-        if !columns.insert(field.column.clone()) {
-            let span = raw.column.as_ref().map_or(span, Spanned::span);
+        if fields.iter().any(|other| other.column == field.column) {
             let message = format!("two fields have the column {:?}", field.column);
-            return Err(source.error(&span, &field.name, message));
+            return error(raw.column.as_ref().unwrap_or(&raw.name).span(), message);
         }
-        if let Some(index) = raw.index.as_ref().filter(|index| *index.get_ref()) {
-            indexes += 1;
-            if indexes > MAX_INDEXES {
-                let message = format!("at most {MAX_INDEXES} fields can have an index");
-                return Err(source.error(&index.span(), &field.name, message));
-            }
+        if let Some(index) = raw.index.as_ref().filter(|_| field.indexed)
+            && fields.iter().filter(|field| field.indexed).count() == MAX_INDEXES
+        {
+            let message = format!("at most {MAX_INDEXES} fields can have an index");
+            return error(index.span(), message);
         }
         fields.push(field);
     }
@@ -70,105 +63,99 @@ fn check_field(
     nulls: Option<&[String]>,
 ) -> Result<Field, DatasetError> {
     let name = raw.name.get_ref();
-    if !is_name(name) {
-        let message = format!("the name {NAME_RULE}");
-        return Err(source.error(&raw.name.span(), name, message));
-    }
-    if is_system_column(name) {
-        let message = format!(
-            "PostgreSQL reserves this column name; rename the field and set column = {name:?}"
-        );
-        return Err(source.error(&raw.name.span(), name, message));
-    }
+    source.check(name, &raw.name, |name| {
+        if !is_name(name) {
+            Err(format!("the name {NAME_RULE}"))
+        } else if is_system_column(name) {
+            Err(format!(
+                "PostgreSQL reserves this column name; rename the field and set column = {name:?}"
+            ))
+        } else {
+            Ok(())
+        }
+    })?;
     let mut field = Field::new(name, raw.kind);
     field.required = raw.required;
     if let Some(column) = &raw.column {
-        if column.get_ref().is_empty() {
-            let message =
-                "the name of the column is empty; leave column out if it is that of the field";
-            return Err(source.error(&column.span(), name, message));
-        }
-        field.column.clone_from(column.get_ref());
+        field.column = source.check(name, column, |column| match column.as_str() {
+            "" => {
+                Err("the name of the column is empty; leave column out if it is that of the field")
+            }
+            column => Ok(column.to_owned()),
+        })?;
     }
     if let Some(nulls) = raw.nulls.as_deref().or(nulls) {
         field.nulls = nulls.to_vec();
     }
-    if let Some(pattern) = &raw.format {
+    field.pattern = source.check_optional(name, raw.format.as_ref(), |pattern| {
         if !matches!(raw.kind, FieldType::Date | FieldType::Timestamp) {
-            let message = "only dates and timestamps can have a format";
-            return Err(source.error(&pattern.span(), name, message));
+            return Err("only dates and timestamps can have a format".to_owned());
         }
         // jiff cannot parse with a pattern that it cannot format with.
-        if jiff::fmt::strtime::format(pattern.get_ref(), &jiff::Zoned::default()).is_err() {
-            let message = format!(
-                "{:?} is not a strptime pattern like \"%d/%m/%Y\"",
-                pattern.get_ref()
-            );
-            return Err(source.error(&pattern.span(), name, message));
+        match jiff::fmt::strtime::format(pattern, &jiff::Zoned::default()) {
+            Ok(_) => Ok(pattern.clone()),
+            Err(_) => Err(format!(
+                "{pattern:?} is not a strptime pattern like \"%d/%m/%Y\""
+            )),
         }
-        field.pattern = Some(pattern.get_ref().clone());
-    }
-    if let Some(index) = &raw.index {
-        field.indexed = *index.get_ref();
-        if field.indexed && !raw.kind.is_ordered() {
-            let message = "a JSON field cannot have an index; remove index = true";
-            return Err(source.error(&index.span(), name, message));
+    })?;
+    let indexed = source.check_optional(name, raw.index.as_ref(), |indexed| {
+        if *indexed && !raw.kind.is_ordered() {
+            return Err("a JSON field cannot have an index; remove index = true");
         }
-    }
-    if let Some(default) = &raw.default {
-        field.default = Some(check_default(source, &field, default)?);
-    }
+        Ok(*indexed)
+    })?;
+    field.indexed = indexed.unwrap_or(false);
+    field.default = source.check_optional(name, raw.default.as_ref(), |default| {
+        parse_default(&field, default)
+    })?;
     Ok(field)
 }
 
-fn check_default(
-    source: &Source<'_>,
-    field: &Field,
-    default: &Spanned<toml::Value>,
-) -> Result<Value, DatasetError> {
-    let error = |message: String| source.error(&default.span(), &field.name, message);
-    let text = match default.get_ref() {
+fn parse_default(field: &Field, default: &toml::Value) -> Result<Value, String> {
+    let text = match default {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(boolean) => boolean.to_string(),
         toml::Value::Datetime(time) => time.to_string(),
         toml::Value::Array(_) | toml::Value::Table(_) => {
-            let message = "write a JSON default as text, like '{\"a\": 1}'";
-            return Err(error(message.to_owned()));
+            return Err("write a JSON default as text, like '{\"a\": 1}'".to_owned());
         }
     };
-    field
-        .parse(&text)
-        .map_err(|cause| error(format!("the default {cause}")))
+    let parsed = field.parse(&text);
+    parsed.map_err(|cause| format!("the default {cause}"))
 }
 
-/// Returns the indexes of the key fields, which become required.
-pub(super) fn check_key(
+/// Returns the indexes of the fields whose values identify a row or a group.
+pub(super) fn check_names(
     source: &Source<'_>,
+    setting: &str,
     raw: &Spanned<Vec<Spanned<String>>>,
-    fields: &mut [Field],
+    fields: &[Field],
 ) -> Result<Vec<usize>, DatasetError> {
-    if raw.get_ref().is_empty() || raw.get_ref().len() > MAX_KEY_FIELDS {
-        let message = format!("a key must have 1 to {MAX_KEY_FIELDS} fields");
-        return Err(source.error(&raw.span(), "key", message));
+    source.check(setting, raw, |names| match names.len() {
+        1..=MAX_NAMES => Ok(()),
+        _ => Err(format!("must name 1 to {MAX_NAMES} fields")),
+    })?;
+    let mut indexes = Vec::new();
+    for name in raw.get_ref() {
+        let index = source.check(setting, name, |name| {
+            let index = fields.iter().position(|field| field.name == *name);
+            let index = index.ok_or_else(|| format!("no field is named {name:?}"))?;
+            let kind = fields[index].kind;
+            if !kind.can_be_key() {
+                let kind = kind.as_str();
+                return Err(format!(
+                    "{name} is a {kind} field, which cannot identify rows"
+                ));
+            }
+            if indexes.contains(&index) {
+                return Err(format!("{name} is listed twice"));
+            }
+            Ok(index)
+        })?;
+        indexes.push(index);
     }
-    let mut key = Vec::new();
-    for part in raw.get_ref() {
-        let name = part.get_ref();
-        let Some(index) = fields.iter().position(|field| field.name == *name) else {
-            return Err(source.error(&part.span(), "key", format!("no field is named {name:?}")));
-        };
-        let field = &mut fields[index];
-        if !field.kind.can_be_key() {
-            let message = format!("a {} field cannot be part of a key", field.kind.as_str());
-            return Err(source.error(&part.span(), name, message));
-        }
-        if key.contains(&index) {
-            return Err(source.error(&part.span(), name, "the key contains this field twice"));
-        }
-        field.required = true;
-        key.push(index);
-    }
-    Ok(key)
+    Ok(indexes)
 }

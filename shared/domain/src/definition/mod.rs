@@ -3,6 +3,8 @@
 mod fields;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use serde::Deserialize;
@@ -47,17 +49,19 @@ impl Dataset {
     pub fn from_toml(file: &str, text: &str) -> Result<Self, DatasetError> {
         let source = Source { file, text };
         let raw: RawDataset = toml::from_str(text).map_err(|error| source.syntax_error(&error))?;
-        check_table_name(raw.name.get_ref())
-            .map_err(|rule| source.error(&raw.name.span(), "name", rule))?;
+        source.check("name", &raw.name, |name| check_table_name(name))?;
         let mut fields = fields::check_fields(&source, &raw.fields, raw.nulls.as_deref())?;
-        let key = fields::check_key(&source, &raw.key, &mut fields)?;
+        let key = fields::check_names(&source, "key", &raw.key, &fields)?;
+        for index in &key {
+            fields[*index].required = true;
+        }
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;
         let limits = settings::check_limits(&source, &raw.limits)?;
-        let operation = match &raw.operation {
-            None => None,
-            Some(operation) => Some(settings::check_operation(&source, operation, &fields)?),
-        };
+        let operation = raw.operation.as_ref();
+        let operation = operation
+            .map(|operation| settings::check_operation(&source, operation, &fields))
+            .transpose()?;
         let totals = totals::check_totals(&source, raw.name.get_ref(), &raw.totals, &fields)?;
         Ok(Self {
             name: raw.name.into_inner(),
@@ -72,99 +76,5 @@ impl Dataset {
             fields,
             key,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{Dataset, UnknownColumns};
-
-    const PRODUCTS: &str = r#"
-name = "products"
-key = ["sku"]
-
-[[fields]]
-name = "sku"
-type = "text"
-
-[[fields]]
-name = "price"
-type = "decimal"
-default = 0.5
-"#;
-
-    fn error_of(text: &str) -> String {
-        Dataset::from_toml("products.toml", text)
-            .unwrap_err()
-            .to_string()
-    }
-
-    #[test]
-    fn a_definition_is_parsed() {
-        let dataset = Dataset::from_toml("products.toml", PRODUCTS).unwrap();
-        assert_eq!(dataset.name, "products");
-        assert_eq!(dataset.key_indexes(), [0]);
-        assert!(dataset.fields[0].required);
-        assert!(dataset.fields[1].default.is_some());
-        assert_eq!(dataset.unknown_columns, UnknownColumns::Keep);
-    }
-
-    #[test]
-    fn names_that_databases_reserve_are_refused() {
-        let field = error_of(&PRODUCTS.replace("\"price\"", "\"xmin\""));
-        assert!(field.starts_with("products.toml:10: xmin: "), "{field}");
-        let name = error_of(&PRODUCTS.replace("\"products\"", "\"sqlite_products\""));
-        assert!(name.starts_with("products.toml:2: name: "), "{name}");
-    }
-
-    #[test]
-    fn errors_report_file_line_and_field() {
-        let with = |from: &str, to: &str| error_of(&PRODUCTS.replace(from, to));
-        for (error, start) in [
-            (
-                with("\"products\"", "\"Products\""),
-                "products.toml:2: name: ",
-            ),
-            (
-                with("[\"sku\"]", "[\"id\"]"),
-                "products.toml:3: key: no field is named \"id\"",
-            ),
-            (with("\"decimal\"", "\"money\""), "products.toml:11: type: "),
-            (
-                with("0.5", "\"cheap\""),
-                "products.toml:12: price: the default \"cheap\" is not",
-            ),
-            (with("[\"sku\"]", "[\"sku\""), "products.toml:"),
-            (
-                with("type = \"text\"", "type = \"text\"\ntyp = 1"),
-                "products.toml:8: typ: ",
-            ),
-            (
-                with("name = \"price\"", "name = \"sku\""),
-                "products.toml:10: sku: two fields",
-            ),
-            (
-                with("\"text\"", "\"float\""),
-                "products.toml:3: sku: a float field cannot be part of a key",
-            ),
-            (
-                with("default = 0.5", "format = \"%Y\""),
-                "products.toml:12: price: only dates",
-            ),
-            (
-                with("\"decimal\"\ndefault = 0.5", "\"json\"\nindex = true"),
-                "products.toml:12: price: a JSON field cannot",
-            ),
-            (
-                with("[\"sku\"]\n", "[\"sku\"]\ncsv.delimiter = \"ab\"\n"),
-                "products.toml:4: csv.delimiter: ",
-            ),
-            (
-                with("[\"sku\"]\n", "[\"sku\"]\nlimits.reject_share = 2.0\n"),
-                "products.toml:4: limits.reject_share: ",
-            ),
-        ] {
-            assert!(error.starts_with(start), "{error}");
-        }
     }
 }

@@ -39,14 +39,9 @@ pub(super) struct RawOperation {
 }
 
 pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions, DatasetError> {
-    let delimiter = match &raw.delimiter {
-        None => None,
-        Some(text) => Some(source.one_byte("csv.delimiter", text)?),
-    };
-    let quote = match &raw.quote {
-        None => b'"',
-        Some(text) => source.one_byte("csv.quote", text)?,
-    };
+    let delimiter = source.check_optional("csv.delimiter", raw.delimiter.as_ref(), one_byte)?;
+    let quote = source.check_optional("csv.quote", raw.quote.as_ref(), one_byte)?;
+    let quote = quote.unwrap_or(b'"');
     let is_delimiter = match delimiter {
         // Files are then separated by commas or by tabs.
         None => matches!(quote, b',' | b'\t'),
@@ -65,42 +60,46 @@ pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions,
     })
 }
 
-pub(super) fn check_json(source: &Source<'_>, raw: &RawJson) -> Result<JsonOptions, DatasetError> {
-    let Some(path) = &raw.path else {
-        return Ok(JsonOptions::default());
-    };
-    let names: Vec<String> = path.get_ref().split('.').map(str::to_owned).collect();
-    if names.len() > MAX_PATH || names.iter().any(String::is_empty) {
-        let message = format!(
-            "must be 1 to {MAX_PATH} property names separated by dots, like \"data.items\""
-        );
-        return Err(source.error(&path.span(), "json.path", message));
+fn one_byte(text: &String) -> Result<u8, &'static str> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Ok(*byte),
+        _ => Err("must be a single ASCII character other than CR, LF and NUL"),
     }
-    Ok(JsonOptions { path: names })
+}
+
+pub(super) fn check_json(source: &Source<'_>, raw: &RawJson) -> Result<JsonOptions, DatasetError> {
+    let path = source.check_optional("json.path", raw.path.as_ref(), |path| {
+        let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+        if names.len() > MAX_PATH || names.iter().any(String::is_empty) {
+            return Err(format!(
+                "must be 1 to {MAX_PATH} property names separated by dots, like \"data.items\""
+            ));
+        }
+        Ok(names)
+    })?;
+    Ok(JsonOptions {
+        path: path.unwrap_or_default(),
+    })
 }
 
 pub(super) fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limits, DatasetError> {
-    let record_bytes = match &raw.record_bytes {
-        None => 1 << 20,
-        Some(bytes) if (16..=8 << 20).contains(bytes.get_ref()) => *bytes.get_ref(),
-        Some(bytes) => {
-            let message = "must be from 16 to 8388608 (8 MiB)";
-            return Err(source.error(&bytes.span(), "limits.record_bytes", message));
-        }
-    };
-    let reject_share = match &raw.reject_share {
-        None => None,
-        Some(share) if (0.0..=1.0).contains(share.get_ref()) => Some(*share.get_ref()),
-        Some(share) => {
-            let message = "must be from 0 to 1";
-            return Err(source.error(&share.span(), "limits.reject_share", message));
-        }
-    };
+    let bytes = raw.record_bytes.as_ref();
+    let record_bytes = source.check_optional("limits.record_bytes", bytes, |bytes| {
+        let is_valid = (16..=8 << 20).contains(bytes);
+        is_valid
+            .then_some(*bytes)
+            .ok_or("must be from 16 to 8388608 (8 MiB)")
+    })?;
+    let share = raw.reject_share.as_ref();
+    let share = source.check_optional("limits.reject_share", share, |share| {
+        let is_valid = (0.0..=1.0).contains(share);
+        is_valid.then_some(*share).ok_or("must be from 0 to 1")
+    })?;
     Ok(Limits {
-        record_bytes,
+        record_bytes: record_bytes.unwrap_or(1 << 20),
         rejects: RejectLimits {
             count: raw.rejects,
-            share: reject_share,
+            share,
         },
     })
 }
@@ -110,28 +109,26 @@ pub(super) fn check_operation(
     raw: &RawOperation,
     fields: &[Field],
 ) -> Result<Operation, DatasetError> {
-    let column = raw.column.get_ref();
-    let error = |message: String| source.error(&raw.column.span(), "operation.column", message);
-    if column.is_empty() {
-        return Err(error("the name of the column is empty".to_owned()));
-    }
-    if let Some(field) = fields.iter().find(|field| field.column == *column) {
-        let message = format!(
-            "the field {} has this column too; remove the field",
-            field.name
-        );
-        return Err(error(message));
-    }
-    let deletes = match &raw.delete {
-        None => ["delete", "d", "DELETE", "D"].map(str::to_owned).to_vec(),
-        Some(texts) if texts.get_ref().is_empty() => {
-            let message = "must list at least one value that means a delete";
-            return Err(source.error(&texts.span(), "operation.delete", message));
+    let column = source.check("operation.column", &raw.column, |column| {
+        if column.is_empty() {
+            return Err("the name of the column is empty".to_owned());
         }
-        Some(texts) => texts.get_ref().clone(),
-    };
+        match fields.iter().find(|field| field.column == *column) {
+            None => Ok(column.clone()),
+            Some(Field { name, .. }) => Err(format!(
+                "the field {name} has this column too; remove the field"
+            )),
+        }
+    })?;
+    let deletes = source.check_optional("operation.delete", raw.delete.as_ref(), |texts| {
+        if texts.is_empty() {
+            return Err("must list at least one value that means a delete");
+        }
+        Ok(texts.clone())
+    })?;
     Ok(Operation {
-        column: column.clone(),
-        deletes,
+        column,
+        deletes: deletes
+            .unwrap_or_else(|| ["delete", "d", "DELETE", "D"].map(str::to_owned).to_vec()),
     })
 }

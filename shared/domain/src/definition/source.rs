@@ -23,6 +23,27 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Returns the value of a setting, or its error with the line of the setting.
+    pub(super) fn check<'s, T, V, E: Into<String>>(
+        &self,
+        field: &str,
+        setting: &'s Spanned<T>,
+        check: impl FnOnce(&'s T) -> Result<V, E>,
+    ) -> Result<V, DatasetError> {
+        check(setting.get_ref()).map_err(|message| self.error(&setting.span(), field, message))
+    }
+
+    /// Does the same for a setting that may be missing.
+    pub(super) fn check_optional<'s, T, V, E: Into<String>>(
+        &self,
+        field: &str,
+        setting: Option<&'s Spanned<T>>,
+        check: impl FnOnce(&'s T) -> Result<V, E>,
+    ) -> Result<Option<V>, DatasetError> {
+        let checked = setting.map(|setting| self.check(field, setting, check));
+        checked.transpose()
+    }
+
     /// Returns the error for a setting at `span`.
     pub(super) fn error(
         &self,
@@ -44,21 +65,6 @@ impl Source<'_> {
         let span = error.span().unwrap_or(0..0);
         let setting = self.setting_at(span.start).unwrap_or("syntax");
         self.error(&span, setting, error.message().trim())
-    }
-
-    /// Returns the setting of one character that a definition contains.
-    pub(super) fn one_byte(
-        &self,
-        setting: &str,
-        text: &Spanned<String>,
-    ) -> Result<u8, DatasetError> {
-        match text.get_ref().as_bytes() {
-            [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Ok(*byte),
-            _ => {
-                let message = "must be a single ASCII character other than CR, LF and NUL";
-                Err(self.error(&text.span(), setting, message))
-            }
-        }
     }
 
     /// Returns the name of the setting on the line of this byte, if the line starts with one.
