@@ -7,7 +7,7 @@ use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMess
 use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
 };
-use landfall_formats::{CUTTING_RULES, HEAD_BYTES, Header, PlannedChunk, Scanner, detect};
+use landfall_formats::{CUTTING_RULES, Header, PlannedChunk, Scanner, detect};
 use landfall_ledger::{JobHead, Pinned, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
@@ -253,8 +253,7 @@ impl Planner<'_> {
         // Only an empty object has no segment, and it is not planned.
         debug_assert!(segment.is_some(), "an object without segments");
         let mut segment = segment.unwrap_or_default();
-        let head = &segment[..segment.len().min(HEAD_BYTES)];
-        let format = detect(&object.key, head, self.dataset)?;
+        let format = detect(&object.key, &segment, self.dataset)?;
         let mut scanner = Scanner::new(self.dataset, format, self.head.chunk_bytes);
         let (mut found, mut start) = (Vec::new(), 0);
         loop {

@@ -47,15 +47,9 @@ pub struct JobId(Uuid);
 impl JobId {
     /// Returns the id of the job for this version of this object.
     pub fn of(bucket: &str, key: &str, version: &str) -> Self {
-        let mut name = Vec::with_capacity(bucket.len() + key.len() + version.len() + 2);
-        for (index, part) in [bucket, key, version].into_iter().enumerate() {
-            if index > 0 {
-                // Neither a bucket name nor a version can contain a zero byte.
-                name.push(0);
-            }
-            name.extend_from_slice(part.as_bytes());
-        }
-        Self(Uuid::new_v5(&NAMESPACE, &name))
+        // Neither a bucket name nor a version can contain a zero byte.
+        let name = [bucket, key, version].join("\0");
+        Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
     }
 
     /// Returns the bytes of the id.

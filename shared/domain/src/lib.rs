@@ -19,9 +19,8 @@ mod version;
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
 pub use cursor::Cursor;
 pub use dataset::{
-    CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_FIELDS, MAX_INDEXES,
-    MAX_KEY_BYTES, MAX_NAME_BYTES, Measure, Mode, Operation, RejectLimits, Total, TotalColumn,
-    UnknownColumns, is_name,
+    CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
+    Mode, Operation, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
 };
 pub use definition::DatasetError;
 pub use excerpt::excerpt;

@@ -166,17 +166,13 @@ impl RowQuery {
         }
         if let Start::After(position) = &self.start {
             let kinds = position_kinds(dataset, self.sort);
-            let fits = position.len() == kinds.len()
-                && position
-                    .iter()
-                    .zip(&kinds)
-                    .enumerate()
-                    .all(|(at, (value, kind))| {
-                        // The value of the sort field, which precedes the key, may be null.
-                        let may_be_null = at == 0 && kinds.len() > dataset.key_indexes().len();
-                        value.kind().map_or(may_be_null, |found| found == *kind)
-                    });
-            if !fits {
+            // The value of the sort field, which precedes the key, may be null.
+            let nullable = kinds.len() - dataset.key_indexes().len();
+            let fits = |(at, (value, kind)): (usize, (&Value, &FieldType))| {
+                value.kind().map_or(at < nullable, |found| found == *kind)
+            };
+            let mut pairs = position.iter().zip(&kinds).enumerate();
+            if position.len() != kinds.len() || !pairs.all(fits) {
                 return Err(QueryError::Cursor);
             }
         }
@@ -326,29 +322,21 @@ fields = [
     #[test]
     fn conditions_are_parsed() {
         let dataset = readings();
-        let parse = |text| Filter::parse(&dataset, text).unwrap();
-        let decimal = |text| Value::from_text(FieldType::Decimal, text).unwrap();
-        let cold = parse("celsius:lt:-1.50");
-        assert_eq!((cold.field, cold.test), (2, Test::Below(decimal("-1.5"))));
-        // The value may contain colons, and may be empty.
-        let at = Value::from_text(FieldType::Timestamp, "2026-11-20T08:30:00Z").unwrap();
-        assert_eq!(
-            parse("at:gte:2026-11-20T09:30:00+01:00").test,
-            Test::AtLeast(at)
-        );
-        assert_eq!(
-            parse("sensor:eq:").test,
-            Test::Equals(Value::Text("".into()))
-        );
-        assert_eq!(
-            parse("sensor:prefix:a:b").test,
-            Test::Prefix("a:b".to_owned())
-        );
-        // Dates in conditions are in ISO 8601, whatever pattern files use.
-        assert!(matches!(
-            parse("seen:eq:2026-11-20").test,
-            Test::Equals(Value::Date(_))
-        ));
+        let value = |kind, text| Value::from_text(kind, text).unwrap();
+        let cold = value(FieldType::Decimal, "-1.5");
+        let at = value(FieldType::Timestamp, "2026-11-20T08:30:00Z");
+        let day = value(FieldType::Date, "2026-11-20");
+        for (text, field, test) in [
+            ("celsius:lt:-1.50", 2, Test::Below(cold)),
+            // The value may contain colons, and may be empty.
+            ("at:gte:2026-11-20T09:30:00+01:00", 1, Test::AtLeast(at)),
+            ("sensor:eq:", 0, Test::Equals(Value::Text("".into()))),
+            ("sensor:prefix:a:b", 0, Test::Prefix("a:b".to_owned())),
+            // Dates in conditions are in ISO 8601, whatever pattern files use.
+            ("seen:eq:2026-11-20", 3, Test::Equals(day)),
+        ] {
+            assert_eq!(Filter::parse(&dataset, text), Ok(Filter { field, test }));
+        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl<'c> Records<'c> {
         }
     }
 
-    /// Reads the next block of records, or returns `None` after the last one.
+    /// Reads the next block of at least one record, or returns `None` after the last one.
     pub(crate) fn next_block(&mut self) -> Option<Block<'_, 'c>> {
         self.block.clear();
         (self.filled, self.ended) = (0, 0);

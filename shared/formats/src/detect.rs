@@ -7,9 +7,9 @@ use serde::de::IgnoredAny;
 use crate::syntax::{BOM, is_json_space};
 
 /// The maximum number of bytes of an object that [`detect`] reads.
-pub const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_BYTES: usize = 64 * 1024;
 
-/// Returns the format of the object `key`. `head` contains its first bytes, up to [`HEAD_BYTES`].
+/// Returns the format of the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
 ///
 /// The format of the dataset takes precedence, then the extension of the key, then the content. Blank
 /// content matches any format.

@@ -37,23 +37,17 @@ impl Header {
     pub fn parse(bytes: &[u8], dataset: &Dataset, format: Format) -> Result<Self, Problem> {
         let bytes = bytes.strip_prefix(&BOM).unwrap_or(bytes);
         let mut records = Records::new(bytes, dataset.csv.delimiter_for(format), dataset.csv.quote);
-        let block = records.next_block();
-        let Some((block, record)) = block
-            .as_ref()
-            .and_then(|block| Some((block, block.records.first()?)))
-        else {
-            let message = "the header record is blank: add a header, or set csv.header = false";
-            return Err(mismatch(message));
+        let columns = match records.next_block() {
+            None => Err("the header record is blank: add a header, or set csv.header = false"),
+            Some(block) if block.records[0].unclosed => {
+                Err("a quote in the header record is never closed: close or remove it")
+            }
+            Some(block) => match block.cells(&block.records[0]) {
+                None => Err("the header record is not UTF-8: save the file as UTF-8"),
+                Some(cells) => Ok(cells.iter().map(str::to_owned).collect()),
+            },
         };
-        if record.unclosed {
-            let message = "a quote in the header record is never closed: close or remove it";
-            return Err(mismatch(message));
-        }
-        let Some(cells) = block.cells(record) else {
-            let message = "the header record is not UTF-8: save the file as UTF-8";
-            return Err(mismatch(message));
-        };
-        Self::from_columns(cells.iter().map(str::to_owned).collect(), dataset)
+        Self::from_columns(columns.map_err(mismatch)?, dataset)
     }
 
     /// Returns the columns of an object without a header record: the fields in order, then the operation.
@@ -146,12 +140,13 @@ fn mismatch(message: impl Into<String>) -> Problem {
 
 /// Returns what to do about a header that has one column because the delimiter is another one.
 fn delimiter_hint(columns: &[String]) -> String {
-    let [only] = columns else {
-        return String::new();
+    let delimiter = match columns {
+        [only] => [',', ';', '\t', '|']
+            .iter()
+            .find(|byte| only.contains(**byte)),
+        _ => None,
     };
-    [',', ';', '\t', '|']
-        .into_iter()
-        .find(|delimiter| only.contains(*delimiter))
+    delimiter
         .map(|delimiter| {
             format!("; if {delimiter:?} is the delimiter, set csv.delimiter in the definition")
         })

@@ -55,6 +55,6 @@ mod scan;
 mod syntax;
 
 pub use decode::{Decoded, decode, oversize};
-pub use detect::{HEAD_BYTES, detect};
+pub use detect::detect;
 pub use header::Header;
 pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, Scanner, Summary};

@@ -8,7 +8,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 pub use field::Field;
-pub use name::{MAX_NAME_BYTES, is_name};
+pub use name::is_name;
 pub(crate) use name::{NAME_RULE, check_table_name, is_system_column};
 pub use options::{
     CsvOptions, Format, JsonOptions, Limits, Mode, Operation, RejectLimits, UnknownColumns,
@@ -16,9 +16,9 @@ pub use options::{
 pub use total::{Measure, Total, TotalColumn};
 
 /// The maximum number of fields of a dataset.
-pub const MAX_FIELDS: usize = 500;
+pub(crate) const MAX_FIELDS: usize = 500;
 /// The maximum number of indexed fields. Each index makes every write more expensive.
-pub const MAX_INDEXES: usize = 16;
+pub(crate) const MAX_INDEXES: usize = 16;
 /// The maximum number of bytes in all key values of a row together, which every store can index.
 pub const MAX_KEY_BYTES: usize = 512;
 

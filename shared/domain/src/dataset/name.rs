@@ -2,7 +2,7 @@
 
 /// The maximum number of bytes in the name of a dataset or field. Leaves room for what stores append,
 /// below the 63 bytes of an identifier in `PostgreSQL`.
-pub const MAX_NAME_BYTES: usize = 48;
+const MAX_NAME_BYTES: usize = 48;
 
 /// The rule of [`is_name`], for error messages.
 pub(crate) const NAME_RULE: &str =

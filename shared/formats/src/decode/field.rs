@@ -66,19 +66,13 @@ pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
 
 /// Checks that every store can index the key.
 pub(super) fn check_key(dataset: &Dataset, values: &[Value]) -> Result<(), Fault> {
-    let bytes: usize = dataset
-        .key_indexes()
-        .iter()
-        .map(|index| values[*index].key_bytes())
-        .sum();
+    let key = dataset.key_indexes().iter();
+    let key = key.map(|index| (&dataset.fields[*index], &values[*index]));
+    let bytes: usize = key.clone().map(|(_, value)| value.key_bytes()).sum();
     if bytes <= MAX_KEY_BYTES {
         return Ok(());
     }
-    let longest = dataset
-        .key_indexes()
-        .iter()
-        .max_by_key(|index| values[**index].key_bytes());
-    let (column, text) = match longest.map(|index| (&dataset.fields[*index], &values[*index])) {
+    let (column, text) = match key.max_by_key(|(_, value)| value.key_bytes()) {
         Some((field, Value::Text(text))) => (Some(field.column.clone()), excerpt(text)),
         _ => (None, String::new()),
     };

@@ -6,32 +6,18 @@ use proptest::prelude::*;
 
 use crate::oracle::{self, Setup};
 
-fn setup(format: Format) -> impl Strategy<Value = Setup> {
-    let delimiter = prop_oneof![Just(b','), Just(b';'), Just(b'|'), Just(b'\t'), Just(b'a')];
-    let quote = prop_oneof![4 => Just(b'"'), 1 => Just(b'\'')];
-    let record_bytes = prop_oneof![3 => Just(1 << 20), 1 => 1u64..40];
-    (
-        delimiter,
-        quote,
-        any::<bool>(),
-        record_bytes,
-        1u64..60,
-        prop::collection::vec(1usize..30, 1..4),
-    )
-        .prop_map(
-            move |(delimiter, quote, header, record_bytes, chunk_bytes, pieces)| Setup {
-                format,
-                csv: CsvOptions {
-                    delimiter: Some(delimiter),
-                    quote,
-                    header,
-                },
-                path: Vec::new(),
-                record_bytes,
-                chunk_bytes,
-                pieces,
-            },
-        )
+prop_compose! {
+    fn setup(format: Format)(
+        delimiter in prop::sample::select(&b",;|\ta"[..]),
+        quote in prop_oneof![4 => Just(b'"'), 1 => Just(b'\'')],
+        header: bool,
+        record_bytes in prop_oneof![3 => Just(1 << 20), 1 => 1u64..40],
+        chunk_bytes in 1u64..60,
+        pieces in prop::collection::vec(1usize..30, 1..4),
+    ) -> Setup {
+        let csv = CsvOptions { delimiter: Some(delimiter), quote, header };
+        Setup { format, csv, path: Vec::new(), record_bytes, chunk_bytes, pieces }
+    }
 }
 
 /// Generates bytes, most of which have a meaning in CSV.
@@ -58,9 +44,7 @@ fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(token, 0..80).prop_map(|tokens| tokens.concat())
 }
 
-fn space() -> impl Strategy<Value = String> {
-    "[ \n\t\r]{0,2}"
-}
+const SPACE: &str = "[ \n\t\r]{0,2}";
 
 fn string() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -88,7 +72,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn array_of(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    let element = (space(), inner, space()).prop_map(|(a, value, b)| a + &value + &b);
+    let element = (SPACE, inner, SPACE).prop_map(|(a, value, b)| a + &value + &b);
     prop::collection::vec(element, 0..5).prop_map(|elements| format!("[{}]", elements.join(",")))
 }
 
@@ -100,7 +84,7 @@ fn object_of(inner: impl Strategy<Value = String>) -> impl Strategy<Value = Stri
         2 => Just("\"d\"".to_owned()),
         2 => string(),
     ];
-    let property = (space(), name, space(), space(), inner, space())
+    let property = (SPACE, name, SPACE, SPACE, inner, SPACE)
         .prop_map(|(a, name, b, c, value, d)| format!("{a}{name}{b}:{c}{value}{d}"));
     prop::collection::vec(property, 0..5)
         .prop_map(|properties| format!("{{{}}}", properties.join(",")))
@@ -111,7 +95,7 @@ fn document() -> impl Strategy<Value = (bool, String)> {
     let rows = array_of(prop_oneof![4 => object_of(value()), 1 => value()]);
     let name = prop_oneof![Just("d"), Just("\\u0064")];
     let other = || (string(), value()).prop_map(|(name, value)| format!("{name}:{value}"));
-    (any::<bool>(), rows, name, other(), other(), space()).prop_map(
+    (any::<bool>(), rows, name, other(), other(), SPACE).prop_map(
         |(nested, rows, name, before, after, space)| {
             if nested {
                 let inner = format!("{{{before},{space}\"v\":{rows}{space},{after}}}");
@@ -178,7 +162,7 @@ proptest! {
     #[test]
     fn ndjson_records_match(
         setup in setup(Format::Ndjson),
-        lines in prop::collection::vec((space(), object_of(value()), space()), 0..6),
+        lines in prop::collection::vec((SPACE, object_of(value()), SPACE), 0..6),
     ) {
         let lines: Vec<String> = lines
             .into_iter()
