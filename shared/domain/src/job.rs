@@ -91,10 +91,8 @@ pub struct ObjectRef {
 impl ObjectRef {
     /// Returns the dataset named by the key: its first segment, if that and the rest are not empty.
     pub fn dataset_name(&self) -> Option<&str> {
-        self.key
-            .split_once('/')
-            .filter(|(dataset, rest)| !dataset.is_empty() && !rest.is_empty())
-            .map(|(dataset, _)| dataset)
+        let (dataset, rest) = self.key.split_once('/')?;
+        (!dataset.is_empty() && !rest.is_empty()).then_some(dataset)
     }
 }
 
@@ -168,7 +166,8 @@ impl ProblemCode {
 }
 
 /// What went wrong in a job, or needs attention.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = JobProblem))]
 pub struct Problem {

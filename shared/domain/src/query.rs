@@ -135,17 +135,16 @@ pub enum QueryError {
 impl RowQuery {
     /// Returns the query for the row with a key.
     pub fn of_key(dataset: &Dataset, key: &[Value]) -> Result<Self, QueryError> {
-        if key.len() != dataset.key_indexes().len() {
-            return Err(QueryError::Key(dataset.key_indexes().len()));
+        let fields = dataset.key_indexes();
+        if key.len() != fields.len() {
+            return Err(QueryError::Key(fields.len()));
         }
-        let filters = dataset.key_indexes().iter().zip(key);
+        let filters = fields.iter().zip(key).map(|(field, value)| Filter {
+            field: *field,
+            test: Test::Equals(value.clone()),
+        });
         let query = Self {
-            filters: filters
-                .map(|(field, value)| Filter {
-                    field: *field,
-                    test: Test::Equals(value.clone()),
-                })
-                .collect(),
+            filters: filters.collect(),
             sort: None,
             start: Start::First,
             limit: 1,

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use landfall_domain::{Dataset, Format};
+use landfall_domain::{ByteRange, Dataset, Format};
 use landfall_formats::{Header, Scanner, decode};
 
 const ROWS: u32 = 400_000;
@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "", "MB", "scan MB/s", "decode MB/s"
     );
     for (name, format, data) in [
-        ("csv", Format::Csv, delimited(',', false)),
-        ("csv, all quoted", Format::Csv, delimited(',', true)),
-        ("tsv", Format::Tsv, delimited('\t', false)),
+        ("csv", Format::Csv, delimited(",", false)),
+        ("csv, all quoted", Format::Csv, delimited(",", true)),
+        ("tsv", Format::Tsv, delimited("\t", false)),
         ("ndjson", Format::Ndjson, objects("\n")),
         (
             "json",
@@ -50,34 +50,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut scanner = Scanner::new(&dataset, format, CHUNK_BYTES);
             let mut chunks = Vec::new();
             for piece in bytes.chunks(FEED_BYTES) {
-                scanner
-                    .feed(piece, &mut chunks)
-                    .map_err(|problem| problem.message)?;
+                scanner.feed(piece, &mut chunks)?;
             }
-            let summary = scanner
-                .finish(&mut chunks)
-                .map_err(|problem| problem.message)?;
+            let summary = scanner.finish(&mut chunks)?;
             scans.push(start.elapsed().as_secs_f64());
 
             let start = Instant::now();
             let header = match summary.header {
                 None => None,
-                Some(range) => Some(
-                    Header::parse(slice(bytes, range.start, range.end)?, &dataset, format)
-                        .map_err(|problem| problem.message)?,
-                ),
+                Some(range) => Some(Header::parse(slice(bytes, range)?, &dataset, format)?),
             };
             let mut rows = 0;
             for chunk in &chunks {
-                let part = slice(bytes, chunk.range.start, chunk.range.end)?;
-                let decoded = decode(
-                    &dataset,
-                    format,
-                    header.as_ref(),
-                    part,
-                    chunk.range.start,
-                    chunk.first_line,
-                );
+                let part = slice(bytes, chunk.range)?;
+                let (start, line) = (chunk.range.start, chunk.first_line);
+                let decoded = decode(&dataset, format, header.as_ref(), part, start, line);
                 rows += decoded.rows.len();
             }
             decodes.push(start.elapsed().as_secs_f64());
@@ -100,22 +87,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn slice(bytes: &[u8], start: u64, end: u64) -> Result<&[u8], std::num::TryFromIntError> {
-    Ok(&bytes[usize::try_from(start)?..usize::try_from(end)?])
+fn slice(bytes: &[u8], range: ByteRange) -> Result<&[u8], std::num::TryFromIntError> {
+    Ok(&bytes[usize::try_from(range.start)?..usize::try_from(range.end)?])
 }
 
-fn delimited(delimiter: char, quoted: bool) -> String {
+fn delimited(delimiter: &str, quoted: bool) -> String {
     let quote = if quoted { "\"" } else { "" };
     let mut text = String::new();
     let mut record = |cells: [&str; 5]| {
-        for (index, cell) in cells.iter().enumerate() {
-            if index > 0 {
-                text.push(delimiter);
-            }
-            text += quote;
-            text += cell;
-            text += quote;
-        }
+        text += &cells
+            .map(|cell| format!("{quote}{cell}{quote}"))
+            .join(delimiter);
         text.push('\n');
     };
     record(["sku", "title", "price", "stock", "updated_at"]);

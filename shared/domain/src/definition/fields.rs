@@ -100,7 +100,7 @@ fn check_field(
         }
     })?;
     let indexed = source.check_optional(name, raw.index.as_ref(), |indexed| {
-        if *indexed && !raw.kind.is_ordered() {
+        if *indexed && raw.kind == FieldType::Json {
             return Err("a JSON field cannot have an index; remove index = true");
         }
         Ok(*indexed)

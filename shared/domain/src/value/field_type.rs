@@ -40,11 +40,6 @@ impl FieldType {
         }
     }
 
-    /// Returns whether every store orders the values in the same way.
-    pub fn is_ordered(self) -> bool {
-        self != Self::Json
-    }
-
     /// Returns whether every store can index the values exactly.
     pub fn can_be_key(self) -> bool {
         !matches!(self, Self::Float | Self::Json)
