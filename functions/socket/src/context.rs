@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use landfall_auth::{AuthError, Tokens};
+use landfall_auth::Tokens;
 use landfall_ledger::JobIndex;
-use landfall_runtime::{Environment, SettingError, required};
+use landfall_runtime::{Environment, Error, required};
 
 use crate::connections::Connections;
 use crate::dynamo::DynamoConnections;
 use crate::gateway::{ApiGateway, Gateway};
-use crate::queue::{PushQueue, SqsPushQueue};
+use crate::queue::PushQueue;
 
 /// The socket's clients and settings.
 pub struct Context {
@@ -25,20 +25,9 @@ pub struct Context {
     pub token_in_query: bool,
 }
 
-/// Why the socket cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is missing or invalid.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The tokens could not be read from their secret.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-}
-
 impl Context {
     /// Reads settings from the environment and tokens from their secret, and creates the clients.
-    pub async fn from_environment() -> Result<Self, StartError> {
+    pub async fn from_environment() -> Result<Self, Error> {
         let connections: String = required("LANDFALL_CONNECTIONS_TABLE")?;
         let tokens: String = required("LANDFALL_TOKENS_SECRET")?;
         let endpoint: String = required("LANDFALL_SOCKET_ENDPOINT")?;
@@ -52,9 +41,7 @@ impl Context {
             ))),
             ledger: Arc::new(environment.ledger_table()?),
             gateway: Arc::new(ApiGateway::new(environment.sdk(), &endpoint)),
-            queue: Arc::new(SqsPushQueue::new(
-                environment.queue("LANDFALL_PUSH_QUEUE_URL")?,
-            )),
+            queue: Arc::new(environment.queue("LANDFALL_PUSH_QUEUE_URL")?),
             token_in_query: environment.is_local(),
         })
     }

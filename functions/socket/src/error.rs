@@ -2,6 +2,7 @@ use landfall_auth::AuthError;
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::ItemError;
 use landfall_ledger::LedgerError;
+use landfall_runtime::Retryable;
 
 /// Why an event could not be handled.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,8 @@ pub enum SocketError {
     OutOfTime,
 }
 
-impl SocketError {
-    /// Reports whether a retry may succeed.
-    pub fn retryable(&self) -> bool {
+impl Retryable for SocketError {
+    fn retryable(&self) -> bool {
         match self {
             Self::Auth(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_aws::{Fifo, OutgoingMessage, SqsQueue, VisibilityChange};
+use landfall_aws::{Fifo, OutgoingMessage, SqsQueue};
 use landfall_domain::JobId;
-use landfall_runtime::{Message, Retryable};
+use landfall_runtime::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::SocketError;
@@ -41,20 +41,8 @@ pub trait PushQueue: Send + Sync {
     async fn put_back(&self, failed: &[Message]) -> Result<(), SocketError>;
 }
 
-/// The deployed [`PushQueue`].
-#[derive(Clone, Debug)]
-pub(crate) struct SqsPushQueue {
-    queue: SqsQueue,
-}
-
-impl SqsPushQueue {
-    pub(crate) fn new(queue: SqsQueue) -> Self {
-        Self { queue }
-    }
-}
-
 #[async_trait]
-impl PushQueue for SqsPushQueue {
+impl PushQueue for SqsQueue {
     async fn send(&self, messages: &[PushMessage]) -> Result<(), SocketError> {
         let second = Timestamp::now().as_second();
         let messages: Vec<OutgoingMessage> = messages
@@ -70,18 +58,18 @@ impl PushQueue for SqsPushQueue {
                 })
             })
             .collect::<Result<_, SocketError>>()?;
-        Ok(self.queue.send_messages(&messages).await?)
+        Ok(self.send_messages(&messages).await?)
     }
 
     async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
-        let changes: Vec<VisibilityChange> = messages
+        let changes: Vec<(String, i32)> = messages
             .iter()
-            .map(|message| VisibilityChange {
-                receipt: message.receipt.clone(),
-                seconds: retry_delay(message.receive_count.unwrap_or(1)),
+            .map(|message| {
+                let seconds = retry_delay(message.receive_count.unwrap_or(1));
+                (message.receipt.clone(), seconds)
             })
             .collect();
-        Ok(self.queue.change_visibility(&changes).await?)
+        Ok(self.change_visibility(&changes).await?)
     }
 }
 
@@ -89,12 +77,6 @@ impl PushQueue for SqsPushQueue {
 /// time, up to a limit.
 fn retry_delay(receive_count: u32) -> i32 {
     2i32.saturating_pow(receive_count).clamp(2, LONGEST_WAIT)
-}
-
-impl Retryable for SocketError {
-    fn retryable(&self) -> bool {
-        SocketError::retryable(self)
-    }
 }
 
 #[cfg(test)]

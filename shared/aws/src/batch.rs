@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, RetryableWithContext};
+use backon::{BackoffBuilder, DefaultSleeper, ExponentialBuilder, Sleeper};
 use tracing::warn;
 
 use crate::AwsError;
@@ -18,67 +18,40 @@ pub(crate) struct RejectedEntry {
     pub(crate) error: AwsError,
 }
 
-struct Failure {
-    error: AwsError,
-    /// False if the call itself failed: the SDK has retried it already.
-    may_resend: bool,
-}
-
 /// Sends a batch, and then its rejected entries until the service has accepted all of them.
 ///
-/// `send` sends entries and returns the rejected ones. Fails at once if an entry cannot succeed later.
+/// `send` sends entries and returns the rejected ones. Fails at once if an entry cannot succeed later, or if a call
+/// itself fails: the SDK has retried it already.
 pub(crate) async fn send_batch<T, F>(
-    entries: Vec<T>,
+    mut entries: Vec<T>,
     send: impl Fn(Vec<T>) -> F,
 ) -> Result<(), AwsError>
 where
     T: Clone,
     F: Future<Output = Result<Vec<RejectedEntry>, AwsError>>,
 {
-    let send = &send;
-    let attempt = |entries: Vec<T>| async move {
-        match send(entries.clone()).await {
-            Ok(rejected) => {
-                let remaining = rejected
-                    .iter()
-                    .filter_map(|entry| entries.get(entry.index).cloned())
-                    .collect();
-                (remaining, first_failure(rejected))
-            }
-            Err(error) => {
-                let may_resend = false;
-                (entries, Err(Failure { error, may_resend }))
-            }
-        }
-    };
     let backoff = ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY)
         .with_max_times(RETRIES);
-    let (_, result) = attempt
-        .retry(backoff)
-        .context(entries)
-        .when(|failure: &Failure| failure.may_resend && failure.error.retryable())
-        .notify(|failure: &Failure, delay: Duration| {
-            warn!(error = %failure.error, ?delay, "rejected entries of a batch are sent again");
-        })
-        .await;
-    result.map_err(|failure| failure.error)
-}
-
-/// Prefers an error that cannot be retried.
-fn first_failure(rejected: Vec<RejectedEntry>) -> Result<(), Failure> {
-    let mut errors: Vec<AwsError> = rejected.into_iter().map(|entry| entry.error).collect();
-    let index = errors
-        .iter()
-        .position(|error| !error.retryable())
-        .unwrap_or(0);
-    if errors.is_empty() {
-        return Ok(());
+    let mut delays = backoff.build();
+    loop {
+        let mut rejected = send(entries.clone()).await?;
+        // Errors that cannot be retried come first.
+        rejected.sort_by_key(|entry| entry.error.retryable());
+        let Some(RejectedEntry { error, .. }) = rejected.first() else {
+            return Ok(());
+        };
+        let delay = delays.next().filter(|_| error.retryable());
+        let Some(delay) = delay else {
+            return Err(rejected.swap_remove(0).error);
+        };
+        warn!(%error, ?delay, "rejected entries of a batch are sent again");
+        DefaultSleeper::default().sleep(delay).await;
+        entries = rejected
+            .iter()
+            .filter_map(|entry| entries.get(entry.index).cloned())
+            .collect();
     }
-    Err(Failure {
-        error: errors.swap_remove(index),
-        may_resend: true,
-    })
 }
 
 #[cfg(test)]
@@ -110,38 +83,32 @@ mod tests {
         assert_eq!(sent, [vec!["a", "b", "c"], vec!["a", "c"], vec!["c"]]);
     }
 
-    #[tokio::test]
-    async fn an_entry_that_is_refused_fails_the_batch_at_once() {
+    /// Sends two entries with this answer to each call. Returns the error and the number of calls.
+    async fn fail(answer: impl Fn() -> Result<Vec<RejectedEntry>, AwsError>) -> (AwsError, usize) {
         let calls = Mutex::new(0);
         let result = send_batch(vec![1, 2], |_| {
             *calls.lock().unwrap() += 1;
-            ready(Ok(vec![
-                rejected(0, "InternalError"),
-                rejected(1, "AccessDenied"),
-            ]))
+            ready(answer())
         });
-        assert!(matches!(result.await, Err(AwsError::Refused { .. })));
-        assert_eq!(*calls.lock().unwrap(), 1);
+        let error = result.await.unwrap_err();
+        (error, calls.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_is_refused_fails_the_batch_at_once() {
+        let refused = || vec![rejected(0, "InternalError"), rejected(1, "AccessDenied")];
+        let (error, calls) = fail(|| Ok(refused())).await;
+        assert!(!error.retryable());
+        assert_eq!(calls, 1);
     }
 
     #[tokio::test]
     async fn a_failed_call_and_entries_that_stay_rejected_are_errors() {
-        let calls = Mutex::new(0);
-        let failing = send_batch(vec![1], |_| {
-            *calls.lock().unwrap() += 1;
-            ready(Err(AwsError::unavailable(
-                "SendMessageBatch",
-                "queue",
-                "down",
-            )))
-        });
-        assert!(failing.await.is_err());
-        assert_eq!(*calls.lock().unwrap(), 1);
-        let rejecting = send_batch(vec![1], |_| {
-            *calls.lock().unwrap() += 1;
-            ready(Ok(vec![rejected(0, "InternalError")]))
-        });
-        assert!(rejecting.await.unwrap_err().retryable());
-        assert_eq!(*calls.lock().unwrap(), 2 + RETRIES);
+        let down = || AwsError::unavailable("SendMessageBatch", "queue", "down");
+        let (_, calls) = fail(|| Err(down())).await;
+        assert_eq!(calls, 1);
+        let (error, calls) = fail(|| Ok(vec![rejected(0, "InternalError")])).await;
+        assert!(error.retryable());
+        assert_eq!(calls, 1 + RETRIES);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
 
-use crate::{AwsError, Objects};
+use crate::{AwsError, Failure, Objects};
 
 /// How long a definition is cached.
 const FRESH: Duration = Duration::from_mins(1);
@@ -15,9 +15,6 @@ const MAX_CACHED: usize = 200;
 
 const PREFIX: &str = "datasets/";
 const SUFFIX: &str = ".toml";
-
-/// The name of a definition, and its version unless it is the latest.
-type CacheKey = (String, Option<String>);
 
 /// The result of looking up a dataset.
 #[derive(Clone, Debug)]
@@ -57,7 +54,8 @@ impl DefinitionError {
 pub struct Datasets {
     objects: Arc<dyn Objects>,
     bucket: String,
-    cache: Mutex<HashMap<CacheKey, (SystemTime, Lookup)>>,
+    /// By name, and by version unless the latest was requested.
+    cache: Mutex<HashMap<DatasetRef, (SystemTime, Lookup)>>,
     names: Mutex<Option<(SystemTime, Arc<[String]>)>>,
 }
 
@@ -74,12 +72,11 @@ impl Datasets {
 
     /// Returns the latest definition, at most a minute old.
     pub async fn latest(&self, name: &str) -> Result<Lookup, AwsError> {
-        self.find(name, None).await
-    }
-
-    /// Returns the definition that a job was planned with. In a bucket without versions this is the latest one.
-    pub async fn pinned(&self, dataset: &DatasetRef) -> Result<Lookup, AwsError> {
-        self.find(&dataset.name, dataset.version.as_deref()).await
+        let latest = DatasetRef {
+            name: name.to_owned(),
+            version: None,
+        };
+        self.pinned(&latest).await
     }
 
     /// Returns the definition that a job was planned with, or why it cannot be used.
@@ -110,73 +107,68 @@ impl Datasets {
         Ok(names)
     }
 
-    async fn find(&self, name: &str, version: Option<&str>) -> Result<Lookup, AwsError> {
+    /// Returns the definition that a job was planned with. In a bucket without versions this is the latest one.
+    pub async fn pinned(&self, requested: &DatasetRef) -> Result<Lookup, AwsError> {
+        let name = &requested.name;
         if !is_name(name) {
             return Ok(Lookup::Unknown);
         }
-        let cache_key = (name.to_owned(), version.map(ToOwned::to_owned));
-        if let Some(cached) = self.cached(&cache_key) {
+        if let Some(cached) = self.cached(requested) {
             return Ok(cached);
         }
         let key = format!("{PREFIX}{name}{SUFFIX}");
+        let invalid = |field: &str, message: String| DatasetError {
+            file: key.clone(),
+            line: 1,
+            field: field.to_owned(),
+            message,
+        };
+        let version = requested.version.as_deref();
         let answer = self
             .objects
             .read_text(&self.bucket, &key, version, MAX_BYTES);
-        let read = match answer.await {
-            Err(AwsError::Answer { reason, .. }) => {
-                let error = DatasetError {
-                    file: key,
-                    line: 1,
-                    field: "file".to_owned(),
-                    message: reason,
-                };
-                let reference = DatasetRef {
-                    name: name.to_owned(),
-                    version: version.map(ToOwned::to_owned),
-                };
-                return Ok(Lookup::Bad(error, reference));
-            }
-            read => read?,
-        };
-        let Some((text, version)) = read else {
-            return Ok(Lookup::Unknown);
-        };
-        let reference = DatasetRef {
-            name: name.to_owned(),
-            version,
+        let (text, version) = match answer.await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Lookup::Unknown),
+            Err(AwsError::Call {
+                failure: Failure::Answer,
+                reason,
+                ..
+            }) => return Ok(Lookup::Bad(invalid("file", reason), requested.clone())),
+            Err(error) => return Err(error),
         };
         // The next lookup may be by this version.
-        let pinned = (name.to_owned(), reference.version.clone());
+        let reference = DatasetRef {
+            name: name.clone(),
+            version,
+        };
         let found = match Dataset::from_toml(&key, &text) {
-            Ok(dataset) if dataset.name == name => Lookup::Found(Arc::new(dataset), reference),
-            Ok(dataset) => {
-                let error = DatasetError {
-                    file: key,
-                    line: 1,
-                    field: "name".to_owned(),
-                    message: format!(
-                        "is {:?}, but the file is named after {name:?}: the names must be equal",
-                        dataset.name
-                    ),
-                };
-                Lookup::Bad(error, reference)
+            Ok(dataset) if dataset.name == *name => {
+                Lookup::Found(Arc::new(dataset), reference.clone())
             }
-            Err(error) => Lookup::Bad(error, reference),
+            Ok(dataset) => {
+                let message = format!(
+                    "is {:?}, but the file is named after {name:?}: the names must be equal",
+                    dataset.name
+                );
+                Lookup::Bad(invalid("name", message), reference.clone())
+            }
+            Err(error) => Lookup::Bad(error, reference.clone()),
         };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() + 2 > MAX_CACHED {
             cache.clear();
         }
         let now = SystemTime::now();
-        cache.insert(cache_key, (now, found.clone()));
-        cache.insert(pinned, (now, found.clone()));
+        cache.insert(requested.clone(), (now, found.clone()));
+        cache.insert(reference, (now, found.clone()));
         Ok(found)
     }
 
-    fn cached(&self, key: &CacheKey) -> Option<Lookup> {
+    fn cached(&self, requested: &DatasetRef) -> Option<Lookup> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, lookup) = cache.get(key)?;
-        (key.1.is_some() || is_fresh(*since)).then(|| lookup.clone())
+        let (since, lookup) = cache.get(requested)?;
+        (requested.version.is_some() || is_fresh(*since)).then(|| lookup.clone())
     }
 }
 

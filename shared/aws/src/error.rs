@@ -31,49 +31,38 @@ const THROTTLED: [&str; 8] = [
 /// Why a call of an AWS service failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsError {
-    /// The service did not respond in time, or failed. Retry.
-    #[error("{operation} of {subject}: {reason}")]
-    Unavailable {
+    /// The call failed, or its response is not what the operation returns.
+    #[error("{operation} of {subject}{failure}: {reason}")]
+    Call {
+        /// How it failed.
+        failure: Failure,
         /// The operation.
         operation: &'static str,
         /// The object, item or queue that it was called with.
         subject: String,
-        /// The client's error message.
-        reason: String,
-    },
-    /// The service receives too many requests. Retry later.
-    #[error("{operation} of {subject} was throttled: {reason}")]
-    Throttled {
-        /// The operation.
-        operation: &'static str,
-        /// The object, item or queue that it was called with.
-        subject: String,
-        /// The client's error message.
-        reason: String,
-    },
-    /// The service refused the request: a permission, a name or the request itself is wrong.
-    #[error("{operation} of {subject} was refused: {reason}")]
-    Refused {
-        /// The operation.
-        operation: &'static str,
-        /// The object, item or queue that it was called with.
-        subject: String,
-        /// The client's error message.
+        /// The client's error message, or what is wrong with the response.
         reason: String,
     },
     /// This version of the object has been deleted or overwritten.
     #[error("{0} no longer exists")]
     Gone(String),
+}
+
+/// How a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The service did not respond in time, or failed. Retry.
+    #[error("")]
+    Unavailable,
+    /// The service receives too many requests. Retry later.
+    #[error(" was throttled")]
+    Throttled,
+    /// The service refused the request: a permission, a name or the request itself is wrong.
+    #[error(" was refused")]
+    Refused,
     /// The response is not what the operation returns.
-    #[error("{operation} of {subject} returned an unexpected response: {reason}")]
-    Answer {
-        /// The operation.
-        operation: &'static str,
-        /// The object, item or queue that it was called with.
-        subject: String,
-        /// What is wrong with the response.
-        reason: String,
-    },
+    #[error(" returned an unexpected response")]
+    Answer,
 }
 
 impl AwsError {
@@ -90,52 +79,51 @@ impl AwsError {
     }
 
     /// Classifies a failure by its error code. Failures with an unknown code, or none, may be retried.
-    pub fn from_code(
+    pub(crate) fn from_code(
         operation: &'static str,
         subject: &str,
         code: Option<&str>,
         reason: impl Display,
     ) -> Self {
-        match code {
-            Some(code) if REFUSED.contains(&code) => Self::refused(operation, subject, reason),
-            Some(code) if THROTTLED.contains(&code) => Self::Throttled {
-                operation,
-                subject: subject.to_owned(),
-                reason: reason.to_string(),
-            },
-            _ => Self::unavailable(operation, subject, reason),
-        }
+        let failure = match code {
+            Some(code) if REFUSED.contains(&code) => Failure::Refused,
+            Some(code) if THROTTLED.contains(&code) => Failure::Throttled,
+            _ => Failure::Unavailable,
+        };
+        Self::call(failure, operation, subject, reason)
     }
 
     /// Returns whether the same call may succeed later.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Throttled { .. } | Self::Answer { .. } => true,
-            Self::Refused { .. } | Self::Gone(_) => false,
+            Self::Call { failure, .. } => *failure != Failure::Refused,
+            Self::Gone(_) => false,
         }
     }
 
     /// Returns the error of a request that is wrong.
     pub fn refused(operation: &'static str, subject: &str, reason: impl Display) -> Self {
-        Self::Refused {
-            operation,
-            subject: subject.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::call(Failure::Refused, operation, subject, reason)
     }
 
     /// Returns the error of a service that does not respond.
     pub fn unavailable(operation: &'static str, subject: &str, reason: impl Display) -> Self {
-        Self::Unavailable {
-            operation,
-            subject: subject.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::call(Failure::Unavailable, operation, subject, reason)
     }
 
     /// Returns the error of an unexpected response.
     pub fn answer(operation: &'static str, subject: &str, reason: impl Display) -> Self {
-        Self::Answer {
+        Self::call(Failure::Answer, operation, subject, reason)
+    }
+
+    fn call(
+        failure: Failure,
+        operation: &'static str,
+        subject: &str,
+        reason: impl Display,
+    ) -> Self {
+        Self::Call {
+            failure,
             operation,
             subject: subject.to_owned(),
             reason: reason.to_string(),
@@ -149,21 +137,18 @@ mod tests {
 
     #[test]
     fn codes_decide_what_is_retried() {
-        let error = |code| AwsError::from_code("SendMessage", "queue", code, "why");
-        assert!(matches!(
-            error(Some("AccessDeniedException")),
-            AwsError::Refused { .. }
-        ));
-        assert!(!error(Some("ValidationException")).retryable());
-        assert!(matches!(
-            error(Some("SlowDown")),
-            AwsError::Throttled { .. }
-        ));
-        assert!(error(Some("ThrottlingException")).retryable());
-        assert!(matches!(
-            error(Some("InternalError")),
-            AwsError::Unavailable { .. }
-        ));
-        assert!(error(None).retryable());
+        for (code, expected, retryable) in [
+            (Some("AccessDeniedException"), " was refused", false),
+            (Some("ValidationException"), " was refused", false),
+            (Some("SlowDown"), " was throttled", true),
+            (Some("ThrottlingException"), " was throttled", true),
+            (Some("InternalError"), "", true),
+            (None, "", true),
+        ] {
+            let error = AwsError::from_code("SendMessage", "queue", code, "why");
+            let expected = format!("SendMessage of queue{expected}: why");
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.retryable(), retryable, "{code:?}");
+        }
     }
 }

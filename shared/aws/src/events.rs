@@ -31,11 +31,11 @@ impl EventBus {
         }
     }
 
+    /// Publishes a batch of one event.
     async fn put(
         &self,
         entries: Vec<PutEventsRequestEntry>,
     ) -> Result<Vec<RejectedEntry>, AwsError> {
-        let sent = entries.len();
         let response = self
             .client
             .put_events()
@@ -43,24 +43,18 @@ impl EventBus {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(OPERATION, &self.bus, &error))?;
-        // The response has a result for each entry, in order; rejected entries have no id.
-        let results = response.entries();
-        if results.len() != sent {
-            let reason = format!("{} results of {sent} entries", results.len());
+        let [result] = response.entries() else {
+            let reason = format!("{} results of one entry", response.entries().len());
             return Err(AwsError::answer(OPERATION, &self.bus, reason));
+        };
+        // A rejected entry has no id.
+        if result.event_id().is_some() {
+            return Ok(Vec::new());
         }
-        let rejected = results.iter().enumerate();
-        let rejected = rejected.filter(|(_, result)| result.event_id().is_none());
-        Ok(rejected
-            .map(|(index, result)| {
-                let (code, message) = (result.error_code(), result.error_message());
-                let reason = format!("{code:?}: {message:?}");
-                RejectedEntry {
-                    index,
-                    error: AwsError::from_code(OPERATION, &self.bus, code, reason),
-                }
-            })
-            .collect())
+        let (code, message) = (result.error_code(), result.error_message());
+        let reason = format!("{code:?}: {message:?}");
+        let error = AwsError::from_code(OPERATION, &self.bus, code, reason);
+        Ok(vec![RejectedEntry { index: 0, error }])
     }
 }
 

@@ -20,11 +20,11 @@ mod secret;
 
 pub use config::{connect, s3};
 pub use datasets::{Datasets, DefinitionError, Lookup};
-pub use error::AwsError;
+pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};
 pub use message::{MessageError, WorkMessage};
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
-pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SqsQueue, VisibilityChange};
+pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SqsQueue};
 pub use secret::Secret;

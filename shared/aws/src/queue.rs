@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -7,7 +9,7 @@ use aws_sdk_sqs::types::{
 };
 
 use crate::batch::{RejectedEntry, send_batch};
-use crate::{AwsError, WorkMessage};
+use crate::{AwsError, Failure, WorkMessage};
 
 const SEND: &str = "SendMessageBatch";
 const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
@@ -46,15 +48,6 @@ pub struct Fifo {
     pub deduplication_id: String,
 }
 
-/// A received message that becomes visible again after some seconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VisibilityChange {
-    /// Its receipt handle.
-    pub receipt: String,
-    /// Seconds from now.
-    pub seconds: i32,
-}
-
 impl SqsQueue {
     /// Returns the queue at this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
@@ -72,8 +65,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// Changes when received messages become visible again.
-    pub async fn change_visibility(&self, changes: &[VisibilityChange]) -> Result<(), AwsError> {
+    /// Makes received messages, given by their receipt handles, visible again after so many seconds.
+    pub async fn change_visibility(&self, changes: &[(String, i32)]) -> Result<(), AwsError> {
         for batch in changes.chunks(MAX_BATCH) {
             send_batch(batch.to_vec(), |batch| self.change_once(batch)).await?;
         }
@@ -101,25 +94,27 @@ impl SqsQueue {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(SEND, &self.url, &error))?;
-        let accepted = response.successful().iter();
-        let accepted = accepted.map(SendMessageBatchResultEntry::id);
-        self.rejected(SEND, sent, accepted, response.failed())
+        let accepted = response
+            .successful()
+            .iter()
+            .map(SendMessageBatchResultEntry::id);
+        Ok(self.rejected(SEND, sent, accepted, response.failed()))
     }
 
     async fn change_once(
         &self,
-        changes: Vec<VisibilityChange>,
+        changes: Vec<(String, i32)>,
     ) -> Result<Vec<RejectedEntry>, AwsError> {
         let sent = changes.len();
         let mut request = self
             .client
             .change_message_visibility_batch()
             .queue_url(&self.url);
-        for (index, change) in changes.into_iter().enumerate() {
+        for (index, (receipt, seconds)) in changes.into_iter().enumerate() {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
-                .receipt_handle(change.receipt)
-                .visibility_timeout(change.seconds)
+                .receipt_handle(receipt)
+                .visibility_timeout(seconds)
                 .build()
                 .map_err(|error| self.refused(CHANGE_VISIBILITY, error))?;
             request = request.entries(entry);
@@ -128,9 +123,11 @@ impl SqsQueue {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(CHANGE_VISIBILITY, &self.url, &error))?;
-        let accepted = response.successful().iter();
-        let accepted = accepted.map(ChangeMessageVisibilityBatchResultEntry::id);
-        self.rejected(CHANGE_VISIBILITY, sent, accepted, response.failed())
+        let accepted = response
+            .successful()
+            .iter()
+            .map(ChangeMessageVisibilityBatchResultEntry::id);
+        Ok(self.rejected(CHANGE_VISIBILITY, sent, accepted, response.failed()))
     }
 
     /// Returns the entries that are not among the accepted ones: a response may omit some altogether.
@@ -140,36 +137,30 @@ impl SqsQueue {
         sent: usize,
         accepted: impl Iterator<Item = &'a str>,
         failed: &[BatchResultErrorEntry],
-    ) -> Result<Vec<RejectedEntry>, AwsError> {
-        let mut is_accepted = vec![false; sent];
-        for id in accepted {
-            let index = id.parse::<usize>().ok();
-            let Some(accepted) = index.and_then(|index| is_accepted.get_mut(index)) else {
-                let reason = format!("no entry was sent with id {id:?}");
-                return Err(AwsError::answer(operation, &self.url, reason));
-            };
-            *accepted = true;
-        }
-        let rejected = is_accepted.iter().enumerate();
-        let rejected = rejected.filter(|(_, accepted)| !**accepted);
-        Ok(rejected
-            .map(|(index, _)| {
+    ) -> Vec<RejectedEntry> {
+        let accepted: HashSet<&str> = accepted.collect();
+        let rejected = (0..sent).filter(|index| !accepted.contains(index.to_string().as_str()));
+        rejected
+            .map(|index| {
                 let id = index.to_string();
                 let error = match failed.iter().find(|failed| failed.id() == id) {
-                    Some(failed) => {
-                        let code = failed.code();
-                        match AwsError::from_code(operation, &self.url, Some(code), code) {
-                            AwsError::Unavailable { .. } if failed.sender_fault() => {
-                                AwsError::refused(operation, &self.url, code)
-                            }
-                            error => error,
-                        }
-                    }
+                    Some(failed) => self.classify(operation, failed),
                     None => AwsError::answer(operation, &self.url, "an entry has no result"),
                 };
                 RejectedEntry { index, error }
             })
-            .collect())
+            .collect()
+    }
+
+    fn classify(&self, operation: &'static str, failed: &BatchResultErrorEntry) -> AwsError {
+        let code = failed.code();
+        match AwsError::from_code(operation, &self.url, Some(code), code) {
+            AwsError::Call {
+                failure: Failure::Unavailable,
+                ..
+            } if failed.sender_fault() => AwsError::refused(operation, &self.url, code),
+            error => error,
+        }
     }
 
     fn refused(&self, operation: &'static str, reason: impl std::fmt::Display) -> AwsError {

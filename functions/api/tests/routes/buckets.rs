@@ -130,11 +130,8 @@ impl Inbox for Buckets {
         parts: &[(i32, String)],
     ) -> Result<bool, AwsError> {
         if self.is_denied.load(Ordering::Relaxed) {
-            return Err(AwsError::Refused {
-                operation: "CompleteMultipartUpload",
-                subject: key.to_owned(),
-                reason: "AccessDenied".to_owned(),
-            });
+            let operation = "CompleteMultipartUpload";
+            return Err(AwsError::refused(operation, key, "AccessDenied"));
         }
         if upload_id != format!("upload of {key}") || self.get("inbox", key).is_some() {
             return Ok(false);
