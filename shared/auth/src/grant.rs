@@ -46,41 +46,21 @@ impl FromStr for Scope {
 
 /// The datasets that a token gives access to: `"all"`, or a list of names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "AccessText", into = "AccessText")]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// All datasets, including future ones.
     All,
     /// The datasets with these names.
+    #[serde(untagged)]
     Only(BTreeSet<String>),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum AccessText {
-    Word(All),
-    Names(BTreeSet<String>),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum All {
-    All,
-}
-
-impl From<AccessText> for Access {
-    fn from(text: AccessText) -> Self {
-        match text {
-            AccessText::Word(All::All) => Self::All,
-            AccessText::Names(names) => Self::Only(names),
-        }
-    }
-}
-
-impl From<Access> for AccessText {
-    fn from(access: Access) -> Self {
-        match access {
-            Access::All => Self::Word(All::All),
-            Access::Only(names) => Self::Names(names),
+impl Access {
+    /// Returns whether this includes a dataset. Items without a dataset require access to all.
+    pub fn includes(&self, dataset: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => dataset.is_some_and(|name| names.contains(name)),
         }
     }
 }
@@ -116,18 +96,11 @@ impl Grant {
 
     /// Returns whether the token gives access to this dataset.
     pub fn covers(&self, dataset: &str) -> bool {
-        match &self.datasets {
-            Access::All => true,
-            Access::Only(names) => names.contains(dataset),
-        }
+        self.datasets.includes(Some(dataset))
     }
 
     /// Returns whether the token has this scope for a dataset. Items without a dataset require access to all.
     pub fn may(&self, scope: Scope, dataset: Option<&str>) -> bool {
-        self.has(scope)
-            && match dataset {
-                Some(dataset) => self.covers(dataset),
-                None => self.datasets == Access::All,
-            }
+        self.has(scope) && self.datasets.includes(dataset)
     }
 }

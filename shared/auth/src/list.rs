@@ -24,7 +24,7 @@ pub struct TokenList {
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
-    #[serde(with = "hex")]
+    #[serde(with = "hex_digits")]
     sha256: [u8; 32],
     scopes: BTreeSet<Scope>,
     datasets: Access,
@@ -173,35 +173,22 @@ impl fmt::Debug for TokenList {
     }
 }
 
-mod hex {
+mod hex_digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(
         bytes: &[u8; 32],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        use std::fmt::Write as _;
-        let mut text = String::with_capacity(64);
-        for byte in bytes {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        serializer.serialize_str(&text)
+        serializer.serialize_str(&hex::encode(bytes))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let invalid = || D::Error::custom("not 64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(invalid());
-        }
         let mut bytes = [0; 32];
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte =
-                u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| invalid())?;
-        }
+        let text = String::deserialize(deserializer)?;
+        hex::decode_to_slice(text, &mut bytes).map_err(D::Error::custom)?;
         Ok(bytes)
     }
 }
