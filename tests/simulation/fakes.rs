@@ -7,16 +7,31 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Counts, Dataset, JobId, JobState, ObjectOrder, ObjectRef, Problem,
-    Row, RowVersion, StoreCounts, StoreKind, Value,
+    ByteRange, CompletionEvent, Dataset, JobId, ObjectOrder, ObjectRef, Row, RowVersion,
+    StoreCounts, StoreKind, Value,
 };
-use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, LedgerTable, MemoryTable, Seal, Shard};
+use landfall_ledger::{
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
+};
 use landfall_stores::{Store, StoreError};
 
 use crate::schedule::pause;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
+}
+
+/// Returns the head of a new job.
+pub fn head_of(key: &str) -> JobHead {
+    let job = JobId::of("inbox", key, "1");
+    let object = ObjectRef {
+        bucket: "inbox".to_owned(),
+        key: key.to_owned(),
+        version: Some("1".to_owned()),
+        etag: String::new(),
+        size: 1_000,
+    };
+    JobHead::new(job, object, ObjectOrder::new(1, "01", job).unwrap())
 }
 
 /// The buckets: every version of the objects in the inbox, the latest version of all others.
@@ -167,31 +182,11 @@ impl LedgerTable for Table {
     async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError> {
         paused!(self.0.size_shard(job, shard, chunks))
     }
-    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
-        paused!(self.0.add_full(job, shard))
-    }
-    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
-        paused!(self.0.add_problem(job, problem))
-    }
-    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
-        paused!(self.0.seal(job, seal))
+    async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
+        paused!(self.0.update_head(job, update))
     }
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
         paused!(self.0.raise_generation(dataset))
-    }
-    async fn close(
-        &self,
-        job: JobId,
-        state: JobState,
-        problem: Option<&Problem>,
-        counts: &Counts,
-        dead: u32,
-        closed_at: &str,
-    ) -> Result<JobHead, LedgerError> {
-        paused!(self.0.close(job, state, problem, counts, dead, closed_at))
-    }
-    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
-        paused!(self.0.set_published(job, at))
     }
 }
 

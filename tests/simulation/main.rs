@@ -1,12 +1,13 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
-//! `world` simulates ingestion, `live` the pushes of the socket.
+//! `world` simulates ingestion, `live` the pushes of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
+mod closing;
 mod fakes;
 mod live;
 mod samples;

@@ -140,7 +140,7 @@ fn receives(head: &JobHead, subscriber: &Subscriber) -> bool {
         (Some(ended), Some(since)) => ended.as_millisecond() + CLOCK_SKEW < since,
         _ => false,
     };
-    subscriber.may_see(head.object.dataset_name()) && !subscribed_too_late
+    subscriber.datasets.includes(head.object.dataset_name()) && !subscribed_too_late
 }
 
 /// Returns when a job's completion was published; for heads written by an earlier release, when it closed.
@@ -233,7 +233,6 @@ mod tests {
     use jiff::SignedDuration;
     use landfall_auth::Access;
     use landfall_domain::{ObjectOrder, ObjectRef};
-    use landfall_ledger::Pinned;
 
     use super::*;
 
@@ -244,7 +243,7 @@ mod tests {
         .unwrap();
         let job = JobId::of("inbox", key, "1");
         let order = ObjectOrder::new(0, "00", job).unwrap();
-        JobHead::new(job, object, order, Pinned::default())
+        JobHead::new(job, object, order)
     }
 
     fn subscriber(datasets: Access, since: Option<i64>) -> Subscriber {

@@ -8,7 +8,7 @@ use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
 };
 use landfall_formats::{CUTTING_RULES, Header, PlannedChunk, Scanner, detect};
-use landfall_ledger::{JobHead, Pinned, Seal};
+use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
 
@@ -92,19 +92,16 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
         Some(name) => context.datasets.latest(name).await?,
         None => Lookup::Unknown,
     };
-    let mut pinned = Pinned {
-        chunk_bytes: context.chunk_bytes.max(object.size / MANY_CHUNKS),
-        cutting_rules: CUTTING_RULES,
-        ..Pinned::default()
-    };
+    let mut head = JobHead::new(created.job, object.clone(), created.order);
+    head.chunk_bytes = context.chunk_bytes.max(object.size / MANY_CHUNKS);
+    head.cutting_rules = CUTTING_RULES;
     if let Lookup::Found(_, reference) | Lookup::Bad(_, reference) = &lookup {
-        pinned.dataset = Some(reference.clone());
+        head.dataset = Some(reference.clone());
     }
     if let Lookup::Found(dataset, _) = &lookup {
-        pinned.reject_limits = dataset.limits.rejects;
-        pinned.mode = dataset.mode;
+        head.reject_limits = dataset.limits.rejects;
+        head.mode = dataset.mode;
     }
-    let head = JobHead::new(created.job, object.clone(), created.order, pinned);
     let head = context.ledger.start(&head).await?;
     // Another notification of the object may have been faster, and may have pinned another definition.
     resume(context, head).await
@@ -351,7 +348,7 @@ fn or_gone<T>(result: Result<T, AwsError>) -> Result<T, Stop> {
             "the object was deleted or overwritten before it was read completely",
         )
         .into(),
-        error => error.into(),
+        error @ AwsError::Call { .. } => error.into(),
     })
 }
 

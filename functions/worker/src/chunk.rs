@@ -59,7 +59,7 @@ async fn outcome(context: &Context, message: &ChunkMessage) -> Result<ChunkOutco
         Err(WorkError::Store(error @ StoreError::Schema { .. })) => {
             error!(%error, "the dataset does not match a table; the chunk is dead");
             let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
-            context.ledger.add_problem(message.job, &problem).await?;
+            context.ledger.add_problem(message.job, problem).await?;
             Ok(ChunkOutcome::Dead)
         }
         Err(error) => Err(error),

@@ -88,10 +88,10 @@ impl Closer {
         {
             self.prune(&head, dataset, &mut sums).await?;
         }
-        let closed = self
+        Ok(self
             .ledger
-            .record_close(&head, state, problem.as_ref(), &sums);
-        Ok(closed.await?)
+            .record_close(&head, state, problem, sums)
+            .await?)
     }
 
     /// Deletes the rows that a snapshot lacks, in every store, and adds their number to the sums.

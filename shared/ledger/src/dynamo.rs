@@ -8,17 +8,20 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use backon::{ExponentialBuilder, RetryableWithContext};
+use backon::{BackoffBuilder, DefaultSleeper, ExponentialBuilder, Sleeper};
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{
     Item, is_condition_failure, number, number_set, text, to_attribute, to_item,
 };
-use landfall_domain::{Counts, JobId, JobState, Problem};
+use landfall_domain::{JobId, JobState};
 use serde::Serialize;
 
 use crate::head::expiry;
 use crate::item::{KIND, dataset_key, flat, head_key, read, read_shard, shard_key};
-use crate::{ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, shard_of};
+use crate::{
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard,
+    shard_of,
+};
 
 const BATCH_GET: &str = "BatchGetItem";
 /// Keys of one `BatchGetItem`.
@@ -49,6 +52,40 @@ impl DynamoTable {
         Self {
             client,
             table: table.into(),
+        }
+    }
+
+    /// Reads an item.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Item>, LedgerError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", text(key))
+            .consistent_read(true)
+            .send()
+            .await;
+        match answer {
+            Ok(output) => Ok(output.item),
+            Err(error) => Err(AwsError::from_sdk("GetItem", key, &error).into()),
+        }
+    }
+
+    /// Stores an item, unless there is one with its key. Returns whether it is new.
+    async fn put_new(&self, key: &str, item: Item) -> Result<bool, LedgerError> {
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .item("pk", text(key))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(true),
+            Err(error) if is_condition_failure(&error) => Ok(false),
+            Err(error) => Err(AwsError::from_sdk("PutItem", key, &error).into()),
         }
     }
 
@@ -86,52 +123,29 @@ impl DynamoTable {
         }
     }
 
-    /// Sends an update of a head. Returns the head whether or not it meets the condition.
-    async fn send_head(
-        &self,
-        job: JobId,
-        update: UpdateItemFluentBuilder,
-    ) -> Result<JobHead, LedgerError> {
-        let key = head_key(job);
-        let (Updated::Applied(item) | Updated::Unmet(item)) =
-            self.send(key.clone(), update).await?;
-        read(&key, item)
-    }
-
     async fn batch_get(&self, keys: Vec<String>) -> Result<Vec<Item>, AwsError> {
-        let requested = keys
+        let mut keys: Vec<Item> = keys
             .into_iter()
             .map(|key| Item::from([("pk".to_owned(), text(key))]))
             .collect();
         let backoff = ExponentialBuilder::default()
             .with_min_delay(FIRST_DELAY)
             .with_max_times(BATCH_RETRIES);
-        let attempt = |(requested, mut items): (Vec<Item>, Vec<Item>)| async move {
-            match self.batch_get_once(requested).await {
-                Err(error) => ((Vec::new(), items), Err(Some(error))),
-                Ok((found, unprocessed)) => {
-                    items.extend(found);
-                    let result = if unprocessed.is_empty() {
-                        Ok(())
-                    } else {
-                        Err(None)
-                    };
-                    ((unprocessed, items), result)
-                }
+        let mut delays = backoff.build();
+        let mut items = Vec::new();
+        loop {
+            let (found, unprocessed) = self.batch_get_once(keys).await?;
+            items.extend(found);
+            if unprocessed.is_empty() {
+                return Ok(items);
             }
-        };
-        let ((unprocessed, items), result) = attempt
-            .retry(backoff)
-            .context((requested, Vec::new()))
-            // The SDK has retried a call that failed.
-            .when(Option::is_none)
-            .await;
-        result.map(|()| items).map_err(|error| {
-            error.unwrap_or_else(|| {
+            let Some(delay) = delays.next() else {
                 let reason = format!("{} keys stayed unprocessed", unprocessed.len());
-                AwsError::unavailable(BATCH_GET, &self.table, reason)
-            })
-        })
+                return Err(AwsError::unavailable(BATCH_GET, &self.table, reason));
+            };
+            DefaultSleeper::default().sleep(delay).await;
+            keys = unprocessed;
+        }
     }
 
     /// Returns the items that were found, and the keys that were not processed.
@@ -165,25 +179,13 @@ impl LedgerTable for DynamoTable {
     async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
         let key = head_key(head.job);
         let mut item = to_item(head).map_err(|error| LedgerError::corrupt(&key, error))?;
-        item.insert("pk".to_owned(), text(key.as_str()));
         item.insert("kind".to_owned(), text(KIND));
         // Omitted if there is none: the key of an index cannot be null.
         if let Some(name) = head.object.dataset_name() {
             item.insert("dataset_name".to_owned(), text(name));
         }
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        let Err(error) = answer else {
+        if self.put_new(&key, item).await? {
             return Ok(head.clone());
-        };
-        if !is_condition_failure(&error) {
-            return Err(AwsError::from_sdk("PutItem", &key, &error).into());
         }
         // Read the head instead of using the one in the error: a retry after a lost response must return the same.
         self.head(head.job).await?.ok_or(LedgerError::Missing(key))
@@ -191,37 +193,17 @@ impl LedgerTable for DynamoTable {
 
     async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
         let key = head_key(job);
-        self.client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", text(key.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("GetItem", &key, &error))?
-            .item
-            .map(|item| read(&key, item))
-            .transpose()
+        let item = self.get(&key).await?;
+        item.map(|item| read(&key, item)).transpose()
     }
 
     async fn create_shard(&self, job: JobId, shard: u32) -> Result<(), LedgerError> {
         let key = shard_key(job, shard);
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .item("pk", text(key.as_str()))
-            .item("chunks", number(SHARD_CHUNKS))
-            .item("expires_at", number(expiry()))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        match answer {
-            Err(error) if !is_condition_failure(&error) => {
-                Err(AwsError::from_sdk("PutItem", &key, &error).into())
-            }
-            _ => Ok(()),
-        }
+        let item = Item::from([
+            ("chunks".to_owned(), number(SHARD_CHUNKS)),
+            ("expires_at".to_owned(), number(expiry())),
+        ]);
+        self.put_new(&key, item).await.map(drop)
     }
 
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
@@ -242,7 +224,6 @@ impl LedgerTable for DynamoTable {
         outcome: &ChunkOutcome,
     ) -> Result<(Shard, bool), LedgerError> {
         let key = shard_key(job, shard_of(ordinal));
-        let set = number_set(ordinal);
         let mut update = self
             .update(&key)
             .condition_expression(
@@ -251,7 +232,7 @@ impl LedgerTable for DynamoTable {
             .expression_attribute_names("#done", "done")
             .expression_attribute_names("#dead", "dead")
             .expression_attribute_values(":ordinal", number(ordinal))
-            .expression_attribute_values(":set", set);
+            .expression_attribute_values(":set", number_set(ordinal));
         let mut add = String::from(match outcome {
             ChunkOutcome::Done(_) => "ADD #done :set",
             ChunkOutcome::Dead => "ADD #dead :set",
@@ -282,43 +263,58 @@ impl LedgerTable for DynamoTable {
         read_shard(&item)
     }
 
-    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
-        let update = self
-            .update(&head_key(job))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression("ADD #full :shard")
-            .expression_attribute_names("#full", "full")
-            .expression_attribute_values(":shard", number_set(shard));
-        self.send_head(job, update).await
-    }
-
-    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
+    async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         let key = head_key(job);
-        let update = self
-            .update(&key)
-            .condition_expression("#state = :open AND attribute_type(problem, :null)")
-            .update_expression("SET problem = :problem")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":open", text(JobState::Open.as_str()))
-            .expression_attribute_values(":null", text("NULL"))
-            .expression_attribute_values(":problem", attribute(&key, problem)?);
-        self.send_head(job, update).await.map(drop)
-    }
-
-    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
-        let key = head_key(job);
-        let mut update = self
-            .update(&key)
-            .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
-            .expression_attribute_values(":null", text("NULL"))
-            .expression_attribute_values(":chunks", number(seal.chunks));
-        update = match &seal.problem {
-            None => update.update_expression("SET chunks = :chunks"),
-            Some(problem) => update
-                .update_expression("SET chunks = :chunks, problem = :problem")
+        let request = self.update(&key);
+        let request = match update {
+            HeadUpdate::Full(shard) => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("ADD #full :shard")
+                .expression_attribute_names("#full", "full")
+                .expression_attribute_values(":shard", number_set(shard)),
+            HeadUpdate::Problem(problem) => request
+                .condition_expression("#state = :open AND attribute_type(problem, :null)")
+                .update_expression("SET problem = :problem")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":null", text("NULL"))
                 .expression_attribute_values(":problem", attribute(&key, problem)?),
+            HeadUpdate::Seal(Seal { chunks, problem }) => {
+                let request = request
+                    .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
+                    .expression_attribute_values(":null", text("NULL"))
+                    .expression_attribute_values(":chunks", number(chunks));
+                match problem {
+                    None => request.update_expression("SET chunks = :chunks"),
+                    Some(problem) => request
+                        .update_expression("SET chunks = :chunks, problem = :problem")
+                        .expression_attribute_values(":problem", attribute(&key, problem)?),
+                }
+            }
+            HeadUpdate::Close(close) => request
+                .condition_expression("#state = :open")
+                .update_expression(
+                    "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, closed_at = :closed_at",
+                )
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_names("#counts", "counts")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":state", text(close.state.as_str()))
+                .expression_attribute_values(":problem", attribute(&key, &close.problem)?)
+                .expression_attribute_values(":counts", attribute(&key, &close.counts)?)
+                .expression_attribute_values(":dead", number(close.dead))
+                .expression_attribute_values(":closed_at", text(&close.closed_at)),
+            HeadUpdate::Published(at) => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression(
+                    "SET published = :yes, published_at = if_not_exists(published_at, :at)",
+                )
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                .expression_attribute_values(":at", text(at)),
         };
-        self.send_head(job, update).await
+        let (Updated::Applied(item) | Updated::Unmet(item)) =
+            self.send(key.clone(), request).await?;
+        read(&key, item)
     }
 
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
@@ -330,45 +326,6 @@ impl LedgerTable for DynamoTable {
             .await
             .map(drop)
             .map_err(|error| AwsError::from_sdk("UpdateItem", &key, &error).into())
-    }
-
-    async fn close(
-        &self,
-        job: JobId,
-        state: JobState,
-        problem: Option<&Problem>,
-        counts: &Counts,
-        dead: u32,
-        closed_at: &str,
-    ) -> Result<JobHead, LedgerError> {
-        let key = head_key(job);
-        let update = self
-            .update(&key)
-            .condition_expression("#state = :open")
-            .update_expression(
-                "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, closed_at = :closed_at",
-            )
-            .expression_attribute_values(":dead", number(dead))
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#counts", "counts")
-            .expression_attribute_values(":open", text(JobState::Open.as_str()))
-            .expression_attribute_values(":state", text(state.as_str()))
-            .expression_attribute_values(":problem", attribute(&key, problem)?)
-            .expression_attribute_values(":counts", attribute(&key, counts)?)
-            .expression_attribute_values(":closed_at", text(closed_at));
-        self.send_head(job, update).await
-    }
-
-    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
-        let update = self
-            .update(&head_key(job))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression(
-                "SET published = :yes, published_at = if_not_exists(published_at, :at)",
-            )
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":at", text(at));
-        self.send_head(job, update).await
     }
 }
 

@@ -70,33 +70,18 @@ pub struct JobHead {
     pub expires_at: i64,
 }
 
-/// What is pinned when a job starts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pinned {
-    /// See [`JobHead::dataset`].
-    pub dataset: Option<DatasetRef>,
-    /// See [`JobHead::chunk_bytes`].
-    pub chunk_bytes: u64,
-    /// See [`JobHead::cutting_rules`].
-    pub cutting_rules: u32,
-    /// See [`JobHead::reject_limits`].
-    pub reject_limits: RejectLimits,
-    /// See [`JobHead::mode`].
-    pub mode: Mode,
-}
-
 impl JobHead {
-    /// Returns the head of a job that starts now.
-    pub fn new(job: JobId, object: ObjectRef, order: ObjectOrder, pinned: Pinned) -> Self {
+    /// Returns the head of a job that starts now. The caller adds what else it pins.
+    pub fn new(job: JobId, object: ObjectRef, order: ObjectOrder) -> Self {
         Self {
             job,
             object,
             order,
-            dataset: pinned.dataset,
-            chunk_bytes: pinned.chunk_bytes,
-            cutting_rules: pinned.cutting_rules,
-            reject_limits: pinned.reject_limits,
-            mode: pinned.mode,
+            dataset: None,
+            chunk_bytes: 0,
+            cutting_rules: 0,
+            reject_limits: RejectLimits::default(),
+            mode: Mode::default(),
             state: JobState::Open,
             chunks: None,
             full: BTreeSet::new(),
@@ -192,13 +177,4 @@ impl JobHead {
             closed_at,
         })
     }
-}
-
-/// What a splitter records once it has sent every chunk of a job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seal {
-    /// Number of chunks.
-    pub chunks: u32,
-    /// The problem of the object, if it has one.
-    pub problem: Option<Problem>,
 }

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use landfall_aws::AwsError;
-use landfall_aws::dynamo::{Item, read_number, read_text, text};
+use landfall_aws::dynamo::{Item, require, text};
 use landfall_domain::{JobId, JobState};
 use serde::{Deserialize, Serialize};
 
@@ -154,32 +154,22 @@ impl JobIndex for DynamoTable {
 
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
         let key = dataset_key(dataset);
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", text(key.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("GetItem", &key, &error))?;
-        let Some(item) = answer.item else {
+        let Some(item) = self.get(&key).await? else {
             return Ok(0);
         };
-        let generation =
-            read_number(&item, "generation").map_err(|error| LedgerError::corrupt(&key, error))?;
-        generation.ok_or_else(|| LedgerError::corrupt(&key, "it has no generation"))
+        require(&item, "generation").map_err(|error| LedgerError::corrupt(&key, error))
     }
 }
 
 /// Returns the position that a query of an index stopped at.
 fn cursor(item: &Item) -> Result<JobsCursor, LedgerError> {
-    let attribute =
-        |name| read_text(item, name).map_err(|error| LedgerError::corrupt("of an index", error));
+    let attribute = |name| -> Result<String, LedgerError> {
+        require(item, name).map_err(|error| LedgerError::corrupt("of an index", error))
+    };
     let key = attribute("pk")?;
-    let job = job_of_item(key);
+    let job = job_of_item(&key);
     Ok(JobsCursor {
-        created_at: attribute("created_at")?.to_owned(),
-        job: job.ok_or_else(|| LedgerError::corrupt(key, "this is not the key of a job"))?,
+        created_at: attribute("created_at")?,
+        job: job.ok_or_else(|| LedgerError::corrupt(&key, "this is not the key of a job"))?,
     })
 }

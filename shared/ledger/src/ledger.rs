@@ -5,8 +5,8 @@ use landfall_domain::{Counts, JobId, JobState, Problem};
 use crate::head::now;
 use crate::progress::SHARDS_AT_ONCE;
 use crate::{
-    ChunkOutcome, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard, chunks_in,
-    shard_of, shards_of,
+    ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard,
+    chunks_in, shard_of, shards_of,
 };
 
 /// Records the steps of a job and answers questions about them. Each step may be repeated.
@@ -65,10 +65,11 @@ impl Ledger {
             // could not see that the shard was full.
             let size = chunks_in(last, seal.chunks);
             if self.table.size_shard(job, last, size).await?.is_full() {
-                self.table.add_full(job, last).await?;
+                self.table.update_head(job, &HeadUpdate::Full(last)).await?;
             }
         }
-        check_plan(self.table.seal(job, seal).await?, seal)
+        let update = HeadUpdate::Seal(seal.clone());
+        check_plan(self.table.update_head(job, &update).await?, seal)
     }
 
     /// Returns the mark of a chunk that is done or dead.
@@ -97,8 +98,9 @@ impl Ledger {
     }
 
     /// Records why a job will fail, unless it has a problem already.
-    pub async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
-        self.table.add_problem(job, problem).await
+    pub async fn add_problem(&self, job: JobId, problem: Problem) -> Result<(), LedgerError> {
+        let update = HeadUpdate::Problem(problem);
+        self.table.update_head(job, &update).await.map(drop)
     }
 
     /// Returns the head of a job.
@@ -121,12 +123,13 @@ impl Ledger {
             if found.len() < requested.len() {
                 return Err(LedgerError::Missing(format!("shard of job {}", head.job)));
             }
-            for shard in found {
-                if !shard.is_full_in(chunks) {
+            for mut shard in found {
+                shard.chunks = chunks_in(shard.index, chunks);
+                if !shard.is_full() {
                     return Ok(None);
                 }
                 sums.counts += &shard.counts;
-                sums.dead += shard.dead_in(chunks);
+                sums.dead += shard.dead_count();
             }
         }
         Ok(Some(sums))
@@ -137,30 +140,36 @@ impl Ledger {
         &self,
         head: &JobHead,
         state: JobState,
-        problem: Option<&Problem>,
-        sums: &Sums,
+        problem: Option<Problem>,
+        sums: Sums,
     ) -> Result<JobHead, LedgerError> {
         debug_assert!(head.is_complete(), "an incomplete job is closed: {head:?}");
         // Before the close: a reader that sees the job closed finds its rows in every response.
         if let Some(dataset) = &head.dataset {
             self.table.raise_generation(&dataset.name).await?;
         }
-        let (counts, dead) = (&sums.counts, sums.dead);
-        self.table
-            .close(head.job, state, problem, counts, dead, &now())
-            .await
+        let close = HeadUpdate::Close(Close {
+            state,
+            problem,
+            counts: sums.counts,
+            dead: sums.dead,
+            closed_at: now(),
+        });
+        self.table.update_head(head.job, &close).await
     }
 
     /// Records that the completion event of a closed job is published.
     pub async fn record_published(&self, job: JobId) -> Result<JobHead, LedgerError> {
-        self.table.set_published(job, &now()).await
+        let update = HeadUpdate::Published(now());
+        self.table.update_head(job, &update).await
     }
 
     /// Adds a full shard to the head, also if the chunk was counted earlier: the caller that counted it may have died.
     async fn marked(&self, job: JobId, shard: &Shard, added: bool) -> Result<Mark, LedgerError> {
         let mut to_close = None;
         if shard.is_full() {
-            let head = self.table.add_full(job, shard.index).await?;
+            let full = HeadUpdate::Full(shard.index);
+            let head = self.table.update_head(job, &full).await?;
             to_close = Some(head).filter(JobHead::awaits_close);
         }
         Ok(Mark { added, to_close })

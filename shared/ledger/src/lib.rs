@@ -19,7 +19,7 @@
 //! A sealed job whose shards are all full can be closed: a conditional write sets the state, then the event is
 //! published, then the head is marked as published. Every step is safe to repeat. A caller that finds a step done
 //! continues with the next one, so a crash between two steps is repaired by the redelivery that follows.
-//! `shared/closing/tests/closing/crashes.rs` kills a caller before and after every step of every job size, and
+//! `tests/simulation/closing/crashes.rs` kills a caller before and after every step of every job size, and the rest of
 //! `tests/simulation` does the same to the handlers.
 //!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
@@ -50,7 +50,7 @@ mod view;
 
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
-pub use head::{JobHead, Pinned, Seal};
+pub use head::JobHead;
 pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
@@ -58,5 +58,5 @@ pub use memory::MemoryTable;
 pub use permits::PermitTable;
 pub use progress::Progress;
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
-pub use table::{ChunkOutcome, LedgerTable};
+pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, JobView, ObjectView};

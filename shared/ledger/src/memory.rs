@@ -2,11 +2,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Counts, JobId, JobState, Problem};
+use landfall_domain::{JobId, JobState};
 
 use crate::{
-    ChunkOutcome, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError, LedgerTable,
-    SHARD_CHUNKS, Seal, Shard, shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
+    LedgerTable, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -47,11 +47,8 @@ impl MemoryTable {
 impl LedgerTable for MemoryTable {
     async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
-        Ok(items
-            .heads
-            .entry(head.job)
-            .or_insert_with(|| head.clone())
-            .clone())
+        let stored = items.heads.entry(head.job);
+        Ok(stored.or_insert_with(|| head.clone()).clone())
     }
 
     async fn head(&self, job: JobId) -> Result<Option<JobHead>, LedgerError> {
@@ -106,70 +103,41 @@ impl LedgerTable for MemoryTable {
         Ok(shard.clone())
     }
 
-    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError> {
+    async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
         let head = items.head(job)?;
-        head.full.insert(shard);
-        Ok(head.clone())
-    }
-
-    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError> {
-        let mut items = self.items();
-        let head = items.head(job)?;
-        if head.state == JobState::Open && head.problem.is_none() {
-            head.problem = Some(problem.clone());
-        }
-        Ok(())
-    }
-
-    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError> {
-        let mut items = self.items();
-        let head = items.head(job)?;
-        if head.chunks.is_none() {
-            head.chunks = Some(seal.chunks);
-            if seal.problem.is_some() {
-                head.problem.clone_from(&seal.problem);
+        let is_open = head.state == JobState::Open;
+        match update {
+            HeadUpdate::Full(shard) => {
+                head.full.insert(*shard);
             }
+            HeadUpdate::Problem(problem) if is_open => {
+                head.problem.get_or_insert_with(|| problem.clone());
+            }
+            HeadUpdate::Seal(seal) if head.chunks.is_none() => {
+                head.chunks = Some(seal.chunks);
+                head.problem = seal.problem.clone().or(head.problem.take());
+            }
+            HeadUpdate::Close(close) if is_open => {
+                head.state = close.state;
+                head.problem.clone_from(&close.problem);
+                head.counts = Some(close.counts.clone());
+                head.dead = close.dead;
+                head.closed_at = Some(close.closed_at.clone());
+            }
+            HeadUpdate::Published(at) => {
+                head.published = true;
+                head.published_at.get_or_insert_with(|| at.clone());
+            }
+            HeadUpdate::Problem(_) | HeadUpdate::Seal(_) | HeadUpdate::Close(_) => {}
         }
         Ok(head.clone())
     }
 
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
-        *self
-            .items()
-            .generations
-            .entry(dataset.to_owned())
-            .or_default() += 1;
+        let mut items = self.items();
+        *items.generations.entry(dataset.to_owned()).or_default() += 1;
         Ok(())
-    }
-
-    async fn close(
-        &self,
-        job: JobId,
-        state: JobState,
-        problem: Option<&Problem>,
-        counts: &Counts,
-        dead: u32,
-        closed_at: &str,
-    ) -> Result<JobHead, LedgerError> {
-        let mut items = self.items();
-        let head = items.head(job)?;
-        if head.state == JobState::Open {
-            head.state = state;
-            head.problem = problem.cloned();
-            head.counts = Some(counts.clone());
-            head.dead = dead;
-            head.closed_at = Some(closed_at.to_owned());
-        }
-        Ok(head.clone())
-    }
-
-    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError> {
-        let mut items = self.items();
-        let head = items.head(job)?;
-        head.published = true;
-        head.published_at.get_or_insert_with(|| at.to_owned());
-        Ok(head.clone())
     }
 }
 

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use landfall_aws::dynamo::{number, read_number};
+use landfall_aws::dynamo::{number, require};
 
 use crate::dynamo::Updated;
 use crate::item::permits_key;
@@ -50,10 +50,9 @@ impl PermitTable for DynamoTable {
         let Updated::Applied(item) = self.send(key.clone(), update).await? else {
             return Ok(0);
         };
-        let taken: Option<u32> =
-            read_number(&item, "taken").map_err(|error| LedgerError::corrupt(&key, error))?;
-        let before = taken.and_then(|taken| taken.checked_sub(block));
-        match before {
+        let taken: u32 =
+            require(&item, "taken").map_err(|error| LedgerError::corrupt(&key, error))?;
+        match taken.checked_sub(block) {
             Some(before) if before < allowance => Ok(granted(before, block, allowance)),
             _ => Err(LedgerError::corrupt(
                 &key,

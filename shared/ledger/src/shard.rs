@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use landfall_domain::Counts;
 
@@ -51,44 +50,25 @@ impl Shard {
     /// Chunks beyond the plan do not count. They were sent by a splitter that died, for an object that no longer
     /// existed when the next splitter planned it.
     pub fn done_count(&self) -> u32 {
-        count(&self.done, &self.planned(self.chunks))
+        self.planned(&self.done)
     }
 
     /// Returns the number of planned chunks that are dead.
     pub fn dead_count(&self) -> u32 {
-        count(&self.dead, &self.planned(self.chunks))
+        self.planned(&self.dead)
     }
 
     /// Returns whether every planned chunk is done or dead.
     pub fn is_full(&self) -> bool {
-        self.is_full_with(self.chunks)
-    }
-
-    /// Returns whether every chunk of the shard is done or dead in a job with so many chunks.
-    pub fn is_full_in(&self, job_chunks: u32) -> bool {
-        self.is_full_with(chunks_in(self.index, job_chunks))
-    }
-
-    /// Returns the number of dead chunks in a job with so many chunks.
-    pub fn dead_in(&self, job_chunks: u32) -> u32 {
-        count(&self.dead, &(0..job_chunks))
-    }
-
-    fn is_full_with(&self, chunks: u32) -> bool {
-        let planned = self.planned(chunks);
-        count(&self.done, &planned) + count(&self.dead, &planned) == chunks
-    }
-
-    fn planned(&self, chunks: u32) -> Range<u32> {
         debug_assert!(
             self.done.is_disjoint(&self.dead),
             "a chunk is done and dead"
         );
-        let first = self.index * SHARD_CHUNKS;
-        first..first + chunks
+        self.done_count() + self.dead_count() == self.chunks
     }
-}
 
-fn count(ordinals: &BTreeSet<u32>, planned: &Range<u32>) -> u32 {
-    ordinals.range(planned.clone()).map(|_| 1).sum()
+    fn planned(&self, ordinals: &BTreeSet<u32>) -> u32 {
+        let first = self.index * SHARD_CHUNKS;
+        ordinals.range(first..first + self.chunks).map(|_| 1).sum()
+    }
 }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use landfall_domain::{Counts, JobId, JobState, Problem};
 
-use crate::{JobHead, LedgerError, Seal, Shard};
+use crate::{JobHead, LedgerError, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +10,45 @@ pub enum ChunkOutcome {
     Done(Counts),
     /// It could not be processed.
     Dead,
+}
+
+/// A conditional update of the head of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeadUpdate {
+    /// Adds a shard to the full ones.
+    Full(u32),
+    /// Sets the problem of an open job that has none.
+    Problem(Problem),
+    /// Seals a job that is not sealed.
+    Seal(Seal),
+    /// Closes an open job.
+    Close(Close),
+    /// Sets that the completion event of a closed job is published, and when that was first recorded.
+    Published(String),
+}
+
+/// What a splitter records once it has sent every chunk of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seal {
+    /// Number of chunks.
+    pub chunks: u32,
+    /// The problem of the object, if it has one. Otherwise the job keeps the problem that it has.
+    pub problem: Option<Problem>,
+}
+
+/// How a job closes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Close {
+    /// The final state.
+    pub state: JobState,
+    /// See [`JobHead::problem`].
+    pub problem: Option<Problem>,
+    /// See [`JobHead::counts`].
+    pub counts: Counts,
+    /// See [`JobHead::dead`].
+    pub dead: u32,
+    /// See [`JobHead::closed_at`].
+    pub closed_at: String,
 }
 
 /// The atomic updates of single items that the ledger consists of.
@@ -41,32 +80,10 @@ pub trait LedgerTable: Send + Sync {
     /// Sets the number of chunks in a shard. Returns the shard as it is afterwards.
     async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError>;
 
-    /// Adds a shard to the full ones. Returns the head as it is afterwards.
-    async fn add_full(&self, job: JobId, shard: u32) -> Result<JobHead, LedgerError>;
-
-    /// Sets the problem of an open job that has none.
-    async fn add_problem(&self, job: JobId, problem: &Problem) -> Result<(), LedgerError>;
-
-    /// Seals a job that is not sealed. A seal without a problem keeps the problem of the job. Returns the head as it is
-    /// afterwards.
-    async fn seal(&self, job: JobId, seal: &Seal) -> Result<JobHead, LedgerError>;
+    /// Updates the head of a job, if the condition of the update is met. Returns the head as it is afterwards.
+    async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError>;
 
     /// Raises the generation of a dataset: what was read in an earlier one may lack rows of a closed job. It may be
     /// raised more than once.
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError>;
-
-    /// Closes an open job. Returns the head as it is afterwards, also if another caller closed the job.
-    async fn close(
-        &self,
-        job: JobId,
-        state: JobState,
-        problem: Option<&Problem>,
-        counts: &Counts,
-        dead: u32,
-        closed_at: &str,
-    ) -> Result<JobHead, LedgerError>;
-
-    /// Sets that the completion event of a closed job is published, and when that was first recorded. Returns the head
-    /// as it is afterwards.
-    async fn set_published(&self, job: JobId, at: &str) -> Result<JobHead, LedgerError>;
 }

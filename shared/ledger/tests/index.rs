@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{
-    ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable, Pinned,
+    ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable,
     Progress, SHARD_CHUNKS, Seal, job_of_item,
 };
 
@@ -20,15 +20,15 @@ fn head(key: &str) -> JobHead {
         etag: String::new(),
         size: 1_000,
     };
-    let pinned = Pinned {
-        dataset: Some(DatasetRef {
-            name: object.dataset_name().unwrap_or_default().to_owned(),
-            version: None,
-        }),
-        chunk_bytes: 100,
-        ..Pinned::default()
+    let dataset = DatasetRef {
+        name: object.dataset_name().unwrap_or_default().to_owned(),
+        version: None,
     };
-    JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap(), pinned)
+    JobHead {
+        dataset: Some(dataset),
+        chunk_bytes: 100,
+        ..JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap())
+    }
 }
 
 fn done(rows: u64) -> ChunkOutcome {
@@ -113,7 +113,7 @@ async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     let head = mark.unwrap().to_close.unwrap();
     let sums = ledger.sums(&head).await.unwrap().unwrap();
     let (state, problem) = head.outcome(&sums.counts, sums.dead);
-    let closed = ledger.record_close(&head, state, problem.as_ref(), &sums);
+    let closed = ledger.record_close(&head, state, problem, sums);
     let head = closed.await.unwrap();
     let view = JobView::read(&*table, &head).await.unwrap();
     assert_eq!(view.state, JobState::Partial);

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use landfall_domain::{Counts, JobId, JobState, ObjectOrder, ObjectRef};
-use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, LedgerTable, Pinned, Seal};
+use landfall_domain::{Counts, JobId, JobState};
+use landfall_ledger::{ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, Seal};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::fakes::Clock;
-use crate::fakes::Table;
+use crate::fakes::{Table, head_of};
 use crate::schedule::pause;
 
 /// The ledger with its stream.
@@ -58,16 +58,12 @@ pub struct Job {
     writes: Vec<Write>,
 }
 
-#[derive(Clone, Copy)]
 enum Write {
     Create,
     CreateShard,
     Chunk(u32),
     SizeShard(u32),
-    Full,
-    Seal(u32),
-    Close(JobState),
-    Publish,
+    Head(HeadUpdate),
 }
 
 impl Job {
@@ -75,32 +71,36 @@ impl Job {
     pub fn random(rng: &mut StdRng, index: usize) -> Self {
         let folder = ["products/", "orders/", ""].choose(rng).unwrap();
         let key = format!("{folder}{index}.csv");
-        let id = JobId::of("inbox", &key, "1");
-        let object = ObjectRef {
-            bucket: "inbox".to_owned(),
-            key,
-            version: Some("1".to_owned()),
-            etag: String::new(),
-            size: 1_000,
-        };
-        let order = ObjectOrder::new(0, "00", id).unwrap();
-
         let chunks = rng.random_range(0..5);
         let mut writes: Vec<Write> = (0..chunks).map(Write::Chunk).collect();
-        writes.push(Write::Seal(chunks));
+        writes.push(Write::Head(HeadUpdate::Seal(Seal {
+            chunks,
+            problem: None,
+        })));
         writes.shuffle(rng);
         if chunks > 0 {
             writes.insert(0, Write::CreateShard);
-            writes.extend([Write::SizeShard(chunks), Write::Full]);
+            writes.extend([Write::SizeShard(chunks), Write::Head(HeadUpdate::Full(0))]);
         }
         writes.insert(0, Write::Create);
         let states = [JobState::Succeeded, JobState::Partial, JobState::Failed];
-        writes.extend([Write::Close(*states.choose(rng).unwrap()), Write::Publish]);
+        let now = Timestamp::now().to_string();
+        let close = Close {
+            state: *states.choose(rng).unwrap(),
+            problem: None,
+            counts: Counts::default(),
+            dead: 0,
+            closed_at: now.clone(),
+        };
+        writes.extend([
+            Write::Head(HeadUpdate::Close(close)),
+            Write::Head(HeadUpdate::Published(now)),
+        ]);
         if rng.random_bool(0.3) {
             writes.truncate(rng.random_range(1..writes.len()));
         }
         Self {
-            head: JobHead::new(id, object, order, Pinned::default()),
+            head: head_of(&key),
             writes,
         }
     }
@@ -117,7 +117,7 @@ impl Job {
     pub async fn run(&self, ledger: &Ledger) {
         let (job, table) = (self.id(), &ledger.table.0);
         for write in &self.writes {
-            match *write {
+            match write {
                 Write::Create => ledger.write(job, "", table.create(&self.head)).await,
                 Write::CreateShard => ledger.write(job, "/0", table.create_shard(job, 0)).await,
                 Write::Chunk(ordinal) => {
@@ -127,34 +127,20 @@ impl Job {
                         ..Counts::default()
                     };
                     let outcome = ChunkOutcome::Done(counts);
-                    let mark = table.add_chunk(job, ordinal, &outcome);
+                    let mark = table.add_chunk(job, *ordinal, &outcome);
                     ledger.write(job, "/0", mark).await;
                 }
                 Write::SizeShard(chunks) => {
-                    ledger
-                        .write(job, "/0", table.size_shard(job, 0, chunks))
-                        .await;
+                    let size = table.size_shard(job, 0, *chunks);
+                    ledger.write(job, "/0", size).await;
                 }
-                Write::Full => ledger.write(job, "", table.add_full(job, 0)).await,
-                Write::Seal(chunks) => {
-                    let seal = Seal {
-                        chunks,
-                        problem: None,
-                    };
-                    ledger.write(job, "", table.seal(job, &seal)).await;
-                }
-                Write::Close(state) => {
-                    let counts = Counts::default();
-                    let now = Timestamp::now().to_string();
-                    let close = table.close(job, state, None, &counts, 0, &now);
-                    ledger.write(job, "", close).await;
-                }
-                Write::Publish => {
-                    let now = Timestamp::now().to_string();
-                    ledger.write(job, "", table.set_published(job, &now)).await;
-                    let mut published = ledger.published.lock().unwrap();
-                    let at = ledger.changed.lock().unwrap()[&job];
-                    published.entry(job).or_insert(at);
+                Write::Head(update) => {
+                    ledger.write(job, "", table.update_head(job, update)).await;
+                    if let HeadUpdate::Published(_) = update {
+                        let mut published = ledger.published.lock().unwrap();
+                        let at = ledger.changed.lock().unwrap()[&job];
+                        published.entry(job).or_insert(at);
+                    }
                 }
             }
         }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
 use landfall_aws::Datasets;
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
-use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Pinned, Seal, Sums};
+use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
 use tower::ServiceExt;
 
@@ -205,15 +205,13 @@ impl Api {
             etag: String::new(),
             size: 10,
         };
-        let pinned = Pinned {
-            dataset: Some(DatasetRef {
-                name: object.dataset_name().unwrap().to_owned(),
-                version: None,
-            }),
-            chunk_bytes: 10,
-            ..Pinned::default()
+        let dataset = DatasetRef {
+            name: object.dataset_name().unwrap().to_owned(),
+            version: None,
         };
-        let head = JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap(), pinned);
+        let mut head = JobHead::new(job, object, ObjectOrder::new(1, "", job).unwrap());
+        head.dataset = Some(dataset);
+        head.chunk_bytes = 10;
         self.table.create(&head).await.unwrap()
     }
 
@@ -224,10 +222,9 @@ impl Api {
             problem: None,
         };
         let head = self.ledger.seal(job, &seal).await.unwrap();
-        let sums = Sums::default();
         let closed = self
             .ledger
-            .record_close(&head, JobState::Succeeded, None, &sums);
+            .record_close(&head, JobState::Succeeded, None, Sums::default());
         closed.await.unwrap();
         self.ledger.record_published(job).await.unwrap();
     }

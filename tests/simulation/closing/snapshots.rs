@@ -3,25 +3,53 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use landfall_aws::{AwsError, Publisher};
+use landfall_aws::{Datasets, Publisher};
 use landfall_closing::{CloseError, Closer};
 use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, StoreCounts, StoreKind,
+    CompletionEvent, Counts, Dataset, DatasetRef, JobId, JobState, Mode, ObjectOrder, Problem,
+    ProblemCode, Row, StoreCounts, StoreKind,
 };
-use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Pinned, Seal};
+use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Store, StoreError};
 
-use crate::fakes::{PruneStore, datasets};
+use crate::fakes::{Buckets, Bus, head_of};
 
-#[derive(Default)]
-struct Bus(Mutex<Vec<CompletionEvent>>);
+const DEFINITION: &str = r#"
+name = "products"
+key = ["sku"]
+mode = "snapshot"
+fields = [{ name = "sku", type = "text" }]
+"#;
+
+/// A store that only prunes, with these results, from the last to the first.
+struct PruneStore(Mutex<Vec<Result<u64, StoreError>>>);
 
 #[async_trait]
-impl Publisher for Bus {
-    async fn publish(&self, event: &CompletionEvent) -> Result<(), AwsError> {
-        self.0.lock().unwrap().push(event.clone());
+impl Store for PruneStore {
+    fn kind(&self) -> StoreKind {
+        StoreKind::Sqlite
+    }
+
+    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn apply(
+        &self,
+        _: &Dataset,
+        _: &ObjectOrder,
+        _: &Arc<Vec<Row>>,
+    ) -> Result<StoreCounts, StoreError> {
+        panic!("closing a job applies no rows");
+    }
+
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+        let result = self.0.lock().unwrap().pop();
+        result.expect("the job must not prune")
+    }
+
+    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
+        panic!("closing a job rebuilds no totals");
     }
 }
 
@@ -36,31 +64,26 @@ struct Snapshot {
 impl Snapshot {
     /// Seals a snapshot whose store prunes with these results, from the last to the first.
     async fn sealed(results: Vec<Result<u64, StoreError>>) -> Self {
-        let store = PruneStore::default();
-        *store.results.lock().unwrap() = results;
         let bus = Arc::new(Bus::default());
         let ledger = Ledger::new(Arc::new(MemoryTable::default()));
         let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
-        let stores = vec![Arc::new(store) as Arc<dyn Store>];
-        let closer = Closer::new(ledger.clone(), publisher, datasets(), stores, "rejects");
-        let job = JobId::of("inbox", "products/a.csv", "v1");
-        let object = ObjectRef {
-            bucket: "inbox".to_owned(),
-            key: "products/a.csv".to_owned(),
-            version: Some("v1".to_owned()),
-            etag: "e".to_owned(),
-            size: 1,
+        let buckets = Buckets::default();
+        let definition = ("config".to_owned(), "datasets/products.toml".to_owned());
+        let stored = (definition, DEFINITION.into());
+        buckets.latest.lock().unwrap().extend([stored]);
+        let datasets = Arc::new(Datasets::new(Arc::new(buckets), "config"));
+        let stores = vec![Arc::new(PruneStore(results.into())) as Arc<dyn Store>];
+        let closer = Closer::new(ledger.clone(), publisher, datasets, stores, "rejects");
+        let dataset = DatasetRef {
+            name: "products".to_owned(),
+            version: None,
         };
-        let order = ObjectOrder::new(1, "01", job).unwrap();
-        let pinned = Pinned {
-            dataset: Some(DatasetRef {
-                name: "products".to_owned(),
-                version: None,
-            }),
+        let head = JobHead {
+            dataset: Some(dataset),
             mode: Mode::Snapshot,
-            ..Pinned::default()
+            ..head_of("products/a.csv")
         };
-        let head = JobHead::new(job, object, order, pinned);
+        let job = head.job;
         ledger.start(&head).await.unwrap();
         ledger.expect_chunk(job, 0).await.unwrap();
         let seal = Seal {
@@ -84,7 +107,7 @@ impl Snapshot {
     }
 
     fn published(&self) -> Vec<CompletionEvent> {
-        self.bus.0.lock().unwrap().clone()
+        self.bus.events.lock().unwrap().clone()
     }
 }
 
@@ -150,7 +173,7 @@ async fn a_job_fails_with_its_first_problem() {
     let snapshot = Snapshot::sealed(vec![]).await;
     for message in ["the first", "the second"] {
         let problem = Problem::new(ProblemCode::SchemaMismatch, message);
-        let added = snapshot.ledger.add_problem(snapshot.job, &problem);
+        let added = snapshot.ledger.add_problem(snapshot.job, problem);
         added.await.unwrap();
     }
     snapshot.finish(&ChunkOutcome::Dead).await.unwrap();
