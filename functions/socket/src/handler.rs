@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::{Context, SocketError, push, routes, stream};
 
+const ROUTE: &str = "aws:apigateway";
+const LEDGER: &str = "aws:dynamodb";
+const QUEUE: &str = "aws:sqs";
 /// Time kept for the response.
 const RESERVE: Duration = Duration::from_secs(3);
 
@@ -19,42 +22,31 @@ pub async fn handle(
     event: Value,
     deadline: Deadline,
 ) -> Result<Value, SocketError> {
-    match Source::detect(&event) {
-        Some(Source::Route) => {
+    match source(&event) {
+        ROUTE => {
             let request: Box<ApiGatewayWebsocketProxyRequest> = read(event)?;
             write(&routes::respond(context, &request).await?)
         }
-        Some(Source::Ledger) => {
+        LEDGER => {
             let event: dynamodb::Event = read(event)?;
             stream::enqueue_pushes(context, &event).await?;
             Ok(Value::Null)
         }
-        Some(Source::Queue) => {
+        QUEUE => {
             let event: SqsEvent = read(event)?;
             write(&push::push_batch(context, event, deadline.stop_at(RESERVE)).await)
         }
-        None => Err(SocketError::UnknownSource),
+        _ => Err(SocketError::UnknownSource),
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Route,
-    Ledger,
-    Queue,
-}
-
-impl Source {
-    fn detect(event: &Value) -> Option<Self> {
-        if event.get("requestContext").is_some() {
-            return Some(Self::Route);
-        }
-        match event.pointer("/Records/0/eventSource")?.as_str()? {
-            "aws:dynamodb" => Some(Self::Ledger),
-            "aws:sqs" => Some(Self::Queue),
-            _ => None,
-        }
+/// Returns the service that sent an event, or an empty text.
+fn source(event: &Value) -> &str {
+    if event.get("requestContext").is_some() {
+        return ROUTE;
     }
+    let source = event.pointer("/Records/0/eventSource");
+    source.and_then(Value::as_str).unwrap_or_default()
 }
 
 fn read<T: DeserializeOwned>(event: Value) -> Result<T, SocketError> {
@@ -71,28 +63,18 @@ mod tests {
 
     #[test]
     fn events_are_recognized_by_their_source() {
-        let source = |text: &str| Source::detect(&serde_json::from_str(text).unwrap());
-        for (text, expected) in [
+        for (event, expected) in [
+            (include_str!("../../../events/socket-connect.json"), ROUTE),
+            (include_str!("../../../events/socket-subscribe.json"), ROUTE),
+            (include_str!("../../../events/ledger-stream.json"), LEDGER),
+            (include_str!("../../../events/sqs-pushes.json"), QUEUE),
             (
-                include_str!("../../../events/socket-connect.json"),
-                Some(Source::Route),
+                include_str!("../../../events/s3-object-created.json"),
+                "aws:s3",
             ),
-            (
-                include_str!("../../../events/socket-subscribe.json"),
-                Some(Source::Route),
-            ),
-            (
-                include_str!("../../../events/ledger-stream.json"),
-                Some(Source::Ledger),
-            ),
-            (
-                include_str!("../../../events/sqs-pushes.json"),
-                Some(Source::Queue),
-            ),
-            (include_str!("../../../events/s3-object-created.json"), None),
-            (r#"{"Records":[]}"#, None),
+            (r#"{"Records":[]}"#, ""),
         ] {
-            assert_eq!(source(text), expected, "{text}");
+            assert_eq!(source(&serde_json::from_str(event).unwrap()), expected);
         }
     }
 }

@@ -60,7 +60,7 @@ mod queue;
 mod routes;
 mod stream;
 
-pub use connections::{Connection, ConnectionTable, Connections, MAX_TOPICS, Subscriber};
+pub use connections::{ConnectionTable, Connections, MAX_TOPICS};
 pub use context::Context;
 pub use error::SocketError;
 pub use gateway::{Delivery, Gateway};

@@ -127,9 +127,9 @@ async fn subscribe(
     connection: &Connection,
     topic: &Topic,
 ) -> Result<(), SocketError> {
-    let grant = connection.grant();
+    let datasets = &connection.datasets;
     if let Topic::Dataset(name) = topic
-        && !grant.may(Scope::Read, Some(name))
+        && !datasets.includes(Some(name))
     {
         let detail = format!("this token does not cover the dataset {name}");
         return reply_error(context, id, &detail).await;
@@ -145,7 +145,7 @@ async fn subscribe(
             // A job that does not exist yet is pushed as soon as it does, if the token covers it. If it does not,
             // the client cannot find out whether the job exists.
             let head = context.ledger.head(*job).await?;
-            let Some(head) = head.filter(|head| grant.may(Scope::Read, head.object.dataset_name()))
+            let Some(head) = head.filter(|head| datasets.includes(head.object.dataset_name()))
             else {
                 return Ok(());
             };

@@ -1,11 +1,14 @@
 //! What the README promises to subscribers.
 
+use std::collections::BTreeSet;
+
 use landfall_auth::Scope;
 use landfall_domain::{Counts, JobState};
 use landfall_ledger::{ChunksView, JobView, LedgerTable};
 
 use super::World;
 use super::clients::{Client, Subject};
+use super::fakes::topics;
 use super::jobs::Job;
 
 /// Checks everything that the clients have received.
@@ -102,12 +105,14 @@ fn state(view: &JobView) -> (JobState, ChunksView, Option<Counts>) {
 
 /// Checks that the connections that are open are recorded with exactly their subscriptions.
 fn check_table(world: &World) {
-    let connections = world.connections.connections.lock().unwrap();
-    let subscribers = world.connections.subscribers.lock().unwrap();
+    let items = world.connections.items.lock().unwrap();
     for client in world.clients.iter().filter(|client| !client.has_vanished) {
-        let topics = subscribers.keys().filter(|(_, id)| *id == client.id);
-        let topics: Vec<&String> = topics.map(|(topic, _)| topic).collect();
-        let recorded: Vec<&String> = connections[&client.id].topics.iter().collect();
-        assert_eq!(topics, recorded, "{}", client.id);
+        let subscribed: BTreeSet<String> = items
+            .keys()
+            .filter(|(pk, sk)| *sk == client.id && !pk.starts_with("completed/"))
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        let connection = (format!("connection/{}", client.id), "connection".to_owned());
+        assert_eq!(topics(&items[&connection]), subscribed, "{}", client.id);
     }
 }

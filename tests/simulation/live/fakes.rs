@@ -2,27 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 use landfall_aws::AwsError;
+use landfall_aws::dynamo::{Item, find, require};
 use landfall_domain::JobId;
 use landfall_ledger::{JobIndex, JobsPage, JobsQuery, LedgerError};
 use landfall_runtime::Message;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
-use socket::{
-    Connection, ConnectionTable, Delivery, Gateway, MAX_TOPICS, PushMessage, PushQueue,
-    SocketError, Subscriber,
-};
+use socket::{ConnectionTable, Delivery, Gateway, MAX_TOPICS, PushMessage, PushQueue, SocketError};
 
-use crate::fakes::Table;
+use crate::fakes::{Table, locked};
 use crate::schedule::pause;
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap()
-}
 
 /// Simulated time, counted in steps of the schedule.
 pub struct Clock {
@@ -87,110 +82,89 @@ impl Network {
 /// The table of connections.
 pub struct ConnectionMap {
     network: Arc<Network>,
-    pub connections: Mutex<BTreeMap<String, Connection>>,
-    pub subscribers: Mutex<BTreeMap<(String, String), Subscriber>>,
-    notified: Mutex<BTreeSet<(JobId, String)>>,
+    pub items: Mutex<BTreeMap<(String, String), Item>>,
 }
 
 impl ConnectionMap {
     pub fn new(network: Arc<Network>) -> Self {
         Self {
             network,
-            connections: Mutex::default(),
-            subscribers: Mutex::default(),
-            notified: Mutex::default(),
+            items: Mutex::default(),
         }
     }
+
+    /// Changes the topics of a connection that exists.
+    async fn edit<T: Default>(
+        &self,
+        pk: &str,
+        sk: &str,
+        edit: impl FnOnce(&mut BTreeSet<String>) -> T,
+    ) -> Result<T, SocketError> {
+        let key = (pk.to_owned(), sk.to_owned());
+        let edit = || {
+            let mut items = locked(&self.items);
+            let Some(item) = items.get_mut(&key) else {
+                return T::default();
+            };
+            let mut topics = topics(item);
+            let edited = edit(&mut topics);
+            let stored = AttributeValue::Ss(topics.into_iter().collect());
+            item.insert("topics".to_owned(), stored);
+            edited
+        };
+        self.network.call(edit).await
+    }
+}
+
+/// Returns the topics of a connection.
+pub fn topics(connection: &Item) -> BTreeSet<String> {
+    find(connection, "topics").unwrap().unwrap_or_default()
 }
 
 #[async_trait]
 impl ConnectionTable for ConnectionMap {
-    async fn put_connection(&self, id: &str, connection: &Connection) -> Result<(), SocketError> {
-        let put = || locked(&self.connections).insert(id.to_owned(), connection.clone());
+    async fn put(&self, item: Item) -> Result<(), SocketError> {
+        let key = |name| require(&item, name).unwrap();
+        let key = (key("pk"), key("sk"));
+        let put = || locked(&self.items).insert(key, item);
         self.network.call(put).await.map(drop)
     }
 
-    async fn connection(&self, id: &str) -> Result<Option<Connection>, SocketError> {
-        let get = || locked(&self.connections).get(id).cloned();
+    async fn get(&self, pk: &str, sk: &str) -> Result<Option<Item>, SocketError> {
+        let key = (pk.to_owned(), sk.to_owned());
+        let get = || locked(&self.items).get(&key).cloned();
         self.network.call(get).await
     }
 
-    async fn delete_connection(&self, id: &str) -> Result<(), SocketError> {
-        let delete = || locked(&self.connections).remove(id);
+    async fn delete(&self, pk: &str, sk: &str) -> Result<(), SocketError> {
+        let key = (pk.to_owned(), sk.to_owned());
+        let delete = || locked(&self.items).remove(&key);
         self.network.call(delete).await.map(drop)
     }
 
-    async fn add_topic(&self, id: &str, topic: &str) -> Result<bool, SocketError> {
-        let add = || {
-            let mut connections = locked(&self.connections);
-            connections.get_mut(id).is_some_and(|connection| {
-                let topics = &mut connection.topics;
-                let fits = topics.len() < MAX_TOPICS || topics.contains(topic);
-                if fits {
-                    topics.insert(topic.to_owned());
-                }
-                fits
-            })
+    async fn query(&self, pk: &str) -> Result<Vec<Item>, SocketError> {
+        let query = || {
+            let items = locked(&self.items);
+            let found = items.iter().filter(|((key, _), _)| key == pk);
+            found.map(|(_, item)| item.clone()).collect()
         };
-        self.network.call(add).await
+        self.network.call(query).await
     }
 
-    async fn remove_topic(&self, id: &str, topic: &str) -> Result<(), SocketError> {
-        let remove = || {
-            if let Some(connection) = locked(&self.connections).get_mut(id) {
-                connection.topics.remove(topic);
+    async fn add_topic(&self, pk: &str, sk: &str, topic: &str) -> Result<bool, SocketError> {
+        let add = |topics: &mut BTreeSet<String>| {
+            let fits = topics.len() < MAX_TOPICS || topics.contains(topic);
+            if fits {
+                topics.insert(topic.to_owned());
             }
+            fits
         };
-        self.network.call(remove).await
+        self.edit(pk, sk, add).await
     }
 
-    async fn put_subscriber(
-        &self,
-        topic: &str,
-        subscriber: &Subscriber,
-    ) -> Result<(), SocketError> {
-        let key = (topic.to_owned(), subscriber.connection.clone());
-        let put = || locked(&self.subscribers).insert(key, subscriber.clone());
-        self.network.call(put).await.map(drop)
-    }
-
-    async fn subscriber(&self, topic: &str, id: &str) -> Result<Option<Subscriber>, SocketError> {
-        let key = (topic.to_owned(), id.to_owned());
-        let get = || locked(&self.subscribers).get(&key).cloned();
-        self.network.call(get).await
-    }
-
-    async fn subscribers(&self, topic: &str) -> Result<Vec<Subscriber>, SocketError> {
-        let query = || {
-            locked(&self.subscribers)
-                .iter()
-                .filter(|((key, _), _)| key == topic)
-                .map(|(_, subscriber)| subscriber.clone())
-                .collect()
-        };
-        self.network.call(query).await
-    }
-
-    async fn delete_subscriber(&self, topic: &str, id: &str) -> Result<(), SocketError> {
-        let key = (topic.to_owned(), id.to_owned());
-        let delete = || locked(&self.subscribers).remove(&key);
-        self.network.call(delete).await.map(drop)
-    }
-
-    async fn set_notified(&self, job: JobId, subscriber: &Subscriber) -> Result<(), SocketError> {
-        let set = || locked(&self.notified).insert((job, subscriber.connection.clone()));
-        self.network.call(set).await.map(drop)
-    }
-
-    async fn notified(&self, job: JobId) -> Result<HashSet<String>, SocketError> {
-        let query = || {
-            locked(&self.notified)
-                .iter()
-                .filter(|(of, _)| *of == job)
-                .map(|(_, connection)| connection.clone())
-                .collect()
-        };
-        self.network.call(query).await
+    async fn remove_topic(&self, pk: &str, sk: &str, topic: &str) -> Result<(), SocketError> {
+        let remove = |topics: &mut BTreeSet<String>| topics.remove(topic);
+        self.edit(pk, sk, remove).await.map(drop)
     }
 }
 
