@@ -1,21 +1,3 @@
-//! Closes jobs: checks, prunes, closes, publishes.
-//!
-//! [`Closer`] is the only component that closes jobs. It combines the ledger, the stores and the publisher:
-//!
-//! 1. *Check*: the job is open, sealed, and all its chunks are marked. Otherwise there is nothing to do.
-//! 2. *Prune*: if the job is a snapshot that is going to succeed without rejects, delete the rows it does not
-//!    contain.
-//! 3. *Raise* the dataset's generation, so that cached answers from before the close are no longer used.
-//! 4. *Close* with a conditional write, so that exactly one caller sets the state.
-//! 5. *Publish* the completion event, whose id is derived from the job id, and note in the ledger that it is
-//!    published.
-//!
-//! Every step can be repeated, and a step found done leads to the next one. If a worker dies anywhere, the
-//! redelivered message completes the rest.
-//!
-//! Workers run the closer after each mark and for each close message. The splitter and the API never write to a
-//! store, so they enqueue a close message instead.
-
 use std::sync::Arc;
 
 use landfall_aws::{Datasets, Publisher};

@@ -1,16 +1,23 @@
-//! Closes complete jobs.
+//! Closes complete jobs: checks, prunes, closes, publishes.
 //!
-//! The ledger records marks, and says when a job [awaits its close](JobHead::awaits_close). A [`Closer`] then checks
-//! the shards, deletes the rows that a snapshot lacks, closes the job with a conditional write, and publishes the
-//! completion event. Every step may be repeated, so any number of callers may close a job at the same time, and a
-//! caller that dies is followed by the redelivery of its message.
+//! [`Closer`] is the only component that closes jobs. It combines the ledger, the stores and the publisher:
 //!
-//! A closer needs the stores. Functions without them send a close message to the chunk queue instead.
+//! 1. *Check*: the job is open, sealed, and all its chunks are marked. Otherwise there is nothing to do.
+//! 2. *Prune*: if the job is a snapshot that is going to succeed without rejects, delete the rows it does not
+//!    contain.
+//! 3. *Raise* the dataset's generation, so that cached answers from before the close are no longer used.
+//! 4. *Close* with a conditional write, so that exactly one caller sets the state.
+//! 5. *Publish* the completion event, whose id is derived from the job id, and note in the ledger that it is
+//!    published.
+//!
+//! Every step can be repeated, and a step found done leads to the next one, so any number of callers may close a job
+//! at the same time. If a worker dies anywhere, the redelivered message completes the rest.
+//!
+//! Workers run the closer after each mark and for each close message. The splitter and the API never write to a
+//! store, so they enqueue a close message instead.
 
 mod closer;
 mod error;
 
 pub use closer::Closer;
 pub use error::CloseError;
-#[cfg(doc)]
-use landfall_ledger::JobHead;

@@ -24,8 +24,6 @@ use crate::{
 };
 
 const BATCH_GET: &str = "BatchGetItem";
-/// Keys of one `BatchGetItem`.
-const MAX_BATCH: usize = 100;
 /// How often the unprocessed keys of a batch are requested again.
 const BATCH_RETRIES: usize = 7;
 const FIRST_DELAY: Duration = Duration::from_millis(20);
@@ -123,33 +121,8 @@ impl DynamoTable {
         }
     }
 
-    async fn batch_get(&self, keys: Vec<String>) -> Result<Vec<Item>, AwsError> {
-        let mut keys: Vec<Item> = keys
-            .into_iter()
-            .map(|key| Item::from([("pk".to_owned(), text(key))]))
-            .collect();
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_times(BATCH_RETRIES);
-        let mut delays = backoff.build();
-        let mut items = Vec::new();
-        loop {
-            let (found, unprocessed) = self.batch_get_once(keys).await?;
-            items.extend(found);
-            if unprocessed.is_empty() {
-                return Ok(items);
-            }
-            let Some(delay) = delays.next() else {
-                let reason = format!("{} keys stayed unprocessed", unprocessed.len());
-                return Err(AwsError::unavailable(BATCH_GET, &self.table, reason));
-            };
-            DefaultSleeper::default().sleep(delay).await;
-            keys = unprocessed;
-        }
-    }
-
     /// Returns the items that were found, and the keys that were not processed.
-    async fn batch_get_once(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), AwsError> {
+    async fn batch_get(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), AwsError> {
         let request = KeysAndAttributes::builder()
             .consistent_read(true)
             .set_keys(Some(keys))
@@ -207,11 +180,27 @@ impl LedgerTable for DynamoTable {
     }
 
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
+        let keys = shards.iter().map(|shard| shard_key(job, *shard));
+        let mut keys: Vec<Item> = keys
+            .map(|key| Item::from([("pk".to_owned(), text(key))]))
+            .collect();
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(BATCH_RETRIES);
+        let mut delays = backoff.build();
         let mut found = Vec::with_capacity(shards.len());
-        for batch in shards.chunks(MAX_BATCH) {
-            let keys: Vec<String> = batch.iter().map(|shard| shard_key(job, *shard)).collect();
-            for item in self.batch_get(keys).await? {
+        while !keys.is_empty() {
+            let (items, unprocessed) = self.batch_get(keys).await?;
+            for item in items {
                 found.push(read_shard(&item)?);
+            }
+            keys = unprocessed;
+            if !keys.is_empty() {
+                let Some(delay) = delays.next() else {
+                    let reason = format!("{} keys stayed unprocessed", keys.len());
+                    return Err(AwsError::unavailable(BATCH_GET, &self.table, reason).into());
+                };
+                DefaultSleeper::default().sleep(delay).await;
             }
         }
         Ok(found)

@@ -2,7 +2,7 @@ use landfall_domain::Counts;
 
 use crate::{JobHead, LedgerError, LedgerTable, shards_of};
 
-/// Shards that one call reads.
+/// Shards that one call reads: the limit of `BatchGetItem`.
 pub(crate) const SHARDS_AT_ONCE: usize = 100;
 /// Shards that are read first of a job whose number of chunks is unknown. Keys without an item cost as much as
 /// others, so it is few, and four times as many with each further call.

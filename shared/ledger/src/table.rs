@@ -65,7 +65,7 @@ pub trait LedgerTable: Send + Sync {
     /// Stores an empty shard, unless it exists.
     async fn create_shard(&self, job: JobId, shard: u32) -> Result<(), LedgerError>;
 
-    /// Returns these shards of a job, without those that do not exist.
+    /// Returns these shards of a job, at most 100, without those that do not exist.
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError>;
 
     /// Adds a chunk and its counts to its shard, unless it is in one of the sets. Returns the shard as it is
