@@ -201,18 +201,23 @@ mod tests {
         Access::Only(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
+    /// Returns a list with one token.
+    fn list(scope: Scope, datasets: Access) -> (TokenList, Token) {
+        let (mut list, token) = (TokenList::default(), Token::random());
+        list.add("t", &token, [scope].into(), datasets).unwrap();
+        (list, token)
+    }
+
     #[test]
     fn a_token_has_its_own_permissions_only() {
-        let (reader, writer) = (Token::random(), Token::random());
-        let mut list = TokenList::default();
-        list.add("reader", &reader, [Scope::Read].into(), only(&["orders"]))
-            .unwrap();
+        let (mut list, reader) = list(Scope::Read, only(&["orders"]));
+        let writer = Token::random();
         list.add("writer", &writer, [Scope::Write].into(), Access::All)
             .unwrap();
         let list = TokenList::parse(&list.to_text().unwrap()).unwrap();
 
         let grant = list.check(reader.reveal()).unwrap();
-        assert_eq!(grant.name, "reader");
+        assert_eq!(grant.name, "t");
         assert!(grant.may(Scope::Read, Some("orders")));
         assert!(!grant.may(Scope::Read, Some("products")));
         assert!(!grant.may(Scope::Read, None));
@@ -224,10 +229,7 @@ mod tests {
 
     #[test]
     fn admin_includes_the_other_scopes_for_its_datasets() {
-        let token = Token::random();
-        let mut list = TokenList::default();
-        list.add("root", &token, [Scope::Admin].into(), only(&["orders"]))
-            .unwrap();
+        let (list, token) = list(Scope::Admin, only(&["orders"]));
         let grant = list.check(token.reveal()).unwrap();
         assert!(grant.may(Scope::Write, Some("orders")));
         assert!(!grant.may(Scope::Read, Some("products")));
@@ -235,10 +237,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_not_on_the_list_is_refused() {
-        let token = Token::random();
-        let mut list = TokenList::default();
-        list.add("t", &token, [Scope::Read].into(), Access::All)
-            .unwrap();
+        let (mut list, token) = list(Scope::Read, Access::All);
         for wrong in [
             Token::random().reveal(),
             "",
@@ -256,10 +255,7 @@ mod tests {
 
     #[test]
     fn debug_output_contains_neither_tokens_nor_hashes() {
-        let token = Token::random();
-        let mut list = TokenList::default();
-        list.add("t", &token, [Scope::Read].into(), Access::All)
-            .unwrap();
+        let (list, token) = list(Scope::Read, Access::All);
         let text = list.to_text().unwrap();
         assert!(!text.contains(token.reveal()));
         let hash = text.split('"').find(|part| part.len() == 64).unwrap();

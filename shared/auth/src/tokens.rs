@@ -59,7 +59,7 @@ impl Tokens {
     /// Reads the tokens of a secret, and reads them again when they are a minute old.
     pub async fn load(config: &SdkConfig, secret: &str) -> Result<Self, AuthError> {
         let secret = Secret::new(config, secret);
-        let list = TokenList::parse(&secret.read().await?)?;
+        let list = read(&secret).await?;
         Ok(Self {
             secret: Some(secret),
             ..Self::fixed(list)
