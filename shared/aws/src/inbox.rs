@@ -240,15 +240,10 @@ impl Inbox for S3Inbox {
             .multipart_upload(upload)
             .send()
             .await;
+        let is_invalid = |code: &str| INVALID_PARTS.contains(&code);
         match answer {
             Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .code()
-                    .is_some_and(|code| INVALID_PARTS.contains(&code)) =>
-            {
-                Ok(false)
-            }
+            Err(error) if error.code().is_some_and(is_invalid) => Ok(false),
             Err(error) => Err(AwsError::from_sdk("CompleteMultipartUpload", key, &error)),
         }
     }

@@ -56,35 +56,14 @@ impl WorkMessage {
 
 #[cfg(test)]
 mod tests {
-    use landfall_domain::{ByteRange, ChunkKind, DatasetRef, Format, ObjectOrder, ObjectRef};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn chunk() -> WorkMessage {
-        let job = JobId::of("inbox", "products/a.csv", "v1");
-        WorkMessage::Chunk(Box::new(ChunkMessage {
-            job,
-            ordinal: 3,
-            object: ObjectRef {
-                bucket: "inbox".to_owned(),
-                key: "products/a.csv".to_owned(),
-                version: Some("v1".to_owned()),
-                etag: "e".to_owned(),
-                size: 9,
-            },
-            dataset: DatasetRef {
-                name: "products".to_owned(),
-                version: None,
-            },
-            format: Format::Csv,
-            order: ObjectOrder::new(1, "01", job).unwrap(),
-            range: ByteRange { start: 4, end: 9 },
-            first_line: 2,
-            records: 1,
-            header: Some(ByteRange { start: 0, end: 3 }),
-            kind: ChunkKind::Records,
-        }))
+        let sample = include_str!("../../../events/sqs-chunks.json");
+        let event: Value = serde_json::from_str(sample).unwrap();
+        WorkMessage::parse(event["Records"][0]["body"].as_str().unwrap()).unwrap()
     }
 
     fn close() -> WorkMessage {

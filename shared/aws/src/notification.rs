@@ -40,11 +40,8 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
         let bucket = record.s3.bucket.name.ok_or(Missing("bucket name"))?;
         // `url_decoded_key` of the crate leaves `+` as it is.
         let key = decode(&entity.key.ok_or(Missing("object key"))?)?;
-        let etag = entity
-            .e_tag
-            .unwrap_or_default()
-            .trim_matches('"')
-            .to_owned();
+        let etag = entity.e_tag.unwrap_or_default();
+        let etag = etag.trim_matches('"').to_owned();
         let sequencer = entity.sequencer.unwrap_or_default();
         let size = entity.size.ok_or(Missing("object size"))?;
         let version = entity
@@ -91,33 +88,13 @@ mod tests {
     use super::*;
 
     fn notification(key: &str, version: &str) -> ObjectCreated {
-        let event: S3Event = serde_json::from_value(serde_json::json!({ "Records": [{
-            "eventVersion": "2.1",
-            "eventSource": "aws:s3",
-            "awsRegion": "us-east-1",
-            "eventTime": "2026-11-20T08:30:00.250Z",
-            "eventName": "ObjectCreated:Put",
-            "userIdentity": { "principalId": "p" },
-            "requestParameters": { "sourceIPAddress": "127.0.0.1" },
-            "responseElements": {},
-            "s3": {
-                "s3SchemaVersion": "1.0",
-                "configurationId": "c",
-                "bucket": { "name": "inbox", "ownerIdentity": { "principalId": "p" }, "arn": "a" },
-                "object": {
-                    "key": key, "size": 12, "eTag": "d41d8cd9", "versionId": version,
-                    "sequencer": "0055AED6DCD90281E5",
-                },
-            },
-        }]}))
-        .unwrap();
-        event
-            .records
-            .into_iter()
-            .next()
-            .unwrap()
-            .try_into()
-            .unwrap()
+        let sample = include_str!("../../../events/s3-object-created.json");
+        let mut event: serde_json::Value = serde_json::from_str(sample).unwrap();
+        let object = &mut event["Records"][0]["s3"]["object"];
+        object["key"] = key.into();
+        object["versionId"] = version.into();
+        let mut event: S3Event = serde_json::from_value(event).unwrap();
+        event.records.remove(0).try_into().unwrap()
     }
 
     #[test]

@@ -90,24 +90,19 @@ impl S3Objects {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let answer = match &object.version {
+        let get = || self.get(object, range);
+        let answer = if object.etag.is_empty() {
+            get().set_version_id(object.version.clone()).send().await
+        } else {
             // The latest version, if it is the requested one: not every endpoint honours a range together with a
             // version id.
-            _ if !object.etag.is_empty() => {
-                let answer = self
-                    .get(object, range)
-                    .if_match(format!("\"{}\"", object.etag))
-                    .send()
-                    .await;
-                match (&object.version, answer) {
-                    (Some(version), Err(error)) if is_missing(&error) => {
-                        self.get(object, range).version_id(version).send().await
-                    }
-                    (_, answer) => answer,
+            let etag = format!("\"{}\"", object.etag);
+            match (&object.version, get().if_match(etag).send().await) {
+                (Some(version), Err(error)) if is_missing(&error) => {
+                    get().version_id(version).send().await
                 }
+                (_, answer) => answer,
             }
-            Some(version) => self.get(object, range).version_id(version).send().await,
-            None => self.get(object, range).send().await,
         };
         let output = answer.map_err(|error| {
             if is_missing(&error) {
@@ -160,11 +155,8 @@ impl Objects for S3Objects {
         while let Some(part) = body.next().await {
             let part = part.map_err(|error| AwsError::unavailable(GET, key, error))?;
             if text.len() + part.len() > limit {
-                return Err(AwsError::answer(
-                    GET,
-                    key,
-                    format!("more than {limit} bytes"),
-                ));
+                let reason = format!("more than {limit} bytes");
+                return Err(AwsError::answer(GET, key, reason));
             }
             text.extend_from_slice(&part);
         }
@@ -194,13 +186,10 @@ impl Objects for S3Objects {
         objects
             .map(|object| {
                 let size = object.size.and_then(|size| u64::try_from(size).ok());
+                let etag = object.e_tag.ok_or_else(|| missing("ETag"))?;
                 Ok(Listed {
                     key: object.key.ok_or_else(|| missing("key"))?,
-                    etag: object
-                        .e_tag
-                        .ok_or_else(|| missing("ETag"))?
-                        .trim_matches('"')
-                        .to_owned(),
+                    etag: etag.trim_matches('"').to_owned(),
                     size: size.ok_or_else(|| missing("size"))?,
                 })
             })
