@@ -157,6 +157,7 @@ async fn run(chunks: u32, dies_in: Option<usize>, seal_first: bool) -> usize {
         functions.split(chunks).await;
     }
 
+    assert!(dies_in < Some(functions.pauses.get()), "nothing died");
     let head = functions.head().await;
     assert_eq!(head.state, JobState::Succeeded, "{dies_in:?}");
     assert!(head.published, "{dies_in:?}");
