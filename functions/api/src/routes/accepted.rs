@@ -1,14 +1,14 @@
 //! The response to rows and files that were stored in the inbox.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use landfall_aws::Stored;
 use landfall_domain::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{ApiError, Context};
+use crate::Context;
 
 /// A file in the inbox, and its job.
 #[derive(Serialize, ToSchema)]
@@ -35,16 +35,9 @@ struct AcceptedObject {
 impl Accepted {
     /// Returns the response for a stored object. `root` is the relative path from the route to the root of the API,
     /// which holds whatever prefix a gateway has added to the path.
-    pub(super) fn response(
-        context: &Context,
-        root: &str,
-        key: String,
-        stored: Stored,
-    ) -> Result<Response, ApiError> {
+    pub(super) fn response(context: &Context, root: &str, key: String, stored: Stored) -> Response {
         let bucket = context.settings.inbox_bucket.clone();
         let job = JobId::of(&bucket, &key, &stored.version);
-        let location = HeaderValue::try_from(format!("{root}jobs/{job}"))
-            .map_err(|error| ApiError::Internal(error.to_string()))?;
         let accepted = Self {
             job,
             object: AcceptedObject {
@@ -55,7 +48,7 @@ impl Accepted {
             },
             status_url: format!("/jobs/{job}"),
         };
-        let location = [(header::LOCATION, location)];
-        Ok((StatusCode::ACCEPTED, location, Json(accepted)).into_response())
+        let location = [(header::LOCATION, format!("{root}jobs/{job}"))];
+        (StatusCode::ACCEPTED, location, Json(accepted)).into_response()
     }
 }

@@ -67,12 +67,8 @@ pub(crate) async fn list(
         Some(dataset) => {
             caller.require(Scope::Read, &dataset)?;
             // No job has an empty name, and an index does not accept it as a key.
-            Some(
-                Some(dataset)
-                    .filter(|name| !name.is_empty())
-                    .into_iter()
-                    .collect(),
-            )
+            let names = Some(dataset).filter(|name| !name.is_empty());
+            Some(Vec::from_iter(names))
         }
     };
     let after: Option<JobsCursor> = params.cursor.as_deref().map(from_cursor).transpose()?;

@@ -44,7 +44,7 @@ pub(crate) async fn post_rows(
     check(&dataset, format, &body)?;
     let key = format!("{name}/api/{}.{}", Uuid::new_v4(), format.as_str());
     let stored = context.inbox.put(&key, media_type_of(format), body).await?;
-    Accepted::response(&context, "../../", key, stored)
+    Ok(Accepted::response(&context, "../../", key, stored))
 }
 
 /// The byte order mark that some programs write before UTF-8.

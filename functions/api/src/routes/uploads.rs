@@ -145,7 +145,7 @@ pub(crate) async fn begin(
             url: form.url,
             fields: form.fields,
             key,
-            expires_at: after(POST_VALID)?,
+            expires_at: format!("{:.0}", Timestamp::now() + POST_VALID),
         }
     } else {
         let upload_id = inbox.begin(&key).await?;
@@ -160,11 +160,11 @@ pub(crate) async fn begin(
             .try_collect()
             .await?;
         UploadPlace::Multipart {
-            upload_id: encode_id(parts.len(), &upload_id),
+            upload_id: format!("{}.{upload_id}", parts.len()),
             part_bytes: PART_BYTES,
             parts,
             key,
-            expires_at: after(PARTS_VALID)?,
+            expires_at: format!("{:.0}", Timestamp::now() + PARTS_VALID),
         }
     };
     Ok((StatusCode::CREATED, axum::Json(place)).into_response())
@@ -195,14 +195,12 @@ pub(crate) async fn complete(
             .unwrap_or_else(|| ApiError::Invalid("key is not from POST /uploads".to_owned()))
     })?;
     caller.require(Scope::Write, dataset)?;
+    let mut is_joined = true;
     if let Some(upload_id) = &complete.upload_id {
         let (count, upload_id) = decode_id(upload_id)
             .ok_or_else(|| ApiError::Invalid("upload_id is not from POST /uploads".to_owned()))?;
-        let mut parts: Vec<(i32, String)> = complete
-            .parts
-            .into_iter()
-            .map(|part| (part.number, part.etag))
-            .collect();
+        let parts = complete.parts.into_iter();
+        let mut parts: Vec<(i32, String)> = parts.map(|part| (part.number, part.etag)).collect();
         parts.sort_unstable_by_key(|(number, _)| *number);
         let numbers = parts.iter().map(|(number, _)| *number);
         if !numbers.eq(1..=count) {
@@ -210,46 +208,29 @@ pub(crate) async fn complete(
                 "parts must have each number from 1 to {count} once: the file would lack rows otherwise"
             )));
         }
-        let is_joined = context
-            .inbox
-            .complete(&complete.key, upload_id, &parts)
-            .await?;
-        if !is_joined {
-            // An earlier request has joined the parts if the object exists.
-            return match context.inbox.latest(&complete.key).await? {
-                Some(stored) => Accepted::response(&context, "../", complete.key, stored),
-                None => Err(ApiError::Conflict(
-                    "the upload does not exist, or a part is missing or too small: put each part and send its ETag, or begin again"
-                        .to_owned(),
-                )),
-            };
-        }
+        let joined = context.inbox.complete(&complete.key, upload_id, &parts);
+        is_joined = joined.await?;
     }
+    // If this request joins no parts, an earlier one may have joined them.
     let stored = context.inbox.latest(&complete.key).await?;
     let stored = stored.ok_or_else(|| {
-        ApiError::NotFound("there is no file with this key yet: post it first".to_owned())
+        if is_joined {
+            ApiError::NotFound("there is no file with this key yet: post it first".to_owned())
+        } else {
+            ApiError::Conflict(
+                "the upload does not exist, or a part is missing or too small: put each part and send its ETag, or begin again"
+                    .to_owned(),
+            )
+        }
     })?;
-    Accepted::response(&context, "../", complete.key, stored)
+    Ok(Accepted::response(&context, "../", complete.key, stored))
 }
 
-/// Adds the number of parts to an upload's id. S3 signs the size of each part but not their number, and would join
-/// any of them.
-fn encode_id(parts: usize, upload_id: &str) -> String {
-    format!("{parts}.{upload_id}")
-}
-
-/// Returns the number of parts of an upload, and its id in S3.
+/// Returns the number of parts of an upload, and its id in S3. S3 signs the size of each part but not their number, and
+/// would join any of them.
 fn decode_id(id: &str) -> Option<(i32, &str)> {
     let (parts, upload_id) = id.split_once('.')?;
     Some((parts.parse().ok()?, upload_id))
-}
-
-/// Returns the time after this duration; RFC 3339.
-fn after(valid: Duration) -> Result<String, ApiError> {
-    let until = Timestamp::now()
-        .checked_add(valid)
-        .map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(format!("{until:.0}"))
 }
 
 /// Returns a unique key. Only plain characters of the name are kept.
@@ -270,16 +251,11 @@ fn new_key(dataset: &str, name: &str) -> String {
 
 /// Returns the dataset of a key from [`new_key`].
 fn dataset_of(key: &str) -> Option<&str> {
-    let mut segments = key.split('/');
-    let (dataset, uploads, id, name) = (
-        segments.next()?,
-        segments.next()?,
-        segments.next()?,
-        segments.next()?,
-    );
-    let is_key = segments.next().is_none()
-        && is_name(dataset)
-        && uploads == "uploads"
+    let segments: Vec<&str> = key.split('/').collect();
+    let [dataset, "uploads", id, name] = segments[..] else {
+        return None;
+    };
+    let is_key = is_name(dataset)
         && Uuid::try_parse(id).is_ok()
         && !name.is_empty()
         && name.len() <= MAX_NAME;
