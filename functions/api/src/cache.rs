@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use landfall_domain::DatasetRef;
@@ -35,7 +35,7 @@ pub(crate) struct Content {
     pub(crate) body: Bytes,
     pub(crate) media_type: &'static str,
     /// The `Link` to the next page.
-    pub(crate) next: Option<HeaderValue>,
+    pub(crate) next: Option<String>,
 }
 
 struct CachedResponse {
@@ -75,11 +75,13 @@ struct Key {
 
 /// The cache of one instance.
 pub(crate) struct ResponseCache {
+    jobs: Arc<dyn JobIndex>,
     cached: Cache<Key, Arc<CachedResponse>>,
 }
 
-impl Default for ResponseCache {
-    fn default() -> Self {
+impl ResponseCache {
+    /// Creates a cache. `jobs` has the generations of the datasets.
+    pub(crate) fn new(jobs: Arc<dyn JobIndex>) -> Self {
         let cached = Cache::builder()
             .max_capacity(CACHE_BYTES)
             .weigher(|key: &Key, response: &Arc<CachedResponse>| {
@@ -89,16 +91,13 @@ impl Default for ResponseCache {
             })
             .time_to_live(FRESH)
             .build();
-        Self { cached }
+        Self { jobs, cached }
     }
-}
 
-impl ResponseCache {
     /// Responds to a query of a dataset, from the cache if the content is fresh, else with `read`. Concurrent requests
     /// with the same query share one read.
     pub(crate) async fn respond<F, R>(
         &self,
-        index: &dyn JobIndex,
         dataset: &str,
         query: QueryKey,
         headers: &HeaderMap,
@@ -112,42 +111,44 @@ impl ResponseCache {
         // Before the rows are read, so that the close of a job in between outdates the response.
         let key = Key {
             query,
-            generation: index.generation(dataset).await?,
+            generation: self.jobs.generation(dataset).await?,
+        };
+        let load = || async {
+            let read_at = SystemTime::now();
+            let content = read().await;
+            content.map(|content| Arc::new(CachedResponse::new(content, read_at)))
         };
         if !bypasses_cache(headers) {
-            let entry = self
-                .cached
-                .entry_by_ref(&key)
-                .or_try_insert_with(load(&read))
-                .await?;
+            let entry = self.cached.entry_by_ref(&key);
+            let entry = entry.or_try_insert_with(load()).await;
+            let entry = entry.map_err(Arc::unwrap_or_clone)?;
             let is_hit = !entry.is_fresh();
             let cached = entry.into_value();
             if cached.is_fresh_at(requested_at) {
                 return Ok(cached.response(headers, is_hit));
             }
         }
-        let response = load(&read).await?;
+        let response = load().await?;
         self.cached.insert(key, Arc::clone(&response)).await;
         Ok(response.response(headers, false))
     }
 }
 
-async fn load<F, R>(read: &F) -> Result<Arc<CachedResponse>, ApiError>
-where
-    F: Fn() -> R,
-    R: Future<Output = Result<Content, ApiError>>,
-{
-    let read_at = SystemTime::now();
-    let content = read().await?;
-    let etag = etag(&content)?;
-    Ok(Arc::new(CachedResponse {
-        content,
-        etag,
-        read_at,
-    }))
-}
-
 impl CachedResponse {
+    fn new(content: Content, read_at: SystemTime) -> Self {
+        // The `ETag` covers the link, which CSV and NDJSON do not have in the body.
+        let next = content.next.as_deref().unwrap_or_default();
+        Self {
+            etag: etag(&[
+                content.media_type.as_bytes(),
+                next.as_bytes(),
+                &content.body,
+            ]),
+            content,
+            read_at,
+        }
+    }
+
     /// Reports whether it was fresh at this time.
     fn is_fresh_at(&self, requested_at: SystemTime) -> bool {
         // If the clock was set back, the age is unknown.
@@ -156,76 +157,79 @@ impl CachedResponse {
     }
 
     fn response(&self, headers: &HeaderMap, is_hit: bool) -> Response {
-        let mut response = if has_etag(headers, &self.etag) {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            let mut response = self.content.body.clone().into_response();
-            let media_type = HeaderValue::from_static(self.content.media_type);
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, media_type);
-            response
-        };
-        let headers = response.headers_mut();
-        headers.insert(header::ETAG, self.etag.clone());
-        // Private; clients must revalidate before reuse.
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("private, no-cache"),
-        );
-        headers.insert(
-            header::VARY,
-            HeaderValue::from_static("accept, authorization"),
-        );
         let status = if is_hit {
             "landfall; hit"
         } else {
             "landfall; fwd=miss"
         };
-        headers.insert("cache-status", HeaderValue::from_static(status));
-        if let Some(next) = &self.content.next {
-            headers.insert(header::LINK, next.clone());
-        }
-        response
+        let headers_of_all = [
+            // Private; clients must revalidate before reuse.
+            (header::CACHE_CONTROL, "private, no-cache"),
+            (header::VARY, "accept, authorization"),
+            (HeaderName::from_static("cache-status"), status),
+        ];
+        let Content {
+            body,
+            media_type,
+            next,
+        } = &self.content;
+        let link = next.clone().map(|next| [(header::LINK, next)]);
+        let response = unless_known(headers, &self.etag, media_type, body.clone());
+        (headers_of_all, link, response).into_response()
     }
 }
 
-/// Returns the `ETag` of a content. It covers the link, which CSV and NDJSON do not have in the body.
-fn etag(content: &Content) -> Result<HeaderValue, ApiError> {
+/// Returns the `ETag` of content that consists of these parts.
+pub(crate) fn etag(parts: &[&[u8]]) -> HeaderValue {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(content.media_type.as_bytes());
-    if let Some(next) = &content.next {
-        hasher.update(next.as_bytes());
+    for part in parts {
+        hasher.update(part);
     }
-    hasher.update(&content.body);
     let hex = hasher.finalize().to_hex();
-    HeaderValue::try_from(format!("\"{}\"", &hex[..32]))
-        .map_err(|error| ApiError::Internal(error.to_string()))
+    HeaderValue::try_from(format!("\"{}\"", &hex[..32])).expect("hexadecimal digits in quotes")
+}
+
+/// Returns a response with this body, or without it if the client has it already.
+pub(crate) fn unless_known(
+    headers: &HeaderMap,
+    etag: &HeaderValue,
+    media_type: &str,
+    body: Bytes,
+) -> Response {
+    let etag_header = [(header::ETAG, etag.clone())];
+    if has_etag(headers, etag) {
+        (StatusCode::NOT_MODIFIED, etag_header).into_response()
+    } else {
+        (etag_header, [(header::CONTENT_TYPE, media_type)], body).into_response()
+    }
 }
 
 /// Reports whether `If-None-Match` has this `ETag`.
-pub(crate) fn has_etag(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let values = headers.get_all(header::IF_NONE_MATCH).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|value| value.trim().trim_start_matches("W/"))
+fn has_etag(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    header_list(headers, &header::IF_NONE_MATCH)
+        .map(|value| value.trim_start_matches("W/"))
         .any(|value| value == "*" || value.as_bytes() == etag.as_bytes())
 }
 
 /// Reports whether a client requests current data. Browsers do so with `max-age=0`.
 fn bypasses_cache(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value.split(',').any(|directive| {
-                let directive = directive.trim();
-                ["no-cache", "no-store", "max-age=0"]
-                    .iter()
-                    .any(|bypass| directive.eq_ignore_ascii_case(bypass))
-            })
-        })
+    header_list(headers, &header::CACHE_CONTROL).any(|directive| {
+        ["no-cache", "no-store", "max-age=0"]
+            .iter()
+            .any(|bypass| directive.eq_ignore_ascii_case(bypass))
+    })
+}
+
+/// Returns the members of a header that is a comma-separated list.
+pub(crate) fn header_list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
 }
 
 #[cfg(test)]
@@ -249,73 +253,65 @@ mod tests {
         QueryKey("q".to_owned())
     }
 
-    async fn get<R>(cache: &ResponseCache, read: impl Fn() -> R) -> Response
+    fn cache() -> ResponseCache {
+        ResponseCache::new(Arc::new(MemoryTable::default()))
+    }
+
+    async fn get<R>(cache: &ResponseCache, read: impl Fn() -> R) -> Result<Response, ApiError>
     where
         R: Future<Output = Result<Content, ApiError>>,
     {
-        let (table, headers) = (MemoryTable::default(), HeaderMap::new());
-        let response = cache.respond(&table, "products", query(), &headers, read);
-        response.await.unwrap()
+        let headers = HeaderMap::new();
+        cache.respond("products", query(), &headers, read).await
     }
 
     #[tokio::test]
     async fn stale_content_is_read_again() {
-        let new = content("new");
         for (age, is_reused) in [
             (Duration::ZERO, true),
             (FRESH + Duration::from_millis(1), false),
         ] {
-            let cache = ResponseCache::default();
-            let cached = CachedResponse {
-                etag: etag(&content("old")).unwrap(),
-                content: content("old"),
-                read_at: SystemTime::now() - age,
-            };
+            let cache = cache();
+            let cached = CachedResponse::new(content("old"), SystemTime::now() - age);
+            let etag = cached.etag.clone();
             let key = Key {
                 query: query(),
                 generation: 0,
             };
             cache.cached.insert(key, Arc::new(cached)).await;
-            let response = get(&cache, || async { Ok(new.clone()) }).await;
-            let is_old = response.headers()[header::ETAG] == etag(&content("old")).unwrap();
+            let response = get(&cache, || async { Ok(content("new")) }).await.unwrap();
+            let is_old = response.headers()[header::ETAG] == etag;
             assert_eq!(is_old, is_reused, "{age:?}");
         }
     }
 
     #[tokio::test]
     async fn concurrent_requests_with_the_same_query_share_a_read() {
-        let cache = ResponseCache::default();
+        let cache = cache();
         let reads = AtomicU32::new(0);
         let read = || async {
             reads.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             Ok(content("x"))
         };
-        let responses = join_all((0..20).map(|_| get(&cache, read))).await;
-        assert!(
-            responses
-                .iter()
-                .all(|response| response.status() == StatusCode::OK)
-        );
-        assert_eq!(reads.into_inner(), 1);
+        for response in join_all((0..20).map(|_| get(&cache, read))).await {
+            assert_eq!(response.unwrap().status(), StatusCode::OK);
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn a_failed_read_fails_all_waiting_requests_and_is_not_cached() {
-        let cache = ResponseCache::default();
-        let (table, headers) = (MemoryTable::default(), HeaderMap::new());
+        let cache = cache();
         let fail = || async {
             tokio::task::yield_now().await;
-            Err(ApiError::Costly("timeout".to_owned()))
+            Err(ApiError::Costly)
         };
-        let responses = (0..3).map(|_| cache.respond(&table, "products", query(), &headers, fail));
-        for response in join_all(responses).await {
-            assert_eq!(
-                response.unwrap_err().status(),
-                StatusCode::UNPROCESSABLE_ENTITY
-            );
+        for response in join_all((0..3).map(|_| get(&cache, fail))).await {
+            let status = response.unwrap_err().status();
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         }
-        let response = get(&cache, || async { Ok(content("x")) }).await;
+        let response = get(&cache, || async { Ok(content("x")) }).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
     }
 }

@@ -2,16 +2,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
-use landfall_auth::{AuthError, Tokens};
-use landfall_aws::{AwsError, Datasets, Inbox, Lookup, Objects, S3Inbox};
+use lambda_http::Error;
+use landfall_auth::Tokens;
+use landfall_aws::{Datasets, Inbox, Lookup, Objects, S3Inbox};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
 use landfall_ledger::{JobIndex, PermitTable};
-use landfall_runtime::{Environment, SettingError, StoresError, optional, required};
+use landfall_runtime::{Environment, optional, required};
 use landfall_stores::Reader;
 
 use crate::ApiError;
 use crate::cache::ResponseCache;
 use crate::limiter::Limiter;
+use crate::routes::StoreChoice;
 
 /// Default of [`Settings::requests_per_second`].
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
@@ -53,26 +55,6 @@ pub struct Context {
     pub(crate) limiter: Limiter,
 }
 
-/// Why the API cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is missing or invalid.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// S3 could not be reached.
-    #[error(transparent)]
-    Aws(#[from] AwsError),
-    /// The tokens could not be read from their secret.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// A store cannot be reached or used.
-    #[error(transparent)]
-    Stores(#[from] StoresError),
-    /// An allowed origin is invalid.
-    #[error("LANDFALL_CORS_ORIGINS: {0:?} is not an origin like https://example.com")]
-    Origin(String),
-}
-
 impl Context {
     /// Creates a context from its parts. `ledger` has the jobs and the permits of tokens.
     pub fn new<L: JobIndex + PermitTable + 'static>(
@@ -84,26 +66,23 @@ impl Context {
         datasets: Datasets,
         readers: Vec<Arc<dyn Reader>>,
     ) -> Self {
-        let limiter = Limiter::new(
-            Arc::clone(&ledger) as Arc<dyn PermitTable>,
-            settings.requests_per_second,
-        );
+        let limiter = Limiter::new(ledger.clone(), settings.requests_per_second);
         Self {
             settings,
             tokens,
+            cache: ResponseCache::new(ledger.clone()),
             jobs: ledger,
             objects,
             inbox,
             datasets,
             readers,
-            cache: ResponseCache::default(),
             limiter,
         }
     }
 
     /// Reads settings from the environment and addresses of the stores and tokens from their secrets, and creates
     /// the clients.
-    pub async fn from_environment() -> Result<Self, StartError> {
+    pub async fn from_environment() -> Result<Self, Error> {
         let tokens_secret: String = required("LANDFALL_TOKENS_SECRET")?;
         let origins: Option<String> = optional("LANDFALL_CORS_ORIGINS")?;
         let mut settings = Settings {
@@ -149,14 +128,14 @@ impl Context {
         }
     }
 
-    /// Returns the store to read from: MongoDB, the SQL database, or by default the first.
-    pub(crate) fn reader(&self, mongodb: Option<bool>) -> Result<&dyn Reader, ApiError> {
-        let is_mongodb = |reader: &&Arc<dyn Reader>| reader.kind() == StoreKind::Mongodb;
-        let found = match mongodb {
-            None => self.readers.first(),
-            Some(true) => self.readers.iter().find(is_mongodb),
-            Some(false) => self.readers.iter().find(|reader| !is_mongodb(reader)),
+    /// Returns the chosen store to read from, by default the first.
+    pub(crate) fn reader(&self, store: Option<StoreChoice>) -> Result<&dyn Reader, ApiError> {
+        let is_chosen = |reader: &&Arc<dyn Reader>| match store {
+            None => true,
+            Some(StoreChoice::Mongodb) => reader.kind() == StoreKind::Mongodb,
+            Some(StoreChoice::Sql) => reader.kind() != StoreKind::Mongodb,
         };
+        let found = self.readers.iter().find(is_chosen);
         found.map(|reader| &**reader).ok_or_else(|| {
             ApiError::Invalid("this stack does not have that store: leave out store".into())
         })
@@ -164,13 +143,16 @@ impl Context {
 }
 
 /// Parses a comma-separated list of origins, which may be empty.
-fn cors_origins(text: &str) -> Result<Vec<HeaderValue>, StartError> {
+fn cors_origins(text: &str) -> Result<Vec<HeaderValue>, Error> {
     text.split(',')
         .map(str::trim)
         .filter(|text| !text.is_empty())
         .map(|text| match (origin(text), HeaderValue::from_str(text)) {
             (Some(origin), Ok(value)) if origin == text => Ok(value),
-            _ => Err(StartError::Origin(text.to_owned())),
+            _ => Err(format!(
+                "LANDFALL_CORS_ORIGINS: {text:?} is not an origin like https://example.com"
+            )
+            .into()),
         })
         .collect()
 }

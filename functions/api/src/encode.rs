@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use landfall_domain::{FieldType, Value};
+use landfall_stores::StoredRow;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::encoding::Encoding;
@@ -26,134 +28,118 @@ pub(crate) struct Table<'a> {
     /// Name of the list in JSON.
     pub(crate) name: &'static str,
     /// Names of the columns.
-    pub(crate) columns: &'a [&'a str],
+    pub(crate) columns: Vec<&'a str>,
     /// Name of the column that holds unknown columns, if there is one.
     pub(crate) rest: Option<&'a str>,
 }
 
-/// A record: a value for each column, and unknown columns as JSON.
-pub(crate) type Record<'a> = (&'a [Value], Option<&'a str>);
-
 impl Table<'_> {
     /// Writes records until the response is full. Returns the response without its end, and the number of records
     /// written.
-    pub(crate) fn write<'r>(
-        &self,
-        encoding: Encoding,
-        records: impl IntoIterator<Item = Record<'r>>,
-    ) -> (Vec<u8>, usize) {
-        let mut body = match encoding {
-            Encoding::Json => format!("{{\"{}\":[", self.name).into_bytes(),
-            Encoding::Ndjson => Vec::new(),
+    pub(crate) fn write(&self, encoding: Encoding, records: &[StoredRow]) -> (Vec<u8>, usize) {
+        let mut body = Vec::new();
+        match encoding {
+            Encoding::Json => body.extend(format!("{{\"{}\":[", self.name).into_bytes()),
+            Encoding::Ndjson => {}
             Encoding::Csv => {
-                let mut header = Vec::new();
                 let names = self.columns.iter().copied().chain(self.rest);
-                csv_line(&mut header, names.map(Cow::from));
-                header
+                csv_line(&mut body, names.map(Cow::from));
             }
-        };
+        }
         let mut bytes = escaped_len(&body);
-        let mut written = 0;
-        for (values, rest) in records {
+        for (written, record) in records.iter().enumerate() {
             let before = body.len();
             match encoding {
                 Encoding::Json => {
                     if written > 0 {
                         body.push(b',');
                     }
-                    self.object(&mut body, values, rest);
+                    self.object(&mut body, record);
                 }
                 Encoding::Ndjson => {
-                    self.object(&mut body, values, rest);
+                    self.object(&mut body, record);
                     body.push(b'\n');
                 }
                 Encoding::Csv => {
-                    let cells = values.iter().map(cell);
-                    let rest = self
-                        .rest
-                        .map(|_| escape_formula(rest.unwrap_or_default().into()));
-                    csv_line(&mut body, cells.chain(rest));
+                    let rest = record.extra.as_deref().unwrap_or_default();
+                    let rest = self.rest.map(|_| escape_formula(rest.into()));
+                    csv_line(&mut body, record.values.iter().map(cell).chain(rest));
                 }
             }
             bytes += escaped_len(&body[before..]);
             if bytes > MAX_RESPONSE_BYTES {
                 body.truncate(before);
-                break;
+                return (body, written);
             }
-            written += 1;
         }
-        (body, written)
+        (body, records.len())
     }
 
     /// Ends a list. In JSON, adds the cursor of the next page.
     pub(crate) fn finish(encoding: Encoding, body: &mut Vec<u8>, next: Option<&str>) {
         if encoding == Encoding::Json {
             body.extend_from_slice(b"],\"next\":");
-            match next {
-                Some(next) => write_text(body, next),
-                None => body.extend_from_slice(b"null"),
-            }
+            write_json(body, &next);
             body.push(b'}');
         }
     }
 
     /// Writes a record as a JSON object.
-    pub(crate) fn object(&self, body: &mut Vec<u8>, values: &[Value], rest: Option<&str>) {
-        body.push(b'{');
-        for (index, (name, value)) in self.columns.iter().zip(values).enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            write_text(body, name);
-            body.push(b':');
-            write_value(body, value);
-        }
-        if let (Some(name), Some(rest)) = (self.rest, rest) {
-            body.push(b',');
-            write_text(body, name);
-            body.push(b':');
-            write_json(body, rest);
-        }
-        body.push(b'}');
+    pub(crate) fn object(&self, body: &mut Vec<u8>, record: &StoredRow) {
+        write_json(body, &Object(self, record));
     }
 }
 
-fn write_value(body: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => body.extend_from_slice(b"null"),
-        Value::Integer(number) => body.extend_from_slice(number.to_string().as_bytes()),
-        Value::Boolean(boolean) => body.extend_from_slice(boolean.to_string().as_bytes()),
-        Value::Float(number) => {
-            // Writes null for NaN and infinity, which only another program can have stored.
-            encode(body, number);
-        }
-        Value::Json(text) => write_json(body, text),
-        // Decimals too: as numbers they would lose digits in most clients.
-        Value::Text(_) | Value::Decimal(_) | Value::Date(_) | Value::Timestamp(_) => {
-            let text = value.to_text();
-            debug_assert!(text.is_some(), "only null has no text");
-            write_text(body, &text.unwrap_or_default());
-        }
-    }
-}
-
-/// Writes JSON text unchanged. Text that is not JSON, which another program must have stored, is written as a
-/// string.
-fn write_json(body: &mut Vec<u8>, text: &str) {
-    match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) => body.extend_from_slice(raw.get().as_bytes()),
-        Err(_) => write_text(body, text),
-    }
-}
-
-fn write_text(body: &mut Vec<u8>, text: &str) {
-    encode(body, text);
-}
-
-/// Writes a string or number as JSON.
-fn encode(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+/// Appends a value as JSON.
+fn write_json(body: &mut Vec<u8>, value: &impl Serialize) {
     let written = serde_json::to_writer(body, value);
     debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// A record as a JSON object.
+struct Object<'a>(&'a Table<'a>, &'a StoredRow);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(table, record) = self;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in table.columns.iter().zip(&record.values) {
+            map.serialize_entry(name, &JsonValue(value))?;
+        }
+        if let (Some(name), Some(rest)) = (table.rest, &record.extra) {
+            map.serialize_entry(name, &JsonText(rest))?;
+        }
+        map.end()
+    }
+}
+
+struct JsonValue<'a>(&'a Value);
+
+impl Serialize for JsonValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Integer(number) => number.serialize(serializer),
+            Value::Boolean(boolean) => boolean.serialize(serializer),
+            // NaN and infinity, which only another program can have stored, become null.
+            Value::Float(number) => number.serialize(serializer),
+            Value::Json(text) => JsonText(text).serialize(serializer),
+            // Decimals too: as numbers they would lose digits in most clients. Only null has no text.
+            value => value.to_text().serialize(serializer),
+        }
+    }
+}
+
+/// JSON text, which is written unchanged. Text that is not JSON, which another program must have stored, is written as
+/// a string.
+struct JsonText<'a>(&'a str);
+
+impl Serialize for JsonText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(raw) => raw.serialize(serializer),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
 }
 
 fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
@@ -199,18 +185,24 @@ fn escape_formula(text: Cow<'_, str>) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    const TABLE: Table<'static> = Table {
-        name: "rows",
-        columns: &["a", "b"],
-        rest: Some("_extra"),
-    };
+    fn table() -> Table<'static> {
+        Table {
+            name: "rows",
+            columns: vec!["a", "b"],
+            rest: Some("_extra"),
+        }
+    }
 
     fn text(text: &str) -> Value {
         Value::Text(text.into())
     }
 
-    fn write(encoding: Encoding, values: &[Value], rest: Option<&str>) -> String {
-        let (mut body, written) = TABLE.write(encoding, [(values, rest)]);
+    fn write(encoding: Encoding, values: [Value; 2], rest: Option<&str>) -> String {
+        let row = StoredRow {
+            values: values.into(),
+            extra: rest.map(str::to_owned),
+        };
+        let (mut body, written) = table().write(encoding, &[row]);
         assert_eq!(written, 1);
         Table::finish(encoding, &mut body, None);
         String::from_utf8(body).unwrap()
@@ -223,12 +215,12 @@ mod tests {
             Value::Json("{\"x\": [1, 1e400]}".to_owned()),
         ];
         assert_eq!(
-            write(Encoding::Json, &values, Some("{\"more\":1}")),
+            write(Encoding::Json, values, Some("{\"more\":1}")),
             r#"{"rows":[{"a":"0.10","b":{"x": [1, 1e400]},"_extra":{"more":1}}],"next":null}"#
         );
         let broken = [Value::Null, Value::Json("{".to_owned())];
         assert_eq!(
-            write(Encoding::Ndjson, &broken, None),
+            write(Encoding::Ndjson, broken, None),
             "{\"a\":null,\"b\":\"{\"}\n"
         );
     }
@@ -237,15 +229,15 @@ mod tests {
     fn no_cell_is_a_formula() {
         for start in ["=", "+", "-", "@", "\t", "\r", "\n", "＝"] {
             let formula = format!("{start}1+1");
-            let csv = write(Encoding::Csv, &[text(&formula), text("x")], None);
+            let csv = write(Encoding::Csv, [text(&formula), text("x")], None);
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();
             assert_eq!(record[0], format!("'{formula}"));
         }
         let values = [Value::Integer(-1), text("a,\"b\"\n")];
-        let csv = write(Encoding::Csv, &values, Some("-1+1"));
+        let csv = write(Encoding::Csv, values, Some("-1+1"));
         assert_eq!(csv, "a,b,_extra\r\n-1,\"a,\"\"b\"\"\n\",'-1+1\r\n");
-        let sum = write(Encoding::Csv, &[text("-3.50"), text("-")], None);
+        let sum = write(Encoding::Csv, [text("-3.50"), text("-")], None);
         assert_eq!(sum, "a,b,_extra\r\n-3.50,'-,\r\n");
     }
 
@@ -254,10 +246,13 @@ mod tests {
         // Each encoding expands different characters.
         for (part, fit) in [("x", 29), ("\"\\", 7), ("\u{1}", 4), ("é\n", 14)] {
             let long = part.repeat(MAX_RESPONSE_BYTES / 30 / part.len());
-            let long = [text(&long), Value::Null];
+            let row = StoredRow {
+                values: vec![text(&long), Value::Null],
+                extra: None,
+            };
+            let rows = vec![row; 40];
             for encoding in Encoding::ALL {
-                let records = (0..40).map(|_| (&long[..], None));
-                let (body, written) = TABLE.write(encoding, records);
+                let (body, written) = table().write(encoding, &rows);
                 assert!(written >= fit, "{part:?} {encoding:?} {written}");
                 let body = String::from_utf8(body).unwrap();
                 let result = serde_json::to_string(&body).unwrap();

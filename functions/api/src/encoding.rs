@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, header};
 
 use crate::ApiError;
+use crate::cache::header_list;
 
 /// The encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,28 +26,15 @@ impl Encoding {
         }
     }
 
-    fn essence(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Json => ("application", "json"),
-            Self::Ndjson => ("application", "x-ndjson"),
-            Self::Csv => ("text", "csv"),
-        }
-    }
-
     /// Returns the available encoding that the client prefers by `Accept`, or the first one if it accepts all.
     /// `available` must not be empty.
     pub(crate) fn negotiate(headers: &HeaderMap, available: &[Self]) -> Result<Self, ApiError> {
-        let mut accepted = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
+        let accepted: Vec<MediaRange> = header_list(headers, &header::ACCEPT)
             .filter_map(MediaRange::parse)
-            .peekable();
-        if accepted.peek().is_none() {
+            .collect();
+        if accepted.is_empty() {
             return Ok(available[0]);
         }
-        let accepted: Vec<MediaRange> = accepted.collect();
         let quality = |encoding: &Self| {
             // The most specific matching range decides.
             let ranges = accepted.iter().filter(|range| range.matches(*encoding));
@@ -54,14 +42,10 @@ impl Encoding {
                 .max_by_key(|range| range.specificity())
                 .map_or(0, |range| range.quality)
         };
-        let mut best = None;
-        for encoding in available {
-            let quality = quality(encoding);
-            if quality > best.map_or(0, |(quality, _)| quality) {
-                best = Some((quality, *encoding));
-            }
-        }
-        best.map(|(_, encoding)| encoding)
+        // Of several maxima, `max_by_key` returns the last.
+        let best = available.iter().rev().max_by_key(|one| quality(one));
+        best.filter(|best| quality(best) > 0)
+            .copied()
             .ok_or(ApiError::NotAcceptable(if available.contains(&Self::Csv) {
                 "application/json, application/x-ndjson and text/csv"
             } else {
@@ -100,9 +84,16 @@ impl MediaRange {
     }
 
     fn matches(&self, encoding: Encoding) -> bool {
-        let (kind, subtype) = encoding.essence();
-        matches!(&*self.kind, "*") && self.subtype == "*"
-            || self.kind == kind && (self.subtype == "*" || self.subtype == subtype)
+        let (kind, subtype) = match encoding {
+            Encoding::Json => ("application", "json"),
+            Encoding::Ndjson => ("application", "x-ndjson"),
+            Encoding::Csv => ("text", "csv"),
+        };
+        match (&*self.kind, &*self.subtype) {
+            ("*", "*") => true,
+            (own, "*") => own == kind,
+            own => own == (kind, subtype),
+        }
     }
 
     fn specificity(&self) -> u8 {
@@ -118,26 +109,19 @@ mod tests {
 
     #[test]
     fn the_preferred_media_type_is_chosen() {
-        let negotiate = |accept: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
-            Encoding::negotiate(&headers, &Encoding::ALL).ok()
-        };
-        assert_eq!(
-            Encoding::negotiate(&HeaderMap::new(), &Encoding::ALL).ok(),
-            Some(Encoding::Json)
-        );
-        assert_eq!(negotiate("text/csv"), Some(Encoding::Csv));
-        assert_eq!(
-            negotiate("text/*, application/json;q=0.5"),
-            Some(Encoding::Csv)
-        );
-        assert_eq!(negotiate("*/*"), Some(Encoding::Json));
-        assert_eq!(
-            negotiate("*/*, application/json;q=0"),
-            Some(Encoding::Ndjson)
-        );
-        assert_eq!(negotiate("image/png"), None);
-        assert_eq!(negotiate("text/csv;q=0"), None);
+        for (accept, expected) in [
+            (None, Some(Encoding::Json)),
+            (Some("text/csv"), Some(Encoding::Csv)),
+            (Some("text/*, application/json;q=0.5"), Some(Encoding::Csv)),
+            (Some("*/*"), Some(Encoding::Json)),
+            (Some("*/*, application/json;q=0"), Some(Encoding::Ndjson)),
+            (Some("image/png"), None),
+            (Some("text/csv;q=0"), None),
+        ] {
+            let accept = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept)));
+            let headers = accept.into_iter().collect();
+            let negotiated = Encoding::negotiate(&headers, &Encoding::ALL).ok();
+            assert_eq!(negotiated, expected, "{headers:?}");
+        }
     }
 }

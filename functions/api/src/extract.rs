@@ -1,7 +1,6 @@
 //! Extractors that refuse invalid requests with a problem.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -68,13 +67,15 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await;
-        bytes
-            .map(Self)
-            .map_err(|error: BytesRejection| match error.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge(MAX_BODY_BYTES),
-                _ => ApiError::Invalid("the body is incomplete: send it again".to_owned()),
-            })
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(ApiError::BodyTooLarge)
+            }
+            Err(_) => Err(ApiError::Invalid(
+                "the body is incomplete: send it again".to_owned(),
+            )),
+        }
     }
 }
 

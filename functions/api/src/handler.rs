@@ -14,7 +14,6 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::auth::{TokenName, authenticate};
-use crate::error::Failed;
 use crate::openapi::Document;
 use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page};
 
@@ -80,9 +79,9 @@ async fn finish(request: Request, next: Next) -> Response {
         .map_or_else(|| "page".to_owned(), |path| path.as_str().to_owned());
     let mut response = match tokio::time::timeout(TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::Timeout.into_response(),
+        Err(_) => ApiError::Unavailable("the request timed out".to_owned()).into_response(),
     };
-    if let Some(Failed(failed)) = response.extensions_mut().remove() {
+    if let Some(failed) = response.extensions_mut().remove::<ApiError>() {
         if response.status().is_server_error() {
             error!(request_id, error = %failed, "request failed");
         }

@@ -47,7 +47,7 @@ mod responses;
 mod routes;
 
 pub use cache::{CACHE_BYTES, FRESH};
-pub use context::{Context, Settings, StartError};
+pub use context::{Context, Settings};
 pub use encode::MAX_RESPONSE_BYTES;
 pub use error::{ApiError, Problem};
 pub use extract::MAX_BODY_BYTES;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
@@ -11,7 +11,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::cache::has_etag;
+use crate::cache::{etag, unless_known};
 use crate::error::Problem;
 use crate::{Context, routes};
 
@@ -72,25 +72,17 @@ impl Document {
     /// If it cannot be encoded, which would be a defect of the routes' declarations.
     pub(crate) fn new(document: &OpenApi) -> Self {
         let body = serde_json::to_vec(document).expect("strings and maps with string keys");
-        let hex = blake3::hash(&body).to_hex();
-        let etag = HeaderValue::try_from(format!("\"{}\"", &hex[..32]));
+        let etag = etag(&[&body]);
         Self {
             body: body.into(),
-            etag: etag.expect("hexadecimal digits in quotes"),
+            etag,
         }
     }
 }
 
 /// Serves the document.
 pub(crate) async fn serve(State(document): State<Arc<Document>>, headers: HeaderMap) -> Response {
-    let mut response = if has_etag(&headers, &document.etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let json = HeaderValue::from_static("application/json");
-        ([(header::CONTENT_TYPE, json)], document.body.clone()).into_response()
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, document.etag.clone());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    let body = document.body.clone();
+    let response = unless_known(&headers, &document.etag, "application/json", body);
+    ([(header::CACHE_CONTROL, "no-cache")], response).into_response()
 }

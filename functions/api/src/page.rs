@@ -1,15 +1,14 @@
 //! The web page. Its files hold no data, so they need no token.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::Embed;
 
-use crate::cache::has_etag;
+use crate::cache::{etag, unless_known};
 use crate::context::origin;
 use crate::{ApiError, Context};
 
@@ -34,33 +33,14 @@ pub(crate) async fn serve(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(ApiError::Method);
     }
-    let mut hex = String::with_capacity(34);
-    for byte in &file.metadata.sha256_hash()[..16] {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    let value = |text: String| {
-        HeaderValue::try_from(text).map_err(|error| ApiError::Internal(error.to_string()))
-    };
-    let etag = value(format!("\"{hex}\""))?;
-    let mut response = if has_etag(request.headers(), &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let mut response = Bytes::from(file.data.into_owned()).into_response();
-        let media_type = value(media_type(file.metadata.mimetype()))?;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, media_type);
-        response
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        value(security_policy(&context))?,
-    );
-    Ok(response)
+    let body = Bytes::from(file.data.into_owned());
+    let media_type = media_type(file.metadata.mimetype());
+    let response = unless_known(request.headers(), &etag(&[&body]), &media_type, body);
+    let headers = [
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, security_policy(&context)),
+    ];
+    Ok((headers, response).into_response())
 }
 
 fn media_type(mime: &str) -> String {

@@ -20,6 +20,8 @@ use utoipa_axum::routes;
 
 use crate::Context;
 
+pub(crate) use rows::StoreChoice;
+
 /// Returns all routes, and `document` with their descriptions added.
 pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
     OpenApiRouter::with_openapi(document)

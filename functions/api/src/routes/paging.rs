@@ -1,14 +1,15 @@
 //! Pages of lists: their limits, cursors and links, and pages of records that must fit one response.
 
-use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use landfall_domain::{Cursor, Start};
+use landfall_stores::{RowPage, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ApiError;
 use crate::cache::Content;
-use crate::encode::{MAX_RESPONSE_BYTES, Table};
+use crate::encode::Table;
 use crate::encoding::Encoding;
 
 /// Returns the number of entries of a page: the requested one, from 1 to `most`.
@@ -41,39 +42,49 @@ pub(super) fn from_cursor<T: DeserializeOwned>(cursor: &str) -> Result<T, ApiErr
 
 /// Returns the `Link` to the next page: the same path with this query, whatever prefix a gateway has added to the
 /// path.
-pub(super) fn next_link(query: &str) -> Result<HeaderValue, ApiError> {
-    HeaderValue::try_from(format!("<?{query}>; rel=\"next\""))
-        .map_err(|error| ApiError::Internal(error.to_string()))
+pub(super) fn next_link(query: &str) -> String {
+    format!("<?{query}>; rel=\"next\"")
 }
 
-/// Returns the limit with which a page must be read again because only `written` of its `read` records fit a response,
-/// or `None` if all fit.
+/// Reads a page of at most `limit` records that fit a response. `cursor` encodes places in the list, and `link` returns
+/// the query of the next page from its cursor.
 ///
-/// The store bounds a page by the size of its values; names and quoting may take more. The page is read again, rather
-/// than cut, because only the store knows where a shorter page ends.
-pub(super) fn smaller_limit(read: usize, written: usize) -> Result<Option<u32>, ApiError> {
-    debug_assert!(written <= read, "{written} of {read} records written");
-    if written == read {
-        return Ok(None);
-    }
-    match u32::try_from(written) {
-        Ok(0) => Err(ApiError::RowTooLarge(MAX_RESPONSE_BYTES)),
-        Ok(limit) => Ok(Some(limit)),
-        Err(error) => Err(ApiError::Internal(error.to_string())),
-    }
-}
-
-/// Completes a page of records. `link` returns the link to the next page from its cursor.
-pub(super) fn finish(
+/// The store bounds a page by the size of its values; names and quoting may take more. Such a page is read again with
+/// a smaller limit, rather than cut, because only the store knows where a shorter page ends.
+pub(super) async fn read_page<R>(
     encoding: Encoding,
-    mut body: Vec<u8>,
-    next: Option<&str>,
-    link: impl FnOnce(&str) -> Result<HeaderValue, ApiError>,
-) -> Result<Content, ApiError> {
-    Table::finish(encoding, &mut body, next);
+    table: &Table<'_>,
+    start: &Start,
+    limit: u32,
+    read: impl Fn(u32) -> R,
+    cursor: &Cursor,
+    link: impl Fn(&str) -> String,
+) -> Result<Content, ApiError>
+where
+    R: Future<Output = Result<RowPage, StoreError>>,
+{
+    let mut smaller = limit;
+    let (mut body, page) = loop {
+        let page = read(smaller).await?;
+        let (body, written) = table.write(encoding, &page.rows);
+        if written == page.rows.len() {
+            break (body, page);
+        }
+        if written == 0 {
+            return Err(ApiError::RowTooLarge);
+        }
+        smaller = u32::try_from(written).map_err(|error| ApiError::Internal(error.to_string()))?;
+    };
+    let is_short = page.rows.len() < limit as usize;
+    if matches!(start, Start::Skip(_)) && page.next.is_some() && is_short {
+        // The page with the next number would skip the rows that are missing here.
+        return Err(ApiError::PageTooLarge);
+    }
+    let next = page.next.map(|place| cursor.encode(&place));
+    Table::finish(encoding, &mut body, next.as_deref());
     Ok(Content {
         body: body.into(),
         media_type: encoding.media_type(),
-        next: next.map(link).transpose()?,
+        next: next.map(|next| next_link(&link(&next))),
     })
 }

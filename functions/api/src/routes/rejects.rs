@@ -1,10 +1,11 @@
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Listed, Objects};
 use landfall_domain::{ByteRange, ObjectRef, Reject, RejectsLocation};
 use serde::{Deserialize, Serialize};
@@ -96,68 +97,51 @@ pub(crate) async fn list(
         None => Place { chunk: 0, byte: 0 },
         Some(cursor) => from_cursor(cursor)?,
     };
-    let lines = match &head.dataset {
-        None => Lines::default(),
+    let (lines, next) = match &head.dataset {
+        None => (Vec::new(), None),
         Some(dataset) => {
             let bucket = &context.settings.rejects_bucket;
             let location = RejectsLocation::new(bucket, &dataset.name, head.job);
-            read_lines(&*context.objects, &location, from, most).await?
+            read_page(&*context.objects, &location, from, most).await?
         }
     };
-    let next = lines.next.as_ref().map(to_cursor).transpose()?;
-    let mut response = if encoding == Encoding::Json {
+    let next = next.as_ref().map(to_cursor).transpose()?;
+    let link = next.as_ref().map(|next| {
+        let limit = params.limit.map(|limit| format!("&limit={limit}"));
+        let query = format!("cursor={next}{}", limit.unwrap_or_default());
+        [(header::LINK, next_link(&query))]
+    });
+    if encoding == Encoding::Json {
         let rejects = lines
-            .found
             .iter()
             .map(|line| serde_json::from_slice(line))
             .collect::<Result<_, _>>()
             .map_err(|error| ApiError::Internal(format!("rejects of job {}: {error}", head.job)))?;
-        let next = next.clone();
-        axum::Json(RejectsPage { rejects, next }).into_response()
-    } else {
-        let mut body = BytesMut::new();
-        for line in &lines.found {
-            body.extend_from_slice(line);
-            body.extend_from_slice(b"\n");
-        }
-        let media_type = HeaderValue::from_static(encoding.media_type());
-        ([(header::CONTENT_TYPE, media_type)], body.freeze()).into_response()
-    };
-    if let Some(next) = next {
-        let limit = params.limit.map(|limit| format!("&limit={limit}"));
-        let limit = limit.unwrap_or_default();
-        let link = next_link(&format!("cursor={next}{limit}"))?;
-        response.headers_mut().insert(header::LINK, link);
+        return Ok((link, axum::Json(RejectsPage { rejects, next })).into_response());
     }
-    Ok(response)
+    let mut body = BytesMut::new();
+    for line in &lines {
+        body.extend_from_slice(line);
+        body.extend_from_slice(b"\n");
+    }
+    let media_type = [(header::CONTENT_TYPE, encoding.media_type())];
+    Ok((link, media_type, body.freeze()).into_response())
 }
 
-/// Lines from objects of rejects.
-#[derive(Default)]
-struct Lines {
-    /// Without line ends.
-    found: Vec<Bytes>,
-    /// Their escaped size in a response.
-    bytes: usize,
-    /// Whether the next line does not fit.
-    is_full: bool,
-    /// The place of the next line, if there is one.
-    next: Option<Place>,
-}
-
-/// Reads up to `most` lines that fit a response, starting at a place.
-async fn read_lines(
+/// Reads up to `most` lines that fit a response, starting at a place. Also returns the place of the next line, if there
+/// is one.
+async fn read_page(
     objects: &dyn Objects,
     location: &RejectsLocation,
     from: Place,
     most: usize,
-) -> Result<Lines, ApiError> {
+) -> Result<(Vec<Bytes>, Option<Place>), ApiError> {
     // The listing starts after this key, so that it includes the object of the place itself.
     let before = from.chunk.checked_sub(1).map(|chunk| location.key(chunk));
     let listed = objects
         .list(&location.bucket, &location.prefix, before.as_deref())
         .await?;
-    let chunks: Vec<(Place, Listed)> = listed
+    let mut chunks: Vec<(Place, Listed)> = listed
         .into_iter()
         .filter_map(|object| {
             let chunk = chunk_of(location, &object.key)?;
@@ -165,42 +149,66 @@ async fn read_lines(
             Some((Place { chunk, byte }, object))
         })
         .collect();
-    let mut lines = Lines::default();
-    let first_chunks: Vec<_> = chunks.iter().take(MAX_OBJECTS).cloned().collect();
-    let mut windows = stream::iter(first_chunks)
-        .map(|(place, object)| async move {
-            let first = window(objects, &location.bucket, &object, place.byte, WINDOW).await?;
-            Ok::<_, ApiError>((place, object, first))
-        })
-        .buffered(CONCURRENT_READS);
-    while let Some(read) = windows.next().await {
-        let (mut place, object, mut bytes) = read?;
-        let mut length = WINDOW;
-        while place.byte < object.size {
-            let is_last = place.byte + bytes.len() as u64 >= object.size;
-            let consumed = lines.add(&bytes, is_last, most);
-            place.byte += consumed as u64;
-            if lines.is_full(most) {
-                lines.next = Some(place);
-                return Ok(lines.without_end(&chunks));
-            }
-            if consumed == 0 {
-                if length >= MAX_LINE {
-                    let reason = format!("{}: a line over {MAX_LINE} bytes", object.key);
-                    return Err(ApiError::Internal(reason));
-                }
-                length *= 2;
-            }
-            if place.byte < object.size {
-                bytes = window(objects, &location.bucket, &object, place.byte, length).await?;
-            }
-        }
-    }
     // The next page reads the remaining objects.
-    lines.next = chunks.get(MAX_OBJECTS).map(|(place, _)| *place);
-    Ok(lines)
+    let remaining = chunks.get(MAX_OBJECTS).map(|(place, _)| *place);
+    chunks.truncate(MAX_OBJECTS);
+    let lines = stream::iter(chunks)
+        .map(|(place, object)| async move {
+            let start = window(objects, &location.bucket, &object, place.byte, WINDOW).await?;
+            Ok::<_, ApiError>(lines_of(objects, &location.bucket, object, place, start))
+        })
+        .buffered(CONCURRENT_READS)
+        .try_flatten();
+    let mut lines = pin!(lines);
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    while let Some((place, line)) = lines.try_next().await? {
+        bytes += escaped_len(&line) + escaped_len(b"\n");
+        let is_too_large = bytes > MAX_RESPONSE_BYTES && !page.is_empty();
+        if is_too_large || page.len() >= most {
+            return Ok((page, Some(place)));
+        }
+        page.push(line);
+    }
+    Ok((page, remaining))
 }
 
+/// Returns the lines of an object from a place, without their ends, each with its place. `bytes` are those at the place
+/// that have been read.
+fn lines_of(
+    objects: &dyn Objects,
+    bucket: &str,
+    object: Listed,
+    place: Place,
+    bytes: Bytes,
+) -> impl Stream<Item = Result<(Place, Bytes), ApiError>> {
+    stream::try_unfold(
+        (object, place, bytes),
+        move |(object, mut place, mut bytes)| async move {
+            while place.byte < object.size {
+                let is_last = place.byte + bytes.len() as u64 >= object.size;
+                let end = bytes.iter().position(|byte| *byte == b'\n');
+                if let Some(length) = end.or(is_last.then_some(bytes.len())) {
+                    let line = (place, bytes.split_to(length));
+                    let line_end = bytes.split_to(bytes.len().min(1));
+                    place.byte += (length + line_end.len()) as u64;
+                    if length > 0 {
+                        return Ok(Some((line, (object, place, bytes))));
+                    }
+                } else if bytes.len() as u64 >= MAX_LINE {
+                    let reason = format!("{}: a line over {MAX_LINE} bytes", object.key);
+                    return Err(ApiError::Internal(reason));
+                } else {
+                    let length = (2 * bytes.len() as u64).clamp(WINDOW, MAX_LINE);
+                    bytes = window(objects, bucket, &object, place.byte, length).await?;
+                }
+            }
+            Ok(None)
+        },
+    )
+}
+
+/// Reads a part of an object.
 async fn window(
     objects: &dyn Objects,
     bucket: &str,
@@ -230,52 +238,4 @@ async fn window(
 fn chunk_of(location: &RejectsLocation, key: &str) -> Option<u32> {
     let name = key.strip_prefix(&location.prefix)?;
     name.strip_suffix(".ndjson")?.parse().ok()
-}
-
-impl Lines {
-    /// Adds whole lines until there are enough. Returns the number of bytes consumed.
-    fn add(&mut self, bytes: &Bytes, is_last: bool, most: usize) -> usize {
-        let mut at = 0;
-        while at < bytes.len() && !self.is_full(most) {
-            let rest = &bytes[at..];
-            let length = match rest.iter().position(|byte| *byte == b'\n') {
-                Some(end) => end,
-                None if is_last => rest.len(),
-                None => break,
-            };
-            if length > 0 {
-                let line = bytes.slice(at..at + length);
-                let size = escaped_len(&line) + escaped_len(b"\n");
-                if self.bytes + size > MAX_RESPONSE_BYTES && !self.found.is_empty() {
-                    self.is_full = true;
-                    break;
-                }
-                self.bytes += size;
-                self.found.push(line);
-            }
-            at = (at + length + 1).min(bytes.len());
-        }
-        at
-    }
-
-    fn is_full(&self, most: usize) -> bool {
-        self.is_full || self.found.len() >= most
-    }
-
-    /// Removes the next place if no line follows it.
-    fn without_end(mut self, chunks: &[(Place, Listed)]) -> Self {
-        let follows = self.next.is_some_and(|next| {
-            chunks
-                .iter()
-                .any(|(place, object)| match place.chunk.cmp(&next.chunk) {
-                    std::cmp::Ordering::Less => false,
-                    std::cmp::Ordering::Equal => next.byte < object.size,
-                    std::cmp::Ordering::Greater => object.size > 0,
-                })
-        });
-        if !follows {
-            self.next = None;
-        }
-        self
-    }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::key;
-use super::paging::{finish, limit, next_link, smaller_limit};
+use super::paging::{limit, read_page};
 use crate::auth::Caller;
 use crate::cache::{Content, QueryKey};
 use crate::encode::{MAX_RESPONSE_BYTES, Table, escaped_len};
@@ -107,43 +107,26 @@ pub(crate) async fn list(
     caller.require(Scope::Read, &name)?;
     let encoding = Encoding::negotiate(&headers, &Encoding::ALL)?;
     let (dataset, reference) = context.dataset(&name).await?;
-    let reader = choose(&context, params.store)?;
-    let query = parse(reader, &dataset, &params)?;
-    let columns = Columns::new(&dataset);
-    let limit = query.limit;
+    let reader = context.reader(params.store)?;
+    let dataset = &*dataset;
+    let query = parse(reader, dataset, &params)?;
+    let table = table(dataset);
+    let read_rows = |limit| {
+        let query = RowQuery {
+            limit,
+            ..query.clone()
+        };
+        async move { reader.rows(dataset, &query).await }
+    };
     let read = || async {
-        let mut query = query.clone();
-        loop {
-            let page = reader.rows(&dataset, &query).await?;
-            let table = columns.table();
-            let records = page
-                .rows
-                .iter()
-                .map(|row| (&row.values[..], row.extra.as_deref()));
-            let (body, written) = table.write(encoding, records);
-            if let Some(smaller) = smaller_limit(page.rows.len(), written)? {
-                query.limit = smaller;
-                continue;
-            }
-            if matches!(query.start, Start::Skip(_))
-                && page.next.is_some()
-                && written < limit as usize
-            {
-                // The page with the next number would skip the rows that are missing here.
-                return Err(ApiError::PageTooLarge);
-            }
-            let next = page.next.map(|place| {
-                let cursor = Cursor::of_rows(reader.kind(), &dataset, &query.filters, query.sort);
-                cursor.encode(&place)
-            });
-            return finish(encoding, body, next.as_deref(), |next| link(&params, next));
-        }
+        let cursor = Cursor::of_rows(reader.kind(), dataset, &query.filters, query.sort);
+        let (start, limit) = (&query.start, query.limit);
+        let link = |next: &str| link(&params, next);
+        read_page(encoding, &table, start, limit, read_rows, &cursor, link).await
     };
     let cache_key = QueryKey::new(reader, &reference, "rows", encoding, &query);
-    context
-        .cache
-        .respond(&*context.jobs, &name, cache_key, &headers, read)
-        .await
+    let cache = &context.cache;
+    cache.respond(&name, cache_key, &headers, read).await
 }
 
 /// Get a row by its key
@@ -177,10 +160,10 @@ pub(crate) async fn one(
     caller.require(Scope::Read, &name)?;
     let encoding = Encoding::negotiate(&headers, &[Encoding::Json])?;
     let (dataset, reference) = context.dataset(&name).await?;
-    let reader = choose(&context, params.store)?;
+    let reader = context.reader(params.store)?;
     let key = key::values(&dataset, &segment)?;
     let query = RowQuery::of_key(&dataset, &key)?;
-    let columns = Columns::new(&dataset);
+    let table = table(&dataset);
     let read = || async {
         let row = reader.row(&dataset, &key).await?;
         let row = row.ok_or_else(|| {
@@ -190,11 +173,9 @@ pub(crate) async fn one(
             ))
         })?;
         let mut body = Vec::new();
-        columns
-            .table()
-            .object(&mut body, &row.values, row.extra.as_deref());
+        table.object(&mut body, &row);
         if escaped_len(&body) > MAX_RESPONSE_BYTES {
-            return Err(ApiError::RowTooLarge(MAX_RESPONSE_BYTES));
+            return Err(ApiError::RowTooLarge);
         }
         Ok(Content {
             body: body.into(),
@@ -203,10 +184,8 @@ pub(crate) async fn one(
         })
     };
     let cache_key = QueryKey::new(reader, &reference, "row", encoding, &query);
-    context
-        .cache
-        .respond(&*context.jobs, &name, cache_key, &headers, read)
-        .await
+    let cache = &context.cache;
+    cache.respond(&name, cache_key, &headers, read).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -218,36 +197,14 @@ pub(crate) struct RowParams {
     store: Option<StoreChoice>,
 }
 
-/// The columns of a dataset's rows.
-struct Columns<'a> {
-    names: Vec<&'a str>,
-    rest: Option<&'a str>,
-}
-
-impl<'a> Columns<'a> {
-    fn new(dataset: &'a Dataset) -> Self {
-        Self {
-            names: dataset
-                .fields
-                .iter()
-                .map(|field| field.name.as_str())
-                .collect(),
-            rest: (dataset.unknown_columns == UnknownColumns::Keep).then_some(EXTRA),
-        }
+/// Returns the list of a dataset's rows.
+fn table(dataset: &Dataset) -> Table<'_> {
+    let names = dataset.fields.iter().map(|field| field.name.as_str());
+    Table {
+        name: "rows",
+        columns: names.collect(),
+        rest: (dataset.unknown_columns == UnknownColumns::Keep).then_some(EXTRA),
     }
-
-    fn table(&self) -> Table<'_> {
-        Table {
-            name: "rows",
-            columns: &self.names,
-            rest: self.rest,
-        }
-    }
-}
-
-/// Returns the store to read from.
-fn choose(context: &Context, store: Option<StoreChoice>) -> Result<&dyn Reader, ApiError> {
-    context.reader(store.map(|store| matches!(store, StoreChoice::Mongodb)))
 }
 
 /// Parses the parameters of a page.
@@ -300,23 +257,22 @@ fn skipped(page: u64, limit: u32) -> Result<u64, ApiError> {
         })
 }
 
-/// Returns the link to the next page of the same query.
-fn link(params: &RowsParams, next: &str) -> Result<HeaderValue, ApiError> {
-    let mut query = vec![format!("cursor={next}")];
-    query.extend(params.store.map(|store| match store {
+/// Returns the query string of the next page of the same query.
+fn link(params: &RowsParams, next: &str) -> String {
+    let store = params.store.map(|store| match store {
         StoreChoice::Sql => "store=sql".to_owned(),
         StoreChoice::Mongodb => "store=mongodb".to_owned(),
-    }));
-    query.extend(params.limit.map(|limit| format!("limit={limit}")));
-    query.extend(
-        params
-            .sort
-            .iter()
-            .map(|sort| format!("sort={}", encoded(sort))),
-    );
+    });
+    let limit = params.limit.map(|limit| format!("limit={limit}"));
+    let sort = params
+        .sort
+        .iter()
+        .map(|sort| format!("sort={}", encoded(sort)));
     let conditions = params.conditions.iter();
-    query.extend(conditions.map(|condition| format!("where={}", encoded(condition))));
-    next_link(&query.join("&"))
+    let conditions = conditions.map(|condition| format!("where={}", encoded(condition)));
+    let mut query = vec![format!("cursor={next}")];
+    query.extend(store.into_iter().chain(limit).chain(sort).chain(conditions));
+    query.join("&")
 }
 
 /// Percent-encodes the value of a query parameter.

@@ -6,10 +6,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{Cursor, MAX_PAGE_ROWS, QueryError, Start, excerpt};
+use landfall_stores::{RowPage, StoredRow};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::paging::{finish, limit, next_link, smaller_limit};
+use super::paging::{limit, read_page};
+use super::rows::StoreChoice;
 use crate::auth::Caller;
 use crate::cache::QueryKey;
 use crate::encode::Table;
@@ -85,45 +87,38 @@ pub(crate) async fn list(
         ))
     })?;
     let reader = context
-        .reader(Some(false))
+        .reader(Some(StoreChoice::Sql))
         .map_err(|_| ApiError::Query(QueryError::NoTotals))?;
-    let page_limit = limit(params.limit, DEFAULT_GROUPS, MAX_PAGE_ROWS)?;
+    let limit = limit(params.limit, DEFAULT_GROUPS, MAX_PAGE_ROWS)?;
     let cursor = Cursor::of_totals(reader.kind(), &dataset, total);
     let start = match &params.cursor {
         None => Start::First,
         Some(text) => Start::After(cursor.decode(text)?),
     };
-    let names: Vec<&str> = total
-        .by
-        .iter()
-        .chain(total.columns.iter().map(|column| &column.name))
-        .map(String::as_str)
-        .collect();
+    let columns = total.columns.iter().map(|column| &column.name);
     let table = Table {
         name: "totals",
-        columns: &names,
+        columns: total.by.iter().chain(columns).map(|name| &**name).collect(),
         rest: None,
     };
-    let read = || async {
-        let mut limit = page_limit;
-        loop {
-            let page = reader.totals(&dataset, total, &start, limit).await?;
-            let records = page.groups.iter().map(|values| (&values[..], None));
-            let (body, written) = table.write(encoding, records);
-            if let Some(smaller) = smaller_limit(page.groups.len(), written)? {
-                limit = smaller;
-                continue;
-            }
-            let next = page.next.map(|place| cursor.encode(&place));
-            return finish(encoding, body, next.as_deref(), |next| {
-                next_link(&format!("limit={page_limit}&cursor={next}"))
+    let (dataset, start) = (&*dataset, &start);
+    let read_groups = |limit| async move {
+        let page = reader.totals(dataset, total, start, limit).await;
+        page.map(|page| {
+            let rows = page.groups.into_iter().map(|values| StoredRow {
+                values,
+                extra: None,
             });
-        }
+            RowPage {
+                rows: rows.collect(),
+                next: page.next,
+            }
+        })
     };
-    let query = (&start, page_limit);
+    let link = |next: &str| format!("limit={limit}&cursor={next}");
+    let read = || read_page(encoding, &table, start, limit, read_groups, &cursor, link);
+    let query = (start, limit);
     let cache_key = QueryKey::new(reader, &reference, &total.name, encoding, &query);
-    context
-        .cache
-        .respond(&*context.jobs, &name, cache_key, &headers, read)
-        .await
+    let cache = &context.cache;
+    cache.respond(&name, cache_key, &headers, read).await
 }
