@@ -1,6 +1,6 @@
 //! The user that a database server runs as. Database servers refuse to run as root.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -8,8 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use rand::Rng;
-use rand::distr::Alphanumeric;
+use rand::distr::{Alphanumeric, SampleString};
 
 /// The user of a server: the caller, or another one if the caller is root.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +20,7 @@ impl Account {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
         }
-        let passwd = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+        let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         ids(&passwd, preferred)
             .or_else(|| ids(&passwd, "nobody"))
             .map(|ids| Self(Some(ids)))
@@ -37,6 +36,16 @@ impl Account {
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
         }
+    }
+
+    /// Creates a directory of this user, in place of an incomplete one.
+    pub(crate) fn new_directory(self, path: &Path) -> Result<()> {
+        if path.exists() {
+            fs::remove_dir_all(path)
+                .with_context(|| format!("cannot remove the incomplete {}", path.display()))?;
+        }
+        fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+        self.make_owner(path)
     }
 
     /// Makes this user the owner of a file or directory.
@@ -60,24 +69,19 @@ fn ids(passwd: &str, name: &str) -> Option<(u32, u32)> {
 
 /// Writes a file that only its owner can read.
 pub(crate) fn write_secret(path: &Path, secret: &str) -> Result<()> {
-    let mut file = File::options()
+    File::options()
         .create(true)
         .write(true)
         .truncate(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    file.write_all(secret.as_bytes())
+        .and_then(|mut file| file.write_all(secret.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Returns a random password that needs no escaping in a URL.
 pub(crate) fn password() -> String {
-    rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(24)
-        .map(char::from)
-        .collect()
+    Alphanumeric.sample_string(&mut rand::rng(), 24)
 }
 
 #[cfg(test)]

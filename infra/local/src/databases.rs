@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use anyhow::Result;
 use landfall_setup::mongodb::find_or_build;
 use landfall_setup::processes::Process;
@@ -15,7 +13,7 @@ pub struct Databases {
     mysql_url: String,
     postgres_url: String,
     // Dropped before the data directory.
-    processes: Vec<Process>,
+    _processes: [Process; 3],
     _run: RunDirectory,
 }
 
@@ -40,7 +38,7 @@ impl Databases {
             mongodb_uri,
             mysql_url,
             postgres_url,
-            processes: vec![mongodb, postgres, mysql],
+            _processes: [mongodb, postgres, mysql],
             _run: run,
         })
     }
@@ -53,13 +51,5 @@ impl Databases {
             .env("LANDFALL_TEST_MONGODB_URI", &self.mongodb_uri)
             .env("LANDFALL_TEST_MYSQL_URL", &self.mysql_url)
             .env("LANDFALL_TEST_POSTGRES_URL", &self.postgres_url);
-    }
-}
-
-impl Drop for Databases {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            process.stop(Duration::from_secs(5));
-        }
     }
 }

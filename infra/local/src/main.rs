@@ -7,7 +7,7 @@ mod command;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use landfall_setup::processes::interrupted;
 
 use command::Arguments;
 
@@ -23,24 +23,9 @@ async fn main() -> ExitCode {
                 .map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
         }
     };
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        eprintln!("error: cannot listen for signals");
-        return ExitCode::FAILURE;
-    };
-    let interrupted = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    match command::run(arguments, interrupted).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let run = async { command::run(arguments, interrupted()?).await };
+    run.await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

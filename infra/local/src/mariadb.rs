@@ -6,11 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use landfall_setup::processes::{self, Process};
 use rustix::process::Signal;
 
 use crate::accounts::{Account, password, write_secret};
-use landfall_setup::processes::{self, Process};
-
 use crate::servers;
 
 const INSTALL: &str = "apt-get install -y mariadb-server";
@@ -71,12 +70,7 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
 
 async fn initialise(data: &Path, account: Account) -> Result<()> {
     let install = find("mariadb-install-db")?;
-    if data.exists() {
-        fs::remove_dir_all(data)
-            .with_context(|| format!("cannot remove the incomplete {}", data.display()))?;
-    }
-    fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
-    account.make_owner(data)?;
+    account.new_directory(data)?;
     let mut command = command(&install, data);
     command
         .args(["--skip-test-db", "--auth-root-authentication-method=socket"])

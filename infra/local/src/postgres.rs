@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use landfall_setup::processes::{self, Process};
 use rustix::process::Signal;
 
 use crate::accounts::{Account, password, write_secret};
-use landfall_setup::processes::{self, Process};
-
 use crate::servers;
 
 const INSTALL: &str = "apt-get install -y postgresql";
@@ -54,12 +53,7 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
 
 async fn initialise(data: &Path, password_file: &Path, account: Account) -> Result<()> {
     let (server, initdb) = (program("postgres")?, program("initdb")?);
-    if data.exists() {
-        fs::remove_dir_all(data)
-            .with_context(|| format!("cannot remove the incomplete {}", data.display()))?;
-    }
-    fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
-    account.make_owner(data)?;
+    account.new_directory(data)?;
 
     let unfinished = password_file.with_added_extension("new");
     write_secret(&unfinished, &password())?;
@@ -84,15 +78,10 @@ async fn initialise(data: &Path, password_file: &Path, account: Account) -> Resu
         .args(["--single", "-D"])
         .arg(data)
         .arg("postgres")
+        .stdin(File::open(&statement)?)
         .current_dir(data);
     account.run_as(&mut command);
-    processes::run_with_input(
-        "postgres --single",
-        command,
-        File::open(&statement)?,
-        |_| {},
-    )
-    .await?;
+    processes::run("postgres --single", command, |_| {}).await?;
     fs::remove_file(&statement)?;
     fs::rename(&unfinished, password_file)?;
     Ok(())
@@ -118,9 +107,10 @@ fn directories() -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
-    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.sort_unstable();
     versions
         .into_iter()
+        .rev()
         .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
         .collect()
 }

@@ -21,9 +21,6 @@ use crate::options::{Sql, StackOptions, Stores, workers};
 use crate::run::RunDirectory;
 use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens};
 
-/// How long a server may take to shut down. The endpoint saves its state.
-const GRACE: Duration = Duration::from_secs(15);
-
 /// A running stack. Dropping it stops it.
 #[derive(Debug)]
 pub struct Stack {
@@ -39,7 +36,7 @@ pub struct Stack {
     logs: PathBuf,
     tools: PathBuf,
     // Dropped in this order: the endpoint with its functions, the databases, then their data.
-    processes: Vec<Process>,
+    _processes: Vec<Process>,
     run: RunDirectory,
     _kept: Option<File>,
 }
@@ -139,7 +136,7 @@ impl Stack {
             sql_url,
             logs,
             tools: bin,
-            processes,
+            _processes: processes,
             run,
             _kept: lock,
         };
@@ -279,14 +276,6 @@ impl Stack {
     /// Stops everything and removes all data that is not kept.
     pub fn stop(self) {
         drop(self);
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            process.stop(GRACE);
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -53,12 +52,7 @@ pub async fn compile(binaries: &[&str], progress: &dyn Progress) -> Result<()> {
         // Without --package, so that features are unified as they are for `cargo local` itself.
         cargo.args(["--bin", binary]);
     }
-    processes::run("cargo build", cargo, |line| {
-        if let Some(count) = processes::crate_count(line) {
-            progress.step(&format!("building Landfall: {count} crates"));
-        }
-    })
-    .await
+    processes::run_cargo("cargo build", cargo, "building Landfall", progress).await
 }
 
 async fn quick(progress: &dyn Progress) -> Result<PathBuf> {
@@ -91,10 +85,10 @@ async fn pack(python: &Path, binary: &Path, zip: &Path) -> Result<()> {
     let stripped = directory.join(format!("bootstrap.{process}"));
     let unfinished = zip.with_added_extension(process);
     // Half of an unoptimized binary is symbols.
-    let mut strip = Command::new("strip");
+    let mut strip = processes::command("strip");
     strip.arg("-o").arg(&stripped).arg(binary);
     processes::run("strip", strip, |_| {}).await?;
-    let mut write_zip = Command::new(python.join("python"));
+    let mut write_zip = processes::command(python.join("python"));
     write_zip
         .args(["-c", PROGRAM])
         .args([&unfinished, &stripped]);
@@ -125,12 +119,8 @@ async fn release(progress: &dyn Progress) -> Result<PathBuf> {
         // By package, so that a function contains only the features it asks for.
         cargo.args(["--package", function]);
     }
-    processes::run("cargo lambda build", cargo, |line| {
-        if let Some(count) = processes::crate_count(line) {
-            progress.step(&format!("building the functions: {count} crates"));
-        }
-    })
-    .await?;
+    let title = "building the functions";
+    processes::run_cargo("cargo lambda build", cargo, title, progress).await?;
     for function in FUNCTIONS {
         let zip = zip(&zips, function);
         ensure!(zip.is_file(), "cargo-lambda built no {}", zip.display());

@@ -6,9 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use landfall_setup::functions::{FUNCTIONS, ZIPS, compile};
-use landfall_setup::progress::{Lines, Progress, Tasks};
-use landfall_setup::{mongodb, python, target_directory};
-use tokio::signal::unix::{SignalKind, signal};
+use landfall_setup::progress::{Lines, Progress, tasks};
+use landfall_setup::{mongodb, processes, python, target_directory};
 
 const TOOL: &str = "landfall-local";
 const INTERRUPTED: u8 = 130;
@@ -24,12 +23,10 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let progress = Lines::default();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let interrupted = processes::interrupted()?;
     tokio::select! {
         built = build(&arguments, &progress) => built?,
-        _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
-        _ = terminate.recv() => return Ok(ExitCode::from(INTERRUPTED)),
+        () = interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     }
     progress.clear();
     let mut tool = Command::new(target_directory()?.join("debug").join(TOOL));
@@ -49,14 +46,14 @@ async fn build(arguments: &[OsString], progress: &dyn Progress) -> Result<()> {
     if !only_tool && std::env::var_os(ZIPS).is_none() {
         binaries.extend(FUNCTIONS);
     }
-    let tasks = Tasks::new(progress);
-    let (landfall, servers) = (tasks.add(), tasks.add());
+    let [landfall, servers] = tasks(progress);
     let landfall = async move { compile(&binaries, &landfall).await };
     let servers = async move {
-        if !only_tool {
-            python::environment(python::LOCAL_STACK, &servers).await?;
+        if only_tool {
+            return Ok(());
         }
-        if !only_tool && !has("--mongodb") {
+        python::environment(python::LOCAL_STACK, &servers).await?;
+        if !has("--mongodb") {
             mongodb::find_or_build(&servers).await?;
         }
         anyhow::Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,9 +11,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::progress::Progress;
 
 /// Lines of output that the error of a failed command shows.
 const TAIL_LINES: usize = 60;
+/// How long a process may take to shut down. The AWS endpoint saves its state.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// A running process and everything it starts. Dropping it stops both.
 #[derive(Debug)]
@@ -21,7 +27,6 @@ pub struct Process {
     name: String,
     child: Child,
     stop_signal: Signal,
-    stopped: bool,
 }
 
 impl Process {
@@ -33,7 +38,6 @@ impl Process {
             name: name.to_owned(),
             child,
             stop_signal,
-            stopped: false,
         })
     }
 
@@ -48,20 +52,18 @@ impl Process {
             .try_wait()
             .with_context(|| format!("cannot read the status of {}", self.name))
     }
+}
 
-    /// Sends the stop signal, kills the process after `grace`, and kills what is left of its group.
-    pub fn stop(&mut self, grace: Duration) {
-        if self.stopped {
-            return;
-        }
-        self.stopped = true;
+impl Drop for Process {
+    /// Sends the stop signal, kills the process if it does not exit in time, and kills what is left of its group.
+    fn drop(&mut self) {
         let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
             return;
         };
         // The calls below fail if the process or its group is already gone, which is what is wanted.
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             let _ = kill_process(pid, self.stop_signal);
-            let deadline = Instant::now() + grace;
+            let deadline = Instant::now() + GRACE;
             while Instant::now() < deadline && !matches!(self.child.try_wait(), Ok(Some(_))) {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -69,44 +71,14 @@ impl Process {
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = self.child.wait();
     }
-
-    /// Streams the lines of standard output and standard error.
-    fn lines(&mut self) -> tokio::sync::mpsc::UnboundedReceiver<String> {
-        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-        if let Some(output) = self.child.stdout.take() {
-            forward(output, sender.clone());
-        }
-        if let Some(output) = self.child.stderr.take() {
-            forward(output, sender);
-        }
-        receiver
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.stop(Duration::from_secs(5));
-    }
 }
 
 /// Runs `command` to its end and calls `on_line` for each line of output. On failure, the error holds the last lines.
-pub async fn run(name: &str, command: Command, on_line: impl FnMut(&str)) -> Result<()> {
-    run_with_input(name, command, Stdio::null(), on_line).await
-}
-
-/// Like [`run`], with standard input.
-pub async fn run_with_input(
-    name: &str,
-    mut command: Command,
-    input: impl Into<Stdio>,
-    mut on_line: impl FnMut(&str),
-) -> Result<()> {
-    command
-        .stdin(input)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+pub async fn run(name: &str, mut command: Command, mut on_line: impl FnMut(&str)) -> Result<()> {
+    let (output, writer) = std::io::pipe().context("cannot create a pipe")?;
+    command.stdout(writer.try_clone()?).stderr(writer);
     let mut process = Process::start(name, command, Signal::TERM)?;
-    let mut lines = process.lines();
+    let mut lines = lines(output);
     let mut tail = VecDeque::new();
     while let Some(line) = lines.recv().await {
         on_line(&line);
@@ -124,14 +96,51 @@ pub async fn run_with_input(
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     if !status.success() {
-        let tail: Vec<_> = tail.into_iter().collect();
-        bail!("{name} failed ({status}):\n{}", tail.join("\n"));
+        let tail = tail.make_contiguous().join("\n");
+        bail!("{name} failed ({status}):\n{tail}");
     }
     Ok(())
 }
 
+/// Streams the lines of an output.
+fn lines(output: PipeReader) -> UnboundedReceiver<String> {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let bytes = BufReader::new(output).bytes().map_while(Result::ok);
+        let mut line = Vec::new();
+        for byte in bytes.chain([b'\n']) {
+            // Progress bars end with a carriage return, all else with a newline.
+            if !matches!(byte, b'\r' | b'\n') {
+                line.push(byte);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if !text.is_empty() && sender.send(text).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+/// Like [`run`], for cargo or a program that runs cargo. Reports the number of crates built in the step `title`.
+pub(crate) async fn run_cargo(
+    name: &str,
+    command: Command,
+    title: &str,
+    progress: &dyn Progress,
+) -> Result<()> {
+    run(name, command, |line| {
+        if let Some(count) = crate_count(line) {
+            progress.step(&format!("{title}: {count} crates"));
+        }
+    })
+    .await
+}
+
 /// Returns the "done/total" of a progress bar of cargo.
-pub(crate) fn crate_count(line: &str) -> Option<&str> {
+fn crate_count(line: &str) -> Option<&str> {
     let count = line
         .trim_start()
         .strip_prefix("Building [")?
@@ -144,14 +153,13 @@ pub(crate) fn crate_count(line: &str) -> Option<&str> {
 
 /// Whether a line of cargo shows progress, and would push errors out of the tail.
 fn is_cargo_progress(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("Building [")
-        || ["Compiling ", "Downloaded ", "Downloading "]
-            .iter()
-            .any(|verb| line.starts_with(verb))
+    ["Building [", "Compiling ", "Downloaded ", "Downloading "]
+        .iter()
+        .any(|start| line.trim_start().starts_with(start))
 }
 
-/// Returns a command whose process is terminated when this one dies for any reason (on Linux, with `setpriv`).
+/// Returns a command without input whose process is terminated when this one dies for any reason (on Linux, with
+/// `setpriv`).
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
     let setpriv = SETPRIV.get_or_init(|| {
@@ -161,13 +169,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
             .contains("--pdeathsig")
             .then_some(setpriv)
     });
+    let mut command;
     if let Some(setpriv) = setpriv {
-        let mut command = Command::new(setpriv);
+        command = Command::new(setpriv);
         command.args(["--pdeathsig", "TERM"]).arg(program);
-        command
     } else {
-        Command::new(program)
+        command = Command::new(program);
     }
+    command.stdin(Stdio::null());
+    command
 }
 
 /// Removes the variables that a surrounding `cargo run` sets. They would make build scripts run again.
@@ -215,40 +225,19 @@ pub fn path_with(directory: &Path) -> Result<OsString> {
         .with_context(|| format!("cannot put {} on the PATH", directory.display()))
 }
 
-fn forward(output: impl Read + Send + 'static, sender: tokio::sync::mpsc::UnboundedSender<String>) {
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(output);
-        let mut line = Vec::new();
-        // Progress bars end with a carriage return, all else with a newline.
-        while let Ok(count) = read_line(&mut reader, &mut line) {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if count == 0 || (!text.is_empty() && sender.send(text).is_err()) {
-                break;
-            }
-            line.clear();
+/// Returns a future that ends when this process is interrupted or terminated. Signals count from now on.
+pub fn interrupted() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let (mut interrupt, mut terminate) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    });
-}
-
-/// Reads up to a carriage return or a newline and returns the number of bytes read.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
-    let mut total = 0;
-    loop {
-        let available = reader.fill_buf()?;
-        if available.is_empty() {
-            return Ok(total);
-        }
-        let end = available
-            .iter()
-            .position(|byte| matches!(byte, b'\r' | b'\n'));
-        let count = end.map_or(available.len(), |position| position + 1);
-        line.extend_from_slice(&available[..count]);
-        reader.consume(count);
-        total += count;
-        if end.is_some() {
-            return Ok(total);
-        }
-    }
+    })
 }
 
 /// Spawns a process from a thread that lives as long as this process. Linux sends the parent-death signal when the

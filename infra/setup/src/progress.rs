@@ -1,7 +1,7 @@
 //! How progress is reported.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often a log shows a counter that changes.
@@ -11,8 +11,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(15);
 pub trait Progress: Send + Sync {
     /// Reports the current step, which replaces the one before. What follows a colon is a counter.
     fn step(&self, step: &str);
-    /// Prints a line that stays on the screen.
-    fn note(&self, line: &str);
 }
 
 /// Discards everything.
@@ -21,7 +19,6 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn step(&self, _step: &str) {}
-    fn note(&self, _line: &str) {}
 }
 
 /// Writes to standard error: one line that is redrawn on a terminal, and plain lines elsewhere.
@@ -36,6 +33,12 @@ impl Lines {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[2K");
         }
+    }
+
+    /// Prints a line that stays on the screen.
+    pub fn note(&self, line: &str) {
+        self.clear();
+        eprintln!("{line}");
     }
 }
 
@@ -61,14 +64,6 @@ impl Progress for Lines {
         }
         *last = Some((Instant::now(), step.to_owned()));
     }
-
-    fn note(&self, line: &str) {
-        if std::io::stderr().is_terminal() {
-            eprintln!("\r\x1b[2K{line}");
-        } else {
-            eprintln!("{line}");
-        }
-    }
 }
 
 fn terminal_width() -> usize {
@@ -80,64 +75,40 @@ fn without_counter(step: &str) -> &str {
     step.split(':').next().unwrap_or(step)
 }
 
-/// The progress of tasks that run at the same time, on one line.
-pub struct Tasks<'a> {
+/// One of the tasks that run at the same time and share a line. Its step disappears when it is dropped.
+pub struct Task<'a> {
     progress: &'a dyn Progress,
-    steps: Mutex<Vec<Option<String>>>,
+    steps: Arc<Mutex<[String; 2]>>,
+    index: usize,
 }
 
-impl<'a> Tasks<'a> {
-    /// Returns an empty list of tasks, reported through `progress`.
-    pub fn new(progress: &'a dyn Progress) -> Self {
-        Self {
-            progress,
-            steps: Mutex::default(),
-        }
-    }
+/// Returns two tasks, reported through `progress`.
+pub fn tasks(progress: &dyn Progress) -> [Task<'_>; 2] {
+    let steps = Arc::default();
+    [0, 1].map(|index| Task {
+        progress,
+        steps: Arc::clone(&steps),
+        index,
+    })
+}
 
-    /// Adds a task.
-    pub fn add(&self) -> Task<'_> {
-        let mut index = 0;
-        if let Ok(mut steps) = self.steps.lock() {
-            index = steps.len();
-            steps.push(None);
-        }
-        Task { tasks: self, index }
-    }
-
-    fn set(&self, index: usize, step: Option<String>) {
+impl Progress for Task<'_> {
+    fn step(&self, step: &str) {
         let Ok(mut steps) = self.steps.lock() else {
             return;
         };
-        if let Some(slot) = steps.get_mut(index) {
-            *slot = step;
-        }
-        let running: Vec<_> = steps.iter().flatten().map(String::as_str).collect();
+        step.clone_into(&mut steps[self.index]);
+        let mut running = steps.to_vec();
+        running.retain(|step| !step.is_empty());
         if !running.is_empty() {
             self.progress.step(&running.join(" | "));
         }
     }
 }
 
-/// One of several tasks. Its step disappears when it is dropped.
-pub struct Task<'a> {
-    tasks: &'a Tasks<'a>,
-    index: usize,
-}
-
-impl Progress for Task<'_> {
-    fn step(&self, step: &str) {
-        self.tasks.set(self.index, Some(step.to_owned()));
-    }
-
-    fn note(&self, line: &str) {
-        self.tasks.progress.note(line);
-    }
-}
-
 impl Drop for Task<'_> {
     fn drop(&mut self) {
-        self.tasks.set(self.index, None);
+        self.step("");
     }
 }
 
@@ -152,14 +123,12 @@ mod tests {
         fn step(&self, step: &str) {
             step.clone_into(&mut self.0.lock().unwrap());
         }
-        fn note(&self, _line: &str) {}
     }
 
     #[test]
     fn running_tasks_share_one_line() {
         let last = Last::default();
-        let tasks = Tasks::new(&last);
-        let (first, second) = (tasks.add(), tasks.add());
+        let [first, second] = tasks(&last);
         first.step("Landfall 1/9 crates");
         second.step("MongoDB 2/8 crates");
         let line = || last.0.lock().unwrap().clone();

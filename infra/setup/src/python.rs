@@ -51,7 +51,7 @@ async fn create(
 ) -> Result<()> {
     let python = find()?;
     progress.step("Python packages");
-    let mut venv = Command::new(&python);
+    let mut venv = processes::command(&python);
     venv.args(["-m", "venv"]).arg(directory);
     processes::run("python3 -m venv", venv, |_| {})
         .await
@@ -60,7 +60,7 @@ async fn create(
     let file = directory.join("requirements.txt");
     std::fs::write(&file, requirements.pins)?;
     let total = requirements.pins.matches("==").count();
-    let mut pip = Command::new(directory.join("bin/python"));
+    let mut pip = processes::command(directory.join("bin/python"));
     pip.args(["-m", "pip", "install", "--no-input"])
         .args(["--disable-pip-version-check", "--progress-bar", "off"])
         // Python compiles a module when it is first imported; most never are.

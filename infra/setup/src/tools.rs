@@ -66,11 +66,6 @@ pub(crate) async fn install(
     if let Some(path) = path {
         cargo.env("PATH", path);
     }
-    processes::run("cargo install", cargo, |line| {
-        if let Some(count) = processes::crate_count(line) {
-            progress.step(&format!("{title}: {count} crates"));
-        }
-    })
-    .await?;
+    processes::run_cargo("cargo install", cargo, title, progress).await?;
     std::fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))
 }
