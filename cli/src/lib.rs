@@ -1,9 +1,22 @@
-//! The commands of `landfall` as a library: sample files, checks of definitions, tokens, and rebuilding of
-//! totals.
+//! What other crates use of the command line: sample files, and the places of definitions.
 
-mod check;
 pub mod seed;
-pub mod tokens;
-pub mod totals;
 
-pub use check::{Definitions, check};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Returns the definitions in a directory, which are its `.toml` files, sorted by name.
+pub fn definition_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read {}", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(cannot)? {
+        files.push(entry.with_context(cannot)?.path());
+    }
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    Ok(files)
+}

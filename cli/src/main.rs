@@ -1,14 +1,18 @@
 //! `landfall`: the command line.
 
+mod check;
+mod tokens;
+mod totals;
+
 use std::fs::File;
 use std::io::{BufWriter, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
-use landfall_cli::{check, seed, tokens, totals};
+use landfall_cli::seed;
 
 #[derive(Parser)]
 #[command(name = "landfall", version, about)]
@@ -22,7 +26,7 @@ enum Command {
     /// Generate a sample file with repeated keys, quoted newlines, Unicode and some bad rows
     Seed {
         /// What the file contains
-        kind: Kind,
+        kind: seed::Kind,
         /// Number of rows
         #[arg(long, default_value_t = 10_000)]
         rows: u64,
@@ -84,8 +88,8 @@ struct Secret {
 }
 
 impl Secret {
-    fn open(&self) -> Result<tokens::Store> {
-        tokens::Store::open(&self.id)
+    async fn open(&self) -> tokens::Store {
+        tokens::Store::open(&self.id).await
     }
 }
 
@@ -112,13 +116,8 @@ enum Datasets {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Products,
-    Orders,
-}
-
-fn main() -> Result<ExitCode> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Seed {
             kind,
@@ -127,10 +126,6 @@ fn main() -> Result<ExitCode> {
             revision,
             out,
         } => {
-            let kind = match kind {
-                Kind::Products => seed::Kind::Products,
-                Kind::Orders => seed::Kind::Orders,
-            };
             let out: Box<dyn Write> = match &out {
                 None => Box::new(stdout().lock()),
                 Some(path) => Box::new(
@@ -140,13 +135,11 @@ fn main() -> Result<ExitCode> {
             };
             seed::write_revision(kind, rows, seed, revision, BufWriter::new(out))
                 .context("cannot write the file")?;
-            Ok(ExitCode::SUCCESS)
         }
         Command::Totals(Totals::Rebuild { definition, sql }) => {
-            for (table, groups) in totals::rebuild(&definition, &sql)? {
+            for (table, groups) in totals::rebuild(&definition, &sql).await? {
                 println!("{table}: {groups} groups");
             }
-            Ok(ExitCode::SUCCESS)
         }
         Command::Tokens(Tokens::Add {
             name,
@@ -155,40 +148,35 @@ fn main() -> Result<ExitCode> {
             secret,
         }) => {
             let scopes = scopes.into_iter().collect();
-            let token = secret.open()?.add(&name, scopes, &datasets)?;
+            let token = secret.open().await.add(&name, scopes, &datasets).await?;
             println!("{}", token.reveal());
-            Ok(ExitCode::SUCCESS)
         }
         Command::Tokens(Tokens::List { secret }) => {
-            for grant in secret.open()?.grants()? {
+            for grant in secret.open().await.read().await?.grants() {
                 let scopes: Vec<_> = grant.scopes.iter().map(|scope| scope.as_str()).collect();
                 println!("{}: {} of {}", grant.name, scopes.join(","), grant.datasets);
             }
-            Ok(ExitCode::SUCCESS)
         }
         Command::Tokens(Tokens::Remove { name, secret }) => {
-            secret.open()?.remove(&name)?;
-            Ok(ExitCode::SUCCESS)
+            secret.open().await.remove(&name).await?;
         }
         Command::Datasets(Datasets::Check { paths }) => {
-            let definitions = check(&paths)?;
-            for (dataset, _) in &definitions.valid {
-                let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
-                println!(
-                    "{}: {} fields, key {}",
-                    dataset.name,
-                    dataset.fields.len(),
-                    key.join(", ")
-                );
+            let mut code = ExitCode::SUCCESS;
+            for checked in check::check(&paths)? {
+                match checked {
+                    Ok(dataset) => {
+                        let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
+                        let (name, fields) = (&dataset.name, dataset.fields.len());
+                        println!("{name}: {fields} fields, key {}", key.join(", "));
+                    }
+                    Err(error) => {
+                        eprintln!("{error}");
+                        code = ExitCode::FAILURE;
+                    }
+                }
             }
-            for error in &definitions.errors {
-                eprintln!("{error}");
-            }
-            Ok(if definitions.errors.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            return Ok(code);
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -72,7 +72,7 @@ const WORDS: [&str; 18] = [
 const STATUSES: [&str; 5] = ["created", "paid", "packed", "shipped", "cancelled"];
 
 /// Kind of a sample file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// CSV of the dataset `products`: sku, name, description.
     Products,

@@ -11,7 +11,7 @@ use landfall_stores::{StoreOptions, connect_sql};
 const TIMEOUT: Duration = Duration::from_hours(6);
 
 /// Rebuilds the totals of the dataset with this definition. Returns the number of groups in each table.
-pub fn rebuild(definition: &Path, sql_url: &str) -> Result<Vec<(String, u64)>> {
+pub(crate) async fn rebuild(definition: &Path, sql_url: &str) -> Result<Vec<(String, u64)>> {
     let shown = definition.display().to_string();
     let text =
         std::fs::read_to_string(definition).with_context(|| format!("cannot read {shown}"))?;
@@ -23,12 +23,6 @@ pub fn rebuild(definition: &Path, sql_url: &str) -> Result<Vec<(String, u64)>> {
         connections: 1,
         timeout: TIMEOUT,
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?
-        .block_on(async {
-            let store = connect_sql(sql_url, options).await?;
-            Ok(store.rebuild_totals(&dataset).await?)
-        })
+    let store = connect_sql(sql_url, options).await?;
+    Ok(store.rebuild_totals(&dataset).await?)
 }

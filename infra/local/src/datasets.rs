@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-
+use landfall_cli::definition_files;
 use landfall_setup::workspace;
 
 /// A dataset definition, not validated.
@@ -24,35 +24,24 @@ pub fn definitions(directories: &[PathBuf]) -> Result<Vec<Definition>> {
     let mut found = BTreeMap::new();
     let own = workspace()?.join("infra/datasets");
     for directory in std::iter::once(&own).chain(directories) {
-        for definition in in_directory(directory)? {
+        for path in definition_files(directory)? {
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("{} is not UTF-8", path.display()))?;
+            let definition = Definition {
+                name: name.to_owned(),
+                toml: fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?,
+                path,
+            };
             found.insert(definition.name.clone(), definition);
         }
     }
     Ok(found.into_values().collect())
 }
 
-fn in_directory(directory: &Path) -> Result<Vec<Definition>> {
-    let cannot = || format!("cannot read the datasets in {}", directory.display());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        if path.extension().is_none_or(|extension| extension != "toml") {
-            continue;
-        }
-        let name = path
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .with_context(|| format!("{} is not UTF-8", path.display()))?
-            .to_owned();
-        let toml = fs::read_to_string(&path).with_context(cannot)?;
-        found.push(Definition { name, path, toml });
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{definitions, in_directory};
+    use super::definitions;
 
     #[test]
     fn later_directories_win() {
@@ -64,6 +53,6 @@ mod tests {
         assert_eq!(mine.len(), 1);
         assert_eq!(mine[0].name, "products");
         assert!(found.iter().any(|one| one.name == "orders"));
-        assert!(in_directory(&directory.path().join("nothing")).is_err());
+        assert!(definitions(&[directory.path().join("nothing")]).is_err());
     }
 }
