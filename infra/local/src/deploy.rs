@@ -87,9 +87,13 @@ pub(crate) async fn deploy(
         .context("cannot deploy infra/template.yaml")
 }
 
+/// Uploads a zip, with a key that changes with its content, and returns its URI.
 async fn upload(config: &SdkConfig, zips: &Path, function: &str) -> Result<String> {
+    let path = zip(zips, function);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let hash = blake3::hash(&bytes).to_hex();
+    let key = format!("{function}-{}.zip", &hash.as_str()[..16]);
     let client = aws_sdk_s3::Client::from_conf(endpoint::s3_config(config));
-    let (name, bytes) = read(zips, function)?;
     client
         .create_bucket()
         .bucket(CODE_BUCKET)
@@ -99,7 +103,7 @@ async fn upload(config: &SdkConfig, zips: &Path, function: &str) -> Result<Strin
     client
         .put_object()
         .bucket(CODE_BUCKET)
-        .key(&name)
+        .key(&key)
         .body(ByteStream::from(bytes))
         .customize()
         .config_override(endpoint::without_checksums())
@@ -107,37 +111,18 @@ async fn upload(config: &SdkConfig, zips: &Path, function: &str) -> Result<Strin
         .send()
         .await
         .with_context(|| format!("cannot upload the zip of {function}"))?;
-    Ok(format!("s3://{CODE_BUCKET}/{name}"))
-}
-
-/// Reads a zip and returns it with a name that changes with its content.
-fn read(zips: &Path, function: &str) -> Result<(String, Vec<u8>)> {
-    let path = zip(zips, function);
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let hash = blake3::hash(&bytes).to_hex();
-    Ok((format!("{function}-{}.zip", &hash.as_str()[..16]), bytes))
+    Ok(format!("s3://{CODE_BUCKET}/{key}"))
 }
 
 /// Returns the template with the URI of the zip in place of the function's directory, as `sam package` does.
 fn with_code(template: &str, function: &str, uri: &str) -> Result<String> {
-    let mut found = 0;
-    let mut packaged = String::with_capacity(template.len() + uri.len());
-    for line in template.split_inclusive('\n') {
-        let text = line.trim();
-        if text.strip_prefix("CodeUri:").map(str::trim) == Some(&format!("../functions/{function}"))
-        {
-            found += 1;
-            let indent = &line[..line.len() - line.trim_start().len()];
-            packaged.extend([indent, "CodeUri: ", uri, "\n"]);
-        } else {
-            packaged.push_str(line);
-        }
-    }
+    let directory = format!("CodeUri: ../functions/{function}\n");
+    let found = template.matches(&directory).count();
     ensure!(
         found == 1,
         "the template contains the CodeUri of {function} {found} times; it must contain it once"
     );
-    Ok(packaged)
+    Ok(template.replace(&directory, &format!("CodeUri: {uri}\n")))
 }
 
 /// Returns the template with a number in place of each reference to a parameter. `MiniStack` treats the value of a

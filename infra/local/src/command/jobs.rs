@@ -1,6 +1,7 @@
 //! Uploads files and waits for their completion events.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -47,13 +48,9 @@ pub(crate) async fn ingest(
     progress.clear();
     let mut closed = tokio::select! {
         closed = receive(stack, open) => closed?,
-        stalled = watch(stack, &order, dead_letters, progress) => return Err(stalled),
+        stuck = watch(stack, &order, dead_letters, progress) => match stuck? {},
     };
-    closed.sort_by_key(|job| {
-        order
-            .iter()
-            .position(|other| *other == job.event.detail.job)
-    });
+    closed.sort_by_key(|job| order.iter().position(|id| *id == job.event.detail.job));
     Ok(closed)
 }
 
@@ -72,50 +69,39 @@ async fn receive(stack: &Stack, mut open: HashMap<JobId, Instant>) -> Result<Vec
     Ok(closed)
 }
 
-/// Draws the progress of jobs. Returns only if they are stuck, with the reason.
+/// Draws the progress of jobs. Fails if they are stuck.
 async fn watch(
     stack: &Stack,
     jobs: &[JobId],
     dead_letters_before: u64,
     progress: &Lines,
-) -> anyhow::Error {
+) -> Result<Infallible> {
     let bar = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
     let mut moved_at = Instant::now();
     let mut last = None;
     let mut logs_shown = false;
     loop {
-        let ingested = match ingested(stack, jobs).await {
-            Ok(ingested) => ingested,
-            Err(error) => return error,
-        };
+        let ingested = ingested(stack, jobs).await?;
         if last.as_ref() != Some(&ingested) {
             (moved_at, logs_shown) = (Instant::now(), false);
         }
         ingested.draw(&bar, progress);
         last = Some(ingested);
 
-        let stuck = match dead_letters(stack).await {
-            Ok(count) if count > dead_letters_before => {
-                Some("the splitter failed three times to process an object")
+        let is_given_up = dead_letters(stack).await? > dead_letters_before;
+        let is_stalled = moved_at.elapsed() > STALLED;
+        let is_quiet = moved_at.elapsed() > QUIET && !logs_shown;
+        if is_given_up || is_stalled || is_quiet {
+            let logs = stack.function_logs(LOG_LINES).await?;
+            let logs = format!("the functions' last log lines:\n{logs}");
+            if is_given_up {
+                bail!("the splitter failed three times to process an object; {logs}");
             }
-            Ok(_) if moved_at.elapsed() > STALLED => Some("no progress for 15 minutes"),
-            Ok(_) => None,
-            Err(error) => return error,
-        };
-        if stuck.is_some() || (moved_at.elapsed() > QUIET && !logs_shown) {
+            if is_stalled {
+                bail!("no progress for 15 minutes; {logs}");
+            }
+            bar.suspend(|| progress.note(&format!("no progress for a while; {logs}")));
             logs_shown = true;
-            let logs = match stack.function_logs(LOG_LINES).await {
-                Ok(logs) => logs,
-                Err(error) => return error,
-            };
-            if let Some(stuck) = stuck {
-                return anyhow::anyhow!("{stuck}; the functions' last log lines:\n{logs}");
-            }
-            bar.suspend(|| {
-                progress.note(&format!(
-                    "no progress for a while; the functions' last log lines:\n{logs}"
-                ));
-            });
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -1,10 +1,11 @@
 //! Reports on closed jobs: for people on standard error, for programs on standard output.
 
-use std::io::{BufRead, Cursor, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
+use landfall_aws::{Objects, S3Objects};
 use landfall_domain::{CompletionEvent, Counts, Reject, StoreKind};
 use landfall_local::Stack;
 use serde_json::{Value, json};
@@ -41,32 +42,14 @@ async fn first_rejects(stack: &Stack, completed: &CompletionEvent) -> Result<Vec
             place.bucket, place.prefix
         )
     };
-    let listed = stack
-        .s3()
-        .list_objects_v2()
-        .bucket(&place.bucket)
-        .prefix(&place.prefix)
-        .send()
-        .await
-        .with_context(cannot)?;
+    let objects = S3Objects::new(stack.s3().clone());
+    let listed = objects.list(&place.bucket, &place.prefix, None).await;
     let mut found = Vec::new();
-    for object in listed.contents() {
-        let answer = stack
-            .s3()
-            .get_object()
-            .bucket(&place.bucket)
-            .set_key(object.key.clone())
-            .send()
-            .await
-            .with_context(cannot)?;
-        let bytes = answer
-            .body
-            .collect()
-            .await
-            .with_context(cannot)?
-            .into_bytes();
-        for line in Cursor::new(bytes).lines() {
-            found.push(serde_json::from_str(&line?).with_context(cannot)?);
+    for object in listed.with_context(cannot)? {
+        let text = objects.read_text(&place.bucket, &object.key, None, usize::MAX);
+        let (text, _) = text.await.with_context(cannot)?.with_context(cannot)?;
+        for line in text.lines() {
+            found.push(serde_json::from_str(line).with_context(cannot)?);
             if found.len() == REJECTS {
                 return Ok(found);
             }
