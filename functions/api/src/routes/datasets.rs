@@ -168,7 +168,7 @@ pub(crate) async fn list(
     operation_id = "get_dataset",
     tag = "datasets",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    responses((status = 200, description = "The dataset", body = DatasetView), Refused, OfDataset)
+    responses((status = 200, description = "The dataset", body = DatasetView), Refused, Forbidden, OfDataset)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,

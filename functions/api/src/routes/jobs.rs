@@ -106,7 +106,7 @@ pub(crate) async fn list(
     operation_id = "get_job",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
-    responses((status = 200, description = "The job", body = JobView), Refused, OfDataset)
+    responses((status = 200, description = "The job", body = JobView), Refused, Forbidden, OfDataset)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,

@@ -17,7 +17,7 @@ use crate::auth::Caller;
 use crate::encode::{MAX_RESPONSE_BYTES, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
-use crate::responses::{OfDataset, Refused};
+use crate::responses::{Forbidden, NotAcceptable, OfDataset, Refused};
 use crate::{ApiError, Context};
 
 const DEFAULT_REJECTS: u32 = 50;
@@ -75,9 +75,7 @@ struct Place {
         (status = 200, description = "A page of rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
             ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
-        (status = 406, body = crate::Problem, content_type = "application/problem+json",
-            description = "None of the accepted media types is available"),
-        Refused, OfDataset
+        Refused, Forbidden, OfDataset, NotAcceptable
     )
 )]
 pub(crate) async fn list(
