@@ -68,6 +68,11 @@ impl ApiResponse {
         problem
     }
 
+    /// Returns what the problem says to do.
+    pub(crate) fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

@@ -30,14 +30,9 @@ async fn posted_rows_become_an_object_with_a_job() {
         assert_eq!(response.status, StatusCode::ACCEPTED, "{media_type}");
         let accepted = response.json();
         let object = &accepted["object"];
-        let (key, version) = (
-            object["key"].as_str().unwrap(),
-            object["version"].as_str().unwrap(),
-        );
-        assert!(
-            key.starts_with("products/api/") && key.ends_with(ending),
-            "{key}"
-        );
+        let [key, version] = ["key", "version"].map(|name| object[name].as_str().unwrap());
+        assert!(key.starts_with("products/api/"), "{key}");
+        assert!(key.ends_with(ending), "{key}");
         assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
         let job = JobId::of("inbox", key, version).to_string();
         assert_eq!(accepted["job"], job);
@@ -48,52 +43,23 @@ async fn posted_rows_become_an_object_with_a_job() {
 #[tokio::test]
 async fn rows_that_would_certainly_fail_are_refused() {
     let api = Api::new();
-    for (path, media_type, body, status) in [
-        (ROWS, "application/json", "{}", StatusCode::BAD_REQUEST),
-        (ROWS, "application/json", " ", StatusCode::BAD_REQUEST),
-        (ROWS, "text/csv", "", StatusCode::BAD_REQUEST),
-        (
-            ROWS,
-            "application/xml",
-            "<a/>",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ),
-        (
-            ROWS,
-            "text/csv; charset=iso-8859-1",
-            "sku\na\n",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ),
-        (
-            "/datasets/readings/rows",
-            "text/csv",
-            "a",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ),
-        (
-            "/datasets/broken/rows",
-            "text/csv",
-            "a",
-            StatusCode::CONFLICT,
-        ),
-        (
-            "/datasets/nothing/rows",
-            "text/csv",
-            "a",
-            StatusCode::NOT_FOUND,
-        ),
+    for (dataset, media_type, body, status) in [
+        ("products", "application/json", "{}", 400),
+        ("products", "application/json", " ", 400),
+        ("products", "text/csv", "", 400),
+        ("products", "application/xml", "<a/>", 415),
+        ("products", "text/csv; charset=iso-8859-1", "sku\na\n", 415),
+        ("readings", "text/csv", "a", 415),
+        ("broken", "text/csv", "a", 409),
+        ("nothing", "text/csv", "a", 404),
     ] {
-        let response = api.post(path, media_type, body).await;
+        let path = format!("/datasets/{dataset}/rows");
+        let response = api.post(&path, media_type, body).await;
         assert_eq!(response.status, status, "{path} {media_type} {body}");
     }
     let too_large = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB + 1]).await;
     assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(
-        too_large.json()["detail"]
-            .as_str()
-            .unwrap()
-            .contains("/uploads")
-    );
+    assert!(too_large.detail().contains("/uploads"));
     let largest = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB]).await;
     assert_eq!(largest.status, StatusCode::ACCEPTED);
 }
@@ -109,10 +75,8 @@ async fn a_posted_form_has_a_job() {
     assert_eq!(place["fields"]["key"], place["key"]);
     assert_eq!(place["fields"]["size"], "12");
     let key = place["key"].as_str().unwrap();
-    assert!(
-        key.starts_with("products/uploads/") && key.ends_with("/my_file.csv"),
-        "{key}"
-    );
+    assert!(key.starts_with("products/uploads/"), "{key}");
+    assert!(key.ends_with("/my_file.csv"), "{key}");
 
     let complete = json!({ "key": key });
     let early = api.post_json("/uploads/complete", &complete).await;
@@ -140,12 +104,12 @@ async fn a_large_file_is_uploaded_in_parts() {
         "{last}"
     );
 
-    let complete = |upload_id: &str, etags: &[&str]| {
-        let parts = etags
-            .iter()
-            .zip(1..)
-            .map(|(etag, number)| json!({ "number": number, "etag": etag }));
-        json!({ "key": place["key"], "upload_id": upload_id, "parts": parts.collect::<Vec<_>>() })
+    let complete = async |upload_id: &str, etags: &[&str]| {
+        let part = |(etag, number): (_, i32)| json!({ "number": number, "etag": etag });
+        let parts: Vec<_> = etags.iter().zip(1..).map(part).collect();
+        let key = &place["key"];
+        let complete = json!({ "key": key, "upload_id": upload_id, "parts": parts });
+        api.post_json("/uploads/complete", &complete).await
     };
     let upload_id = place["upload_id"].as_str().unwrap();
     let count = parts.len();
@@ -157,26 +121,18 @@ async fn a_large_file_is_uploaded_in_parts() {
         ("another", &etags, StatusCode::BAD_REQUEST),
         (&format!("{count}.another"), &etags, StatusCode::CONFLICT),
     ] {
-        let refused = api
-            .post_json("/uploads/complete", &complete(upload_id, etags))
-            .await;
+        let refused = complete(upload_id, etags).await;
         assert_eq!(refused.status, status, "{upload_id}");
     }
     // The client cannot fix this.
     api.buckets.is_denied.store(true, Ordering::Relaxed);
-    let denied = api
-        .post_json("/uploads/complete", &complete(upload_id, &etags))
-        .await;
+    let denied = complete(upload_id, &etags).await;
     assert_eq!(denied.status, StatusCode::INTERNAL_SERVER_ERROR);
     api.buckets.is_denied.store(false, Ordering::Relaxed);
-    let done = api
-        .post_json("/uploads/complete", &complete(upload_id, &etags))
-        .await;
+    let done = complete(upload_id, &etags).await;
     assert_eq!(done.status, StatusCode::ACCEPTED);
     // The response was lost, and the request is repeated.
-    let again = api
-        .post_json("/uploads/complete", &complete(upload_id, &etags))
-        .await;
+    let again = complete(upload_id, &etags).await;
     assert_eq!(again.json()["job"], done.json()["job"]);
 }
 
@@ -186,19 +142,18 @@ async fn uploads_are_limited_to_their_key_and_size() {
     let upload =
         |dataset: &str, size: i64| json!({ "dataset": dataset, "name": "a.csv", "size": size });
     for (body, status) in [
-        (upload("products", 0), StatusCode::BAD_REQUEST),
-        (upload("products", -1), StatusCode::BAD_REQUEST),
-        (upload("products", 1 << 40), StatusCode::BAD_REQUEST),
-        (upload("nothing", 1), StatusCode::NOT_FOUND),
-        (json!({ "dataset": "products" }), StatusCode::BAD_REQUEST),
+        (upload("products", 0), 400),
+        (upload("products", -1), 400),
+        (upload("products", 1 << 40), 400),
+        (upload("nothing", 1), 404),
+        (json!({ "dataset": "products" }), 400),
     ] {
         let response = api.post_json("/uploads", &body).await;
         assert_eq!(response.status, status, "{body}");
     }
     for key in ["products/a.csv", "products/uploads/../x/a.csv", ""] {
-        let response = api
-            .post_json("/uploads/complete", &json!({ "key": key }))
-            .await;
+        let complete = json!({ "key": key });
+        let response = api.post_json("/uploads/complete", &complete).await;
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{key}");
     }
     let other_type = api.post("/uploads", "text/plain", "{}").await;

@@ -112,11 +112,8 @@ async fn rejects_are_paged_across_chunks() {
             let page = api.get(&path).await.json();
             let rejects = page["rejects"].as_array().unwrap();
             assert!(rejects.len() <= limit);
-            seen.extend(
-                rejects
-                    .iter()
-                    .map(|reject| reject["offset"].as_u64().unwrap()),
-            );
+            let offset = |reject: &serde_json::Value| reject["offset"].as_u64().unwrap();
+            seen.extend(rejects.iter().map(offset));
             let Some(next) = page["next"].as_str() else {
                 break;
             };

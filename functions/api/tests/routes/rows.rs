@@ -41,12 +41,8 @@ async fn csv_and_ndjson_are_returned_on_request() {
         csv.text(),
         "sku,name,price,_extra\r\na,'=1+1,0.10,\"{\"\"colour\"\":\"\"red\"\"}\"\r\nb,x,-2,\r\nc/d,x,3,\r\n"
     );
-    let ndjson = api
-        .get_with(
-            &format!("{ROWS}?limit=2"),
-            &[("accept", "application/x-ndjson")],
-        )
-        .await;
+    let accept = [("accept", "application/x-ndjson")];
+    let ndjson = api.get_with(&format!("{ROWS}?limit=2"), &accept).await;
     assert_eq!(ndjson.text().lines().count(), 2);
     assert!(ndjson.header("link").ends_with("; rel=\"next\""));
     let none = api.get_with(ROWS, &[("accept", "image/png")]).await;
@@ -102,12 +98,10 @@ async fn conditions_must_fit_the_definition() {
     ] {
         let response = api.get(&format!("{ROWS}?{wrong}")).await;
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{wrong}");
-        let detail = response.json()["detail"].as_str().unwrap().to_owned();
+        let detail = response.detail();
         let parameter = wrong.split('=').next().unwrap();
-        assert!(
-            parameter == "where" || detail.contains(parameter),
-            "{wrong}: {detail}"
-        );
+        let is_named = parameter == "where" || detail.contains(parameter);
+        assert!(is_named, "{wrong}: {detail}");
     }
 }
 
@@ -121,7 +115,7 @@ async fn a_page_by_number_skips_no_row() {
     // The second page would start after the second row, which does not fit the first page.
     let both = api.get(&format!("{ROWS}?limit=2&page=1")).await;
     assert_eq!(both.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(both.json()["detail"].as_str().unwrap().contains("limit"));
+    assert!(both.detail().contains("limit"));
     let second = api.get(&format!("{ROWS}?limit=1&page=2")).await.json();
     assert_eq!(second["rows"][0]["sku"], "b");
     let by_cursor = api.get(&format!("{ROWS}?limit=2")).await.json();
@@ -134,18 +128,11 @@ async fn one_row_is_found_by_its_encoded_key() {
     let api = three();
     let row = api.get(&format!("{ROWS}/c%2Fd")).await;
     assert_eq!(row.json()["sku"], "c/d");
-    assert_eq!(
-        api.get(&format!("{ROWS}/zzz")).await.status,
-        StatusCode::NOT_FOUND
-    );
+    let none = api.get(&format!("{ROWS}/zzz")).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
     let of_two_parts = api.get("/datasets/readings/rows/a").await;
     assert_eq!(of_two_parts.status, StatusCode::BAD_REQUEST);
-    assert!(
-        of_two_parts.json()["detail"]
-            .as_str()
-            .unwrap()
-            .contains("2 parts")
-    );
+    assert!(of_two_parts.detail().contains("2 parts"));
 }
 
 #[tokio::test]
@@ -260,20 +247,14 @@ async fn datasets_are_described_by_their_definitions() {
         products["fields"][1],
         json!({ "name": "name", "type": "text", "required": false, "indexed": true })
     );
-    assert_eq!(
-        products["totals"][0]["columns"],
-        json!({ "number": "count" })
-    );
-    assert_eq!(
-        api.get("/datasets/broken").await.status,
-        StatusCode::CONFLICT
-    );
-    assert_eq!(
-        api.get("/datasets/nothing").await.status,
-        StatusCode::NOT_FOUND
-    );
-    assert_eq!(
-        api.get("/datasets/..%2Fx").await.status,
-        StatusCode::NOT_FOUND
-    );
+    let columns = &products["totals"][0]["columns"];
+    assert_eq!(*columns, json!({ "number": "count" }));
+    for (name, status) in [
+        ("broken", StatusCode::CONFLICT),
+        ("nothing", StatusCode::NOT_FOUND),
+        ("..%2Fx", StatusCode::NOT_FOUND),
+    ] {
+        let response = api.get(&format!("/datasets/{name}")).await;
+        assert_eq!(response.status, status, "{name}");
+    }
 }

@@ -65,10 +65,8 @@ async fn the_document_is_complete_and_needs_no_token() {
     let mut ids = HashSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            assert!(
-                ids.insert(operation["operationId"].as_str()),
-                "{method} {path}"
-            );
+            let id = operation["operationId"].as_str();
+            assert!(ids.insert(id), "{method} {path}");
             for (status, response) in operation["responses"].as_object().unwrap() {
                 let description = response["description"].as_str().unwrap_or_default();
                 assert!(!description.is_empty(), "{method} {path} {status}");
@@ -91,20 +89,15 @@ async fn the_page_needs_no_token_and_loads_only_its_own_files() {
     assert!(page.header("content-type").starts_with("text/html"));
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'"), "{policy}");
-    assert!(
-        policy.contains("connect-src 'self' wss://socket.example https://inbox.example;"),
-        "{policy}"
-    );
+    let connect = "connect-src 'self' wss://socket.example https://inbox.example;";
+    assert!(policy.contains(connect), "{policy}");
     let again = Request::get("/").header("if-none-match", page.header("etag"));
     let again = api.send(again.body(Body::empty()).unwrap()).await;
     assert_eq!(again.status, StatusCode::NOT_MODIFIED);
     for path in ["/page/../Cargo.toml", "/page/", "/page/nothing.js"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(
-            api.send(request).await.status,
-            StatusCode::NOT_FOUND,
-            "{path}"
-        );
+        let response = api.send(request).await;
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{path}");
     }
 }
 
