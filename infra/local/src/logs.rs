@@ -15,22 +15,16 @@ pub(crate) async fn tail(aws: &Aws, groups: &[&String], lines: usize) -> Result<
         .call("logs", &arguments)
         .await
         .context("cannot read the functions' logs")?;
-    events.retain(|(_, _, message)| !is_from_lambda(message));
+    let by_lambda = ["START ", "END ", "REPORT "];
+    events.retain(|(.., message)| !by_lambda.iter().any(|start| message.starts_with(start)));
     // The sort is stable: lines with the same time keep their order.
     events.sort_by_key(|(time, ..)| *time);
-    let last = &events[events.len().saturating_sub(lines)..];
+    let last = events.iter().skip(events.len().saturating_sub(lines));
     let last: Vec<_> = last
-        .iter()
         .map(|(_, group, message)| {
             let name = group.rsplit('/').next().unwrap_or_default();
             format!("{name}: {}", message.trim_end())
         })
         .collect();
     Ok(last.join("\n"))
-}
-
-fn is_from_lambda(message: &str) -> bool {
-    ["START ", "END ", "REPORT "]
-        .iter()
-        .any(|prefix| message.starts_with(prefix))
 }

@@ -1,7 +1,8 @@
 //! `cargo verify`: every check that a change must pass. CI runs nothing else.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,10 @@ const WITHOUT_SERVERS: &str = "not binary(end_to_end) and not binary(conformance
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let progress = Lines::default();
-    let mut steps = Steps::new(&progress);
+    let mut steps = Steps {
+        finished: Vec::new(),
+        progress: &progress,
+    };
     let result = verify(&arguments, &mut steps, &progress).await;
     steps.print();
     match result {
@@ -53,7 +57,10 @@ async fn main() -> ExitCode {
 }
 
 async fn verify(arguments: &Arguments, steps: &mut Steps<'_>, progress: &Lines) -> Result<()> {
-    let shell = Shell::new(workspace()?)?;
+    std::env::set_current_dir(workspace()?)?;
+    let shell = Shell {
+        path: std::env::var_os("PATH").context("PATH is not set")?,
+    };
     if !arguments.quick {
         steps.run("packages", async || install_packages()).await?;
     }
@@ -138,33 +145,23 @@ fn install_packages() -> Result<()> {
 
 /// Runs commands in the workspace, with tools from the cache at the front of the `PATH`.
 struct Shell {
-    workspace: PathBuf,
     path: OsString,
 }
 
 impl Shell {
-    fn new(workspace: PathBuf) -> Result<Self> {
-        let path = std::env::var_os("PATH").context("PATH is not set")?;
-        Ok(Self { workspace, path })
-    }
-
     /// Returns a shell that has the tool: the installed one, or one built into the cache.
     async fn with_tool(&self, wanted: Tool, progress: &Lines) -> Result<Self> {
-        let path = if is_installed(wanted) {
-            self.path.clone()
-        } else {
+        let mut path = self.path.clone();
+        if !is_installed(wanted) {
             let bin = tool(wanted, progress).await?;
-            std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&self.path)))?
-        };
-        Ok(Self {
-            workspace: self.workspace.clone(),
-            path,
-        })
+            path = std::env::join_paths(iter::once(bin).chain(std::env::split_paths(&path)))?;
+        }
+        Ok(Self { path })
     }
 
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(&self.workspace).env("PATH", &self.path);
+        command.env("PATH", &self.path);
         remove_cargo_variables(&mut command);
         command
     }
@@ -186,7 +183,7 @@ impl Shell {
     fn fuzz(&self) -> Result<()> {
         let mut fuzz = self.command("cargo");
         fuzz.args(["check", "--locked"])
-            .current_dir(self.workspace.join("shared/formats/fuzz"))
+            .current_dir("shared/formats/fuzz")
             .env("CARGO_TARGET_DIR", target_directory()?.join("fuzz"));
         check(fuzz)
     }
@@ -247,14 +244,7 @@ struct Steps<'a> {
     progress: &'a Lines,
 }
 
-impl<'a> Steps<'a> {
-    fn new(progress: &'a Lines) -> Self {
-        Self {
-            finished: Vec::new(),
-            progress,
-        }
-    }
-
+impl Steps<'_> {
     async fn run<T>(
         &mut self,
         name: &'static str,

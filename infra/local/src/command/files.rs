@@ -1,11 +1,12 @@
 //! The files to ingest, and their keys in the inbox.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use landfall_cli::seed;
 use landfall_domain::Dataset;
 
@@ -64,36 +65,25 @@ pub(crate) fn sources(arguments: &Arguments, datasets: &[Dataset]) -> Result<Vec
 
 /// Returns the given dataset, else the one named like the file, else the one named like its directory.
 fn dataset_name<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a str> {
-    let known = |name: &str| {
-        datasets
-            .iter()
-            .find(|dataset| dataset.name == name)
-            .map(|dataset| dataset.name.as_str())
-    };
+    let names = datasets.iter().map(|dataset| dataset.name.as_str());
+    let known = |name: &str| names.clone().find(|known| *known == name);
+    let of_part = |part: Option<&OsStr>| part.and_then(OsStr::to_str).and_then(known);
     let found = if let Some(given) = &file.dataset {
         known(given)
     } else {
         let path = std::path::absolute(&file.path)?;
-        let text =
-            |part: Option<&std::ffi::OsStr>| part.and_then(|part| part.to_str()).and_then(known);
-        text(path.file_stem()).or_else(|| text(path.parent().and_then(Path::file_name)))
+        of_part(path.file_stem()).or_else(|| of_part(path.parent().and_then(Path::file_name)))
     };
-    let Some(found) = found else {
-        let names: Vec<_> = datasets
-            .iter()
-            .map(|dataset| dataset.name.as_str())
-            .collect();
-        let names = names.join(", ");
+    found.with_context(|| {
+        let names = names.clone().collect::<Vec<_>>().join(", ");
         match &file.dataset {
-            Some(given) => bail!("unknown dataset {given:?}; the datasets are: {names}"),
-            None => bail!(
-                "cannot tell the dataset of {}; pass --file DATASET={} with one of: {names}",
-                file.path.display(),
-                file.path.display()
+            Some(given) => format!("unknown dataset {given:?}; the datasets are: {names}"),
+            None => format!(
+                "cannot tell the dataset of {path}; pass --file DATASET={path} with one of: {names}",
+                path = file.path.display()
             ),
         }
-    };
-    Ok(found)
+    })
 }
 
 /// Returns a key that no other file uses, even if file names are equal.

@@ -40,12 +40,8 @@ pub(crate) async fn show(stack: &Stack, dataset: &Dataset) -> Result<()> {
     }
     let kind = sql_kind(stack.sql_url())?;
     eprintln!("{} in {kind}:", dataset.name);
-    let columns: Vec<_> = dataset
-        .fields
-        .iter()
-        .take(COLUMNS)
-        .map(|field| field.name.as_str())
-        .collect();
+    let fields = dataset.fields.iter().take(COLUMNS);
+    let columns: Vec<_> = fields.map(|field| field.name.as_str()).collect();
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
