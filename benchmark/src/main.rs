@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use landfall_local::{Lines, Progress, target_directory, workspace};
+use landfall_local::{Lines, target_directory, workspace};
 
 use result::{Machine, Part};
 
