@@ -17,7 +17,7 @@ use crate::{ApiError, Context};
 pub(crate) struct Caller(pub(crate) Arc<Grant>);
 
 /// The name of a request's token, for the log.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct TokenName(pub(crate) String);
 
 impl Caller {

@@ -29,18 +29,21 @@ impl Encoding {
     /// Returns the available encoding that the client prefers by `Accept`, or the first one if it accepts all.
     /// `available` must not be empty.
     pub(crate) fn negotiate(headers: &HeaderMap, available: &[Self]) -> Result<Self, ApiError> {
-        let accepted: Vec<MediaRange> = header_list(headers, &header::ACCEPT)
-            .filter_map(MediaRange::parse)
+        let accepted: Vec<(String, u16)> = header_list(headers, &header::ACCEPT)
+            .filter_map(media_range)
             .collect();
         if accepted.is_empty() {
             return Ok(available[0]);
         }
         let quality = |encoding: &Self| {
             // The most specific matching range decides.
-            let ranges = accepted.iter().filter(|range| range.matches(*encoding));
-            ranges
-                .max_by_key(|range| range.specificity())
-                .map_or(0, |range| range.quality)
+            let matching = accepted.iter().filter_map(|(range, quality)| {
+                let specificity = encoding.specificity(range)?;
+                Some((specificity, *quality))
+            });
+            matching
+                .max_by_key(|(specificity, _)| *specificity)
+                .map_or(0, |(_, quality)| quality)
         };
         // Of several maxima, `max_by_key` returns the last.
         let best = available.iter().rev().max_by_key(|one| quality(one));
@@ -52,53 +55,37 @@ impl Encoding {
                 "application/json and application/x-ndjson"
             }))
     }
-}
 
-/// A range of `Accept`, like `text/*;q=0.5`.
-struct MediaRange {
-    kind: String,
-    subtype: String,
-    /// Thousandths.
-    quality: u16,
-}
-
-impl MediaRange {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
-        let (kind, subtype) = parts.next()?.split_once('/')?;
-        let quality = parts
-            .filter_map(|parameter| parameter.split_once('='))
-            .find(|(name, _)| name.eq_ignore_ascii_case("q"))
-            .and_then(|(_, value)| value.parse::<f32>().ok());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to 1000"
-        )]
-        let quality = quality.map_or(1000, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u16);
-        Some(Self {
-            kind: kind.to_ascii_lowercase(),
-            subtype: subtype.to_ascii_lowercase(),
-            quality,
-        })
-    }
-
-    fn matches(&self, encoding: Encoding) -> bool {
-        let (kind, subtype) = match encoding {
-            Encoding::Json => ("application", "json"),
-            Encoding::Ndjson => ("application", "x-ndjson"),
-            Encoding::Csv => ("text", "csv"),
+    /// Returns how specific a matching range is, or `None` if the range does not match.
+    fn specificity(self, range: &str) -> Option<u8> {
+        let (kind, subtype) = match self {
+            Self::Json => ("application", "json"),
+            Self::Ndjson => ("application", "x-ndjson"),
+            Self::Csv => ("text", "csv"),
         };
-        match (&*self.kind, &*self.subtype) {
-            ("*", "*") => true,
-            (own, "*") => own == kind,
-            own => own == (kind, subtype),
+        match range.split_once('/')? {
+            ("*", "*") => Some(0),
+            (own, "*") => (own == kind).then_some(1),
+            own => (own == (kind, subtype)).then_some(2),
         }
     }
+}
 
-    fn specificity(&self) -> u8 {
-        u8::from(self.kind != "*") + u8::from(self.subtype != "*")
-    }
+/// Parses a range of `Accept`, like `text/*;q=0.5`. Returns it in lower case, with its quality in thousandths.
+fn media_range(text: &str) -> Option<(String, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next().filter(|range| range.contains('/'))?;
+    let quality = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("q"))
+        .and_then(|(_, value)| value.parse::<f32>().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 1000"
+    )]
+    let quality = quality.map_or(1000, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u16);
+    Some((range.to_ascii_lowercase(), quality))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use lambda_http::request::RequestContext;
@@ -81,45 +81,29 @@ async fn finish(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => ApiError::Unavailable("the request timed out".to_owned()).into_response(),
     };
+    let TokenName(token) = response.extensions_mut().remove().unwrap_or_default();
     if let Some(failed) = response.extensions_mut().remove::<ApiError>() {
         if response.status().is_server_error() {
             error!(request_id, error = %failed, "request failed");
         }
-        let mut problem = failed.problem(&request_id);
-        if let Some(allow) = response.headers().get(header::ALLOW) {
-            problem.headers_mut().insert(header::ALLOW, allow.clone());
-        }
-        if let Some(name) = response.extensions_mut().remove::<TokenName>() {
-            problem.extensions_mut().insert(name);
-        }
-        response = problem;
+        let allow = response.headers_mut().remove(header::ALLOW);
+        let allow = allow.map(|allow| [(header::ALLOW, allow)]);
+        response = (allow, failed.problem(&request_id)).into_response();
     }
-    add_headers(response.headers_mut(), &request_id);
-    let TokenName(token) = response
-        .extensions_mut()
-        .remove()
-        .unwrap_or(TokenName(String::new()));
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    let headers = [
+        (REQUEST_ID, request_id.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let response = (headers, response).into_response();
     let status = response.status().as_u16();
     let milliseconds = started.elapsed().as_millis();
     info!(request_id, %method, route, status, milliseconds, token, "request handled");
     response
-}
-
-fn add_headers(headers: &mut HeaderMap, request_id: &str) {
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, id);
-    }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
 }
 
 /// Returns the gateway's request id if there is one, so that both logs can be joined.

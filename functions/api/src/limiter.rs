@@ -83,17 +83,14 @@ impl Limiter {
 
     fn held(&self, token: &str) -> Arc<AsyncMutex<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = held.get(token) {
-            return Arc::clone(held);
-        }
-        Arc::clone(held.entry(token.to_owned()).or_default())
+        held.entry(token.to_owned()).or_default().clone()
     }
 }
 
 /// Returns the time until a window ends.
 fn until_end(window: i64, now: Timestamp) -> std::time::Duration {
-    let elapsed = now.duration_since(Timestamp::UNIX_EPOCH) - SignedDuration::from_secs(window);
-    let left = SignedDuration::from_secs(WINDOW.into()) - elapsed;
+    let end = SignedDuration::from_secs(window + i64::from(WINDOW));
+    let left = end - now.duration_since(Timestamp::UNIX_EPOCH);
     debug_assert!(left.is_positive(), "{now} is not in the window at {window}");
     left.try_into().unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use landfall_aws::{AwsError, Listed, Objects};
+use landfall_aws::{AwsError, Objects};
 use landfall_domain::{ByteRange, ObjectRef, Reject, RejectsLocation};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -139,11 +139,18 @@ async fn read_page(
     let listed = objects
         .list(&location.bucket, &location.prefix, before.as_deref())
         .await?;
-    let mut chunks: Vec<(Place, Listed)> = listed
+    let mut chunks: Vec<(Place, ObjectRef)> = listed
         .into_iter()
-        .filter_map(|object| {
-            let chunk = chunk_of(location, &object.key)?;
+        .filter_map(|listed| {
+            let chunk = chunk_of(location, &listed.key)?;
             let byte = if chunk == from.chunk { from.byte } else { 0 };
+            let object = ObjectRef {
+                bucket: location.bucket.clone(),
+                key: listed.key,
+                version: None,
+                etag: listed.etag,
+                size: listed.size,
+            };
             Some((Place { chunk, byte }, object))
         })
         .collect();
@@ -152,8 +159,8 @@ async fn read_page(
     chunks.truncate(MAX_OBJECTS);
     let lines = stream::iter(chunks)
         .map(|(place, object)| async move {
-            let start = window(objects, &location.bucket, &object, place.byte, WINDOW).await?;
-            Ok::<_, ApiError>(lines_of(objects, &location.bucket, object, place, start))
+            let start = window(objects, &object, place.byte, WINDOW).await?;
+            Ok::<_, ApiError>(lines_of(objects, object, place, start))
         })
         .buffered(CONCURRENT_READS)
         .try_flatten();
@@ -175,8 +182,7 @@ async fn read_page(
 /// that have been read.
 fn lines_of(
     objects: &dyn Objects,
-    bucket: &str,
-    object: Listed,
+    object: ObjectRef,
     place: Place,
     bytes: Bytes,
 ) -> impl Stream<Item = Result<(Place, Bytes), ApiError>> {
@@ -198,7 +204,7 @@ fn lines_of(
                     return Err(ApiError::Internal(reason));
                 } else {
                     let length = (2 * bytes.len() as u64).clamp(WINDOW, MAX_LINE);
-                    bytes = window(objects, bucket, &object, place.byte, length).await?;
+                    bytes = window(objects, &object, place.byte, length).await?;
                 }
             }
             Ok(None)
@@ -209,8 +215,7 @@ fn lines_of(
 /// Reads a part of an object.
 async fn window(
     objects: &dyn Objects,
-    bucket: &str,
-    object: &Listed,
+    object: &ObjectRef,
     start: u64,
     length: u64,
 ) -> Result<Bytes, AwsError> {
@@ -222,14 +227,7 @@ async fn window(
     if range.is_empty() {
         return Ok(Bytes::new());
     }
-    let object = ObjectRef {
-        bucket: bucket.to_owned(),
-        key: object.key.clone(),
-        version: None,
-        etag: object.etag.clone(),
-        size: object.size,
-    };
-    objects.read(&object, range).await
+    objects.read(object, range).await
 }
 
 /// Returns the chunk whose rejects are in the object with this key.

@@ -184,6 +184,11 @@ impl Api {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
+    pub(crate) async fn get_without_token(&self, path: &str) -> ApiResponse {
+        let request = Request::get(path).body(Body::empty());
+        self.send(request.unwrap()).await
+    }
+
     pub(crate) async fn post(
         &self,
         path: &str,
