@@ -21,11 +21,9 @@ impl Databases {
     /// Starts an empty `MongoDB`, `MariaDB` and `PostgreSQL`.
     pub async fn start(progress: &dyn Progress) -> Result<Self> {
         let run = RunDirectory::new()?;
-        let (data, logs, sockets) = (
-            run.subdirectory("data")?,
-            run.subdirectory("logs")?,
-            run.subdirectory("sockets")?,
-        );
+        let data = run.subdirectory("data")?;
+        let logs = run.subdirectory("logs")?;
+        let sockets = run.subdirectory("sockets")?;
         let server = find_or_build(progress).await?;
         progress.step("starting the databases");
         let (mongodb, mongodb_uri) =

@@ -1,7 +1,6 @@
 //! The AWS endpoint: `MiniStack`, which runs the functions as processes on this machine.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -15,7 +14,6 @@ use crate::servers;
 /// `MiniStack` does not check credentials, but the access key selects an account.
 pub(crate) const ACCESS_KEY: &str = "test";
 pub(crate) const REGION: &str = "us-east-1";
-const TIMEOUT: Duration = Duration::from_mins(1);
 /// Runs `python -m ministack` without two delays:
 /// - `MiniStack` sends each invocation to its function in two writes. With Nagle's algorithm, the second waits 40 ms
 ///   for the acknowledgement of the first.
@@ -39,20 +37,17 @@ pub(crate) async fn start(
             .trim()
             .parse()
             .with_context(|| format!("{} holds no port", file.display()))?;
-        let mut process = launch(python_bin, scratch, kept, log, port)?;
-        servers::wait_for_port(&mut process, port, log, TIMEOUT)
-            .await
-            .with_context(|| {
-                format!("the data in this directory needs port {port}, which is in use")
-            })?;
+        let process = launch(python_bin, scratch, kept, log, port).await;
+        let process = process.with_context(|| {
+            format!("the data in this directory needs port {port}, which is in use")
+        })?;
         return Ok((process, address(port)));
     }
     // Another process may bind the port first.
     for _ in 0..3 {
         let port = servers::free_port()?;
-        let mut process = launch(python_bin, scratch, kept, log, port)?;
-        match servers::wait_for_port(&mut process, port, log, TIMEOUT).await {
-            Ok(()) => {
+        match launch(python_bin, scratch, kept, log, port).await {
+            Ok(process) => {
                 if let Some(file) = port_file {
                     std::fs::write(&file, port.to_string())
                         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -75,7 +70,7 @@ pub(crate) fn authority(address: &str) -> &str {
     address.trim_start_matches("http://")
 }
 
-fn launch(
+async fn launch(
     python_bin: &Path,
     scratch: &Path,
     kept: Option<&Path>,
@@ -109,8 +104,7 @@ fn launch(
     if kept.is_some() {
         command.env("PERSIST_STATE", "1").env("S3_PERSIST", "1");
     }
-    servers::log_to(&mut command, log)?;
-    Process::start("MiniStack", command, Signal::TERM)
+    servers::start("MiniStack", command, Signal::TERM, port, log).await
 }
 
 /// Returns a configuration with path-style addresses: a name such as `<bucket>.127.0.0.1` does not resolve.

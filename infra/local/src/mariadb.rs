@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_setup::processes::{self, Process};
@@ -58,10 +57,8 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
         ])
         .current_dir(data);
     account.run_as(&mut command);
-    servers::log_to(&mut command, log)?;
-    let mut process = Process::start("mariadbd", command, Signal::TERM)?;
     // The port opens before the init file has run, but connections are only accepted afterwards.
-    servers::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    let process = servers::start("mariadbd", command, Signal::TERM, port, log).await?;
     Ok((
         process,
         format!("mysql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),

@@ -1,7 +1,6 @@
 //! Starts a `MongoDB` server.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_setup::mongodb::Server;
@@ -9,8 +8,6 @@ use landfall_setup::processes::{self, Process};
 use rustix::process::Signal;
 
 use crate::servers;
-
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Starts a server on the directory `data` and returns its URI.
 pub(crate) async fn start(server: &Server, data: &Path, log: &Path) -> Result<(Process, String)> {
@@ -23,9 +20,7 @@ pub(crate) async fn start(server: &Server, data: &Path, log: &Path) -> Result<(P
                 .args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()])
                 .args(["--nounixsocket", "--dbpath"])
                 .arg(data);
-            servers::log_to(&mut command, log)?;
-            let mut process = Process::start("mongod", command, Signal::TERM)?;
-            servers::wait_for_port(&mut process, port, log, TIMEOUT).await?;
+            let process = servers::start("mongod", command, Signal::TERM, port, log).await?;
             (process, port)
         }
         Server::Secantus(program) => {
@@ -34,25 +29,17 @@ pub(crate) async fn start(server: &Server, data: &Path, log: &Path) -> Result<(P
             std::fs::write(&config, "")?;
             let mut command = processes::command(program);
             command
-                .args([
-                    "--port",
-                    "0",
-                    "--cache-size",
-                    "256M",
-                    "--log-file-max",
-                    "16MB",
-                ])
+                .args(["--port", "0", "--cache-size", "256M"])
+                .args(["--log-file-max", "16MB"])
                 .arg("--config")
                 .arg(&config)
                 .arg("--storage-path")
                 .arg(data)
                 .current_dir(data);
             let logged = std::fs::metadata(log).map_or(0, |log| log.len());
-            servers::log_to(&mut command, log)?;
-            let mut process = Process::start("secantusd-rs", command, Signal::TERM)?;
-            let port = servers::wait_until(&mut process, log, TIMEOUT, || logged_port(log, logged))
-                .await?;
-            servers::wait_for_port(&mut process, port, log, TIMEOUT).await?;
+            let mut process = servers::launch("secantusd-rs", command, Signal::TERM, log)?;
+            let port = servers::wait_until(&mut process, log, || logged_port(log, logged)).await?;
+            servers::wait_for_port(&mut process, port, log).await?;
             (process, port)
         }
     };

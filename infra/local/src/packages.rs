@@ -1,8 +1,7 @@
 //! Debian packages.
 
-use std::process::{Command, Stdio};
-
 use landfall_setup::processes::find;
+use landfall_setup::python;
 
 use crate::{mariadb, postgres};
 
@@ -13,14 +12,7 @@ pub fn missing_packages() -> Vec<&'static str> {
     if !has("cc") || !has("c++") {
         missing.push("build-essential");
     }
-    let has_venv = find("python3", &[]).is_some_and(|python| {
-        Command::new(python)
-            .args(["-c", "import venv, ensurepip"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    });
-    if !has_venv {
+    if python::find().is_err() {
         missing.extend(["python3", "python3-venv"]);
     }
     if !postgres::is_installed() {

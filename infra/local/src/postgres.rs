@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_setup::processes::{self, Process};
@@ -41,10 +40,8 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
         .args(["-c", "max_wal_size=4GB"])
         .current_dir(data);
     account.run_as(&mut command);
-    servers::log_to(&mut command, log)?;
     // SIGINT is the fast shutdown; SIGTERM waits for every client to disconnect.
-    let mut process = Process::start("postgres", command, Signal::INT)?;
-    servers::wait_for_port(&mut process, port, log, Duration::from_mins(1)).await?;
+    let process = servers::start("postgres", command, Signal::INT, port, log).await?;
     Ok((
         process,
         format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}"),

@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use landfall_setup::processes::Process;
+use rustix::process::Signal;
 
 /// Lines of a server's log that an error shows.
 const TAIL_LINES: usize = 20;
+/// How long a server may take to start.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Returns a loopback port that nothing listens on.
 pub(crate) fn free_port() -> Result<u16> {
@@ -18,15 +21,39 @@ pub(crate) fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Waits until `process` accepts connections on `port`.
-pub(crate) async fn wait_for_port(
-    process: &mut Process,
+/// Starts a server that writes its output to the file `log`, and waits until it accepts connections on `port`.
+pub(crate) async fn start(
+    name: &str,
+    command: Command,
+    stop_signal: Signal,
     port: u16,
     log: &Path,
-    timeout: Duration,
-) -> Result<()> {
+) -> Result<Process> {
+    let mut process = launch(name, command, stop_signal, log)?;
+    wait_for_port(&mut process, port, log).await?;
+    Ok(process)
+}
+
+/// Starts a server that writes its output to the file `log`.
+pub(crate) fn launch(
+    name: &str,
+    mut command: Command,
+    stop_signal: Signal,
+    log: &Path,
+) -> Result<Process> {
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("cannot write {}", log.display()))?;
+    command.stdout(file.try_clone()?).stderr(file);
+    Process::start(name, command, stop_signal)
+}
+
+/// Waits until `process` accepts connections on `port`.
+pub(crate) async fn wait_for_port(process: &mut Process, port: u16, log: &Path) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    wait_until(process, log, timeout, || {
+    wait_until(process, log, || {
         TcpStream::connect_timeout(&address, Duration::from_millis(200))
             .ok()
             .map(drop)
@@ -34,14 +61,13 @@ pub(crate) async fn wait_for_port(
     .await
 }
 
-/// Waits until `ready` returns a value. Fails with the end of `log` when `process` exits or the timeout passes.
+/// Waits until `ready` returns a value. Fails with the end of `log` when `process` exits or takes too long.
 pub(crate) async fn wait_until<T>(
     process: &mut Process,
     log: &Path,
-    timeout: Duration,
     ready: impl Fn() -> Option<T>,
 ) -> Result<T> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(status) = process.exit_status()? {
             bail!(
@@ -57,26 +83,12 @@ pub(crate) async fn wait_until<T>(
             bail!(
                 "{} was not ready after {} s:\n{}",
                 process.name(),
-                timeout.as_secs(),
+                TIMEOUT.as_secs(),
                 tail(log)
             );
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Redirects the output of `command` to the file `log`.
-pub(crate) fn log_to(command: &mut Command, log: &Path) -> Result<()> {
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .with_context(|| format!("cannot write {}", log.display()))?;
-    command
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file);
-    Ok(())
 }
 
 /// Returns the last lines of a log.

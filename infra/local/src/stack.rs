@@ -103,10 +103,12 @@ impl Stack {
         processes.reverse();
 
         let config = endpoint::sdk_config(&endpoint);
+        // By Lambda's names.
+        let architecture = std::env::consts::ARCH.replace("aarch64", "arm64");
         let mut parameters = vec![
             ("MongodbUri".to_owned(), mongodb_uri.clone()),
             ("SqlUrl".to_owned(), sql_url.clone()),
-            ("Architecture".to_owned(), architecture().to_owned()),
+            ("Architecture".to_owned(), architecture),
             (
                 "LocalEndpoint".to_owned(),
                 endpoint::authority(&endpoint).to_owned(),
@@ -276,15 +278,6 @@ impl Stack {
     /// Stops everything and removes all data that is not kept.
     pub fn stop(self) {
         drop(self);
-    }
-}
-
-/// Returns Lambda's name for this machine's architecture.
-fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "x86_64"
     }
 }
 

@@ -78,7 +78,8 @@ async fn create(
     .await
 }
 
-fn find() -> Result<PathBuf> {
+/// Finds a Python of at least version 3.10 that can create environments.
+pub fn find() -> Result<PathBuf> {
     let Some(python) = processes::find("python3", &[]) else {
         bail!("python3 is missing: {INSTALL}");
     };

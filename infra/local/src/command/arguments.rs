@@ -63,16 +63,12 @@ impl std::str::FromStr for FileArgument {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.split_once('=') {
-            Some((dataset, path)) if is_name(dataset) => Self {
-                dataset: Some(dataset.to_owned()),
-                path: path.into(),
-            },
-            _ => Self {
-                dataset: None,
-                path: text.into(),
-            },
-        })
+        let (dataset, path) = match text.split_once('=') {
+            Some((dataset, path)) if is_name(dataset) => (Some(dataset.to_owned()), path),
+            _ => (None, text),
+        };
+        let path = path.into();
+        Ok(Self { dataset, path })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use landfall_aws::{Objects, S3Objects};
-use landfall_domain::{CompletionEvent, Counts, Reject, StoreKind};
+use landfall_domain::{CompletionEvent, Counts, Reject, RejectsLocation, StoreKind};
 use landfall_local::Stack;
 use serde_json::{Value, json};
 
@@ -25,17 +25,15 @@ pub(crate) struct JobReport<'a> {
 
 impl<'a> JobReport<'a> {
     pub(crate) async fn read(stack: &Stack, job: &'a Job) -> Result<Self> {
-        Ok(Self {
-            job,
-            rejects: first_rejects(stack, &job.event.detail).await?,
-        })
+        let rejects = match &job.event.detail.rejects {
+            None => Vec::new(),
+            Some(location) => first_rejects(stack, location).await?,
+        };
+        Ok(Self { job, rejects })
     }
 }
 
-async fn first_rejects(stack: &Stack, completed: &CompletionEvent) -> Result<Vec<Reject>> {
-    let Some(place) = &completed.rejects else {
-        return Ok(Vec::new());
-    };
+async fn first_rejects(stack: &Stack, place: &RejectsLocation) -> Result<Vec<Reject>> {
     let cannot = || {
         format!(
             "cannot read the rejects in {}/{}",
@@ -170,24 +168,17 @@ fn job_json(report: &JobReport<'_>) -> Value {
 /// Prints the addresses of everything that runs.
 pub(crate) fn addresses(stack: &Stack) {
     let outputs = stack.outputs();
-    let mut lines = vec![
-        format!("Page:     {}#token={}", outputs.api_url, stack.token()),
-        format!("API:      {}", outputs.api_url),
-        format!(
-            "Token:    {} (all permissions on this stack)",
-            stack.token()
-        ),
-        format!("Socket:   {}", outputs.socket_url),
-        format!("AWS:      {}", stack.endpoint()),
-        format!("Inbox:    s3://{}", outputs.inbox_bucket),
-    ];
-    for (name, address) in [("MongoDB", stack.mongodb_uri()), ("SQL", stack.sql_url())] {
-        if !address.is_empty() {
-            lines.push(format!("{:<9} {address}", format!("{name}:")));
-        }
-    }
-    lines.push(format!("Logs:     {}", stack.logs().display()));
-    eprintln!("The stack is running.\n{}", lines.join("\n"));
+    let token = stack.token();
+    eprintln!("The stack is running.");
+    eprintln!("Page:     {}#token={token}", outputs.api_url);
+    eprintln!("API:      {}", outputs.api_url);
+    eprintln!("Token:    {token} (all permissions on this stack)");
+    eprintln!("Socket:   {}", outputs.socket_url);
+    eprintln!("AWS:      {}", stack.endpoint());
+    eprintln!("Inbox:    s3://{}", outputs.inbox_bucket);
+    eprintln!("MongoDB:  {}", stack.mongodb_uri());
+    eprintln!("SQL:      {}", stack.sql_url());
+    eprintln!("Logs:     {}", stack.logs().display());
 }
 
 /// Prints commands to try while the stack is running.
