@@ -94,9 +94,7 @@ pub(crate) fn is_installed() -> bool {
 }
 
 fn find(program: &str) -> Result<PathBuf> {
-    processes::find(
-        program,
-        &[PathBuf::from("/usr/sbin"), PathBuf::from("/usr/bin")],
-    )
-    .with_context(|| format!("MariaDB's {program} is missing: {INSTALL}"))
+    let directories = ["/usr/sbin", "/usr/bin"].map(PathBuf::from);
+    processes::find(program, &directories)
+        .with_context(|| format!("MariaDB's {program} is missing: {INSTALL}"))
 }

@@ -103,13 +103,17 @@ async fn release(progress: &dyn Progress) -> Result<PathBuf> {
     let zips = target.join("lambda");
 
     progress.step("building the functions");
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "--arm64",
+        _ => "--x86-64",
+    };
     let mut cargo = processes::cargo(&bin.join("cargo-lambda"));
     cargo
         .env("PATH", processes::path_with(&bin)?)
         .args(["lambda", "build", "--release", "--output-format", "zip"])
         // Its optimizations include panic=abort, which would end a process that other messages still need.
         .arg("--disable-optimizations")
-        .arg(architecture_flag())
+        .arg(architecture)
         .arg("--lambda-dir")
         .arg(&zips)
         // cargo-lambda passes a --target-dir on to `cargo metadata`, which does not support it.
@@ -126,12 +130,4 @@ async fn release(progress: &dyn Progress) -> Result<PathBuf> {
         ensure!(zip.is_file(), "cargo-lambda built no {}", zip.display());
     }
     Ok(zips)
-}
-
-fn architecture_flag() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "--arm64"
-    } else {
-        "--x86-64"
-    }
 }
