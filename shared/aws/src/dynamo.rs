@@ -45,6 +45,11 @@ pub fn to_attribute(value: impl Serialize) -> Result<AttributeValue, ItemError> 
     Ok(serde_dynamo::to_attribute_value(value)?)
 }
 
+/// Deserializes one attribute.
+pub fn from_attribute<T: DeserializeOwned>(value: AttributeValue) -> Result<T, ItemError> {
+    Ok(serde_dynamo::from_attribute_value(value)?)
+}
+
 /// Serializes a struct as an item.
 pub fn to_item(value: impl Serialize) -> Result<Item, ItemError> {
     Ok(serde_dynamo::to_item(value)?)

@@ -208,9 +208,6 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Mongodb, Self::Mysql, Self::Postgres, Self::Sqlite];
-
     /// Returns the word used in the ledger, the API and events.
     pub fn as_str(self) -> &'static str {
         match self {

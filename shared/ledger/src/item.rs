@@ -1,6 +1,6 @@
 //! The items of the ledger's table, and their attributes.
 
-use landfall_aws::dynamo::{Item, ItemError, find, from_item, require};
+use landfall_aws::dynamo::{Item, ItemError, find, from_attribute, from_item, require, text};
 use landfall_domain::{Counts, JobId, StoreCounts, StoreKind};
 use serde::de::DeserializeOwned;
 
@@ -83,15 +83,17 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         rejected: count("rejected")?,
         ..Counts::default()
     };
-    for store in StoreKind::ALL {
+    // All counts are written together; `deleted` since the release that has it.
+    let stores = item
+        .keys()
+        .filter_map(|name| name.strip_suffix("_inserted"));
+    for name in stores {
+        let store: StoreKind = from_attribute(text(name))?;
         let mut stored = StoreCounts::default();
-        for (name, value) in named(&mut stored) {
-            *value = count(&format!("{store}_{name}"))?;
+        for (count_name, value) in named(&mut stored) {
+            *value = count(&format!("{store}_{count_name}"))?;
         }
-        // All counts are written together; `deleted` since the release that has it.
-        if item.contains_key(&format!("{store}_inserted")) {
-            counts.stores.insert(store, stored);
-        }
+        counts.stores.insert(store, stored);
     }
     Ok(Shard {
         index,
