@@ -108,7 +108,7 @@ enum Totals {
 
 #[derive(Subcommand)]
 enum Datasets {
-    /// Check definitions, and print the file, line and field of each error
+    /// Check definitions, and print the file, line and field of the first error in each
     Check {
         /// Files, or directories of .toml files
         #[arg(required = true)]
