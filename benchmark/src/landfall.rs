@@ -110,7 +110,7 @@ impl Landfall {
         let version = self.stack.put_file(&key, file).await?;
         let put = start.elapsed();
         let inbox = &self.stack.outputs().inbox_bucket;
-        let job = JobId::of(inbox, &key, &version);
+        let job = JobId::for_object(inbox, &key, &version);
         let event = loop {
             let left = TIMEOUT.saturating_sub(start.elapsed());
             match self.stack.next_event(left).await? {

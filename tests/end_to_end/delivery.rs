@@ -103,7 +103,7 @@ async fn duplicated_and_reversed(chunk_bytes: &str, rows: u64, at_least: u32) {
 
     set_delivery(&stack, false).await;
     let version = stack.put_object(key, file.clone()).await.unwrap();
-    let job = landfall_domain::JobId::of(&stack.outputs().inbox_bucket, key, &version);
+    let job = landfall_domain::JobId::for_object(&stack.outputs().inbox_bucket, key, &version);
     let chunks = wait_for_seal(&stack, job).await;
     assert!(chunks >= at_least, "{chunks}");
     // Two more notifications, at the same time.

@@ -302,7 +302,7 @@ async fn a_token_gives_access_to_its_datasets_only() {
     let mut client = Client::connect(&stack, token.reveal()).await.unwrap();
     let job = upload(&stack, KEY, products_file(100, 4)).await;
     // A job that does not exist yet looks the same as a job of another dataset.
-    let early = JobId::of(&stack.outputs().inbox_bucket, "products/to_come.csv", "1");
+    let early = JobId::for_object(&stack.outputs().inbox_bucket, "products/to_come.csv", "1");
     client.subscribe(early).await;
     completions(&stack, &[job]).await;
     // A job of another dataset: no response either.

@@ -71,7 +71,7 @@ pub fn fetch(stack: &Stack, package: &str, sha512: &str, directory: &Path, files
 /// Uploads an object, and returns its job.
 pub async fn upload(stack: &Stack, key: &str, body: impl Into<ByteStream>) -> JobId {
     let version = stack.put_object(key, body).await.unwrap();
-    JobId::of(&stack.outputs().inbox_bucket, key, &version)
+    JobId::for_object(&stack.outputs().inbox_bucket, key, &version)
 }
 
 /// Waits for the completions of jobs. Duplicates must be identical.

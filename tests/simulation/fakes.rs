@@ -23,7 +23,7 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Returns the head of a new job.
 pub fn head_of(key: &str) -> JobHead {
-    let job = JobId::of("inbox", key, "1");
+    let job = JobId::for_object("inbox", key, "1");
     let object = ObjectRef {
         bucket: "inbox".to_owned(),
         key: key.to_owned(),

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn messages_of_clients_are_parsed() {
-        let job = JobId::of("inbox", "products/a.csv", "1");
+        let job = JobId::for_object("inbox", "products/a.csv", "1");
         assert_eq!(
             ClientMessage::parse(&format!(r#"{{"action":"subscribe","job":"{job}"}}"#)),
             Ok(ClientMessage::Subscribe(Topic::Job(job)))

@@ -241,7 +241,7 @@ mod tests {
             "bucket": "inbox", "key": key, "version": "1", "size": 1, "etag": "",
         }))
         .unwrap();
-        let job = JobId::of("inbox", key, "1");
+        let job = JobId::for_object("inbox", key, "1");
         let order = ObjectOrder::new(0, "00", job).unwrap();
         JobHead::new(job, object, order)
     }

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_queue_accepts_one_message_a_second_to_all_and_one_to_each_connection() {
         let id = |to: Option<&str>, second| {
-            let job = JobId::of("inbox", "products/a.csv", "1");
+            let job = JobId::for_object("inbox", "products/a.csv", "1");
             let to = to.map(str::to_owned);
             PushMessage { job, to }.deduplication_id(second)
         };

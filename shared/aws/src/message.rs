@@ -67,7 +67,7 @@ mod tests {
     }
 
     fn close() -> WorkMessage {
-        let job = JobId::of("inbox", "products/a.csv", "v1");
+        let job = JobId::for_object("inbox", "products/a.csv", "v1");
         WorkMessage::Close { job }
     }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn unknown_types_are_refused() {
-        let job = JobId::of("inbox", "products/a.csv", "v1");
+        let job = JobId::for_object("inbox", "products/a.csv", "v1");
         let body = json!({ "type": "reopen", "job": job, "close": job }).to_string();
         let error = WorkMessage::parse(&body).unwrap_err().to_string();
         assert!(

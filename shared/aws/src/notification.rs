@@ -62,7 +62,7 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
             Some(version) => version.clone(),
             None => format!("{}/{sequencer}", object.etag),
         };
-        let job = JobId::of(&object.bucket, &object.key, &named);
+        let job = JobId::for_object(&object.bucket, &object.key, &named);
         let time = record.event_time.timestamp_millis();
         Ok(Self {
             order: ObjectOrder::new(time, &sequencer, job)?,

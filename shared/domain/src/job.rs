@@ -46,7 +46,7 @@ pub struct JobId(Uuid);
 
 impl JobId {
     /// Returns the id of the job for this version of this object.
-    pub fn of(bucket: &str, key: &str, version: &str) -> Self {
+    pub fn for_object(bucket: &str, key: &str, version: &str) -> Self {
         // Neither a bucket name nor a version can contain a zero byte.
         let name = [bucket, key, version].join("\0");
         Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
@@ -346,7 +346,7 @@ impl CompletionEvent {
     pub const DETAIL_TYPE: &'static str = "landfall.job.completed";
 
     /// Returns the id of the completion of a job.
-    pub fn id_of(job: JobId) -> Uuid {
+    pub fn id_for(job: JobId) -> Uuid {
         Uuid::new_v5(&job.0, Self::DETAIL_TYPE.as_bytes())
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn order(time: i64, sequencer: &str, key: &str) -> ObjectOrder {
-        ObjectOrder::new(time, sequencer, JobId::of("inbox", key, "1")).unwrap()
+        ObjectOrder::new(time, sequencer, JobId::for_object("inbox", key, "1")).unwrap()
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn invalid_input_is_refused() {
-        let job = JobId::of("b", "k", "v");
+        let job = JobId::for_object("b", "k", "v");
         assert!(ObjectOrder::new(-1, "", job).is_err());
         assert!(ObjectOrder::new(1, "xyz", job).is_err());
         for text in ["00", "é".repeat(20).as_str()] {

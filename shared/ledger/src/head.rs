@@ -164,7 +164,7 @@ impl JobHead {
             .filter(|_| counts.rejected > 0)
             .map(|dataset| RejectsLocation::new(rejects_bucket, &dataset.name, self.job));
         Some(CompletionEvent {
-            id: CompletionEvent::id_of(self.job),
+            id: CompletionEvent::id_for(self.job),
             job: self.job,
             dataset: self.dataset.as_ref().map(|dataset| dataset.name.clone()),
             object: self.object.clone(),

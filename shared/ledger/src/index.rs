@@ -51,8 +51,8 @@ pub struct JobsCursor {
 }
 
 impl JobsCursor {
-    /// Returns the position of a job.
-    pub fn of(head: &JobHead) -> Self {
+    /// Returns the position after this job.
+    pub fn after(head: &JobHead) -> Self {
         Self {
             created_at: head.created_at.clone(),
             job: head.job,
@@ -140,7 +140,7 @@ impl JobIndex for DynamoTable {
             for item in answer.items.unwrap_or_default() {
                 let head: JobHead = read(index, item)?;
                 if heads.len() == query.limit {
-                    next = heads.last().map(JobsCursor::of);
+                    next = heads.last().map(JobsCursor::after);
                     return Ok(JobsPage { heads, next });
                 }
                 heads.push(head);

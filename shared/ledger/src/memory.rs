@@ -150,14 +150,14 @@ impl JobIndex for MemoryTable {
             .values()
             .filter(|head| query.matches(head))
             .filter(|head| {
-                let position = JobsCursor::of(head);
+                let position = JobsCursor::after(head);
                 query.after.as_ref().is_none_or(|after| position < *after)
             })
             .collect();
-        heads.sort_unstable_by_key(|head| std::cmp::Reverse(JobsCursor::of(head)));
+        heads.sort_unstable_by_key(|head| std::cmp::Reverse(JobsCursor::after(head)));
         let more = heads.len() > query.limit;
         let heads: Vec<JobHead> = heads.into_iter().take(query.limit).cloned().collect();
-        let next = heads.last().filter(|_| more).map(JobsCursor::of);
+        let next = heads.last().filter(|_| more).map(JobsCursor::after);
         Ok(JobsPage { heads, next })
     }
 

@@ -12,7 +12,7 @@ use landfall_ledger::{
 };
 
 fn head(key: &str) -> JobHead {
-    let job = JobId::of("inbox", key, "1");
+    let job = JobId::for_object("inbox", key, "1");
     let object = ObjectRef {
         bucket: "inbox".to_owned(),
         key: key.to_owned(),
@@ -143,7 +143,7 @@ async fn the_progress_of_an_unsealed_job_includes_all_its_shards() {
 
 #[test]
 fn the_key_of_an_item_contains_its_job() {
-    let job = JobId::of("b", "k", "v");
+    let job = JobId::for_object("b", "k", "v");
     assert_eq!(job_of_item(&format!("job/{job}")), Some(job));
     assert_eq!(job_of_item(&format!("job/{job}/12")), Some(job));
     assert_eq!(job_of_item("dataset#products"), None);

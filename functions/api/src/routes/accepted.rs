@@ -37,7 +37,7 @@ impl Accepted {
     /// which holds whatever prefix a gateway has added to the path.
     pub(super) fn response(context: &Context, root: &str, key: String, stored: Stored) -> Response {
         let bucket = context.settings.inbox_bucket.clone();
-        let job = JobId::of(&bucket, &key, &stored.version);
+        let job = JobId::for_object(&bucket, &key, &stored.version);
         let accepted = Self {
             job,
             object: AcceptedObject {

@@ -111,7 +111,7 @@ async fn a_token_for_another_dataset_is_refused() {
             assert!(!response.text().contains("products"), "{}", response.text());
         } else if path.starts_with("/jobs/") {
             // As if it did not exist.
-            let none = path.replace(&job, &JobId::of("inbox", "none", "1").to_string());
+            let none = path.replace(&job, &JobId::for_object("inbox", "none", "1").to_string());
             let none = send(&api, &method, &none, Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
             assert_eq!(response.problem(), none.problem());

@@ -207,7 +207,7 @@ impl Api {
 
     /// Creates an open job of an object.
     pub(crate) async fn start_job(&self, key: &str) -> JobHead {
-        let job = JobId::of("inbox", key, "1");
+        let job = JobId::for_object("inbox", key, "1");
         let object = ObjectRef {
             bucket: "inbox".to_owned(),
             key: key.to_owned(),

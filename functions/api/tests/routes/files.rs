@@ -34,7 +34,7 @@ async fn posted_rows_become_an_object_with_a_job() {
         assert!(key.starts_with("products/api/"), "{key}");
         assert!(key.ends_with(ending), "{key}");
         assert_eq!(&api.buckets.get("inbox", key).unwrap()[..], body.as_bytes());
-        let job = JobId::of("inbox", key, version).to_string();
+        let job = JobId::for_object("inbox", key, version).to_string();
         assert_eq!(accepted["job"], job);
         assert_eq!(response.header("location"), format!("../../jobs/{job}"));
     }
@@ -84,7 +84,7 @@ async fn a_posted_form_has_a_job() {
     api.buckets.put_text("inbox", key, "sku\na\n");
     let accepted = api.post_json("/uploads/complete", &complete).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED);
-    let job = JobId::of("inbox", key, "v1").to_string();
+    let job = JobId::for_object("inbox", key, "v1").to_string();
     assert_eq!(accepted.json()["job"], job);
 }
 

@@ -59,7 +59,7 @@ async fn a_job_has_its_progress() {
 #[tokio::test]
 async fn a_job_that_does_not_exist_yet_can_be_requested_again() {
     let api = Api::new();
-    let job = JobId::of("inbox", "products/2.csv", "1");
+    let job = JobId::for_object("inbox", "products/2.csv", "1");
     let response = api.get(&format!("/jobs/{job}")).await;
     assert_eq!(response.status, StatusCode::NOT_FOUND);
     assert_eq!(response.header("retry-after"), "1");

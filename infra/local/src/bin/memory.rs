@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     progress.step("ingesting");
     let start = Instant::now();
     let version = stack.put_file("products/big.csv", &path).await?;
-    let job = JobId::of(&stack.outputs().inbox_bucket, "products/big.csv", &version);
+    let job = JobId::for_object(&stack.outputs().inbox_bucket, "products/big.csv", &version);
     let event = loop {
         match stack.next_event(TIMEOUT).await? {
             Some(event) if event.detail.job == job => break event.detail,

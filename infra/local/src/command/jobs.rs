@@ -41,7 +41,7 @@ pub(crate) async fn ingest(
         progress.step(&format!("uploading {}", source.key));
         let start = Instant::now();
         let version = stack.put_file(&source.key, &source.path).await?;
-        let job = JobId::of(&stack.outputs().inbox_bucket, &source.key, &version);
+        let job = JobId::for_object(&stack.outputs().inbox_bucket, &source.key, &version);
         open.insert(job, start);
         order.push(job);
     }

@@ -36,7 +36,7 @@ fields = [
 
 /// Returns the order of the object of this moment.
 pub(crate) fn order(moment: i64) -> ObjectOrder {
-    ObjectOrder::new(moment, "", JobId::of("inbox", "k", "1")).unwrap()
+    ObjectOrder::new(moment, "", JobId::for_object("inbox", "k", "1")).unwrap()
 }
 
 pub(crate) fn text(text: &str) -> Value {
