@@ -113,7 +113,7 @@ async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), Spl
         let problem = unknown_dataset(&head.object);
         return Ok((head, Err(problem)));
     };
-    let plan = match context.datasets.pinned(reference).await? {
+    let plan = match context.datasets.lookup(reference).await? {
         Lookup::Found(dataset, reference) => Ok((dataset, reference)),
         Lookup::Bad(error, _) => Err(Problem::new(ProblemCode::BadDataset, error.to_string())),
         Lookup::Unknown => return Err(SplitError::DefinitionGone(reference.name.clone())),
@@ -348,7 +348,7 @@ fn or_gone<T>(result: Result<T, AwsError>) -> Result<T, Stop> {
             "the object was deleted or overwritten before it was read completely",
         )
         .into(),
-        error @ AwsError::Call { .. } => error.into(),
+        error => error.into(),
     })
 }
 

@@ -76,12 +76,12 @@ impl Datasets {
             name: name.to_owned(),
             version: None,
         };
-        self.pinned(&latest).await
+        self.lookup(&latest).await
     }
 
     /// Returns the definition that a job was planned with, or why it cannot be used.
     pub async fn require(&self, dataset: &DatasetRef) -> Result<Arc<Dataset>, DefinitionError> {
-        match self.pinned(dataset).await? {
+        match self.lookup(dataset).await? {
             Lookup::Found(dataset, _) => Ok(dataset),
             Lookup::Bad(error, _) => Err(DefinitionError::Invalid(error)),
             Lookup::Unknown => Err(DefinitionError::Gone(dataset.name.clone())),
@@ -107,8 +107,9 @@ impl Datasets {
         Ok(names)
     }
 
-    /// Returns the definition that a job was planned with. In a bucket without versions this is the latest one.
-    pub async fn pinned(&self, requested: &DatasetRef) -> Result<Lookup, AwsError> {
+    /// Returns the given version of a definition, or the latest one if no version is given. In a bucket without
+    /// versions, this is always the latest one.
+    pub async fn lookup(&self, requested: &DatasetRef) -> Result<Lookup, AwsError> {
         let name = &requested.name;
         if !is_name(name) {
             return Ok(Lookup::Unknown);
@@ -131,7 +132,7 @@ impl Datasets {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Lookup::Unknown),
             Err(AwsError::Call {
-                failure: Failure::Answer,
+                failure: Failure::UnexpectedResponse,
                 reason,
                 ..
             }) => return Ok(Lookup::Bad(invalid("file", reason), requested.clone())),
@@ -236,7 +237,7 @@ mod tests {
             ..latest.clone()
         };
         for (reference, reads) in [(&latest, 1), (&older, 2), (&latest, 2), (&older, 2)] {
-            let Lookup::Found(_, found) = datasets.pinned(reference).await.unwrap() else {
+            let Lookup::Found(_, found) = datasets.lookup(reference).await.unwrap() else {
                 panic!("the definition is valid");
             };
             assert_eq!(&found, reference);

@@ -46,13 +46,21 @@ pub enum AwsError {
     /// This version of the object has been deleted or overwritten.
     #[error("{0} no longer exists")]
     Gone(String),
+    /// The content of a secret is invalid. The error does not quote it.
+    #[error("secret {id} is invalid: {reason}")]
+    InvalidSecret {
+        /// Name or ARN of the secret.
+        id: String,
+        /// What is wrong with its content.
+        reason: String,
+    },
 }
 
 /// How a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The service did not respond in time, or failed. Retry.
-    #[error("")]
+    #[error(" failed")]
     Unavailable,
     /// The service receives too many requests. Retry later.
     #[error(" was throttled")]
@@ -62,7 +70,7 @@ pub enum Failure {
     Refused,
     /// The response is not what the operation returns.
     #[error(" returned an unexpected response")]
-    Answer,
+    UnexpectedResponse,
 }
 
 impl AwsError {
@@ -97,7 +105,7 @@ impl AwsError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Call { failure, .. } => *failure != Failure::Refused,
-            Self::Gone(_) => false,
+            Self::Gone(_) | Self::InvalidSecret { .. } => false,
         }
     }
 
@@ -112,8 +120,12 @@ impl AwsError {
     }
 
     /// Returns the error of an unexpected response.
-    pub fn answer(operation: &'static str, subject: &str, reason: impl Display) -> Self {
-        Self::call(Failure::Answer, operation, subject, reason)
+    pub fn unexpected_response(
+        operation: &'static str,
+        subject: &str,
+        reason: impl Display,
+    ) -> Self {
+        Self::call(Failure::UnexpectedResponse, operation, subject, reason)
     }
 
     fn call(
@@ -142,8 +154,8 @@ mod tests {
             (Some("ValidationException"), " was refused", false),
             (Some("SlowDown"), " was throttled", true),
             (Some("ThrottlingException"), " was throttled", true),
-            (Some("InternalError"), "", true),
-            (None, "", true),
+            (Some("InternalError"), " failed", true),
+            (None, " failed", true),
         ] {
             let error = AwsError::from_code("SendMessage", "queue", code, "why");
             let expected = format!("SendMessage of queue{expected}: why");

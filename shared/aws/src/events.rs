@@ -45,7 +45,7 @@ impl EventBus {
             .map_err(|error| AwsError::from_sdk(OPERATION, &self.bus, &error))?;
         let [result] = response.entries() else {
             let reason = format!("{} results of one entry", response.entries().len());
-            return Err(AwsError::answer(OPERATION, &self.bus, reason));
+            return Err(AwsError::unexpected_response(OPERATION, &self.bus, reason));
         };
         // A rejected entry has no id.
         if result.event_id().is_some() {

@@ -119,7 +119,7 @@ impl S3Inbox {
             .map_err(|error| AwsError::from_sdk(SIGN, &self.bucket, &error))?;
         let url = signed.uri().split('?').next().unwrap_or_default();
         url.strip_suffix(KEY).map(ToOwned::to_owned).ok_or_else(|| {
-            AwsError::answer(
+            AwsError::unexpected_response(
                 SIGN,
                 &self.bucket,
                 "the signed URL does not end with its key",
@@ -190,7 +190,9 @@ impl Inbox for S3Inbox {
             .await
             .map_err(|error| AwsError::from_sdk(OPERATION, key, &error))?
             .upload_id
-            .ok_or_else(|| AwsError::answer(OPERATION, key, "the response has no upload id"))
+            .ok_or_else(|| {
+                AwsError::unexpected_response(OPERATION, key, "the response has no upload id")
+            })
     }
 
     async fn part_url(
@@ -263,7 +265,9 @@ impl Inbox for S3Inbox {
                 size: head
                     .content_length
                     .and_then(|length| u64::try_from(length).ok())
-                    .ok_or_else(|| AwsError::answer(OPERATION, key, "no content length"))?,
+                    .ok_or_else(|| {
+                        AwsError::unexpected_response(OPERATION, key, "no content length")
+                    })?,
             })),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(AwsError::from_sdk(OPERATION, key, &error)),

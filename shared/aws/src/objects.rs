@@ -156,11 +156,12 @@ impl Objects for S3Objects {
             let part = part.map_err(|error| AwsError::unavailable(GET, key, error))?;
             if text.len() + part.len() > limit {
                 let reason = format!("more than {limit} bytes");
-                return Err(AwsError::answer(GET, key, reason));
+                return Err(AwsError::unexpected_response(GET, key, reason));
             }
             text.extend_from_slice(&part);
         }
-        let text = String::from_utf8(text).map_err(|_| AwsError::answer(GET, key, "not UTF-8"))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| AwsError::unexpected_response(GET, key, "not UTF-8"))?;
         Ok(Some((text, version)))
     }
 
@@ -179,8 +180,9 @@ impl Objects for S3Objects {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(LIST, prefix, &error))?;
-        let missing =
-            |name: &str| AwsError::answer(LIST, prefix, format!("an object has no {name}"));
+        let missing = |name: &str| {
+            AwsError::unexpected_response(LIST, prefix, format!("an object has no {name}"))
+        };
         // A listing without objects has no `contents`.
         let objects = answer.contents.unwrap_or_default().into_iter();
         objects
@@ -233,7 +235,7 @@ async fn collect(
     object: &ObjectRef,
     range: ByteRange,
 ) -> Result<Bytes, AwsError> {
-    let wrong = |reason: String| AwsError::answer(GET, &object.key, reason);
+    let wrong = |reason: String| AwsError::unexpected_response(GET, &object.key, reason);
     let wanted = usize::try_from(range.len())
         .map_err(|_| wrong(format!("{} bytes do not fit in memory", range.len())))?;
     let mut skip = match output.content_range() {

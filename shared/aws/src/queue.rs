@@ -145,7 +145,11 @@ impl SqsQueue {
                 let id = index.to_string();
                 let error = match failed.iter().find(|failed| failed.id() == id) {
                     Some(failed) => self.classify(operation, failed),
-                    None => AwsError::answer(operation, &self.url, "an entry has no result"),
+                    None => AwsError::unexpected_response(
+                        operation,
+                        &self.url,
+                        "an entry has no result",
+                    ),
                 };
                 RejectedEntry { index, error }
             })

@@ -3,8 +3,6 @@ use aws_sdk_secretsmanager::Client;
 
 use crate::AwsError;
 
-const READ: &str = "GetSecretValue";
-
 /// A secret in Secrets Manager.
 #[derive(Clone, Debug)]
 pub struct Secret {
@@ -29,10 +27,10 @@ impl Secret {
             .secret_id(&self.id)
             .send()
             .await
-            .map_err(|error| AwsError::from_sdk(READ, &self.id, &error))?;
+            .map_err(|error| AwsError::from_sdk("GetSecretValue", &self.id, &error))?;
         answer
             .secret_string
-            .ok_or_else(|| self.wrong("it has no text"))
+            .ok_or_else(|| self.invalid_content("it has no text"))
     }
 
     /// Replaces its text.
@@ -47,8 +45,11 @@ impl Secret {
             .map_err(|error| AwsError::from_sdk("PutSecretValue", &self.id, &error))
     }
 
-    /// Returns the error of a secret with an invalid text. The reason must not quote the text.
-    pub fn wrong(&self, reason: &str) -> AwsError {
-        AwsError::answer(READ, &self.id, reason)
+    /// Returns the error of a secret whose text is invalid. The reason must not quote the text.
+    pub fn invalid_content(&self, reason: &str) -> AwsError {
+        AwsError::InvalidSecret {
+            id: self.id.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }

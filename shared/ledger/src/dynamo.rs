@@ -108,7 +108,9 @@ impl DynamoTable {
         match answer {
             Ok(output) => match output.attributes {
                 Some(item) => Ok(Updated::Applied(item)),
-                None => Err(AwsError::answer("UpdateItem", &key, "no attributes").into()),
+                None => {
+                    Err(AwsError::unexpected_response("UpdateItem", &key, "no attributes").into())
+                }
             },
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(unmet)) => match unmet.item()

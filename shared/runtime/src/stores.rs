@@ -60,7 +60,7 @@ impl Environment {
         let secret = Secret::new(self.sdk(), secret);
         // The reason must not quote the secret.
         let addresses = StoreAddresses::parse(&secret.read().await?).ok_or_else(|| {
-            secret.wrong(r#"it must be JSON with "mongodb_uri", "sql_url" or both"#)
+            secret.invalid_content(r#"it must be JSON with "mongodb_uri", "sql_url" or both"#)
         })?;
         // A file of a Lambda function is private to one instance, and lost with it.
         let is_sqlite = |url: &String| url.starts_with("sqlite:");
