@@ -7,7 +7,7 @@ use uuid::{Uuid, uuid};
 
 use crate::dataset::{Dataset, Total};
 use crate::job::StoreKind;
-use crate::query::{Filter, QueryError, Sort, Test, position_kinds};
+use crate::query::{Condition, Filter, QueryError, Sort, position_kinds};
 use crate::value::{FieldType, Value};
 
 /// Namespace of query ids. Changing it invalidates all cursors that clients hold.
@@ -18,11 +18,10 @@ const ID_BYTES: usize = 16;
 
 /// Encodes and decodes the cursors of one query.
 ///
-/// A cursor consists of the values of a position and a digest of the query, because the position is
-/// meaningless in another order. It is neither secret nor signed: a forged cursor reveals no more than
-/// conditions do.
+/// A cursor holds the last row's sort and key values and a digest of the query, so a cursor of another query is
+/// refused. It is not signed: a forged cursor shows only rows the caller can query anyway.
 #[derive(Clone, Debug)]
-pub struct Cursor {
+pub struct CursorCodec {
     query: Uuid,
     kinds: Vec<FieldType>,
 }
@@ -40,9 +39,9 @@ struct QueryIdentity<'a> {
     filters: Vec<String>,
 }
 
-impl Cursor {
-    /// Returns the cursors of a query for rows.
-    pub fn of_rows(
+impl CursorCodec {
+    /// Returns the codec for a query for rows.
+    pub fn for_rows(
         store: StoreKind,
         dataset: &Dataset,
         filters: &[Filter],
@@ -53,7 +52,7 @@ impl Cursor {
         let names = sorted.into_iter().chain(dataset.key_fields());
         let mut filters: Vec<String> = filters
             .iter()
-            .map(|filter| filter_text(&dataset.fields[filter.field].name, &filter.test))
+            .map(|filter| filter_text(&dataset.fields[filter.field].name, &filter.condition))
             .collect();
         filters.sort_unstable();
         let identity = QueryIdentity {
@@ -69,8 +68,8 @@ impl Cursor {
         Self::new(&identity, kinds)
     }
 
-    /// Returns the cursors of a query for the groups of a table of totals.
-    pub fn of_totals(store: StoreKind, dataset: &Dataset, total: &Total) -> Self {
+    /// Returns the codec for a query for the groups of a table of totals.
+    pub fn for_totals(store: StoreKind, dataset: &Dataset, total: &Total) -> Self {
         let by = total.by.iter().filter_map(|name| {
             let field = dataset.fields.iter().find(|field| field.name == *name)?;
             Some((field.name.as_str(), field.kind))
@@ -143,14 +142,14 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Returns a text that identifies a condition.
-fn filter_text(field: &str, test: &Test) -> String {
-    let (op, value) = match test {
-        Test::Equals(value) => ("eq", value.to_text()),
-        Test::AtLeast(value) => ("gte", value.to_text()),
-        Test::Above(value) => ("gt", value.to_text()),
-        Test::AtMost(value) => ("lte", value.to_text()),
-        Test::Below(value) => ("lt", value.to_text()),
-        Test::Prefix(prefix) => ("prefix", Some(prefix.as_str().into())),
+fn filter_text(field: &str, condition: &Condition) -> String {
+    let (op, value) = match condition {
+        Condition::Equals(value) => ("eq", value.to_text()),
+        Condition::AtLeast(value) => ("gte", value.to_text()),
+        Condition::Above(value) => ("gt", value.to_text()),
+        Condition::AtMost(value) => ("lte", value.to_text()),
+        Condition::Below(value) => ("lt", value.to_text()),
+        Condition::Prefix(prefix) => ("prefix", Some(prefix.as_str().into())),
     };
     debug_assert!(value.is_some(), "a condition on {field} compares with null");
     format!("{field}:{op}:{}", value.unwrap_or_default())
@@ -181,7 +180,8 @@ columns = { number = "count" }
         let filter = |text| vec![Filter::parse(&dataset, text).unwrap()];
         let sort = |text| Some(Sort::parse(&dataset, text).unwrap());
         let (cheap, by_price) = (filter("price:lt:5"), sort("price"));
-        let cursors = |filters: &[Filter], sort| Cursor::of_rows(store, &dataset, filters, sort);
+        let cursors =
+            |filters: &[Filter], sort| CursorCodec::for_rows(store, &dataset, filters, sort);
         let decimal = Value::from_text(FieldType::Decimal, "4.99").unwrap();
         for value in [decimal, Value::Null] {
             let position = vec![value, Value::Text("a,b \u{1f600}".into())];
@@ -195,8 +195,8 @@ columns = { number = "count" }
                 cursors(&cheap, sort("-price")),
                 cursors(&cheap, sort("name")),
                 cursors(&cheap, None),
-                Cursor::of_rows(StoreKind::Mongodb, &dataset, &cheap, by_price),
-                Cursor::of_totals(store, &dataset, &dataset.totals[0]),
+                CursorCodec::for_rows(StoreKind::Mongodb, &dataset, &cheap, by_price),
+                CursorCodec::for_totals(store, &dataset, &dataset.totals[0]),
             ] {
                 assert_eq!(other.decode(&cursor), Err(QueryError::Cursor));
             }

@@ -17,7 +17,7 @@ mod value;
 mod version;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
-pub use cursor::Cursor;
+pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
     Mode, Operation, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
@@ -29,7 +29,7 @@ pub use job::{
     StoreCounts, StoreKind,
 };
 pub use query::{
-    Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start, Test,
+    Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};

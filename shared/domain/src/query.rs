@@ -31,12 +31,12 @@ pub struct Filter {
     /// Index among the fields of the dataset. The field is not of type JSON.
     pub field: usize,
     /// What the value must be. Null meets no condition.
-    pub test: Test,
+    pub condition: Condition,
 }
 
 /// A comparison with a value. Texts are compared by their bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Test {
+pub enum Condition {
     /// Equal to this value.
     Equals(Value),
     /// Greater than or equal to this value.
@@ -100,7 +100,7 @@ pub enum QueryError {
     },
     /// The type of a field does not support a condition.
     #[error("{field} is of type {kind}: {rule}")]
-    Test {
+    Unsupported {
         /// The field.
         field: String,
         /// Its type.
@@ -121,7 +121,7 @@ pub enum QueryError {
     Limit,
     /// The cursor is invalid, or belongs to another query.
     #[error(
-        "the cursor does not belong to this query: start again without one, and do not change store, sort or conditions while paging"
+        "the cursor is invalid or belongs to another query: repeat the request without it; keep store, sort and conditions unchanged while paging"
     )]
     Cursor,
     /// The number of values is not that of the key fields.
@@ -141,7 +141,7 @@ impl RowQuery {
         }
         let filters = fields.iter().zip(key).map(|(field, value)| Filter {
             field: *field,
-            test: Test::Equals(value.clone()),
+            condition: Condition::Equals(value.clone()),
         });
         let query = Self {
             filters: filters.collect(),
@@ -208,39 +208,39 @@ impl Filter {
             field: name.to_owned(),
             message: error.to_string(),
         })?;
-        let test = match (op, value) {
-            ("eq", value) => Test::Equals(value),
-            ("gte", value) => Test::AtLeast(value),
-            ("gt", value) => Test::Above(value),
-            ("lte", value) => Test::AtMost(value),
-            ("lt", value) => Test::Below(value),
-            ("prefix", Value::Text(prefix)) => Test::Prefix(prefix.into()),
+        let condition = match (op, value) {
+            ("eq", value) => Condition::Equals(value),
+            ("gte", value) => Condition::AtLeast(value),
+            ("gt", value) => Condition::Above(value),
+            ("lte", value) => Condition::AtMost(value),
+            ("lt", value) => Condition::Below(value),
+            ("prefix", Value::Text(prefix)) => Condition::Prefix(prefix.into()),
             _ => return Err(malformed()),
         };
-        let filter = Self { field, test };
+        let filter = Self { field, condition };
         filter.check(dataset).map(|()| filter)
     }
 
     fn check(&self, dataset: &Dataset) -> Result<(), QueryError> {
         let field = field_at(dataset, self.field)?;
         let unsupported = |rule| {
-            Err(QueryError::Test {
+            Err(QueryError::Unsupported {
                 field: field.name.clone(),
                 kind: field.kind.as_str(),
                 rule,
             })
         };
-        match &self.test {
+        match &self.condition {
             _ if field.kind == FieldType::Json => unsupported("JSON fields support no conditions"),
-            Test::Prefix(_) if field.kind != FieldType::Text => {
+            Condition::Prefix(_) if field.kind != FieldType::Text => {
                 unsupported("only text fields support prefix; use gte and lt")
             }
-            Test::Prefix(_) => Ok(()),
-            Test::Equals(value)
-            | Test::AtLeast(value)
-            | Test::Above(value)
-            | Test::AtMost(value)
-            | Test::Below(value) => match value.kind() {
+            Condition::Prefix(_) => Ok(()),
+            Condition::Equals(value)
+            | Condition::AtLeast(value)
+            | Condition::Above(value)
+            | Condition::AtMost(value)
+            | Condition::Below(value) => match value.kind() {
                 Some(kind) if kind == field.kind => Ok(()),
                 _ => unsupported("the value has another type"),
             },
@@ -325,16 +325,23 @@ fields = [
         let cold = value(FieldType::Decimal, "-1.5");
         let at = value(FieldType::Timestamp, "2026-11-20T08:30:00Z");
         let day = value(FieldType::Date, "2026-11-20");
-        for (text, field, test) in [
-            ("celsius:lt:-1.50", 2, Test::Below(cold)),
+        for (text, field, condition) in [
+            ("celsius:lt:-1.50", 2, Condition::Below(cold)),
             // The value may contain colons, and may be empty.
-            ("at:gte:2026-11-20T09:30:00+01:00", 1, Test::AtLeast(at)),
-            ("sensor:eq:", 0, Test::Equals(Value::Text("".into()))),
-            ("sensor:prefix:a:b", 0, Test::Prefix("a:b".to_owned())),
+            (
+                "at:gte:2026-11-20T09:30:00+01:00",
+                1,
+                Condition::AtLeast(at),
+            ),
+            ("sensor:eq:", 0, Condition::Equals(Value::Text("".into()))),
+            ("sensor:prefix:a:b", 0, Condition::Prefix("a:b".to_owned())),
             // Dates in conditions are in ISO 8601, whatever pattern files use.
-            ("seen:eq:2026-11-20", 3, Test::Equals(day)),
+            ("seen:eq:2026-11-20", 3, Condition::Equals(day)),
         ] {
-            assert_eq!(Filter::parse(&dataset, text), Ok(Filter { field, test }));
+            assert_eq!(
+                Filter::parse(&dataset, text),
+                Ok(Filter { field, condition })
+            );
         }
     }
 

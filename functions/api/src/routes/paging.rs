@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use landfall_domain::{Cursor, Start};
+use landfall_domain::{CursorCodec, Start};
 use landfall_stores::{RowPage, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,7 +57,7 @@ pub(super) async fn read_page<R>(
     start: &Start,
     limit: u32,
     read: impl Fn(u32) -> R,
-    cursor: &Cursor,
+    cursor: &CursorCodec,
     link: impl Fn(&str) -> String,
 ) -> Result<Content, ApiError>
 where

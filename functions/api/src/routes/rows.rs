@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    Cursor, Dataset, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
+    CursorCodec, Dataset, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
 };
 use landfall_stores::Reader;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -119,7 +119,7 @@ pub(crate) async fn list(
         async move { reader.rows(dataset, &query).await }
     };
     let read = || async {
-        let cursor = Cursor::of_rows(reader.kind(), dataset, &query.filters, query.sort);
+        let cursor = CursorCodec::for_rows(reader.kind(), dataset, &query.filters, query.sort);
         let (start, limit) = (&query.start, query.limit);
         let link = |next: &str| link(&params, next);
         read_page(encoding, &table, start, limit, read_rows, &cursor, link).await
@@ -230,7 +230,8 @@ fn parse(
             return Err(ApiError::Invalid("send either cursor or page".to_owned()));
         }
         (Some(cursor), None) => {
-            let place = Cursor::of_rows(reader.kind(), dataset, &filters, sort).decode(cursor)?;
+            let place =
+                CursorCodec::for_rows(reader.kind(), dataset, &filters, sort).decode(cursor)?;
             Start::After(place)
         }
         (None, Some(page)) => Start::Skip(skipped(page, limit)?),

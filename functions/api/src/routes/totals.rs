@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
-use landfall_domain::{Cursor, MAX_PAGE_ROWS, QueryError, Start, excerpt};
+use landfall_domain::{CursorCodec, MAX_PAGE_ROWS, QueryError, Start, excerpt};
 use landfall_stores::{RowPage, StoredRow};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -90,7 +90,7 @@ pub(crate) async fn list(
         .reader(Some(StoreChoice::Sql))
         .map_err(|_| ApiError::Query(QueryError::NoTotals))?;
     let limit = limit(params.limit, DEFAULT_GROUPS, MAX_PAGE_ROWS)?;
-    let cursor = Cursor::of_totals(reader.kind(), &dataset, total);
+    let cursor = CursorCodec::for_totals(reader.kind(), &dataset, total);
     let start = match &params.cursor {
         None => Start::First,
         Some(text) => Start::After(cursor.decode(text)?),

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, RowQuery, Start, StoreKind, Test, Total, Value};
+use landfall_domain::{Condition, Dataset, RowQuery, Start, StoreKind, Total, Value};
 use landfall_stores::{Reader, RowPage, StoreError, StoredRow, TotalsPage};
 
 /// A store with rows in the order of their keys, which are their first values.
@@ -51,7 +51,7 @@ impl Reader for FakeReader {
     async fn rows(&self, _: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
         let mut rows = self.read()?;
         for filter in &query.filters {
-            let Test::Equals(value) = &filter.test else {
+            let Condition::Equals(value) = &filter.condition else {
                 panic!("the fake knows no such condition");
             };
             rows.retain(|row| row.values[filter.field] == *value);

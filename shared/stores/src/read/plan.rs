@@ -7,7 +7,7 @@
 //! The plan is the same for all databases: nulls come last, and descending order is the exact reverse. It needs no
 //! sort, and costs two short statements per page when rows are sorted by a field.
 
-use landfall_domain::{Dataset, Filter, RowQuery, Start, Test, Value};
+use landfall_domain::{Condition, Dataset, Filter, RowQuery, Start, Value};
 
 use super::page::after_prefix;
 
@@ -75,13 +75,13 @@ pub(crate) enum Comparison {
 
 /// Returns the comparisons that a filter consists of. A prefix is a range.
 pub(crate) fn comparisons(filter: &Filter) -> Vec<(Comparison, Value)> {
-    let (comparison, value) = match &filter.test {
-        Test::Equals(value) => (Comparison::Equal, value),
-        Test::AtLeast(value) => (Comparison::AtLeast, value),
-        Test::Above(value) => (Comparison::Above, value),
-        Test::AtMost(value) => (Comparison::AtMost, value),
-        Test::Below(value) => (Comparison::Below, value),
-        Test::Prefix(prefix) => {
+    let (comparison, value) = match &filter.condition {
+        Condition::Equals(value) => (Comparison::Equal, value),
+        Condition::AtLeast(value) => (Comparison::AtLeast, value),
+        Condition::Above(value) => (Comparison::Above, value),
+        Condition::AtMost(value) => (Comparison::AtMost, value),
+        Condition::Below(value) => (Comparison::Below, value),
+        Condition::Prefix(prefix) => {
             let mut range = vec![(Comparison::AtLeast, Value::Text(prefix.as_str().into()))];
             let end = after_prefix(prefix).map(|end| (Comparison::Below, Value::Text(end.into())));
             range.extend(end);

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use landfall_domain::{FieldType, Filter, Row, RowQuery, Start, Test, Value};
+use landfall_domain::{Condition, FieldType, Filter, Row, RowQuery, Start, Value};
 
 use crate::databases::{Database, dataset_of};
 use crate::goods::{GOODS, compare, goods};
@@ -10,17 +10,17 @@ use crate::reads::{by, query, walk};
 use crate::rows::{row, text};
 use crate::worker::Worker;
 
-fn holds(value: &Value, test: &Test) -> bool {
+fn holds(value: &Value, condition: &Condition) -> bool {
     let is = |wanted: &Value, orders: &[Ordering]| {
         !value.is_null() && orders.contains(&compare(value, wanted))
     };
-    match test {
-        Test::Equals(wanted) => is(wanted, &[Ordering::Equal]),
-        Test::AtLeast(wanted) => is(wanted, &[Ordering::Equal, Ordering::Greater]),
-        Test::Above(wanted) => is(wanted, &[Ordering::Greater]),
-        Test::AtMost(wanted) => is(wanted, &[Ordering::Equal, Ordering::Less]),
-        Test::Below(wanted) => is(wanted, &[Ordering::Less]),
-        Test::Prefix(prefix) => matches!(value, Value::Text(text) if text.starts_with(prefix)),
+    match condition {
+        Condition::Equals(wanted) => is(wanted, &[Ordering::Equal]),
+        Condition::AtLeast(wanted) => is(wanted, &[Ordering::Equal, Ordering::Greater]),
+        Condition::Above(wanted) => is(wanted, &[Ordering::Greater]),
+        Condition::AtMost(wanted) => is(wanted, &[Ordering::Equal, Ordering::Less]),
+        Condition::Below(wanted) => is(wanted, &[Ordering::Less]),
+        Condition::Prefix(prefix) => matches!(value, Value::Text(text) if text.starts_with(prefix)),
     }
 }
 
@@ -41,23 +41,28 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
         // A sample of each is enough.
         let step = wanted.len().div_ceil(8);
         for value in wanted.into_iter().step_by(step) {
-            let mut tests = vec![
-                Test::Equals(value.clone()),
-                Test::AtLeast(value.clone()),
-                Test::Above(value.clone()),
-                Test::AtMost(value.clone()),
-                Test::Below(value.clone()),
+            let mut conditions = vec![
+                Condition::Equals(value.clone()),
+                Condition::AtLeast(value.clone()),
+                Condition::Above(value.clone()),
+                Condition::AtMost(value.clone()),
+                Condition::Below(value.clone()),
             ];
             if let Value::Text(text) = &value {
                 let first: String = text.chars().take(1).collect();
-                tests.extend([Test::Prefix(text.to_string()), Test::Prefix(first)]);
+                conditions.extend([
+                    Condition::Prefix(text.to_string()),
+                    Condition::Prefix(first),
+                ]);
             }
-            for test in tests {
-                let expected = rows.iter().filter(|row| holds(&row.values[field], &test));
+            for condition in conditions {
+                let expected = rows
+                    .iter()
+                    .filter(|row| holds(&row.values[field], &condition));
                 let query = RowQuery {
                     filters: vec![Filter {
                         field,
-                        test: test.clone(),
+                        condition: condition.clone(),
                     }],
                     ..query(Some(by(0, true)), 50)
                 };
@@ -66,7 +71,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
                 found.sort_by_key(note);
                 let mut expected: Vec<_> = expected.map(|row| row.values.to_vec()).collect();
                 expected.sort_by_key(note);
-                assert_eq!(found, expected, "{} {test:?}", definition.name);
+                assert_eq!(found, expected, "{} {condition:?}", definition.name);
             }
         }
     }
@@ -85,7 +90,7 @@ pub(crate) async fn conditions_of_every_type(database: &Database) {
     };
     let all = |row: &&Row| {
         let mut filters = several.filters.iter();
-        filters.all(|filter| holds(&row.values[filter.field], &filter.test))
+        filters.all(|filter| holds(&row.values[filter.field], &filter.condition))
     };
     let expected = rows.iter().filter(all).count();
     assert!(expected > 0);
