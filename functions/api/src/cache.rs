@@ -174,7 +174,7 @@ impl CachedResponse {
             next,
         } = &self.content;
         let link = next.clone().map(|next| [(header::LINK, next)]);
-        let response = unless_known(headers, &self.etag, media_type, body.clone());
+        let response = conditional_response(headers, &self.etag, media_type, body.clone());
         (headers_of_all, link, response).into_response()
     }
 }
@@ -190,7 +190,7 @@ pub(crate) fn etag(parts: &[&[u8]]) -> HeaderValue {
 }
 
 /// Returns a response with this body, or without it if the client has it already.
-pub(crate) fn unless_known(
+pub(crate) fn conditional_response(
     headers: &HeaderMap,
     etag: &HeaderValue,
     media_type: &str,

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::cache::{etag, unless_known};
+use crate::cache::{conditional_response, etag};
 use crate::error::Problem;
 use crate::{Context, routes};
 
@@ -83,6 +83,6 @@ impl Document {
 /// Serves the document.
 pub(crate) async fn serve(State(document): State<Arc<Document>>, headers: HeaderMap) -> Response {
     let body = document.body.clone();
-    let response = unless_known(&headers, &document.etag, "application/json", body);
+    let response = conditional_response(&headers, &document.etag, "application/json", body);
     ([(header::CACHE_CONTROL, "no-cache")], response).into_response()
 }

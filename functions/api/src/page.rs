@@ -8,7 +8,7 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::Embed;
 
-use crate::cache::{etag, unless_known};
+use crate::cache::{conditional_response, etag};
 use crate::context::origin;
 use crate::{ApiError, Context};
 
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     }
     let body = Bytes::from(file.data.into_owned());
     let media_type = media_type(file.metadata.mimetype());
-    let response = unless_known(request.headers(), &etag(&[&body]), &media_type, body);
+    let response = conditional_response(request.headers(), &etag(&[&body]), &media_type, body);
     let headers = [
         (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::CONTENT_SECURITY_POLICY, security_policy(&context)),

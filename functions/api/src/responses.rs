@@ -8,7 +8,7 @@ use crate::Problem;
 
 /// Errors of every route that needs a token.
 #[derive(IntoResponses)]
-pub(crate) enum Refused {
+pub(crate) enum CommonErrors {
     /// A part of the request is invalid
     #[response(status = 400, content_type = "application/problem+json")]
     Invalid(Problem),
@@ -33,7 +33,7 @@ pub(crate) struct Forbidden(Problem);
 
 /// Further errors of routes about one dataset.
 #[derive(IntoResponses)]
-pub(crate) enum OfDataset {
+pub(crate) enum DatasetErrors {
     /// Not found
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
@@ -49,7 +49,7 @@ pub(crate) struct NotAcceptable(Problem);
 
 /// Further responses of routes that read from a store.
 #[derive(IntoResponses)]
-pub(crate) enum FromStore {
+pub(crate) enum ReadResponses {
     #[response(
         status = 304,
         description = "Nothing has changed since the ETag in If-None-Match"
@@ -62,7 +62,7 @@ pub(crate) enum FromStore {
 
 /// Further errors of routes with a request body.
 #[derive(IntoResponses)]
-pub(crate) enum WithBody {
+pub(crate) enum BodyErrors {
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),

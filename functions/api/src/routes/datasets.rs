@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::extract::Segments;
-use crate::responses::{Forbidden, OfDataset, Refused};
+use crate::responses::{CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
 /// Definitions that are read concurrently.
@@ -45,7 +45,7 @@ pub(crate) struct DatasetView {
     key: Vec<String>,
     fields: Vec<FieldView>,
     totals: Vec<TotalView>,
-    /// The databases that hold its rows. The first is read from by default.
+    /// The databases that store the rows. Reads use the first by default.
     stores: Vec<StoreKind>,
 }
 
@@ -124,7 +124,7 @@ fn measure(measure: &Measure) -> String {
     path = "/datasets",
     operation_id = "list_datasets",
     tag = "datasets",
-    responses((status = 200, description = "The datasets", body = DatasetList), Refused, Forbidden)
+    responses((status = 200, description = "The datasets", body = DatasetList), CommonErrors, Forbidden)
 )]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
@@ -168,7 +168,7 @@ pub(crate) async fn list(
     operation_id = "get_dataset",
     tag = "datasets",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    responses((status = 200, description = "The dataset", body = DatasetView), Refused, Forbidden, OfDataset)
+    responses((status = 200, description = "The dataset", body = DatasetView), CommonErrors, Forbidden, DatasetErrors)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::paging::{from_cursor, invalid_cursor, limit, to_cursor};
 use crate::auth::Caller;
 use crate::extract::{Query, Segments};
-use crate::responses::{Forbidden, OfDataset, Refused};
+use crate::responses::{CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
 const DEFAULT_JOBS: u32 = 20;
@@ -55,7 +55,7 @@ pub(crate) struct JobsPage {
     operation_id = "list_jobs",
     tag = "jobs",
     params(JobsParams),
-    responses((status = 200, description = "A page of jobs", body = JobsPage), Refused, Forbidden)
+    responses((status = 200, description = "A page of jobs", body = JobsPage), CommonErrors, Forbidden)
 )]
 pub(crate) async fn list(
     State(context): State<Arc<Context>>,
@@ -106,7 +106,7 @@ pub(crate) async fn list(
     operation_id = "get_job",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
-    responses((status = 200, description = "The job", body = JobView), Refused, Forbidden, OfDataset)
+    responses((status = 200, description = "The job", body = JobView), CommonErrors, Forbidden, DatasetErrors)
 )]
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,
@@ -129,7 +129,7 @@ pub(super) async fn head_of(
         .parse()
         .map_err(|_| ApiError::Invalid("the job's id must be a UUID".to_owned()))?;
     let head = context.jobs.head(id).await?.ok_or(ApiError::NoJob)?;
-    if !caller.0.may(Scope::Read, head.object.dataset_name()) {
+    if !caller.0.allows(Scope::Read, head.object.dataset_name()) {
         return Err(ApiError::NoJob);
     }
     Ok(head)

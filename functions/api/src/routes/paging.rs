@@ -24,7 +24,10 @@ pub(super) fn limit(requested: Option<u32>, default: u32, most: u32) -> Result<u
 
 /// The error for a cursor that belongs to another list, or to none.
 pub(super) fn invalid_cursor() -> ApiError {
-    ApiError::Invalid("the cursor is not from this list: start again without one".to_owned())
+    ApiError::Invalid(
+        "the cursor is invalid or belongs to another list: repeat the request without it"
+            .to_owned(),
+    )
 }
 
 /// Encodes a place in a list as a cursor.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::accepted::Accepted;
 use crate::auth::Caller;
 use crate::extract::{Body, Segments, media_type};
-use crate::responses::{Forbidden, OfDataset, Refused, WithBody};
+use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
 /// Send rows
@@ -28,7 +28,7 @@ use crate::{ApiError, Context};
     )),
     responses(
         (status = 202, description = "The rows are an object in the inbox", body = Accepted, headers(("location" = String, description = "The job"))),
-        Refused, Forbidden, OfDataset, WithBody
+        CommonErrors, Forbidden, DatasetErrors, BodyErrors
     )
 )]
 pub(crate) async fn post_rows(

@@ -17,19 +17,19 @@ use crate::auth::Caller;
 use crate::encode::{MAX_RESPONSE_BYTES, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
-use crate::responses::{Forbidden, NotAcceptable, OfDataset, Refused};
+use crate::responses::{CommonErrors, DatasetErrors, Forbidden, NotAcceptable};
 use crate::{ApiError, Context};
 
 const DEFAULT_REJECTS: u32 = 50;
 const MAX_REJECTS: u32 = 1000;
-/// Bytes of one read of an object of rejects. Longer lines are read with more.
+/// Bytes per range read of a rejects object. A longer line is read again with a larger range.
 const WINDOW: u64 = 256 * 1024;
-/// The longest line that is read. It fits a response when escaped: a reject has at most 64 KiB of its record, in two
-/// forms, escaped.
+/// The longest line that is read. It fits a response when escaped: a reject holds its record twice, as `raw` (at most
+/// 64 KiB, escaped) and as `record`.
 const MAX_LINE: u64 = 2 * 1024 * 1024;
-/// Objects that are read concurrently.
+/// Rejects objects read concurrently.
 const CONCURRENT_READS: usize = 4;
-/// The most objects that are read for one response.
+/// The maximum number of rejects objects read for one response.
 const MAX_OBJECTS: usize = 200;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -75,7 +75,7 @@ struct Place {
         (status = 200, description = "A page of rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
             ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
-        Refused, Forbidden, OfDataset, NotAcceptable
+        CommonErrors, Forbidden, DatasetErrors, NotAcceptable
     )
 )]
 pub(crate) async fn list(

@@ -20,7 +20,7 @@ use crate::cache::{Content, QueryKey};
 use crate::encode::{MAX_RESPONSE_BYTES, Table, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
-use crate::responses::{Forbidden, FromStore, NotAcceptable, OfDataset, Refused};
+use crate::responses::{CommonErrors, DatasetErrors, Forbidden, NotAcceptable, ReadResponses};
 use crate::{ApiError, Context};
 
 const DEFAULT_ROWS: u32 = 50;
@@ -94,7 +94,7 @@ struct RowsPage {
             ("etag" = String, description = "Identifies this content"),
             ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
-        Refused, Forbidden, OfDataset, NotAcceptable, FromStore
+        CommonErrors, Forbidden, DatasetErrors, NotAcceptable, ReadResponses
     )
 )]
 pub(crate) async fn list(
@@ -147,7 +147,7 @@ pub(crate) async fn list(
         (status = 200, description = "The row", body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
             ("etag" = String, description = "Identifies this content")
         )),
-        Refused, Forbidden, OfDataset, NotAcceptable, FromStore
+        CommonErrors, Forbidden, DatasetErrors, NotAcceptable, ReadResponses
     )
 )]
 pub(crate) async fn one(

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::uploads::MAX_UPLOAD_BYTES;
 use crate::auth::Caller;
-use crate::responses::Refused;
+use crate::responses::CommonErrors;
 use crate::{Context, MAX_BODY_BYTES};
 
 /// What the token allows, and the limits of the API.
@@ -45,7 +45,7 @@ struct SessionLimits {
     path = "/session",
     operation_id = "get_session",
     tag = "session",
-    responses((status = 200, description = "What the token allows", body = Session), Refused)
+    responses((status = 200, description = "What the token allows", body = Session), CommonErrors)
 )]
 pub(crate) async fn session(State(context): State<Arc<Context>>, caller: Caller) -> Json<Session> {
     let grant = &caller.0;

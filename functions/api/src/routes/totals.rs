@@ -17,7 +17,7 @@ use crate::cache::QueryKey;
 use crate::encode::Table;
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
-use crate::responses::{Forbidden, FromStore, NotAcceptable, OfDataset, Refused};
+use crate::responses::{CommonErrors, DatasetErrors, Forbidden, NotAcceptable, ReadResponses};
 use crate::{ApiError, Context};
 
 const DEFAULT_GROUPS: u32 = 50;
@@ -66,7 +66,7 @@ struct TotalsPage {
             ("etag" = String, description = "Identifies this content"),
             ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
-        Refused, Forbidden, OfDataset, NotAcceptable, FromStore
+        CommonErrors, Forbidden, DatasetErrors, NotAcceptable, ReadResponses
     )
 )]
 pub(crate) async fn list(

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::accepted::Accepted;
 use crate::auth::Caller;
 use crate::extract::Json;
-use crate::responses::{Forbidden, OfDataset, Refused, WithBody};
+use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
 /// The maximum size of an upload. Larger objects are not ingested.
@@ -123,7 +123,7 @@ pub(crate) struct DonePart {
     operation_id = "begin_upload",
     tag = "uploads",
     request_body = Upload,
-    responses((status = 201, description = "Where to upload the file", body = UploadPlace), Refused, Forbidden, OfDataset, WithBody)
+    responses((status = 201, description = "Where to upload the file", body = UploadPlace), CommonErrors, Forbidden, DatasetErrors, BodyErrors)
 )]
 pub(crate) async fn begin(
     State(context): State<Arc<Context>>,
@@ -180,7 +180,7 @@ pub(crate) async fn begin(
     operation_id = "complete_upload",
     tag = "uploads",
     request_body = Complete,
-    responses((status = 202, description = "The file is an object in the inbox", body = Accepted), Refused, Forbidden, OfDataset, WithBody)
+    responses((status = 202, description = "The file is an object in the inbox", body = Accepted), CommonErrors, Forbidden, DatasetErrors, BodyErrors)
 )]
 pub(crate) async fn complete(
     State(context): State<Arc<Context>>,
