@@ -100,7 +100,7 @@ impl Grant {
     }
 
     /// Returns whether the token has this scope for a dataset. Items without a dataset require access to all.
-    pub fn may(&self, scope: Scope, dataset: Option<&str>) -> bool {
+    pub fn allows(&self, scope: Scope, dataset: Option<&str>) -> bool {
         self.has(scope) && self.datasets.includes(dataset)
     }
 }

@@ -12,8 +12,8 @@
 //! let mut list = TokenList::default();
 //! list.add("importer", &token, [Scope::Write].into(), Access::All)?;
 //! let grant = list.check(token.reveal()).ok_or("refused")?;
-//! assert!(grant.may(Scope::Write, Some("products")));
-//! assert!(!grant.may(Scope::Read, Some("products")));
+//! assert!(grant.allows(Scope::Write, Some("products")));
+//! assert!(!grant.allows(Scope::Read, Some("products")));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

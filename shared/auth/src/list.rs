@@ -218,21 +218,21 @@ mod tests {
 
         let grant = list.check(reader.reveal()).unwrap();
         assert_eq!(grant.name, "t");
-        assert!(grant.may(Scope::Read, Some("orders")));
-        assert!(!grant.may(Scope::Read, Some("products")));
-        assert!(!grant.may(Scope::Read, None));
-        assert!(!grant.may(Scope::Write, Some("orders")));
+        assert!(grant.allows(Scope::Read, Some("orders")));
+        assert!(!grant.allows(Scope::Read, Some("products")));
+        assert!(!grant.allows(Scope::Read, None));
+        assert!(!grant.allows(Scope::Write, Some("orders")));
         let grant = list.check(writer.reveal()).unwrap();
-        assert!(grant.may(Scope::Write, Some("products")));
-        assert!(!grant.may(Scope::Read, Some("products")));
+        assert!(grant.allows(Scope::Write, Some("products")));
+        assert!(!grant.allows(Scope::Read, Some("products")));
     }
 
     #[test]
     fn admin_includes_the_other_scopes_for_its_datasets() {
         let (list, token) = list(Scope::Admin, only(&["orders"]));
         let grant = list.check(token.reveal()).unwrap();
-        assert!(grant.may(Scope::Write, Some("orders")));
-        assert!(!grant.may(Scope::Read, Some("products")));
+        assert!(grant.allows(Scope::Write, Some("orders")));
+        assert!(!grant.allows(Scope::Read, Some("products")));
     }
 
     #[test]

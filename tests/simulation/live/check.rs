@@ -28,7 +28,7 @@ pub async fn check(world: &World) {
             }
             let job: JobView = serde_json::from_value(frame["job"].clone()).unwrap();
             assert!(
-                client.grant.may(Scope::Read, job.dataset.as_deref()),
+                client.grant.allows(Scope::Read, job.dataset.as_deref()),
                 "{} received a job that its token does not cover: {frame}",
                 client.id
             );
@@ -61,7 +61,7 @@ async fn check_job(world: &World, client: &Client, job: &Job, received: &[(bool,
         .find(|(subject, _)| matches!(subject, Subject::Dataset(name) if job.dataset() == Some(*name)))
         .map(|(_, since)| *since);
     let is_subscribed = client.subscriptions.contains_key(&Subject::Job(id));
-    if !client.grant.may(Scope::Read, job.dataset()) {
+    if !client.grant.allows(Scope::Read, job.dataset()) {
         return;
     }
 
