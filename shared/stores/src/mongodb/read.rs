@@ -105,14 +105,14 @@ impl<'a> Walk<'a> {
         };
         let path = self.path_of(field);
         let mut beyond = match &span.sort {
-            Bound::Is(value) => return self.read_equal(field, value, after).await,
+            Bound::Equal(value) => return self.read_equal(field, value, after).await,
             Bound::Null => {
                 let mut conditions = vec![doc! { &path: null }];
                 conditions.extend(self.beyond_key(after));
                 return self.read_all(conditions, self.by_field(&path)).await;
             }
             Bound::Any | Bound::Present => None,
-            Bound::Beyond(value) => Some(value.clone()),
+            Bound::After(value) => Some(value.clone()),
         };
         // An index has whole texts, but the order is by their beginnings. So rows that may begin alike are read by
         // key. A number of rows to skip is the same in both orders.

@@ -25,9 +25,9 @@ pub(crate) enum Bound {
     Any,
     Present,
     /// Equal; texts begin with this.
-    Is(Value),
+    Equal(Value),
     /// After this in the direction of the query, and not null.
-    Beyond(Value),
+    After(Value),
     Null,
 }
 
@@ -51,8 +51,8 @@ pub(crate) fn spans(dataset: &Dataset, query: &RowQuery) -> Vec<Span> {
         }
         Some((Value::Null, key)) => return vec![span(Bound::Null, Some(key))],
         Some((value, key)) => vec![
-            span(Bound::Is(value.clone()), Some(key)),
-            span(Bound::Beyond(value), None),
+            span(Bound::Equal(value.clone()), Some(key)),
+            span(Bound::After(value), None),
         ],
     };
     let nulls = span(Bound::Null, None);

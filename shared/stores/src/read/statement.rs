@@ -120,7 +120,7 @@ impl<D: Dialect> Rows<'_, D> {
             ""
         };
         let sort = self.query.sort_field(self.dataset);
-        let is_constant = matches!(span.sort, Bound::Is(_) | Bound::Null);
+        let is_constant = matches!(span.sort, Bound::Equal(_) | Bound::Null);
         let ordered = sort.filter(|_| !is_constant || D::ORDERS_BY_CONSTANTS);
         let ordered = ordered.map(|field| self.table.columns[field].sorted());
         let ties = self
@@ -209,8 +209,10 @@ impl<D: Dialect> Rows<'_, D> {
             Bound::Any => {}
             Bound::Present => conditions.add(self.dialect.present(column.kind, sorted)),
             Bound::Null => conditions.add(format!("{sorted} IS NULL")),
-            Bound::Is(value) => conditions.compare(column.kind, sorted, Comparison::Equal, value),
-            Bound::Beyond(value) => {
+            Bound::Equal(value) => {
+                conditions.compare(column.kind, sorted, Comparison::Equal, value);
+            }
+            Bound::After(value) => {
                 let comparison = if self.query.is_descending() {
                     Comparison::Below
                 } else {
