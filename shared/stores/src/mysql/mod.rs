@@ -74,8 +74,8 @@ impl SqlDatabase for Mysql {
     async fn look_up(&self, chunk: &Chunk<'_>) -> Result<Option<bool>> {
         let mut connection = self.connection().await?;
         let entry = registry::read(&mut connection, &chunk.table.name).await?;
-        let goes_by_lane = entry.is_some_and(|entry| chunk.goes_by_lane(&entry));
-        Ok(goes_by_lane.then_some(false))
+        let can_use_lanes = entry.is_some_and(|entry| chunk.can_use_lanes(&entry));
+        Ok(can_use_lanes.then_some(false))
     }
 
     async fn begin_prune(&self, table: &Table) -> Result<Write> {

@@ -14,7 +14,7 @@ use super::totals::Totals;
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, Registered};
 use crate::schema::{Column, ExistingColumn, Table};
-use crate::sql::lanes::Hold;
+use crate::sql::lanes::LaneLock;
 
 /// Creates and registers what is missing, and changes nothing else.
 pub(super) async fn prepare(
@@ -51,7 +51,7 @@ pub(super) async fn prepare(
     let registered = with(connection, &entry, dataset, is_new).await?;
     let absent = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
-    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
+    let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let registered = with(&mut transaction, &entry, dataset, is_new).await?;
     for total in &registered.totals {
         let is_known = entry.registered.totals.contains(total) && !is_new;
@@ -74,7 +74,7 @@ pub(super) async fn rebuild_totals(
 ) -> Result<Vec<(String, u64)>> {
     // Tables cannot be dropped in a transaction, so first make sure that no merge uses them.
     let mut transaction = connection.begin().await.map_err(error)?;
-    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
+    let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let old = std::mem::take(&mut entry.registered.totals);
     let registered = Registered {
         totals: dataset.totals.clone(),
@@ -87,7 +87,7 @@ pub(super) async fn rebuild_totals(
     }
     make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
-    let mut entry = registry::lock(&mut transaction, &table.name, Hold::All).await?;
+    let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let mut groups = Vec::with_capacity(registered.totals.len());
     let all = Totals::all(table, &registered, dialect);
     for (total, statements) in registered.totals.iter().zip(all) {

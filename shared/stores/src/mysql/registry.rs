@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 use super::statement::{STORE, error, run};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, EntryColumns, Registered, signed};
-use crate::sql::lanes::{Hold, LANES};
+use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, \
@@ -46,16 +46,16 @@ fn not_registered() -> StoreError {
 pub(super) async fn lock(
     connection: &mut MySqlConnection,
     dataset: &str,
-    hold: Hold,
+    lock: LaneLock,
 ) -> Result<Entry> {
-    let how = match hold {
-        Hold::Lane(_) => "LOCK IN SHARE MODE",
-        Hold::All => "FOR UPDATE",
+    let how = match lock {
+        LaneLock::Lane(_) => "LOCK IN SHARE MODE",
+        LaneLock::All => "FOR UPDATE",
     };
     let found = fetch(connection, &format!("{READ} {how}"), dataset).await;
     let found = found.map_err(error)?.ok_or_else(not_registered)?;
     let found = Entry::from_columns(STORE, found)?;
-    if let Hold::Lane(lane) = hold {
+    if let LaneLock::Lane(lane) = lock {
         let lane = format!(
             "SELECT lane FROM _landfall_lanes WHERE dataset = ? AND lane = {lane} FOR UPDATE"
         );

@@ -60,7 +60,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::error::{Result, StoreError};
 use crate::schema::Table;
-use crate::sql::lanes::Hold;
+use crate::sql::lanes::LaneLock;
 use crate::sql::{self, SqlDatabase, SqlTransaction as _};
 use crate::store::{Backend, Load, StoreOptions};
 use chunk::{Chunk, Statements};
@@ -127,10 +127,10 @@ impl Postgres {
         let name = &part.table.name;
         let hashed = Hashed::new(part, hashes);
         let mut transaction = self.begin_with(part.statements.merge.begin.clone()).await?;
-        let hold = Hold::Lane(lane);
-        let entry = transaction.lock(name, hold).await?;
-        let suffices = hold.suffices(&entry.registered, entry.tombstones);
-        if !suffices || entry.has_floor_above(part.order.at(0)) {
+        let lane_lock = LaneLock::Lane(lane);
+        let entry = transaction.lock(name, lane_lock).await?;
+        let is_sufficient = lane_lock.is_sufficient(&entry.registered, entry.tombstones);
+        if !is_sufficient || entry.has_floor_above(part.order.at(0)) {
             transaction.rollback().await?;
             return Ok(None);
         }
@@ -160,7 +160,7 @@ impl SqlDatabase for Postgres {
         let name = &chunk.table.name;
         let mut connection = self.connection().await?;
         let entry = registry::entry(&mut connection, name).await?;
-        if !entry.is_some_and(|entry| chunk.goes_by_lane(&entry)) {
+        if !entry.is_some_and(|entry| chunk.can_use_lanes(&entry)) {
             return Ok(None);
         }
         if !known::are_kept(&mut connection, name).await? {

@@ -8,7 +8,7 @@ use super::{deletes, known, registry, table, totals};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
-use crate::sql::lanes::Hold;
+use crate::sql::lanes::LaneLock;
 
 /// The oldest server with `MERGE`, as in `server_version_num`.
 const OLDEST: u64 = 150_000;
@@ -102,7 +102,7 @@ async fn make_table(
 ) -> Result<Entry> {
     let columns = Registered::columns_of(dataset);
     registry::add(connection, &table.name, &columns).await?;
-    let mut entry = registry::lock(connection, &table.name, Hold::All).await?;
+    let mut entry = registry::lock(connection, &table.name, LaneLock::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {
         entry.registered = entry.registered.merged_with(columns, &table.name, STORE)?;
         if !missing.is_empty() {

@@ -6,7 +6,7 @@ use super::known;
 use super::statement::{STORE, error, run};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, EntryColumns, Registered, signed};
-use crate::sql::lanes::{Hold, LANES};
+use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset text COLLATE \"C\" PRIMARY KEY, definition text NOT NULL, \
@@ -45,12 +45,12 @@ pub(super) async fn add(
 pub(super) async fn lock(
     connection: &mut PgConnection,
     dataset: &str,
-    hold: Hold,
+    lock: LaneLock,
 ) -> Result<Entry> {
-    let lanes = match hold {
-        Hold::Lane(lane) => lane..lane + 1,
+    let lanes = match lock {
+        LaneLock::Lane(lane) => lane..lane + 1,
         // In a fixed order, so that two that want all lanes do not deadlock.
-        Hold::All => 0..LANES,
+        LaneLock::All => 0..LANES,
     };
     let locks = lanes.map(|lane| {
         format!("SELECT pg_advisory_xact_lock(hashtextextended('landfall:{dataset}', {lane})); ")

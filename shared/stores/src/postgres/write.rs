@@ -12,7 +12,7 @@ use super::{deletes, registry};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
-use crate::sql::lanes::Hold;
+use crate::sql::lanes::LaneLock;
 use crate::sql::{Change, SqlTransaction};
 
 /// A transaction, and the state between its steps.
@@ -36,8 +36,8 @@ impl Write {
 
 #[async_trait]
 impl SqlTransaction<Statements> for Write {
-    async fn lock(&mut self, dataset: &str, hold: Hold) -> Result<Entry> {
-        registry::lock(&mut self.transaction, dataset, hold).await
+    async fn lock(&mut self, dataset: &str, lock: LaneLock) -> Result<Entry> {
+        registry::lock(&mut self.transaction, dataset, lock).await
     }
 
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {

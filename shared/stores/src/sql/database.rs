@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 
-use super::lanes::{self, Hold};
+use super::lanes::{self, LaneLock};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -21,8 +21,9 @@ pub(crate) struct Chunk<'a, S> {
 }
 
 impl<S> Chunk<'_, S> {
-    /// Returns whether the chunk goes by lane: it is big enough, and its rows concern no rows of other lanes.
-    pub(crate) fn goes_by_lane(&self, entry: &Entry) -> bool {
+    /// Returns whether the chunk can be applied lane by lane: it is large enough, and its rows affect no rows of other
+    /// lanes.
+    pub(crate) fn can_use_lanes(&self, entry: &Entry) -> bool {
         self.rows.len() >= lanes::MIN_ROWS
             && self.deletes == 0
             && lanes::are_independent(&entry.registered, entry.tombstones)
@@ -45,8 +46,8 @@ pub(crate) trait SqlDatabase: Backend {
 
     async fn statements(&self, table: &Table) -> Result<Self::Statements>;
 
-    /// Returns whether [`SqlDatabase::insert_new`] is worth an attempt for a chunk that goes by lane, or none if it
-    /// does not. Locks nothing.
+    /// Returns whether [`SqlDatabase::insert_new`] is worth an attempt for a chunk that can be applied lane by lane,
+    /// or none if it cannot. Locks nothing.
     async fn look_up(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Option<bool>>;
 
     /// Begins a transaction that prunes a table.
@@ -77,7 +78,7 @@ pub(crate) trait SqlDatabase: Backend {
 pub(crate) trait SqlTransaction<S>: Send + Sized {
     /// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Returns the
     /// registry entry. Only a holder of all lanes changes it, so it stays as it is read.
-    async fn lock(&mut self, dataset: &str, hold: Hold) -> Result<Entry>;
+    async fn lock(&mut self, dataset: &str, lock: LaneLock) -> Result<Entry>;
 
     /// Writes the registry entry of a dataset that is locked.
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()>;

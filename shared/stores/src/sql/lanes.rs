@@ -32,17 +32,17 @@ pub(crate) const LANES: usize = 2;
 /// The minimum number of rows for which a second transaction is worth its commit.
 pub(super) const MIN_ROWS: usize = 2_000;
 
-/// Which other writers of a dataset a writer excludes.
+/// The lanes of a dataset that a writer locks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Hold {
-    /// Writers to keys of the lane with this number.
+pub(crate) enum LaneLock {
+    /// The lane with this number.
     Lane(usize),
     All,
 }
 
-impl Hold {
-    /// Returns whether this excludes all writers to what the rows concern.
-    pub(crate) fn suffices(self, registered: &Registered, tombstones: bool) -> bool {
+impl LaneLock {
+    /// Returns whether this keeps other writers from everything that the rows of a lane affect.
+    pub(crate) fn is_sufficient(self, registered: &Registered, tombstones: bool) -> bool {
         matches!(self, Self::All) || are_independent(registered, tombstones)
     }
 }

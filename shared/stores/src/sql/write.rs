@@ -4,7 +4,7 @@ use futures::future;
 use landfall_domain::{ObjectOrder, StoreCounts};
 
 use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
-use super::lanes::{self, Hold, LaneRows};
+use super::lanes::{self, LaneLock, LaneRows};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, all_stale};
 use crate::retry::retried;
@@ -34,7 +34,7 @@ pub(crate) async fn prune<D: SqlDatabase>(
 ) -> Result<u64> {
     let (name, version) = (&table.name, order.at(0));
     let mut transaction = database.begin_prune(table).await?;
-    let mut entry = transaction.lock(name, Hold::All).await?;
+    let mut entry = transaction.lock(name, LaneLock::All).await?;
     if transaction.is_outdated(&entry) {
         return Err(outdated::<D>());
     }
@@ -93,7 +93,7 @@ async fn apply_lane<D: SqlDatabase>(
     if part.rows.is_empty() {
         return Ok(counts);
     }
-    counts += match retried(|| attempt(database, &part, Hold::Lane(lane))).await? {
+    counts += match with_retries(|| attempt(database, &part, LaneLock::Lane(lane))).await? {
         Some(counts) => counts,
         None => apply_alone(database, &part).await?,
     };
@@ -105,20 +105,20 @@ async fn apply_alone<D: SqlDatabase>(
     database: &D,
     chunk: &Chunk<'_, D::Statements>,
 ) -> Result<StoreCounts> {
-    let counts = retried(|| attempt(database, chunk, Hold::All)).await?;
-    debug_assert!(counts.is_some(), "a hold of all lanes covers every chunk");
+    let counts = with_retries(|| attempt(database, chunk, LaneLock::All)).await?;
+    debug_assert!(counts.is_some(), "a lock on all lanes covers every chunk");
     counts.ok_or_else(outdated::<D>)
 }
 
-/// Applies rows in one transaction. Returns none if a hold of all lanes is needed and only one lane was to be held.
+/// Applies rows in one transaction. Returns none if a lock on all lanes is needed and `lock` covers only one.
 async fn attempt<D: SqlDatabase>(
     database: &D,
     chunk: &Chunk<'_, D::Statements>,
-    hold: Hold,
+    lock: LaneLock,
 ) -> Result<Option<StoreCounts>> {
     let mut transaction = database.stage(chunk).await?;
-    let mut entry = transaction.lock(&chunk.table.name, hold).await?;
-    if !hold.suffices(&entry.registered, entry.tombstones) {
+    let mut entry = transaction.lock(&chunk.table.name, lock).await?;
+    if !lock.is_sufficient(&entry.registered, entry.tombstones) {
         transaction.rollback().await?;
         return Ok(None);
     }
