@@ -18,7 +18,7 @@ pub(super) struct Keys {
     places: String,
     columns: usize,
     create_tombstones: String,
-    forbidden: String,
+    superseded: String,
     outlived: String,
     delete: String,
     stale: String,
@@ -54,7 +54,7 @@ impl Keys {
                  _version {version} NOT NULL, _deleted_at datetime(6) NOT NULL, \
                  PRIMARY KEY ({key}), KEY _deleted_at (_deleted_at)) {options}"
             ),
-            forbidden: format!(
+            superseded: format!(
                 "SELECT k._row FROM {name} k STRAIGHT_JOIN {tombstones} d {BY_KEY} ON {with_tombstone} \
                  WHERE NOT k._deletes AND k._version < d._version"
             ),
@@ -130,8 +130,11 @@ impl Keys {
 
     /// Returns the indexes of the rows whose keys a newer row deleted. Also deletes the tombstones that are older
     /// than the other rows.
-    pub(super) async fn forbidden(&self, connection: &mut MySqlConnection) -> Result<Vec<usize>> {
-        let statements = format!("{}; {}", self.forbidden, self.outlived);
+    pub(super) async fn rows_of_deleted_keys(
+        &self,
+        connection: &mut MySqlConnection,
+    ) -> Result<Vec<usize>> {
+        let statements = format!("{}; {}", self.superseded, self.outlived);
         let rows = fetch(connection, &statements).await?;
         let place = |row: &MySqlRow| row.try_get::<u32, _>(0).map(|place| place as usize);
         rows.iter()

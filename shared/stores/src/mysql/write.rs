@@ -43,7 +43,7 @@ pub(crate) struct Write {
     /// The rows that are summed up again once they are written.
     written: Option<String>,
     /// For each row of the chunk, whether a newer row deleted its key; empty if there are no tombstones.
-    forbidden: Vec<bool>,
+    has_deleted_key: Vec<bool>,
 }
 
 impl Write {
@@ -55,7 +55,7 @@ impl Write {
             staged_for: None,
             totals: Vec::new(),
             written: None,
-            forbidden: Vec::new(),
+            has_deleted_key: Vec::new(),
         })
     }
 
@@ -117,12 +117,12 @@ impl SqlTransaction<Statements> for Write {
         })
     }
 
-    async fn drop_forbidden(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
+    async fn drop_rows_of_deleted_keys(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
         let keys = &chunk.statements.keys;
-        let places = keys.forbidden(&mut self.transaction).await?;
-        self.forbidden = vec![false; chunk.rows.len()];
+        let places = keys.rows_of_deleted_keys(&mut self.transaction).await?;
+        self.has_deleted_key = vec![false; chunk.rows.len()];
         for place in &places {
-            self.forbidden[*place] = true;
+            self.has_deleted_key[*place] = true;
         }
         Ok(places.len() as u64)
     }
@@ -147,9 +147,9 @@ impl SqlTransaction<Statements> for Write {
         if rows == chunk.rows.len() as u64 {
             return upsert.run(&mut self.transaction, order, &chunk.rows).await;
         }
-        let is_forbidden = |place| self.forbidden.get(place) == Some(&true);
+        let has_deleted_key = |place| self.has_deleted_key.get(place) == Some(&true);
         let upserts = chunk.rows.iter().copied().enumerate();
-        let upserts = upserts.filter(|(place, row)| !row.deleted && !is_forbidden(*place));
+        let upserts = upserts.filter(|(place, row)| !row.deleted && !has_deleted_key(*place));
         let upserts: Vec<&Row> = upserts.map(|(_, row)| row).collect();
         debug_assert_eq!(upserts.len() as u64, rows, "the others are not upserted");
         upsert.run(&mut self.transaction, order, &upserts).await

@@ -17,7 +17,7 @@ pub(super) struct Deletes {
     pub(super) stage: String,
     pub(super) staged: Destination,
     pub(super) create: String,
-    forbidden: String,
+    superseded: String,
     outlived: String,
     delete: String,
     stale: String,
@@ -50,7 +50,7 @@ impl Deletes {
                 required(" NOT NULL"),
                 name_for("_deleted_at", &table.name)
             ),
-            forbidden: format!(
+            superseded: format!(
                 "DELETE FROM {staged} s USING {tombstones} g \
                  WHERE {} AND s._version < g._version",
                 same_key(table, "g", "s")
@@ -93,10 +93,13 @@ impl Deletes {
 
     /// Drops staged rows whose keys a newer row deleted, and returns their number. Also deletes the tombstones that
     /// are older than the other rows.
-    pub(super) async fn drop_forbidden(&self, connection: &mut PgConnection) -> Result<u64> {
-        let forbidden = run(connection, self.forbidden.as_str()).await?;
+    pub(super) async fn drop_rows_of_deleted_keys(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<u64> {
+        let dropped = run(connection, self.superseded.as_str()).await?;
         run(connection, self.outlived.as_str()).await?;
-        Ok(forbidden)
+        Ok(dropped)
     }
 
     /// Deletes the `total` staged keys where the stored row is older.

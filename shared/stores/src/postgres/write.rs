@@ -44,9 +44,11 @@ impl SqlTransaction<Statements> for Write {
         registry::save(&mut self.transaction, dataset, entry).await
     }
 
-    async fn drop_forbidden(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
+    async fn drop_rows_of_deleted_keys(&mut self, chunk: &Chunk<'_>) -> Result<u64> {
         let deletes = &chunk.statements.deletes;
-        deletes.drop_forbidden(&mut self.transaction).await
+        deletes
+            .drop_rows_of_deleted_keys(&mut self.transaction)
+            .await
     }
 
     async fn create_tombstones(&mut self, chunk: &Chunk<'_>) -> Result<()> {

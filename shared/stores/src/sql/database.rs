@@ -90,7 +90,7 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
 
     /// Drops staged rows whose keys a newer row deleted, and returns their number. Also deletes the tombstones that
     /// are older than the other rows.
-    async fn drop_forbidden(&mut self, chunk: &Chunk<'_, S>) -> Result<u64>;
+    async fn drop_rows_of_deleted_keys(&mut self, chunk: &Chunk<'_, S>) -> Result<u64>;
 
     /// Creates the table of tombstones, unless staging a chunk with deletes did.
     async fn create_tombstones(&mut self, _chunk: &Chunk<'_, S>) -> Result<()> {
@@ -105,7 +105,7 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
         change: &Change<'_, S>,
     ) -> Result<()>;
 
-    /// Upserts the staged rows that do not delete their keys and are not forbidden; there are `rows` of them.
+    /// Upserts the staged rows that neither delete their keys nor were dropped; there are `rows` of them.
     async fn upsert(&mut self, chunk: &Chunk<'_, S>, rows: u64) -> Result<StoreCounts>;
 
     /// Deletes the keys of the staged rows that do so, and leaves tombstones.

@@ -142,7 +142,7 @@ async fn write<S: Sync>(
     let mut counts = StoreCounts::default();
     let mut upserts = chunk.rows.len() as u64 - chunk.deletes;
     if entry.tombstones && upserts > 0 {
-        counts.stale = transaction.drop_forbidden(chunk).await?;
+        counts.stale = transaction.drop_rows_of_deleted_keys(chunk).await?;
         upserts -= counts.stale;
     }
     if chunk.deletes > 0 && !entry.tombstones {
