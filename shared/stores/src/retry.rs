@@ -8,7 +8,7 @@ use landfall_domain::StoreKind;
 use crate::error::{Result, StoreError};
 
 /// Repeats an attempt that ends as [`StoreError::Contended`], up to ten times.
-pub(crate) async fn retried<T, F>(attempt: impl FnMut() -> F) -> Result<T>
+pub(crate) async fn with_retries<T, F>(attempt: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -25,7 +25,7 @@ where
 }
 
 /// Fails as [`StoreError::Unavailable`] after `timeout`.
-pub(crate) async fn bounded<T>(
+pub(crate) async fn with_timeout<T>(
     store: StoreKind,
     timeout: Duration,
     work: impl Future<Output = Result<T>>,

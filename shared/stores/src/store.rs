@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
 
 use crate::error::{Result, StoreError};
-use crate::retry::{bounded, retried};
+use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
 
 /// A database that rows are written to.
@@ -117,8 +117,8 @@ impl<B: Backend> BoundedStore<B> {
         }
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        bounded(B::KIND, self.timeout, work).await
+    async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        with_timeout(B::KIND, self.timeout, work).await
     }
 
     /// Makes the next `prepare` look at the table again.
@@ -140,7 +140,7 @@ impl<B: Backend> Store for BoundedStore<B> {
     async fn prepare(&self, dataset: &Dataset) -> Result<()> {
         let table = Table::new(dataset, B::KIND)?;
         if self.prepared().get(&table.name) != Some(&table) {
-            self.bounded(retried(|| self.backend.prepare(dataset, &table)))
+            self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
                 .await?;
             self.prepared().insert(table.name.clone(), table);
         }
@@ -163,22 +163,24 @@ impl<B: Backend> Store for BoundedStore<B> {
             order,
             rows,
         };
-        self.bounded(self.backend.apply(load))
+        self.with_timeout(self.backend.apply(load))
             .await
             .inspect_err(|_| self.forget(&table))
     }
 
     async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64> {
         let table = Table::new(dataset, B::KIND)?;
-        self.bounded(retried(|| self.backend.prune(&table, order)))
+        self.with_timeout(with_retries(|| self.backend.prune(&table, order)))
             .await
             .inspect_err(|_| self.forget(&table))
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>> {
         let table = Table::new(dataset, B::KIND)?;
-        self.bounded(retried(|| self.backend.rebuild_totals(dataset, &table)))
-            .await
-            .inspect(|_| self.forget(&table))
+        self.with_timeout(with_retries(|| {
+            self.backend.rebuild_totals(dataset, &table)
+        }))
+        .await
+        .inspect(|_| self.forget(&table))
     }
 }

@@ -39,7 +39,7 @@ use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::error::{Result, StoreError};
 use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
-use crate::retry::retried;
+use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
 use deletes::{enforce_deletes, remove_below};
@@ -172,7 +172,7 @@ impl Backend for Mongodb {
         stream::iter(batches(false)?.chain(batches(true)?))
             .map(|batch| async move {
                 let batch = batch?;
-                retried(|| self.apply_batch(name, order, known, &batch)).await
+                with_retries(|| self.apply_batch(name, order, known, &batch)).await
             })
             .buffer_unordered(self.connections.max(1) as usize)
             .try_fold(StoreCounts::default(), async |mut sum, counts| {

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::read::page::{PageBuilder, after_prefix, beginning};
 use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
 use crate::read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
-use crate::retry::bounded;
+use crate::retry::with_timeout;
 use crate::schema::{EXTRA, Table, VERSION};
 
 const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
@@ -58,7 +58,7 @@ impl Reader for ReadMongodb {
 
     async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         let page = self.page(dataset, query);
-        bounded(StoreKind::Mongodb, self.options.call_timeout(), page).await
+        with_timeout(StoreKind::Mongodb, self.options.call_timeout(), page).await
     }
 
     async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>> {
@@ -66,7 +66,7 @@ impl Reader for ReadMongodb {
         let mut walk = Walk::new(self, dataset, &query);
         let of_key = vec![doc! { "_id": id_of_key(dataset, key) }];
         let find = walk.find(of_key, doc! {}, |_| false);
-        bounded(StoreKind::Mongodb, self.options.call_timeout(), find).await?;
+        with_timeout(StoreKind::Mongodb, self.options.call_timeout(), find).await?;
         Ok(walk.page.into_rows().pop())
     }
 

@@ -13,7 +13,7 @@ use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
 use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::Result;
-use crate::retry::bounded;
+use crate::retry::with_timeout;
 use crate::schema::{EXTRA, Table};
 use crate::text::without_zeros;
 
@@ -168,7 +168,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         dataset: &Dataset,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        bounded(D::KIND, self.options.call_timeout(), work)
+        with_timeout(D::KIND, self.options.call_timeout(), work)
             .await
             .inspect_err(|_| drop(self.known().remove(&dataset.name)))
     }

@@ -7,7 +7,7 @@ use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
 use super::lanes::{self, LaneLock, LaneRows};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, all_stale};
-use crate::retry::retried;
+use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::Load;
 

@@ -36,7 +36,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use crate::error::{Result, StoreError};
-use crate::retry::retried;
+use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load};
 use error::{cut_off, unavailable};
@@ -197,7 +197,7 @@ impl Backend for Sqlite {
             let (order, rows) = (*load.order, Arc::clone(load.rows));
             self.transact(move |transaction| merge::rows(transaction, &table, &key, &order, &rows))
         };
-        retried(attempt).await
+        with_retries(attempt).await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
