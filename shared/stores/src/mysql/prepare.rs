@@ -49,13 +49,13 @@ pub(super) async fn prepare(
     registry::add(connection, &table.name, &registered).await?;
     let entry = registry::registered(connection, &table.name).await?;
     let registered = with(connection, &entry, dataset, is_new).await?;
-    let absent = make_totals(connection, table, &registered, dialect).await?;
+    let created = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let registered = with(&mut transaction, &entry, dataset, is_new).await?;
     for total in &registered.totals {
         let is_known = entry.registered.totals.contains(total) && !is_new;
-        if !is_known || absent.contains(&total.name) {
+        if !is_known || created.contains(&total.name) {
             let statements = Totals::new(table, &registered, total, dialect);
             statements.refill(&mut transaction).await?;
         }
@@ -229,7 +229,7 @@ async fn make_totals(
     registered: &Registered,
     dialect: Dialect,
 ) -> Result<Vec<String>> {
-    let mut absent = Vec::new();
+    let mut created = Vec::new();
     for total in &registered.totals {
         let mismatch = |reason: String| Err(StoreError::schema(STORE, &total.name, reason));
         if let Some(other) = registry::other_owner(connection, &table.name, &total.name).await? {
@@ -238,9 +238,9 @@ async fn make_totals(
         let statements = Totals::new(table, registered, total, dialect);
         let existing = columns(connection, &total.name).await?;
         if existing.is_empty() {
-            absent.push(total.name.clone());
+            created.push(total.name.clone());
             run(connection, &statements.create).await?;
-        } else if !statements.fit(&existing) {
+        } else if !statements.matches_columns(&existing) {
             return mismatch(format!(
                 "the table exists, and does not hold totals of {}; rename one of them, or run \
                  `landfall totals rebuild {0}` if it did",
@@ -251,7 +251,7 @@ async fn make_totals(
             make_index(connection, table, index, create).await?;
         }
     }
-    Ok(absent)
+    Ok(created)
 }
 
 async fn drop_totals(

@@ -84,7 +84,7 @@ impl Totals {
     }
 
     /// Returns whether a table of these columns can be the table of totals.
-    pub(super) fn fit(&self, existing: &[ExistingColumn]) -> bool {
+    pub(super) fn matches_columns(&self, existing: &[ExistingColumn]) -> bool {
         let expected = self
             .columns
             .iter()
@@ -113,7 +113,7 @@ pub(super) async fn stage(connection: &mut MySqlConnection, totals: &[Totals]) -
 }
 
 /// Sums up these rows before they are written.
-pub(super) async fn note_before(
+pub(super) async fn stage_before(
     connection: &mut MySqlConnection,
     totals: &[Totals],
     rows: &str,
@@ -165,10 +165,10 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     };
     let difference = each(&|column, own| {
         let extreme = |function: &str| {
-            let lost = lost(column);
+            let removed = removed_extreme_column(column);
             format!(
                 ", {function}(IF(_after, {own}, NULL)) AS {own}, \
-                 {function}(IF(_after, NULL, {own})) AS {lost}"
+                 {function}(IF(_after, NULL, {own})) AS {removed}"
             )
         };
         match column.measure {
@@ -181,17 +181,19 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     });
     let changed = each(&|column, own| match column.measure {
         Measure::Count | Measure::Sum(_) => format!(" OR n.{own} <> 0"),
-        Measure::Min(_) | Measure::Max(_) => format!(" OR NOT n.{own} <=> n.{}", lost(column)),
+        Measure::Min(_) | Measure::Max(_) => {
+            format!(" OR NOT n.{own} <=> n.{}", removed_extreme_column(column))
+        }
     });
     let values = each(&|column, own| {
-        let lost = lost(column);
+        let removed = removed_extreme_column(column);
         let extreme = |function: &str, choose: &str, beyond: &str, field: &str| {
             // Look it up only if the extreme itself leaves.
             format!(
                 ", CASE WHEN o.{own} IS NULL THEN n.{own} \
-                 WHEN n.{lost} IS NULL OR o.{own} {beyond} n.{lost} \
+                 WHEN n.{removed} IS NULL OR o.{own} {beyond} n.{removed} \
                  THEN {choose}(o.{own}, COALESCE(n.{own}, o.{own})) \
-                 WHEN n.{own} {beyond}= n.{lost} THEN n.{own} \
+                 WHEN n.{own} {beyond}= n.{removed} THEN n.{own} \
                  ELSE (SELECT {function}(t.{}) FROM {target} t WHERE {same_group}) END",
                 quote(field)
             )
@@ -218,8 +220,8 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
     )
 }
 
-fn lost(column: &TotalColumn) -> String {
-    quote(sql::totals::lost(column))
+fn removed_extreme_column(column: &TotalColumn) -> String {
+    quote(sql::totals::removed_extreme_column(column))
 }
 
 fn columns(registered: &Registered, total: &Total, dialect: Dialect) -> Vec<(String, String)> {

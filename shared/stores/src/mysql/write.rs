@@ -137,7 +137,7 @@ impl SqlTransaction<Statements> for Write {
             Change::Chunk(chunk) => chunk.statements.keys.rows(table),
             Change::Below(version) => totals::rows_below(table, version),
         };
-        totals::note_before(&mut self.transaction, &self.totals, &rows).await?;
+        totals::stage_before(&mut self.transaction, &self.totals, &rows).await?;
         self.written = matches!(change, Change::Chunk(_)).then_some(rows);
         Ok(())
     }

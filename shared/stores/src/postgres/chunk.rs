@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::copy;
 use super::deletes::Deletes;
 use super::destination::Destination;
-use super::merge::{Merge, kept_out};
+use super::merge::{Merge, rows_suppressed};
 use super::statement::{error, run};
 use crate::error::Result;
 use crate::schema::Table;
@@ -56,7 +56,7 @@ impl Chunk<'_> {
         let merge = &self.statements.merge;
         let inserted = self.fill(connection, &merge.table, new.iter().copied());
         if inserted.await.map_err(|error| merge.classify(error))? != new.len() as u64 {
-            return Err(kept_out());
+            return Err(rows_suppressed());
         }
         Ok(())
     }

@@ -136,7 +136,7 @@ impl Merge {
         // Reading a sequence increments it.
         let [updated, same, stale] = [changed, same, newer].map(|counted| counted - 1);
         if written + same + stale < total {
-            return Err(kept_out());
+            return Err(rows_suppressed());
         }
         // A row that another program changed meanwhile was visited, and counted, twice.
         if updated + inserted > written || written + same + stale > total {
@@ -167,7 +167,7 @@ impl Merge {
 }
 
 /// Fewer rows were written than staged.
-pub(super) fn kept_out() -> StoreError {
+pub(super) fn rows_suppressed() -> StoreError {
     StoreError::refused(STORE, "a rule or trigger of the table keeps rows out")
 }
 

@@ -42,7 +42,9 @@ pub(super) async fn is_done(
             && table::missing(connection, table)
                 .await?
                 .is_some_and(|missing| missing.is_empty())
-            && totals::absent(connection, &registered).await?.is_empty()
+            && totals::missing_tables(connection, &registered)
+                .await?
+                .is_empty()
             && known::is_made(connection).await?,
     )
 }
@@ -66,9 +68,9 @@ pub(super) async fn make(
             run(connection, table::create_index(table, index)).await?;
         }
     }
-    let absent = totals::absent(connection, &entry.registered).await?;
+    let missing = totals::missing_tables(connection, &entry.registered).await?;
     for total in &entry.registered.totals {
-        if absent.contains(&total.name) || !before.totals.contains(total) {
+        if missing.contains(&total.name) || !before.totals.contains(total) {
             totals::make(connection, table, &entry.registered, total).await?;
         }
     }

@@ -61,11 +61,11 @@ impl<'a> Totals<'a> {
         }
         let by = list(&total.by, ", ", quote);
         let columns = definitions(registered, total);
-        let lost = list(extremes(total), "", |(column, _, field)| {
+        let removed = list(extremes(total), "", |(column, _, field)| {
             let kind = field_type(registered.kind_of(field));
-            format!(", {} {kind}", lost(column))
+            format!(", {} {kind}", removed_extreme_column(column))
         });
-        let changes = name_for("_changes", &format!("{} {columns}{lost}", total.name));
+        let changes = name_for("_changes", &format!("{} {columns}{removed}", total.name));
         Self {
             total,
             group: group(registered, total, "v."),
@@ -78,7 +78,7 @@ impl<'a> Totals<'a> {
             fields: list(&fields, ", ", quote),
             create_changes: format!(
                 "CREATE TEMP TABLE IF NOT EXISTS {changes} \
-                 (_group bytea, {columns}{lost}, _rows bigint) ON COMMIT DELETE ROWS"
+                 (_group bytea, {columns}{removed}, _rows bigint) ON COMMIT DELETE ROWS"
             ),
             update: update(table, registered, total, &by, &changes),
             by,
@@ -137,14 +137,14 @@ impl<'a> Totals<'a> {
             };
             format!(", {sum}")
         });
-        let lost = list(extremes(self.total), "", |(_, function, field)| {
+        let removed = list(extremes(self.total), "", |(_, function, field)| {
             format!(
                 ", {function}(v.{}) FILTER (WHERE v._sign = -1)",
                 quote(field)
             )
         });
         format!(
-            "{}; INSERT INTO pg_temp.{} SELECT {}, {by}{measures}{lost}, sum(v._sign) \
+            "{}; INSERT INTO pg_temp.{} SELECT {}, {by}{measures}{removed}, sum(v._sign) \
              FROM ({changes}) v(_sign, {}) GROUP BY {by}",
             self.create_changes,
             self.changes,
@@ -170,10 +170,10 @@ fn update(
         let look_up = |function: &str, choose: &str, beyond: &str, field: &str| {
             // Look it up only if the extreme itself leaves.
             format!(
-                "{own} = CASE WHEN c.{lost} {beyond} o.{own} THEN \
+                "{own} = CASE WHEN c.{removed} {beyond} o.{own} THEN \
                  (SELECT {function}(t.{field}) FROM {target} t WHERE {group} = o._group) \
                  ELSE {choose}(o.{own}, c.{own}) END",
-                lost = lost(column),
+                removed = removed_extreme_column(column),
                 field = quote(field),
                 group = group(registered, total, "t."),
             )
@@ -196,8 +196,8 @@ fn update(
     )
 }
 
-fn lost(column: &TotalColumn) -> String {
-    quote(sql::totals::lost(column))
+fn removed_extreme_column(column: &TotalColumn) -> String {
+    quote(sql::totals::removed_extreme_column(column))
 }
 
 fn definitions(registered: &Registered, total: &Total) -> String {
@@ -232,7 +232,7 @@ fn group(registered: &Registered, total: &Total, prefix: &str) -> String {
 }
 
 /// Returns the names of the registered tables of totals that do not exist.
-pub(super) async fn absent(
+pub(super) async fn missing_tables(
     connection: &mut PgConnection,
     registered: &Registered,
 ) -> Result<Vec<String>> {

@@ -25,6 +25,6 @@ pub(crate) fn measures<'t>(total: &'t Total, quote: impl Fn(&'t str) -> String) 
 }
 
 /// Returns the name of the column with the extreme among the values that a group loses.
-pub(crate) fn lost(column: &TotalColumn) -> String {
+pub(crate) fn removed_extreme_column(column: &TotalColumn) -> String {
     format!("_lost_{}", column.name)
 }

@@ -102,7 +102,7 @@ impl Changes {
     }
 
     /// Returns the indexes of the columns that this table uses.
-    pub(super) fn concerned(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn column_indexes(&self) -> impl Iterator<Item = usize> {
         let measured = self.measures.iter().filter_map(Measured::column);
         self.by.iter().copied().chain(measured)
     }

@@ -86,7 +86,7 @@ struct Merge<'t> {
     others: Vec<usize>,
     has_extra: bool,
     /// For each column that totals use, the index of its value in a row of this definition.
-    watched: Vec<Option<usize>>,
+    total_columns: Vec<Option<usize>>,
     totals: Totals,
     values: Values,
     /// Whether there were tombstones before this chunk, whose keys are all different.
@@ -131,7 +131,7 @@ impl<'t> Merge<'t> {
             format!("{} = ?, ", quote(&column.name))
         });
         let is_field = |index: &usize| matches!(table.columns[*index].kind, ColumnKind::Field(_));
-        let watched = totals.columns().iter().map(|name| {
+        let total_columns = totals.columns().iter().map(|name| {
             let columns = &mut table.columns.iter();
             columns.position(|column| column.name == *name)
         });
@@ -139,7 +139,7 @@ impl<'t> Merge<'t> {
             key,
             others: (0..table.columns.len()).filter(is_field).collect(),
             has_extra: table.has_extra(),
-            watched: watched.collect(),
+            total_columns: total_columns.collect(),
             values: Values::default(),
             tombstones: has_tombstones,
             new_tombstones: 0,
@@ -206,9 +206,9 @@ impl<'t> Merge<'t> {
             return Ok(Outcome::Unchanged);
         }
         if !self.totals.is_empty() {
-            let was = self.totals.watched(old, next)?;
+            let was = self.totals.values_for_totals(old, next)?;
             // A column that an older definition lacks keeps its value.
-            let now = self.watched.iter().zip(&was);
+            let now = self.total_columns.iter().zip(&was);
             let now =
                 now.map(|(index, was)| index.map_or(*was, |index| self.values.get(row, index)));
             let now: Vec<_> = now.collect();
@@ -266,7 +266,7 @@ impl<'t> Merge<'t> {
             return Ok(false);
         }
         if !self.totals.is_empty() {
-            let now = self.watched.iter();
+            let now = self.total_columns.iter();
             let now =
                 now.map(|index| index.map_or(ValueRef::Null, |index| self.values.get(row, index)));
             self.totals.change(None, Some(&now.collect::<Vec<_>>()))?;

@@ -39,7 +39,7 @@ pub(super) fn rows_below(
         let mut rows = select.query((from, floor))?;
         while let Some(row) = rows.next()? {
             ids.push(row.get(0)?);
-            let old = totals.watched(row, 1)?;
+            let old = totals.values_for_totals(row, 1)?;
             totals.change(Some(&old), None)?;
         }
         drop(rows);

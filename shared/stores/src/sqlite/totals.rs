@@ -70,7 +70,7 @@ pub(super) fn make(
     let mut select = transaction.prepare(&select)?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let new = totals.watched(row, 1)?;
+        let new = totals.values_for_totals(row, 1)?;
         totals.change(None, Some(&new))?;
         totals.write_if_many(transaction)?;
     }
@@ -166,7 +166,7 @@ impl Totals {
     }
 
     /// Returns the values of those columns, which start at this position of a result.
-    pub(super) fn watched<'a>(
+    pub(super) fn values_for_totals<'a>(
         &self,
         row: &'a Row<'_>,
         first: usize,
@@ -184,7 +184,9 @@ impl Totals {
     ) -> Result<()> {
         for table in &mut self.tables {
             if let (Some(old), Some(new)) = (old, new)
-                && table.concerned().all(|column| old[column] == new[column])
+                && table
+                    .column_indexes()
+                    .all(|column| old[column] == new[column])
             {
                 continue;
             }
