@@ -266,14 +266,14 @@ fn append(
     }
 }
 
-/// The type's 34 digits hold all of ours, so nothing is rounded. Sign, exponent and digits are placed in the binary
-/// form.
+/// Converts a decimal to `Decimal128`, without rounding: it has 34 digits, `rust_decimal` at most 29. Packs sign,
+/// exponent and coefficient by hand.
 fn decimal(number: rust_decimal::Decimal) -> Decimal128 {
-    const EXPONENT_OF_ONE: u128 = 6176;
+    const EXPONENT_BIAS: u128 = 6176;
     let sign = u128::from(number.is_sign_negative() && !number.is_zero()) << 127;
-    let exponent = (EXPONENT_OF_ONE - u128::from(number.scale())) << 113;
-    let digits = number.mantissa().unsigned_abs();
-    Decimal128::from_bytes((sign | exponent | digits).to_le_bytes())
+    let exponent = (EXPONENT_BIAS - u128::from(number.scale())) << 113;
+    let coefficient = number.mantissa().unsigned_abs();
+    Decimal128::from_bytes((sign | exponent | coefficient).to_le_bytes())
 }
 
 /// Returns JSON as BSON if that is exact, else as text.

@@ -96,8 +96,8 @@ impl Dialect {
         )
     }
 
-    /// Returns the statement that adds the beginning of a text as a column. It is stored: from an index of a virtual
-    /// one, reads beside writers missed rows (`MariaDB` 10.11).
+    /// Returns the statement that adds the beginning of a text as a column. The column is `STORED`: with an index on a
+    /// `VIRTUAL` column, reads concurrent with writes missed rows (`MariaDB` 10.11).
     pub(super) fn add_beginning(self, table: &Table, index: &Index) -> String {
         format!(
             "ALTER TABLE {} ADD COLUMN {} varchar({SORTED_CHARS}) COLLATE {} \

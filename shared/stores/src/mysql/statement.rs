@@ -13,6 +13,9 @@ use crate::sql::error::from_sqlx;
 
 pub(super) const STORE: StoreKind = StoreKind::Mysql;
 
+const URL_FORM: &str =
+    "use mysql://user:password@host/database and percent-encode special characters";
+
 pub(super) fn error(error: sqlx::Error) -> StoreError {
     from_sqlx(STORE, error)
 }
@@ -30,13 +33,10 @@ impl Server {
         acquire_timeout: Duration,
         session: String,
     ) -> Result<Self> {
-        let options: MySqlConnectOptions = url
-            .parse()
-            .map_err(|_| StoreError::Config("the MySQL URL cannot be parsed".to_owned()))?;
+        let wrong = |what: &str| StoreError::Config(format!("the MySQL URL {what}: {URL_FORM}"));
+        let options: MySqlConnectOptions = url.parse().map_err(|_| wrong("cannot be parsed"))?;
         if options.get_database().is_none() {
-            return Err(StoreError::Config(
-                "the MySQL URL names no database".to_owned(),
-            ));
+            return Err(wrong("names no database"));
         }
         let pool = MySqlPoolOptions::new()
             .max_connections(connections)

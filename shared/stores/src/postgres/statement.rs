@@ -24,9 +24,13 @@ pub(super) fn pool(
     acquire_timeout: Duration,
     session: String,
 ) -> Result<PgPool> {
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|_| StoreError::Config("the PostgreSQL URL cannot be parsed".to_owned()))?;
+    let options: PgConnectOptions = url.parse().map_err(|_| {
+        StoreError::Config(
+            "the PostgreSQL URL cannot be parsed: use postgres://user:password@host/database and \
+             percent-encode special characters"
+                .to_owned(),
+        )
+    })?;
     let options = options
         .application_name(application)
         .disable_statement_logging();

@@ -14,7 +14,7 @@ pub(super) fn unavailable(reason: &str) -> StoreError {
 
 /// The thread of a transaction or read panicked, or the runtime is shutting down.
 pub(super) fn cut_off() -> StoreError {
-    unavailable("the transaction was interrupted")
+    unavailable("the operation stopped before it finished (panic or shutdown)")
 }
 
 pub(super) fn refused(reason: &str) -> StoreError {
