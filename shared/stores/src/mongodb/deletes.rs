@@ -50,11 +50,11 @@ pub(super) async fn delete_keys(
             break;
         }
         let refused = write_tombstones(database, &tombstones, &pending).await?;
-        let there = look_up(database, &tombstones, &refused).await?;
-        open.retain(|entry| there.compare(entry) != Some(Ordering::Greater));
+        let existing = look_up(database, &tombstones, &refused).await?;
+        open.retain(|entry| existing.compare(entry) != Some(Ordering::Greater));
         // Another worker's older tombstone was first.
         pending = refused;
-        pending.retain(|entry| matches!(there.compare(entry), Some(Ordering::Less) | None));
+        pending.retain(|entry| matches!(existing.compare(entry), Some(Ordering::Less) | None));
     }
     if !pending.is_empty() {
         return Err(contended("tombstones kept changing"));
@@ -91,8 +91,11 @@ pub(super) async fn tombstones(
     entries: &[Entry],
 ) -> Result<Vec<Option<Ordering>>> {
     let all: Vec<&Entry> = entries.iter().collect();
-    let there = look_up(database, &tombstones_of(name), &all).await?;
-    Ok(entries.iter().map(|entry| there.compare(entry)).collect())
+    let existing = look_up(database, &tombstones_of(name), &all).await?;
+    Ok(entries
+        .iter()
+        .map(|entry| existing.compare(entry))
+        .collect())
 }
 
 /// Deletes the rows of these entries that are below the floor.

@@ -141,9 +141,9 @@ impl Batch<'_> {
 
     /// Inserts documents, and returns those whose key exists.
     async fn insert(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>> {
-        let mut there = Vec::new();
+        let mut existing = Vec::new();
         if indexes.is_empty() {
-            return Ok(there);
+            return Ok(existing);
         }
         let documents = indexes.iter().map(|index| &self.entries[*index].document);
         let collection = self.database.collection::<RawDocumentBuf>(self.name);
@@ -155,16 +155,16 @@ impl Batch<'_> {
                 return Err(unavailable(&format!("{} write concern", concern.code)));
             }
             let failed = errors.write_errors.iter().flatten();
-            there = duplicates(&indexes, failed.map(|error| (error.index, error.code)))?;
+            existing = duplicates(&indexes, failed.map(|error| (error.index, error.code)))?;
         }
-        self.counts.inserted += (indexes.len() - there.len()) as u64;
+        self.counts.inserted += (indexes.len() - existing.len()) as u64;
         for index in indexes {
             self.inserted[index] = true;
         }
-        for index in &there {
+        for index in &existing {
             self.inserted[*index] = false;
         }
-        Ok(there)
+        Ok(existing)
     }
 
     /// Replaces documents that are older and have other values. Returns those to look up.
@@ -181,8 +181,8 @@ impl Batch<'_> {
             updates.push(update);
         }
         let done = command::update(self.database, self.name, updates).await?;
-        let there = duplicates(&indexes, done.errors)?;
-        if done.matched + there.len() as u64 != indexes.len() as u64 {
+        let existing = duplicates(&indexes, done.errors)?;
+        if done.matched + existing.len() as u64 != indexes.len() as u64 {
             return Err(unavailable("the counts of an update do not add up"));
         }
         self.counts.updated += done.matched - done.upserted.len() as u64;
@@ -192,7 +192,7 @@ impl Batch<'_> {
             let index = index.ok_or_else(|| unavailable("the response names an unknown update"))?;
             self.inserted[*index] = true;
         }
-        Ok(there)
+        Ok(existing)
     }
 
     /// Advances the versions of documents that are older and have the same values. Returns those to look up again.

@@ -102,12 +102,12 @@ pub(super) async fn are_most_new(connection: &mut PgConnection, chunk: &Chunk<'_
     });
     let values = Postgres::arguments(values.collect()).map_err(error)?;
     // Unprepared: a plan made for an empty table would stay otherwise.
-    let there: i64 = sqlx::query_scalar_with(AssertSqlSafe(count), values)
+    let existing: i64 = sqlx::query_scalar_with(AssertSqlSafe(count), values)
         .persistent(false)
         .fetch_one(connection)
         .await
         .map_err(error)?;
-    Ok(unsigned(STORE, there)? * 2 < sample.len() as u64)
+    Ok(unsigned(STORE, existing)? * 2 < sample.len() as u64)
 }
 
 /// Returns the placeholders of `keys` keys whose fields have these types, each numbered separately:
@@ -186,7 +186,7 @@ impl<'c, 'r> Hashed<'c, 'r> {
             .filter(|(_, place)| !may_be_there[*place]);
         let hashes = new.flat_map(|(hash, _)| hash.to_be_bytes()).collect();
         let places = rows.iter().copied().zip(may_be_there);
-        let (others, new): (Vec<_>, Vec<_>) = places.partition(|(_, there)| *there);
+        let (others, new): (Vec<_>, Vec<_>) = places.partition(|(_, exists)| *exists);
         Ok(Some(Split {
             new: new.into_iter().map(|(row, _)| row).collect(),
             others: others.into_iter().map(|(row, _)| row).collect(),

@@ -53,9 +53,9 @@ pub(super) fn rows(
     }
     if merge.new_tombstones > 0 || entry.tombstones {
         let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
-        let there = transaction.query_row(&select, [], |row| row.get(0))?;
-        if there != entry.tombstones {
-            registry::set_tombstones(transaction, &table.name, there)?;
+        let has_tombstones = transaction.query_row(&select, [], |row| row.get(0))?;
+        if has_tombstones != entry.tombstones {
+            registry::set_tombstones(transaction, &table.name, has_tombstones)?;
         }
     }
     Ok(counts)
@@ -183,8 +183,8 @@ impl<'t> Merge<'t> {
             return self.apply_absent(row, version);
         };
         self.expect_absent = false;
-        let there = old.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
-        match there.cmp(version.as_bytes()) {
+        let existing = old.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
+        match existing.cmp(version.as_bytes()) {
             Ordering::Greater => return Ok(Outcome::Stale),
             Ordering::Equal => return Ok(Outcome::Unchanged),
             Ordering::Less => {}
@@ -233,10 +233,10 @@ impl<'t> Merge<'t> {
             self.find_tombstone.bind_key(self.key, &self.values, row)?;
             let mut found = self.find_tombstone.0.raw_query();
             if let Some(tombstone) = found.next()? {
-                let there = tombstone.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
-                let there = there.cmp(version.as_bytes());
+                let existing = tombstone.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
+                let compared = existing.cmp(version.as_bytes());
                 drop(found);
-                match there {
+                match compared {
                     Ordering::Greater => return Ok(Outcome::Stale),
                     Ordering::Equal => return Ok(Outcome::Unchanged),
                     Ordering::Less if row.deleted => {}

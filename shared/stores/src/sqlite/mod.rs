@@ -94,7 +94,7 @@ impl Database {
             Some(opened) => opened,
             None => slot.insert(Opened::at(&self.path)?),
         };
-        let _turn = Turn::wait(&opened.writers)?;
+        let _lock = WriterLock::wait(&opened.writers)?;
         let result = write(&mut opened.connection, work)?;
         self.empty_log(&opened.connection);
         Ok(result)
@@ -103,7 +103,7 @@ impl Database {
     /// Truncates the write-ahead log once it is long. With readers that never pause, the automatic checkpoints never
     /// reach its end, and it grows without bound.
     fn empty_log(&self, connection: &Connection) {
-        let log = beside(&self.path, "-wal");
+        let log = sibling_path(&self.path, "-wal");
         if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
             let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             if let Err(error) = emptied {
@@ -119,7 +119,7 @@ impl Opened {
         let connection = connect(path)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
-        let writers = options.open(beside(path, "-writers")).map_err(io)?;
+        let writers = options.open(sibling_path(path, "-writers")).map_err(io)?;
         Ok(Self {
             connection,
             writers,
@@ -128,24 +128,24 @@ impl Opened {
 }
 
 /// Holds the writers' lock. It is released also after a panic.
-struct Turn<'a>(&'a File);
+struct WriterLock<'a>(&'a File);
 
-impl<'a> Turn<'a> {
+impl<'a> WriterLock<'a> {
     fn wait(writers: &'a File) -> Result<Self> {
         writers.lock().map_err(io)?;
         Ok(Self(writers))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriterLock<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            warn!(%error, "the writers' lock could not be given up");
+            warn!(%error, "the writers' lock could not be released");
         }
     }
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn sibling_path(path: &Path, end: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(end);
     name.into()

@@ -44,8 +44,8 @@ pub(crate) async fn documents_as_keys_are_refused(database: &Database) {
         collection.insert_one(&old).await.unwrap();
         let advice = [name, "rename or drop", "upload the files again"];
         assert_refused(database, &worker.dataset, &advice).await;
-        let there = collection.find_one(doc! {}).await.unwrap();
-        assert_eq!(there.as_ref(), Some(&old));
+        let found = collection.find_one(doc! {}).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&old));
         collection.delete_many(doc! {}).await.unwrap();
     }
     // Without them the collection is used.

@@ -53,14 +53,14 @@ pub(crate) async fn a_new_field_is_added(database: &Database) {
 
 pub(crate) async fn another_type_is_refused(database: &Database) {
     let worker = Worker::of(database, TYPES).await;
-    let there = &worker.dataset;
-    let mut nulls = vec![Value::Null; there.fields.len()];
+    let dataset = &worker.dataset;
+    let mut nulls = vec![Value::Null; dataset.fields.len()];
     nulls[0] = Value::Integer(1);
     let rows = vec![row(0, nulls)];
     worker.apply(1, rows.clone()).await;
     let before = worker.read().await;
     // Includes types that share a column type in some store.
-    let types: Vec<_> = there.fields[1..]
+    let types: Vec<_> = dataset.fields[1..]
         .iter()
         .map(|field| field.kind.as_str())
         .collect();
@@ -76,7 +76,7 @@ pub(crate) async fn another_type_is_refused(database: &Database) {
             let new = format!("{}, {new}", type_of(other));
             let changed = TYPES.replace(&type_of(field), &new);
             assert_ne!(changed, TYPES);
-            let changed = redefined(there, &changed);
+            let changed = redefined(dataset, &changed);
             assert_refused(database, &changed, &[field, other, "keep the old type"]).await;
         }
     }
