@@ -65,9 +65,9 @@ impl Sample {
     pub(crate) fn make(directory: &Path, rows: u64, revision: u32) -> Result<Self> {
         let file = directory.join(format!("products-{rows}-{revision}.csv"));
         let clean = directory.join(format!("products-{rows}-{revision}-clean.csv"));
-        let cannot = || format!("cannot write {}", file.display());
-        let out = BufWriter::new(File::create(&file).with_context(cannot)?);
-        write_revision(Kind::Products, rows, SEED, revision, out).with_context(cannot)?;
+        let context = || format!("cannot write {}", file.display());
+        let out = BufWriter::new(File::create(&file).with_context(context)?);
+        write_revision(Kind::Products, rows, SEED, revision, out).with_context(context)?;
         clean_up(&file, &clean)?;
         let good = Rows::read(&clean)?;
         let keyed = good.last_of_each_key();
@@ -120,15 +120,15 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let cannot = || format!("cannot read {}", path.display());
-        let bytes = fs::read(path).with_context(cannot)?;
+        let context = || format!("cannot read {}", path.display());
+        let bytes = fs::read(path).with_context(context)?;
         let mut rows = Self {
             text: String::with_capacity(bytes.len()),
             ends: Vec::with_capacity(bytes.len() / 80),
         };
         let mut reader = csv::Reader::from_reader(&*bytes);
         let mut record = csv::StringRecord::new();
-        while reader.read_record(&mut record).with_context(cannot)? {
+        while reader.read_record(&mut record).with_context(context)? {
             let mut ends = [0; 3];
             for (cell, end) in record.iter().zip(&mut ends) {
                 rows.text.push_str(cell);

@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use landfall_local::{Stack, sent_at};
 use tokio::process::Command;
 
-use crate::landfall::since;
+use crate::landfall::seconds_between;
 
 const BUCKET: &str = "landfall-empty-inbox";
 const NAME: &str = "landfall-empty";
@@ -22,14 +22,14 @@ const SOURCE: &str = include_str!("empty.py");
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// The deployed chain.
-pub(crate) struct Empty<'a> {
+pub(crate) struct EmptyPipeline<'a> {
     stack: &'a Stack,
     sqs: aws_sdk_sqs::Client,
     /// Queue that receives the event.
     events: String,
 }
 
-impl<'a> Empty<'a> {
+impl<'a> EmptyPipeline<'a> {
     /// Deploys the chain next to Landfall, on the same endpoint and event bus.
     pub(crate) async fn deploy(stack: &'a Stack, directory: &Path) -> Result<Self> {
         let config = stack.sdk_config();
@@ -120,7 +120,7 @@ impl<'a> Empty<'a> {
                 .await
                 .context("cannot receive the empty event")?;
             if let Some(message) = answer.messages.unwrap_or_default().pop() {
-                let took = since(put_at, sent_at(&message)?)?;
+                let took = seconds_between(put_at, sent_at(&message)?)?;
                 self.sqs
                     .delete_message()
                     .queue_url(&self.events)

@@ -8,7 +8,7 @@ use landfall_domain::{CompletionEvent, JobId, JobState};
 use landfall_local::{Build, Lines, Progress, Sql, Stack, StackOptions, Stores, workers};
 
 use crate::data::{Content, Sample};
-use crate::profile::{Used, wait_until_idle};
+use crate::profile::{CpuUsage, wait_until_idle};
 use crate::result::Run;
 use crate::tables;
 
@@ -65,7 +65,7 @@ impl Landfall {
         )?;
         landfall.dataset("warm_up").await?;
         landfall.ingest("warm_up", &sample, sample.keyed).await?;
-        landfall.forget("warm_up").await?;
+        landfall.drop_tables("warm_up").await?;
         Ok(landfall)
     }
 
@@ -83,10 +83,10 @@ impl Landfall {
         content: Content,
     ) -> Result<Run> {
         wait_until_idle().await;
-        let before = Used::now();
+        let before = CpuUsage::now();
         let (run, event) = self.put(dataset, &sample.file).await?;
         let run = Run {
-            cpu_seconds: Used::now().since(&before),
+            cpu_seconds: CpuUsage::now().since(&before),
             ..run
         };
         ensure!(
@@ -124,7 +124,7 @@ impl Landfall {
             }
         };
         let run = Run {
-            seconds: since(put_at, event.sent)?,
+            seconds: seconds_between(put_at, event.sent)?,
             put_seconds: Some(put.as_secs_f64()),
             ..Run::default()
         };
@@ -147,7 +147,7 @@ impl Landfall {
     }
 
     /// Removes a dataset from the stores.
-    pub(crate) async fn forget(&self, dataset: &str) -> Result<()> {
+    pub(crate) async fn drop_tables(&self, dataset: &str) -> Result<()> {
         for store in self.tables() {
             store.remove(dataset).await?;
         }
@@ -164,7 +164,7 @@ impl Landfall {
 }
 
 /// Returns the seconds between two times of the system clock.
-pub(crate) fn since(start: SystemTime, end: SystemTime) -> Result<f64> {
+pub(crate) fn seconds_between(start: SystemTime, end: SystemTime) -> Result<f64> {
     let took = end.duration_since(start);
     Ok(took.context("the clock was set back")?.as_secs_f64())
 }

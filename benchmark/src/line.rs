@@ -5,7 +5,7 @@ use landfall_local::{Lines, Progress, Sql, Stores};
 
 use crate::Plan;
 use crate::data::Sample;
-use crate::empty::Empty;
+use crate::empty::EmptyPipeline;
 use crate::floors::postgres;
 use crate::landfall::Landfall;
 use crate::memory;
@@ -41,12 +41,12 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
                 plan.runs
             ));
             let sample = Sample::make(plan.directory(), rows, 1)?;
-            memory::touch(plan.directory())?;
+            memory::fill_page_cache(plan.directory())?;
             let floor = postgres::by_chunk(landfall.stack.sql_url(), &sample).await?;
             part.add(&of_rows(FLOOR, rows), postgres::BY_CHUNK.1, rows, floor);
             let dataset = format!("line_{rows}_{run}");
             landfall.dataset(&dataset).await?;
-            memory::touch(plan.directory())?;
+            memory::fill_page_cache(plan.directory())?;
             let loaded = landfall.ingest(&dataset, &sample, sample.keyed).await?;
             part.add(
                 &of_rows(LANDFALL, rows),
@@ -54,7 +54,7 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
                 rows,
                 loaded,
             );
-            landfall.forget(&dataset).await?;
+            landfall.drop_tables(&dataset).await?;
         }
     }
     landfall.stack.stop();
@@ -109,7 +109,7 @@ fn of_rows(name: &str, rows: u64) -> String {
 async fn fixed(landfall: &Landfall, part: &mut Part, plan: &Plan, progress: &Lines) -> Result<()> {
     progress.step("line: the fixed part");
     let sample = Sample::make(plan.directory(), SMALL_ROWS, 1)?;
-    let empty = Empty::deploy(&landfall.stack, plan.directory()).await?;
+    let empty = EmptyPipeline::deploy(&landfall.stack, plan.directory()).await?;
     landfall.dataset("line_small").await?;
     // The first of each is discarded, because it may include a cold start.
     empty.put().await?;
@@ -126,7 +126,7 @@ async fn fixed(landfall: &Landfall, part: &mut Part, plan: &Plan, progress: &Lin
         let what = "warm, put to completion event, again and again";
         part.add(SMALL, what, SMALL_ROWS, run);
     }
-    landfall.forget("line_small").await
+    landfall.drop_tables("line_small").await
 }
 
 /// Returns the seconds per million rows beyond the fixed part: the median of the points, so that no outlier decides.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_farthest_point_is_told_in_percent() {
+    fn the_farthest_point_is_reported_in_percent() {
         let points = [(1.0, 2.0), (2.0, 4.0), (4.0, 10.0)];
         let slope = slope(0.0, &points);
         assert!((farthest(0.0, slope, &points) - 25.0).abs() < 1e-9);

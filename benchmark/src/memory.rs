@@ -12,15 +12,15 @@ use anyhow::{Context, Result};
 
 /// Fills all free memory with the page cache. The memory is then allocated, stays so, and is available to any program.
 /// Has no effect where the amount of free memory is unknown.
-pub(crate) fn touch(directory: &Path) -> Result<()> {
+pub(crate) fn fill_page_cache(directory: &Path) -> Result<()> {
     let path = directory.join("memory");
-    let cannot = || format!("cannot fill the cache with {}", path.display());
+    let context = || format!("cannot fill the cache with {}", path.display());
     // Sparse, so it needs no disk space. New each time, because pages that are read twice would be evicted later.
     File::create(&path)
         .and_then(|file| file.set_len(bytes("MemAvailable")))
-        .with_context(cannot)?;
-    let mut file = File::open(&path).with_context(cannot)?;
-    io::copy(&mut file, &mut io::sink()).with_context(cannot)?;
+        .with_context(context)?;
+    let mut file = File::open(&path).with_context(context)?;
+    io::copy(&mut file, &mut io::sink()).with_context(context)?;
     Ok(())
 }
 

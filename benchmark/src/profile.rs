@@ -15,7 +15,7 @@ const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Seconds used so far, by group of processes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Used {
+pub(crate) struct CpuUsage {
     groups: BTreeMap<String, f64>,
     busy: f64,
     idle: f64,
@@ -28,7 +28,7 @@ struct Process {
     seconds: f64,
 }
 
-impl Used {
+impl CpuUsage {
     /// Returns what this process and its descendants have used so far.
     pub(crate) fn now() -> Self {
         let processes: HashMap<u32, Process> = fs::read_dir("/proc")
@@ -73,10 +73,10 @@ impl Used {
 /// Waits until the databases have finished the background work of an earlier load, which would slow the next one.
 pub(crate) async fn wait_until_idle() {
     let deadline = Instant::now() + SETTLED_WITHIN;
-    let mut before = Used::now();
+    let mut before = CpuUsage::now();
     while Instant::now() < deadline {
         tokio::time::sleep(LOOK).await;
-        let now = Used::now();
+        let now = CpuUsage::now();
         let used: f64 = now
             .since(&before)
             .iter()
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_was_used_since_is_split_among_groups() {
-        let used = |postgres, busy, idle| Used {
+        let used = |postgres, busy, idle| CpuUsage {
             groups: [("postgres".to_owned(), postgres)].into(),
             busy,
             idle,

@@ -32,9 +32,9 @@ pub(crate) fn write(results: &Path, docs: &Path) -> Result<()> {
         if !path.exists() {
             continue;
         }
-        let cannot = || format!("cannot read {}", path.display());
-        let text = fs::read_to_string(&path).with_context(cannot)?;
-        parts.push(serde_json::from_str::<Part>(&text).with_context(cannot)?);
+        let context = || format!("cannot read {}", path.display());
+        let text = fs::read_to_string(&path).with_context(context)?;
+        parts.push(serde_json::from_str::<Part>(&text).with_context(context)?);
     }
     if parts.is_empty() {
         return Ok(());

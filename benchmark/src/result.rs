@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn loads_are_told_and_compared_by_their_medians() {
+    fn loads_are_reported_and_compared_by_their_medians() {
         let mut part = Part::default();
         for rate in [100.0, 500.0, 200.0] {
             let run = LoadRun {

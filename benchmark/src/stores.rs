@@ -119,7 +119,7 @@ impl<'a> Bench<'a> {
         self.step(run, UNCHANGED);
         self.ingest(&dataset(run), (UNCHANGED, WHAT_UNCHANGED), false)
             .await?;
-        self.landfall.forget(&dataset(run)).await
+        self.landfall.drop_tables(&dataset(run)).await
     }
 
     /// Measures the first load and the change of all rows without one of Landfall's means.
@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
             self.step(run, what.0);
             self.ingest(without.dataset, what, is_first).await?;
         }
-        self.landfall.forget(without.dataset).await
+        self.landfall.drop_tables(without.dataset).await
     }
 
     async fn ingest(&mut self, dataset: &str, what: Described<'_>, first: bool) -> Result<()> {

@@ -39,7 +39,7 @@ impl<'a> Database<'a> {
         let [rows, name_bytes, description_bytes] = self
             .counts(table)
             .await
-            .with_context(|| format!("cannot look into {table}"))?;
+            .with_context(|| format!("cannot count the rows of {table}"))?;
         Ok(Content {
             rows: rows.unsigned_abs(),
             name_bytes: name_bytes.unsigned_abs(),
@@ -164,12 +164,13 @@ pub(crate) async fn mysql(url: &str) -> Result<MySqlConnection> {
 
 /// Connects to the database of a URI.
 pub(crate) async fn mongodb(uri: &str) -> Result<mongodb::Database> {
+    // The client connects when it is first used.
     let client = mongodb::Client::with_uri_str(uri)
         .await
-        .context("cannot reach MongoDB")?;
+        .context("invalid MongoDB URI")?;
     client
         .default_database()
-        .context("the URI of the MongoDB names no database")
+        .context("the MongoDB URI names no database")
 }
 
 async fn documents(uri: &str, collection: &str) -> Result<[i64; 3]> {

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 /// Returns the definitions in a directory, which are its `.toml` files, sorted by name.
 pub fn definition_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let cannot = || format!("cannot read {}", directory.display());
+    let context = || format!("cannot read {}", directory.display());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).with_context(cannot)? {
-        files.push(entry.with_context(cannot)?.path());
+    for entry in std::fs::read_dir(directory).with_context(context)? {
+        files.push(entry.with_context(context)?.path());
     }
     files.retain(|file| {
         file.extension()

@@ -1,6 +1,6 @@
 //! The HTTP API under load: pages of rows, compared with the database alone.
 
-mod alone;
+mod standalone;
 mod tools;
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +17,7 @@ use crate::landfall::Landfall;
 use crate::profile::wait_until_idle;
 use crate::result::{LoadRun, Part, as_float};
 use crate::tables::{Database, postgres};
-use alone::Alone;
+use standalone::StandaloneApi;
 
 const DATASET: &str = "products";
 const ROWS: u64 = 1_000_000;
@@ -62,7 +62,7 @@ impl Statement {
 }
 
 /// A request to the API.
-struct Question {
+struct RequestSpec {
     name: &'static str,
     path: &'static str,
     header: Option<(&'static str, String)>,
@@ -73,7 +73,7 @@ struct Question {
 }
 
 /// A server under test.
-struct Way<'a> {
+struct Server<'a> {
     name: &'static str,
     what: &'static str,
     url: &'a str,
@@ -110,26 +110,26 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
         .extend([Database::at(database).version().await?]);
     part.figure("the table", as_float(found.rows), "rows", None);
 
-    let alone = Alone::start(stack, plan, progress).await?;
-    let ways = [
-        Way {
+    let standalone = StandaloneApi::start(stack, plan, progress).await?;
+    let servers = [
+        Server {
             name: "api alone",
             what: "one process of the deployed api's binary, itself the HTTP server; its ledger is a stub that \
                    answers at once",
-            url: &alone.url,
+            url: &standalone.url,
         },
-        Way {
+        Server {
             name: "deployed",
             what: "through the local AWS endpoint (MiniStack, in Python): its gateway, its Lambda, its ledger",
             url: &stack.outputs().api_url,
         },
     ];
-    let questions = questions(&alone.url, stack.token()).await?;
-    for way in &ways {
-        for question in &questions {
-            check(way.url, stack.token(), question)
+    let requests = requests(&standalone.url, stack.token()).await?;
+    for server in &servers {
+        for request in &requests {
+            check(server.url, stack.token(), request)
                 .await
-                .with_context(|| format!("{}: {}", way.name, question.name))?;
+                .with_context(|| format!("{}: {}", server.name, request.name))?;
         }
     }
     let bench = Bench {
@@ -137,10 +137,10 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
         progress,
         stack,
     };
-    bench.all(&mut part, &ways, &questions).await?;
-    drop(alone);
+    bench.all(&mut part, &servers, &requests).await?;
+    drop(standalone);
     landfall.stack.stop();
-    ratios(&mut part, &questions);
+    ratios(&mut part, &requests);
     Ok(part)
 }
 
@@ -152,7 +152,12 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Measures everything in turn, run by run.
-    async fn all(&self, part: &mut Part, ways: &[Way<'_>], questions: &[Question]) -> Result<()> {
+    async fn all(
+        &self,
+        part: &mut Part,
+        servers: &[Server<'_>],
+        requests: &[RequestSpec],
+    ) -> Result<()> {
         let seconds = if self.plan.quick {
             QUICK_SECONDS
         } else {
@@ -164,7 +169,7 @@ impl Bench<'_> {
                 self.progress
                     .step(&format!("http, run {}: {connections} connections", run + 1));
                 for statement in Statement::ALL {
-                    let ask = tools::pgbench(
+                    let query = tools::pgbench(
                         self.plan,
                         self.stack.sql_url(),
                         statement,
@@ -172,16 +177,16 @@ impl Bench<'_> {
                         seconds,
                     );
                     let what = "pgbench, prepared, the api's statement";
-                    part.load(statement.name(), what, connections, ask.await?);
+                    part.load(statement.name(), what, connections, query.await?);
                 }
-                for way in ways {
-                    for question in questions {
+                for server in servers {
+                    for request in requests {
                         // Warms up everything.
                         if run == 0 {
-                            self.wrk(way, question, connections, 1).await?;
+                            self.wrk(server, request, connections, 1).await?;
                         }
-                        let got = self.wrk(way, question, connections, seconds).await?;
-                        part.load(&named(way.name, question), way.what, connections, got);
+                        let got = self.wrk(server, request, connections, seconds).await?;
+                        part.load(&named(server.name, request), server.what, connections, got);
                     }
                 }
             }
@@ -191,41 +196,41 @@ impl Bench<'_> {
 
     async fn wrk(
         &self,
-        way: &Way<'_>,
-        question: &Question,
+        server: &Server<'_>,
+        request: &RequestSpec,
         connections: usize,
         seconds: u64,
     ) -> Result<LoadRun> {
         let token = self.stack.token();
-        tools::wrk(self.plan, way.url, token, question, connections, seconds)
+        tools::wrk(self.plan, server.url, token, request, connections, seconds)
             .await
-            .with_context(|| named(way.name, question))
+            .with_context(|| named(server.name, request))
     }
 }
 
-fn named(way: &str, question: &Question) -> String {
-    format!("{way}, {}", question.name)
+fn named(server: &str, request: &RequestSpec) -> String {
+    format!("{server}, {}", request.name)
 }
 
 /// Adds the ratios of the API's speed to that of the statement it runs, or would run without its cache.
-fn ratios(part: &mut Part, questions: &[Question]) {
-    for question in questions {
-        let statement = question.statement.unwrap_or(Statement::FirstPage);
+fn ratios(part: &mut Part, requests: &[RequestSpec]) {
+    for request in requests {
+        let statement = request.statement.unwrap_or(Statement::FirstPage);
         for connections in CONNECTIONS {
-            part.compare_loads(&named("api alone", question), statement.name(), connections);
+            part.compare_loads(&named("api alone", request), statement.name(), connections);
         }
     }
 }
 
-async fn questions(url: &str, token: &str) -> Result<Vec<Question>> {
-    let first = |name, header, status, statement| Question {
+async fn requests(url: &str, token: &str) -> Result<Vec<RequestSpec>> {
+    let first = |name, header, status, statement| RequestSpec {
         name,
         path: PAGE,
         header,
         status,
         statement,
     };
-    let mut questions = vec![
+    let mut requests = vec![
         first("first page, from the cache", None, StatusCode::OK, None),
         first(
             "first page, from the database",
@@ -240,7 +245,7 @@ async fn questions(url: &str, token: &str) -> Result<Vec<Question>> {
             Some(Statement::FromRandomKey),
         ),
     ];
-    let answer = ask(url, token, &questions[0]).await?;
+    let answer = send(url, token, &requests[0]).await?;
     let etag = answer.headers().get(ETAG).map(HeaderValue::to_str);
     let etag = etag.context("a page has no ETag")??.to_owned();
     let known = Some(("If-None-Match", etag));
@@ -250,29 +255,29 @@ async fn questions(url: &str, token: &str) -> Result<Vec<Question>> {
         StatusCode::NOT_MODIFIED,
         None,
     );
-    questions.insert(1, unchanged);
-    Ok(questions)
+    requests.insert(1, unchanged);
+    Ok(requests)
 }
 
-async fn ask(url: &str, token: &str, question: &Question) -> Result<reqwest::Response> {
+async fn send(url: &str, token: &str, spec: &RequestSpec) -> Result<reqwest::Response> {
     let mut request = Client::new()
-        .get(format!("{url}{}", question.path))
+        .get(format!("{url}{}", spec.path))
         .bearer_auth(token);
-    if let Some((name, value)) = &question.header {
+    if let Some((name, value)) = &spec.header {
         request = request.header(*name, value);
     }
     Ok(request.send().await?)
 }
 
 /// Fails on a wrong answer, so that it is never measured.
-async fn check(url: &str, token: &str, question: &Question) -> Result<()> {
-    let answer = ask(url, token, question).await?;
+async fn check(url: &str, token: &str, request: &RequestSpec) -> Result<()> {
+    let answer = send(url, token, request).await?;
     ensure!(
-        answer.status() == question.status,
+        answer.status() == request.status,
         "answered {}",
         answer.status()
     );
-    if question.status == StatusCode::OK {
+    if request.status == StatusCode::OK {
         let page: Value = serde_json::from_slice(&answer.bytes().await?)?;
         let rows = page["rows"].as_array().map_or(0, Vec::len);
         ensure!(

@@ -8,7 +8,7 @@ use landfall_local::postgres_program;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{Question, Statement};
+use super::{RequestSpec, Statement};
 use crate::Plan;
 use crate::result::{LoadRun, as_float, median};
 
@@ -27,7 +27,7 @@ pub(super) async fn wrk(
     plan: &Plan,
     url: &str,
     token: &str,
-    question: &Question,
+    request: &RequestSpec,
     connections: usize,
     seconds: u64,
 ) -> Result<LoadRun> {
@@ -42,11 +42,11 @@ pub(super) async fn wrk(
         .arg(&script)
         // Not an argument, which any user could read.
         .env("LANDFALL_TOKEN", token);
-    if let Some((name, value)) = &question.header {
+    if let Some((name, value)) = &request.header {
         command.args(["--header", &format!("{name}: {value}")]);
     }
-    command.arg(format!("{url}{}", question.path));
-    if question.statement == Some(Statement::FromRandomKey) {
+    command.arg(format!("{url}{}", request.path));
+    if request.statement == Some(Statement::FromRandomKey) {
         command.args(["--", "random"]);
     }
     let text = output(command).await?;
@@ -56,7 +56,7 @@ pub(super) async fn wrk(
     ensure!(
         output.failed == 0 && output.requests > 0,
         "{}: {} of {} requests failed",
-        question.name,
+        request.name,
         output.failed,
         output.requests
     );

@@ -136,15 +136,19 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     // If it stays missing, its run reports that.
     install("pgloader", progress).await?;
     let options = (Stores::Sql, Sql::Postgres, "PostgreSQL");
-    bench.beside(&mut part, options, &POSTGRES).await?;
+    bench
+        .compare_with_landfall(&mut part, options, &POSTGRES)
+        .await?;
     let options = (Stores::Mongodb, Sql::default(), "MongoDB");
-    bench.beside(&mut part, options, &MONGODB).await?;
+    bench
+        .compare_with_landfall(&mut part, options, &MONGODB)
+        .await?;
     Ok(part)
 }
 
 impl Bench<'_> {
     /// Measures Landfall and the other tools of one database in turn.
-    async fn beside(
+    async fn compare_with_landfall(
         &self,
         part: &mut Part,
         (stores, sql, database): (Stores, Sql, &str),
@@ -157,23 +161,23 @@ impl Bench<'_> {
             .context("the stack has no store")?;
         part.versions
             .extend([Database::at(address).version().await?]);
-        let own = |load: &str| format!("Landfall, {database}, {load}");
+        let landfall_name = |load: &str| format!("Landfall, {database}, {load}");
         for run in 0..self.plan.runs {
             let dataset = format!("products_{run}");
             landfall.dataset(&dataset).await?;
             for (load, sample) in LOADS.iter().zip(&self.samples) {
                 self.progress
-                    .step(&format!("peers, run {}: {}", run + 1, own(load)));
+                    .step(&format!("peers, run {}: {}", run + 1, landfall_name(load)));
                 let run = landfall.ingest(&dataset, sample, sample.keyed).await?;
                 let what = "put to completion event";
-                part.add(&own(load), what, sample.rows, run);
+                part.add(&landfall_name(load), what, sample.rows, run);
             }
-            landfall.forget(&dataset).await?;
+            landfall.drop_tables(&dataset).await?;
             let best = fastest(part, peers, LOADS[0]).map(|(seconds, _)| seconds);
             for peer in peers {
                 let is_missing = part.missing.iter().any(|missing| missing.name == peer.name);
-                let own = part.seconds(&format!("{}, {}", peer.name, LOADS[0]));
-                let is_far_behind = own > best.map(|best| best * FAR_BEHIND) && run > 0;
+                let seconds = part.seconds(&format!("{}, {}", peer.name, LOADS[0]));
+                let is_far_behind = seconds > best.map(|best| best * FAR_BEHIND) && run > 0;
                 if is_missing || is_far_behind {
                     continue;
                 }
@@ -194,7 +198,8 @@ impl Bench<'_> {
         }
         for load in LOADS {
             if let Some((_, best)) = fastest(part, peers, load) {
-                part.compare(&own(load), &own(load), &[&best], Some(GOAL));
+                let name = landfall_name(load);
+                part.compare(&name, &name, &[&best], Some(GOAL));
             }
         }
         landfall.stack.stop();

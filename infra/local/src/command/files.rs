@@ -100,9 +100,9 @@ fn unique_key(dataset: &str, name: &str, used: &mut HashSet<String>) -> String {
 /// Writes the sample file to `directory`. Its content depends only on the number of rows.
 pub(crate) fn sample(rows: u64, directory: &Path) -> Result<Source> {
     let path = directory.join("sample.csv");
-    let cannot = || format!("cannot write {}", path.display());
-    let file = File::create(&path).with_context(cannot)?;
-    seed::write(seed::Kind::Products, rows, SEED, BufWriter::new(file)).with_context(cannot)?;
+    let context = || format!("cannot write {}", path.display());
+    let file = File::create(&path).with_context(context)?;
+    seed::write(seed::Kind::Products, rows, SEED, BufWriter::new(file)).with_context(context)?;
     Ok(Source {
         key: "products/sample.csv".to_owned(),
         path,

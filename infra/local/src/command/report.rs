@@ -34,7 +34,7 @@ impl<'a> JobReport<'a> {
 }
 
 async fn first_rejects(stack: &Stack, place: &RejectsLocation) -> Result<Vec<Reject>> {
-    let cannot = || {
+    let context = || {
         format!(
             "cannot read the rejects in {}/{}",
             place.bucket, place.prefix
@@ -43,11 +43,11 @@ async fn first_rejects(stack: &Stack, place: &RejectsLocation) -> Result<Vec<Rej
     let objects = S3Objects::new(stack.s3().clone());
     let listed = objects.list(&place.bucket, &place.prefix, None).await;
     let mut found = Vec::new();
-    for object in listed.with_context(cannot)? {
+    for object in listed.with_context(context)? {
         let text = objects.read_text(&place.bucket, &object.key, None, usize::MAX);
-        let (text, _) = text.await.with_context(cannot)?.with_context(cannot)?;
+        let (text, _) = text.await.with_context(context)?.with_context(context)?;
         for line in text.lines() {
-            found.push(serde_json::from_str(line).with_context(cannot)?);
+            found.push(serde_json::from_str(line).with_context(context)?);
             if found.len() == REJECTS {
                 return Ok(found);
             }

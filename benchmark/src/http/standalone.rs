@@ -17,13 +17,13 @@ use crate::functions::{environment, unpack};
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running API.
-pub(super) struct Alone {
+pub(super) struct StandaloneApi {
     pub(super) url: String,
     _process: Child,
     ledger: JoinHandle<()>,
 }
 
-impl Alone {
+impl StandaloneApi {
     /// Starts the deployed binary with the environment of the stack's functions.
     ///
     /// Its ledger is a stub that answers at once and has no closed job. The endpoint's ledger takes far longer than the
@@ -56,7 +56,7 @@ impl Alone {
     }
 }
 
-impl Drop for Alone {
+impl Drop for StandaloneApi {
     fn drop(&mut self) {
         self.ledger.abort();
     }
