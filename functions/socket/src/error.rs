@@ -10,9 +10,15 @@ pub enum SocketError {
     /// The event is of an unknown source.
     #[error("the event is not from the WebSocket API, the ledger's stream or the push queue")]
     UnknownSource,
-    /// The event does not have the form of its source.
-    #[error("the event does not have the form of its source: {0}")]
-    Event(#[source] serde_json::Error),
+    /// The event cannot be parsed as one of its source.
+    #[error("the event cannot be parsed as a {origin} event: {error}")]
+    Event {
+        /// The service that sent it.
+        origin: &'static str,
+        /// What is wrong.
+        #[source]
+        error: serde_json::Error,
+    },
     /// The event lacks something it must have.
     #[error("the event has no {0}")]
     Missing(&'static str),
@@ -29,7 +35,7 @@ pub enum SocketError {
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// An item of the table of connections does not have the expected form.
-    #[error("an item of the table of connections is not readable: {0}")]
+    #[error("invalid item in the connections table: {0}")]
     Item(#[from] ItemError),
     /// Some subscribers did not receive the completion of a job.
     #[error("the completion could not be pushed to {0} subscribers")]
@@ -47,7 +53,7 @@ impl Retryable for SocketError {
             Self::Aws(error) => error.retryable(),
             Self::Undelivered(_) | Self::OutOfTime => true,
             Self::UnknownSource
-            | Self::Event(_)
+            | Self::Event { .. }
             | Self::Missing(_)
             | Self::Encode(_)
             | Self::Item(_) => false,

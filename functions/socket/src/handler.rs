@@ -24,16 +24,16 @@ pub async fn handle(
 ) -> Result<Value, SocketError> {
     match source(&event) {
         ROUTE => {
-            let request: Box<ApiGatewayWebsocketProxyRequest> = read(event)?;
+            let request: Box<ApiGatewayWebsocketProxyRequest> = read(ROUTE, event)?;
             write(&routes::respond(context, &request).await?)
         }
         LEDGER => {
-            let event: dynamodb::Event = read(event)?;
+            let event: dynamodb::Event = read(LEDGER, event)?;
             stream::enqueue_pushes(context, &event).await?;
             Ok(Value::Null)
         }
         QUEUE => {
-            let event: SqsEvent = read(event)?;
+            let event: SqsEvent = read(QUEUE, event)?;
             write(&push::push_batch(context, event, deadline.stop_at(RESERVE)).await)
         }
         _ => Err(SocketError::UnknownSource),
@@ -49,8 +49,8 @@ fn source(event: &Value) -> &str {
     source.and_then(Value::as_str).unwrap_or_default()
 }
 
-fn read<T: DeserializeOwned>(event: Value) -> Result<T, SocketError> {
-    serde_json::from_value(event).map_err(SocketError::Event)
+fn read<T: DeserializeOwned>(origin: &'static str, event: Value) -> Result<T, SocketError> {
+    serde_json::from_value(event).map_err(|error| SocketError::Event { origin, error })
 }
 
 fn write(response: &impl Serialize) -> Result<Value, SocketError> {

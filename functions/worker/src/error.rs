@@ -30,7 +30,9 @@ pub enum WorkError {
     #[error("the header does not match the dataset: {}", .0.message)]
     Header(Problem),
     /// Splitter and worker disagree on the records of a chunk. Nothing of it was applied.
-    #[error("{found} records, but the splitter counted {planned} (kind {kind:?})")]
+    #[error(
+        "the worker decoded {found} records in this chunk, but the splitter counted {planned} (kind {kind:?})"
+    )]
     RecordCount {
         /// The number in the message.
         planned: u64,

@@ -41,8 +41,9 @@ impl Account {
     /// Creates a directory of this user, in place of an incomplete one.
     pub(crate) fn new_directory(self, path: &Path) -> Result<()> {
         if path.exists() {
-            fs::remove_dir_all(path)
-                .with_context(|| format!("cannot remove the incomplete {}", path.display()))?;
+            fs::remove_dir_all(path).with_context(|| {
+                format!("cannot remove the incomplete directory {}", path.display())
+            })?;
         }
         fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
         self.make_owner(path)

@@ -7,7 +7,7 @@ mod command;
 use std::process::ExitCode;
 
 use clap::Parser;
-use landfall_setup::processes::interrupted;
+use landfall_setup::processes::shutdown_signal;
 
 use command::Arguments;
 
@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
                 .map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
         }
     };
-    let run = async { command::run(arguments, interrupted()?).await };
+    let run = async { command::run(arguments, shutdown_signal()?).await };
     run.await.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE

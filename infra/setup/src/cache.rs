@@ -53,8 +53,12 @@ where
         return Ok(());
     }
     if directory.exists() {
-        fs::remove_dir_all(directory)
-            .with_context(|| format!("cannot remove the incomplete {}", directory.display()))?;
+        fs::remove_dir_all(directory).with_context(|| {
+            format!(
+                "cannot remove the incomplete directory {}",
+                directory.display()
+            )
+        })?;
     }
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;

@@ -12,7 +12,7 @@ use crate::{processes, python};
 /// The functions of the template, by the names of their binaries.
 pub const FUNCTIONS: [&str; 4] = ["splitter", "worker", "api", "socket"];
 
-/// Environment variable that names a directory of zips to use instead of building them.
+/// Environment variable: a directory of prebuilt function zips. If set, nothing is built.
 pub const ZIPS: &str = "LANDFALL_ZIPS";
 
 /// How the functions are compiled.

@@ -23,10 +23,10 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let progress = Lines::default();
-    let interrupted = processes::interrupted()?;
+    let shutdown = processes::shutdown_signal()?;
     tokio::select! {
         built = build(&arguments, &progress) => built?,
-        () = interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        () = shutdown => return Ok(ExitCode::from(INTERRUPTED)),
     }
     progress.clear();
     let mut tool = Command::new(target_directory()?.join("debug").join(TOOL));

@@ -26,7 +26,7 @@ pub enum NotificationError {
     #[error("the size in the notification is negative: {0}")]
     Size(i64),
     /// The event time or the sequencer is invalid.
-    #[error("the order of the object cannot be derived from the notification: {0}")]
+    #[error("the S3 notification cannot be ordered: {0}")]
     Order(#[from] VersionError),
 }
 

@@ -16,7 +16,7 @@ const NAMESPACE: Uuid = uuid!("0f0b3a0a-6a0e-4bd2-9d1c-6d1b9a7c2f11");
 const MAX_BYTES: usize = 8 << 10;
 const ID_BYTES: usize = 16;
 
-/// Encodes and decodes the cursors of one query.
+/// Encodes and decodes page cursors for one query.
 ///
 /// A cursor holds the last row's sort and key values and a digest of the query, so a cursor of another query is
 /// refused. It is not signed: a forged cursor shows only rows the caller can query anyway.

@@ -303,7 +303,7 @@ impl RejectsLocation {
         }
     }
 
-    /// Returns the key for the rejects of one chunk, the same each time the chunk is processed.
+    /// Returns the object key for a chunk's rejects. Reprocessing the chunk yields the same key.
     pub fn key(&self, ordinal: u32) -> String {
         format!("{}{ordinal:08}.ndjson", self.prefix)
     }

@@ -68,7 +68,7 @@ pub struct ChunksView {
 }
 
 impl JobView {
-    /// Returns the view of a job with this progress at this time.
+    /// Builds the view. `now` is used for the rows per second.
     pub fn new(head: &JobHead, progress: &Progress, now: Timestamp) -> Self {
         let planned = head.chunks;
         let processed = progress.processed();
