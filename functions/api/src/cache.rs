@@ -20,7 +20,7 @@ use landfall_stores::Reader;
 use moka::future::Cache;
 
 use crate::ApiError;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, header_list};
 
 /// The maximum age of data in a response, when its request arrives.
 pub const FRESH: Duration = Duration::from_secs(2);
@@ -218,18 +218,6 @@ fn bypasses_cache(headers: &HeaderMap) -> bool {
             .iter()
             .any(|bypass| directive.eq_ignore_ascii_case(bypass))
     })
-}
-
-/// Returns the members of a header that is a comma-separated list.
-pub(crate) fn header_list<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
 }
 
 #[cfg(test)]

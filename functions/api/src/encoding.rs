@@ -1,9 +1,8 @@
 //! The media type of a response, by what the client accepts.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::ApiError;
-use crate::cache::header_list;
 
 /// The encoding of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +85,18 @@ fn media_range(text: &str) -> Option<(String, u16)> {
     )]
     let quality = quality.map_or(1000, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u16);
     Some((range.to_ascii_lowercase(), quality))
+}
+
+/// Returns the members of a header that is a comma-separated list.
+pub(crate) fn header_list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
 }
 
 #[cfg(test)]
