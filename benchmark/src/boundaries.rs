@@ -97,7 +97,7 @@ fn array(ndjson: &[u8]) -> Vec<u8> {
 fn scan(dataset: &Dataset, format: Format, bytes: &[u8]) -> Result<f64> {
     let mut chunks: Vec<PlannedChunk> = Vec::new();
     let start = Instant::now();
-    let mut scanner = Scanner::new(dataset, format, CHUNK_BYTES);
+    let mut scanner = Scanner::new(dataset, &format.into(), CHUNK_BYTES);
     for piece in bytes.chunks(FEED_BYTES) {
         scanner
             .feed(piece, &mut chunks)

@@ -36,7 +36,7 @@ impl HeaderCache {
             return Ok(Some(Arc::clone(&cached.header)));
         }
         let bytes = objects.read(&message.object, range).await?;
-        let header = Header::parse(&bytes, dataset, message.format).map_err(WorkError::Header)?;
+        let header = Header::parse(&bytes, dataset, &message.reading).map_err(WorkError::Header)?;
         let header = Arc::new(header);
         *last() = Some(CachedHeader {
             job: message.job,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{DatasetRef, Format};
+use crate::encoding::Encoding;
 use crate::job::{JobId, ObjectRef};
 use crate::version::ObjectOrder;
 
@@ -55,6 +56,41 @@ pub enum ChunkKind {
     Oversize,
 }
 
+/// How an object is read, as decided once from its name and its first bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Format of the object.
+    pub format: Format,
+    /// Encoding of the object.
+    #[serde(default, skip_serializing_if = "is_utf_8")]
+    pub encoding: Encoding,
+    /// The delimiter that a first line like `sep=;` sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// Whether quotes are data, although the definition does not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unquoted: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_utf_8(encoding: &Encoding) -> bool {
+    *encoding == Encoding::UTF_8
+}
+
+impl From<Format> for Reading {
+    fn from(format: Format) -> Self {
+        Self {
+            format,
+            encoding: Encoding::UTF_8,
+            delimiter: None,
+            unquoted: false,
+        }
+    }
+}
+
 /// The location of a chunk, without its rows.
 ///
 /// The message holds everything a worker needs except the dataset's definition and the bytes
@@ -69,13 +105,14 @@ pub struct ChunkMessage {
     pub object: ObjectRef,
     /// The definition that the splitter planned with.
     pub dataset: DatasetRef,
-    /// Format of the object.
-    pub format: Format,
+    /// How the object is read.
+    #[serde(flatten)]
+    pub reading: Reading,
     /// Order of the object, from which the versions of its rows follow.
     pub order: ObjectOrder,
     /// Position in the object; contains complete records only.
     pub range: ByteRange,
-    /// Line of the first byte, from 1. Lines end in LF.
+    /// Line of the first byte, from 1. Lines end in LF, CR or both.
     pub first_line: u64,
     /// Number of records, as counted by the splitter.
     pub records: u64,

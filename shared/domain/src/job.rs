@@ -35,6 +35,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::warning::{Warning, WarningCode};
+
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_6273);
 
 /// Id of a job, the same for every event of one object version.
@@ -93,6 +95,15 @@ impl ObjectRef {
     pub fn dataset_name(&self) -> Option<&str> {
         let (dataset, rest) = self.key.split_once('/')?;
         (!dataset.is_empty() && !rest.is_empty()).then_some(dataset)
+    }
+
+    /// Returns whether the object is empty and only marks something: a folder, or that a program has finished, like
+    /// `_SUCCESS`. Such objects are not meant to be ingested.
+    pub fn is_marker(&self) -> bool {
+        let name = self.key.rsplit('/').next().unwrap_or(&self.key);
+        let is_marker =
+            name.is_empty() || name.starts_with(['_', '.']) || name.ends_with("_$folder$");
+        self.size == 0 && is_marker
     }
 }
 
@@ -156,6 +167,10 @@ pub enum ProblemCode {
     SchemaMismatch,
     /// A snapshot had rejects, so the rows that it lacks were not deleted.
     NotPruned,
+    /// Too many records are not valid in the encoding of the object.
+    InvalidText,
+    /// There are warnings, and the dataset does not allow any.
+    Warnings,
 }
 
 impl ProblemCode {
@@ -267,12 +282,18 @@ impl std::ops::AddAssign for StoreCounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counts {
-    /// Records read.
+    /// Records read, without those that were skipped.
     pub rows: u64,
     /// Records that became rejects.
     pub rejected: u64,
     /// What happened to the other records, by store.
     pub stores: BTreeMap<StoreKind, StoreCounts>,
+    /// How often something that deserves a warning was found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<WarningCode, u64>,
+    /// For each field that has no value in any row of some chunks, the number of these chunks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub null_columns: BTreeMap<String, u64>,
 }
 
 impl std::ops::AddAssign<&Counts> for Counts {
@@ -281,6 +302,12 @@ impl std::ops::AddAssign<&Counts> for Counts {
         self.rejected += other.rejected;
         for (store, counts) in &other.stores {
             *self.stores.entry(*store).or_default() += *counts;
+        }
+        for (code, count) in &other.warnings {
+            *self.warnings.entry(*code).or_default() += count;
+        }
+        for (field, chunks) in &other.null_columns {
+            *self.null_columns.entry(field.clone()).or_default() += chunks;
         }
     }
 }
@@ -326,6 +353,9 @@ pub struct CompletionEvent {
     /// What went wrong or needs attention, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// What may be wrong although it succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// What happened to its rows.
     pub counts: Counts,
     /// Number of chunks.
@@ -356,6 +386,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn empty_objects_named_like_folders_or_markers_are_markers() {
+        for (key, size, expected) in [
+            ("products/", 0, true),
+            ("products/sub/", 0, true),
+            ("products/_SUCCESS", 0, true),
+            ("products/.keep", 0, true),
+            ("products/2026_$folder$", 0, true),
+            ("products/a.csv", 0, false),
+            ("products/_a.csv", 9, false),
+        ] {
+            let object = object(key, size);
+            assert_eq!(object.is_marker(), expected, "{key}");
+        }
+    }
+
+    fn object(key: &str, size: u64) -> ObjectRef {
+        ObjectRef {
+            bucket: "inbox".to_owned(),
+            key: key.to_owned(),
+            version: None,
+            etag: String::new(),
+            size,
+        }
+    }
+
+    #[test]
     fn a_key_names_a_dataset_by_its_first_segment() {
         for (key, dataset) in [
             ("products/a.csv", Some("products")),
@@ -366,14 +422,7 @@ mod tests {
             ("//", None),
             ("", None),
         ] {
-            let object = ObjectRef {
-                bucket: "inbox".to_owned(),
-                key: key.to_owned(),
-                version: None,
-                etag: String::new(),
-                size: 0,
-            };
-            assert_eq!(object.dataset_name(), dataset, "{key}");
+            assert_eq!(object(key, 0).dataset_name(), dataset, "{key}");
         }
     }
 }

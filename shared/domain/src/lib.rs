@@ -8,6 +8,7 @@ mod chunk;
 mod cursor;
 mod dataset;
 mod definition;
+mod encoding;
 mod excerpt;
 mod job;
 mod query;
@@ -15,14 +16,16 @@ mod reject;
 mod row;
 mod value;
 mod version;
+mod warning;
 
-pub use chunk::{ByteRange, ChunkKind, ChunkMessage};
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage, Reading};
 pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
-    Mode, Operation, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
+    Mode, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
 };
 pub use definition::DatasetError;
+pub use encoding::Encoding;
 pub use excerpt::excerpt;
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
@@ -35,3 +38,4 @@ pub use reject::{MAX_RAW_BYTES, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use value::{FieldType, Text, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, VersionError};
+pub use warning::{Warning, WarningCode};

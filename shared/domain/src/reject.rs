@@ -26,6 +26,8 @@ pub enum RejectCode {
     RecordLength,
     /// A quoted cell is still open at the end of the object.
     UnclosedQuote,
+    /// Text follows a closing quote. The record may contain others that the quotes have swallowed.
+    TextAfterQuote,
     /// The record is not JSON, or not a JSON object.
     Json,
 }

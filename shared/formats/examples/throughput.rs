@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut decodes = Vec::new();
         for _ in 0..RUNS {
             let start = Instant::now();
-            let mut scanner = Scanner::new(&dataset, format, CHUNK_BYTES);
+            let mut scanner = Scanner::new(&dataset, &format.into(), CHUNK_BYTES);
             let mut chunks = Vec::new();
             for piece in bytes.chunks(FEED_BYTES) {
                 scanner.feed(piece, &mut chunks)?;
@@ -58,13 +58,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = Instant::now();
             let header = match summary.header {
                 None => None,
-                Some(range) => Some(Header::parse(slice(bytes, range)?, &dataset, format)?),
+                Some(range) => Some(Header::parse(
+                    slice(bytes, range)?,
+                    &dataset,
+                    &format.into(),
+                )?),
             };
             let mut rows = 0;
             for chunk in &chunks {
                 let part = slice(bytes, chunk.range)?;
                 let (start, line) = (chunk.range.start, chunk.first_line);
-                let decoded = decode(&dataset, format, header.as_ref(), part, start, line);
+                let decoded = decode(&dataset, &format.into(), header.as_ref(), part, start, line);
                 rows += decoded.rows.len();
             }
             decodes.push(start.elapsed().as_secs_f64());

@@ -1,15 +1,21 @@
 //! Detects the format of an object from its dataset, its name and its first bytes.
 
-use landfall_domain::{Dataset, Format, Problem, ProblemCode};
-use memchr::{memchr, memchr_iter};
+use landfall_domain::{
+    CsvOptions, Dataset, Encoding, Format, Problem, ProblemCode, Quote, Reading, Warning,
+    WarningCode,
+};
+use memchr::{memchr, memchr_iter, memchr2};
 use serde::de::IgnoredAny;
 
+use crate::csv::dialect::Dialect;
+use crate::csv::records::{Quotes, Records};
 use crate::syntax::{BOM, is_json_space};
+use crate::transcode::Transcoded;
 
 /// The maximum number of bytes of an object that [`detect`] reads.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// Returns the format of the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
+/// Decides how to read the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
 ///
 /// The format of the dataset takes precedence, then the extension of the key, then the content. Blank
 /// content matches any format.
@@ -17,8 +23,76 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// # Errors
 /// `FormatMismatch` if the content does not match the format of the dataset or the extension, or is in
 /// a format that Landfall does not read. The message says what was found and what to do.
-pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Problem> {
+pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Reading, Problem> {
     let head = &head[..head.len().min(HEAD_BYTES)];
+    let encoding = Encoding::for_mark(head).map_or(dataset.encoding, |(encoding, _)| encoding);
+    let transcoded = (encoding != Encoding::UTF_8)
+        .then(|| Transcoded::new(encoding, &head[..head.len() / 2 * 2]).text);
+    let head = transcoded.as_deref().map_or(head, str::as_bytes);
+    let format = detect_format(key, head, dataset)?;
+    let mut reading = Reading::from(format);
+    reading.encoding = encoding;
+    if matches!(format, Format::Csv | Format::Tsv) {
+        reading.delimiter = delimiter_line(head, &dataset.csv);
+        reading.unquoted = format == Format::Tsv && are_quotes_data(head, &dataset.csv, &reading);
+    }
+    Ok(reading)
+}
+
+/// Returns the warning about quotes that the definition says nothing about, if the object has any.
+pub fn quoting_warning(dataset: &Dataset, reading: &Reading, saw_quoted: bool) -> Option<Warning> {
+    let is_undecided = dataset.csv.quote == Quote::Usual && reading.format == Format::Tsv;
+    let message = match (is_undecided, reading.unquoted, saw_quoted) {
+        (true, true, _) => {
+            "quotes are kept as data, because the file begins with some that do not enclose a cell: set csv.quote in \
+             the definition, to \"\" if that is right"
+        }
+        (true, false, true) => {
+            "quotes around cells are removed: set csv.quote in the definition, to \"\" if they are data"
+        }
+        _ => return None,
+    };
+    Some(Warning::new(WarningCode::Quoting, message))
+}
+
+/// Returns the delimiter that a first line like `sep=;` sets, which Excel writes and reads.
+fn delimiter_line(head: &[u8], options: &CsvOptions) -> Option<String> {
+    let text = head.strip_prefix(&BOM).unwrap_or(head);
+    let line = &text[..memchr2(b'\r', b'\n', text)?];
+    let delimiter = std::str::from_utf8(line).ok()?.strip_prefix("sep=")?;
+    let is_one = delimiter.chars().count() == 1 && !delimiter.contains(['"', '\0']);
+    (is_one && options.skip_lines == 0).then(|| delimiter.to_owned())
+}
+
+/// Returns whether quotes cannot enclose cells: text follows a closing one, or a cell has swallowed a line.
+fn are_quotes_data(head: &[u8], options: &CsvOptions, reading: &Reading) -> bool {
+    if options.quote != Quote::Usual {
+        return false;
+    }
+    let dialect = Dialect::new(options, reading);
+    let mut records = Records::new(head, &dialect);
+    let is_whole = head.len() < HEAD_BYTES;
+    while let Some(block) = records.next_block() {
+        for record in block.records {
+            let has_swallowed = || {
+                block.cells(record).is_some_and(|cells| {
+                    cells
+                        .iter()
+                        .any(|cell| cell.contains('\n') && cell.contains('\t'))
+                })
+            };
+            match record.quotes {
+                Quotes::TextAfter => return true,
+                Quotes::Unclosed if is_whole || has_swallowed() => return true,
+                Quotes::Correct if has_swallowed() => return true,
+                Quotes::Unclosed | Quotes::Correct => {}
+            }
+        }
+    }
+    false
+}
+
+fn detect_format(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Problem> {
     if let Some((content, remedy)) = unsupported(head) {
         return Err(mismatch(format!("the content is {content}: {remedy}")));
     }
@@ -164,14 +238,11 @@ fn delimited(head: &[u8], dataset: &Dataset) -> Format {
 
 /// Returns what content in an unsupported format is, and what to do about it.
 fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    const UTF_8: &str = "save it as UTF-8";
     const UNPACK: &str = "unpack it before the upload";
     const EXPORT: &str = "export it as CSV, TSV, JSON or NDJSON";
     const NO_ROWS: &str = "check that it is the right file";
     const ERROR_PAGE: &str = "check that it is not an error or log-in page";
-    const SIGNATURES: [(&[u8], &str, &str); 20] = [
-        (b"\xff\xfe", "UTF-16 text", UTF_8),
-        (b"\xfe\xff", "UTF-16 text", UTF_8),
+    const SIGNATURES: [(&[u8], &str, &str); 18] = [
         (b"\x1f\x8b", "gzip", UNPACK),
         (b"\x28\xb5\x2f\xfd", "zstd", UNPACK),
         (b"\xfd7zXZ\0", "xz", UNPACK),
@@ -209,7 +280,7 @@ fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
     known.or_else(|| {
         is_binary().then_some((
             "binary or UTF-16, as it contains zero bytes",
-            "export it as CSV, TSV, JSON or NDJSON in UTF-8",
+            "set encoding = \"utf-16le\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON",
         ))
     })
 }

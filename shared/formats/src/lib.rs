@@ -7,10 +7,8 @@
 //!
 //! The scanners are state machines over segments of any size:
 //!
-//! - **CSV and TSV** follow the rules of the `csv` crate, which parses the chunks. A quote opens only at the start
-//!   of a cell, quotes are escaped by doubling, records end with CR, LF or CRLF, and blank lines are not records.
-//!   Property tests and fuzz targets compare the chunks with the `csv` crate on the whole file, for arbitrary
-//!   bytes, segment sizes and chunk sizes.
+//! - **CSV and TSV** follow one set of rules for all dialects; see the module `csv`. Property tests and fuzz targets
+//!   compare the chunks with a parser of the whole file, for arbitrary bytes, dialects, segment and chunk sizes.
 //! - **NDJSON**: LF ends a record.
 //! - **JSON**: an array at the root or at a path. The scanner tracks strings and depth to find the array's
 //!   elements. If the bytes between elements are not JSON, the job fails with the offset of the first such byte.
@@ -22,7 +20,7 @@
 //! record could be parsed, the reject also holds it as JSON, which can be fixed and uploaded again as NDJSON.
 //!
 //! ```
-//! use landfall_domain::{Dataset, Format, Problem};
+//! use landfall_domain::{Dataset, Format, Problem, Reading};
 //! use landfall_formats::{Header, Scanner, decode};
 //!
 //! # let definition = "name = \"products\"\nkey = [\"sku\"]\n[[fields]]\nname = \"sku\"\ntype = \"text\"\n";
@@ -30,31 +28,32 @@
 //! let object = b"sku,colour\nA-1,red\nA-2,\"blue\ngreen\"\n";
 //!
 //! let mut chunks = Vec::new();
-//! let mut scanner = Scanner::new(&dataset, Format::Csv, 1);
+//! let reading = Reading::from(Format::Csv);
+//! let mut scanner = Scanner::new(&dataset, &reading, 1);
 //! for piece in object.chunks(7) {
 //!     scanner.feed(piece, &mut chunks)?;
 //! }
 //! let summary = scanner.finish(&mut chunks)?;
 //! assert_eq!((summary.records, chunks.len()), (2, 2));
 //!
-//! let header = Header::parse(&object[..10], &dataset, Format::Csv)?;
+//! let header = Header::parse(&object[..10], &dataset, &reading)?;
 //! let chunk = &chunks[1];
 //! let (start, end) = (chunk.range.start as usize, chunk.range.end as usize);
 //! let bytes = &object[start..end];
-//! let decoded = decode(&dataset, Format::Csv, Some(&header), bytes, chunk.range.start, chunk.first_line);
+//! let decoded = decode(&dataset, &reading, Some(&header), bytes, chunk.range.start, chunk.first_line);
 //! assert_eq!(decoded.rows[0].extra.as_deref(), Some(r#"{"colour":"blue\ngreen"}"#));
 //! # Ok::<(), Problem>(())
 //! ```
 
-mod csv_records;
+mod csv;
 mod decode;
 mod detect;
-mod header;
 mod json_value;
 mod scan;
 mod syntax;
+mod transcode;
 
-pub use decode::{Decoded, decode, oversize};
-pub use detect::detect;
-pub use header::Header;
+pub use csv::header::Header;
+pub use decode::{Decoded, Skipped, decode, oversize};
+pub use detect::{detect, quoting_warning};
 pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, Scanner, Summary};

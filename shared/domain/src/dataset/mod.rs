@@ -7,11 +7,13 @@ mod total;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::Encoding;
+
 pub use field::Field;
 pub use name::is_name;
 pub(crate) use name::{NAME_RULE, check_table_name, is_system_column};
 pub use options::{
-    CsvOptions, Format, JsonOptions, Limits, Mode, Operation, RejectLimits, UnknownColumns,
+    CsvOptions, Format, JsonOptions, Limits, Mode, Operation, Quote, RejectLimits, UnknownColumns,
 };
 pub use total::{Measure, Total, TotalColumn};
 
@@ -29,6 +31,8 @@ pub struct Dataset {
     pub name: String,
     /// Format of the files, unless it is detected from name and content.
     pub format: Option<Format>,
+    /// Encoding of files without a byte order mark.
+    pub encoding: Encoding,
     /// What happens to columns that belong to no field.
     pub unknown_columns: UnknownColumns,
     /// How CSV and TSV files are written.

@@ -31,20 +31,55 @@ impl Format {
 /// How CSV and TSV files are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvOptions {
-    /// Byte between cells; by default a comma, or a tab for TSV.
-    pub delimiter: Option<u8>,
-    /// Byte around cells that contain delimiters, quotes or newlines. Doubled inside a cell.
-    pub quote: u8,
-    /// Whether the first record names the columns. Otherwise the columns are the fields in order.
-    pub header: bool,
+    /// Text between cells, 1 to 8 bytes; by default a comma, or a tab for TSV.
+    pub delimiter: Option<String>,
+    /// The quote around cells that contain delimiters, quotes or newlines.
+    pub quote: Quote,
+    /// Byte that makes the next byte of a cell data, instead of or beside the doubling of quotes.
+    pub escape: Option<u8>,
+    /// Whether text after a closing quote belongs to the cell. Otherwise such a record is rejected.
+    pub lenient: bool,
+    /// Byte that starts a line to skip.
+    pub comment: Option<u8>,
+    /// Whether spaces and tabs around cells, and around their quotes, are ignored.
+    pub trim: bool,
+    /// Whether missing trailing cells are null and empty surplus ones are ignored.
+    pub flexible: bool,
+    /// Whether an empty cell in quotes is an empty text, and never null.
+    pub quoted_empty: bool,
+    /// Number of lines to skip at the start.
+    pub skip_lines: u32,
+    /// Number of records that name the columns; without any, the columns are the fields in order.
+    pub header_records: u32,
 }
 
-impl CsvOptions {
-    /// Returns the delimiter of files in this format.
-    pub fn delimiter_for(&self, format: Format) -> u8 {
-        self.delimiter
-            .unwrap_or(if format == Format::Tsv { b'\t' } else { b',' })
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self {
+            delimiter: None,
+            quote: Quote::Usual,
+            escape: None,
+            lenient: false,
+            comment: None,
+            trim: false,
+            flexible: false,
+            quoted_empty: false,
+            skip_lines: 0,
+            header_records: 1,
+        }
     }
+}
+
+/// The quote of CSV and TSV files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quote {
+    /// `"`; in TSV files whose content contradicts that, none.
+    #[default]
+    Usual,
+    /// Quotes are data.
+    None,
+    /// This byte, doubled inside a cell.
+    Byte(u8),
 }
 
 /// Where the rows are in a JSON document.
@@ -110,8 +145,12 @@ pub struct Limits {
 pub struct RejectLimits {
     /// The maximum number of rejects.
     pub count: Option<u64>,
-    /// The maximum share of rejects among the rows, from 0 to 1. By default, one row must be left.
+    /// The maximum share of rejects among the rows, from 0 to 1. Without both limits, it is a tenth from 100 rows on,
+    /// and one row must be left.
     pub share: Option<f64>,
+    /// Whether a job with warnings fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warnings_fail: bool,
 }
 
 impl RejectLimits {
@@ -127,7 +166,10 @@ impl RejectLimits {
             || match self.share {
                 Some(limit) => share() > limit,
                 // A file without one valid row is most likely the wrong file.
-                None => rejected > 0 && rejected == rows,
+                None => {
+                    let is_tenth = self.count.is_none() && rows >= 100 && rejected * 10 > rows;
+                    is_tenth || (rejected > 0 && rejected == rows)
+                }
             }
     }
 }

@@ -24,6 +24,7 @@ struct RawDataset {
     name: Spanned<String>,
     key: Spanned<Vec<Spanned<String>>>,
     format: Option<Format>,
+    encoding: Option<Spanned<String>>,
     #[serde(default)]
     unknown_columns: UnknownColumns,
     #[serde(default)]
@@ -57,6 +58,7 @@ impl Dataset {
         }
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;
+        let encoding = settings::check_encoding(&source, raw.encoding.as_ref(), &csv)?;
         let limits = settings::check_limits(&source, &raw.limits)?;
         let operation = raw.operation.as_ref();
         let operation = operation
@@ -66,6 +68,7 @@ impl Dataset {
         Ok(Self {
             name: raw.name.into_inner(),
             format: raw.format,
+            encoding,
             unknown_columns: raw.unknown_columns,
             csv,
             json,

@@ -4,17 +4,36 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::source::{DatasetError, Source};
-use crate::dataset::{CsvOptions, Field, JsonOptions, Limits, Operation, RejectLimits};
+use crate::dataset::{CsvOptions, Field, JsonOptions, Limits, Operation, Quote, RejectLimits};
+use crate::encoding::Encoding;
 
 /// The maximum number of properties in the path to the rows of a JSON document.
 const MAX_PATH: usize = 16;
+/// The maximum number of bytes between two cells.
+const MAX_DELIMITER_BYTES: usize = 8;
+/// The maximum number of records that name the columns.
+const MAX_HEADER_LINES: u32 = 8;
+/// The maximum number of lines before the header.
+const MAX_SKIP_LINES: u32 = 10_000;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCsv {
     delimiter: Option<Spanned<String>>,
     quote: Option<Spanned<String>>,
+    escape: Option<Spanned<String>>,
+    #[serde(default)]
+    lenient: bool,
+    comment: Option<Spanned<String>>,
+    #[serde(default)]
+    trim: bool,
+    #[serde(default)]
+    flexible: bool,
+    #[serde(default)]
+    quoted_empty: bool,
+    skip_lines: Option<Spanned<u32>>,
     header: Option<bool>,
+    header_lines: Option<Spanned<u32>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -29,6 +48,7 @@ pub(super) struct RawLimits {
     record_bytes: Option<Spanned<u64>>,
     rejects: Option<u64>,
     reject_share: Option<Spanned<f64>>,
+    warnings: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -39,25 +59,93 @@ pub(super) struct RawOperation {
 }
 
 pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions, DatasetError> {
-    let delimiter = source.check_optional("csv.delimiter", raw.delimiter.as_ref(), one_byte)?;
-    let quote = source.check_optional("csv.quote", raw.quote.as_ref(), one_byte)?;
-    let quote = quote.unwrap_or(b'"');
-    let is_delimiter = match delimiter {
-        // Files are then separated by commas or by tabs.
-        None => matches!(quote, b',' | b'\t'),
-        Some(delimiter) => delimiter == quote,
+    let quote = source.check_optional("csv.quote", raw.quote.as_ref(), |text| {
+        if text.is_empty() {
+            return Ok(Quote::None);
+        }
+        one_byte(text).map(Quote::Byte)
+    })?;
+    let delimiter = raw.delimiter.as_ref();
+    let skip_lines = raw.skip_lines.as_ref();
+    let options = CsvOptions {
+        delimiter: source.check_optional("csv.delimiter", delimiter, delimiter_text)?,
+        quote: quote.unwrap_or_default(),
+        escape: source.check_optional("csv.escape", raw.escape.as_ref(), one_byte)?,
+        lenient: raw.lenient,
+        comment: source.check_optional("csv.comment", raw.comment.as_ref(), one_byte)?,
+        trim: raw.trim,
+        flexible: raw.flexible,
+        quoted_empty: raw.quoted_empty,
+        skip_lines: source
+            .check_optional("csv.skip_lines", skip_lines, at_most::<MAX_SKIP_LINES>)?
+            .unwrap_or(0),
+        header_records: check_header(source, raw)?,
     };
-    if is_delimiter {
-        let setting = raw.quote.as_ref().or(raw.delimiter.as_ref());
-        let span = setting.map_or(0..0, Spanned::span);
-        let message = "the quote and the delimiter must differ";
-        return Err(source.error(&span, "csv.quote", message));
+    check_distinct(source, raw, &options)?;
+    Ok(options)
+}
+
+fn delimiter_text(text: &String) -> Result<String, String> {
+    if text.is_empty() || text.len() > MAX_DELIMITER_BYTES || text.contains(['\r', '\n', '\0']) {
+        return Err(format!(
+            "must be a text of 1 to {MAX_DELIMITER_BYTES} bytes without CR, LF and NUL"
+        ));
     }
-    Ok(CsvOptions {
-        delimiter,
-        quote,
-        header: raw.header.unwrap_or(true),
+    Ok(text.clone())
+}
+
+fn at_most<const MOST: u32>(number: &u32) -> Result<u32, String> {
+    if *number > MOST {
+        return Err(format!("must be at most {MOST}"));
+    }
+    Ok(*number)
+}
+
+fn check_header(source: &Source<'_>, raw: &RawCsv) -> Result<u32, DatasetError> {
+    let lines = raw.header_lines.as_ref();
+    let lines = source.check_optional("csv.header_lines", lines, |lines| {
+        if raw.header == Some(false) && *lines > 0 {
+            return Err("contradicts header = false; remove one of the two".to_owned());
+        }
+        at_most::<MAX_HEADER_LINES>(lines)
+    })?;
+    Ok(match raw.header {
+        Some(false) => 0,
+        _ => lines.unwrap_or(1),
     })
+}
+
+/// Checks that delimiter, quote, escape and comment are different bytes.
+fn check_distinct(
+    source: &Source<'_>,
+    raw: &RawCsv,
+    options: &CsvOptions,
+) -> Result<(), DatasetError> {
+    let quote = match options.quote {
+        Quote::Usual => Some(b'"'),
+        Quote::None => None,
+        Quote::Byte(byte) => Some(byte),
+    };
+    // Without a delimiter in the definition, files are separated by commas or by tabs.
+    let delimiter = options.delimiter.as_deref().unwrap_or(",\t").as_bytes();
+    let settings = [
+        ("csv.quote", quote, &raw.quote),
+        ("csv.escape", options.escape, &raw.escape),
+        ("csv.comment", options.comment, &raw.comment),
+    ];
+    for (index, (setting, byte, text)) in settings.into_iter().enumerate() {
+        let Some(byte) = byte else { continue };
+        let mut before = settings[..index].iter();
+        let other = match before.find(|(_, other, _)| *other == Some(byte)) {
+            Some((other, ..)) => *other,
+            None if delimiter.contains(&byte) => "csv.delimiter",
+            None => continue,
+        };
+        let set = text.as_ref().or(raw.delimiter.as_ref());
+        let span = set.map_or(0..0, Spanned::span);
+        return Err(source.error(&span, setting, format!("must differ from {other}")));
+    }
+    Ok(())
 }
 
 fn one_byte(text: &String) -> Result<u8, &'static str> {
@@ -65,6 +153,38 @@ fn one_byte(text: &String) -> Result<u8, &'static str> {
         [byte] if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Ok(*byte),
         _ => Err("must be a single ASCII character other than CR, LF and NUL"),
     }
+}
+
+pub(super) fn check_encoding(
+    source: &Source<'_>,
+    raw: Option<&Spanned<String>>,
+    csv: &CsvOptions,
+) -> Result<Encoding, DatasetError> {
+    let quote = match csv.quote {
+        Quote::Byte(quote) => Some(quote),
+        Quote::Usual | Quote::None => None,
+    };
+    let delimiter = csv.delimiter.as_deref().unwrap_or_default().bytes();
+    let bytes = delimiter.chain(quote).chain(csv.escape).chain(csv.comment);
+    // These can be part of a character of several bytes.
+    let trail_bytes: Vec<u8> = bytes
+        .filter(|byte| matches!(byte, b'0'..=b'9' | 0x40..))
+        .collect();
+    let encoding = source.check_optional("encoding", raw, |label| {
+        let encoding = Encoding::for_label(label).ok_or_else(|| {
+            "is not a known encoding, such as \"windows-1252\", \"iso-8859-2\", \"utf-16le\" or \"shift_jis\""
+                .to_owned()
+        })?;
+        match trail_bytes.first() {
+            Some(byte) if encoding.has_ascii_trail_bytes() => Err(format!(
+                "in this encoding {:?} can be part of another character, so it cannot be the delimiter, quote, escape \
+                 or comment of csv: save the files as UTF-8",
+                char::from(*byte)
+            )),
+            _ => Ok(encoding),
+        }
+    })?;
+    Ok(encoding.unwrap_or_default())
 }
 
 pub(super) fn check_json(source: &Source<'_>, raw: &RawJson) -> Result<JsonOptions, DatasetError> {
@@ -95,11 +215,19 @@ pub(super) fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limit
         let is_valid = (0.0..=1.0).contains(share);
         is_valid.then_some(*share).ok_or("must be from 0 to 1")
     })?;
+    let warnings = raw.warnings.as_ref();
+    let warnings_fail =
+        source.check_optional("limits.warnings", warnings, |text| match text.as_str() {
+            "fail" => Ok(true),
+            "allow" => Ok(false),
+            _ => Err("must be \"allow\" or \"fail\""),
+        })?;
     Ok(Limits {
         record_bytes: record_bytes.unwrap_or(1 << 20),
         rejects: RejectLimits {
             count: raw.rejects,
             share,
+            warnings_fail: warnings_fail.unwrap_or(false),
         },
     })
 }

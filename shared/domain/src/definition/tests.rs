@@ -92,7 +92,18 @@ fn errors_report_file_line_and_field() {
             "\"json\"\nindex = true",
             "8: sku: a JSON field cannot",
         ),
-        ("key", "csv.delimiter = \"ab\"\nkey", "3: csv.delimiter: "),
+        ("key", "csv.delimiter = \"\"\nkey", "3: csv.delimiter: "),
+        (
+            "key",
+            "csv.escape = \"\\\"\"\nkey",
+            "3: csv.escape: must differ from csv.quote",
+        ),
+        ("key", "encoding = \"latin\"\nkey", "3: encoding: "),
+        (
+            "key",
+            "encoding = \"shift_jis\"\ncsv.delimiter = \"|\"\nkey",
+            "3: encoding: ",
+        ),
         (
             "key",
             "limits.reject_share = 2.0\nkey",

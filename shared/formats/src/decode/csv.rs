@@ -4,84 +4,163 @@
 //! records are checked one by one only if that fails. Allocating, checking and freeing a text per cell took more
 //! CPU time.
 
-use landfall_domain::{Dataset, Format, RejectCode, Row, Value};
+use landfall_domain::{Dataset, FieldType, Reading, RejectCode, Row, Value};
 use memchr::memchr;
 
 use super::field::{Source, check_key, field_value};
 use super::sink::{Fault, Sink};
-use crate::csv_records::{Cells, Records};
-use crate::header::Header;
+use crate::csv::dialect::Dialect;
+use crate::csv::header::Header;
+use crate::csv::records::{Cells, Quotes, RawRecord, Records};
 
-pub(super) fn decode(dataset: &Dataset, format: Format, header: &Header, sink: &mut Sink<'_>) {
-    let mut records = Records::new(
-        sink.chunk,
-        dataset.csv.delimiter_for(format),
-        dataset.csv.quote,
-    );
-    let has_zero = memchr(0, sink.chunk).is_some();
+pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink: &mut Sink<'_>) {
+    let dialect = Dialect::new(&dataset.csv, reading);
+    let mut records = Records::new(sink.chunk, &dialect);
+    let decoder = Decoder {
+        dataset,
+        dialect: &dialect,
+        header,
+        has_zero: memchr(0, sink.chunk).is_some(),
+    };
     while let Some(block) = records.next_block() {
         for record in block.records {
             let cells = block.cells(record);
-            let fill = |row: &mut Row| match cells {
-                _ if record.unclosed => Err(Fault::in_record(
-                    RejectCode::UnclosedQuote,
-                    "a quoted cell is still open at the end of the object; close it, or double a quote that is data",
-                )),
-                None => Err(Fault::not_utf8()),
-                Some(_) if has_zero && record.raw.contains(&0) => Err(Fault::zero_character()),
-                Some(cells) => fill_row(dataset, header, cells, row),
-            };
-            let named =
-                cells.filter(|cells| !record.unclosed && cells.len() == header.columns.len());
+            if let Some(cells) = cells
+                && decoder.skips(record.quotes, cells, sink)
+            {
+                continue;
+            }
+            let fill = |row: &mut Row| decoder.fill_row(record, cells, row);
+            let named = cells.filter(|cells| {
+                record.quotes == Quotes::Correct && cells.len() == header.columns.len()
+            });
             sink.push(record.start, record.raw, fill, || {
                 let cells = named?.iter().map(serde_json::Value::from);
                 Some(header.columns.iter().cloned().zip(cells).collect())
             });
         }
     }
+    sink.decoded.skipped.byte_order_marks += records.marks();
 }
 
-fn fill_row(
-    dataset: &Dataset,
-    header: &Header,
-    cells: Cells<'_>,
-    row: &mut Row,
-) -> Result<(), Fault> {
-    let (expected, found) = (header.columns.len(), cells.len());
-    if expected != found {
-        let message = format!("expected {expected} cells, found {found}");
-        return Err(Fault::in_record(RejectCode::ColumnCount, message));
-    }
-    row.deleted = match (&dataset.operation, header.operation) {
-        (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
-        _ => false,
-    };
-    row.values.reserve_exact(dataset.fields.len());
-    for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
-        if row.deleted && !dataset.key_indexes().contains(&index) {
-            row.values.push(Value::Null);
-            continue;
+struct Decoder<'d> {
+    dataset: &'d Dataset,
+    dialect: &'d Dialect,
+    header: &'d Header,
+    /// Whether any record may contain U+0000.
+    has_zero: bool,
+}
+
+impl Decoder<'_> {
+    /// Skips and counts a record without any value, or one that repeats the header.
+    fn skips(&self, quotes: Quotes, cells: Cells<'_>, sink: &mut Sink<'_>) -> bool {
+        let skipped = &mut sink.decoded.skipped;
+        if quotes != Quotes::Correct {
+            return false;
         }
-        let source = match column {
-            None => Source::Missing,
-            Some(column) => Source::Part(cells.get(*column), cells.text),
-        };
-        row.values.push(field_value(field, &source)?);
+        if cells.are_empty() && !(self.dialect.quoted_empty && cells.any_quoted()) {
+            skipped.blank_rows += 1;
+        } else if self.header.is_named && cells.iter().eq(&self.header.columns) {
+            skipped.repeated_headers += 1;
+        } else {
+            return false;
+        }
+        sink.decoded.records += 1;
+        true
     }
-    check_key(dataset, &row.values)?;
-    if !row.deleted {
-        row.extra = extra(header, cells);
-    }
-    Ok(())
-}
 
-fn extra(header: &Header, cells: Cells<'_>) -> Option<String> {
-    let mut text = String::new();
-    for column in &header.unknown {
-        text.push(if text.is_empty() { '{' } else { ',' });
-        text += &column.json_name;
-        text.push(':');
-        text += &serde_json::Value::from(cells.get(column.index)).to_string();
+    fn fill_row(
+        &self,
+        record: &RawRecord<'_>,
+        cells: Option<Cells<'_>>,
+        row: &mut Row,
+    ) -> Result<(), Fault> {
+        match record.quotes {
+            Quotes::Unclosed => {
+                return Err(Fault::in_record(
+                    RejectCode::UnclosedQuote,
+                    "a quoted cell is still open at the end of the object; close it, or double a quote that is data",
+                ));
+            }
+            Quotes::TextAfter if !self.dialect.lenient => {
+                return Err(Fault::in_record(
+                    RejectCode::TextAfterQuote,
+                    "text follows a closing quote, so the record may have swallowed others; double quotes that are data, \
+                     or set csv.quote = \"\" if all quotes are, csv.escape if they are escaped, or csv.lenient",
+                ));
+            }
+            Quotes::TextAfter | Quotes::Correct => {}
+        }
+        let cells = cells.ok_or_else(Fault::not_utf8)?;
+        if self.has_zero && record.raw.contains(&0) {
+            return Err(Fault::zero_character());
+        }
+        self.check_count(cells)?;
+        let (dataset, header) = (self.dataset, self.header);
+        row.deleted = match (&dataset.operation, header.operation) {
+            (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
+            _ => false,
+        };
+        row.values.reserve_exact(dataset.fields.len());
+        for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
+            if row.deleted && !dataset.key_indexes().contains(&index) {
+                row.values.push(Value::Null);
+                continue;
+            }
+            let source = match column {
+                Some(column)
+                    if self.dialect.quoted_empty
+                        && field.kind == FieldType::Text
+                        && cells.is_quoted_empty(*column) =>
+                {
+                    row.values.push(Value::Text("".into()));
+                    continue;
+                }
+                Some(column) if *column < cells.len() => {
+                    Source::Part(cells.get(*column), cells.text)
+                }
+                _ => Source::Missing,
+            };
+            row.values.push(field_value(field, &source)?);
+        }
+        check_key(dataset, &row.values)?;
+        if !row.deleted {
+            row.extra = self.extra(cells);
+        }
+        Ok(())
     }
-    (!text.is_empty()).then(|| text + "}")
+
+    fn check_count(&self, cells: Cells<'_>) -> Result<(), Fault> {
+        let (expected, found) = (self.header.columns.len(), cells.len());
+        let is_flexible =
+            self.dialect.flexible && (expected..found).all(|index| cells.get(index).is_empty());
+        if expected == found || is_flexible {
+            return Ok(());
+        }
+        let hint = if self.dialect.flexible {
+            ""
+        } else {
+            "; csv.flexible accepts missing trailing cells, and surplus empty ones"
+        };
+        let message = format!("expected {expected} cells, found {found}{hint}");
+        Err(Fault::in_record(RejectCode::ColumnCount, message))
+    }
+
+    fn extra(&self, cells: Cells<'_>) -> Option<String> {
+        let mut text = String::new();
+        for column in &self.header.unknown {
+            if column.index >= cells.len() {
+                continue;
+            }
+            let cell = cells.get(column.index);
+            if cell.is_empty() && !column.is_named {
+                continue;
+            }
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text += &column.json_name;
+            text.push(':');
+            text += &serde_json::Value::from(cell).to_string();
+        }
+        (!text.is_empty()).then(|| text + "}")
+    }
 }

@@ -5,14 +5,15 @@ mod field;
 mod json;
 mod sink;
 
-use landfall_domain::{Dataset, Format};
+use landfall_domain::{Dataset, Encoding, Format, Reading};
 use memchr::memchr_iter;
 
-use crate::header::Header;
+use crate::csv::header::Header;
 use crate::scan::MAX_CHUNK_RECORDS;
+use crate::transcode::Transcoded;
 use sink::Sink;
 
-pub use sink::{Decoded, oversize};
+pub use sink::{Decoded, Skipped, oversize};
 
 /// Decodes a chunk that a [`Scanner`](crate::Scanner) planned.
 ///
@@ -20,19 +21,24 @@ pub use sink::{Decoded, oversize};
 /// TSV; without one, the columns are the fields in order.
 pub fn decode(
     dataset: &Dataset,
-    format: Format,
+    reading: &Reading,
     header: Option<&Header>,
     chunk: &[u8],
     offset: u64,
     first_line: u64,
 ) -> Decoded {
-    let mut sink = Sink::new(chunk, offset, first_line, estimated_rows(format, chunk));
-    match (format, header) {
+    let transcoded =
+        (reading.encoding != Encoding::UTF_8).then(|| Transcoded::new(reading.encoding, chunk));
+    let chunk = transcoded.as_ref().map_or(chunk, |it| it.text.as_bytes());
+    let rows = estimated_rows(reading.format, chunk);
+    let mut sink = Sink::new(reading.format, chunk, offset, first_line, rows);
+    sink.transcoded = transcoded.as_ref();
+    match (reading.format, header) {
         (Format::Csv | Format::Tsv, Some(header)) => {
-            csv::decode(dataset, format, header, &mut sink);
+            csv::decode(dataset, reading, header, &mut sink);
         }
         (Format::Csv | Format::Tsv, None) => {
-            csv::decode(dataset, format, &Header::without(dataset), &mut sink);
+            csv::decode(dataset, reading, &Header::without(dataset), &mut sink);
         }
         (Format::Ndjson, _) => json::decode_lines(dataset, &mut sink),
         (Format::Json, _) => json::decode_elements(dataset, &mut sink),

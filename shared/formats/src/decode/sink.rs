@@ -1,7 +1,9 @@
 //! Collects the rows and rejects of a chunk.
 
-use landfall_domain::{MAX_RAW_BYTES, Reject, RejectCode, Row, Values};
+use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values};
 use memchr::memchr_iter;
+
+use crate::transcode::Transcoded;
 
 /// The content of a chunk.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,8 +12,36 @@ pub struct Decoded {
     pub rows: Vec<Row>,
     /// The rejected records, in the order of the chunk.
     pub rejects: Vec<Reject>,
-    /// Number of records in the chunk: rows and rejects together.
+    /// Number of records in the chunk: rows, rejects, and skipped records together.
     pub records: u64,
+    /// What was skipped.
+    pub skipped: Skipped,
+}
+
+/// What is neither a row nor a reject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Records whose cells are all empty.
+    pub blank_rows: u64,
+    /// Records that repeat the header.
+    pub repeated_headers: u64,
+    /// Byte order marks, which are no records.
+    pub byte_order_marks: u64,
+}
+
+impl std::ops::AddAssign for Skipped {
+    fn add_assign(&mut self, other: Self) {
+        self.blank_rows += other.blank_rows;
+        self.repeated_headers += other.repeated_headers;
+        self.byte_order_marks += other.byte_order_marks;
+    }
+}
+
+impl Skipped {
+    /// Returns the number of skipped records.
+    pub fn records(&self) -> u64 {
+        self.blank_rows + self.repeated_headers
+    }
 }
 
 /// A record as a JSON object, for its reject.
@@ -44,7 +74,14 @@ impl Fault {
     pub(super) fn not_utf8() -> Self {
         Self::in_record(
             RejectCode::Encoding,
-            "the record is not UTF-8; save the file as UTF-8",
+            "the record is not UTF-8; set encoding in the definition, or save the file as UTF-8",
+        )
+    }
+
+    fn not_in_encoding() -> Self {
+        Self::in_record(
+            RejectCode::Encoding,
+            "the record is not valid in the encoding of the file; check encoding in the definition",
         )
     }
 
@@ -60,20 +97,32 @@ impl Fault {
 pub(super) struct Sink<'c> {
     pub(super) chunk: &'c [u8],
     offset: u64,
-    /// Number of bytes of the chunk whose newlines are included in `line`. Lines are counted for rejects only.
+    /// Number of bytes of the chunk whose line ends are included in `line`. Lines are counted for rejects only.
     counted: usize,
     line: u64,
+    /// Whether CR ends a line, too.
+    returns: bool,
+    /// Where the characters of the chunk are in the object, if it is not in UTF-8.
+    pub(super) transcoded: Option<&'c Transcoded>,
     pub(super) decoded: Decoded,
 }
 
 impl<'c> Sink<'c> {
     /// Creates a sink for a chunk at this offset and line of its object, with room for a number of rows.
-    pub(super) fn new(chunk: &'c [u8], offset: u64, first_line: u64, rows: usize) -> Self {
+    pub(super) fn new(
+        format: Format,
+        chunk: &'c [u8],
+        offset: u64,
+        first_line: u64,
+        rows: usize,
+    ) -> Self {
         Self {
             chunk,
             offset,
             counted: 0,
             line: first_line,
+            returns: matches!(format, Format::Csv | Format::Tsv),
+            transcoded: None,
             decoded: Decoded {
                 rows: Vec::with_capacity(rows),
                 ..Decoded::default()
@@ -93,7 +142,8 @@ impl<'c> Sink<'c> {
         record: impl FnOnce() -> Option<Record>,
     ) {
         self.decoded.records += 1;
-        let offset = self.offset + start as u64;
+        let position = self.transcoded.map_or(start, |it| it.raw_position(start));
+        let offset = self.offset + position as u64;
         // Filled in place, because rows are large and numerous.
         let row = self.decoded.rows.push_mut(Row {
             offset,
@@ -101,12 +151,20 @@ impl<'c> Sink<'c> {
             values: Values::new(),
             extra: None,
         });
-        let Err(fault) = fill(row) else {
+        let is_valid = self
+            .transcoded
+            .is_none_or(|it| it.is_valid(start, raw.len()));
+        let filled = if is_valid {
+            fill(row)
+        } else {
+            Err(Fault::not_in_encoding())
+        };
+        let Err(fault) = filled else {
             return;
         };
         self.decoded.rows.pop();
         let passed = &self.chunk[self.counted..start];
-        self.line += memchr_iter(b'\n', passed).count() as u64;
+        self.line += self.count_lines(passed);
         self.counted = start;
         // Rejects stay small: a record that is cut in `raw` is left out here.
         let record = if raw.len() <= MAX_RAW_BYTES {
@@ -124,6 +182,18 @@ impl<'c> Sink<'c> {
             raw_bytes: raw.len() as u64,
             record,
         });
+    }
+
+    /// Returns the number of line ends.
+    fn count_lines(&self, bytes: &[u8]) -> u64 {
+        let mut ends = memchr_iter(b'\n', bytes).count();
+        if self.returns {
+            let returns = memchr_iter(b'\r', bytes);
+            ends += returns
+                .filter(|at| bytes.get(at + 1) != Some(&b'\n'))
+                .count();
+        }
+        ends as u64
     }
 }
 

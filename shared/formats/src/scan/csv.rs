@@ -1,42 +1,71 @@
-//! Record boundaries of CSV and TSV, identical to those of the `csv` crate.
+//! Record boundaries of CSV and TSV, by the rules of [`crate::csv`].
 
-use landfall_domain::{ByteRange, CsvOptions, Format, Problem, ProblemCode};
+use landfall_domain::{ByteRange, CsvOptions, Encoding, Problem, ProblemCode, Reading};
 use memchr::{memchr2, memchr3};
 
 use super::Grammar;
 use super::planner::{Planner, Position};
+use crate::csv::dialect::Dialect;
+use crate::syntax::BOM;
+use crate::transcode::NARROW_MARK;
 
 pub(super) struct CsvScanner {
-    delimiter: u8,
-    quote: u8,
-    /// Whether the next record is the header.
-    expects_header: bool,
+    dialect: Dialect,
+    /// Lines that are still to be skipped before the first record.
+    skip_lines: u32,
+    /// Records that are still to be read before the header is complete.
+    header_records: u32,
+    header_start: Option<u64>,
     state: State,
     record: Position,
+    /// The byte order mark that is skipped at the start of records.
+    mark: &'static [u8],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first byte of a record. Terminators are blank lines here.
-    RecordStart,
+    /// In a line to skip, up to its end.
+    SkippedLine,
+    /// After a line to skip that ended with CR. LF belongs to it.
+    SkippedReturn,
+    /// In a comment, up to the end of its line.
+    Comment,
+    /// Before the first byte of a record, after so many bytes of a byte order mark. Terminators are blank lines here.
+    RecordStart(usize),
     /// Before the first byte of a cell. A quote opens a quoted cell here.
     CellStart,
-    /// In an unquoted cell, or after the closing quote. A quote is data here.
-    Unquoted,
+    /// In an unquoted cell, or after the closing quote, after so many bytes of a delimiter. A quote is data here.
+    Unquoted(usize),
     /// In a quoted cell.
     Quoted,
     /// After a quote in a quoted cell, which closes the cell unless another quote follows.
     QuoteInQuoted,
+    /// After an escape, outside or inside of quotes.
+    Escaped { quoted: bool },
 }
 
 impl CsvScanner {
-    pub(super) fn new(options: &CsvOptions, format: Format) -> Self {
+    pub(super) fn new(options: &CsvOptions, reading: &Reading) -> Self {
+        // The line that sets the delimiter is no record.
+        let skip_lines = options.skip_lines + u32::from(reading.delimiter.is_some());
         Self {
-            delimiter: options.delimiter_for(format),
-            quote: options.quote,
-            expects_header: options.header,
-            state: State::RecordStart,
+            dialect: Dialect::new(options, reading),
+            skip_lines,
+            header_records: options.header_records,
+            header_start: None,
+            state: if skip_lines > 0 {
+                State::SkippedLine
+            } else {
+                State::RecordStart(0)
+            },
             record: Position::START,
+            mark: if reading.encoding == Encoding::UTF_8 {
+                &BOM
+            } else if reading.encoding.is_utf_16() {
+                &[NARROW_MARK]
+            } else {
+                &[]
+            },
         }
     }
 }
@@ -44,94 +73,213 @@ impl CsvScanner {
 impl Grammar for CsvScanner {
     fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
         let base = planner.position.offset;
+        let plain = self.dialect.plain_delimiter();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            let is_end = matches!(byte, b'\r' | b'\n');
             match self.state {
-                State::RecordStart if matches!(byte, b'\r' | b'\n') => {
-                    planner.position.line += u64::from(byte == b'\n');
-                    at += 1;
+                State::SkippedReturn => {
+                    at += usize::from(byte == b'\n');
+                    self.after_skipped_line();
                 }
-                State::RecordStart => {
-                    self.record = Position {
-                        offset: base + at as u64,
-                        line: planner.position.line,
+                State::SkippedLine | State::Comment => {
+                    let rest = &bytes[at..];
+                    let Some(length) = memchr2(b'\r', b'\n', rest) else {
+                        at = bytes.len();
+                        continue;
                     };
-                    self.state = State::CellStart;
-                }
-                State::CellStart | State::QuoteInQuoted if byte == self.quote => {
-                    self.state = State::Quoted;
-                    at += 1;
-                }
-                State::CellStart | State::Unquoted => {
-                    at = self.unquoted(bytes, at, planner)?;
-                }
-                State::Quoted => match memchr2(self.quote, b'\n', &bytes[at..]) {
-                    None => at = bytes.len(),
-                    Some(found) => {
-                        if bytes[at + found] == self.quote {
-                            self.state = State::QuoteInQuoted;
-                        } else {
-                            planner.position.line += 1;
-                        }
-                        at += found + 1;
+                    at += length;
+                    if self.state == State::Comment {
+                        self.state = State::RecordStart(0);
+                        continue;
                     }
-                },
-                State::QuoteInQuoted if byte == self.delimiter => {
-                    self.state = State::CellStart;
+                    at += 1;
+                    planner.position.line += 1;
+                    self.skip_lines -= 1;
+                    if rest[length] == b'\r' {
+                        self.state = State::SkippedReturn;
+                    } else {
+                        self.after_skipped_line();
+                    }
+                }
+                State::RecordStart(0) if is_end => {
+                    planner.count_line(byte);
                     at += 1;
                 }
-                State::QuoteInQuoted if matches!(byte, b'\r' | b'\n') => {
+                State::RecordStart(0) if Some(byte) == self.dialect.comment => {
+                    planner.pass();
+                    self.state = State::Comment;
+                }
+                State::RecordStart(seen) if self.mark.get(seen) == Some(&byte) => {
+                    planner.pass();
+                    at += 1;
+                    self.state = State::RecordStart((seen + 1) % self.mark.len());
+                }
+                State::RecordStart(seen) => {
+                    planner.pass();
+                    let offset = base + at as u64 - seen as u64;
+                    self.start_record(offset, seen, planner);
+                }
+                State::Quoted => at = self.quoted(bytes, at, planner),
+                State::Unquoted(0) | State::CellStart
+                    if let Some(delimiter) = plain
+                        && (self.state != State::CellStart || Some(byte) != self.dialect.quote) =>
+                {
+                    at = self.unquoted(bytes, at, delimiter, planner)?;
+                }
+                State::CellStart | State::Unquoted(_) | State::QuoteInQuoted if is_end => {
                     self.end_record(base + at as u64, planner)?;
                 }
-                State::QuoteInQuoted => {
-                    self.state = State::Unquoted;
+                _ => {
+                    planner.count_line(byte);
+                    self.step(byte, planner);
                     at += 1;
                 }
             }
         }
-        if self.expects_header && self.state != State::RecordStart {
+        if self.header_records > 0 && self.is_in_record() {
             self.check_header(base + bytes.len() as u64, planner)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
-        if self.state == State::Quoted {
+        if let State::RecordStart(seen @ 1..) = self.state {
+            self.start_record(planner.position.offset - seen as u64, seen, planner);
+        }
+        if matches!(self.state, State::Quoted | State::Escaped { quoted: true }) {
             planner.open_quote = Some(self.record.line);
         }
-        if self.state != State::RecordStart {
+        if self.is_in_record() {
             self.end_record(planner.position.offset, planner)?;
+        }
+        // A file may end before its header is complete.
+        if let (Some(start), 1..) = (self.header_start, self.header_records) {
+            let end = planner.position.offset;
+            planner.set_header(ByteRange { start, end });
         }
         Ok(())
     }
 }
 
 impl CsvScanner {
+    fn after_skipped_line(&mut self) {
+        self.state = if self.skip_lines > 0 {
+            State::SkippedLine
+        } else {
+            State::RecordStart(0)
+        };
+    }
+
+    /// Starts a record at `offset`, whose first `seen` bytes look like a byte order mark.
+    fn start_record(&mut self, offset: u64, seen: usize, planner: &mut Planner) {
+        self.record = Position {
+            offset,
+            line: planner.position.line,
+        };
+        self.state = State::CellStart;
+        for byte in &self.mark[..seen] {
+            self.step(*byte, planner);
+        }
+    }
+
+    fn is_in_record(&self) -> bool {
+        !matches!(
+            self.state,
+            State::SkippedLine | State::SkippedReturn | State::Comment | State::RecordStart(_)
+        )
+    }
+
+    /// Moves on by one byte inside a record that is not its end.
+    fn step(&mut self, byte: u8, planner: &mut Planner) {
+        let is = |special: Option<u8>| special == Some(byte);
+        self.state = match self.state {
+            State::Escaped { quoted: true } => State::Quoted,
+            State::Escaped { quoted: false } => State::Unquoted(0),
+            State::Quoted if is(self.dialect.escape) => State::Escaped { quoted: true },
+            State::Quoted if is(self.dialect.quote) => State::QuoteInQuoted,
+            State::Quoted => State::Quoted,
+            State::QuoteInQuoted if is(self.dialect.quote) => State::Quoted,
+            State::CellStart if is(self.dialect.quote) => {
+                planner.saw_quoted = true;
+                State::Quoted
+            }
+            State::CellStart if self.dialect.is_trimmed(byte) => State::CellStart,
+            _ if is(self.dialect.escape) => State::Escaped { quoted: false },
+            State::Unquoted(seen) => self.after_unquoted(seen, byte),
+            _ => self.after_unquoted(0, byte),
+        };
+    }
+
+    /// Returns the state after a byte in an unquoted cell, of which the last `seen` bytes begin a delimiter.
+    fn after_unquoted(&self, mut seen: usize, byte: u8) -> State {
+        let delimiter = &self.dialect.delimiter;
+        while seen > 0 && delimiter[seen] != byte {
+            // The longest shorter beginning of a delimiter with which the bytes so far end.
+            seen = (0..seen)
+                .rev()
+                .find(|length| delimiter[..seen].ends_with(&delimiter[..*length]))
+                .unwrap_or(0);
+        }
+        seen += usize::from(delimiter[seen] == byte);
+        if seen == delimiter.len() {
+            State::CellStart
+        } else {
+            State::Unquoted(seen)
+        }
+    }
+
+    /// Scans from a byte in a quoted cell, and returns where to continue.
+    fn quoted(&mut self, bytes: &[u8], at: usize, planner: &mut Planner) -> usize {
+        let rest = &bytes[at..];
+        let (Some(quote), escape) = (self.dialect.quote, self.dialect.escape) else {
+            return bytes.len();
+        };
+        let found = match escape {
+            None => memchr3(quote, b'\r', b'\n', rest),
+            Some(escape) => rest
+                .iter()
+                .position(|byte| [quote, escape, b'\r', b'\n'].contains(byte)),
+        };
+        if found != Some(0) {
+            planner.pass();
+        }
+        let Some(found) = found else {
+            return bytes.len();
+        };
+        planner.count_line(rest[found]);
+        self.step(rest[found], planner);
+        at + found + 1
+    }
+
     /// Scans from a byte outside of quotes to the next quote or terminator, and returns where to continue.
     fn unquoted(
         &mut self,
         bytes: &[u8],
         at: usize,
+        delimiter: u8,
         planner: &mut Planner,
     ) -> Result<usize, Problem> {
         let rest = &bytes[at..];
-        let state_after = |byte: u8| {
-            if byte == self.delimiter {
-                State::CellStart
-            } else {
-                State::Unquoted
-            }
+        let found = match self.dialect.quote {
+            Some(quote) => memchr3(quote, b'\r', b'\n', rest),
+            None => memchr2(b'\r', b'\n', rest),
         };
-        match memchr3(self.quote, b'\r', b'\n', rest) {
+        match found {
             None => {
-                self.state = state_after(rest[rest.len() - 1]);
+                self.state = if rest.last() == Some(&delimiter) {
+                    State::CellStart
+                } else {
+                    State::Unquoted(0)
+                };
                 Ok(bytes.len())
             }
-            Some(found) if rest[found] == self.quote => {
-                self.state = if found > 0 && rest[found - 1] == self.delimiter {
+            Some(found) if Some(rest[found]) == self.dialect.quote => {
+                self.state = if found > 0 && rest[found - 1] == delimiter {
+                    planner.saw_quoted = true;
                     State::Quoted
                 } else {
-                    state_after(self.quote)
+                    State::Unquoted(0)
                 };
                 Ok(at + found + 1)
             }
@@ -143,16 +291,16 @@ impl CsvScanner {
     }
 
     fn end_record(&mut self, end: u64, planner: &mut Planner) -> Result<(), Problem> {
-        self.state = State::RecordStart;
-        if self.expects_header {
-            self.check_header(end, planner)?;
-            self.expects_header = false;
-            planner.set_header(ByteRange {
-                start: self.record.offset,
-                end,
-            });
-        } else {
+        self.state = State::RecordStart(0);
+        if self.header_records == 0 {
             planner.add_record(self.record, end);
+            return Ok(());
+        }
+        self.check_header(end, planner)?;
+        self.header_records -= 1;
+        let start = *self.header_start.get_or_insert(self.record.offset);
+        if self.header_records == 0 {
+            planner.set_header(ByteRange { start, end });
         }
         Ok(())
     }
@@ -160,7 +308,7 @@ impl CsvScanner {
     fn check_header(&self, end: u64, planner: &Planner) -> Result<(), Problem> {
         let Position { offset, line } = self.record;
         let limit = planner.record_bytes;
-        if end - offset <= limit {
+        if end - self.header_start.unwrap_or(offset) <= limit {
             return Ok(());
         }
         let message = format!(

@@ -12,9 +12,10 @@ mod json;
 mod ndjson;
 mod planner;
 
-use landfall_domain::{ByteRange, Dataset, Format, Problem};
+use landfall_domain::{ByteRange, Dataset, Encoding, Format, Problem, Reading};
 
 use crate::syntax::BOM;
+use crate::transcode::{NARROW_MARK, Narrower};
 use csv::CsvScanner;
 use json::JsonScanner;
 use ndjson::NdjsonScanner;
@@ -32,12 +33,16 @@ pub struct Summary {
     /// Line of the record with a quoted cell that is still open at the end of the object, which contains
     /// everything from there on.
     pub open_quote: Option<u64>,
+    /// Whether any cell is quoted.
+    pub saw_quoted: bool,
 }
 
 /// Finds the records of one object and groups them into chunks, in constant memory.
 pub struct Scanner {
     /// The number of bytes of a byte order mark seen so far, until it is complete or ruled out.
     bom: Option<usize>,
+    /// Turns UTF-16 into bytes; positions and lengths are in units of 16 bits then.
+    narrower: Option<Narrower>,
     grammar: Box<dyn Grammar + Send + Sync>,
     planner: Planner,
 }
@@ -55,15 +60,16 @@ impl Scanner {
     /// Creates a scanner at the first byte of an object of a dataset.
     ///
     /// A chunk is closed once it has `chunk_bytes`. It is longer by at most one record.
-    pub fn new(dataset: &Dataset, format: Format, chunk_bytes: u64) -> Self {
+    pub fn new(dataset: &Dataset, reading: &Reading, chunk_bytes: u64) -> Self {
         Self {
-            bom: Some(0),
-            grammar: match format {
-                Format::Csv | Format::Tsv => Box::new(CsvScanner::new(&dataset.csv, format)),
+            bom: (reading.encoding == Encoding::UTF_8).then_some(0),
+            narrower: Narrower::new(reading.encoding),
+            grammar: match reading.format {
+                Format::Csv | Format::Tsv => Box::new(CsvScanner::new(&dataset.csv, reading)),
                 Format::Ndjson => Box::new(NdjsonScanner::default()),
                 Format::Json => Box::new(JsonScanner::new(dataset.json.path.clone())),
             },
-            planner: Planner::new(dataset, chunk_bytes),
+            planner: Planner::new(dataset, chunk_bytes, bytes_per_unit(reading)),
         }
     }
 
@@ -74,7 +80,15 @@ impl Scanner {
     /// `HeaderMismatch` for a header record over the limit, and `FormatMismatch` for a JSON document
     /// without the array; there are no chunks then. The scanner must not be used after an error.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
-        let mut bytes = bytes;
+        let narrowed = self.narrower.as_mut().map(|it| it.narrow(bytes));
+        let mut bytes = narrowed.as_deref().unwrap_or(bytes);
+        if self.narrower.is_some()
+            && self.planner.position.offset == 0
+            && bytes.first() == Some(&NARROW_MARK)
+        {
+            self.planner.position.offset = 1;
+            bytes = &bytes[1..];
+        }
         if let Some(seen) = self.bom {
             let rest = &BOM[seen..];
             let length = rest.len().min(bytes.len());
@@ -106,15 +120,16 @@ impl Scanner {
         self.planner.take_closed(out);
         finished.map(|()| Summary {
             records: self.planner.records,
-            header: self.planner.header,
+            header: self.planner.header(),
             open_quote: self.planner.open_quote,
+            saw_quoted: self.planner.saw_quoted,
         })
     }
 
     /// Returns the position of the header record once it is complete, without byte order mark and
     /// terminator.
     pub fn header(&self) -> Option<ByteRange> {
-        self.planner.header
+        self.planner.header()
     }
 
     fn feed_grammar(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
@@ -123,4 +138,9 @@ impl Scanner {
         self.planner.take_closed(out);
         scanned
     }
+}
+
+/// Returns the number of bytes of the object for each byte that the grammar sees.
+fn bytes_per_unit(reading: &Reading) -> u64 {
+    if reading.encoding.is_utf_16() { 2 } else { 1 }
 }

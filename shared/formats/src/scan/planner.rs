@@ -9,7 +9,7 @@ pub const MAX_CHUNK_RECORDS: u64 = 100_000;
 const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
 /// Version of the rules by which objects are divided into chunks. A job cannot continue under other
 /// rules, because its done chunks would be different ones.
-pub const CUTTING_RULES: u32 = 2;
+pub const CUTTING_RULES: u32 = 3;
 
 /// A chunk for a worker to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct PlannedChunk {
     /// From the first byte of the first record to the last byte of the last record. The terminator or
     /// comma after that is not included, nor is anything else between chunks.
     pub range: ByteRange,
-    /// Line of the first byte, from 1. Lines end in LF.
+    /// Line of the first byte, from 1. Lines end in LF, CR, or both.
     pub first_line: u64,
     /// Number of records.
     pub records: u64,
@@ -42,9 +42,15 @@ impl Position {
 pub(super) struct Planner {
     /// The next byte to scan.
     pub(super) position: Position,
-    pub(super) header: Option<ByteRange>,
+    header: Option<ByteRange>,
+    /// The number of bytes of the object for each unit of the positions.
+    bytes_per_unit: u64,
     /// Line of the last record, if a quoted cell is still open at its end.
     pub(super) open_quote: Option<u64>,
+    /// Whether any cell is quoted.
+    pub(super) saw_quoted: bool,
+    /// Whether the byte before was CR, so that LF belongs to the same line end.
+    after_return: bool,
     /// Number of records so far.
     pub(super) records: u64,
     /// The maximum number of bytes in a record, without its terminator.
@@ -58,24 +64,51 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    pub(super) fn new(dataset: &Dataset, chunk_bytes: u64) -> Self {
+    pub(super) fn new(dataset: &Dataset, chunk_bytes: u64, bytes_per_unit: u64) -> Self {
         Self {
             position: Position::START,
             header: None,
+            bytes_per_unit,
             open_quote: None,
+            saw_quoted: false,
+            after_return: false,
             records: 0,
-            record_bytes: dataset.limits.record_bytes,
-            chunk_bytes,
+            record_bytes: dataset.limits.record_bytes / bytes_per_unit,
+            chunk_bytes: chunk_bytes / bytes_per_unit,
             row_bytes: Row::bytes(dataset.fields.len()) as u64,
             open: None,
             closed: Vec::new(),
         }
     }
 
-    /// Sets the header record. A row may repeat the names of all columns.
+    /// Sets the header. A row may repeat the names of all columns.
     pub(super) fn set_header(&mut self, header: ByteRange) {
         self.row_bytes += header.len();
         self.header = Some(header);
+    }
+
+    /// Returns the position of the header in the object.
+    pub(super) fn header(&self) -> Option<ByteRange> {
+        self.header.map(|range| self.in_bytes(range))
+    }
+
+    fn in_bytes(&self, range: ByteRange) -> ByteRange {
+        ByteRange {
+            start: range.start * self.bytes_per_unit,
+            end: range.end * self.bytes_per_unit,
+        }
+    }
+
+    /// Counts a line if this byte ends one: LF, CR, or both together.
+    pub(super) fn count_line(&mut self, byte: u8) {
+        let is_end = byte == b'\r' || (byte == b'\n' && !self.after_return);
+        self.position.line += u64::from(is_end);
+        self.after_return = byte == b'\r';
+    }
+
+    /// Notes that the next byte does not follow the last counted one.
+    pub(super) fn pass(&mut self) {
+        self.after_return = false;
     }
 
     /// Adds the record from `start` up to, but not including, `end`.
@@ -117,7 +150,10 @@ impl Planner {
 
     /// Moves the closed chunks to `out`.
     pub(super) fn take_closed(&mut self, out: &mut Vec<PlannedChunk>) {
-        out.append(&mut self.closed);
+        for mut chunk in std::mem::take(&mut self.closed) {
+            chunk.range = self.in_bytes(chunk.range);
+            out.push(chunk);
+        }
     }
 
     fn is_full(&self, chunk: &PlannedChunk) -> bool {

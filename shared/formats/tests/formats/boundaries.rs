@@ -1,21 +1,49 @@
-//! Scanner and decoder find the same records as the `csv` crate and `serde_json`, for any bytes, chunk
-//! size and feed.
+//! Scanner and decoder find the same records as parsers of the whole file, for any bytes, dialect, chunk size and
+//! feed.
 
-use landfall_domain::{CsvOptions, Format};
+use landfall_domain::{CsvOptions, Format, Quote};
 use proptest::prelude::*;
 
 use crate::oracle::{self, Setup};
 
 prop_compose! {
+    fn options()(
+        delimiter in prop::sample::select(&[",", ";", "|", "\t", "a", "||", "||;", ";||;", "é"][..]),
+        quote in prop_oneof![
+            3 => Just(Quote::Usual), 1 => Just(Quote::Byte(b'\'')), 1 => Just(Quote::None)
+        ],
+        escape in prop_oneof![3 => Just(None), 1 => Just(Some(b'\\'))],
+        comment in prop_oneof![3 => Just(None), 1 => Just(Some(b'#'))],
+        (lenient, trim, flexible, quoted_empty) in any::<(bool, bool, bool, bool)>(),
+        skip_lines in prop_oneof![3 => Just(0), 1 => 1_u32..3],
+        header_records in 0_u32..3,
+    ) -> CsvOptions {
+        let delimiter = Some(delimiter.to_owned());
+        CsvOptions {
+            delimiter, quote, escape, lenient, comment, trim, flexible, quoted_empty, skip_lines, header_records,
+        }
+    }
+}
+
+/// Options that the `csv` crate has as well.
+fn plain(options: CsvOptions) -> CsvOptions {
+    let delimiter = options.delimiter.filter(|delimiter| delimiter.len() == 1);
+    CsvOptions {
+        delimiter,
+        quote: options.quote,
+        lenient: options.lenient,
+        header_records: options.header_records,
+        ..CsvOptions::default()
+    }
+}
+
+prop_compose! {
     fn setup(format: Format)(
-        delimiter in prop::sample::select(&b",;|\ta"[..]),
-        quote in prop_oneof![4 => Just(b'"'), 1 => Just(b'\'')],
-        header: bool,
+        csv in prop_oneof![options(), options().prop_map(plain)],
         record_bytes in prop_oneof![3 => Just(1 << 20), 1 => 1u64..40],
         chunk_bytes in 1u64..60,
         pieces in prop::collection::vec(1usize..30, 1..4),
     ) -> Setup {
-        let csv = CsvOptions { delimiter: Some(delimiter), quote, header };
         Setup { format, csv, path: Vec::new(), record_bytes, chunk_bytes, pieces }
     }
 }
@@ -39,6 +67,11 @@ fn csv_bytes() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(&b"\x82\xac"[..]),
         1 => Just(&b"\0"[..]),
         1 => Just(&b"\xef\xbb\xbf"[..]),
+        2 => Just(&b"\\"[..]),
+        1 => Just(&b"\\N"[..]),
+        1 => Just(&b"#"[..]),
+        2 => Just(&b" "[..]),
+        1 => Just(&b"||"[..]),
         1 => Just(&b"0123456789012345"[..]),
     ];
     prop::collection::vec(token, 0..80).prop_map(|tokens| tokens.concat())

@@ -27,7 +27,14 @@ fn ndjson(chunk: impl AsRef<[u8]>) -> Decoded {
 
 fn ndjson_with(settings: &str, chunk: impl AsRef<[u8]>) -> Decoded {
     let dataset = products(settings);
-    decode(&dataset, Format::Ndjson, None, chunk.as_ref(), 1000, 10)
+    decode(
+        &dataset,
+        &Format::Ndjson.into(),
+        None,
+        chunk.as_ref(),
+        1000,
+        10,
+    )
 }
 
 fn row(decoded: &Decoded) -> &Row {
@@ -165,9 +172,10 @@ fn an_unclosed_quote_is_rejected() {
 }
 
 #[test]
-fn a_byte_order_mark_within_an_object_is_data() {
-    let decoded = csv("\u{feff}A-1,1,,,,");
-    assert_eq!(row(&decoded).values[0], text("\u{feff}A-1"));
+fn a_byte_order_mark_within_an_object_is_skipped_and_counted() {
+    let decoded = csv("A-1,1,,,,\n\u{feff}A-2,1,,,,");
+    assert_eq!(decoded.rows[1].values[0], text("A-2"));
+    assert_eq!(decoded.skipped.byte_order_marks, 1);
 }
 
 #[test]
@@ -256,7 +264,7 @@ fn lines_that_are_not_objects_are_rejected() {
 #[test]
 fn elements_of_a_json_chunk_are_decoded() {
     let chunk = b"{\"sku\":\"A\"}\n,\n [1], {\"sku\":\"B\"}";
-    let decoded = decode(&products(""), Format::Json, None, chunk, 1000, 10);
+    let decoded = decode(&products(""), &Format::Json.into(), None, chunk, 1000, 10);
     assert!(decoded.rows.iter().map(|row| row.offset).eq([1000, 1020]));
     let reject = &decoded.rejects[0];
     let position = (reject.offset, reject.line);
@@ -304,8 +312,16 @@ fn csv_and_json_values_of_every_type_are_equal() {
         (FieldType::Json, "[1]", "[1]"),
     ] {
         let field = format!("{{ name = \"v\", type = \"{}\" }}", kind.as_str());
-        let decode = |format, chunk: String| {
-            decode(&dataset("", &field), format, None, chunk.as_bytes(), 0, 1).rows
+        let decode = |format: Format, chunk: String| {
+            decode(
+                &dataset("", &field),
+                &format.into(),
+                None,
+                chunk.as_bytes(),
+                0,
+                1,
+            )
+            .rows
         };
         let from_csv = decode(Format::Csv, format!("A,{text}"));
         let line = format!("{{\"sku\":\"A\",\"v\":{json}}}");

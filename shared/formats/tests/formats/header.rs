@@ -15,7 +15,7 @@ fn articles(settings: &str) -> Dataset {
 }
 
 fn refusal(settings: &str, bytes: &[u8]) -> String {
-    let problem = Header::parse(bytes, &articles(settings), Format::Csv).unwrap_err();
+    let problem = Header::parse(bytes, &articles(settings), &Format::Csv.into()).unwrap_err();
     assert_eq!(problem.code, ProblemCode::HeaderMismatch);
     problem.message
 }
@@ -44,7 +44,10 @@ fn a_header_that_does_not_match_is_refused() {
             b"sku;Size;note",
             "if ';' is the delimiter, set csv.delimiter",
         ),
-        (b"sku,note,note", "columns 2 and 3 are both named \"note\""),
+        (
+            b"sku,Size,note,note",
+            "columns 3 and 4 are both named \"note\"",
+        ),
         (b"sku,\xff", "not UTF-8"),
         (b"sku,\"note", "never closed"),
         (b"sku,a\0b", "column 2 contains U+0000"),
@@ -59,7 +62,7 @@ fn a_header_that_does_not_match_is_refused() {
 #[test]
 fn unknown_columns_are_kept_dropped_or_refused() {
     let message = refusal("unknown_columns = \"reject\"", b"sku,Size,width,colour");
-    let expected = "has \"colour\", \"width\", which belong to no field";
+    let expected = "has \"width\", \"colour\", which belong to no field";
     assert!(message.contains(expected), "{message}");
     for (settings, extra) in [
         ("", Some(r#"{"b":"say \"x\"","c":""}"#)),

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod boundaries;
+mod cases_csv;
 mod decode;
 mod detect;
+mod encodings;
 mod header;
 mod oracle;
 mod scan;
@@ -22,8 +24,16 @@ fn dataset(settings: &str, fields: &str) -> Dataset {
 
 /// Decodes a chunk of CSV that starts at byte 1000 and line 10, with or without a header record.
 fn csv(dataset: &Dataset, header: Option<&str>, chunk: &[u8]) -> Decoded {
-    let header = header.map(|text| Header::parse(text.as_bytes(), dataset, Format::Csv).unwrap());
-    decode(dataset, Format::Csv, header.as_ref(), chunk, 1000, 10)
+    let header =
+        header.map(|text| Header::parse(text.as_bytes(), dataset, &Format::Csv.into()).unwrap());
+    decode(
+        dataset,
+        &Format::Csv.into(),
+        header.as_ref(),
+        chunk,
+        1000,
+        10,
+    )
 }
 
 fn text(text: &str) -> Value {

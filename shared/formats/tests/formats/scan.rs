@@ -14,7 +14,7 @@ struct Scan {
 }
 
 fn scan(settings: &str, format: Format, chunk_bytes: u64, text: &str) -> Scan {
-    let mut scanner = Scanner::new(&dataset(settings), format, chunk_bytes);
+    let mut scanner = Scanner::new(&dataset(settings), &format.into(), chunk_bytes);
     let mut chunks = Vec::new();
     let fed = scanner.feed(text.as_bytes(), &mut chunks);
     let header = scanner.header();
@@ -102,7 +102,7 @@ fn an_oversize_record_is_a_separate_chunk() {
 
 #[test]
 fn a_header_over_the_limit_is_refused_before_the_object_ends() {
-    let mut scanner = Scanner::new(&dataset("limits.record_bytes = 16"), Format::Csv, 1);
+    let mut scanner = Scanner::new(&dataset("limits.record_bytes = 16"), &Format::Csv.into(), 1);
     let mut chunks = Vec::new();
     scanner.feed(b"k,\"v\n1,2\n3,4", &mut chunks).unwrap();
     let problem = scanner.feed(b"\n5,6\n7,8\n", &mut chunks).unwrap_err();

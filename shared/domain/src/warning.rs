@@ -1,0 +1,97 @@
+//! Warnings: what may be wrong with a job although it succeeds.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a warning is about. The text form is stable and meant for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum WarningCode {
+    /// A column looks like that of a field, but is not used.
+    UnmatchedColumn,
+    /// The object has no column for some fields.
+    AbsentColumns,
+    /// Fields have no value in any row.
+    NullColumns,
+    /// The definition does not say whether quotes enclose cells or are data.
+    Quoting,
+    /// Rows without any value were skipped.
+    BlankRows,
+    /// Repetitions of the header were skipped.
+    RepeatedHeaders,
+    /// Byte order marks in the middle of the object were skipped.
+    ByteOrderMarks,
+    /// Rows were superseded by later rows of the same key and chunk.
+    RepeatedKeys,
+    /// Records were rejected because they are not valid in their encoding.
+    InvalidText,
+}
+
+impl WarningCode {
+    /// Returns the name used in JSON and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnmatchedColumn => "unmatched_column",
+            Self::AbsentColumns => "absent_columns",
+            Self::NullColumns => "null_columns",
+            Self::Quoting => "quoting",
+            Self::BlankRows => "blank_rows",
+            Self::RepeatedHeaders => "repeated_headers",
+            Self::ByteOrderMarks => "byte_order_marks",
+            Self::RepeatedKeys => "repeated_keys",
+            Self::InvalidText => "invalid_text",
+        }
+    }
+
+    /// Returns the warning that this was counted.
+    pub fn counted(self, count: u64) -> Warning {
+        let message = match self {
+            Self::BlankRows => format!("{count} rows without any value were skipped"),
+            Self::RepeatedHeaders => format!("{count} repetitions of the header were skipped"),
+            Self::ByteOrderMarks => format!(
+                "{count} byte order marks in the middle of the file were skipped, as from files that were joined"
+            ),
+            Self::RepeatedKeys => format!(
+                "at least {count} rows have the key of a later row of the file, which replaced them; if each should be \
+                 a row, the key needs another field"
+            ),
+            Self::InvalidText => format!(
+                "{count} rows were rejected because they are not UTF-8; if the file is in another encoding, set \
+                 encoding in the definition, or save the file as UTF-8"
+            ),
+            Self::UnmatchedColumn | Self::AbsentColumns | Self::NullColumns | Self::Quoting => {
+                format!("{}: {count}", self.as_str())
+            }
+        };
+        Warning::new(self, message)
+    }
+}
+
+impl fmt::Display for WarningCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What may be wrong with a job although it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = JobWarning))]
+pub struct Warning {
+    /// The warning, for programs.
+    pub code: WarningCode,
+    /// The warning, for people: what was found, and what to do if it is wrong.
+    pub message: String,
+}
+
+impl Warning {
+    /// Creates a warning.
+    pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The header of CSV and TSV, which maps columns to fields.
+
+use std::collections::{HashMap, HashSet};
+
+use landfall_domain::{
+    Dataset, Encoding, Problem, ProblemCode, Reading, UnknownColumns, Warning, WarningCode, excerpt,
+};
+
+use super::dialect::Dialect;
+use super::records::{Quotes, Records};
+use crate::transcode::Transcoded;
+
+/// The columns of an object, mapped to the fields of its dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Names of the columns, in the order of the file.
+    pub(crate) columns: Vec<String>,
+    /// Index of the column for each field of the dataset.
+    pub(crate) fields: Vec<Option<usize>>,
+    /// Index of the column that contains the operation.
+    pub(crate) operation: Option<usize>,
+    /// The columns to keep that belong to no field, sorted by name.
+    pub(crate) unknown: Vec<UnknownColumn>,
+    /// Whether the object names its columns. A record that repeats the names is skipped then.
+    pub(crate) is_named: bool,
+    warnings: Vec<Warning>,
+}
+
+/// A column that belongs to no field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownColumn {
+    pub(crate) index: usize,
+    /// Name of the column as a JSON string.
+    pub(crate) json_name: String,
+    /// Whether the file names it. Empty cells of nameless columns are not kept.
+    pub(crate) is_named: bool,
+}
+
+impl Header {
+    /// Parses the records that name the columns, with or without byte order mark and terminator.
+    ///
+    /// Names match those of the definition after trimming and case folding, where that is unambiguous.
+    ///
+    /// # Errors
+    /// `HeaderMismatch` if the header is not UTF-8, names the column of a field twice, lacks the column of a required
+    /// field without a default, or has columns that the dataset rejects.
+    pub fn parse(bytes: &[u8], dataset: &Dataset, reading: &Reading) -> Result<Self, Problem> {
+        let dialect = Dialect::new(&dataset.csv, reading);
+        let transcoded = (reading.encoding != Encoding::UTF_8)
+            .then(|| Transcoded::new(reading.encoding, bytes).text);
+        let bytes = transcoded.as_deref().map_or(bytes, str::as_bytes);
+        let mut records = Records::new(bytes, &dialect);
+        let mut columns: Vec<String> = Vec::new();
+        while let Some(block) = records.next_block() {
+            for record in block.records {
+                match record.quotes {
+                    Quotes::Unclosed => {
+                        let message =
+                            "a quote in the header record is never closed: close or remove it";
+                        return Err(mismatch(message.to_owned()));
+                    }
+                    Quotes::TextAfter if !dialect.lenient => {
+                        let message = "text follows a closing quote in the header record: remove it, or double the \
+                             quote that is data";
+                        return Err(mismatch(message.to_owned()));
+                    }
+                    Quotes::TextAfter | Quotes::Correct => {}
+                }
+                let Some(cells) = block.cells(record) else {
+                    let message = "the header record is not UTF-8: set encoding in the definition, or save the file as UTF-8";
+                    return Err(mismatch(message.to_owned()));
+                };
+                join_names(&mut columns, cells.iter());
+            }
+        }
+        if columns.is_empty() {
+            let message = "the header record is blank: add a header, or set csv.header = false";
+            return Err(mismatch(message.to_owned()));
+        }
+        Self::from_columns(columns, dataset)
+    }
+
+    /// Returns the columns of an object without a header record: the fields in order, then the operation.
+    pub fn without(dataset: &Dataset) -> Self {
+        let fields = dataset.fields.len();
+        let operation = dataset.operation.as_ref();
+        let names = dataset.fields.iter().map(|field| &field.column);
+        let names = names.chain(operation.map(|operation| &operation.column));
+        Self {
+            columns: names.cloned().collect(),
+            fields: (0..fields).map(Some).collect(),
+            operation: operation.map(|_| fields),
+            unknown: Vec::new(),
+            is_named: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Returns whether the object has a column for the field with this index.
+    pub fn has(&self, field: usize) -> bool {
+        self.fields.get(field).is_some_and(Option::is_some)
+    }
+
+    /// Returns what may be wrong with the columns.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    fn from_columns(columns: Vec<String>, dataset: &Dataset) -> Result<Self, Problem> {
+        if let Some(index) = columns.iter().position(|column| column.contains('\0')) {
+            let message = format!(
+                "the name of column {} contains U+0000: remove it",
+                index + 1
+            );
+            return Err(mismatch(message));
+        }
+        let operation = dataset
+            .operation
+            .as_ref()
+            .map(|operation| &operation.column);
+        let names = dataset.fields.iter().map(|field| &field.column);
+        let names: Vec<&str> = names.chain(operation).map(String::as_str).collect();
+        let mut fields = matched(&columns, &names)?;
+        let operation = operation.and_then(|_| fields.pop().flatten());
+        let used: HashSet<usize> = fields.iter().copied().flatten().chain(operation).collect();
+        let rest: Vec<usize> = (0..columns.len())
+            .filter(|index| !used.contains(index))
+            .collect();
+        let rest_names: Vec<&str> = rest.iter().map(|index| columns[*index].trim()).collect();
+        let absent = |is_needed: bool| -> Vec<&str> {
+            let absent = dataset.fields.iter().zip(&fields);
+            let absent = absent.filter(|(field, index)| {
+                index.is_none() && is_needed == (field.required && field.default.is_none())
+            });
+            absent.map(|(field, _)| field.column.as_str()).collect()
+        };
+        let missing = absent(true);
+        if !missing.is_empty() {
+            let hint = look_alikes(&missing, &rest_names)
+                .first()
+                .map(|(field, column)| format!("; is {column:?} meant to be {field:?}?"))
+                .unwrap_or_else(|| delimiter_hint(&columns));
+            let (missing, columns) = (list(&missing), list(&columns));
+            let message = format!("the header lacks {missing}; it has {columns}{hint}");
+            return Err(mismatch(message));
+        }
+        let warnings = warnings(&absent(false), &rest_names);
+        let unknown = match dataset.unknown_columns {
+            UnknownColumns::Reject if rest_names.iter().any(|name| !name.is_empty()) => {
+                let message = format!(
+                    "the header has {}, which belong to no field of the dataset: remove them, or add fields to the definition",
+                    list(&rest_names)
+                );
+                return Err(mismatch(message));
+            }
+            UnknownColumns::Keep => unknown_columns(&columns, &rest),
+            UnknownColumns::Drop | UnknownColumns::Reject => Vec::new(),
+        };
+        Ok(Self {
+            columns,
+            fields,
+            operation,
+            unknown,
+            is_named: true,
+            warnings,
+        })
+    }
+}
+
+/// Adds the names of one record of the header to those before it.
+fn join_names<'a>(columns: &mut Vec<String>, names: impl Iterator<Item = &'a str>) {
+    for (index, name) in names.enumerate() {
+        let Some(column) = columns.get_mut(index) else {
+            columns.push(name.to_owned());
+            continue;
+        };
+        if !column.is_empty() && !name.is_empty() {
+            column.push(' ');
+        }
+        column.push_str(name);
+    }
+}
+
+/// Returns the index of the column for each name: the column of exactly this name, else the only one that has it after
+/// trimming and case folding.
+fn matched(columns: &[String], names: &[&str]) -> Result<Vec<Option<usize>>, Problem> {
+    let mut exact: HashMap<&str, Vec<usize>> = HashMap::with_capacity(columns.len());
+    let mut folded: HashMap<String, Vec<usize>> = HashMap::with_capacity(columns.len());
+    for (index, column) in columns.iter().enumerate() {
+        exact.entry(column).or_default().push(index);
+        if !names.contains(&column.as_str()) {
+            folded.entry(fold(column)).or_default().push(index);
+        }
+    }
+    let mut names_by_fold: HashMap<String, usize> = HashMap::with_capacity(names.len());
+    for name in names.iter().filter(|name| !exact.contains_key(*name)) {
+        *names_by_fold.entry(fold(name)).or_default() += 1;
+    }
+    names
+        .iter()
+        .map(|name| match exact.get(name).map(Vec::as_slice) {
+            Some([index]) => Ok(Some(*index)),
+            Some([first, second, ..]) => Err(mismatch(format!(
+                "columns {} and {} are both named {:?}, which a field uses: rename one",
+                first + 1,
+                second + 1,
+                excerpt(name)
+            ))),
+            _ => {
+                let fold = fold(name);
+                Ok(match folded.get(&fold).map(Vec::as_slice) {
+                    Some([index]) if names_by_fold.get(&fold) == Some(&1) => Some(*index),
+                    _ => None,
+                })
+            }
+        })
+        .collect()
+}
+
+/// Returns a name in the form in which different spellings of it are equal.
+fn fold(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// Returns pairs of a field without a column and an unused column that looks like it.
+fn look_alikes<'a>(absent: &[&'a str], unused: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let letters = |name: &str| -> String {
+        let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let mut pairs = Vec::new();
+    for field in absent {
+        let wanted = letters(field);
+        let most = if wanted.chars().count() < 5 { 1 } else { 2 };
+        let alike = unused.iter().filter_map(|column| {
+            let distance = strsim::damerau_levenshtein(&wanted, &letters(column));
+            (distance <= most && distance < wanted.len()).then_some((distance, *column))
+        });
+        pairs.extend(alike.min().map(|(_, column)| (*field, column)));
+    }
+    pairs
+}
+
+fn warnings(absent: &[&str], unused: &[&str]) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = look_alikes(absent, unused)
+        .into_iter()
+        .map(|(field, column)| {
+            let message = format!(
+                "the column {:?} looks like {field:?}, which no column is named, but is not used for it: rename it, or \
+                 set column of the field",
+                excerpt(column)
+            );
+            Warning::new(WarningCode::UnmatchedColumn, message)
+        })
+        .collect();
+    if !absent.is_empty() {
+        let message = format!(
+            "the file has no column for {}: these fields are null, or have their default, in every row",
+            list(absent)
+        );
+        warnings.push(Warning::new(WarningCode::AbsentColumns, message));
+    }
+    warnings
+}
+
+/// Returns the columns at these indexes, sorted by name, with different names.
+fn unknown_columns(columns: &[String], indexes: &[usize]) -> Vec<UnknownColumn> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut unknown: Vec<(String, UnknownColumn)> = indexes
+        .iter()
+        .map(|&index| {
+            let is_named = !columns[index].trim().is_empty();
+            let base = if is_named {
+                columns[index].clone()
+            } else {
+                format!("column_{}", index + 1)
+            };
+            let repeated = (2..).map(|number| format!("{base}_{number}"));
+            let mut names = std::iter::once(base.clone()).chain(repeated);
+            let name = names
+                .find(|name| taken.insert(name.clone()))
+                .unwrap_or(base);
+            let json_name = serde_json::Value::from(name.as_str()).to_string();
+            let column = UnknownColumn {
+                index,
+                json_name,
+                is_named,
+            };
+            (name, column)
+        })
+        .collect();
+    unknown.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    unknown.into_iter().map(|(_, column)| column).collect()
+}
+
+fn mismatch(message: String) -> Problem {
+    Problem::new(ProblemCode::HeaderMismatch, message)
+}
+
+/// Returns what to do about a header that has one column because the delimiter is another one.
+fn delimiter_hint(columns: &[String]) -> String {
+    let [only] = columns else {
+        return String::new();
+    };
+    [',', ';', '\t', '|']
+        .into_iter()
+        .find(|delimiter| only.contains(*delimiter))
+        .map(|delimiter| {
+            format!("; if {delimiter:?} is the delimiter, set csv.delimiter in the definition")
+        })
+        .unwrap_or_default()
+}
+
+/// Lists names for a message, at most 20 of them.
+fn list<T: AsRef<str>>(names: &[T]) -> String {
+    const MAX_NAMES: usize = 20;
+    let mut quoted: Vec<String> = names
+        .iter()
+        .take(MAX_NAMES)
+        .map(|name| format!("{:?}", excerpt(name.as_ref())))
+        .collect();
+    if names.len() > MAX_NAMES {
+        quoted.push(format!("and {} more", names.len() - MAX_NAMES));
+    }
+    quoted.join(", ")
+}
