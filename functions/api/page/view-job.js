@@ -89,6 +89,17 @@ function layout(first) {
           h('p', {}, h('strong', {}, job.problem.code.replaceAll('_', ' '))),
           h('p', {}, job.problem.message),
         ),
+      job.warnings.length > 0 &&
+        h(
+          'div',
+          { class: 'panel warning' },
+          h('p', {}, h('strong', {}, 'Warnings')),
+          h(
+            'ul',
+            {},
+            job.warnings.map((warning) => h('li', {}, warning.message)),
+          ),
+        ),
     );
     fill(figures, figuresOf(job));
     fill(stores, job.counts && storesTable(job.counts.stores));
@@ -98,12 +109,12 @@ function layout(first) {
   return { nodes, set };
 }
 
-function summaryOf({ state, chunks, problem, closed_at, created_at }) {
+function summaryOf({ state, chunks, problem, warnings, closed_at, created_at }) {
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
   if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks remaining.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
   if (state === 'succeeded')
-    return `${problem ? 'No row is missing, but see below.' : 'Every row is in the stores or among the rejects.'}${took}`;
+    return `${problem || warnings.length > 0 ? 'No row is missing, but see below.' : 'Every row is in the stores or among the rejects.'}${took}`;
   if (state === 'partial') return `Some chunks failed; their rows are missing.${took}`;
   return `The rows that were read before the failure are in the stores.${took}`;
 }

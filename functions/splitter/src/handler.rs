@@ -5,9 +5,9 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMessage};
 use landfall_domain::{
-    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, ObjectRef, Problem, ProblemCode,
+    ByteRange, ChunkMessage, Dataset, DatasetRef, ObjectRef, Problem, ProblemCode, Reading, Warning,
 };
-use landfall_formats::{CUTTING_RULES, Header, PlannedChunk, Scanner, detect};
+use landfall_formats::{CUTTING_RULES, Header, PlannedChunk, Scanner, detect, quoting_warning};
 use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
@@ -38,6 +38,10 @@ pub async fn handle(context: &Context, event: serde_json::Value) -> Result<(), S
     let mut outcome = Ok(());
     for record in event.records {
         let result = match ObjectCreated::try_from(record) {
+            Ok(created) if created.object.is_marker() => {
+                info!(key = created.object.key, "an empty marker is not ingested");
+                Ok(())
+            }
             Ok(created) => {
                 let span = info_span!("job", id = %created.job, key = created.object.key);
                 split(context, &created).instrument(span).await
@@ -66,6 +70,7 @@ async fn split(context: &Context, created: &ObjectCreated) -> Result<(), SplitEr
         Err(problem) => Seal {
             chunks: 0,
             problem: Some(problem),
+            warnings: Vec::new(),
         },
         Ok((dataset, reference)) => send_chunks(context, &head, &dataset, &reference).await?,
     };
@@ -170,6 +175,7 @@ async fn send_chunks(
         dataset,
         reference,
         header: None,
+        warnings: Vec::new(),
         sender,
         chunks: 0,
     };
@@ -221,6 +227,7 @@ struct Planner<'a> {
     dataset: &'a Dataset,
     reference: &'a DatasetRef,
     header: Option<ByteRange>,
+    warnings: Vec<Warning>,
     sender: mpsc::Sender<WorkMessage>,
     chunks: u32,
 }
@@ -239,6 +246,7 @@ impl Planner<'_> {
         Ok(Seal {
             chunks: self.chunks,
             problem,
+            warnings: self.warnings,
         })
     }
 
@@ -250,14 +258,14 @@ impl Planner<'_> {
         // Only an empty object has no segment, and it is not planned.
         debug_assert!(segment.is_some(), "an object without segments");
         let mut segment = segment.unwrap_or_default();
-        let format = detect(&object.key, &segment, self.dataset)?;
-        let mut scanner = Scanner::new(self.dataset, format, self.head.chunk_bytes);
+        let reading = &detect(&object.key, &segment, self.dataset)?;
+        let mut scanner = Scanner::new(self.dataset, reading, self.head.chunk_bytes);
         let (mut found, mut start) = (Vec::new(), 0);
         loop {
             let scanned = scanner.feed(&segment, &mut found);
-            self.check_header(scanner.header(), format, (start, &segment))
+            self.check_header(scanner.header(), reading, (start, &segment))
                 .await?;
-            self.enqueue(&mut found, format).await?;
+            self.enqueue(&mut found, reading).await?;
             scanned?;
             match or_gone(segments.next().await.transpose())? {
                 Some(next) => {
@@ -269,9 +277,12 @@ impl Planner<'_> {
         }
         let finished = scanner.finish(&mut found);
         let header = finished.as_ref().ok().and_then(|summary| summary.header);
-        self.check_header(header, format, (start, &segment)).await?;
-        self.enqueue(&mut found, format).await?;
+        self.check_header(header, reading, (start, &segment))
+            .await?;
+        self.enqueue(&mut found, reading).await?;
         let summary = finished?;
+        self.warnings
+            .extend(quoting_warning(self.dataset, reading, summary.saw_quoted));
         if let Some(line) = summary.open_quote {
             let message = format!(
                 "a quote in the record that starts on line {line} is never closed, so everything after it is \
@@ -286,7 +297,7 @@ impl Planner<'_> {
     async fn check_header(
         &mut self,
         header: Option<ByteRange>,
-        format: Format,
+        reading: &Reading,
         (start, segment): (u64, &[u8]),
     ) -> Result<(), Stop> {
         let (None, Some(range)) = (self.header, header) else {
@@ -294,18 +305,24 @@ impl Planner<'_> {
         };
         let position = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
         let inside = position(range.start).zip(position(range.end));
-        if let Some(bytes) = inside.and_then(|(start, end)| segment.get(start..end)) {
-            Header::parse(bytes, self.dataset, format)?;
-        } else {
-            let bytes = self.context.objects.read(&self.head.object, range).await;
-            Header::parse(&or_gone(bytes)?, self.dataset, format)?;
-        }
+        let parsed = match inside.and_then(|(start, end)| segment.get(start..end)) {
+            Some(bytes) => Header::parse(bytes, self.dataset, reading)?,
+            None => {
+                let bytes = self.context.objects.read(&self.head.object, range).await;
+                Header::parse(&or_gone(bytes)?, self.dataset, reading)?
+            }
+        };
+        self.warnings.extend_from_slice(parsed.warnings());
         self.header = header;
         Ok(())
     }
 
     /// Queues the messages of the chunks that were found.
-    async fn enqueue(&mut self, found: &mut Vec<PlannedChunk>, format: Format) -> Result<(), Stop> {
+    async fn enqueue(
+        &mut self,
+        found: &mut Vec<PlannedChunk>,
+        reading: &Reading,
+    ) -> Result<(), Stop> {
         for chunk in found.drain(..) {
             if self.chunks == MAX_CHUNKS {
                 let message = format!(
@@ -322,7 +339,7 @@ impl Planner<'_> {
                 ordinal: self.chunks,
                 object: self.head.object.clone(),
                 dataset: self.reference.clone(),
-                format,
+                reading: reading.clone(),
                 order: self.head.order,
                 range: chunk.range,
                 first_line: chunk.first_line,

@@ -1,13 +1,14 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future;
 use landfall_aws::AwsError;
 use landfall_domain::{
-    ChunkKind, ChunkMessage, Counts, Dataset, MAX_RAW_BYTES, Problem, ProblemCode, Reject,
-    RejectsLocation, StoreCounts, latest_by_key,
+    ChunkKind, ChunkMessage, Counts, Dataset, Field, MAX_RAW_BYTES, Problem, ProblemCode, Reject,
+    RejectCode, RejectsLocation, Row, StoreCounts, WarningCode, latest_by_key,
 };
-use landfall_formats::{Decoded, Header, decode, oversize};
+use landfall_formats::{Decoded, Header, Skipped, decode, oversize};
 use landfall_ledger::ChunkOutcome;
 use landfall_stores::StoreError;
 use serde::Serialize;
@@ -15,6 +16,9 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::{Context, WorkError};
+
+/// The maximum number of fields without a value that the ledger counts for a chunk.
+const MAX_NULL_COLUMNS: usize = 32;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
@@ -83,13 +87,16 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
         });
     }
     let rejected = decoded.rejects.len() as u64;
+    let skipped = decoded.skipped;
+    let null_columns = null_columns(&dataset, header.as_deref(), &decoded.rows);
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
+    let warnings = warnings(skipped, superseded, &decoded.rejects);
     let rows = Arc::new(rows);
     let applied = context.stores.iter().map(|store| async {
         let mut counts = store.apply(&dataset, &message.order, &rows).await?;
         counts.stale += superseded;
         debug_assert_eq!(
-            counts.total() + rejected,
+            counts.total() + rejected + skipped.records(),
             message.records,
             "{}: every record is counted once",
             store.kind()
@@ -106,10 +113,48 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     spawn_blocking(move || drop(rows));
     written?;
     Ok(Counts {
-        rows: decoded.records,
+        rows: decoded.records - skipped.records(),
         rejected,
         stores: applied.into_iter().collect::<Result<_, _>>()?,
+        warnings,
+        null_columns,
     })
+}
+
+/// Counts what deserves a warning.
+fn warnings(
+    skipped: Skipped,
+    repeated_keys: u64,
+    rejects: &[Reject],
+) -> BTreeMap<WarningCode, u64> {
+    let is_invalid = |reject: &&Reject| reject.code == RejectCode::Encoding;
+    let counts = [
+        (WarningCode::BlankRows, skipped.blank_rows),
+        (WarningCode::RepeatedHeaders, skipped.repeated_headers),
+        (WarningCode::ByteOrderMarks, skipped.byte_order_marks),
+        (WarningCode::RepeatedKeys, repeated_keys),
+        (
+            WarningCode::InvalidText,
+            rejects.iter().filter(is_invalid).count() as u64,
+        ),
+    ];
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// Returns the fields, if the object has columns for them, that have no value in any row of a chunk.
+fn null_columns(dataset: &Dataset, header: Option<&Header>, rows: &[Row]) -> BTreeMap<String, u64> {
+    let fields = dataset.fields.iter().enumerate();
+    let mut fields: Vec<(usize, &Field)> = fields
+        .filter(|(index, field)| !field.required && header.is_none_or(|header| header.has(*index)))
+        .collect();
+    for row in rows.iter().filter(|row| !row.deleted) {
+        if fields.is_empty() {
+            break;
+        }
+        fields.retain(|(index, _)| row.values[*index].is_null());
+    }
+    let names = fields.into_iter().take(MAX_NULL_COLUMNS);
+    names.map(|(_, field)| (field.name.clone(), 1)).collect()
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does
@@ -153,13 +198,13 @@ fn decode_chunk(
         let limit = dataset.limits.record_bytes;
         let reject = oversize(bytes, range.start, first_line, range.len(), limit);
         return Decoded {
-            rows: Vec::new(),
             rejects: vec![reject],
             records: 1,
+            ..Decoded::default()
         };
     }
-    let format = message.format;
-    decode(dataset, format, header, bytes, range.start, first_line)
+    let reading = &message.reading;
+    decode(dataset, reading, header, bytes, range.start, first_line)
 }
 
 /// A line of a rejects object: the place of the record, the reason, and the record.

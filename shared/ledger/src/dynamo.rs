@@ -19,8 +19,7 @@ use serde::Serialize;
 use crate::head::expiry;
 use crate::item::{KIND, dataset_key, flat, head_key, read, read_shard, shard_key};
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard,
-    shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Shard, shard_of,
 };
 
 const BATCH_GET: &str = "BatchGetItem";
@@ -270,15 +269,17 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":open", text(JobState::Open.as_str()))
                 .expression_attribute_values(":null", text("NULL"))
                 .expression_attribute_values(":problem", attribute(&key, problem)?),
-            HeadUpdate::Seal(Seal { chunks, problem }) => {
+            HeadUpdate::Seal(seal) => {
                 let request = request
                     .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
                     .expression_attribute_values(":null", text("NULL"))
-                    .expression_attribute_values(":chunks", number(chunks));
-                match problem {
-                    None => request.update_expression("SET chunks = :chunks"),
+                    .expression_attribute_values(":chunks", number(seal.chunks))
+                    .expression_attribute_values(":warnings", attribute(&key, &seal.warnings)?);
+                let set = "SET chunks = :chunks, warnings = :warnings";
+                match &seal.problem {
+                    None => request.update_expression(set),
                     Some(problem) => request
-                        .update_expression("SET chunks = :chunks, problem = :problem")
+                        .update_expression(format!("{set}, problem = :problem"))
                         .expression_attribute_values(":problem", attribute(&key, problem)?),
                 }
             }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use landfall_domain::{
     CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, RejectLimits, RejectsLocation,
+    ProblemCode, RejectLimits, RejectsLocation, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub struct JobHead {
     pub full: BTreeSet<u32>,
     /// Why the job is not a plain success, as set by the splitter, a worker or the close.
     pub problem: Option<Problem>,
+    /// What the splitter found that may be wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Summed counts, once the job is closed.
     pub counts: Option<Counts>,
     /// Number of dead chunks, once the job is closed.
@@ -86,6 +89,7 @@ impl JobHead {
             chunks: None,
             full: BTreeSet::new(),
             problem: None,
+            warnings: Vec::new(),
             counts: None,
             dead: 0,
             created_at: now(),
@@ -129,12 +133,33 @@ impl JobHead {
             let problem = Problem::new(ProblemCode::DeadChunks, message);
             return (JobState::Partial, Some(problem));
         }
+        let invalid = counts.warnings.get(&WarningCode::InvalidText);
+        if let Some(invalid) = invalid.filter(|invalid| **invalid * 100 > counts.rows) {
+            let message = format!(
+                "{invalid} of {} rows are not UTF-8: set encoding in the definition to that of the file, or save the \
+                 file as UTF-8; the other rows are in the stores",
+                counts.rows
+            );
+            let problem = Problem::new(ProblemCode::InvalidText, message);
+            return (JobState::Failed, Some(problem));
+        }
         if self.reject_limits.exceeded(counts.rows, counts.rejected) {
             let message = format!(
                 "{} of {} rows were rejected, more than the dataset allows; the other rows are in the stores",
                 counts.rejected, counts.rows
             );
             let problem = Problem::new(ProblemCode::TooManyRejects, message);
+            return (JobState::Failed, Some(problem));
+        }
+        let warnings = self.warnings(counts);
+        if let Some(warning) = warnings.first()
+            && self.reject_limits.warnings_fail
+        {
+            let message = format!(
+                "there are warnings, and limits.warnings = \"fail\"; the rows are in the stores: {}",
+                warning.message
+            );
+            let problem = Problem::new(ProblemCode::Warnings, message);
             return (JobState::Failed, Some(problem));
         }
         if self.mode == Mode::Snapshot && counts.rejected > 0 {
@@ -146,6 +171,24 @@ impl JobHead {
             return (JobState::Succeeded, Some(problem));
         }
         (JobState::Succeeded, self.problem.clone())
+    }
+
+    /// Returns the warnings of a job with these counts.
+    pub fn warnings(&self, counts: &Counts) -> Vec<Warning> {
+        let mut warnings = self.warnings.clone();
+        let nulls: Vec<&str> = counts
+            .null_columns
+            .iter()
+            .filter(|(_, chunks)| self.chunks.map(u64::from) == Some(**chunks))
+            .map(|(field, _)| field.as_str())
+            .collect();
+        if !nulls.is_empty() {
+            let message = format!("no row has a value for {}", nulls.join(", "));
+            warnings.push(Warning::new(WarningCode::NullColumns, message));
+        }
+        let counted = counts.warnings.iter().filter(|(_, count)| **count > 0);
+        warnings.extend(counted.map(|(code, count)| code.counted(*count)));
+        warnings
     }
 
     /// Returns whether the rows that the object lacks must be deleted before the job closes with this outcome.
@@ -170,6 +213,7 @@ impl JobHead {
             object: self.object.clone(),
             state: self.state,
             problem: self.problem.clone(),
+            warnings: self.warnings(&counts),
             counts,
             chunks,
             rejects,

@@ -1,10 +1,14 @@
 //! The items of the ledger's table, and their attributes.
 
 use landfall_aws::dynamo::{Item, ItemError, find, from_attribute, from_item, require, text};
-use landfall_domain::{Counts, JobId, StoreCounts, StoreKind};
+use landfall_domain::{Counts, JobId, StoreCounts, StoreKind, WarningCode};
 use serde::de::DeserializeOwned;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
+
+/// Prefixes of the attributes of shards that count warnings, and chunks in which a field has no value.
+const WARNING: &str = "warning_";
+const NULL: &str = "null_";
 
 /// The attribute `kind` of heads. Only heads have it, so the indexes contain only heads.
 pub(crate) const KIND: &str = "job";
@@ -57,6 +61,10 @@ pub(crate) fn flat(counts: &Counts) -> Vec<(String, u64)> {
         let named = named(&mut counts).into_iter();
         flat.extend(named.map(|(name, count)| (format!("{store}_{name}"), *count)));
     }
+    let warnings = counts.warnings.iter();
+    flat.extend(warnings.map(|(code, count)| (format!("{WARNING}{code}"), *count)));
+    let nulls = counts.null_columns.iter();
+    flat.extend(nulls.map(|(field, chunks)| (format!("{NULL}{field}"), *chunks)));
     flat
 }
 
@@ -83,17 +91,21 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         rejected: count("rejected")?,
         ..Counts::default()
     };
-    // All counts are written together; `deleted` since the release that has it.
-    let stores = item
-        .keys()
-        .filter_map(|name| name.strip_suffix("_inserted"));
-    for name in stores {
-        let store: StoreKind = from_attribute(text(name))?;
-        let mut stored = StoreCounts::default();
-        for (count_name, value) in named(&mut stored) {
-            *value = count(&format!("{store}_{count_name}"))?;
+    for name in item.keys() {
+        if let Some(code) = name.strip_prefix(WARNING) {
+            let code: WarningCode = from_attribute(text(code))?;
+            counts.warnings.insert(code, count(name)?);
+        } else if let Some(field) = name.strip_prefix(NULL) {
+            counts.null_columns.insert(field.to_owned(), count(name)?);
+        } else if let Some(store) = name.strip_suffix("_inserted") {
+            // All counts of a store are written together; `deleted` since the release that has it.
+            let store: StoreKind = from_attribute(text(store))?;
+            let mut stored = StoreCounts::default();
+            for (name, value) in named(&mut stored) {
+                *value = count(&format!("{store}_{name}"))?;
+            }
+            counts.stores.insert(store, stored);
         }
-        counts.stores.insert(store, stored);
     }
     Ok(Shard {
         index,

@@ -117,6 +117,7 @@ impl LedgerTable for MemoryTable {
             HeadUpdate::Seal(seal) if head.chunks.is_none() => {
                 head.chunks = Some(seal.chunks);
                 head.problem = seal.problem.clone().or(head.problem.take());
+                head.warnings.clone_from(&seal.warnings);
             }
             HeadUpdate::Close(close) if is_open => {
                 head.state = close.state;

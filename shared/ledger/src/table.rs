@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use landfall_domain::{Counts, JobId, JobState, Problem};
+use landfall_domain::{Counts, JobId, JobState, Problem, Warning};
 
 use crate::{JobHead, LedgerError, Shard};
 
@@ -34,6 +34,8 @@ pub struct Seal {
     pub chunks: u32,
     /// The problem of the object, if it has one. Otherwise the job keeps the problem that it has.
     pub problem: Option<Problem>,
+    /// What may be wrong with the object.
+    pub warnings: Vec<Warning>,
 }
 
 /// How a job closes.

@@ -1,7 +1,7 @@
 //! Jobs as clients see them: in responses of the HTTP API and in messages of the socket.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, JobId, JobState, Problem};
+use landfall_domain::{Counts, JobId, JobState, Problem, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::{JobHead, LedgerError, LedgerTable, Progress};
@@ -37,6 +37,9 @@ pub struct JobView {
     pub counts: Option<Counts>,
     /// Why it is not a plain success, and what to do.
     pub problem: Option<Problem>,
+    /// What may be wrong although it succeeds.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
 }
 
 /// The object of a job.
@@ -95,6 +98,7 @@ impl JobView {
             counts: (processed > 0 || head.state != JobState::Open)
                 .then(|| progress.counts.clone()),
             problem: head.problem.clone(),
+            warnings: head.warnings(&progress.counts),
         }
     }
 

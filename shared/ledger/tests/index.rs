@@ -104,6 +104,7 @@ async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     let seal = Seal {
         chunks: 2,
         problem: None,
+        warnings: Vec::new(),
     };
     let head = ledger.seal(head.job, &seal).await.unwrap();
     let half = JobView::read(&*table, &head).await.unwrap();

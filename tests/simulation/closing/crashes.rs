@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use landfall_aws::{Datasets, Publisher};
 use landfall_closing::{CloseError, Closer};
-use landfall_domain::{Counts, JobState, StoreCounts, StoreKind};
+use landfall_domain::{Counts, JobState, StoreCounts, StoreKind, WarningCode};
 use landfall_ledger::{
     ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Seal, shard_of,
 };
@@ -42,6 +42,8 @@ fn counts_of(ordinal: u32) -> Counts {
         rows: u64::from(ordinal) + 2,
         rejected: 1,
         stores: [(StoreKind::Mongodb, store)].into(),
+        warnings: [(WarningCode::RepeatedKeys, 1)].into(),
+        null_columns: [("note".to_owned(), 1)].into(),
     }
 }
 
@@ -100,6 +102,7 @@ impl Functions {
                 let seal = Seal {
                     chunks,
                     problem: None,
+                    warnings: Vec::new(),
                 };
                 head = self.ledger.seal(head.job, &seal).await?;
             }
@@ -215,6 +218,7 @@ async fn a_different_second_plan_is_refused() {
     let other = Seal {
         chunks: 3,
         problem: None,
+        warnings: Vec::new(),
     };
     let refused = functions.ledger.seal(job().job, &other).await;
     assert!(matches!(

@@ -89,6 +89,7 @@ impl Snapshot {
         let seal = Seal {
             chunks: 1,
             problem: None,
+            warnings: Vec::new(),
         };
         ledger.seal(job, &seal).await.unwrap();
         Self {
@@ -120,6 +121,7 @@ fn done(rejected: u64) -> ChunkOutcome {
         rows: 7 + rejected,
         rejected,
         stores: [(StoreKind::Sqlite, counts)].into(),
+        ..Counts::default()
     })
 }
 

@@ -76,6 +76,7 @@ impl Job {
         writes.push(Write::Head(HeadUpdate::Seal(Seal {
             chunks,
             problem: None,
+            warnings: Vec::new(),
         })));
         writes.shuffle(rng);
         if chunks > 0 {

@@ -230,6 +230,7 @@ impl Api {
         let seal = Seal {
             chunks: 0,
             problem: None,
+            warnings: Vec::new(),
         };
         let head = self.ledger.seal(job, &seal).await.unwrap();
         let closed = self

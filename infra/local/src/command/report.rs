@@ -61,9 +61,7 @@ pub(crate) fn job(report: &JobReport<'_>) {
     let completed = &report.job.event.detail;
     let seconds = report.job.duration.as_secs_f64();
     eprintln!("\n{}, {seconds:.1} s after the upload", summary(completed));
-    if let Some(problem) = &completed.problem {
-        eprintln!("  {}", problem.message);
-    }
+    remarks(completed);
     eprintln!("The completion event, as a subscriber received it:");
     let event = serde_json::to_string_pretty(&report.job.event.envelope).unwrap_or_default();
     eprintln!("{event}");
@@ -87,8 +85,15 @@ pub(crate) fn job(report: &JobReport<'_>) {
 /// Prints a job in one line.
 pub(crate) fn line(completed: &CompletionEvent) {
     eprintln!("{}", summary(completed));
+    remarks(completed);
+}
+
+fn remarks(completed: &CompletionEvent) {
     if let Some(problem) = &completed.problem {
         eprintln!("  {}", problem.message);
+    }
+    for warning in &completed.warnings {
+        eprintln!("  warning: {}", warning.message);
     }
 }
 
@@ -154,6 +159,7 @@ fn job_json(report: &JobReport<'_>) -> Value {
         "object": completed.object,
         "state": completed.state,
         "problem": completed.problem,
+        "warnings": completed.warnings,
         "counts": completed.counts,
         "seconds": report.job.duration.as_secs_f64(),
         "event": report.job.event.envelope,
