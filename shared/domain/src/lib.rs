@@ -14,6 +14,7 @@ mod job;
 mod query;
 mod reject;
 mod row;
+mod similar;
 mod value;
 mod version;
 mod warning;
@@ -36,6 +37,6 @@ pub use query::{
 };
 pub use reject::{MAX_RAW_BYTES, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
-pub use value::{FieldType, Text, Value, ValueError, check_json};
+pub use value::{FieldType, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, VersionError};
 pub use warning::{Warning, WarningCode};

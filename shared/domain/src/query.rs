@@ -379,8 +379,8 @@ fields = [
             (FieldType::Float, "5e-324"),
             (FieldType::Boolean, "true"),
             (FieldType::Date, "0001-01-01"),
-            (FieldType::Timestamp, "0001-01-02T00:00:00.000001Z"),
-            (FieldType::Timestamp, "9999-12-30T21:59:59.999999Z"),
+            (FieldType::Timestamp, "0001-01-01T00:00:00.000001Z"),
+            (FieldType::Timestamp, "9999-12-31T23:59:59.999999Z"),
             (FieldType::Text, " a:b,\n"),
         ] {
             let value = Value::from_text(kind, text).unwrap();

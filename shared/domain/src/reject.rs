@@ -18,6 +18,8 @@ pub enum RejectCode {
     Type,
     /// The key is longer than every store can index.
     KeyLength,
+    /// The operation is neither a known delete nor a known upsert.
+    Operation,
     /// The record has a column that no field of the dataset uses, and the dataset rejects such columns.
     UnknownColumn,
     /// The bytes are not UTF-8, or contain U+0000.

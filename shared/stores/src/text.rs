@@ -1,8 +1,6 @@
 //! Text forms of values. Each has a fixed length, so that texts sort as their values do.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, DateTime};
 
 /// Returns a date as `2026-11-20`.
 pub(crate) fn date_text(day: Date) -> String {
@@ -11,10 +9,10 @@ pub(crate) fn date_text(day: Date) -> String {
     text
 }
 
-/// Returns a timestamp as `2026-11-20T08:30:00.000000Z`, in UTC, with this separator and suffix.
-pub(crate) fn timestamp_text(instant: Timestamp, separator: char, end: &str) -> String {
+/// Returns a time as `2026-11-20T08:30:00.000000Z`, with this separator and suffix.
+pub(crate) fn timestamp_text(time: DateTime, separator: char, end: &str) -> String {
     let mut text = String::with_capacity(32);
-    write_timestamp(&mut text, instant, separator, end);
+    write_timestamp(&mut text, time, separator, end);
     text
 }
 
@@ -29,8 +27,7 @@ pub(crate) fn write_date(text: &mut String, day: Date) {
 }
 
 /// Appends [`timestamp_text`].
-pub(crate) fn write_timestamp(text: &mut String, instant: Timestamp, separator: char, end: &str) {
-    let at = TimeZone::UTC.to_datetime(instant);
+pub(crate) fn write_timestamp(text: &mut String, at: DateTime, separator: char, end: &str) {
     write_date(text, at.date());
     for (before, number) in [
         (separator, at.hour()),
@@ -69,8 +66,8 @@ mod tests {
     #[test]
     fn texts_have_one_length() {
         assert_eq!(date_text(jiff::civil::date(7, 1, 2)), "0007-01-02");
-        let instant: Timestamp = "2026-11-20T08:30:59.012345Z".parse().unwrap();
-        let text = timestamp_text(instant, ' ', "+00");
+        let time: DateTime = "2026-11-20T08:30:59.012345".parse().unwrap();
+        let text = timestamp_text(time, ' ', "+00");
         assert_eq!(text, "2026-11-20 08:30:59.012345+00");
     }
 }

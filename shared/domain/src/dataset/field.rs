@@ -1,4 +1,4 @@
-use crate::value::{FieldType, Value, ValueError};
+use crate::value::{FieldType, Notation, Value, ValueError};
 
 /// One field of a dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,10 +15,10 @@ pub struct Field {
     pub column: String,
     /// Texts that mean null.
     pub nulls: Vec<String>,
-    /// `strptime` pattern of dates and timestamps that are not in ISO 8601.
-    pub pattern: Option<String>,
     /// Whether stores keep an index on the field, to find and sort rows by it.
     pub indexed: bool,
+    /// How values are written in files.
+    pub(crate) notation: Notation,
 }
 
 impl Field {
@@ -31,8 +31,8 @@ impl Field {
             default: None,
             column: name.to_owned(),
             nulls: vec![String::new()],
-            pattern: None,
             indexed: false,
+            notation: Notation::default(),
         }
     }
 
@@ -45,6 +45,13 @@ impl Field {
     ///
     /// White space around values is ignored, except in text.
     pub fn parse(&self, text: &str) -> Result<Value, ValueError> {
-        Value::parse(self.kind, self.pattern.as_deref(), text)
+        Value::parse(self.kind, &self.notation, text)
+    }
+
+    /// Parses a JSON number, `true` or `false` as a value of the field.
+    ///
+    /// Settings that say how numbers are written concern texts only.
+    pub fn parse_json_scalar(&self, json: &str) -> Result<Value, ValueError> {
+        Value::of_json_scalar(self.kind, &self.notation, json)
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::value::is_same_word;
+
 /// Format of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,19 +116,35 @@ pub enum Mode {
     Snapshot,
 }
 
-/// How a row says that its key is deleted.
+/// How a row says whether its key is deleted. Values are compared without case and surrounding white space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The column or property that contains the operation.
     pub column: String,
     /// Its values that mean a delete.
     pub deletes: Vec<String>,
+    /// Its values that mean an upsert. The empty text stands for an absent value and null, too.
+    pub upserts: Vec<String>,
 }
 
 impl Operation {
-    /// Returns whether this value of the column means a delete.
-    pub fn is_delete(&self, text: &str) -> bool {
-        self.deletes.iter().any(|delete| delete == text)
+    /// Returns the operation of a column with the usual values.
+    pub(crate) fn usual(column: String) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            column,
+            deletes: owned(&["delete", "d"]),
+            upserts: owned(&["upsert", "insert", "update", "i", "u", "c", "r", ""]),
+        }
+    }
+
+    /// Returns whether this value of the column means a delete, or `None` if it is not a known one.
+    pub fn is_delete(&self, text: &str) -> Option<bool> {
+        let is_one_of = |words: &[String]| words.iter().any(|word| is_same_word(word, text));
+        if is_one_of(&self.deletes) {
+            return Some(true);
+        }
+        is_one_of(&self.upserts).then_some(false)
     }
 }
 

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::notation::{self, RawNotation, raw_notation};
 use super::source::{DatasetError, Source};
 use crate::dataset::{Field, MAX_FIELDS, MAX_INDEXES, NAME_RULE, is_name, is_system_column};
-use crate::value::{FieldType, Value};
+use crate::value::{FieldType, Fold, Value};
 
 /// The maximum number of fields that identify a row or a group.
 const MAX_NAMES: usize = 8;
@@ -23,12 +24,21 @@ pub(super) struct RawField {
     nulls: Option<Vec<String>>,
     format: Option<Spanned<String>>,
     index: Option<Spanned<bool>>,
+    timezone: Option<Spanned<String>>,
+    fold: Option<Spanned<Fold>>,
+    decimal: Option<Spanned<String>>,
+    thousands: Option<Spanned<String>>,
+    currency: Option<Spanned<String>>,
+    accounting: Option<Spanned<bool>>,
+    true_values: Option<Spanned<Vec<String>>>,
+    false_values: Option<Spanned<Vec<String>>>,
 }
 
 pub(super) fn check_fields(
     source: &Source<'_>,
     raw: &Spanned<Vec<RawField>>,
     nulls: Option<&[String]>,
+    of_dataset: RawNotation<'_>,
 ) -> Result<Vec<Field>, DatasetError> {
     if raw.get_ref().is_empty() || raw.get_ref().len() > MAX_FIELDS {
         let message = format!("a dataset must have 1 to {MAX_FIELDS} fields");
@@ -36,7 +46,7 @@ pub(super) fn check_fields(
     }
     let mut fields: Vec<Field> = Vec::with_capacity(raw.get_ref().len());
     for raw in raw.get_ref() {
-        let field = check_field(source, raw, nulls)?;
+        let field = check_field(source, raw, nulls, of_dataset)?;
         let error = |span, message| Err(source.error(&span, &field.name, message));
         if fields.iter().any(|other| other.name == field.name) {
             let message = "two fields have this name; rename one".to_owned();
@@ -61,11 +71,15 @@ fn check_field(
     source: &Source<'_>,
     raw: &RawField,
     nulls: Option<&[String]>,
+    of_dataset: RawNotation<'_>,
 ) -> Result<Field, DatasetError> {
     let name = raw.name.get_ref();
     source.check(name, &raw.name, |name| {
         if !is_name(name) {
-            Err(format!("the name {NAME_RULE}"))
+            let column = crate::excerpt(name);
+            Err(format!(
+                "the name {NAME_RULE}; for another name in files, set column = {column:?}"
+            ))
         } else if is_system_column(name) {
             Err(format!(
                 "PostgreSQL reserves this column name; rename the field and set column = {name:?}"
@@ -84,21 +98,19 @@ fn check_field(
             column => Ok(column.to_owned()),
         })?;
     }
-    if let Some(nulls) = raw.nulls.as_deref().or(nulls) {
+    let nulls = raw.nulls.as_deref().or(nulls);
+    if let Some(nulls) = nulls {
         field.nulls = nulls.to_vec();
     }
-    field.pattern = source.check_optional(name, raw.format.as_ref(), |pattern| {
-        if !matches!(raw.kind, FieldType::Date | FieldType::Timestamp) {
-            return Err("only dates and timestamps can have a format".to_owned());
-        }
-        // jiff cannot parse with a pattern that it cannot format with.
-        match jiff::fmt::strtime::format(pattern, &jiff::Zoned::default()) {
-            Ok(_) => Ok(pattern.clone()),
-            Err(_) => Err(format!(
-                "{pattern:?} is not a strptime pattern like \"%d/%m/%Y\""
-            )),
-        }
-    })?;
+    let explicit_nulls = nulls.unwrap_or_default();
+    let own = raw_notation!(raw);
+    field.notation = notation::check_field(source, &field, own, of_dataset, explicit_nulls)?;
+    field.notation.time.format = notation::check_format(source, &field, raw.format.as_ref())?;
+    if let (Some(words), None) = (&field.notation.boolean, nulls) {
+        // The empty text means null only if it does not mean true or false.
+        let is_word = |null: &String| words.yes.contains(null) || words.no.contains(null);
+        field.nulls.retain(|null| !is_word(null));
+    }
     let indexed = source.check_optional(name, raw.index.as_ref(), |indexed| {
         if *indexed && raw.kind == FieldType::Json {
             return Err("a JSON field cannot have an index; remove index = true");
@@ -112,18 +124,22 @@ fn check_field(
     Ok(field)
 }
 
+/// Parses a default: a text as files contain it, or a value of TOML, whose form does not depend on files.
 fn parse_default(field: &Field, default: &toml::Value) -> Result<Value, String> {
-    let text = match default {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Boolean(boolean) => boolean.to_string(),
-        toml::Value::Datetime(time) => time.to_string(),
+    let parsed = match default {
+        toml::Value::String(text) => field.parse(text),
+        toml::Value::Integer(number) => Value::from_text(field.kind, &number.to_string()),
+        toml::Value::Float(number) => Value::from_text(field.kind, &number.to_string()),
+        toml::Value::Boolean(boolean) => Value::from_text(field.kind, &boolean.to_string()),
+        toml::Value::Datetime(time) => {
+            let mut notation = field.notation.clone();
+            notation.time.format = None;
+            Value::parse(field.kind, &notation, &time.to_string())
+        }
         toml::Value::Array(_) | toml::Value::Table(_) => {
             return Err("write a JSON default as text, like '{\"a\": 1}'".to_owned());
         }
     };
-    let parsed = field.parse(&text);
     parsed.map_err(|cause| format!("the default {cause}"))
 }
 

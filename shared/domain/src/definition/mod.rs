@@ -1,8 +1,10 @@
 //! Definitions of datasets: parses their TOML and checks it.
 
 mod fields;
+mod notation;
 mod settings;
 mod source;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -11,7 +13,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::dataset::{Dataset, Format, Mode, UnknownColumns, check_table_name};
+use crate::value::Fold;
 use fields::RawField;
+use notation::{RawNotation, raw_notation};
 use settings::{RawCsv, RawJson, RawLimits, RawOperation};
 use source::Source;
 use totals::RawTotal;
@@ -31,6 +35,14 @@ struct RawDataset {
     mode: Mode,
     operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
+    timezone: Option<Spanned<String>>,
+    fold: Option<Spanned<Fold>>,
+    decimal: Option<Spanned<String>>,
+    thousands: Option<Spanned<String>>,
+    currency: Option<Spanned<String>>,
+    accounting: Option<Spanned<bool>>,
+    true_values: Option<Spanned<Vec<String>>>,
+    false_values: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     csv: RawCsv,
     #[serde(default)]
@@ -51,10 +63,14 @@ impl Dataset {
         let source = Source { file, text };
         let raw: RawDataset = toml::from_str(text).map_err(|error| source.syntax_error(&error))?;
         source.check("name", &raw.name, |name| check_table_name(name))?;
-        let mut fields = fields::check_fields(&source, &raw.fields, raw.nulls.as_deref())?;
+        let of_dataset = raw_notation!(raw);
+        notation::check_dataset(&source, of_dataset)?;
+        let nulls = raw.nulls.as_deref();
+        let mut fields = fields::check_fields(&source, &raw.fields, nulls, of_dataset)?;
         let key = fields::check_names(&source, "key", &raw.key, &fields)?;
         for index in &key {
             fields[*index].required = true;
+            fields[*index].notation.time.is_exact = true;
         }
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;

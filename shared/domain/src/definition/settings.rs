@@ -6,6 +6,7 @@ use toml::Spanned;
 use super::source::{DatasetError, Source};
 use crate::dataset::{CsvOptions, Field, JsonOptions, Limits, Operation, Quote, RejectLimits};
 use crate::encoding::Encoding;
+use crate::value::is_same_word;
 
 /// The maximum number of properties in the path to the rows of a JSON document.
 const MAX_PATH: usize = 16;
@@ -56,6 +57,7 @@ pub(super) struct RawLimits {
 pub(super) struct RawOperation {
     column: Spanned<String>,
     delete: Option<Spanned<Vec<String>>>,
+    upsert: Option<Spanned<Vec<String>>>,
 }
 
 pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions, DatasetError> {
@@ -248,15 +250,47 @@ pub(super) fn check_operation(
             )),
         }
     })?;
-    let deletes = source.check_optional("operation.delete", raw.delete.as_ref(), |texts| {
-        if texts.is_empty() {
-            return Err("must list at least one value that means a delete");
+    let listed = |setting: &str, texts: Option<&Spanned<Vec<String>>>| {
+        source.check_optional(setting, texts, |texts| {
+            if texts.is_empty() {
+                return Err("must list at least one value");
+            }
+            Ok(texts.clone())
+        })
+    };
+    let deletes = listed("operation.delete", raw.delete.as_ref())?;
+    let upserts = listed("operation.upsert", raw.upsert.as_ref())?;
+    let usual = Operation::usual(column);
+    Ok(match (deletes, upserts) {
+        (None, None) => usual,
+        // What one list names is not in the default of the other.
+        (Some(deletes), None) => Operation {
+            upserts: without(usual.upserts, &deletes),
+            deletes,
+            ..usual
+        },
+        (None, Some(upserts)) => Operation {
+            deletes: without(usual.deletes, &upserts),
+            upserts,
+            ..usual
+        },
+        (Some(deletes), Some(upserts)) => {
+            let is_both = |text: &&String| deletes.iter().any(|other| is_same_word(text, other));
+            if let Some(text) = upserts.iter().find(is_both) {
+                let span = raw.upsert.as_ref().map_or(0..0, Spanned::span);
+                let message = format!("{text:?} is in operation.delete too; remove one of the two");
+                return Err(source.error(&span, "operation.upsert", message));
+            }
+            Operation {
+                deletes,
+                upserts,
+                ..usual
+            }
         }
-        Ok(texts.clone())
-    })?;
-    Ok(Operation {
-        column,
-        deletes: deletes
-            .unwrap_or_else(|| ["delete", "d", "DELETE", "D"].map(str::to_owned).to_vec()),
     })
+}
+
+fn without(mut words: Vec<String>, others: &[String]) -> Vec<String> {
+    words.retain(|word| !others.iter().any(|other| is_same_word(word, other)));
+    words
 }

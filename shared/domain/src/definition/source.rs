@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::suggest;
+
 /// What is wrong with a definition, and where.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{file}:{line}: {field}: {message}")]
@@ -64,7 +66,9 @@ impl Source<'_> {
     pub(super) fn syntax_error(&self, error: &toml::de::Error) -> DatasetError {
         let span = error.span().unwrap_or(0..0);
         let setting = self.setting_at(span.start).unwrap_or("syntax");
-        self.error(&span, setting, error.message().trim())
+        let message = error.message().trim();
+        let message = suggest::unknown_name(message).unwrap_or_else(|| message.to_owned());
+        self.error(&span, setting, message)
     }
 
     /// Returns the name of the setting on the line of this byte, if the line starts with one.

@@ -59,7 +59,16 @@ fn a_definition_is_parsed() {
 fn totals_operation_and_mode_are_parsed() {
     let dataset = parse(STOCK);
     assert_eq!(dataset.mode, Mode::Snapshot);
-    assert!(dataset.operation.unwrap().is_delete("gone"));
+    let operation = dataset.operation.unwrap();
+    for (text, is_delete) in [
+        ("gone", Some(true)),
+        (" GONE ", Some(true)),
+        ("Insert", Some(false)),
+        ("", Some(false)),
+        ("delete", None),
+    ] {
+        assert_eq!(operation.is_delete(text), is_delete, "{text}");
+    }
     let total = &dataset.totals[0];
     assert_eq!(total.by, ["name"]);
     let columns = total.columns.iter();
@@ -83,7 +92,32 @@ fn errors_report_file_line_and_field() {
             "12: price: the default \"cheap\" is not",
         ),
         ("[\"sku\"]", "[\"sku\"", ""),
-        ("\"text\"", "\"text\"\ntyp = 1", "8: typ: "),
+        (
+            "\"text\"",
+            "\"text\"\ntyp = 1",
+            "8: typ: there is no setting \"typ\"; did you mean \"type\"?",
+        ),
+        (
+            "key",
+            "unknown_colums = \"drop\"\nkey",
+            "3: unknown_colums: there is no setting \"unknown_colums\"; did you mean \"unknown_columns\"?",
+        ),
+        (
+            "key",
+            "delimiter = \";\"\nkey",
+            "3: delimiter: there is no setting \"delimiter\" here, only name, key, ",
+        ),
+        (
+            "\"decimal\"",
+            "\"desimal\"",
+            "11: type: there is no value \"desimal\"; did you mean \"decimal\"?",
+        ),
+        (
+            "\"price\"",
+            "\"Unit Price\"",
+            "10: Unit Price: the name must start with a letter a-z and contain only a-z, 0-9 and _, at most 48 \
+             characters; for another name in files, set column = \"Unit Price\"",
+        ),
         ("\"price\"", "\"sku\"", "10: sku: two fields"),
         ("\"text\"", "\"float\"", "3: key: sku is a float field"),
         ("default = 0.5", "format = \"%Y\"", "12: price: only dates"),
@@ -133,5 +167,191 @@ fn errors_report_file_line_and_field() {
         ("[\"gone\"]", "[]", "5: operation.delete: must list"),
     ] {
         check_mistake(STOCK, from, to, start);
+    }
+}
+
+/// A definition with one field of each kind that has settings of its own.
+fn with_settings(dataset: &str, decimal: &str, timestamp: &str, boolean: &str) -> String {
+    format!(
+        r#"
+name = "d"
+key = ["id"]
+{dataset}
+fields = [
+    {{ name = "id", type = "text" }},
+    {{ name = "amount", type = "decimal", {decimal} }},
+    {{ name = "at", type = "timestamp", {timestamp} }},
+    {{ name = "paid", type = "boolean", {boolean} }},
+]
+"#
+    )
+}
+
+#[test]
+fn values_are_parsed_by_the_settings_of_the_field_or_the_dataset() {
+    let european = r#"decimal = ",", thousands = ".""#;
+    let words = r#"true_values = ["ja"], false_values = ["nein", ""]"#;
+    let zone = r#"timezone = "America/Chicago""#;
+    for (definition, field, text, expected) in [
+        (
+            with_settings("", european, "", ""),
+            1,
+            "1.234,56",
+            "1234.56",
+        ),
+        (
+            with_settings("decimal = \",\"", "", "", ""),
+            1,
+            "12,50",
+            "12.5",
+        ),
+        // A field's settings precede those of the dataset.
+        (
+            with_settings("decimal = \",\"", "decimal = \".\"", "", ""),
+            1,
+            "12.50",
+            "12.5",
+        ),
+        (
+            with_settings("currency = \"€\"", "accounting = true", "", ""),
+            1,
+            "(12.50 €)",
+            "-12.5",
+        ),
+        (
+            with_settings(zone, "", "", ""),
+            2,
+            "2019-06-14T19:00",
+            "2019-06-15T00:00:00Z",
+        ),
+        (
+            with_settings(zone, "", "timezone = \"UTC\"", ""),
+            2,
+            "2019-06-14T19:00",
+            "2019-06-14T19:00:00Z",
+        ),
+        (
+            with_settings("fold = \"later\"", "", zone, ""),
+            2,
+            "2026-11-01T01:30",
+            "2026-11-01T07:30:00Z",
+        ),
+        (
+            with_settings("", "", "format = \"epoch_ms\"", ""),
+            2,
+            "1767609000123",
+            "2026-01-05T10:30:00.123Z",
+        ),
+        (
+            with_settings("", "", "format = \"%s\"", ""),
+            2,
+            "1.5",
+            "1970-01-01T00:00:01.5Z",
+        ),
+        (with_settings("", "", "", words), 3, " JA", "true"),
+        (with_settings("", "", "", words), 3, "", "false"),
+    ] {
+        let field = &parse(&definition).fields[field];
+        let value = field.parse(text).unwrap();
+        assert_eq!(value.to_text().as_deref(), Some(expected), "{definition}");
+        assert!(!field.is_null(text), "{definition}");
+    }
+}
+
+#[test]
+fn defaults_of_toml_do_not_depend_on_the_form_of_files() {
+    let definition = with_settings(
+        "decimal = \",\"",
+        "default = 0.5",
+        "format = \"%d/%m/%Y\", default = 2026-11-20T08:30:00Z",
+        "true_values = [\"ja\"], default = true",
+    );
+    let defaults = parse(&definition)
+        .fields
+        .into_iter()
+        .map(|field| field.default);
+    let defaults: Vec<_> = defaults.flatten().collect();
+    let texts = defaults.iter().map(|value| value.to_text().unwrap());
+    assert!(
+        texts.eq(["0.5", "2026-11-20T08:30:00Z", "true"]),
+        "{defaults:?}"
+    );
+}
+
+#[test]
+fn wrong_settings_of_values_are_refused() {
+    let words = r#"true_values = ["ja"], nulls = ["", "ja"]"#;
+    for (definition, start) in [
+        (
+            with_settings("timezone = \"America/Chcago\"", "", "", ""),
+            "4: timezone: \"America/Chcago\" is not a time",
+        ),
+        (with_settings("", "", "fold = \"first\"", ""), "8: "),
+        (
+            with_settings("", "timezone = \"UTC\"", "", ""),
+            "7: amount: only timestamps can have timezone",
+        ),
+        (
+            with_settings("", "", "decimal = \",\"", ""),
+            "8: at: only integers, decimals and floats can have decimal",
+        ),
+        (
+            with_settings("", "", "", "accounting = true"),
+            "9: paid: only integers",
+        ),
+        (
+            with_settings("", "true_values = [\"x\"]", "", ""),
+            "7: amount: only booleans",
+        ),
+        (
+            with_settings("thousands = \".\"", "", "", ""),
+            "4: numbers: thousands must differ from decimal, which",
+        ),
+        (
+            with_settings("", "decimal = \",\", thousands = \",\"", "", ""),
+            "7: amount: thousands must differ",
+        ),
+        (
+            with_settings("", "decimal = \"1\"", "", ""),
+            "7: amount: decimal must be one",
+        ),
+        (
+            with_settings("", "currency = \"-\"", "", ""),
+            "7: amount: currency must be",
+        ),
+        (
+            with_settings("", "", "", "true_values = [\"0\"]"),
+            "9: paid: \"0\" means false by default; set false_values",
+        ),
+        (
+            with_settings("", "", "", "true_values = [\"a\"], false_values = [\"A\"]"),
+            "9: paid: \"a\" means false too",
+        ),
+        (
+            with_settings("", "", "", words),
+            "9: paid: \"ja\" is in nulls too",
+        ),
+        (
+            with_settings("", "", "format = \"%Y-%m\"", ""),
+            "8: at: \"%Y-%m\" does not contain a whole date",
+        ),
+        (
+            with_settings("", "", "format = \"epoch\"", ""),
+            "8: at: \"epoch\" does not contain",
+        ),
+        (
+            with_settings(
+                "operation = { column = \"op\", delete = [\"x\"], upsert = [\"X\"] }",
+                "",
+                "",
+                "",
+            ),
+            "4: operation.upsert: \"X\" is in operation.delete too",
+        ),
+    ] {
+        let error = Dataset::from_toml("d.toml", &definition)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("d.toml:{start}")), "{error}");
     }
 }

@@ -10,12 +10,18 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    /// The text is not what was expected: `"x" is not an integer`.
-    pub(super) fn not_a(expected: &str, text: &str) -> Self {
+    /// Quotes the text before a message: `"x" is not an integer`.
+    pub(super) fn of(text: &str, message: &str) -> Self {
         Self {
-            message: format!("{:?} is not {expected}", excerpt(text)),
+            message: format!("{:?} {message}", excerpt(text)),
             encoding: false,
         }
+    }
+
+    /// The text is not what was expected. `hint` says what to do, or is empty.
+    pub(super) fn not_a(expected: &str, text: &str, hint: &str) -> Self {
+        let separator = if hint.is_empty() { "" } else { "; " };
+        Self::of(text, &format!("is not {expected}{separator}{hint}"))
     }
 
     /// The text contains U+0000.

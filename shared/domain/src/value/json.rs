@@ -16,7 +16,7 @@ pub fn check_json(text: &str) -> Result<(), ValueError> {
         Ok(Checked) => Ok(()),
         Err(error) => {
             let expected = format!("JSON that databases accept: {error}");
-            Err(ValueError::not_a(&expected, text))
+            Err(ValueError::not_a(&expected, text, ""))
         }
     }
 }

@@ -2,21 +2,31 @@
 
 mod error;
 mod field_type;
+mod hint;
 mod json;
-mod parse;
+mod notation;
+mod number;
 mod text;
+mod time;
+mod timestamp;
+mod zone;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 pub use error::ValueError;
 pub use field_type::FieldType;
 pub use json::check_json;
+pub(crate) use notation::{
+    BooleanWords, EpochUnit, Fold, Notation, NumberNotation, TimeFormat, is_same_word,
+};
 pub use text::Text;
+pub(crate) use time::pattern_fault;
+pub use timestamp::Timestamp;
+pub(crate) use zone::zone;
 
 /// The value of one field of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +45,7 @@ pub enum Value {
     Boolean(bool),
     /// A date in the years 1 to 9999.
     Date(Date),
-    /// An instant in the years 1 to 9999, truncated to microseconds.
+    /// An instant in the years 1 to 9999, cut to microseconds.
     Timestamp(Timestamp),
     /// Text of a JSON value without U+0000.
     Json(String),
@@ -47,44 +57,79 @@ impl Value {
     /// Dates and timestamps are in ISO 8601, whatever pattern a file uses. White space around values
     /// is ignored, except in text.
     pub fn from_text(kind: FieldType, text: &str) -> Result<Self, ValueError> {
-        Self::parse(kind, None, text)
+        Self::parse(kind, &Notation::default(), text)
     }
 
-    /// Parses a value of this type. `pattern` is the `strptime` pattern of dates and timestamps, unless
-    /// they are in ISO 8601.
+    /// Parses a value of this type as a file contains it.
     pub(crate) fn parse(
         kind: FieldType,
-        pattern: Option<&str>,
+        notation: &Notation,
         text: &str,
     ) -> Result<Self, ValueError> {
-        let trimmed = text.trim();
-        let like = |what: &str, example: &str| {
-            let example = pattern.unwrap_or(example);
-            ValueError::not_a(&format!("{what} like {example}"), text)
-        };
         match kind {
             FieldType::Text if text.contains('\0') => Err(ValueError::zero_character()),
             FieldType::Text => Ok(Self::Text(text.into())),
-            FieldType::Integer => parse::integer(trimmed)
-                .map(Self::Integer)
-                .ok_or_else(|| ValueError::not_a("a 64-bit integer", text)),
-            FieldType::Decimal => parse::decimal(trimmed).map(Self::Decimal).ok_or_else(|| {
-                let expected = "a decimal number of at most 28 significant digits, like 12.50";
-                ValueError::not_a(expected, text)
-            }),
-            FieldType::Float => parse::float(trimmed)
-                .map(Self::Float)
-                .ok_or_else(|| ValueError::not_a("a finite number", text)),
-            FieldType::Boolean => parse::boolean(trimmed)
-                .map(Self::Boolean)
-                .ok_or_else(|| ValueError::not_a("true or false", text)),
-            FieldType::Date => parse::date(trimmed, pattern)
+            FieldType::Integer | FieldType::Decimal | FieldType::Float => {
+                let value = match &notation.number {
+                    None => Self::number(kind, text.trim()),
+                    Some(number) => {
+                        let plain = number.plain(text);
+                        plain.and_then(|plain| Self::number(kind, &plain))
+                    }
+                };
+                value.ok_or_else(|| hint::number(kind, notation.number.as_ref(), text))
+            }
+            FieldType::Boolean => match &notation.boolean {
+                None => notation::usual_boolean(text.trim()),
+                Some(words) => words.parse(text),
+            }
+            .map(Self::Boolean)
+            .ok_or_else(|| hint::boolean(notation.boolean.as_ref(), text)),
+            FieldType::Date => time::date(text.trim(), &notation.time)
                 .map(Self::Date)
-                .ok_or_else(|| like("a date", "2026-11-20")),
-            FieldType::Timestamp => parse::timestamp(trimmed, pattern)
+                .map_err(|error| hint::time(kind, &notation.time, text, error)),
+            FieldType::Timestamp => time::timestamp(text.trim(), &notation.time)
                 .map(Self::Timestamp)
-                .ok_or_else(|| like("a timestamp", "2026-11-20T08:30:00Z")),
+                .map_err(|error| hint::time(kind, &notation.time, text, error)),
             FieldType::Json => Self::json(text),
+        }
+    }
+
+    fn number(kind: FieldType, text: &str) -> Option<Self> {
+        match kind {
+            FieldType::Integer => number::integer(text).map(Self::Integer),
+            FieldType::Decimal => number::decimal(text).map(Self::Decimal),
+            _ => number::float(text).map(Self::Float),
+        }
+    }
+
+    /// Parses a JSON number, `true` or `false` for a field of this type.
+    pub(crate) fn of_json_scalar(
+        kind: FieldType,
+        notation: &Notation,
+        json: &str,
+    ) -> Result<Self, ValueError> {
+        let is_number = !json.starts_with(['t', 'f']);
+        let format = notation.time.format.as_ref();
+        match kind {
+            FieldType::Date | FieldType::Timestamp if is_number && format.is_some() => {
+                Self::parse(kind, notation, json)
+            }
+            FieldType::Date | FieldType::Timestamp => {
+                let found = if is_number { "a number" } else { "a boolean" };
+                let kind_name = kind.as_str();
+                let message = format!("is {found}, not a {kind_name} in quotes");
+                let hint = if is_number {
+                    hint::time_hint(kind, format, json)
+                } else {
+                    String::new()
+                };
+                let separator = if hint.is_empty() { "" } else { "; " };
+                Err(ValueError::of(json, &format!("{message}{separator}{hint}")))
+            }
+            // Words may be numbers, like 1 and 0.
+            FieldType::Boolean if is_number => Self::parse(kind, notation, json),
+            _ => Self::from_text(kind, json),
         }
     }
 
@@ -172,7 +217,21 @@ mod tests {
             parse(FieldType::Integer, "-7.000"),
             Some(Value::Integer(-7))
         );
-        for wrong in ["", "1.5", "1.", "9223372036854775808", "1e3", "0x10"] {
+        for (text, number) in [("1e3", 1000), ("1.5e1", 15), ("-2.50E2", -250)] {
+            assert_eq!(
+                parse(FieldType::Integer, text),
+                Some(Value::Integer(number))
+            );
+        }
+        for wrong in [
+            "",
+            "1.5",
+            "1.",
+            "9223372036854775808",
+            "1e-1",
+            "1e19",
+            "0x10",
+        ] {
             assert_eq!(parse(FieldType::Integer, wrong), None, "{wrong}");
         }
     }
@@ -224,7 +283,9 @@ mod tests {
             parse(FieldType::Timestamp, "2026-11-20T08:30:00.123456Z")
         );
         for kind in [FieldType::Date, FieldType::Timestamp] {
-            assert!(Value::parse(kind, Some("%b %d %Y"), "Jan 1 2000").is_ok());
+            let mut notation = Notation::default();
+            notation.time.format = Some(TimeFormat::Pattern("%b %d %Y".to_owned()));
+            assert!(Value::parse(kind, &notation, "Jan 1 2000").is_ok());
         }
     }
 

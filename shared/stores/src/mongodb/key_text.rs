@@ -55,7 +55,7 @@ fn write_value(text: &mut String, value: &Value) {
         Value::Decimal(number) => write_decimal(text, *number),
         Value::Boolean(boolean) => text.push_str(if *boolean { "true" } else { "false" }),
         Value::Date(day) => write_date(text, *day),
-        Value::Timestamp(instant) => write_timestamp(text, *instant, 'T', "Z"),
+        Value::Timestamp(instant) => write_timestamp(text, instant.to_datetime(), 'T', "Z"),
         Value::Null | Value::Float(_) | Value::Json(_) => {
             debug_assert!(false, "a key has no {:?}", value.kind());
         }
@@ -112,9 +112,8 @@ fn letter(number: usize) -> char {
 mod tests {
     use std::cmp::Ordering;
 
-    use jiff::Timestamp;
     use jiff::civil::Date;
-    use landfall_domain::FieldType;
+    use landfall_domain::{FieldType, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -172,8 +171,7 @@ mod tests {
     }
 
     fn value(kind: FieldType) -> BoxedStrategy<Value> {
-        let first = Timestamp::constant(-62_135_596_800, 0).as_microsecond();
-        let last = Timestamp::constant(253_402_207_199, 0).as_microsecond();
+        let (first, last) = (-62_135_596_800_000_000_i64, 253_402_300_799_999_999);
         match kind {
             FieldType::Text => "[\\x01-\\x0cab~é€]{0,4}"
                 .prop_map(|text| Value::Text(text.as_str().into()))

@@ -2,10 +2,9 @@
 
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
-use jiff::Timestamp;
 use jiff::civil::date;
 use landfall_domain::{
-    Dataset, FieldType, QueryError, RowQuery, SORTED_CHARS, Start, StoreKind, Total,
+    Dataset, FieldType, QueryError, RowQuery, SORTED_CHARS, Start, StoreKind, Timestamp, Total,
     UnknownColumns, Value,
 };
 use mongodb::Database;
@@ -349,7 +348,8 @@ fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
             Value::from_text(kind, text).ok()?
         }
         (FieldType::Timestamp, RawBsonRef::DateTime(at)) => {
-            Value::Timestamp(Timestamp::from_millisecond(at.timestamp_millis()).ok()?)
+            let microseconds = at.timestamp_millis().checked_mul(1000)?;
+            Value::Timestamp(Timestamp::from_microsecond(microseconds)?)
         }
         (FieldType::Date, RawBsonRef::DateTime(at)) => {
             let days = at.timestamp_millis().div_euclid(MILLISECONDS_OF_A_DAY);

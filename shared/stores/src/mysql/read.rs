@@ -166,7 +166,9 @@ impl ReadRows for MySql {
                 Value::Integer(number) => arguments.add(number),
                 Value::Float(number) => arguments.add(number),
                 Value::Boolean(boolean) => arguments.add(boolean),
-                Value::Timestamp(instant) => arguments.add(timestamp_text(instant, ' ', "")),
+                Value::Timestamp(instant) => {
+                    arguments.add(timestamp_text(instant.to_datetime(), ' ', ""))
+                }
                 other => arguments.add(other.to_text().map(Cow::into_owned)),
             };
             added.map_err(Error::Encode)?;

@@ -215,7 +215,7 @@ pub(super) fn bind(arguments: &mut MySqlArguments, value: &Value) -> Result<()> 
         Value::Float(number) => add(arguments, number),
         Value::Boolean(boolean) => add(arguments, boolean),
         Value::Date(day) => add(arguments, date_text(*day)),
-        Value::Timestamp(instant) => add(arguments, timestamp_text(*instant, ' ', "")),
+        Value::Timestamp(instant) => add(arguments, timestamp_text(instant.to_datetime(), ' ', "")),
     }
 }
 

@@ -3,9 +3,8 @@
 //! A row is a count of fields (16 bits), then each field as its length (32 bits, -1 for null) and its bytes as the
 //! type's `recv` function reads them; all big-endian.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, date};
-use landfall_domain::{Row, RowVersion, Value};
+use landfall_domain::{Row, RowVersion, Timestamp, Value};
 use rust_decimal::Decimal;
 
 use crate::json::{Shape, quoted};
@@ -16,7 +15,8 @@ pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// The epoch of days and microseconds.
 const EPOCH: Date = date(2000, 1, 1);
-const EPOCH_UNIX_MICROSECONDS: i64 = 946_684_800_000_000;
+/// The same in microseconds since 1970.
+pub(super) const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
 pub(super) fn put_key(out: &mut Vec<u8>, row: &Row, key: &[usize], version: &RowVersion) {
     put_count(out, key.len() + 1);
@@ -90,7 +90,7 @@ fn days(day: Date) -> i32 {
 }
 
 fn microseconds(instant: Timestamp) -> i64 {
-    instant.as_microsecond() - EPOCH_UNIX_MICROSECONDS
+    instant.as_microsecond() - EPOCH_MICROSECONDS
 }
 
 /// `jsonb`: a format number, then the text. Text that `jsonb` cannot hold becomes a JSON string.

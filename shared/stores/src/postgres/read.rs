@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Span;
 use jiff::civil::date;
-use jiff::{SignedDuration, Span, Timestamp};
-use landfall_domain::{Dataset, FieldType, StoreKind, Total, Value};
+use landfall_domain::{Dataset, FieldType, StoreKind, Timestamp, Total, Value};
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::{Arguments as _, Error, Postgres, Row as _};
 
+use super::copy::EPOCH_MICROSECONDS;
 use super::statement::{STORE, pool};
 use super::table::{beginning, field_type, missing, quote};
 use crate::error::{Result, StoreError};
@@ -21,9 +22,6 @@ use crate::read::{ReadOptions, StoredRow};
 use crate::registry::unsigned;
 use crate::schema::{EXTRA, Table};
 use crate::sql::error::from_read;
-
-/// The epoch of microseconds in the server's binary format.
-const EPOCH: Timestamp = Timestamp::constant(946_684_800, 0);
 
 pub(crate) struct ReadPostgres {
     pool: PgPool,
@@ -178,6 +176,6 @@ fn instant(kind: FieldType, bytes: &[u8]) -> Option<Value> {
         return Some(Value::Date(date(2000, 1, 1).checked_add(days).ok()?));
     }
     let microseconds = i64::from_be_bytes(bytes.try_into().ok()?);
-    let since = SignedDuration::from_micros(microseconds);
-    Some(Value::Timestamp(EPOCH.checked_add(since).ok()?))
+    let since_1970 = microseconds.checked_add(EPOCH_MICROSECONDS)?;
+    Some(Value::Timestamp(Timestamp::from_microsecond(since_1970)?))
 }

@@ -5,7 +5,9 @@
 
 use std::cmp::Ordering;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Transaction};
@@ -68,8 +70,13 @@ fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
          WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT_AT_ONCE})"
     );
     let kept = SignedDuration::from_hours(i64::from(TOMBSTONE_DAYS) * 24);
-    let before = timestamp_text(Timestamp::now() - kept, 'T', "Z");
+    let before = timestamp_text(now() - kept, 'T', "Z");
     transaction.execute(&sweep, [before]).map(drop)
+}
+
+/// Returns the time in UTC.
+fn now() -> DateTime {
+    TimeZone::UTC.to_datetime(jiff::Timestamp::now())
 }
 
 enum Outcome {
@@ -144,7 +151,7 @@ impl<'t> Merge<'t> {
             tombstones: has_tombstones,
             new_tombstones: 0,
             expect_absent: true,
-            now: timestamp_text(Timestamp::now(), 'T', "Z"),
+            now: timestamp_text(now(), 'T', "Z"),
             insert: prepare(format!(
                 "INSERT INTO {target} ({names}) VALUES ({places}) ON CONFLICT ({keys}) DO NOTHING"
             ))?,

@@ -40,7 +40,7 @@ impl Values {
                     let _ = write!(text, "{number}");
                 }
                 Value::Date(day) => write_date(text, *day),
-                Value::Timestamp(instant) => write_timestamp(text, *instant, 'T', "Z"),
+                Value::Timestamp(instant) => write_timestamp(text, instant.to_datetime(), 'T', "Z"),
                 _ => {}
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn bound(value: Value) -> Bound {
         Value::Boolean(boolean) => Bound::Integer(i64::from(boolean)),
         Value::Decimal(number) => Bound::Text(number.to_string()),
         Value::Date(day) => Bound::Text(date_text(day)),
-        Value::Timestamp(instant) => Bound::Text(timestamp_text(instant, 'T', "Z")),
+        Value::Timestamp(instant) => Bound::Text(timestamp_text(instant.to_datetime(), 'T', "Z")),
     }
 }
 

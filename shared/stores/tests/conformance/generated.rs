@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Span;
 use jiff::civil::date;
-use jiff::{Span, Timestamp};
-use landfall_domain::{Dataset, FieldType, Value};
+use landfall_domain::{Dataset, FieldType, Timestamp, Value};
 use rust_decimal::Decimal;
 
 use crate::databases::Database;
@@ -146,13 +146,16 @@ pub(crate) async fn assert_rows(
     assert_eq!(count, expected.len(), "rows, {after}");
 }
 
+/// Returns an instant cut to milliseconds, as MongoDB stores it.
+pub(crate) fn in_milliseconds(at: Timestamp) -> Timestamp {
+    let microseconds = at.as_microsecond();
+    Timestamp::from_microsecond(microseconds - microseconds.rem_euclid(1000)).unwrap()
+}
+
 /// Returns a value as the database's own client reads it.
 fn as_read(database: &Database, value: &Value) -> Value {
     match value {
-        Value::Timestamp(at) if database.is_mongodb() => {
-            let milliseconds = at.as_microsecond().div_euclid(1000);
-            Value::Timestamp(Timestamp::from_millisecond(milliseconds).unwrap())
-        }
+        Value::Timestamp(at) if database.is_mongodb() => Value::Timestamp(in_milliseconds(*at)),
         other => other.clone(),
     }
 }
