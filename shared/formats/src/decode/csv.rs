@@ -7,7 +7,7 @@
 use landfall_domain::{Dataset, FieldType, Reading, RejectCode, Row, Value};
 use memchr::memchr;
 
-use super::field::{Source, check_key, field_value};
+use super::field::{Source, check_key, field_value, is_delete};
 use super::sink::{Fault, Sink};
 use crate::csv::dialect::Dialect;
 use crate::csv::header::Header;
@@ -97,10 +97,11 @@ impl Decoder<'_> {
         }
         self.check_count(cells)?;
         let (dataset, header) = (self.dataset, self.header);
-        row.deleted = match (&dataset.operation, header.operation) {
-            (Some(operation), Some(column)) => operation.is_delete(cells.get(column)),
-            _ => false,
-        };
+        if let Some(operation) = &dataset.operation {
+            let column = header.operation.filter(|column| *column < cells.len());
+            let text = column.map_or("", |column| cells.get(column));
+            row.deleted = is_delete(operation, text)?;
+        }
         row.values.reserve_exact(dataset.fields.len());
         for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
             if row.deleted && !dataset.key_indexes().contains(&index) {

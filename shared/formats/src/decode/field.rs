@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use arcstr::ArcStr;
-use landfall_domain::{Dataset, Field, FieldType, MAX_KEY_BYTES, RejectCode, Text, Value, excerpt};
+use landfall_domain::{
+    Dataset, Field, FieldType, MAX_KEY_BYTES, Operation, RejectCode, Text, Value, ValueError,
+    excerpt,
+};
 
 use super::sink::Fault;
 
@@ -36,16 +39,10 @@ pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
             return Ok(Value::Text(Text::part(text, whole)));
         }
         (_, Some(text)) if !field.is_null(text) => {
-            return field.parse(text).map_err(|error| {
-                let code = if error.encoding {
-                    RejectCode::Encoding
-                } else {
-                    RejectCode::Type
-                };
-                Fault::in_column(&field.column, code, error.to_string())
-            });
+            return field
+                .parse(text)
+                .map_err(|error| value_fault(field, &error));
         }
-        (Source::Null, _) => Value::Null,
         _ => field.default.clone().unwrap_or(Value::Null),
     };
     if !field.required || !value.is_null() {
@@ -64,6 +61,32 @@ pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
     ))
 }
 
+/// Returns the fault of a text that is not a value of the field.
+pub(super) fn value_fault(field: &Field, error: &ValueError) -> Fault {
+    let code = if error.encoding {
+        RejectCode::Encoding
+    } else {
+        RejectCode::Type
+    };
+    Fault::in_column(&field.column, code, error.to_string())
+}
+
+/// Returns whether this operation deletes the key of its row. The empty text stands for a missing operation.
+pub(super) fn is_delete(operation: &Operation, text: &str) -> Result<bool, Fault> {
+    operation.is_delete(text).ok_or_else(|| {
+        let Operation {
+            column,
+            deletes,
+            upserts,
+        } = operation;
+        let message = format!(
+            "{:?} is neither in operation.delete {deletes:?} nor in operation.upsert {upserts:?}; add it to one of them",
+            excerpt(text)
+        );
+        Fault::in_column(column, RejectCode::Operation, message)
+    })
+}
+
 /// Checks that every store can index the key.
 pub(super) fn check_key(dataset: &Dataset, values: &[Value]) -> Result<(), Fault> {
     let key = dataset.key_indexes().iter();
@@ -72,15 +95,12 @@ pub(super) fn check_key(dataset: &Dataset, values: &[Value]) -> Result<(), Fault
     if bytes <= MAX_KEY_BYTES {
         return Ok(());
     }
-    let (column, text) = match key.max_by_key(|(_, value)| value.key_bytes()) {
-        Some((field, Value::Text(text))) => (Some(field.column.clone()), excerpt(text)),
-        _ => (None, String::new()),
-    };
-    Err(Fault {
-        column,
-        code: RejectCode::KeyLength,
-        message: format!(
-            "the key has {bytes} bytes, more than the maximum of {MAX_KEY_BYTES}: {text:?}"
-        ),
+    let message = format!("the key has {bytes} bytes, more than the maximum of {MAX_KEY_BYTES}");
+    Err(match key.max_by_key(|(_, value)| value.key_bytes()) {
+        Some((field, Value::Text(text))) => {
+            let message = format!("{message}: {:?}", excerpt(text));
+            Fault::in_column(&field.column, RejectCode::KeyLength, message)
+        }
+        _ => Fault::in_record(RejectCode::KeyLength, message),
     })
 }

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::field::{Source, check_key, field_value};
+use super::field::{Source, check_key, field_value, is_delete, value_fault};
+use super::json_syntax as syntax;
 use super::sink::{Fault, Record, Sink};
 use crate::json_value::JsonValue;
 use crate::syntax::is_json_space;
@@ -99,21 +100,17 @@ impl<'d, 'c> Decoder<'d, 'c> {
         if self.any_zero && has_zero(text.as_bytes()) {
             return Err(Fault::zero_character());
         }
-        parsed.map_err(|error| {
-            let message = format!("{:?} is not a JSON object: {error}", excerpt(text));
-            Fault::in_record(RejectCode::Json, message)
-        })?;
+        parsed.map_err(|error| syntax::fault(text, &error))?;
         let dataset = self.dataset;
         if dataset.unknown_columns == UnknownColumns::Reject
             && let Some((name, _)) = self.unknown.first()
         {
-            let message = format!("no field of the dataset has the column {:?}", excerpt(name));
+            let message = "no field of the dataset has it, and unknown_columns is \"reject\"";
             return Err(Fault::in_column(name, RejectCode::UnknownColumn, message));
         }
-        row.deleted = match (&dataset.operation, self.operation) {
-            (Some(operation), Some(value)) => is_delete(operation, value.get()),
-            _ => false,
-        };
+        if let Some(operation) = &dataset.operation {
+            row.deleted = json_is_delete(operation, self.operation.map(RawValue::get))?;
+        }
         row.values.reserve_exact(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.values).enumerate() {
             row.values.push(match value {
@@ -146,11 +143,14 @@ impl<'d, 'c> Decoder<'d, 'c> {
     }
 }
 
-/// Returns whether the JSON value of the operation means a delete.
-fn is_delete(operation: &Operation, json: &str) -> bool {
-    match serde_json::from_str(json) {
-        Ok(Text(text)) => operation.is_delete(&text),
-        Err(_) => operation.is_delete(json),
+/// Returns whether the JSON value of the operation means a delete. A missing one and null are the empty text.
+fn json_is_delete(operation: &Operation, json: Option<&str>) -> Result<bool, Fault> {
+    match json {
+        None | Some("null") => is_delete(operation, ""),
+        Some(json) => match serde_json::from_str(json) {
+            Ok(Text(text)) => is_delete(operation, &text),
+            Err(_) => is_delete(operation, json),
+        },
     }
 }
 
@@ -210,12 +210,11 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
                 format!("{} is not valid Unicode: {error}", excerpt(json)),
             ),
         },
-        (first @ (b'{' | b'['), _) | (first, FieldType::Date | FieldType::Timestamp) => {
-            let found = match first {
-                b'{' => "an object",
-                b'[' => "an array",
-                b't' | b'f' => "a boolean",
-                _ => "a number",
+        (first @ (b'{' | b'['), _) => {
+            let found = if first == b'{' {
+                "an object"
+            } else {
+                "an array"
             };
             let (name, kind) = (&field.name, field.kind.as_str());
             let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
@@ -223,8 +222,8 @@ fn json_field_value(field: &Field, json: &str) -> Result<Value, Fault> {
         }
         // Texts that mean null are strings in the file, never numbers.
         _ => field
-            .parse(json)
-            .or_else(|error| fault(RejectCode::Type, error.to_string())),
+            .parse_json_scalar(json)
+            .map_err(|error| value_fault(field, &error)),
     }
 }
 

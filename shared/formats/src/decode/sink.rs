@@ -1,6 +1,8 @@
 //! Collects the rows and rejects of a chunk.
 
-use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values};
+use std::fmt::Display;
+
+use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values, excerpt};
 use memchr::memchr_iter;
 
 use crate::transcode::Transcoded;
@@ -63,11 +65,12 @@ impl Fault {
         }
     }
 
-    pub(super) fn in_column(column: &str, code: RejectCode, message: impl Into<String>) -> Self {
+    /// The message begins with the name of the column.
+    pub(super) fn in_column(column: &str, code: RejectCode, message: impl Display) -> Self {
         Self {
             column: Some(column.to_owned()),
             code,
-            message: message.into(),
+            message: format!("column {:?}: {message}", excerpt(column)),
         }
     }
 

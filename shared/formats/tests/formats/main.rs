@@ -4,6 +4,7 @@
 
 mod boundaries;
 mod cases_csv;
+mod cases_values;
 mod decode;
 mod detect;
 mod encodings;

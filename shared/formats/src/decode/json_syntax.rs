@@ -1,0 +1,104 @@
+//! What is wrong with a record that is not a JSON object, without repeating the record.
+
+use std::fmt;
+
+use landfall_domain::RejectCode;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
+
+use super::sink::Fault;
+
+/// Returns the fault of a record that cannot be parsed.
+#[cold]
+pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
+    if error.classify() == Category::Data {
+        let found = match text.trim_start().as_bytes().first() {
+            Some(b'[') => "an array",
+            Some(b'"') => "a string",
+            Some(b't' | b'f') => "a boolean",
+            Some(b'n') => "null",
+            Some(b'{') => {
+                return Fault::in_record(RejectCode::Json, format!("the record: {error}"));
+            }
+            _ => "a number",
+        };
+        let message = format!("the record is {found}, not a JSON object");
+        return Fault::in_record(RejectCode::Json, message);
+    }
+    let word = word_at(text, error);
+    let Some(instead) = word.and_then(instead_of) else {
+        let message = format!("the record is not a JSON object: {error}");
+        return Fault::in_record(RejectCode::Json, message);
+    };
+    let word = word.unwrap_or_default();
+    let message = format!("{word} is not JSON; {instead}");
+    match property_of_error(text) {
+        Some(name) => Fault::in_column(&name, RejectCode::Json, message),
+        None => Fault::in_record(RejectCode::Json, message),
+    }
+}
+
+/// Returns what to write instead of a bare word that programs write although it is not JSON.
+fn instead_of(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "NaN" | "nan" | "Infinity" | "-Infinity" | "+Infinity" | "inf" | "-inf" => {
+            "write null, or write it in quotes and name it in nulls"
+        }
+        "None" | "NULL" | "Null" | "nil" | "undefined" | "NA" => "write null",
+        "True" | "TRUE" => "write true",
+        "False" | "FALSE" => "write false",
+        _ => return None,
+    })
+}
+
+/// Returns the word at the position of an error.
+fn word_at<'t>(text: &'t str, error: &serde_json::Error) -> Option<&'t str> {
+    let line = text.split('\n').nth(error.line().checked_sub(1)?)?;
+    let at = error.column().checked_sub(1)?;
+    let is_word = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'+');
+    let bytes = line.as_bytes();
+    let before = bytes
+        .get(..at)?
+        .iter()
+        .rev()
+        .take_while(|byte| is_word(byte))
+        .count();
+    let after = bytes[at..].iter().take_while(|byte| is_word(byte)).count();
+    line.get(at - before..at + after)
+}
+
+/// Returns the name of the property in whose value the syntax error is.
+fn property_of_error(text: &str) -> Option<String> {
+    let mut name = None;
+    let mut json = serde_json::Deserializer::from_str(text);
+    Names(&mut name).deserialize(&mut json).err()?;
+    name
+}
+
+/// Keeps the name of the property that is being parsed.
+struct Names<'n>(&'n mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for Names<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            *self.0 = Some(name);
+            map.next_value::<IgnoredAny>()?;
+            *self.0 = None;
+        }
+        Ok(())
+    }
+}
