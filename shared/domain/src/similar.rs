@@ -8,10 +8,14 @@ pub(crate) fn most_similar<'n>(
     // A third of the letters, so that short names are not confused.
     let most = (name.chars().count() / 3).clamp(1, 4);
     let known = known.into_iter().map(|known| (distance(known), known));
-    let nearest = known.min_by_key(|(distance, _)| *distance);
+    let known: Vec<(usize, &str)> = known.collect();
+    let nearest = known.iter().min_by_key(|(distance, _)| *distance);
+    let nearest = nearest.filter(|(distance, known)| *distance <= most && *distance < known.len());
+    // Abbreviations, like int and bool.
+    let abbreviates = |known: &str| folded.len() >= 3 && known.to_lowercase().starts_with(&folded);
     nearest
-        .filter(|(distance, known)| *distance <= most && *distance < known.len())
-        .map(|(_, known)| known)
+        .or_else(|| known.iter().find(|(_, known)| abbreviates(known)))
+        .map(|(_, known)| *known)
 }
 
 #[cfg(test)]
@@ -26,6 +30,7 @@ mod tests {
             ("Column", Some("column")),
             ("requird", Some("required")),
             ("null", Some("nulls")),
+            ("req", Some("required")),
             ("colour", None),
             ("x", None),
         ] {

@@ -13,7 +13,7 @@ pub struct Field {
     pub default: Option<Value>,
     /// Name of the column or property in files.
     pub column: String,
-    /// Texts that mean null.
+    /// Texts that mean null. White space around them is ignored, except in text.
     pub nulls: Vec<String>,
     /// Whether stores keep an index on the field, to find and sort rows by it.
     pub indexed: bool,

@@ -101,6 +101,10 @@ fn check_field(
     let nulls = raw.nulls.as_deref().or(nulls);
     if let Some(nulls) = nulls {
         field.nulls = nulls.to_vec();
+        if raw.kind != FieldType::Text {
+            let nulls = field.nulls.iter_mut();
+            nulls.for_each(|null| *null = null.trim().to_owned());
+        }
     }
     let explicit_nulls = nulls.unwrap_or_default();
     let own = raw_notation!(raw);

@@ -87,7 +87,7 @@ fn number_hint(kind: FieldType, text: &str) -> String {
     let after = bare.trim_end_matches(|character: char| !is_part(character));
     let currency = [before.as_str(), &bare[after.len()..]]
         .into_iter()
-        .find(|sign| (1..=8).contains(&sign.len()))
+        .find(|sign| is_currency(sign))
         .map(str::to_owned);
     let accounting = trimmed.contains('(') || trimmed.ends_with('-');
     let notations = SEPARATORS
@@ -125,6 +125,17 @@ fn number_hint(kind: FieldType, text: &str) -> String {
         "set {} if the file writes numbers so",
         settings.join(", or ")
     )
+}
+
+/// Returns whether this may be a currency, rather than a unit or any other text.
+fn is_currency(sign: &str) -> bool {
+    let is_code =
+        (2..=3).contains(&sign.len()) && sign.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_code
+        || ["kr", "zł", "Kč", "Ft"].contains(&sign)
+        || (1..=8).contains(&sign.len())
+            && !sign.contains(|sign: char| sign.is_ascii_lowercase() || sign == '%')
+            && !sign.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Returns the error of a text that is neither true nor false.
@@ -208,7 +219,8 @@ fn expected_time(kind: FieldType, format: Option<&TimeFormat>) -> String {
 /// Returns which `format` would parse a text, if any.
 pub(super) fn time_hint(kind: FieldType, format: Option<&TimeFormat>, text: &str) -> String {
     let text = text.trim();
-    if !text.contains(|character: char| character.is_ascii_digit()) {
+    // MySQL writes 0000-00-00 for a missing date.
+    if !text.contains(|character: char| matches!(character, '1'..='9')) {
         return IF_NULL.to_owned();
     }
     let iso = TimeNotation::default();
@@ -219,10 +231,11 @@ pub(super) fn time_hint(kind: FieldType, format: Option<&TimeFormat>, text: &str
     if format.is_some() && is_iso {
         return "the text is in ISO 8601, which needs no format".to_owned();
     }
-    if kind == FieldType::Timestamp
-        && let Some(hint) = epoch_hint(text)
-    {
-        return hint;
+    if let Some(hint) = epoch_hint(text) {
+        return match kind {
+            FieldType::Date => format!("make the field a timestamp and {hint}"),
+            _ => hint,
+        };
     }
     let patterns = patterns_of(text);
     if patterns.is_empty() {
@@ -298,6 +311,12 @@ mod tests {
             (decimal, "(12.50)", "set accounting = true if"),
             (decimal, "NaN", "name it in nulls"),
             (FieldType::Integer, "-", "name it in nulls"),
+            (FieldType::Date, "0000-00-00", "name it in nulls"),
+            (
+                FieldType::Date,
+                "1767609000",
+                "make the field a timestamp and set format",
+            ),
             (FieldType::Boolean, "ja", "name it in true_values"),
             (FieldType::Date, "31/12/2024", "set format = \"%d/%m/%Y\""),
             (
@@ -346,6 +365,8 @@ mod tests {
             (decimal, "1.2.3"),
             (FieldType::Integer, "1.5"),
             (decimal, "12 x 3"),
+            (decimal, "12%"),
+            (decimal, "12 kg"),
         ] {
             let error = Value::from_text(kind, text).unwrap_err().to_string();
             assert!(!error.contains(';'), "{error}");

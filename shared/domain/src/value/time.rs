@@ -195,9 +195,9 @@ impl LocalTime {
             (None, zone) => match zone.as_ref().or(notation.zone.as_ref()) {
                 None => Ok(Offset::UTC),
                 Some(zone) => match (possible(zone), notation.fold) {
-                    (AmbiguousOffset::Unambiguous { offset }, _) => Ok(offset),
                     // In a gap, the offset after it gives the earlier instant.
-                    (
+                    (AmbiguousOffset::Unambiguous { offset }, _)
+                    | (
                         AmbiguousOffset::Fold { before: offset, .. }
                         | AmbiguousOffset::Gap { after: offset, .. },
                         Some(Fold::Earlier),

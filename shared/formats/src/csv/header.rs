@@ -144,7 +144,14 @@ impl Header {
             let message = format!("the header lacks {missing}; it has {columns}{hint}");
             return Err(mismatch(message));
         }
-        let warnings = warnings(&absent(false), &rest_names);
+        let mut warnings = warnings(&absent(false), &rest_names);
+        if let (Some(known), None) = (&dataset.operation, operation) {
+            let message = format!(
+                "the file has no column {:?}, which operation.column names: none of its rows is a delete",
+                excerpt(&known.column)
+            );
+            warnings.push(Warning::new(WarningCode::AbsentColumns, message));
+        }
         let unknown = match dataset.unknown_columns {
             UnknownColumns::Reject if rest_names.iter().any(|name| !name.is_empty()) => {
                 let message = format!(

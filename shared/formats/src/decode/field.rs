@@ -38,7 +38,7 @@ pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
         (Source::Part(text, whole), _) if field.kind == FieldType::Text && !field.is_null(text) => {
             return Ok(Value::Text(Text::part(text, whole)));
         }
-        (_, Some(text)) if !field.is_null(text) => {
+        (_, Some(text)) if !is_null(field, text) => {
             return field
                 .parse(text)
                 .map_err(|error| value_fault(field, &error));
@@ -59,6 +59,14 @@ pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, F
         RejectCode::Required,
         message,
     ))
+}
+
+/// Returns whether a text means null. White space around values is ignored, except in text.
+fn is_null(field: &Field, text: &str) -> bool {
+    match field.kind {
+        FieldType::Text => field.is_null(text),
+        _ => field.is_null(text.trim()),
+    }
 }
 
 /// Returns the fault of a text that is not a value of the field.

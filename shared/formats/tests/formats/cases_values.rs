@@ -160,6 +160,41 @@ fn operations_are_known_or_rejected() {
 }
 
 #[test]
+fn a_file_without_operations_is_warned_about() {
+    let case = "10-operation-codes";
+    let customers = dataset(case, "customers.toml");
+    let warnings = |header: &str| {
+        let header = Header::parse(header.as_bytes(), &customers, &Format::Csv.into()).unwrap();
+        let warnings = header.warnings().iter();
+        warnings
+            .map(|warning| warning.message.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("op ,id,name,city"), [""; 0]);
+    let found = warnings("operation,id,name,city");
+    assert!(
+        found
+            .iter()
+            .any(|message| message.contains("no column \"Op\"")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn white_space_around_nulls_is_ignored_except_in_text() {
+    let fields = r#"
+        { name = "n", type = "integer", nulls = ["", "-"] },
+        { name = "t", type = "text", nulls = ["", "-"] },
+    "#;
+    let found = crate::csv(
+        &crate::dataset("", fields),
+        Some("sku,n,t"),
+        b"a, ,-\nb, - , - \n",
+    );
+    assert_rows(&found, &["a|null|null", "b|null| - "]);
+}
+
+#[test]
 fn a_key_finer_than_a_microsecond_is_rejected_and_other_timestamps_are_cut() {
     let case = "11-nanosecond-keys";
     let found = decoded(&dataset(case, "trades.toml"), case, "trades.csv");
