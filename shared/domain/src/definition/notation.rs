@@ -56,13 +56,13 @@ impl RawNotation<'_> {
 
 /// Checks the settings of the dataset, also those that none of its fields has a use for.
 pub(super) fn check_dataset(source: &Source<'_>, raw: RawNotation<'_>) -> Result<(), DatasetError> {
-    check_zone(source, "timezone", raw)?;
-    check_numbers(source, "numbers", raw)?;
-    check_words(source, "booleans", raw, &[])?;
+    check_zone(source, None, raw)?;
+    check_numbers(source, None, raw)?;
+    check_words(source, None, raw, &[])?;
     Ok(())
 }
 
-/// Returns how the values of a field are written. `format` has been checked by [`check_format`].
+/// Returns how the values of a field are written, without the form of times, which [`check_format`] returns.
 pub(super) fn check_field(
     source: &Source<'_>,
     field: &Field,
@@ -71,7 +71,7 @@ pub(super) fn check_field(
     explicit_nulls: &[String],
 ) -> Result<Notation, DatasetError> {
     check_use(source, field, own)?;
-    let name = field.name.as_str();
+    let name = Some(field.name.as_str());
     let raw = own.or(of_dataset);
     let mut notation = Notation::default();
     match field.kind {
@@ -191,23 +191,32 @@ pub(super) fn check_format(
 
 fn check_zone(
     source: &Source<'_>,
-    label: &str,
+    field: Option<&str>,
     raw: RawNotation<'_>,
 ) -> Result<Option<jiff::tz::TimeZone>, DatasetError> {
-    source.check_optional(label, raw.timezone, |name| zone(name))
+    source.check_optional(field.unwrap_or("timezone"), raw.timezone, |name| zone(name))
 }
 
 fn check_numbers(
     source: &Source<'_>,
-    label: &str,
+    field: Option<&str>,
     raw: RawNotation<'_>,
 ) -> Result<Option<NumberNotation>, DatasetError> {
-    let decimal = source.check_optional(label, raw.decimal, |text| separator("decimal", text))?;
-    let thousands = source.check_optional(label, raw.thousands, |text| match text.as_str() {
-        "" => Ok(None),
-        text => separator("thousands", text).map(Some),
+    let decimal = source.check_optional(field.unwrap_or("decimal"), raw.decimal, |text| {
+        separator("decimal", text)
     })?;
-    let currency = source.check_optional(label, raw.currency, |text| currency(text))?;
+    let thousands =
+        source.check_optional(
+            field.unwrap_or("thousands"),
+            raw.thousands,
+            |text| match text.as_str() {
+                "" => Ok(None),
+                text => separator("thousands", text).map(Some),
+            },
+        )?;
+    let currency = source.check_optional(field.unwrap_or("currency"), raw.currency, |text| {
+        currency(text)
+    })?;
     let notation = NumberNotation {
         decimal: decimal.unwrap_or('.'),
         thousands: thousands.flatten(),
@@ -225,7 +234,7 @@ fn check_numbers(
                     .to_owned()
             }
         };
-        return Err(source.error(&span, label, message));
+        return Err(source.error(&span, field.unwrap_or("thousands"), message));
     }
     Ok((notation != NumberNotation::default()).then_some(notation))
 }
@@ -250,7 +259,7 @@ fn currency(text: &str) -> Result<Option<String>, &'static str> {
 
 fn check_words(
     source: &Source<'_>,
-    label: &str,
+    field: Option<&str>,
     raw: RawNotation<'_>,
     explicit_nulls: &[String],
 ) -> Result<Option<BooleanWords>, DatasetError> {
@@ -258,7 +267,7 @@ fn check_words(
         return Ok(None);
     }
     let listed = |setting: &str, words: Option<&Spanned<Vec<String>>>| {
-        source.check_optional(label, words, |words| {
+        source.check_optional(field.unwrap_or(setting), words, |words| {
             if words.is_empty() {
                 return Err(format!("{setting} must list at least one text"));
             }
@@ -276,21 +285,23 @@ fn check_words(
     };
     let is_both = |word: &&String| words.no.iter().any(|other| is_same_word(word, other));
     if let Some(word) = words.yes.iter().find(is_both) {
-        let (setting, other) = match (raw.true_values, raw.false_values) {
-            (Some(setting), None) => (setting, "by default; set false_values as well"),
-            (None, Some(setting)) => (setting, "by default; set true_values as well"),
-            (_, other) => match other {
-                Some(setting) => (setting, "too; remove one of the two"),
-                None => return Ok(None),
-            },
+        let (setting, name, problem) = match (raw.true_values, raw.false_values) {
+            (Some(_), Some(setting)) => {
+                let problem = "is in true_values too; remove one of the two";
+                (setting, "false_values", problem)
+            }
+            (Some(setting), None) => {
+                let problem = "means false by default; set false_values as well";
+                (setting, "true_values", problem)
+            }
+            (None, Some(setting)) => {
+                let problem = "means true by default; set true_values as well";
+                (setting, "false_values", problem)
+            }
+            (None, None) => return Ok(None),
         };
-        let opposite = if raw.true_values.is_some() {
-            "false"
-        } else {
-            "true"
-        };
-        let message = format!("{word:?} means {opposite} {other}");
-        return Err(source.error(&setting.span(), label, message));
+        let message = format!("{word:?} {problem}");
+        return Err(source.error(&setting.span(), field.unwrap_or(name), message));
     }
     Ok(Some(words))
 }

@@ -305,7 +305,7 @@ fn wrong_settings_of_values_are_refused() {
         ),
         (
             with_settings("thousands = \".\"", "", "", ""),
-            "4: numbers: thousands must differ from decimal, which",
+            "4: thousands: thousands must differ from decimal, which",
         ),
         (
             with_settings("", "decimal = \",\", thousands = \",\"", "", ""),
@@ -325,7 +325,7 @@ fn wrong_settings_of_values_are_refused() {
         ),
         (
             with_settings("", "", "", "true_values = [\"a\"], false_values = [\"A\"]"),
-            "9: paid: \"a\" means false too",
+            "9: paid: \"a\" is in true_values too",
         ),
         (
             with_settings("", "", "", words),

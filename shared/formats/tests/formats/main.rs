@@ -9,6 +9,8 @@ mod decode;
 mod detect;
 mod encodings;
 mod header;
+mod json_faults;
+mod nulls;
 mod oracle;
 mod scan;
 mod texts;

@@ -237,7 +237,7 @@ fn append_key(
     match value {
         Value::Date(day) => document.append(name, date_text(*day)),
         Value::Timestamp(instant) => {
-            document.append(name, timestamp_text(instant.to_datetime(), 'T', "Z"))
+            document.append(name, timestamp_text(instant.to_datetime(), 'T', "Z"));
         }
         other => append(document, name, other, json_value),
     }

@@ -1,0 +1,64 @@
+//! Records that are not JSON, or no objects.
+
+use landfall_domain::{Format, RejectCode};
+use landfall_formats::decode;
+
+use crate::cases_values::{assert_rejects, assert_rows};
+
+#[test]
+fn words_that_are_not_json_are_named_with_their_property() {
+    let fields = r#"{ name = "a", type = "float", nulls = ["", "NaN"] }"#;
+    let dataset = crate::dataset("", fields);
+    let decoded = |line: &str| {
+        let reading = Format::Ndjson.into();
+        decode(&dataset, &reading, None, line.as_bytes(), 0, 1)
+    };
+    for (line, parts) in [
+        (
+            "{\"sku\":\"x\",\"a\":NaN}",
+            ["NaN is not JSON", "write null"],
+        ),
+        (
+            "{\"a\": -Infinity}",
+            ["-Infinity is not JSON", "name it in nulls"],
+        ),
+        ("{\"a\":{\"b\":[nan]}}", ["nan is not JSON", "write null"]),
+        ("{\"a\":None}", ["None is not JSON", "write null"]),
+        ("{\"a\":True}", ["True is not JSON", "write true"]),
+    ] {
+        assert_rejects(&decoded(line), RejectCode::Json, &[(1, "a", &parts)]);
+    }
+    assert_rows(&decoded("{\"sku\":\"x\",\"a\":\"NaN\"}"), &["x|null"]);
+    let infinity = decoded("{\"sku\":\"x\",\"a\":\"Infinity\"}");
+    let parts: &[&str] = &["\"Infinity\" is not a finite number", "name it in nulls"];
+    assert_rejects(&infinity, RejectCode::Type, &[(1, "a", parts)]);
+}
+
+#[test]
+fn the_message_of_a_record_that_is_no_object_does_not_repeat_it() {
+    let dataset = crate::dataset("", "");
+    for (line, expected) in [
+        (
+            "\"a secret text\"",
+            "the record is a string, not a JSON object",
+        ),
+        ("[\"secret\"]", "the record is an array, not a JSON object"),
+        ("12", "the record is a number, not a JSON object"),
+        ("null", "the record is null, not a JSON object"),
+        ("true", "the record is a boolean, not a JSON object"),
+        (
+            "{\"sku\":\"secret\" \"a\":1}",
+            "the record is not a JSON object: expected `,` or `}` at line 1 column 17",
+        ),
+    ] {
+        let decoded = decode(
+            &dataset,
+            &Format::Ndjson.into(),
+            None,
+            line.as_bytes(),
+            0,
+            1,
+        );
+        assert_eq!(decoded.rejects[0].message, expected);
+    }
+}
