@@ -11,8 +11,11 @@ pub struct Field {
     pub required: bool,
     /// The value of rows without one.
     pub default: Option<Value>,
-    /// Name of the column or property in files.
+    /// Name of the column or property in files. In JSON, dots lead into nested objects, unless a property has
+    /// this very name.
     pub column: String,
+    /// Number of the column in CSV files, and of the value in rows that are JSON arrays, from 1.
+    pub position: Option<u32>,
     /// Texts that mean null. White space around them is ignored, except in text.
     pub nulls: Vec<String>,
     /// Whether stores keep an index on the field, to find and sort rows by it.
@@ -30,6 +33,7 @@ impl Field {
             required: false,
             default: None,
             column: name.to_owned(),
+            position: None,
             nulls: vec![String::new()],
             indexed: false,
             notation: Notation::default(),

@@ -21,6 +21,8 @@ pub use total::{Measure, Total, TotalColumn};
 pub(crate) const MAX_FIELDS: usize = 500;
 /// The maximum number of indexed fields. Each index makes every write more expensive.
 pub(crate) const MAX_INDEXES: usize = 16;
+/// The maximum position of a field.
+pub(crate) const MAX_POSITION: u32 = 4096;
 /// The maximum number of bytes in all key values of a row together, which every store can index.
 pub const MAX_KEY_BYTES: usize = 512;
 
@@ -71,6 +73,14 @@ impl Dataset {
         let indexed =
             fields.filter(|(index, field)| field.indexed && self.key.first() != Some(index));
         indexed.map(|(_, field)| field)
+    }
+
+    /// Returns the greatest position of a field, or of the operation; `None` if everything has only a name.
+    pub fn last_position(&self) -> Option<u32> {
+        let operation = self.operation.as_ref();
+        let operation = operation.and_then(|operation| operation.position);
+        let fields = self.fields.iter().filter_map(|field| field.position);
+        fields.chain(operation).max()
     }
 
     /// Returns the key fields, in the order of the key.

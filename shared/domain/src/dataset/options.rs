@@ -12,9 +12,9 @@ pub enum Format {
     Csv,
     /// Tab-separated values, quoted like CSV.
     Tsv,
-    /// One JSON object per line.
+    /// JSON objects, one or more per line.
     Ndjson,
-    /// A JSON array, or a JSON document with an array at a path.
+    /// A JSON array, a JSON document with an array at a path, or JSON objects that take several lines.
     Json,
 }
 
@@ -119,8 +119,10 @@ pub enum Mode {
 /// How a row says whether its key is deleted. Values are compared without case and surrounding white space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The column or property that contains the operation.
+    /// The column or property that contains the operation. It is found like that of a field.
     pub column: String,
+    /// Number of the column or value, from 1.
+    pub position: Option<u32>,
     /// Its values that mean a delete.
     pub deletes: Vec<String>,
     /// Its values that mean an upsert. The empty text stands for an absent value and null, too.
@@ -133,6 +135,7 @@ impl Operation {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             column,
+            position: None,
             deletes: owned(&["delete", "d"]),
             upserts: owned(&["upsert", "insert", "update", "i", "u", "c", "r", ""]),
         }

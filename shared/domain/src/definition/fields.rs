@@ -5,7 +5,9 @@ use toml::Spanned;
 
 use super::notation::{self, RawNotation, raw_notation};
 use super::source::{DatasetError, Source};
-use crate::dataset::{Field, MAX_FIELDS, MAX_INDEXES, NAME_RULE, is_name, is_system_column};
+use crate::dataset::{
+    Field, MAX_FIELDS, MAX_INDEXES, MAX_POSITION, NAME_RULE, is_name, is_system_column,
+};
 use crate::value::{FieldType, Fold, Value};
 
 /// The maximum number of fields that identify a row or a group.
@@ -21,6 +23,7 @@ pub(super) struct RawField {
     required: bool,
     default: Option<Spanned<toml::Value>>,
     column: Option<Spanned<String>>,
+    position: Option<Spanned<u32>>,
     nulls: Option<Vec<String>>,
     format: Option<Spanned<String>>,
     index: Option<Spanned<bool>>,
@@ -55,6 +58,12 @@ pub(super) fn check_fields(
         if fields.iter().any(|other| other.column == field.column) {
             let message = format!("two fields have the column {:?}", field.column);
             return error(raw.column.as_ref().unwrap_or(&raw.name).span(), message);
+        }
+        if let Some(position) = &raw.position
+            && let Some(other) = fields.iter().find(|other| other.position == field.position)
+        {
+            let message = format!("the field {} has this position, too", other.name);
+            return error(position.span(), message);
         }
         if let Some(index) = raw.index.as_ref().filter(|_| field.indexed)
             && fields.iter().filter(|field| field.indexed).count() == MAX_INDEXES
@@ -98,6 +107,7 @@ fn check_field(
             column => Ok(column.to_owned()),
         })?;
     }
+    field.position = check_position(source, name, raw.position.as_ref())?;
     let nulls = raw.nulls.as_deref().or(nulls);
     if let Some(nulls) = nulls {
         field.nulls = nulls.to_vec();
@@ -126,6 +136,20 @@ fn check_field(
         parse_default(&field, default)
     })?;
     Ok(field)
+}
+
+/// Returns the position of a field or of the operation.
+pub(super) fn check_position(
+    source: &Source<'_>,
+    setting: &str,
+    raw: Option<&Spanned<u32>>,
+) -> Result<Option<u32>, DatasetError> {
+    source.check_optional(setting, raw, |position| match *position {
+        position @ 1..=MAX_POSITION => Ok(position),
+        _ => Err(format!(
+            "the position must be from 1, for the first column, to {MAX_POSITION}"
+        )),
+    })
 }
 
 /// Parses a default: a text as files contain it, or a value of TOML, whose form does not depend on files.

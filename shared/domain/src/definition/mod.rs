@@ -81,7 +81,7 @@ impl Dataset {
             .map(|operation| settings::check_operation(&source, operation, &fields))
             .transpose()?;
         let totals = totals::check_totals(&source, raw.name.get_ref(), &raw.totals, &fields)?;
-        Ok(Self {
+        let dataset = Self {
             name: raw.name.into_inner(),
             format: raw.format,
             encoding,
@@ -94,6 +94,8 @@ impl Dataset {
             totals,
             fields,
             key,
-        })
+        };
+        settings::check_positions(&source, &dataset, &raw.fields)?;
+        Ok(dataset)
     }
 }

@@ -3,8 +3,11 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::fields::{RawField, check_position};
 use super::source::{DatasetError, Source};
-use crate::dataset::{CsvOptions, Field, JsonOptions, Limits, Operation, Quote, RejectLimits};
+use crate::dataset::{
+    CsvOptions, Dataset, Field, JsonOptions, Limits, Operation, Quote, RejectLimits,
+};
 use crate::encoding::Encoding;
 use crate::value::is_same_word;
 
@@ -56,6 +59,7 @@ pub(super) struct RawLimits {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOperation {
     column: Spanned<String>,
+    position: Option<Spanned<u32>>,
     delete: Option<Spanned<Vec<String>>>,
     upsert: Option<Spanned<Vec<String>>>,
 }
@@ -260,7 +264,18 @@ pub(super) fn check_operation(
     };
     let deletes = listed("operation.delete", raw.delete.as_ref())?;
     let upserts = listed("operation.upsert", raw.upsert.as_ref())?;
-    let usual = Operation::usual(column);
+    let setting = "operation.position";
+    let position = check_position(source, setting, raw.position.as_ref())?;
+    if let Some(raw_position) = &raw.position
+        && let Some(field) = fields.iter().find(|field| field.position == position)
+    {
+        let message = format!("the field {} has this position, too", field.name);
+        return Err(source.error(&raw_position.span(), setting, message));
+    }
+    let usual = Operation {
+        position,
+        ..Operation::usual(column)
+    };
     Ok(match (deletes, upserts) {
         (None, None) => usual,
         // What one list names is not in the default of the other.
@@ -293,4 +308,29 @@ pub(super) fn check_operation(
 fn without(mut words: Vec<String>, others: &[String]) -> Vec<String> {
     words.retain(|word| !others.iter().any(|other| is_same_word(word, other)));
     words
+}
+
+/// Checks that everything a file without header must have has a position, if anything has one.
+pub(super) fn check_positions(
+    source: &Source<'_>,
+    dataset: &Dataset,
+    fields: &Spanned<Vec<RawField>>,
+) -> Result<(), DatasetError> {
+    if dataset.csv.header_records > 0 || dataset.last_position().is_none() {
+        return Ok(());
+    }
+    let needs = |field: &&Field| field.required && field.default.is_none();
+    let mut without = dataset.fields.iter().filter(needs);
+    let rule = "must have a position, because others have one and csv.header is false";
+    if let Some(field) = without.find(|field| field.position.is_none()) {
+        return Err(source.error(&fields.span(), &field.name, rule));
+    }
+    if dataset
+        .operation
+        .as_ref()
+        .is_some_and(|operation| operation.position.is_none())
+    {
+        return Err(source.error(&fields.span(), "operation.position", rule));
+    }
+    Ok(())
 }

@@ -143,6 +143,16 @@ fn errors_report_file_line_and_field() {
             "limits.reject_share = 2.0\nkey",
             "3: limits.reject_share: ",
         ),
+        (
+            "\"text\"",
+            "\"text\"\nposition = 0",
+            "8: sku: the position must be from 1",
+        ),
+        (
+            "default = 0.5",
+            "position = 2\n[[fields]]\nname = \"b\"\ntype = \"text\"\nposition = 2",
+            "16: b: the field price has this position",
+        ),
         // Names that databases reserve.
         ("\"price\"", "\"xmin\"", "10: xmin: "),
         ("\"products\"", "\"sqlite_products\"", "2: name: "),
@@ -165,6 +175,11 @@ fn errors_report_file_line_and_field() {
         ("stock_by_name", "stock", "15: totals.name: another table"),
         ("\"op\"", "\"sku\"", "5: operation.column: the field sku"),
         ("[\"gone\"]", "[]", "5: operation.delete: must list"),
+        (
+            "\"op\", delete",
+            "\"op\", position = 0, delete",
+            "5: operation.position: the position must",
+        ),
     ] {
         check_mistake(STOCK, from, to, start);
     }
@@ -354,4 +369,40 @@ fn wrong_settings_of_values_are_refused() {
             .to_string();
         assert!(error.starts_with(&format!("d.toml:{start}")), "{error}");
     }
+}
+
+#[test]
+fn without_a_header_all_that_is_needed_has_a_position() {
+    let definition = |fields: &str, more: &str| {
+        let text =
+            format!("name = \"d\"\nkey = [\"a\"]\ncsv.header = false\n{more}fields = [{fields}]");
+        Dataset::from_toml("d.toml", &text)
+    };
+    let a = r#"{ name = "a", type = "text", position = 3 }"#;
+    let b = r#"{ name = "b", type = "text" }"#;
+    let dataset = definition(&format!("{a}, {b}"), "").unwrap();
+    assert_eq!(dataset.fields[0].position, Some(3));
+    assert_eq!(dataset.last_position(), Some(3));
+    let required = b.replace("\"b\",", "\"b\", required = true,");
+    for (fields, more, start) in [
+        (
+            format!("{a}, {required}"),
+            "",
+            "d.toml:4: b: must have a position",
+        ),
+        (
+            a.to_owned(),
+            "operation.column = \"op\"\n",
+            "d.toml:5: operation.position: must",
+        ),
+    ] {
+        let error = definition(&fields, more).unwrap_err().to_string();
+        assert!(error.starts_with(start), "{error}");
+    }
+    let operation = "operation = { column = \"op\", position = 4 }\n";
+    let dataset = definition(a, operation).unwrap();
+    assert_eq!(dataset.last_position(), Some(4));
+    let operation = operation.replace('4', "3");
+    let error = definition(a, &operation).unwrap_err().to_string();
+    assert!(error.contains("the field a has this position"), "{error}");
 }
