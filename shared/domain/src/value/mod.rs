@@ -3,6 +3,7 @@
 mod error;
 mod field_type;
 mod hint;
+mod instant;
 mod json;
 mod notation;
 mod number;
