@@ -9,7 +9,8 @@ use serde::de::IgnoredAny;
 
 use crate::csv::dialect::Dialect;
 use crate::csv::records::{Quotes, Records};
-use crate::syntax::{BOM, is_json_space};
+use crate::json_value::JsonValue;
+use crate::syntax::{BOM, is_between_json, is_json_space};
 use crate::transcode::Transcoded;
 
 /// The maximum number of bytes of an object that [`detect`] reads.
@@ -97,25 +98,25 @@ fn detect_format(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Pr
         return Err(mismatch(format!("the content is {content}: {remedy}")));
     }
     let declared = dataset.format.or_else(|| by_extension(key));
-    let content = Content::classify(head);
-    match (declared, content) {
+    match (declared, Content::classify(head, dataset)) {
         (Some(format), Content::Blank)
         | (Some(format @ (Format::Csv | Format::Tsv)), Content::Text) => Ok(format),
         (None, Content::Blank) if dataset.json.path.is_empty() => Ok(Format::Csv),
         (None, Content::Text) => Ok(delimited(head, dataset)),
-        // Many files named .json contain NDJSON. The format of a dataset, in contrast, is binding.
-        (Some(Format::Json), Content::Objects) if dataset.format.is_none() => Ok(Format::Ndjson),
-        (Some(Format::Ndjson) | None, Content::Objects)
-        | (Some(Format::Ndjson), Content::Object { spread: false }) => Ok(Format::Ndjson),
+        // Objects are read in the way that suits them, whether the file is called JSON or NDJSON.
+        (Some(Format::Json | Format::Ndjson) | None, Content::Objects(objects)) => {
+            Ok(objects.format(declared, head, dataset))
+        }
+        (Some(Format::Json | Format::Ndjson) | None, Content::Rows) => {
+            if dataset.last_position().is_some() {
+                return Ok(Format::Ndjson);
+            }
+            let message = "the content is JSON arrays, one per row: set position for each field in the definition";
+            Err(mismatch(message.to_owned()))
+        }
         // A line that is not JSON becomes a reject, if other lines are.
-        (Some(Format::Ndjson), Content::Object { .. } | Content::Text) if has_object_line(head) => {
-            Ok(Format::Ndjson)
-        }
-        (None, Content::Object { spread: false }) if dataset.json.path.is_empty() => {
-            Ok(Format::Ndjson)
-        }
-        (Some(Format::Json) | None, Content::Array | Content::Object { .. })
-        | (None, Content::Blank) => Ok(Format::Json),
+        (Some(Format::Ndjson), Content::Text) if has_object_line(head) => Ok(Format::Ndjson),
+        (Some(Format::Json) | None, Content::Array) | (None, Content::Blank) => Ok(Format::Json),
         (Some(Format::Json), Content::Text) if trimmed(head).starts_with(b"[") => Ok(Format::Json),
         (Some(format), content) => {
             let (declared_by, remedy) = if dataset.format.is_some() {
@@ -158,63 +159,130 @@ enum Content {
     Blank,
     /// A JSON array.
     Array,
-    /// One JSON object within the head; `spread` over several lines.
-    Object { spread: bool },
-    /// JSON objects, one per line.
-    Objects,
+    /// JSON arrays that are rows, one per line.
+    Rows,
+    /// JSON objects.
+    Objects(Objects),
     /// Any other text.
     Text,
 }
 
+/// How JSON objects are written, as far as the head shows.
+#[derive(Clone, Copy)]
+struct Objects {
+    /// Whether the first one is valid and ends within the head.
+    is_complete: bool,
+    /// Whether lines are not records: the first object takes several, or a comma precedes the second.
+    is_spread: bool,
+    /// Whether another object follows the first one.
+    is_followed: bool,
+}
+
 impl Content {
-    fn classify(head: &[u8]) -> Self {
+    fn classify(head: &[u8], dataset: &Dataset) -> Self {
         let text = trimmed(head);
         let Some(first) = text.first() else {
             return Self::Blank;
         };
         let second = text[1..].iter().find(|byte| !is_json_space(**byte));
         match (first, second) {
+            (b'[', second) if is_row(text, second, dataset) => Self::Rows,
             // Cells of CSV may start with a bracket, but rarely continue like JSON.
             (b'[', None | Some(b'{' | b'[' | b'"' | b']')) => Self::Array,
-            (b'{', None | Some(b'"' | b'}')) => Self::object(text),
+            (b'{', None | Some(b'"' | b'}')) => Self::Objects(Objects::new(text)),
             _ => Self::Text,
-        }
-    }
-
-    fn object(text: &[u8]) -> Self {
-        let Some(end) = memchr(b'\n', text) else {
-            return Self::Object { spread: false };
-        };
-        match serde_json::from_slice::<IgnoredAny>(&text[..end]) {
-            Ok(_) if trimmed(&text[end..]).first() == Some(&b'{') => Self::Objects,
-            result => Self::Object {
-                spread: result.is_err_and(|error| error.is_eof()),
-            },
         }
     }
 
     fn describe(self) -> &'static str {
         match self {
             Self::Array => "a JSON array",
-            Self::Object { .. } => "a JSON document",
-            Self::Objects => "JSON objects, one per line",
+            Self::Objects(objects) if objects.is_spread => "a JSON document",
+            Self::Objects(_) => "JSON objects, one per line",
+            Self::Rows => "JSON arrays, one per line",
             Self::Blank | Self::Text => "text that is not JSON",
         }
     }
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::Array | Self::Object { .. } => "name it .json",
-            Self::Objects => "name it .ndjson",
+            Self::Array => "name it .json",
+            Self::Objects(objects) if objects.is_spread => "name it .json",
+            Self::Objects(_) | Self::Rows => "name it .ndjson",
             Self::Blank | Self::Text => "name it .csv or .tsv if that is what it is",
         }
     }
 }
 
-/// Returns the content without byte order mark and leading white space.
+impl Objects {
+    fn new(text: &[u8]) -> Self {
+        let end = value_end(text);
+        let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+        let is_first_spread = memchr(b'\n', first).is_some();
+        let next = rest.iter().position(|byte| !is_between_json(*byte));
+        let next = next.map(|next| &rest[next..]);
+        let after_comma = next.and_then(|next| next.strip_prefix(b","));
+        let followed_by = after_comma.or(next).map(trimmed);
+        // A comma at the end of a line is no part of its record.
+        let is_list = after_comma.is_some_and(|after| {
+            let is_on_line = memchr(b'\n', &rest[..rest.len() - after.len()]).is_none();
+            let line = after.split(|byte| *byte == b'\n').next();
+            !is_on_line || line.is_some_and(|line| !trimmed(line).is_empty())
+        });
+        Self {
+            is_complete: end.is_some() && serde_json::from_slice::<IgnoredAny>(first).is_ok(),
+            is_spread: is_first_spread || is_list,
+            is_followed: followed_by.is_some_and(|next| next.first() == Some(&b'{')),
+        }
+    }
+
+    fn format(self, declared: Option<Format>, head: &[u8], dataset: &Dataset) -> Format {
+        let is_lines = declared == Some(Format::Ndjson);
+        let is_document = !dataset.json.path.is_empty() && !self.is_followed;
+        if is_document && (self.is_spread || !is_lines) {
+            return Format::Json;
+        }
+        // A first line that is broken becomes a reject.
+        let is_broken_line = is_lines && !self.is_complete && has_object_line(head);
+        if !self.is_spread || is_broken_line {
+            Format::Ndjson
+        } else {
+            Format::Json
+        }
+    }
+}
+
+/// Returns the length of the JSON value at the start of the text, if it ends there.
+fn value_end(text: &[u8]) -> Option<usize> {
+    let mut value = JsonValue::starting_with(*text.first()?)?;
+    let length = value.feed(&text[1..]).ok().flatten()?;
+    Some(length + 1)
+}
+
+/// Returns whether the JSON array at the start of the text is a row, and not the list of all rows.
+fn is_row(text: &[u8], second: Option<&u8>, dataset: &Dataset) -> bool {
+    let end = value_end(text);
+    let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+    if memchr(b'\n', first).is_some() {
+        return false;
+    }
+    let is_json = end.is_none() || serde_json::from_slice::<IgnoredAny>(first).is_ok();
+    let is_followed = end.is_some() && trimmed(rest).first() == Some(&b'[');
+    let has_positions = dataset.last_position().is_some();
+    is_json
+        && match second {
+            Some(b'{' | b'[') => is_followed,
+            Some(b'"') => is_followed || has_positions,
+            None | Some(b']') => false,
+            // Cells of CSV may look like this.
+            Some(_) => has_positions,
+        }
+}
+
+/// Returns the content without byte order mark, leading white space and record separators.
 fn trimmed(head: &[u8]) -> &[u8] {
     let text = head.strip_prefix(&BOM).unwrap_or(head);
-    let start = text.iter().position(|byte| !is_json_space(*byte));
+    let start = text.iter().position(|byte| !is_between_json(*byte));
     start.map_or(&[], |start| &text[start..])
 }
 

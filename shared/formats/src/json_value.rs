@@ -5,13 +5,14 @@
 
 use memchr::memchr2;
 
-/// The maximum nesting depth of a value.
-const MAX_DEPTH: usize = 512;
+/// The number of levels at which brackets must match. Deeper ones are only counted, which bounds the memory.
+/// No store accepts such values, so a field or `_extra` that contains one rejects the record.
+const MATCHED_DEPTH: usize = 512;
 
 /// Follows one value from its first byte to its last, over any number of slices.
 pub(crate) struct JsonValue {
-    /// One bit for each open bracket, set for an object.
-    open: [u64; MAX_DEPTH / 64],
+    /// One bit for each of the first open brackets, set for an object.
+    open: [u64; MATCHED_DEPTH / 64],
     depth: usize,
     state: State,
 }
@@ -38,7 +39,7 @@ impl JsonValue {
     /// Starts a value with its first byte, which is consumed. Returns `None` if no value starts so.
     pub(crate) fn starting_with(byte: u8) -> Option<Self> {
         let mut value = Self {
-            open: [0; MAX_DEPTH / 64],
+            open: [0; MATCHED_DEPTH / 64],
             depth: 0,
             state: State::Between,
         };
@@ -82,13 +83,9 @@ impl JsonValue {
                     let byte = bytes[at];
                     match byte {
                         b'"' => self.state = State::String,
-                        b'{' | b'[' if self.depth == MAX_DEPTH => {
-                            let message = format!("the nesting is deeper than {MAX_DEPTH} levels");
-                            return Err(Broken { at, message });
-                        }
                         b'{' | b'[' => self.push(byte == b'{'),
                         b'}' | b']' => {
-                            if self.pop() != (byte == b'}') {
+                            if !self.pop(byte == b'}') {
                                 let (open, close) =
                                     if byte == b'}' { ('[', '}') } else { ('{', ']') };
                                 let message = format!("'{open}' is closed by '{close}'");
@@ -108,20 +105,28 @@ impl JsonValue {
     }
 
     fn push(&mut self, object: bool) {
-        let (word, bit) = (self.depth / 64, 1 << (self.depth % 64));
-        if object {
-            self.open[word] |= bit;
-        } else {
-            self.open[word] &= !bit;
+        let bit = 1 << (self.depth % 64);
+        if let Some(word) = self.open.get_mut(self.depth / 64) {
+            if object {
+                *word |= bit;
+            } else {
+                *word &= !bit;
+            }
         }
         self.depth += 1;
     }
 
-    /// Closes the innermost bracket and returns whether it was that of an object. One is open in
-    /// [`State::Between`].
-    fn pop(&mut self) -> bool {
+    /// Closes the innermost bracket and returns whether it matches. One is open in [`State::Between`].
+    fn pop(&mut self, object: bool) -> bool {
         self.depth -= 1;
-        self.open[self.depth / 64] & (1 << (self.depth % 64)) != 0
+        let bit = 1 << (self.depth % 64);
+        let word = self.open.get(self.depth / 64);
+        word.is_none_or(|word| object == (word & bit != 0))
+    }
+
+    /// Returns whether the end of the object can be that of the value, because nothing else ends a number or literal.
+    pub(crate) fn is_scalar(&self) -> bool {
+        self.state == State::Scalar && self.depth == 0
     }
 }
 

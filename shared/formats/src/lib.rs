@@ -9,10 +9,11 @@
 //!
 //! - **CSV and TSV** follow one set of rules for all dialects; see the module `csv`. Property tests and fuzz targets
 //!   compare the chunks with a parser of the whole file, for arbitrary bytes, dialects, segment and chunk sizes.
-//! - **NDJSON**: LF ends a record.
-//! - **JSON**: an array at the root or at a path. The scanner tracks strings and depth to find the array's
-//!   elements. If the bytes between elements are not JSON, the job fails with the offset of the first such byte.
-//!   Records complete before that point have landed.
+//! - **NDJSON**: LF ends a record, and so does an object before another one on the same line. Lines are only read
+//!   byte by byte if they may contain a second object.
+//! - **JSON**: an array at the root or at a path, or a sequence of objects. The scanner tracks strings and depth to
+//!   find the elements. If the bytes between elements are not JSON, the job fails with the offset of the first such
+//!   byte. Records complete before that point have landed.
 //! - **A record over the size limit** becomes a chunk of a separate kind. Its worker writes a reject, and reads only
 //!   the part of the record that the reject shows. The limit is 1 MiB by default and 8 MiB at most.
 //!
@@ -48,7 +49,9 @@
 mod csv;
 mod decode;
 mod detect;
+mod json_line;
 mod json_value;
+mod position;
 mod scan;
 mod syntax;
 mod transcode;

@@ -1,13 +1,16 @@
 //! The header of CSV and TSV, which maps columns to fields.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use landfall_domain::{
-    Dataset, Encoding, Problem, ProblemCode, Reading, UnknownColumns, Warning, WarningCode, excerpt,
+    Dataset, Encoding, Field, Problem, ProblemCode, Reading, UnknownColumns, Warning, WarningCode,
+    excerpt,
 };
 
 use super::dialect::Dialect;
 use super::records::{Quotes, Records};
+use crate::position::{index_of, name_at};
 use crate::transcode::Transcoded;
 
 /// The columns of an object, mapped to the fields of its dataset.
@@ -23,6 +26,8 @@ pub struct Header {
     pub(crate) unknown: Vec<UnknownColumn>,
     /// Whether the object names its columns. A record that repeats the names is skipped then.
     pub(crate) is_named: bool,
+    /// Whether a record may have more cells than there are columns.
+    pub(crate) is_open: bool,
     warnings: Vec<Warning>,
 }
 
@@ -80,8 +85,12 @@ impl Header {
         Self::from_columns(columns, dataset)
     }
 
-    /// Returns the columns of an object without a header record: the fields in order, then the operation.
+    /// Returns the columns of an object without a header record: those with a position, or the fields in order, then
+    /// the operation.
     pub fn without(dataset: &Dataset) -> Self {
+        if let Some(last) = dataset.last_position() {
+            return Self::of_positions(dataset, index_of(last) + 1);
+        }
         let fields = dataset.fields.len();
         let operation = dataset.operation.as_ref();
         let names = dataset.fields.iter().map(|field| &field.column);
@@ -92,6 +101,35 @@ impl Header {
             operation: operation.map(|_| fields),
             unknown: Vec::new(),
             is_named: false,
+            is_open: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Returns the columns of records whose cells have a meaning by position. There may be others.
+    fn of_positions(dataset: &Dataset, count: usize) -> Self {
+        let operation = dataset.operation.as_ref();
+        let operation = operation.and_then(|operation| operation.position.map(index_of));
+        let fields = dataset.fields.iter();
+        let fields: Vec<_> = fields.map(|field| field.position.map(index_of)).collect();
+        let columns: Vec<String> = (0..count).map(|index| name_at(dataset, index)).collect();
+        let is_used = |index| operation == Some(index) || fields.contains(&Some(index));
+        let unknown = (0..count).filter(|index| !is_used(*index));
+        let unknown = unknown.map(|index| UnknownColumn {
+            index,
+            json_name: serde_json::Value::from(columns[index].as_str()).to_string(),
+            is_named: false,
+        });
+        Self {
+            unknown: match dataset.unknown_columns {
+                UnknownColumns::Drop => Vec::new(),
+                UnknownColumns::Keep | UnknownColumns::Reject => unknown.collect(),
+            },
+            columns,
+            fields,
+            operation,
+            is_named: false,
+            is_open: true,
             warnings: Vec::new(),
         }
     }
@@ -114,25 +152,25 @@ impl Header {
             );
             return Err(mismatch(message));
         }
-        let operation = dataset
-            .operation
-            .as_ref()
-            .map(|operation| &operation.column);
-        let names = dataset.fields.iter().map(|field| &field.column);
-        let names: Vec<&str> = names.chain(operation).map(String::as_str).collect();
-        let mut fields = matched(&columns, &names)?;
+        let operation = dataset.operation.as_ref();
+        let wanted = dataset.fields.iter();
+        let wanted = wanted.map(|field| (field.column.as_str(), field.position));
+        let wanted: Vec<_> = wanted
+            .chain(operation.map(|operation| (operation.column.as_str(), operation.position)))
+            .collect();
+        let mut fields = matched(&columns, &wanted)?;
         let operation = operation.and_then(|_| fields.pop().flatten());
         let used: HashSet<usize> = fields.iter().copied().flatten().chain(operation).collect();
         let rest: Vec<usize> = (0..columns.len())
             .filter(|index| !used.contains(index))
             .collect();
         let rest_names: Vec<&str> = rest.iter().map(|index| columns[*index].trim()).collect();
-        let absent = |is_needed: bool| -> Vec<&str> {
+        let absent = |is_needed: bool| -> Vec<Cow<'_, str>> {
             let absent = dataset.fields.iter().zip(&fields);
             let absent = absent.filter(|(field, index)| {
                 index.is_none() && is_needed == (field.required && field.default.is_none())
             });
-            absent.map(|(field, _)| field.column.as_str()).collect()
+            absent.map(|(field, _)| label(field)).collect()
         };
         let missing = absent(true);
         if !missing.is_empty() {
@@ -169,6 +207,7 @@ impl Header {
             operation,
             unknown,
             is_named: true,
+            is_open: false,
             warnings,
         })
     }
@@ -188,12 +227,42 @@ fn join_names<'a>(columns: &mut Vec<String>, names: impl Iterator<Item = &'a str
     }
 }
 
-/// Returns the index of the column for each name: the column of exactly this name, else the only one that has it after
-/// trimming and case folding.
-fn matched(columns: &[String], names: &[&str]) -> Result<Vec<Option<usize>>, Problem> {
+/// Returns what a message calls the column of a field.
+fn label(field: &Field) -> Cow<'_, str> {
+    match field.position {
+        None => Cow::Borrowed(&field.column),
+        Some(position) => format!("{} (column {position})", field.column).into(),
+    }
+}
+
+/// Returns the index of the column for each name and position: the column at the position, or the one of exactly this
+/// name, else the only one that has it after trimming and case folding.
+fn matched(
+    columns: &[String],
+    wanted: &[(&str, Option<u32>)],
+) -> Result<Vec<Option<usize>>, Problem> {
+    let positions = wanted.iter().map(|(_, position)| position.map(index_of));
+    let taken: HashSet<usize> = positions.clone().flatten().collect();
+    let names = wanted.iter().filter(|(_, position)| position.is_none());
+    let names: Vec<&str> = names.map(|(name, _)| *name).collect();
+    let mut by_name = matched_by_name(columns, &names, &taken)?.into_iter();
+    let matched = positions.map(|position| match position {
+        None => by_name.next().flatten(),
+        Some(index) => Some(index).filter(|index| *index < columns.len()),
+    });
+    Ok(matched.collect())
+}
+
+/// Does the same for names, among the columns that are not taken.
+fn matched_by_name(
+    columns: &[String],
+    names: &[&str],
+    taken: &HashSet<usize>,
+) -> Result<Vec<Option<usize>>, Problem> {
     let mut exact: HashMap<&str, Vec<usize>> = HashMap::with_capacity(columns.len());
     let mut folded: HashMap<String, Vec<usize>> = HashMap::with_capacity(columns.len());
-    for (index, column) in columns.iter().enumerate() {
+    let free = columns.iter().enumerate();
+    for (index, column) in free.filter(|(index, _)| !taken.contains(index)) {
         exact.entry(column).or_default().push(index);
         if !names.contains(&column.as_str()) {
             folded.entry(fold(column)).or_default().push(index);
@@ -230,7 +299,7 @@ fn fold(name: &str) -> String {
 }
 
 /// Returns pairs of a field without a column and an unused column that looks like it.
-fn look_alikes<'a>(absent: &[&'a str], unused: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+fn look_alikes<'a>(absent: &'a [Cow<'a, str>], unused: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     let letters = |name: &str| -> String {
         let letters = name.chars().filter(|letter| letter.is_alphanumeric());
         letters.flat_map(char::to_lowercase).collect()
@@ -243,12 +312,12 @@ fn look_alikes<'a>(absent: &[&'a str], unused: &[&'a str]) -> Vec<(&'a str, &'a 
             let distance = strsim::damerau_levenshtein(&wanted, &letters(column));
             (distance <= most && distance < wanted.len()).then_some((distance, *column))
         });
-        pairs.extend(alike.min().map(|(_, column)| (*field, column)));
+        pairs.extend(alike.min().map(|(_, column)| (&**field, column)));
     }
     pairs
 }
 
-fn warnings(absent: &[&str], unused: &[&str]) -> Vec<Warning> {
+fn warnings(absent: &[Cow<'_, str>], unused: &[&str]) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = look_alikes(absent, unused)
         .into_iter()
         .map(|(field, column)| {

@@ -4,22 +4,31 @@
 //! records are checked one by one only if that fails. Allocating, checking and freeing a text per cell took more
 //! CPU time.
 
-use landfall_domain::{Dataset, FieldType, Reading, RejectCode, Row, Value};
+use landfall_domain::{
+    Dataset, Field, FieldType, Reading, RejectCode, Row, UnknownColumns, Value, excerpt,
+};
 use memchr::memchr;
 
 use super::field::{Source, check_key, field_value, is_delete};
-use super::sink::{Fault, Sink};
+use super::json::has_exact_numbers;
+use super::sink::{Fault, Record, Sink};
 use crate::csv::dialect::Dialect;
 use crate::csv::header::Header;
 use crate::csv::records::{Cells, Quotes, RawRecord, Records};
+use crate::position::nameless;
 
 pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink: &mut Sink<'_>) {
     let dialect = Dialect::new(&dataset.csv, reading);
     let mut records = Records::new(sink.chunk, &dialect);
+    let columns = dataset.fields.iter().zip(&header.fields);
+    let json_columns = columns.filter(|(field, _)| field.kind == FieldType::Json);
     let decoder = Decoder {
         dataset,
         dialect: &dialect,
         header,
+        json_fields: json_columns
+            .filter_map(|(field, column)| Some(((*column)?, field)))
+            .collect(),
         has_zero: memchr(0, sink.chunk).is_some(),
     };
     while let Some(block) = records.next_block() {
@@ -32,11 +41,10 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
             }
             let fill = |row: &mut Row| decoder.fill_row(record, cells, row);
             let named = cells.filter(|cells| {
-                record.quotes == Quotes::Correct && cells.len() == header.columns.len()
+                record.quotes == Quotes::Correct && decoder.has_columns(cells.len())
             });
             sink.push(record.start, record.raw, fill, || {
-                let cells = named?.iter().map(serde_json::Value::from);
-                Some(header.columns.iter().cloned().zip(cells).collect())
+                Some(decoder.reject_record(named?))
             });
         }
     }
@@ -47,6 +55,8 @@ struct Decoder<'d> {
     dataset: &'d Dataset,
     dialect: &'d Dialect,
     header: &'d Header,
+    /// The JSON fields, with the indexes of their columns.
+    json_fields: Vec<(usize, &'d Field)>,
     /// Whether any record may contain U+0000.
     has_zero: bool,
 }
@@ -126,16 +136,23 @@ impl Decoder<'_> {
         }
         check_key(dataset, &row.values)?;
         if !row.deleted {
-            row.extra = self.extra(cells);
+            row.extra = if header.is_open {
+                self.extra_of_positions(cells)?
+            } else {
+                self.extra(cells)
+            };
         }
         Ok(())
     }
 
     fn check_count(&self, cells: Cells<'_>) -> Result<(), Fault> {
         let (expected, found) = (self.header.columns.len(), cells.len());
+        if self.has_columns(found) {
+            return Ok(());
+        }
         let is_flexible =
             self.dialect.flexible && (expected..found).all(|index| cells.get(index).is_empty());
-        if expected == found || is_flexible {
+        if is_flexible {
             return Ok(());
         }
         let hint = if self.dialect.flexible {
@@ -157,11 +174,68 @@ impl Decoder<'_> {
             if cell.is_empty() && !column.is_named {
                 continue;
             }
-            text.push(if text.is_empty() { '{' } else { ',' });
-            text += &column.json_name;
-            text.push(':');
-            text += &serde_json::Value::from(cell).to_string();
+            push_cell(&mut text, &column.json_name, cell);
         }
         (!text.is_empty()).then(|| text + "}")
     }
+
+    /// Returns the cells that no position names, or rejects the record.
+    fn extra_of_positions(&self, cells: Cells<'_>) -> Result<Option<String>, Fault> {
+        if self.dataset.unknown_columns == UnknownColumns::Drop {
+            return Ok(None);
+        }
+        let mut text = self.extra(cells).unwrap_or_default();
+        text.truncate(text.len().saturating_sub(1));
+        for index in self.header.columns.len()..cells.len() {
+            let cell = cells.get(index);
+            if !cell.is_empty() {
+                let name = serde_json::Value::from(nameless(self.dataset, index));
+                push_cell(&mut text, &name.to_string(), cell);
+            }
+        }
+        if self.dataset.unknown_columns == UnknownColumns::Reject && !text.is_empty() {
+            let text = excerpt(&text);
+            let message = format!("no field of the dataset has the position of {text}");
+            return Err(Fault::in_record(RejectCode::UnknownColumn, message));
+        }
+        Ok((!text.is_empty()).then(|| text + "}"))
+    }
+
+    /// Returns whether a record may have this number of cells.
+    fn has_columns(&self, count: usize) -> bool {
+        let expected = self.header.columns.len();
+        count == expected || (self.header.is_open && count > expected)
+    }
+
+    /// Returns the cells of a record as JSON that can be fixed and uploaded again.
+    fn reject_record(&self, cells: Cells<'_>) -> Record {
+        let named = cells.iter().enumerate().map(|(index, cell)| {
+            let name = self.header.columns.get(index).cloned();
+            let name = name.unwrap_or_else(|| nameless(self.dataset, index));
+            let mut json_fields = self.json_fields.iter();
+            let value = match json_fields.find(|(column, _)| *column == index) {
+                Some((_, field)) => json_of_cell(field, cell),
+                None => cell.into(),
+            };
+            (name, value)
+        });
+        named.collect()
+    }
+}
+
+/// Appends a cell to the text of an object without its closing bracket.
+fn push_cell(text: &mut String, json_name: &str, cell: &str) {
+    text.push(if text.is_empty() { '{' } else { ',' });
+    *text += json_name;
+    text.push(':');
+    *text += &serde_json::Value::from(cell).to_string();
+}
+
+/// Returns the value in the cell of a JSON field. It stays text if it is not JSON, or has a number that would change.
+fn json_of_cell(field: &Field, cell: &str) -> serde_json::Value {
+    if field.is_null(cell) {
+        return serde_json::Value::Null;
+    }
+    let value = has_exact_numbers(cell).then(|| serde_json::from_str(cell).ok());
+    value.flatten().unwrap_or_else(|| cell.into())
 }

@@ -3,7 +3,6 @@
 mod csv;
 mod field;
 mod json;
-mod json_syntax;
 mod sink;
 
 use landfall_domain::{Dataset, Encoding, Format, Reading};

@@ -1,4 +1,4 @@
-//! Record boundaries of a JSON document: every element of its array is a record.
+//! Record boundaries of a JSON document: every element of its array is a record, or every object at the root.
 
 use landfall_domain::{Problem, ProblemCode};
 use memchr::memchr_iter;
@@ -6,7 +6,7 @@ use memchr::memchr_iter;
 use super::Grammar;
 use super::planner::{Planner, Position};
 use crate::json_value::JsonValue;
-use crate::syntax::is_json_space;
+use crate::syntax::is_between_json;
 
 pub(super) struct JsonScanner {
     path: Vec<String>,
@@ -16,6 +16,8 @@ pub(super) struct JsonScanner {
     matched: usize,
     /// Whether the array has been found.
     found: bool,
+    /// Whether the records are objects at the root, with or without white space or commas between them.
+    is_sequence: bool,
     state: State,
     /// The current property name as JSON, up to `max_key_bytes`.
     key: Vec<u8>,
@@ -49,6 +51,8 @@ enum State {
     InElement(JsonValue),
     /// After an element.
     ArrayComma,
+    /// After an object at the root.
+    AfterObject,
     /// After the root.
     End,
 }
@@ -69,6 +73,7 @@ impl JsonScanner {
             level: 0,
             matched: 0,
             found: false,
+            is_sequence: false,
             state: State::PathValue,
             key: Vec::new(),
             max_key_bytes: longest * 6 + 2,
@@ -102,6 +107,11 @@ impl Grammar for JsonScanner {
         let position = match self.state {
             // Nothing but white space, which is an object without records.
             State::PathValue if self.level == 0 => return Ok(()),
+            State::AfterObject => return Ok(()),
+            State::InElement(ref value) if self.is_sequence && value.is_scalar() => {
+                planner.add_record(self.element, planner.position.offset);
+                return Ok(());
+            }
             State::End if self.found => return Ok(()),
             State::End => {
                 let message = format!(
@@ -154,17 +164,25 @@ impl JsonScanner {
                     State::InOther(_) => State::ObjectComma,
                     _ => {
                         planner.add_record(self.element, planner.position.offset + end as u64);
-                        State::ArrayComma
+                        if self.is_sequence {
+                            State::AfterObject
+                        } else {
+                            State::ArrayComma
+                        }
                     }
                 };
             }
             return Ok(end);
         }
         let byte = bytes[at];
-        if is_json_space(byte) {
+        if is_between_json(byte) {
             return Ok(at + 1);
         }
         self.state = match (&self.state, byte) {
+            (State::PathValue, b'{') if self.path.is_empty() => {
+                self.is_sequence = true;
+                self.start_element(bytes, at, counted, planner)?
+            }
             (State::PathValue, _) => self.path_value(byte, at)?,
             (State::FirstKey | State::ObjectComma, b'}') => {
                 self.level -= 1;
@@ -181,15 +199,10 @@ impl JsonScanner {
             (State::OtherValue, _) => State::InOther(start_value(byte, at)?),
             (State::FirstElement | State::ArrayComma, b']') => self.after_value(),
             (State::FirstElement | State::Element, _) => {
-                let value = start_value(byte, at)?;
-                planner.position.line += lines(&bytes[*counted..at]);
-                *counted = at;
-                self.element = Position {
-                    offset: planner.position.offset + at as u64,
-                    line: planner.position.line,
-                };
-                State::InElement(value)
+                self.start_element(bytes, at, counted, planner)?
             }
+            (State::AfterObject, b',') => State::AfterObject,
+            (State::AfterObject, _) => self.start_element(bytes, at, counted, planner)?,
             (State::ArrayComma, b',') => State::Element,
             (State::ArrayComma, _) => {
                 return Err(unexpected("',' or ']' after a record", byte, at));
@@ -205,6 +218,24 @@ impl JsonScanner {
             }
         };
         Ok(at + 1)
+    }
+
+    /// Starts the record at `at`, and returns the next state.
+    fn start_element(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        counted: &mut usize,
+        planner: &mut Planner,
+    ) -> Result<State, Fault> {
+        let value = start_value(bytes[at], at)?;
+        planner.position.line += lines(&bytes[*counted..at]);
+        *counted = at;
+        self.element = Position {
+            offset: planner.position.offset + at as u64,
+            line: planner.position.line,
+        };
+        Ok(State::InElement(value))
     }
 
     /// Opens the root, or a value on the path, and returns the next state.
@@ -229,11 +260,6 @@ impl JsonScanner {
         };
         let path = self.path.join(".");
         let message = match (self.level, expects_array) {
-            (0, true) if byte == b'{' => {
-                "the document is an object, not an array of rows: set json.path to the array of rows, or write one \
-                 object per line (NDJSON)"
-                    .to_owned()
-            }
             (0, true) => format!("the document is {what}, not an array of rows"),
             (0, false) => {
                 format!("the document is {what}, so it has no property {path}: correct json.path")

@@ -1,16 +1,22 @@
-//! Record boundaries of NDJSON: every line that is not blank is a record.
+//! Record boundaries of NDJSON: every line that is not blank is a record, or several objects.
 
 use landfall_domain::Problem;
 use memchr::memchr;
 
 use super::Grammar;
 use super::planner::{Planner, Position};
-use crate::syntax::is_json_space;
+use crate::json_line::{LineRecord, may_have_several};
+use crate::syntax::is_between_json;
 
 #[derive(Default)]
 pub(super) struct NdjsonScanner {
-    /// Start of the record on this line, once found.
-    record: Option<Position>,
+    /// The open record of a line that continues, or that may have several.
+    open: Option<Open>,
+}
+
+struct Open {
+    start: Position,
+    record: LineRecord,
 }
 
 impl Grammar for NdjsonScanner {
@@ -18,35 +24,65 @@ impl Grammar for NdjsonScanner {
         let base = planner.position.offset;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            match self.record {
-                None if byte == b'\n' => {
-                    planner.position.line += 1;
-                    at += 1;
-                }
-                None if is_json_space(byte) => at += 1,
-                None => {
-                    self.record = Some(Position {
-                        offset: base + at as u64,
-                        line: planner.position.line,
-                    });
-                }
-                Some(record) => match memchr(b'\n', &bytes[at..]) {
-                    None => at = bytes.len(),
-                    Some(found) => {
-                        at += found;
-                        planner.add_record(record, base + at as u64);
-                        self.record = None;
-                    }
-                },
+            if self.open.is_some() {
+                at = self.line(bytes, at, planner);
+                continue;
+            }
+            if byte == b'\n' {
+                planner.position.line += 1;
+                at += 1;
+                continue;
+            }
+            if is_between_json(byte) {
+                at += 1;
+                continue;
+            }
+            let start = Position {
+                offset: base + at as u64,
+                line: planner.position.line,
+            };
+            let line = memchr(b'\n', &bytes[at..]).map(|length| &bytes[at..at + length]);
+            if let Some(line) = line.filter(|line| !may_have_several(line)) {
+                at += line.len();
+                planner.add_record(start, base + at as u64);
+            } else {
+                let record = LineRecord::starting_with(byte);
+                self.open = Some(Open { start, record });
+                at += 1;
             }
         }
         Ok(())
     }
 
     fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
-        if let Some(record) = self.record.take() {
-            planner.add_record(record, planner.position.offset);
+        if let Some(open) = self.open.take() {
+            planner.add_record(open.start, planner.position.offset);
         }
         Ok(())
+    }
+}
+
+impl NdjsonScanner {
+    /// Continues the open record from `at`. Returns the end of its line, or of the bytes.
+    fn line(&mut self, bytes: &[u8], at: usize, planner: &mut Planner) -> usize {
+        let Some(open) = &mut self.open else {
+            return at;
+        };
+        let base = planner.position.offset;
+        let found = memchr(b'\n', &bytes[at..]);
+        let end = found.map_or(bytes.len(), |length| at + length);
+        let mut at = at;
+        while let Some(split) = open.record.feed(&bytes[at..end]) {
+            let next = base + (at + split.next) as u64;
+            planner.add_record(open.start, next - split.gap as u64);
+            open.start.offset = next;
+            open.record = LineRecord::starting_with(b'{');
+            at += split.next + 1;
+        }
+        if found.is_some() {
+            planner.add_record(open.start, base + end as u64);
+            self.open = None;
+        }
+        end
     }
 }

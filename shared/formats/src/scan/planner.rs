@@ -9,7 +9,7 @@ pub const MAX_CHUNK_RECORDS: u64 = 100_000;
 const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
 /// Version of the rules by which objects are divided into chunks. A job cannot continue under other
 /// rules, because its done chunks would be different ones.
-pub const CUTTING_RULES: u32 = 3;
+pub const CUTTING_RULES: u32 = 4;
 
 /// A chunk for a worker to process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,9 +143,30 @@ fn document() -> impl Strategy<Value = (bool, String)> {
     )
 }
 
+/// Generates objects with or without something between them, on one line or on several.
+fn sequence(line: bool) -> impl Strategy<Value = String> {
+    let between = if line {
+        prop::sample::select(&["", " ", "\x1e", "\n", "\r\n", " \n\t", ",\n"][..])
+    } else {
+        prop::sample::select(&["", " ", "\x1e", "\n", "\r\n", ",", " ,\n"][..])
+    };
+    let object = object_of(value());
+    prop::collection::vec((object, between), 1..6).prop_map(move |records| {
+        let records = records.into_iter().map(|(object, between)| {
+            let object = if line {
+                object.replace(['\n', '\r'], " ")
+            } else {
+                object
+            };
+            object + between
+        });
+        records.collect()
+    })
+}
+
 /// Changes, inserts or removes a few bytes.
 fn mutated(text: String) -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop::sample::select(&b"[]{}\",:\\ \n1n\0\xff"[..]);
+    let byte = prop::sample::select(&b"[]{}\",:\\ \n1n\0\x1e\xff"[..]);
     prop::collection::vec((any::<prop::sample::Index>(), byte, 0..3), 0..4).prop_map(
         move |changes| {
             let mut bytes = text.clone().into_bytes();
@@ -211,6 +232,25 @@ proptest! {
             .prop_flat_map(|lines| mutated(lines.join("\n"))),
     ) {
         oracle::check(&setup, &data);
+    }
+
+    #[test]
+    fn concatenated_ndjson_records_match(setup in setup(Format::Ndjson), text in sequence(true)) {
+        oracle::check(&setup, text.as_bytes());
+    }
+
+    #[test]
+    fn mutated_concatenated_records_match(
+        format in prop::sample::select(&[Format::Ndjson, Format::Json][..]),
+        setup in setup(Format::Json),
+        data in sequence(true).prop_flat_map(mutated),
+    ) {
+        oracle::check(&Setup { format, ..setup }, &data);
+    }
+
+    #[test]
+    fn sequences_of_json_objects_match(setup in setup(Format::Json), text in sequence(false)) {
+        oracle::check(&setup, text.as_bytes());
     }
 
     #[test]

@@ -253,7 +253,8 @@ fn lines_that_are_not_objects_are_rejected() {
         "[1]",
         "12",
         "{\"sku\":\"A\"",
-        "{\"sku\":\"A\"} {}",
+        "{\"sku\":\"A\"} x",
+        "{\"sku\":\"A\"},[]",
         "{\"sku\" 1}",
     ] {
         let reject = reject(ndjson(line), RejectCode::Json, "", "");

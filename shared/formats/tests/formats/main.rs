@@ -5,12 +5,14 @@
 mod boundaries;
 mod cases_csv;
 mod cases_values;
+mod cases_json;
 mod decode;
 mod detect;
 mod encodings;
 mod header;
 mod json_faults;
 mod nulls;
+mod json;
 mod oracle;
 mod scan;
 mod texts;

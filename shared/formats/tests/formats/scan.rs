@@ -144,7 +144,6 @@ fn elements_of_an_array_at_a_path_are_records() {
 #[test]
 fn a_document_without_the_array_is_a_format_mismatch() {
     for (path, text, expected) in [
-        ("", r#"{"k": 1}"#, "the document is an object"),
         ("", "12", "a single value, not an array"),
         ("r", "[1]", "is an array, so it has no property r"),
         ("rows", r#"{"row": []}"#, "no property rows"),
@@ -182,7 +181,12 @@ fn the_problem_of_a_malformed_document_names_the_position() {
         ("[1,\"a", "ends in the record that starts at byte 3"),
         ("]", "expected a value, found ']' (byte 0"),
         ("[\x01", "the document ends"),
-        (&"[".repeat(514), "deeper than 512 levels"),
+        (&"[".repeat(514), "ends in the record that starts at byte 1"),
+        (
+            "{\"a\":1}\n{\"b\":",
+            "ends in the record that starts at byte 8",
+        ),
+        ("{\"a\":1}]", "expected a value, found ']' (byte 7, line 1)"),
     ] {
         check_problem("", text, ProblemCode::Malformed, expected);
     }
@@ -226,4 +230,41 @@ fn an_invalid_record_does_not_affect_the_others() {
     let found = scan("", Format::Json, 1, text);
     assert_eq!(texts(&found, text).join(", "), text[1..text.len() - 1]);
     assert!(found.end.is_ok());
+}
+
+#[test]
+fn deep_nesting_does_not_affect_other_records() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    for (format, text) in [
+        (Format::Json, format!("[{{\"k\":{deep}}},1]")),
+        (Format::Json, format!("{{\"k\":\n{deep}}}1")),
+        (Format::Ndjson, format!("{{\"k\":{deep}}}{{}}")),
+    ] {
+        let found = scan("", format, 1, &text);
+        assert_eq!(records(&found), [1, 1]);
+        assert!(found.end.is_ok());
+    }
+}
+
+#[test]
+fn an_object_after_another_one_is_a_record() {
+    let line = r#"{"a":"}{"} {"b":[{},{}]}{"c":1}  x {"d":1}{"e":1}"#;
+    let text = format!("{line}\n{{\"f\":}}\u{1e}{{}}  \r\n");
+    let expected = [
+        r#"{"a":"}{"}"#,
+        r#"{"b":[{},{}]}"#,
+        r#"{"c":1}  x {"d":1}{"e":1}"#,
+        "{\"f\":}",
+        "{}  \r",
+    ];
+    let found = scan("", Format::Ndjson, 1, &text);
+    assert_eq!(texts(&found, &text), expected);
+    let lines = found.chunks.iter().map(|chunk| chunk.first_line);
+    assert!(lines.eq([1, 1, 1, 2, 2]));
+
+    let text = "\u{1e}{\"a\":\n1}{\"b\":[2]}\n,{} 7 \"x\"\u{1e}8";
+    let found = scan("", Format::Json, 1, text);
+    let expected = ["{\"a\":\n1}", "{\"b\":[2]}", "{}", "7", "\"x\"", "8"];
+    assert_eq!(texts(&found, text), expected);
+    assert_eq!(found.end.unwrap().records, 6);
 }

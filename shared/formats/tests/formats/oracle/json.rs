@@ -12,7 +12,8 @@ use super::{Outcome, Setup, outcomes, scan, template};
 static FIELDS: LazyLock<Dataset> =
     LazyLock::new(|| template(r#", default = "d""#, r#"{ name = "v", type = "json" }"#));
 
-const SPACE: [u8; 4] = *b" \t\r\n";
+/// What can stand between records: white space, and the record separator of RFC 7464.
+const BETWEEN: [u8; 5] = *b" \t\r\n\x1e";
 
 pub(super) fn check_lines(setup: &Setup, data: &[u8]) {
     let dataset = setup.dataset(&FIELDS);
@@ -22,13 +23,60 @@ pub(super) fn check_lines(setup: &Setup, data: &[u8]) {
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let mut outcomes = outcomes.iter();
     for line in text.split(|byte| *byte == b'\n') {
-        let Some(start) = line.iter().position(|byte| !SPACE.contains(byte)) else {
-            continue;
-        };
-        let outcome = outcomes.next().expect("as many records as lines");
-        check_record(setup, data, outcome, &line[start..]);
+        let mut rest = trim_start(line);
+        while !rest.is_empty() {
+            let record = record_of(rest);
+            let outcome = outcomes.next().expect("as many records");
+            check_record(setup, data, outcome, record);
+            rest = trim_start(&rest[record.len()..]);
+        }
     }
     assert!(outcomes.next().is_none());
+}
+
+fn trim_start(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|byte| !BETWEEN.contains(byte));
+    start.map_or(&[], |start| &text[start..])
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let last = text.iter().rposition(|byte| !BETWEEN.contains(byte));
+    last.map_or(&[], |last| &text[..=last])
+}
+
+/// Returns the first record of the rest of a line: an object before another one, or all of it.
+fn record_of(rest: &[u8]) -> &[u8] {
+    match balanced(rest) {
+        Some(end) if trim_start(&rest[end..]).first() == Some(&b'{') => &rest[..end],
+        _ => rest,
+    }
+}
+
+/// Returns the length of the object at the start of the text, by its brackets and strings alone.
+fn balanced(text: &[u8]) -> Option<usize> {
+    let mut open = Vec::new();
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => open.push(byte),
+            b'}' | b']' => {
+                // An opening bracket precedes the closing one by 2 in ASCII.
+                if open.pop()? != byte - 2 {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        if open.is_empty() {
+            return (text[0] == b'{').then_some(at);
+        }
+    }
+    None
 }
 
 pub(super) fn check_document(setup: &Setup, data: &[u8]) {
@@ -37,8 +85,20 @@ pub(super) fn check_document(setup: &Setup, data: &[u8]) {
     // Planned records can be decoded even if the document is invalid.
     let outcomes = outcomes(setup, &dataset, data, &found.chunks);
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    if text.iter().all(|byte| SPACE.contains(byte)) {
+    let text = trim_start(text);
+    if text.is_empty() {
         assert_eq!(found.end.unwrap().records, 0);
+        return;
+    }
+    if text[0] == b'{' && setup.path.is_empty() {
+        let Some(records) = sequence(text) else {
+            return;
+        };
+        assert!(found.end.is_ok(), "{:?}", found.end);
+        assert_eq!(outcomes.len(), records.len());
+        for (outcome, record) in outcomes.iter().zip(records) {
+            check_record(setup, data, outcome, record.get().as_bytes());
+        }
         return;
     }
     if serde_json::from_slice::<Value>(text).is_err() {
@@ -58,6 +118,21 @@ pub(super) fn check_document(setup: &Setup, data: &[u8]) {
             }
         }
     }
+}
+
+/// Returns the values of a sequence, or `None` if it is invalid.
+fn sequence(text: &[u8]) -> Option<Vec<&RawValue>> {
+    let mut values = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut stream = serde_json::Deserializer::from_slice(rest).into_iter();
+        values.push(stream.next()?.ok()?);
+        rest = trim_start(&rest[stream.byte_offset()..]);
+        while let Some(after) = rest.strip_prefix(b",") {
+            rest = trim_start(after);
+        }
+    }
+    Some(values)
 }
 
 /// The result of following a path.
@@ -117,6 +192,12 @@ fn check_record(setup: &Setup, data: &[u8], outcome: &Outcome, raw: &[u8]) {
         );
         return;
     }
+    // A comma, or white space, that follows the record does not belong to it.
+    let raw = trim_end(raw);
+    let raw = match raw.strip_suffix(b",") {
+        Some(before) if before.first() == Some(&b'{') => before,
+        _ => raw,
+    };
     let escaped_zero = raw.windows(6).any(|bytes| bytes == b"\\u0000");
     let outcome = match outcome {
         Outcome::Reject(reject) if reject.code == RejectCode::Encoding && escaped_zero => return,

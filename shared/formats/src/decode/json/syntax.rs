@@ -6,7 +6,7 @@ use landfall_domain::RejectCode;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 
-use super::sink::Fault;
+use super::super::sink::Fault;
 
 /// Returns the fault of a record that cannot be parsed.
 #[cold]

@@ -1,0 +1,98 @@
+//! Values of fields from JSON, also as the extended JSON of `MongoDB` writes them.
+
+use landfall_domain::{Field, FieldType, RejectCode, Value, excerpt};
+
+use super::super::field::{Source, field_value, value_fault};
+use super::super::sink::Fault;
+use super::{Members, Text};
+
+/// Returns the value of a field from the text of a JSON value, which is not empty.
+pub(super) fn field_value_of(field: &Field, json: &str) -> Result<Value, Fault> {
+    let fault = |code, message| Err(Fault::in_column(&field.column, code, message));
+    match (json.as_bytes()[0], field.kind) {
+        (b'n', _) => field_value(field, &Source::Null),
+        (b'"', FieldType::Json) if let Some(value) = json_of_text(field, json) => value,
+        (_, FieldType::Json) => {
+            Value::json(json).or_else(|error| fault(RejectCode::Type, error.to_string()))
+        }
+        (b'"', _) => match serde_json::from_str(json) {
+            Ok(Text(text)) => field_value(field, &Source::Text(text)),
+            Err(error) => fault(
+                RejectCode::Encoding,
+                format!("{} is not valid Unicode: {error}", excerpt(json)),
+            ),
+        },
+        (b'{', _) if let Some(value) = extended(field, json) => value,
+        (first @ (b'{' | b'['), _) => {
+            let found = if first == b'{' { "an object" } else { "an array" };
+            let (name, kind) = (&field.name, field.kind.as_str());
+            let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
+            fault(RejectCode::Type, message)
+        }
+        // Texts that mean null are strings in the file, never numbers.
+        _ => field
+            .parse_json_scalar(json)
+            .map_err(|error| value_fault(field, &error)),
+    }
+}
+
+/// Returns the value of a JSON field from a string that is a cell of a CSV file: one that means null, or that contains
+/// an object or an array. Any other string is a value by itself.
+fn json_of_text(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
+    let Text(text) = serde_json::from_str(json).ok()?;
+    if field.is_null(&text) {
+        return Some(field_value(field, &Source::Text(text)));
+    }
+    let is_nested = text.trim_start().starts_with(['{', '[']);
+    is_nested.then(|| Value::json(&text).ok()).flatten().map(Ok)
+}
+
+/// Returns the value of a field from an object of extended JSON, which contains one value and its type. `None` if the
+/// object is another one.
+fn extended(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
+    let (name, value) = only_member(json)?;
+    match &*name {
+        "$oid" | "$numberInt" | "$numberLong" | "$numberDouble" | "$numberDecimal" => {
+            let text = text_of(value)?;
+            Some(field_value(field, &Source::Text(text.into())))
+        }
+        "$date" => Some(
+            instant(field, value)?
+                .map_err(|message| Fault::in_column(&field.column, RejectCode::Type, message)),
+        ),
+        _ => None,
+    }
+}
+
+/// Returns the value of a field from `$date`: ISO 8601, or milliseconds since 1970.
+fn instant(field: &Field, value: &str) -> Option<Result<Value, String>> {
+    let from_text = value.starts_with('"');
+    let text = match only_member(value) {
+        Some((name, number)) if name == "$numberLong" => text_of(number)?,
+        _ => text_of(value)?,
+    };
+    let parsed = if from_text {
+        Value::from_instant(field.kind, &text)
+    } else {
+        Value::from_milliseconds(field.kind, text.parse().ok()?)
+    };
+    Some(parsed.map_err(|error| error.to_string()))
+}
+
+/// Returns the property of an object that has no other.
+fn only_member(json: &str) -> Option<(String, &str)> {
+    let members = Members::of(json)?;
+    let [(name, value)] = &members[..] else {
+        return None;
+    };
+    Some((name.clone().into_owned(), value.get()))
+}
+
+/// Returns the content of a string, or the text of a number.
+fn text_of(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b'-' | b'0'..=b'9' => Some(json.to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,449 @@
+//! What JSON can be: nested properties, rows that are arrays, extended JSON, deep nesting; and positions in CSV.
+
+use landfall_domain::{Dataset, Field, FieldType, Format, RejectCode, Value};
+use landfall_formats::{Decoded, Header, decode};
+
+use crate::{dataset, text};
+
+fn json(dataset: &Dataset, format: Format, chunk: &str) -> Decoded {
+    decode(dataset, &format.into(), None, chunk.as_bytes(), 0, 1)
+}
+
+/// Returns the values beside the key, and the unknown properties, of the only record.
+fn row(decoded: Decoded) -> (Vec<Value>, Option<String>) {
+    assert_eq!((decoded.rejects, decoded.records), (Vec::new(), 1));
+    let row = decoded.rows.into_iter().next().unwrap();
+    (row.values[1..].to_vec(), row.extra)
+}
+
+fn row_of(settings: &str, fields: &str, line: &str) -> (Vec<Value>, Option<String>) {
+    row(json(&dataset(settings, fields), Format::Ndjson, line))
+}
+
+/// Returns code, column and message of the only reject.
+fn reject_of(decoded: Decoded) -> (RejectCode, String, String) {
+    assert_eq!((decoded.rows.len(), decoded.rejects.len()), (0, 1));
+    let reject = decoded.rejects.into_iter().next().unwrap();
+    let column = reject.column.unwrap_or_default();
+    (reject.code, column, reject.message)
+}
+
+const NESTED: &str = r#"
+    { name = "id", type = "integer", column = "properties.id" },
+    { name = "city", type = "text", column = "properties.address.city" },
+"#;
+
+#[test]
+fn a_column_leads_to_a_nested_property() {
+    let (seven, berlin) = (Value::Integer(7), text("Berlin"));
+    for (line, values, extra) in [
+        (
+            r#"{"sku":"A","properties":{"id":7,"address":{"city":"Berlin"}}}"#,
+            [seven.clone(), berlin.clone()],
+            None,
+        ),
+        (
+            r#"{"properties":{"x":1,"id":7,"address":{"zip":[1], "city":"Berlin"}},"sku":"A","a":2}"#,
+            [seven.clone(), berlin],
+            Some(r#"{"a":2,"properties":{"address":{"zip":[1]},"x":1}}"#),
+        ),
+        // The whole name comes first, and what it replaces is not lost.
+        (
+            r#"{"sku":"A","properties":{"id":8},"properties.id":7}"#,
+            [seven.clone(), Value::Null],
+            Some(r#"{"properties":{"id":8}}"#),
+        ),
+        // The last of duplicate properties wins.
+        (
+            r#"{"sku":"A","properties":{"id":8,"x":1},"properties":{"id":6,"id":7}}"#,
+            [seven, Value::Null],
+            None,
+        ),
+        (
+            r#"{"sku":"A","properties":[1]}"#,
+            [Value::Null, Value::Null],
+            Some(r#"{"properties":[1]}"#),
+        ),
+        (
+            r#"{"sku":"A","properties":null}"#,
+            [Value::Null, Value::Null],
+            Some(r#"{"properties":null}"#),
+        ),
+    ] {
+        let found = row_of("", NESTED, line);
+        assert_eq!(found, (values.to_vec(), extra.map(str::to_owned)), "{line}");
+    }
+}
+
+#[test]
+fn an_object_can_be_a_field_whose_properties_are_fields_too() {
+    let fields = format!(r#"{NESTED} {{ name = "properties", type = "json" }},"#);
+    let line = r#"{"sku":"A","properties":{"id":7,"x":1}}"#;
+    let all = Value::Json(r#"{"id":7,"x":1}"#.to_owned());
+    let expected = vec![Value::Integer(7), Value::Null, all];
+    assert_eq!(row_of("", &fields, line), (expected, None));
+}
+
+#[test]
+fn unknown_properties_beside_nested_ones_are_dropped_or_rejected() {
+    let line = r#"{"sku":"A","properties":{"id":7,"x":1}}"#;
+    let dropped = row_of("unknown_columns = \"drop\"", NESTED, line);
+    assert_eq!(dropped, (vec![Value::Integer(7), Value::Null], None));
+    let strict = dataset("unknown_columns = \"reject\"", NESTED);
+    let (code, column, _) = reject_of(json(&strict, Format::Ndjson, line));
+    assert_eq!(
+        (code, column.as_str()),
+        (RejectCode::UnknownColumn, "properties.x")
+    );
+    for (line, rejects) in [
+        (r#"{"sku":"A","properties":{"id":7}}"#, 0),
+        (r#"{"sku":"A","properties":null}"#, 0),
+        (r#"{"sku":"A","properties":[]}"#, 1),
+    ] {
+        let decoded = json(&strict, Format::Ndjson, line);
+        assert_eq!(decoded.rejects.len(), rejects, "{line}");
+    }
+}
+
+#[test]
+fn an_operation_can_be_nested() {
+    let settings = "operation = { column = \"meta.op\" }\nunknown_columns = \"reject\"";
+    let line = r#"{"sku":"A","meta":{"op":"delete"}}"#;
+    let decoded = json(&dataset(settings, ""), Format::Ndjson, line);
+    assert!(decoded.rows[0].deleted);
+}
+
+#[test]
+fn the_reject_of_a_whole_document_mentions_json_path() {
+    let fields = NESTED;
+    for (document, path) in [
+        (r#"{"items":[{"sku":"A"}]}"#, Some("items")),
+        (
+            r#"{"meta":{"n":1},"data":{"rows":[ {}]}}"#,
+            Some("data.rows"),
+        ),
+        (r#"{"data":{"rows":{"all":[{}]}}}"#, None),
+        (r#"{"items":[1]}"#, None),
+        (r#"{"properties.id":1,"items":[{}]}"#, None),
+    ] {
+        let decoded = json(&dataset("", fields), Format::Json, document);
+        let (code, column, message) = reject_of(decoded);
+        assert_eq!((code, column.as_str()), (RejectCode::Required, "sku"));
+        let hint = message.split_once("rows may be at ").map(|(_, path)| path);
+        assert_eq!(hint, path, "{message}");
+    }
+}
+
+const POSITIONS: &str = r#"
+    { name = "count", type = "integer", position = 4 },
+    { name = "more", type = "json", position = 2 },
+"#;
+
+fn positions(settings: &str) -> Dataset {
+    let sku = r#"{ name = "sku", type = "text", position = 1 }"#;
+    let text = format!("name = \"d\"\nkey = [\"sku\"]\n{settings}\nfields = [{sku}, {POSITIONS}]");
+    Dataset::from_toml("d.toml", &text).unwrap()
+}
+
+#[test]
+fn rows_that_are_arrays_are_read_by_position() {
+    let values = |count: i64, more: &str| vec![Value::Integer(count), Value::Json(more.to_owned())];
+    for (line, expected, extra) in [
+        (r#"["A",[1],null,7]"#, values(7, "[1]"), None),
+        (
+            r#"["A",[1],true,"7",null,{"x":1}]"#,
+            values(7, "[1]"),
+            Some(r#"{"column_3":true,"column_6":{"x":1}}"#),
+        ),
+        (
+            r#"{"sku":"A","more":[1],"count":7}"#,
+            values(7, "[1]"),
+            None,
+        ),
+    ] {
+        let found = row(json(&positions(""), Format::Ndjson, line));
+        assert_eq!(found, (expected, extra.map(str::to_owned)), "{line}");
+    }
+    let short = row(json(&positions(""), Format::Json, r#"["A"]"#));
+    assert_eq!(short.0, [Value::Null, Value::Null]);
+    let rows = json(&positions(""), Format::Json, r#"["A"], ["B"]"#);
+    assert_eq!(rows.rows.len(), 2);
+
+    let strict = positions("unknown_columns = \"reject\"");
+    let (code, column, _) = reject_of(json(&strict, Format::Ndjson, r#"["A",1,2]"#));
+    assert_eq!(
+        (code, column.as_str()),
+        (RejectCode::UnknownColumn, "column_3")
+    );
+    let decoded = json(&dataset("", ""), Format::Ndjson, r#"["A"]"#);
+    let (code, _, message) = reject_of(decoded);
+    assert_eq!(code, RejectCode::Json);
+    assert!(message.contains("set position for each field"), "{message}");
+
+    let decoded = json(&positions(""), Format::Ndjson, r#"["A",{"a":1},0,"x"]"#);
+    let record = decoded.rejects[0].record.clone().unwrap();
+    let expected = serde_json::json!({"sku": "A", "more": {"a": 1}, "column_3": 0, "count": "x"});
+    assert_eq!(serde_json::Value::from(record), expected);
+}
+
+#[test]
+fn csv_columns_are_read_by_position() {
+    let header = "id,note,,n,sku";
+    let decoded = crate::csv(&positions(""), Some(header), b"A,{},x,7,B\n");
+    let (values, extra) = row(decoded);
+    assert_eq!(values, [Value::Integer(7), Value::Json("{}".to_owned())]);
+    assert_eq!(extra.as_deref(), Some(r#"{"column_3":"x","sku":"B"}"#));
+    let header = |text: &str| Header::parse(text.as_bytes(), &positions(""), &Format::Csv.into());
+    assert!(header("a,b,c").is_ok());
+    let mut required = positions("");
+    required.fields[1].required = true;
+    let problem = Header::parse(b"a,b,c", &required, &Format::Csv.into()).unwrap_err();
+    assert!(
+        problem.message.contains("lacks \"count (column 4)\""),
+        "{}",
+        problem.message
+    );
+}
+
+#[test]
+fn csv_without_header_is_read_by_position() {
+    let dataset = positions("csv.header = false");
+    let decoded = crate::csv(
+        &dataset,
+        None,
+        b"A,{},,7\nB,[],x,8,,y\nC,,\nD,\"{\"\"a\"\":1}\",x,z,y\n",
+    );
+    let rows = decoded
+        .rows
+        .iter()
+        .map(|row| (row.values[1].clone(), row.extra.as_deref()));
+    assert!(rows.eq([
+        (Value::Integer(7), None),
+        (
+            Value::Integer(8),
+            Some(r#"{"column_3":"x","column_6":"y"}"#)
+        ),
+    ]));
+    let codes = decoded.rejects.iter().map(|reject| reject.code);
+    assert!(codes.eq([RejectCode::ColumnCount, RejectCode::Type]));
+    let record = decoded.rejects[1].record.clone().unwrap();
+    let expected = serde_json::json!({
+        "sku": "D", "more": {"a": 1}, "column_3": "x", "count": "z", "column_5": "y"
+    });
+    assert_eq!(serde_json::Value::from(record), expected);
+
+    let strict = positions("csv.header = false\nunknown_columns = \"reject\"");
+    let decoded = crate::csv(&strict, None, b"A,{},,7,\nB,[],,8,,y\n");
+    assert_eq!((decoded.rows.len(), decoded.rejects.len()), (1, 1));
+    assert_eq!(decoded.rejects[0].code, RejectCode::UnknownColumn);
+}
+
+#[test]
+fn the_operation_can_have_a_position() {
+    let settings = "operation = { column = \"op\", position = 3 }\ncsv.header = false";
+    let decoded = crate::csv(&positions(settings), None, b"A,,D,\nB,,,1\n");
+    assert!(decoded.rows.iter().map(|row| row.deleted).eq([true, false]));
+    let decoded = json(&positions(settings), Format::Ndjson, r#"["A",null,"D"]"#);
+    assert!(decoded.rows[0].deleted);
+}
+
+#[test]
+fn extended_json_is_a_value_of_a_typed_field() {
+    let instant = "2026-11-20T08:30:00.123Z";
+    for (kind, json, expected) in [
+        (
+            FieldType::Text,
+            r#"{"$oid":"507f1f77bcf86cd799439011"}"#,
+            "507f1f77bcf86cd799439011",
+        ),
+        (
+            FieldType::Timestamp,
+            r#"{"$date":"2026-11-20T08:30:00.123Z"}"#,
+            instant,
+        ),
+        (
+            FieldType::Timestamp,
+            r#"{"$date":"2026-11-20T09:30:00.123+0100"}"#,
+            instant,
+        ),
+        (
+            FieldType::Timestamp,
+            r#"{"$date":{"$numberLong":"1795163400123"}}"#,
+            instant,
+        ),
+        (
+            FieldType::Timestamp,
+            r#"{ "$date" : 1795163400123 }"#,
+            instant,
+        ),
+        (
+            FieldType::Timestamp,
+            r#"{"$date":{"$numberLong":"-1"}}"#,
+            "1969-12-31T23:59:59.999Z",
+        ),
+        (
+            FieldType::Text,
+            r#"{"$date":{"$numberLong":"1795163400123"}}"#,
+            instant,
+        ),
+        (
+            FieldType::Date,
+            r#"{"$date":"2026-11-20T00:00:00Z"}"#,
+            "2026-11-20",
+        ),
+        (
+            FieldType::Integer,
+            r#"{"$numberLong":"9223372036854775807"}"#,
+            "9223372036854775807",
+        ),
+        (FieldType::Integer, r#"{"$numberInt":"-5"}"#, "-5"),
+        (FieldType::Integer, r#"{"$numberDouble":"5.0"}"#, "5"),
+        (FieldType::Decimal, r#"{"$numberDecimal":"12.50"}"#, "12.5"),
+        (FieldType::Decimal, r#"{"$numberDecimal":"1.5E+3"}"#, "1500"),
+        (FieldType::Decimal, r#"{"$numberDouble":"0.1"}"#, "0.1"),
+        (FieldType::Float, r#"{"$numberDouble":"1.5"}"#, "1.5"),
+        (FieldType::Float, r#"{"$numberInt":"2"}"#, "2"),
+        (FieldType::Text, r#"{"$numberLong":"7"}"#, "7"),
+    ] {
+        let field = format!("{{ name = \"v\", type = \"{}\" }}", kind.as_str());
+        let (values, _) = row_of("", &field, &format!("{{\"sku\":\"A\",\"v\":{json}}}"));
+        let expected = Field::new("v", kind).parse(expected).unwrap();
+        assert_eq!(values, [expected], "{json}");
+    }
+    let key = row(json(
+        &dataset("", ""),
+        Format::Ndjson,
+        r#"{"sku":{"$oid":"5f"}}"#,
+    ));
+    assert_eq!(key, (Vec::new(), None));
+    // A pattern is for texts, not for instants.
+    let field = r#"{ name = "v", type = "timestamp", format = "%d/%m/%Y" }"#;
+    let (values, _) = row_of(
+        "",
+        field,
+        r#"{"sku":"A","v":{"$date":"2026-11-20T00:00:00Z"}}"#,
+    );
+    assert_eq!(
+        values,
+        [Field::new("v", FieldType::Timestamp)
+            .parse("2026-11-20")
+            .unwrap()]
+    );
+    let (values, _) = row_of(
+        "",
+        r#"{ name = "v", type = "float", nulls = ["NaN"] }"#,
+        r#"{"sku":"A","v":{"$numberDouble":"NaN"}}"#,
+    );
+    assert_eq!(values, [Value::Null]);
+}
+
+#[test]
+fn extended_json_of_another_type_is_rejected() {
+    for (kind, value) in [
+        ("integer", r#"{"$oid":"507f1f77bcf86cd799439011"}"#),
+        ("integer", r#"{"$date":{"$numberLong":"1"}}"#),
+        ("date", r#"{"$date":"2026-11-20T08:30:00Z"}"#),
+        ("timestamp", r#"{"$date":"yesterday"}"#),
+        (
+            "timestamp",
+            r#"{"$date":{"$numberLong":"9223372036854775807"}}"#,
+        ),
+        ("timestamp", r#"{"$numberLong":"x"}"#),
+        ("float", r#"{"$numberDouble":"Infinity"}"#),
+        ("integer", r#"{"$numberLong":"1","b":2}"#),
+        ("text", r#"{"$regex":"a"}"#),
+    ] {
+        let field = format!("{{ name = \"v\", type = \"{kind}\" }}");
+        let line = format!("{{\"sku\":\"A\",\"v\":{value}}}");
+        let decoded = json(&dataset("", &field), Format::Ndjson, &line);
+        let (code, column, message) = reject_of(decoded);
+        let found = (code, column.as_str());
+        assert_eq!(found, (RejectCode::Type, "v"), "{value}: {message}");
+    }
+}
+
+#[test]
+fn extended_json_is_kept_in_json_fields_and_unknown_properties() {
+    let field = r#"{ name = "v", type = "json" }"#;
+    let line = r#"{"sku":"A","v":{"$oid":"5f"},"x":{"$numberLong":"1"}}"#;
+    let (values, extra) = row_of("", field, line);
+    assert_eq!(values, [Value::Json(r#"{"$oid":"5f"}"#.to_owned())]);
+    assert_eq!(extra.as_deref(), Some(r#"{"x":{"$numberLong":"1"}}"#));
+}
+
+#[test]
+fn the_text_of_a_json_cell_is_the_value_of_a_json_field() {
+    for (json, expected) in [
+        (r#""{\"a\": [1]}""#, Some(r#"{"a": [1]}"#)),
+        (r#"" [1.50] ""#, Some("[1.50]")),
+        (r#""""#, None),
+        (r#""N/A""#, None),
+        ("null", None),
+        // Texts by themselves.
+        (r#""7""#, Some(r#""7""#)),
+        (r#""null""#, Some(r#""null""#)),
+        (r#""{a}""#, Some(r#""{a}""#)),
+    ] {
+        let field = r#"{ name = "v", type = "json", nulls = ["", "N/A"] }"#;
+        let (values, _) = row_of("", field, &format!("{{\"sku\":\"A\",\"v\":{json}}}"));
+        let expected = expected.map_or(Value::Null, |text| Value::Json(text.to_owned()));
+        assert_eq!(values, [expected], "{json}");
+    }
+}
+
+#[test]
+fn a_reject_has_json_only_where_it_is_exact() {
+    let fields = r#"
+        { name = "n", type = "integer" },
+        { name = "v", type = "json" },
+    "#;
+    for (cell, exact) in [
+        ("{\"a\": [1, 9.50, -1e3]}", true),
+        ("[\"0.12345678901234567890\", 9007199254740993]", true),
+        ("\"x\"", true),
+        ("[0.12345678901234567890]", false),
+        ("[18446744073709551616]", false),
+        ("[\"\\\"\", 1e-400]", false),
+        ("{", false),
+    ] {
+        let text = serde_json::Value::from(cell);
+        let expected = if exact { cell.parse().unwrap() } else { text };
+        let chunk = format!("A,x,\"{}\"\n", cell.replace('"', "\"\""));
+        let decoded = crate::csv(&dataset("", fields), Some("sku,n,v"), chunk.as_bytes());
+        let record = decoded.rejects[0].record.as_ref().unwrap();
+        assert_eq!(record["v"], expected, "{cell}");
+    }
+    let line = r#"{"sku":"A","n":"x","v":[0.12345678901234567890]}"#;
+    let decoded = json(&dataset("", fields), Format::Ndjson, line);
+    let record = decoded.rejects[0].record.as_ref().unwrap();
+    assert_eq!(record["v"], "[0.12345678901234567890]");
+}
+
+#[test]
+fn deep_nesting_rejects_its_record_only() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let objects = format!(r#"{{"sku":"A"}},{{"sku":"B","x":{deep}}},{{"sku":"C"}}"#);
+    let lines = objects.replace("},{", "}\n{");
+    for (format, chunk) in [(Format::Json, &objects), (Format::Ndjson, &lines)] {
+        let decoded = json(&dataset("", ""), format, chunk);
+        assert_eq!((decoded.rows.len(), decoded.records), (2, 3));
+        let (code, message) = (decoded.rejects[0].code, &decoded.rejects[0].message);
+        assert_eq!(code, RejectCode::Type);
+        assert!(message.contains("deeper than 90 levels"), "{message}");
+    }
+}
+
+#[test]
+fn what_stands_between_records_is_not_part_of_them() {
+    let chunk = "\u{1e}{\"sku\":\"A\"}\r\n\u{1e}{\"sku\":\"B\"} \u{1e}\n{\"sku\":\"C\"},\r\n{\"sku\":\"D\"}{\"sku\":\"E\"},\n";
+    let decoded = json(&dataset("", ""), Format::Ndjson, chunk);
+    assert_eq!(decoded.rejects, []);
+    let keys = decoded.rows.iter().map(|row| row.values[0].clone());
+    assert!(keys.eq(["A", "B", "C", "D", "E"].map(text)));
+    let decoded = json(
+        &dataset("", ""),
+        Format::Json,
+        "{\"sku\":\"A\"}{\n\"sku\":\"B\"},\u{1e}{\"sku\":\"C\"}",
+    );
+    assert_eq!((decoded.rows.len(), decoded.records), (3, 3));
+}
