@@ -8,9 +8,9 @@ use mongodb::bson::{
 };
 
 use super::error::refused;
+use super::json::to_bson;
 use super::key_text;
 use crate::error::Result;
-use crate::json::Shape;
 use crate::text::{date_text, timestamp_text};
 
 /// Name of the field by which two versions of a row are compared for the same values.
@@ -18,8 +18,6 @@ pub(super) const DIGEST: &str = "_digest";
 /// Name of the field with the fields of a key of several, in the order of the key.
 pub(super) const KEY: &str = "_key";
 
-/// Deeper JSON stays text; servers accept 100 levels in all.
-const MAX_DEPTH: usize = 90;
 /// Servers accept documents of up to 16 MiB, and the command around one needs room too.
 const MAX_BYTES: usize = (16 << 20) - (16 << 10);
 
@@ -73,7 +71,7 @@ pub(super) fn compared(dataset: &Dataset, field: usize, value: &Value) -> Bson {
     if dataset.key_indexes().contains(&field) {
         append_key(&mut document, cstr!("value"), value);
     } else {
-        append(&mut document, cstr!("value"), value, json_value);
+        append(&mut document, cstr!("value"), value, to_bson);
     }
     let value = document.get("value").ok().flatten();
     let value = value.and_then(|value| value.try_into().ok());
@@ -114,8 +112,9 @@ impl<'a> Encoder<'a> {
     /// Encodes a row. Fails if `MongoDB` cannot hold it.
     pub(super) fn entry(&mut self, row: &Row, version: RowVersion) -> Result<Entry> {
         let digest = self.digest(row);
-        let mut document = self.document(row, version, &digest, json_value);
-        // Small numbers take many times their text in BSON.
+        let mut document = self.document(row, version, &digest, to_bson);
+        // Small numbers take many times their text in BSON. Only records of more than 1 MiB, the default limit, can
+        // have so many of them. JSON is text in the documents of such rows.
         if document.as_bytes().len() > MAX_BYTES {
             document = self.document(row, version, &digest, |text| text.into());
         }
@@ -239,7 +238,7 @@ fn append_key(
         Value::Timestamp(instant) => {
             document.append(name, timestamp_text(instant.to_datetime(), 'T', "Z"));
         }
-        other => append(document, name, other, json_value),
+        other => append(document, name, other, to_bson),
     }
 }
 
@@ -276,15 +275,4 @@ fn decimal(number: rust_decimal::Decimal) -> Decimal128 {
     let exponent = (EXPONENT_BIAS - u128::from(number.scale())) << 113;
     let coefficient = number.mantissa().unsigned_abs();
     Decimal128::from_bytes((sign | exponent | coefficient).to_le_bytes())
-}
-
-/// Returns JSON as BSON if that is exact, else as text.
-fn json_value(text: &str) -> RawBson {
-    let shape = Shape::scan(text);
-    if shape.odd_name || shape.inexact_number || shape.depth > MAX_DEPTH {
-        return text.into();
-    }
-    let value = serde_json::from_str::<Bson>(text).ok();
-    let value = value.and_then(|value| RawBson::try_from(value).ok());
-    value.unwrap_or_else(|| text.into())
 }

@@ -3,9 +3,8 @@
 //! A document has `_id` (the key's value), the dataset's fields, `_extra` as JSON text, `_digest` of all values,
 //! and `_version`. If the key has several fields, `_id` is a text of them ([`key_text`]) and `_key` a document of
 //! them. Dates are BSON dates, which hold milliseconds; in `_id` and `_key` they are ISO 8601 text. The digest
-//! covers the full values. JSON is stored as BSON if that is equivalent. It stays text if a name is empty, contains
-//! a dot or starts with `$`, if a number fits neither a long nor a double, or if it is nested deeper than 90. In a
-//! document over 16 MiB, all JSON stays text.
+//! covers the full values. JSON is stored as BSON, whatever it contains ([`json`]). Only where a document of such BSON
+//! would exceed 16 MiB, all of its JSON is text.
 //!
 //! A batch has up to 2,000 rows (8 MiB at most), encoded straight to BSON. Batches are written one by one. After an
 //! error, some batches are written; applying the chunk again counts their rows as unchanged. [`upserts`] describes
@@ -17,6 +16,7 @@ mod command;
 mod deletes;
 mod document;
 mod error;
+mod json;
 mod key_text;
 mod read;
 mod registry;

@@ -9,10 +9,11 @@ use landfall_domain::{
 };
 use mongodb::Database;
 use mongodb::bson::raw::RawDocument;
-use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
 
 use super::document::{DIGEST, KEY, compared, id_of_key, path};
 use super::error::{from_read, unavailable};
+use super::json::to_text;
 use crate::error::Result;
 use crate::read::page::{PageBuilder, after_prefix, beginning};
 use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
@@ -335,7 +336,7 @@ fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
     Some(match (kind, found) {
         (_, RawBsonRef::Null) => Value::Null,
         (FieldType::Json, json) => {
-            Value::Json(serde_json::to_string(&Bson::try_from(json).ok()?).ok()?)
+            Value::Json(to_text(json)?)
         }
         (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.into()),
         (FieldType::Integer, RawBsonRef::Int64(number)) => Value::Integer(number),

@@ -7,7 +7,7 @@ use jiff::civil::{Date, date};
 use landfall_domain::{Row, RowVersion, Timestamp, Value};
 use rust_decimal::Decimal;
 
-use crate::json::{Shape, quoted};
+use crate::json::{has_huge_number, quoted};
 
 /// Precedes the rows: signature, flags, length of the extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -96,7 +96,7 @@ fn microseconds(instant: Timestamp) -> i64 {
 /// `jsonb`: a format number, then the text. Text that `jsonb` cannot hold becomes a JSON string.
 fn put_json(out: &mut Vec<u8>, text: &str) {
     out.push(1);
-    if Shape::scan(text).huge_number {
+    if has_huge_number(text) {
         out.extend_from_slice(quoted(text).as_bytes());
     } else {
         out.extend_from_slice(text.as_bytes());
