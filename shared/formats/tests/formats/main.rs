@@ -14,6 +14,7 @@ mod json_faults;
 mod nulls;
 mod json;
 mod oracle;
+mod positions;
 mod scan;
 mod texts;
 
