@@ -215,10 +215,8 @@ fn boolean(yes: bool, no: bool) -> Option<bool> {
 /// Returns whether two words are the same apart from case and surrounding white space.
 pub(crate) fn is_same_word(word: &str, other: &str) -> bool {
     let (word, other) = (word.trim(), other.trim());
-    if word.is_ascii() && other.is_ascii() {
-        return word.eq_ignore_ascii_case(other);
-    }
-    word.to_lowercase() == other.to_lowercase()
+    word.eq_ignore_ascii_case(other)
+        || !word.is_ascii() && word.to_lowercase() == other.to_lowercase()
 }
 
 #[cfg(test)]
