@@ -29,8 +29,8 @@ type Names<'d> = HashMap<&'d str, Target<'d>>;
 #[derive(Default)]
 struct Target<'d> {
     slot: Option<usize>,
-    /// The properties of the object that columns lead into; empty for most.
-    inner: Names<'d>,
+    /// The properties of the object, if columns lead into it.
+    inner: Option<Box<Names<'d>>>,
 }
 
 impl<'d> Columns<'d> {
@@ -48,7 +48,8 @@ impl<'d> Columns<'d> {
                 && (1..MAX_PATH).contains(&path.len())
             {
                 let inner = path.iter().fold(&mut names, |names, name| {
-                    &mut names.entry(name).or_default().inner
+                    let target = names.entry(name).or_default();
+                    target.inner.get_or_insert_default()
                 });
                 inner.entry(last).or_default().slot = Some(slot);
             }
@@ -69,13 +70,16 @@ impl<'d> Columns<'d> {
         if found.containers.is_empty() {
             return;
         }
-        for (name, target, json) in std::mem::take(&mut found.containers) {
-            let unknown = if target.slot.is_some() {
+        for container in std::mem::take(&mut found.containers) {
+            let unknown = if container.is_value {
                 UnknownColumns::Drop
             } else {
                 self.dataset.unknown_columns
             };
-            if let Some(rest) = found.open(name, &target.inner, json.get(), unknown) {
+            let Container {
+                name, names, json, ..
+            } = container;
+            if let Some(rest) = found.open(name, names, json.get(), unknown) {
                 found.unknown.push((name.to_owned().into(), rest.into()));
             }
         }
@@ -85,6 +89,15 @@ impl<'d> Columns<'d> {
     }
 }
 
+/// A property that columns lead into.
+struct Container<'d, 'c> {
+    name: &'d str,
+    names: &'d Names<'d>,
+    json: &'c RawValue,
+    /// Whether the property is the value of a field as well.
+    is_value: bool,
+}
+
 /// What was found in a record.
 pub(super) struct Found<'d, 'c> {
     /// The values by slot.
@@ -92,7 +105,7 @@ pub(super) struct Found<'d, 'c> {
     /// The values in nested objects by slot.
     nested: Vec<Option<&'c RawValue>>,
     /// The properties that columns lead into.
-    containers: Vec<(&'d str, &'d Target<'d>, &'c RawValue)>,
+    containers: Vec<Container<'d, 'c>>,
     /// The names and JSON texts of what belongs to no slot.
     pub(super) unknown: Vec<(Cow<'c, str>, Cow<'c, str>)>,
 }
@@ -119,9 +132,10 @@ impl<'d, 'c> Found<'d, 'c> {
     }
 
     /// Adds a property to which columns lead. The last one of a name wins.
-    fn add_container(&mut self, name: &'d str, target: &'d Target<'d>, json: &'c RawValue) {
-        self.containers.retain(|(other, ..)| *other != name);
-        self.containers.push((name, target, json));
+    #[cold]
+    fn add_container(&mut self, container: Container<'d, 'c>) {
+        self.containers.retain(|other| other.name != container.name);
+        self.containers.push(container);
     }
 
     /// Takes the values of slots out of an object, and returns what is left of it, if anything, to be kept.
@@ -148,15 +162,15 @@ impl<'d, 'c> Found<'d, 'c> {
             if let Some(slot) = slot {
                 self.nested[slot] = Some(value);
             }
-            let inner = target.filter(|target| !target.inner.is_empty());
+            let inner = target.and_then(|target| target.inner.as_deref());
             let unknown = if slot.is_some() {
                 UnknownColumns::Drop
             } else {
                 unknown
             };
-            if let Some(target) = inner {
+            if let Some(inner) = inner {
                 let path = format!("{path}.{name}");
-                if let Some(left) = self.open(&path, &target.inner, value.get(), unknown) {
+                if let Some(left) = self.open(&path, inner, value.get(), unknown) {
                     push_property(&mut rest, name, &left);
                 }
                 continue;
@@ -234,8 +248,13 @@ impl<'c> Visitor<'c> for Record<'_, '_, 'c> {
                 if let Some(slot) = target.slot {
                     found.values[slot] = Some(json);
                 }
-                if !target.inner.is_empty() {
-                    found.add_container(name, target, json);
+                if let Some(names) = &target.inner {
+                    found.add_container(Container {
+                        name,
+                        names,
+                        json,
+                        is_value: target.slot.is_some(),
+                    });
                 }
             } else if keeps {
                 let json: &RawValue = map.next_value()?;
