@@ -1,10 +1,9 @@
 //! Instants that a file marks as such, as the extended JSON of `MongoDB` does.
 
-use jiff::Timestamp;
 use jiff::civil::Time;
-use jiff::tz::TimeZone;
 
 use super::error::ValueError;
+use super::timestamp::Timestamp;
 use super::{FieldType, Value};
 
 impl Value {
@@ -20,16 +19,16 @@ impl Value {
         match (kind, Self::from_text(value, text)?) {
             (FieldType::Text | FieldType::Timestamp, value) => Ok(value),
             (FieldType::Date, Self::Timestamp(instant)) => {
-                let time = instant.to_zoned(TimeZone::UTC).datetime();
+                let time = instant.to_datetime();
                 if time.time() != Time::midnight() {
-                    let expected = "a date, as it has a time; make the field a timestamp";
-                    return Err(ValueError::not_a(expected, text));
+                    let hint = "make the field a timestamp";
+                    return Err(ValueError::not_a("a date, as it has a time", text, hint));
                 }
                 Ok(Self::Date(time.date()))
             }
             _ => {
                 let expected = format!("of type {}, but an instant", kind.as_str());
-                Err(ValueError::not_a(&expected, text))
+                Err(ValueError::not_a(&expected, text, ""))
             }
         }
     }
@@ -39,9 +38,11 @@ impl Value {
     /// # Errors
     /// Also if the instant is not in the years 1 to 9999.
     pub fn from_milliseconds(kind: FieldType, milliseconds: i64) -> Result<Self, ValueError> {
-        let instant = Timestamp::from_millisecond(milliseconds).map_err(|_| {
+        let microseconds = milliseconds.checked_mul(1000);
+        let instant = microseconds.and_then(Timestamp::from_microsecond);
+        let instant = instant.ok_or_else(|| {
             let expected = "in the years 1 to 9999, in milliseconds since 1970";
-            ValueError::not_a(expected, &milliseconds.to_string())
+            ValueError::not_a(expected, &milliseconds.to_string(), "")
         })?;
         Self::from_instant(kind, &instant.to_string())
     }

@@ -204,13 +204,18 @@ impl<'c> Sink<'c> {
 ///
 /// `head` contains its first bytes, up to `MAX_RAW_BYTES`. `raw_bytes` is the length of the complete record.
 pub fn oversize(head: &[u8], offset: u64, line: u64, raw_bytes: u64, limit: u64) -> Reject {
+    let hint = if head.trim_ascii_start().starts_with(b"{") {
+        "; if it is a document that contains the rows, set json.path"
+    } else {
+        ""
+    };
     Reject {
         offset,
         line,
         column: None,
         code: RejectCode::RecordLength,
         message: format!(
-            "the record has {raw_bytes} bytes, more than the {limit} of limits.record_bytes"
+            "the record has {raw_bytes} bytes, more than the {limit} of limits.record_bytes{hint}"
         ),
         raw: raw_text(head, raw_bytes),
         raw_bytes,

@@ -135,6 +135,16 @@ fn the_reject_of_a_whole_document_mentions_json_path() {
 }
 
 #[test]
+fn the_reject_of_a_long_document_mentions_json_path() {
+    let reject = landfall_formats::oversize(b"{\"items\":[", 0, 1, 20_000_000, 1_048_576);
+    assert!(
+        reject.message.ends_with("set json.path"),
+        "{}",
+        reject.message
+    );
+}
+
+#[test]
 fn extended_json_is_a_value_of_a_typed_field() {
     let instant = "2026-11-20T08:30:00.123Z";
     for (kind, json, expected) in [

@@ -4,15 +4,15 @@
 
 mod boundaries;
 mod cases_csv;
-mod cases_values;
 mod cases_json;
+mod cases_values;
 mod decode;
 mod detect;
 mod encodings;
 mod header;
+mod json;
 mod json_faults;
 mod nulls;
-mod json;
 mod oracle;
 mod positions;
 mod scan;

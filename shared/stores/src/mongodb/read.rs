@@ -335,9 +335,7 @@ fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
 fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
     Some(match (kind, found) {
         (_, RawBsonRef::Null) => Value::Null,
-        (FieldType::Json, json) => {
-            Value::Json(to_text(json)?)
-        }
+        (FieldType::Json, json) => Value::Json(to_text(json)?),
         (FieldType::Text, RawBsonRef::String(text)) => Value::Text(text.into()),
         (FieldType::Integer, RawBsonRef::Int64(number)) => Value::Integer(number),
         (FieldType::Float, RawBsonRef::Double(number)) => Value::Float(number),

@@ -24,7 +24,11 @@ pub(super) fn field_value_of(field: &Field, json: &str) -> Result<Value, Fault> 
         },
         (b'{', _) if let Some(value) = extended(field, json) => value,
         (first @ (b'{' | b'['), _) => {
-            let found = if first == b'{' { "an object" } else { "an array" };
+            let found = if first == b'{' {
+                "an object"
+            } else {
+                "an array"
+            };
             let (name, kind) = (&field.name, field.kind.as_str());
             let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
             fault(RejectCode::Type, message)

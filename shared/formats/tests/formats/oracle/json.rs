@@ -64,12 +64,8 @@ fn balanced(text: &[u8]) -> Option<usize> {
             b'"' => in_string = !in_string,
             _ if in_string => {}
             b'{' | b'[' => open.push(byte),
-            b'}' | b']' => {
-                // An opening bracket precedes the closing one by 2 in ASCII.
-                if open.pop()? != byte - 2 {
-                    return None;
-                }
-            }
+            // An opening bracket precedes the closing one by 2 in ASCII.
+            b'}' | b']' if open.pop()? != byte - 2 => return None,
             _ => {}
         }
         if open.is_empty() {
