@@ -332,7 +332,8 @@ fn deep_nesting_rejects_its_record_only() {
 
 #[test]
 fn what_stands_between_records_is_not_part_of_them() {
-    let chunk = "\u{1e}{\"sku\":\"A\"}\r\n\u{1e}{\"sku\":\"B\"} \u{1e}\n{\"sku\":\"C\"},\r\n{\"sku\":\"D\"}{\"sku\":\"E\"},\n";
+    let chunk = "\u{1e}{\"sku\":\"A\"}\r\n\u{1e}{\"sku\":\"B\"} \u{1e}\n{\"sku\":\"C\"},\r\n\
+                 {\"sku\":\"D\"}{\"sku\":\"E\"},\n";
     let decoded = json(&dataset("", ""), Format::Ndjson, chunk);
     assert_eq!(decoded.rejects, []);
     let keys = decoded.rows.iter().map(|row| row.values[0].clone());

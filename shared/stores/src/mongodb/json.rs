@@ -1,7 +1,7 @@
 //! JSON as BSON, in one form for all values: objects are documents, arrays are arrays, and numbers are numbers.
 //!
-//! - Names that `MongoDB` restricts are escaped: a dot is `%2E`, a dollar sign at the start is `%24`, and the empty name
-//!   is `%`. A percent sign that would make a name look escaped is `%25`. Reading undoes this.
+//! - Names that `MongoDB` restricts are escaped: a dot is `%2E`, a dollar sign at the start is `%24`, and the empty
+//!   name is `%`. A percent sign that would make a name look escaped is `%25`. Reading undoes this.
 //! - Integers of 64 bits are `Int64`, and other numbers are doubles. A number that both would change is a `Decimal128`,
 //!   or a double if it has more than the 34 digits of that. Servers compare all of them by value.
 //! - Of properties with the same name, the last one is kept.
