@@ -305,12 +305,12 @@ impl Planner<'_> {
         };
         let position = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
         let inside = position(range.start).zip(position(range.end));
-        let parsed = match inside.and_then(|(start, end)| segment.get(start..end)) {
-            Some(bytes) => Header::parse(bytes, self.dataset, reading)?,
-            None => {
-                let bytes = self.context.objects.read(&self.head.object, range).await;
-                Header::parse(&or_gone(bytes)?, self.dataset, reading)?
-            }
+        let inside = inside.and_then(|(start, end)| segment.get(start..end));
+        let parsed = if let Some(bytes) = inside {
+            Header::parse(bytes, self.dataset, reading)?
+        } else {
+            let bytes = self.context.objects.read(&self.head.object, range).await;
+            Header::parse(&or_gone(bytes)?, self.dataset, reading)?
         };
         self.warnings.extend_from_slice(parsed.warnings());
         self.header = header;

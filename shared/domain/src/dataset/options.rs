@@ -32,6 +32,10 @@ impl Format {
 
 /// How CSV and TSV files are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the settings are independent"
+)]
 pub struct CsvOptions {
     /// Text between cells, 1 to 8 bytes; by default a comma, or a tab for TSV.
     pub delimiter: Option<String>,
@@ -183,14 +187,14 @@ impl RejectLimits {
             reason = "a share needs no more than 53 bits"
         )]
         let share = || rejected as f64 / rows.max(1) as f64;
-        self.count.is_some_and(|limit| rejected > limit)
-            || match self.share {
-                Some(limit) => share() > limit,
-                // A file without one valid row is most likely the wrong file.
-                None => {
-                    let is_tenth = self.count.is_none() && rows >= 100 && rejected * 10 > rows;
-                    is_tenth || (rejected > 0 && rejected == rows)
-                }
-            }
+        let exceeds_count = self.count.is_some_and(|limit| rejected > limit);
+        let exceeds_share = if let Some(limit) = self.share {
+            share() > limit
+        } else {
+            // A file without one valid row is most likely the wrong file.
+            let is_tenth = self.count.is_none() && rows >= 100 && rejected * 10 > rows;
+            is_tenth || (rejected > 0 && rejected == rows)
+        };
+        exceeds_count || exceeds_share
     }
 }

@@ -22,6 +22,10 @@ const MAX_SKIP_LINES: u32 = 10_000;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the settings are independent"
+)]
 pub(super) struct RawCsv {
     delimiter: Option<Spanned<String>>,
     quote: Option<Spanned<String>>,
@@ -91,6 +95,10 @@ pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions,
     Ok(options)
 }
 
+#[expect(
+    clippy::ptr_arg,
+    reason = "it checks an optional setting, which is a String"
+)]
 fn delimiter_text(text: &String) -> Result<String, String> {
     if text.is_empty() || text.len() > MAX_DELIMITER_BYTES || text.contains(['\r', '\n', '\0']) {
         return Err(format!(
@@ -100,6 +108,10 @@ fn delimiter_text(text: &String) -> Result<String, String> {
     Ok(text.clone())
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "it checks an optional setting, which is passed by reference"
+)]
 fn at_most<const MOST: u32>(number: &u32) -> Result<u32, String> {
     if *number > MOST {
         return Err(format!("must be at most {MOST}"));

@@ -2,6 +2,10 @@ use landfall_domain::{CsvOptions, Format, Quote, Reading};
 
 /// How the records of an object are written: the options of its dataset, and what was decided from its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the settings are independent"
+)]
 pub(crate) struct Dialect {
     /// Text between cells; not empty.
     pub(crate) delimiter: Vec<u8>,

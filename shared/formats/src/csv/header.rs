@@ -174,10 +174,10 @@ impl Header {
         };
         let missing = absent(true);
         if !missing.is_empty() {
-            let hint = look_alikes(&missing, &rest_names)
-                .first()
-                .map(|(field, column)| format!("; is {column:?} meant to be {field:?}?"))
-                .unwrap_or_else(|| delimiter_hint(&columns));
+            let hint = match look_alikes(&missing, &rest_names).first() {
+                Some((field, column)) => format!("; is {column:?} meant to be {field:?}?"),
+                None => delimiter_hint(&columns),
+            };
             let (missing, columns) = (list(&missing), list(&columns));
             let message = format!("the header lacks {missing}; it has {columns}{hint}");
             return Err(mismatch(message));

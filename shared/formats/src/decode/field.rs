@@ -86,6 +86,7 @@ pub(super) fn is_delete(operation: &Operation, text: &str) -> Result<bool, Fault
             column,
             deletes,
             upserts,
+            ..
         } = operation;
         let message = format!(
             "{:?} is neither in operation.delete {deletes:?} nor in operation.upsert {upserts:?}; add it to one of them",

@@ -194,11 +194,10 @@ impl CsvScanner {
     fn step(&mut self, byte: u8, planner: &mut Planner) {
         let is = |special: Option<u8>| special == Some(byte);
         self.state = match self.state {
-            State::Escaped { quoted: true } => State::Quoted,
             State::Escaped { quoted: false } => State::Unquoted(0),
             State::Quoted if is(self.dialect.escape) => State::Escaped { quoted: true },
             State::Quoted if is(self.dialect.quote) => State::QuoteInQuoted,
-            State::Quoted => State::Quoted,
+            State::Quoted | State::Escaped { quoted: true } => State::Quoted,
             State::QuoteInQuoted if is(self.dialect.quote) => State::Quoted,
             State::CellStart if is(self.dialect.quote) => {
                 planner.saw_quoted = true;

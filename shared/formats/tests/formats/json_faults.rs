@@ -42,7 +42,10 @@ fn the_message_of_a_record_that_is_no_object_does_not_repeat_it() {
             "\"a secret text\"",
             "the record is a string, not a JSON object",
         ),
-        ("[\"secret\"]", "the record is an array, not a JSON object"),
+        (
+            "[\"secret\"]",
+            "the record is an array; set position for each field if rows are arrays",
+        ),
         ("12", "the record is a number, not a JSON object"),
         ("null", "the record is null, not a JSON object"),
         ("true", "the record is a boolean, not a JSON object"),

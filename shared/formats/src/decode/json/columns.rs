@@ -269,8 +269,7 @@ impl<'c> Visitor<'c> for Record<'_, '_, 'c> {
     fn visit_seq<A: SeqAccess<'c>>(self, mut values: A) -> Result<(), A::Error> {
         let Self { columns, found } = self;
         if columns.positions.is_empty() {
-            let message = "it is an array; set position for each field if rows are arrays";
-            return Err(A::Error::custom(message));
+            return Err(A::Error::custom("an array, and no field has a position"));
         }
         let keeps = columns.dataset.unknown_columns != UnknownColumns::Drop;
         let mut index = 0;

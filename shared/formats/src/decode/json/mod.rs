@@ -7,9 +7,7 @@ mod value;
 
 use std::borrow::Cow;
 
-use landfall_domain::{
-    Dataset, Operation, RejectCode, Row, UnknownColumns, Value, check_json, excerpt,
-};
+use landfall_domain::{Dataset, Operation, RejectCode, Row, UnknownColumns, Value, check_json};
 use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};

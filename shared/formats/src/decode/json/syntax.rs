@@ -13,7 +13,11 @@ use super::super::sink::Fault;
 pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
     if error.classify() == Category::Data {
         let found = match text.trim_start().as_bytes().first() {
-            Some(b'[') => "an array",
+            Some(b'[') => {
+                let message =
+                    "the record is an array; set position for each field if rows are arrays";
+                return Fault::in_record(RejectCode::Json, message);
+            }
             Some(b'"') => "a string",
             Some(b't' | b'f') => "a boolean",
             Some(b'n') => "null",
