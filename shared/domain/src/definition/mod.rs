@@ -61,7 +61,11 @@ impl Dataset {
     /// The first mistake in the definition, with its line.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, DatasetError> {
         let source = Source { file, text };
-        let raw: RawDataset = toml::from_str(text).map_err(|error| source.syntax_error(&error))?;
+        let raw: RawDataset = toml::from_str(text).map_err(|error| {
+            let message = error.message().trim();
+            let message = suggest::unknown_name(message).unwrap_or_else(|| message.to_owned());
+            source.syntax_error(&error, &message)
+        })?;
         source.check("name", &raw.name, |name| check_table_name(name))?;
         let of_dataset = raw_notation!(raw);
         notation::check_dataset(&source, of_dataset)?;

@@ -2,8 +2,6 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::suggest;
-
 /// What is wrong with a definition, and where.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{file}:{line}: {field}: {message}")]
@@ -63,11 +61,9 @@ impl Source<'_> {
     }
 
     /// Returns the error of a definition that is not valid TOML or does not have its structure.
-    pub(super) fn syntax_error(&self, error: &toml::de::Error) -> DatasetError {
+    pub(super) fn syntax_error(&self, error: &toml::de::Error, message: &str) -> DatasetError {
         let span = error.span().unwrap_or(0..0);
         let setting = self.setting_at(span.start).unwrap_or("syntax");
-        let message = error.message().trim();
-        let message = suggest::unknown_name(message).unwrap_or_else(|| message.to_owned());
         self.error(&span, setting, message)
     }
 
