@@ -271,7 +271,7 @@ fn is_row(text: &[u8], second: Option<&u8>, dataset: &Dataset) -> bool {
     let has_positions = dataset.last_position().is_some();
     is_json
         && match second {
-            Some(b'{' | b'[') => is_followed,
+            Some(b'{' | b'[') => is_followed && has_positions,
             Some(b'"') => is_followed || has_positions,
             None | Some(b']') => false,
             // Cells of CSV may look like this.
