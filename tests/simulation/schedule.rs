@@ -24,7 +24,7 @@ pub async fn pause() {
     .await;
 }
 
-/// A slow task makes progress in one of so many steps, so that all others can end between two of its own.
+/// A slow task makes progress in one of so many steps, so that all others can end between two of them.
 const SLOWNESS: u32 = 20;
 
 /// Running invocations and their causes.

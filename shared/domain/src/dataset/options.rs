@@ -104,7 +104,7 @@ pub enum UnknownColumns {
     Keep,
     /// They are dropped.
     Drop,
-    /// Rows that have them are rejected.
+    /// A CSV or TSV file that has them is refused; in JSON and NDJSON, only the row is rejected.
     Reject,
 }
 

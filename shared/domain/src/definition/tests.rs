@@ -185,7 +185,7 @@ fn errors_report_file_line_and_field() {
     }
 }
 
-/// A definition with one field of each kind that has settings of its own.
+/// A definition with one field of each kind that has specific settings.
 fn with_settings(dataset: &str, decimal: &str, timestamp: &str, boolean: &str) -> String {
     format!(
         r#"

@@ -72,7 +72,8 @@ impl Header {
                     Quotes::TextAfter | Quotes::Correct => {}
                 }
                 let Some(cells) = block.cells(record) else {
-                    let message = "the header record is not UTF-8: set encoding in the definition, or save the file as UTF-8";
+                    let message = "the header record is not UTF-8: set encoding in the definition, or save the \
+                         file as UTF-8";
                     return Err(mismatch(message.to_owned()));
                 };
                 join_names(&mut columns, cells.iter());
@@ -193,7 +194,8 @@ impl Header {
         let unknown = match dataset.unknown_columns {
             UnknownColumns::Reject if rest_names.iter().any(|name| !name.is_empty()) => {
                 let message = format!(
-                    "the header has {}, which belong to no field of the dataset: remove them, or add fields to the definition",
+                    "the header has {}, which belong to no field of the dataset: remove them, or add fields to the \
+                     definition",
                     list(&rest_names)
                 );
                 return Err(mismatch(message));
