@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use landfall_domain::{Dataset, FieldType, StoreKind, Total};
-use rusqlite::{Connection, InterruptHandle, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -23,6 +24,8 @@ use crate::schema::{Column, EXTRA, Table};
 
 /// Number of prepared statements that a connection caches.
 const PREPARED: usize = 64;
+/// Number of a statement's instructions between two checks of whether it is to be interrupted.
+const INSTRUCTIONS: i32 = 1000;
 
 pub(crate) struct ReadSqlite {
     path: PathBuf,
@@ -54,45 +57,32 @@ impl ReadSqlite {
             .map_err(|_| unavailable("no connection became free"))?
             .map_err(|_| cut_off())?;
         let idle = lock(&self.idle).pop();
-        let connection = match idle {
+        let mut connection = match idle {
             Some(connection) => connection,
             None if !self.path.exists() => return Ok(None),
             None => connect(&self.path)?,
         };
-        let handle = Arc::new(Mutex::new(Some(connection.get_interrupt_handle())));
-        let interrupt = Interrupt(Arc::clone(&handle));
+        let waiting = Arc::new(());
+        let caller = Arc::downgrade(&waiting);
+        let end = Instant::now() + self.options.timeout;
+        // Not by `sqlite3_interrupt`, which does nothing before the statement has started.
+        let interrupted = move || caller.strong_count() == 0 || Instant::now() >= end;
+        connection.progress_handler(INSTRUCTIONS, Some(interrupted))?;
         let pool = Arc::clone(&self.idle);
-        let mut done = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let done = work(&connection);
-            // The next user of the connection must not be interrupted.
-            *lock(&handle) = None;
             lock(&pool).push(connection);
             drop(turn);
             done
         });
-        let done = if let Ok(done) = timeout(self.options.timeout, &mut done).await {
-            done
-        } else {
-            drop(interrupt);
-            done.await
-        };
+        let done = done.await;
+        drop(waiting);
         done.unwrap_or_else(|_| Err(cut_off())).map(Some)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Interrupts a connection's statement when dropped, while it still works for this caller.
-struct Interrupt(Arc<Mutex<Option<InterruptHandle>>>);
-
-impl Drop for Interrupt {
-    fn drop(&mut self) {
-        if let Some(handle) = &*lock(&self.0) {
-            handle.interrupt();
-        }
-    }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
