@@ -5,6 +5,8 @@
 
 use memchr::memchr2;
 
+use crate::block::{BLOCK, Bits, mask, odd};
+
 /// The number of levels at which brackets must match. Deeper ones are only counted, which bounds the memory.
 /// No store accepts such values, so a field or `_extra` that contains one rejects the record.
 const MATCHED_DEPTH: usize = 512;
@@ -35,6 +37,15 @@ pub(crate) struct Broken {
     pub(crate) message: String,
 }
 
+impl Broken {
+    fn after(self, bytes: usize) -> Self {
+        Self {
+            at: self.at + bytes,
+            ..self
+        }
+    }
+}
+
 impl JsonValue {
     /// Starts a value with its first byte, which is consumed. Returns `None` if no value starts so.
     pub(crate) fn starting_with(byte: u8) -> Option<Self> {
@@ -55,7 +66,24 @@ impl JsonValue {
     /// Consumes bytes up to the end of the value. Returns their number, or `None` if the value continues.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Broken> {
         let mut at = 0;
+        // Blocks with a backslash are read byte by byte.
+        let mut block_at = 0;
         while at < bytes.len() {
+            if at >= block_at
+                && self.depth > 0
+                && self.state != State::Escape
+                && let Some(block) = bytes[at..].first_chunk()
+            {
+                block_at = at + BLOCK;
+                if mask(block, |byte| byte == b'\\') == 0 {
+                    let end = self.feed_block(block).map_err(|broken| broken.after(at))?;
+                    if let Some(end) = end {
+                        return Ok(Some(at + end));
+                    }
+                    at = block_at;
+                    continue;
+                }
+            }
             match self.state {
                 State::String => match memchr2(b'"', b'\\', &bytes[at..]) {
                     None => return Ok(None),
@@ -80,28 +108,52 @@ impl JsonValue {
                     return Ok(end.map(|end| at + end));
                 }
                 State::Between => {
-                    let byte = bytes[at];
-                    match byte {
-                        b'"' => self.state = State::String,
-                        b'{' | b'[' => self.push(byte == b'{'),
-                        b'}' | b']' => {
-                            if !self.pop(byte == b'}') {
-                                let (open, close) =
-                                    if byte == b'}' { ('[', '}') } else { ('{', ']') };
-                                let message = format!("'{open}' is closed by '{close}'");
-                                return Err(Broken { at, message });
-                            }
-                            if self.depth == 0 {
-                                return Ok(Some(at + 1));
-                            }
+                    if bytes[at] == b'"' {
+                        self.state = State::String;
+                    } else if is_bracket(bytes[at]) {
+                        self.bracket(bytes[at]).map_err(|broken| broken.after(at))?;
+                        if self.depth == 0 {
+                            return Ok(Some(at + 1));
                         }
-                        _ => {}
                     }
                     at += 1;
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Consumes a block without a backslash inside of an array or object. Returns the end of the value, if it is there.
+    fn feed_block(&mut self, block: &[u8; BLOCK]) -> Result<Option<usize>, Broken> {
+        let quotes = mask(block, |byte| byte == b'"');
+        let mut in_string = odd(quotes);
+        if self.state == State::String {
+            in_string = !in_string;
+        }
+        for at in Bits(mask(block, is_bracket) & !in_string) {
+            self.bracket(block[at]).map_err(|broken| broken.after(at))?;
+            if self.depth == 0 {
+                return Ok(Some(at + 1));
+            }
+        }
+        self.state = if in_string >> (BLOCK - 1) == 1 {
+            State::String
+        } else {
+            State::Between
+        };
+        Ok(None)
+    }
+
+    /// Consumes a bracket outside of strings.
+    fn bracket(&mut self, byte: u8) -> Result<(), Broken> {
+        if matches!(byte, b'{' | b'[') {
+            self.push(byte == b'{');
+        } else if !self.pop(byte == b'}') {
+            let (open, close) = if byte == b'}' { ('[', '}') } else { ('{', ']') };
+            let message = format!("'{open}' is closed by '{close}'");
+            return Err(Broken { at: 0, message });
+        }
+        Ok(())
     }
 
     fn push(&mut self, object: bool) {
@@ -128,6 +180,12 @@ impl JsonValue {
     pub(crate) fn is_scalar(&self) -> bool {
         self.state == State::Scalar && self.depth == 0
     }
+}
+
+#[expect(clippy::needless_bitwise_bool, reason = "for masks")]
+fn is_bracket(byte: u8) -> bool {
+    // A bracket and the brace of its direction differ in one bit.
+    (byte | 0x20 == b'{') | (byte | 0x20 == b'}')
 }
 
 fn ends_scalar(byte: u8) -> bool {

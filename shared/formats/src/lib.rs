@@ -46,6 +46,7 @@
 //! # Ok::<(), Problem>(())
 //! ```
 
+mod block;
 mod csv;
 mod decode;
 mod detect;

@@ -5,6 +5,7 @@ use memchr::{memchr2, memchr3};
 
 use super::Grammar;
 use super::planner::{Planner, Position};
+use crate::block::{BLOCK, Bits, mask, odd};
 use crate::csv::dialect::Dialect;
 use crate::syntax::BOM;
 use crate::transcode::NARROW_MARK;
@@ -75,6 +76,8 @@ impl Grammar for CsvScanner {
         let base = planner.position.offset;
         let plain = self.dialect.plain_delimiter();
         let mut at = 0;
+        // Where the next plain record may start.
+        let mut plain_at = 0;
         while let Some(&byte) = bytes.get(at) {
             let is_end = matches!(byte, b'\r' | b'\n');
             match self.state {
@@ -105,6 +108,15 @@ impl Grammar for CsvScanner {
                 State::RecordStart(0) if is_end => {
                     planner.count_line(byte);
                     at += 1;
+                }
+                State::RecordStart(0)
+                    if let Some(delimiter) = plain
+                        && at >= plain_at
+                        && self.header_records == 0
+                        && self.dialect.comment.is_none() =>
+                {
+                    at = self.plain_records(bytes, at, delimiter, planner);
+                    plain_at = at + 1;
                 }
                 State::RecordStart(0) if Some(byte) == self.dialect.comment => {
                     planner.pass();
@@ -163,6 +175,69 @@ impl Grammar for CsvScanner {
 }
 
 impl CsvScanner {
+    /// Adds records from the start of one on, as long as quotes only surround cells, and lines end in LF or CRLF.
+    /// Returns the start of the first record that is not added.
+    #[expect(clippy::needless_bitwise_bool, reason = "for masks")]
+    fn plain_records(
+        &self,
+        bytes: &[u8],
+        mut start: usize,
+        delimiter: u8,
+        planner: &mut Planner,
+    ) -> usize {
+        let quote = self.dialect.quote;
+        let is_before_cell =
+            |byte: u8| (byte == delimiter) | (byte == b'\n') | (Some(byte) == quote);
+        planner.pass();
+        let mut at = start;
+        let mut starts_cell = true;
+        let mut is_quoted = false;
+        let mut quoted_lines = 0;
+        while let Some(block) = bytes[at..].first_chunk() {
+            let quotes = quote.map_or(0, |quote| mask(block, |byte| byte == quote));
+            // A quote that follows a closing one is data, and opens the cell again.
+            let quoted = odd(quotes) ^ if is_quoted { u64::MAX } else { 0 };
+            let opening = quotes & quoted;
+            let mut wrong = 0;
+            if opening != 0 {
+                let cells = (mask(block, is_before_cell) << 1) | u64::from(starts_cell);
+                wrong = opening & !cells;
+                let before_wrong = (wrong & wrong.wrapping_neg()).wrapping_sub(1);
+                planner.saw_quoted |= opening & before_wrong != 0;
+            }
+            let ends = mask(block, |byte| (byte == b'\n') | (byte == b'\r'));
+            for place in Bits(ends | wrong) {
+                let found = at + place;
+                match bytes[found] {
+                    b'\n' if quoted >> place & 1 == 1 => quoted_lines += 1,
+                    b'\n' => {
+                        let has_return = found > start && bytes[found - 1] == b'\r';
+                        let end = found - usize::from(has_return);
+                        if end > start {
+                            if self.mark.first() == Some(&bytes[start]) {
+                                return start;
+                            }
+                            let record = Position {
+                                offset: planner.position.offset + start as u64,
+                                line: planner.position.line,
+                            };
+                            planner.add_record(record, planner.position.offset + end as u64);
+                        }
+                        planner.position.line += quoted_lines + 1;
+                        quoted_lines = 0;
+                        start = found + 1;
+                    }
+                    b'\r' if bytes.get(found + 1) == Some(&b'\n') => {}
+                    _ => return start,
+                }
+            }
+            at += BLOCK;
+            is_quoted = quoted >> (BLOCK - 1) == 1;
+            starts_cell = is_before_cell(block[BLOCK - 1]);
+        }
+        start
+    }
+
     fn after_skipped_line(&mut self) {
         self.state = if self.skip_lines > 0 {
             State::SkippedLine

@@ -8,6 +8,9 @@ use super::planner::{Planner, Position};
 use crate::json_line::{LineRecord, may_have_several};
 use crate::syntax::is_between_json;
 
+/// The number of bytes that are searched at a time for objects that follow others: few enough to remain in the cache.
+const LOOK_BYTES: usize = 4096;
+
 #[derive(Default)]
 pub(super) struct NdjsonScanner {
     /// The open record of a line that continues, or that may have several.
@@ -23,6 +26,7 @@ impl Grammar for NdjsonScanner {
     fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
         let base = planner.position.offset;
         let mut at = 0;
+        let mut objects = Objects::of(bytes);
         while let Some(&byte) = bytes.get(at) {
             if self.open.is_some() {
                 at = self.line(bytes, at, planner);
@@ -41,9 +45,9 @@ impl Grammar for NdjsonScanner {
                 offset: base + at as u64,
                 line: planner.position.line,
             };
-            let line = memchr(b'\n', &bytes[at..]).map(|length| &bytes[at..at + length]);
-            if let Some(line) = line.filter(|line| !may_have_several(line)) {
-                at += line.len();
+            let end = memchr(b'\n', &bytes[at..]).map(|length| at + length);
+            if let Some(end) = end.filter(|end| !objects.may_follow(at, *end)) {
+                at = end;
                 planner.add_record(start, base + at as u64);
             } else {
                 let record = LineRecord::starting_with(byte);
@@ -59,6 +63,51 @@ impl Grammar for NdjsonScanner {
             planner.add_record(open.start, planner.position.offset);
         }
         Ok(())
+    }
+}
+
+/// Finds lines in which an object may follow another one.
+struct Objects<'a> {
+    bytes: &'a [u8],
+    /// The end of the blocks that were looked at.
+    seen: usize,
+    /// The end of the last block with an opening brace that is not clearly a value.
+    suspect: usize,
+}
+
+impl<'a> Objects<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            seen: 0,
+            suspect: 0,
+        }
+    }
+
+    /// Returns whether an object may follow another one on the line from `start` to `end`. Lines are asked for in order.
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "without branches, many bytes are compared at a time"
+    )]
+    fn may_follow(&mut self, start: usize, end: usize) -> bool {
+        while self.seen < end {
+            let block = self.seen.max(1)..(self.seen + LOOK_BYTES).min(self.bytes.len());
+            self.seen = block.end;
+            let before = &self.bytes[block.start - 1..block.end];
+            let is_suspect =
+                before
+                    .iter()
+                    .zip(&self.bytes[block])
+                    .fold(false, |found, (before, byte)| {
+                        found
+                            | ((*byte == b'{')
+                                & ((*before == b'}') | (*before <= b' ') & (*before != b'\n')))
+                    });
+            if is_suspect {
+                self.suspect = self.seen;
+            }
+        }
+        start < self.suspect && may_have_several(&self.bytes[start..end])
     }
 }
 

@@ -128,7 +128,7 @@ impl Planner {
             self.close();
         }
         self.records += 1;
-        let mut chunk = self.open.take().unwrap_or(PlannedChunk {
+        let chunk = self.open.get_or_insert(PlannedChunk {
             range,
             first_line: start.line,
             records: 0,
@@ -136,9 +136,8 @@ impl Planner {
         });
         chunk.range.end = end;
         chunk.records += 1;
-        let is_full = kind == ChunkKind::Oversize || self.is_full(&chunk);
-        self.open = Some(chunk);
-        if is_full {
+        let (bytes, records) = (chunk.range.len(), chunk.records);
+        if kind == ChunkKind::Oversize || self.is_full(bytes, records) {
             self.close();
         }
     }
@@ -156,9 +155,9 @@ impl Planner {
         }
     }
 
-    fn is_full(&self, chunk: &PlannedChunk) -> bool {
-        chunk.range.len() >= self.chunk_bytes
-            || chunk.records >= MAX_CHUNK_RECORDS
-            || chunk.records * self.row_bytes >= MAX_ROW_BYTES
+    fn is_full(&self, bytes: u64, records: u64) -> bool {
+        bytes >= self.chunk_bytes
+            || records >= MAX_CHUNK_RECORDS
+            || records * self.row_bytes >= MAX_ROW_BYTES
     }
 }
