@@ -222,7 +222,7 @@ impl Store for Map {
 
     async fn apply(
         &self,
-        _: &Dataset,
+        dataset: &Dataset,
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
@@ -235,7 +235,7 @@ impl Store for Map {
                 let Value::Text(key) = &row.values[0] else {
                     panic!("a row without a key was applied");
                 };
-                let version = order.at(row.offset);
+                let version = dataset.versions(*order).of(row);
                 let values = (!row.deleted).then(|| row.values.to_vec());
                 let existing = stored.get(key.as_str());
                 if existing.is_some_and(|(existing, _)| *existing > version)

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use jiff::civil::Date;
 use smallvec::SmallVec;
 
 use crate::dataset::Dataset;
@@ -17,9 +18,11 @@ pub type Values = SmallVec<[Value; 4]>;
 /// One record with typed values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Byte offset of the record in its object. Together with the order of the object it is the version of the row.
+    /// Byte offset of the record in its object. Together with the order of the object, and the value of the dataset's
+    /// `order`, it is the version of the row.
     pub offset: u64,
-    /// Whether the row deletes its key. All values but those of the key are then null.
+    /// Whether the row deletes its key. All values but those of the key and of the dataset's `order` are
+    /// then null.
     pub deleted: bool,
     /// One value for each field of the dataset, in the same order.
     pub values: Values,
@@ -47,9 +50,21 @@ impl Row {
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)
     }
+
+    /// Returns a number that is ordered as the values of this field, which is an integer, date or timestamp. It is 0,
+    /// as for the least integer, without a field and for null.
+    pub(crate) fn rank(&self, field: Option<usize>) -> u64 {
+        let number = match field.and_then(|field| self.values.get(field)) {
+            Some(Value::Integer(number)) => *number,
+            Some(Value::Date(day)) => (*day - Date::ZERO).get_days().into(),
+            Some(Value::Timestamp(instant)) => instant.as_microsecond(),
+            _ => i64::MIN,
+        };
+        number.cast_unsigned() ^ (1 << 63)
+    }
 }
 
-/// Returns the last row of each key, sorted by key, and the number of rows that were superseded.
+/// Returns the row of the greatest version of each key, sorted by key, and the number of rows that were superseded.
 ///
 /// Stores rely on both: a batch contains each key once, and all writers lock keys in the same order.
 pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
@@ -73,7 +88,7 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
 }
 
 /// Returns the key prefixes and the indexes of the rows in the order of their keys. Rows of one key are in
-/// descending order of their offsets.
+/// descending order of their versions.
 fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     let skip = common_prefix(rows, dataset);
     let mut order: Vec<(u64, usize)> = rows
@@ -86,7 +101,10 @@ fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     for equal in order.chunk_by_mut(|a, b| a.0 == b.0) {
         equal.sort_unstable_by(|(_, a), (_, b)| {
             let (a, b) = (&rows[*a], &rows[*b]);
-            a.cmp_key(b, dataset).then_with(|| b.offset.cmp(&a.offset))
+            let rank = |row: &Row| row.rank(dataset.order);
+            a.cmp_key(b, dataset)
+                .then_with(|| rank(b).cmp(&rank(a)))
+                .then_with(|| b.offset.cmp(&a.offset))
         });
     }
     order
@@ -146,11 +164,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::value::FieldType;
 
-    fn rows_of(keys: Vec<(String, i64)>, key: &str) -> (Dataset, Vec<Row>) {
+    fn rows_of(keys: Vec<(String, i64)>, settings: &str) -> (Dataset, Vec<Row>) {
         let text = format!(
-            "name = \"t\"\nkey = {key}\n[[fields]]\nname = \"a\"\ntype = \"text\"\n\
-             [[fields]]\nname = \"b\"\ntype = \"integer\"\n"
+            "name = \"t\"\n{settings}\n[[fields]]\nname = \"a\"\ntype = \"text\"\n\
+             [[fields]]\nname = \"b\"\ntype = \"integer\"\nrequired = true\n"
         );
         let dataset = Dataset::from_toml("t.toml", &text).unwrap();
         let rows = keys.into_iter().zip(0..).map(|((a, b), offset)| Row {
@@ -170,7 +189,7 @@ mod tests {
             key in prop::sample::select(vec![r#"["a"]"#, r#"["b"]"#, r#"["a", "b"]"#, r#"["b", "a"]"#]),
         ) {
             let keys = keys.into_iter().map(|(a, b)| (format!("{prefix}{a}"), b));
-            let (dataset, rows) = rows_of(keys.collect(), key);
+            let (dataset, rows) = rows_of(keys.collect(), &format!("key = {key}"));
             let mut expected = std::collections::BTreeMap::new();
             for row in &rows {
                 let parts = dataset.key_indexes().iter().map(|index| &row.values[*index]);
@@ -184,6 +203,52 @@ mod tests {
             let superseded = (rows.len() - expected.len()) as u64;
             let expected: Vec<_> = expected.into_values().collect();
             prop_assert_eq!(latest_by_key(rows, &dataset), (expected, superseded));
+        }
+
+        #[test]
+        fn the_row_of_the_greatest_value_is_kept_where_one_decides(
+            keys in prop::collection::vec(("[ab]", -3_i64..3), 0..40),
+        ) {
+            let (dataset, rows) = rows_of(keys, "key = [\"a\"]\norder = \"b\"");
+            let mut expected = std::collections::BTreeMap::<String, Row>::new();
+            for row in &rows {
+                let (Value::Text(key), Value::Integer(value)) = (&row.values[0], &row.values[1]) else {
+                    panic!("not the values of {row:?}");
+                };
+                let kept = expected.get(&**key).map(|kept| &kept.values[1]);
+                if !matches!(kept, Some(Value::Integer(kept)) if kept > value) {
+                    expected.insert(key.to_string(), row.clone());
+                }
+            }
+            let expected: Vec<_> = expected.into_values().collect();
+            prop_assert_eq!(latest_by_key(rows, &dataset).0, expected);
+        }
+    }
+
+    #[test]
+    fn dates_and_timestamps_rank_by_time() {
+        let rank = |value| {
+            let row = Row {
+                offset: 0,
+                deleted: true,
+                values: vec![value].into(),
+                extra: None,
+            };
+            row.rank(Some(0))
+        };
+        for kind in [FieldType::Date, FieldType::Timestamp] {
+            let mut last = 0;
+            for text in [
+                "0001-01-02",
+                "1969-12-31",
+                "1970-01-01",
+                "2026-11-20",
+                "9999-12-30",
+            ] {
+                let next = rank(Value::from_text(kind, text).unwrap());
+                assert!(last < next, "{text}");
+                last = next;
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The version of a row: which of two rows with the same key is newer.
 //!
-//! A version is a byte string of fixed length whose byte order *is* the version order. Every store can therefore
-//! compare it natively (`bytea`, `BLOB`, `VARBINARY`, BSON binary) without knowing its content, and no version
-//! column of two types has to be kept in step:
+//! A version is a byte string whose byte order *is* the version order. Every store can therefore compare it natively
+//! (`bytea`, `BLOB`, `VARBINARY`, BSON binary) without knowing its content, and no version column of two types has
+//! to be kept in step:
 //!
 //! | bytes | content |
 //! |---|---|
+//! | 9 | only if the dataset has an `order`: 0x80, then the value of that field as 64 bits, big-endian |
 //! | 6 | time of the S3 event, milliseconds since 1970, big-endian |
 //! | 10 | sequencer of the S3 event, decoded from hex, padded with zeros on the right |
 //! | 4 | first bytes of the job id |
@@ -15,6 +16,12 @@
 //! on the right). Landfall needs one order across all keys. The event time therefore comes first, even within one
 //! key. The sequencer decides within a millisecond, and the job id breaks the remaining ties, so that every store
 //! reaches the same result.
+//!
+//! The value of an `order` is an integer, the days of a date, or the microseconds of a timestamp, with its sign bit
+//! flipped so that negative ones come first. Its time and place then only break ties. The byte 0x80 makes every such
+//! version greater than every version without a value, whose first byte is less until the year 6429: a table may get
+//! an `order` later, and its rows are then older than every new one. BSON compares the lengths first, with the same
+//! result.
 //!
 //! A redelivered row has exactly the stored version, so it counts as *unchanged*. A row with the same values and a
 //! newer version is unchanged too, but **the store still advances its version**. Otherwise, a late row with other
@@ -26,20 +33,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::excerpt::excerpt;
 use crate::job::JobId;
+use crate::row::Row;
 
 const TIME: usize = 6;
 const SEQUENCER: usize = 10;
 const TIE_BREAKER: usize = 4;
 const OFFSET: usize = 6;
+/// The first byte of a version that begins with the value of a field.
+const RANKED: u8 = 0x80;
+/// Length of that byte and the value.
+const RANK: usize = 1 + size_of::<u64>();
 
 /// Position of an object in the order of all objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ObjectOrder(#[serde(with = "hex")] [u8; Self::LEN]);
 
-/// Version of a row: the order of its object, then its byte offset in the object.
+/// Version of a row: the value of the dataset's `order` if it has one, the order of its object, then its byte offset
+/// in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowVersion([u8; Self::LEN]);
+pub struct RowVersion {
+    /// Followed by zeros in a version without a value.
+    bytes: [u8; Self::MAX_LEN],
+    length: u8,
+}
+
+/// The versions of the rows of one object.
+#[derive(Clone, Copy, Debug)]
+pub struct RowVersions {
+    object: ObjectOrder,
+    /// Index of the field whose value comes first.
+    field: Option<usize>,
+}
 
 /// Why an object order received from outside is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,7 +72,7 @@ pub enum VersionError {
     /// The sequencer of an S3 event is not hexadecimal.
     #[error("the sequencer {0:?} of the S3 event is not hexadecimal")]
     Sequencer(String),
-    /// The event time is before 1970 or after the year 10889.
+    /// The event time is before 1970 or after the year 6429.
     #[error("the event time of {0} ms since 1970 is out of range")]
     Time(i64),
 }
@@ -63,7 +88,7 @@ impl ObjectOrder {
     pub fn new(time_ms: i64, sequencer: &str, job: JobId) -> Result<Self, VersionError> {
         let time = u64::try_from(time_ms)
             .ok()
-            .filter(|time| *time < 1 << (8 * TIME))
+            .filter(|time| *time < u64::from(RANKED) << (8 * (TIME - 1)))
             .ok_or(VersionError::Time(time_ms))?;
         let mut bytes = [0; Self::LEN];
         bytes[..TIME].copy_from_slice(&time.to_be_bytes()[8 - TIME..]);
@@ -78,32 +103,80 @@ impl ObjectOrder {
         Ok(Self(bytes))
     }
 
-    /// Returns the version of the record at this byte offset of the object.
+    /// Returns the version of the record at this byte offset of the object, in a dataset without an `order`.
     ///
     /// Offsets are below 2^48 (256 TiB), five times the size of the largest S3 object.
     pub fn at(&self, offset: u64) -> RowVersion {
+        let mut version = RowVersion::zero(RowVersion::LEN);
+        self.write(offset, &mut version.bytes[..RowVersion::LEN]);
+        version
+    }
+
+    /// Returns the version of the record at this offset whose `order` has this rank, as [`Row::rank`] returns it.
+    fn ranked_at(&self, rank: u64, offset: u64) -> RowVersion {
+        let mut version = RowVersion::zero(RowVersion::MAX_LEN);
+        version.bytes[0] = RANKED;
+        version.bytes[1..RANK].copy_from_slice(&rank.to_be_bytes());
+        self.write(offset, &mut version.bytes[RANK..]);
+        version
+    }
+
+    fn write(&self, offset: u64, bytes: &mut [u8]) {
         const MAX_OFFSET: u64 = (1 << (8 * OFFSET)) - 1;
         debug_assert!(offset <= MAX_OFFSET, "{offset} is beyond any S3 object");
-        let mut bytes = [0; RowVersion::LEN];
         bytes[..Self::LEN].copy_from_slice(&self.0);
         bytes[Self::LEN..].copy_from_slice(&offset.min(MAX_OFFSET).to_be_bytes()[8 - OFFSET..]);
-        RowVersion(bytes)
     }
 }
 
 impl RowVersion {
-    /// Length in bytes, the same for every version.
+    /// Length in bytes of every version in a dataset without an `order`.
     pub const LEN: usize = ObjectOrder::LEN + OFFSET;
+    /// Length in bytes of every version in a dataset with an `order`.
+    pub const MAX_LEN: usize = RANK + Self::LEN;
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lengths are constants below 256"
+    )]
+    fn zero(length: usize) -> Self {
+        Self {
+            bytes: [0; Self::MAX_LEN],
+            length: length as u8,
+        }
+    }
 
     /// Returns the bytes as stores keep and compare them.
-    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl RowVersions {
+    pub(crate) fn new(object: ObjectOrder, field: Option<usize>) -> Self {
+        Self { object, field }
+    }
+
+    /// Returns the version of a row of the object.
+    pub fn of(&self, row: &Row) -> RowVersion {
+        match self.field {
+            None => self.object.at(row.offset),
+            Some(field) => self.object.ranked_at(row.rank(Some(field)), row.offset),
+        }
+    }
+
+    /// Returns the least version that a row of the object can have.
+    pub fn first(&self) -> RowVersion {
+        match self.field {
+            None => self.object.at(0),
+            Some(_) => self.object.ranked_at(0, 0),
+        }
     }
 }
 
 impl fmt::Display for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&hex::encode(self.as_bytes()))
     }
 }
 
@@ -112,6 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::value::Value;
 
     fn order(time: i64, sequencer: &str, key: &str) -> ObjectOrder {
         ObjectOrder::new(time, sequencer, JobId::for_object("inbox", key, "1")).unwrap()
@@ -141,15 +215,52 @@ mod tests {
     fn invalid_input_is_refused() {
         let job = JobId::for_object("b", "k", "v");
         assert!(ObjectOrder::new(-1, "", job).is_err());
+        assert!(ObjectOrder::new(1 << 47, "", job).is_err());
         assert!(ObjectOrder::new(1, "xyz", job).is_err());
         for text in ["00", "é".repeat(20).as_str()] {
             assert!(serde_json::from_value::<ObjectOrder>(text.into()).is_err());
         }
     }
 
+    fn with_value(offset: u64, value: i64) -> Row {
+        Row {
+            offset,
+            deleted: false,
+            values: vec![Value::Integer(value)].into(),
+            extra: None,
+        }
+    }
+
+    prop_compose! {
+        /// Values, objects and offsets of which two are often the same.
+        fn place()(
+            value in prop_oneof![any::<i64>(), -2_i64..2],
+            time in prop_oneof![0i64..1 << 47, 0_i64..2],
+            offset in prop_oneof![0_u64..1 << 48, 0_u64..2],
+        ) -> (i64, i64, u64) {
+            (value, time, offset)
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 48, sequencer in "[0-9A-Fa-f]{0,24}") {
+        fn the_bytes_of_a_version_are_ordered_by_value_then_object_then_offset(a in place(), b in place()) {
+            let version = |field, (value, time, offset): (i64, i64, u64)| {
+                let versions = RowVersions::new(order(time, "0A", "k"), field);
+                let version = versions.of(&with_value(offset, value));
+                assert!(versions.first() <= version);
+                version
+            };
+            let (with, without) = (|place| version(Some(0), place), |place| version(None, place));
+            prop_assert_eq!(with(a).cmp(&with(b)), a.cmp(&b));
+            prop_assert_eq!(with(a).as_bytes().cmp(with(b).as_bytes()), a.cmp(&b));
+            prop_assert_eq!(without(a).cmp(&without(b)), (a.1, a.2).cmp(&(b.1, b.2)));
+            prop_assert!(without(a) < with(b));
+            prop_assert!(without(a).as_bytes() < with(b).as_bytes());
+        }
+
+        #[test]
+        fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 47, sequencer in "[0-9A-Fa-f]{0,24}") {
             let order = order(time, &sequencer, "k");
             let text = serde_json::to_value(order).unwrap();
             prop_assert_eq!(serde_json::from_value::<ObjectOrder>(text).unwrap(), order);

@@ -3,9 +3,9 @@
 //! Jobs pin the version of their definition, so chunks of an older definition may arrive after the table was
 //! changed for a newer one. Everything that all writers must respect is therefore stored in the database itself:
 //! one row per dataset in the table (in MongoDB, collection) `_landfall`. It contains every field that any
-//! definition had, with its type, the key, and all tables of totals.
+//! definition had, with its type, the key, all tables of totals, and the field that decides which row is newer.
 //!
-//! Preparing a table only adds to the registry. A changed type or key is refused with a remedy, before any store is
+//! Preparing a table only adds to the registry. A changed type, key or `order` is refused with a remedy, before any store is
 //! changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not succeed. A
 //! merge updates all registered totals, not just those of its definition.
 
@@ -67,13 +67,13 @@ impl Entry {
 
     /// Returns whether a newer snapshot than this first version has pruned.
     pub(crate) fn has_floor_above(&self, first: RowVersion) -> bool {
-        self.floor.as_deref() > Some(first.as_bytes().as_slice())
+        self.floor.as_deref() > Some(first.as_bytes())
     }
 
     /// Returns the number of rows that the snapshot of this first version has pruned, or none if it has not. It is 0
     /// after a newer snapshot.
     pub(crate) fn pruned_by(&self, first: RowVersion) -> Option<u64> {
-        let is_same = self.floor.as_deref() == Some(first.as_bytes().as_slice());
+        let is_same = self.floor.as_deref() == Some(first.as_bytes());
         if is_same {
             Some(self.pruned)
         } else {
@@ -121,6 +121,10 @@ pub(crate) struct Registered {
     pub(crate) totals: Vec<Total>,
     #[serde(default)]
     pub(crate) indexes: BTreeSet<String>,
+    /// The field whose value decides which row is newer. Without it in the versions of some rows, none of these would
+    /// ever be newer, so it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<String>,
 }
 
 impl Registered {
@@ -140,6 +144,7 @@ impl Registered {
                 .indexed_fields()
                 .map(|field| field.name.clone())
                 .collect(),
+            order: dataset.order().map(|field| field.name.clone()),
         }
     }
 
@@ -177,7 +182,20 @@ impl Registered {
                 "the dataset's key is ({is}) and that of the table ({was}): keep the old key, or use another dataset name"
             ));
         }
+        if let Some(order) = &self.order
+            && new.order != self.order
+        {
+            let is = match &new.order {
+                Some(other) => format!("is {other} in the dataset"),
+                None => "is missing in the dataset".to_owned(),
+            };
+            return mismatch(format!(
+                "order {is} and {order} in the table, whose rows newer ones would never replace: \
+                 keep order = \"{order}\", or use another dataset name"
+            ));
+        }
         let mut all = self.clone();
+        all.order = new.order;
         for (name, kind) in new.fields {
             let known = *all.fields.entry(name.clone()).or_insert(kind);
             if known != kind {

@@ -68,6 +68,8 @@ pub(crate) struct Table {
     pub(crate) totals: Vec<Total>,
     /// Indexes that the dataset defines, beside the key's.
     pub(crate) indexes: Vec<Index>,
+    /// The field whose value decides which row is newer.
+    pub(crate) order: Option<String>,
     store: StoreKind,
 }
 
@@ -128,6 +130,7 @@ impl Table {
                 .indexed_fields()
                 .map(|field| Index::new(dataset, field))
                 .collect(),
+            order: dataset.order().map(|field| field.name.clone()),
             store,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, Row, RowVersions, StoreCounts, StoreKind};
 
 use crate::error::{Result, StoreError};
 use crate::retry::{with_retries, with_timeout};
@@ -25,8 +25,8 @@ pub trait Store: Send + Sync {
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
-    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` returns them. The version of a row is
-    /// `order.at(row.offset)`. `SQLite` applies all of them or none. The others may have applied some when they
+    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` returns them. The versions of the rows
+    /// are `dataset.versions(*order)`. `SQLite` applies all of them or none. The others may have applied some when they
     /// return an error; applying all of them again completes the chunk.
     ///
     /// The counts add up to `rows.len()`:
@@ -79,7 +79,7 @@ impl Default for StoreOptions {
 pub(crate) struct Load<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) table: &'a Table,
-    pub(crate) order: &'a ObjectOrder,
+    pub(crate) versions: RowVersions,
     pub(crate) rows: &'a Arc<Vec<Row>>,
 }
 
@@ -160,7 +160,7 @@ impl<B: Backend> Store for BoundedStore<B> {
         let load = Load {
             dataset,
             table: &table,
-            order,
+            versions: dataset.versions(*order),
             rows,
         };
         self.with_timeout(self.backend.apply(load))

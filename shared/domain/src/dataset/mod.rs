@@ -8,6 +8,7 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
+use crate::version::{ObjectOrder, RowVersions};
 
 pub use field::Field;
 pub use name::is_name;
@@ -53,12 +54,29 @@ pub struct Dataset {
     pub fields: Vec<Field>,
     /// Indexes of the key fields, in the order of the key.
     pub(crate) key: Vec<usize>,
+    /// Index of the field whose value decides which of two rows of a key is newer.
+    pub(crate) order: Option<usize>,
 }
 
 impl Dataset {
     /// Returns the indexes of the key fields, in the order of the key.
     pub fn key_indexes(&self) -> &[usize] {
         &self.key
+    }
+
+    /// Returns the field whose value decides which of two rows of a key is newer, before the time of their objects.
+    pub fn order(&self) -> Option<&Field> {
+        self.fields.get(self.order?)
+    }
+
+    /// Returns the versions of the rows of an object.
+    pub fn versions(&self, object: ObjectOrder) -> RowVersions {
+        RowVersions::new(object, self.order)
+    }
+
+    /// Returns whether a row that deletes its key has a value of the field with this index.
+    pub fn is_in_deletes(&self, field: usize) -> bool {
+        self.order == Some(field) || self.key.contains(&field)
     }
 
     /// Returns whether rows can be sorted by the field with this index, because an index has its order.

@@ -2,6 +2,7 @@
 
 mod fields;
 mod notation;
+mod order;
 mod settings;
 mod source;
 mod suggest;
@@ -33,6 +34,7 @@ struct RawDataset {
     unknown_columns: UnknownColumns,
     #[serde(default)]
     mode: Mode,
+    order: Option<Spanned<String>>,
     operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
     timezone: Option<Spanned<String>>,
@@ -76,6 +78,9 @@ impl Dataset {
             fields[*index].required = true;
             fields[*index].notation.time.is_exact = true;
         }
+        let order = source.check_optional("order", raw.order.as_ref(), |name| {
+            order::check_order(name, raw.mode, &fields, &key)
+        })?;
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;
         let encoding = settings::check_encoding(&source, raw.encoding.as_ref(), &csv)?;
@@ -98,6 +103,7 @@ impl Dataset {
             totals,
             fields,
             key,
+            order,
         };
         settings::check_positions(&source, &dataset, &raw.fields)?;
         Ok(dataset)

@@ -114,7 +114,7 @@ impl Decoder<'_> {
         }
         row.values.reserve_exact(dataset.fields.len());
         for (index, (field, column)) in dataset.fields.iter().zip(&header.fields).enumerate() {
-            if row.deleted && !dataset.key_indexes().contains(&index) {
+            if row.deleted && !dataset.is_in_deletes(index) {
                 row.values.push(Value::Null);
                 continue;
             }

@@ -358,3 +358,38 @@ fn without_a_header_the_operation_follows_the_fields() {
     assert_eq!(decoded.rejects, []);
     assert!(decoded.rows.iter().map(|row| row.deleted).eq([false, true]));
 }
+
+#[test]
+fn a_delete_needs_the_value_that_decides_which_row_is_newer() {
+    let fields = r#"{ name = "changed", type = "timestamp", column = "Changed", required = true },
+        { name = "stock", type = "integer", required = true },"#;
+    let dataset = dataset(
+        "order = \"changed\"\noperation = { column = \"op\" }",
+        fields,
+    );
+    let rows = "delete,a,2026-11-20T08:00:00Z,many\ndelete,b,,1\ndelete,c,soon,1\n,d,,1\n";
+    let lines = r#"{"op":"delete","sku":"a","Changed":"2026-11-20T08:00:00Z","stock":[]}
+{"op":"delete","sku":"b","Changed":null}
+{"op":"delete","sku":"c","Changed":"soon"}
+{"sku":"d","stock":1}
+"#;
+    let ndjson = Format::Ndjson.into();
+    for decoded in [
+        crate::csv(&dataset, Some("op,sku,Changed,stock"), rows.as_bytes()),
+        decode(&dataset, &ndjson, None, lines.as_bytes(), 0, 1),
+    ] {
+        let [row] = decoded.rows.as_slice() else {
+            panic!("{decoded:?}");
+        };
+        let changed = dataset.fields[1].parse("2026-11-20T08:00:00Z").unwrap();
+        assert!(row.deleted);
+        assert_eq!(row.values.as_slice(), [text("a"), changed, Value::Null]);
+        let rejects = decoded.rejects.iter();
+        let rejects = rejects.map(|reject| (reject.code, reject.column.as_deref()));
+        assert!(rejects.eq([
+            (RejectCode::Required, Some("Changed")),
+            (RejectCode::Type, Some("Changed")),
+            (RejectCode::Required, Some("Changed")),
+        ]));
+    }
+}

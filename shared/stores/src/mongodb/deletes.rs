@@ -18,7 +18,7 @@
 
 use std::cmp::Ordering;
 
-use landfall_domain::{ObjectOrder, StoreCounts};
+use landfall_domain::{RowVersions, StoreCounts};
 use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
@@ -118,14 +118,14 @@ pub(super) async fn remove_below(
 pub(super) async fn enforce_deletes(
     database: &Database,
     name: &str,
-    order: &ObjectOrder,
+    versions: RowVersions,
     entries: &[Entry],
     stale: &[bool],
     outcome: BatchOutcome,
 ) -> Result<StoreCounts> {
     let registration = Registry::new(database, name).get().await?;
     if let Some(floor) = registration.floor()
-        && registration.has_floor_above(order.at(0))
+        && registration.has_floor_above(versions.first())
     {
         remove_below(database, name, entries, floor).await?;
         return Ok(all_stale(entries.len()));

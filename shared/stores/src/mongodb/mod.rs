@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, Row, RowVersions, StoreCounts, StoreKind};
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{
@@ -75,13 +75,13 @@ impl Mongodb {
     async fn apply_batch(
         &self,
         name: &str,
-        order: &ObjectOrder,
+        versions: RowVersions,
         known: &Registration,
         batch: &Batch,
     ) -> Result<StoreCounts> {
         let (database, entries) = (&self.database, batch.entries.as_slice());
         if let Some(floor) = known.floor()
-            && known.has_floor_above(order.at(0))
+            && known.has_floor_above(versions.first())
         {
             // An attempt that crashed may have written them.
             remove_below(database, name, entries, floor).await?;
@@ -102,7 +102,7 @@ impl Mongodb {
         let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = write_batch(database, name, &open, guess).await?;
         *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = outcome.guess;
-        enforce_deletes(database, name, order, entries, &stale, outcome).await
+        enforce_deletes(database, name, versions, entries, &stale, outcome).await
     }
 }
 
@@ -152,7 +152,7 @@ impl Backend for Mongodb {
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
-        let (order, rows) = (load.order, load.rows.as_slice());
+        let (versions, rows) = (load.versions, load.rows.as_slice());
         let name = load.dataset.name.as_str();
         let registry = Registry::new(&self.database, name);
         let known = registry.get().await?;
@@ -162,7 +162,7 @@ impl Backend for Mongodb {
         let batches = |deletes| -> Result<_> {
             Ok(Batches {
                 encoder: Encoder::new(load.dataset)?,
-                order,
+                versions,
                 rows,
                 deletes,
                 waiting: None,
@@ -172,7 +172,7 @@ impl Backend for Mongodb {
         stream::iter(batches(false)?.chain(batches(true)?))
             .map(|batch| async move {
                 let batch = batch?;
-                with_retries(|| self.apply_batch(name, order, known, &batch)).await
+                with_retries(|| self.apply_batch(name, versions, known, &batch)).await
             })
             .buffer_unordered(self.connections.max(1) as usize)
             .try_fold(StoreCounts::default(), async |mut sum, counts| {
@@ -241,7 +241,7 @@ struct Batch {
 
 struct Batches<'a> {
     encoder: Encoder<'a>,
-    order: &'a ObjectOrder,
+    versions: RowVersions,
     rows: &'a [Row],
     deletes: bool,
     /// An entry that did not fit the previous batch.
@@ -262,7 +262,7 @@ impl Iterator for Batches<'_> {
             if row.deleted != self.deletes {
                 continue;
             }
-            let entry = match self.encoder.entry(row, self.order.at(row.offset)) {
+            let entry = match self.encoder.entry(row, self.versions.of(row)) {
                 Ok(entry) => entry,
                 Err(error) => return Some(Err(error)),
             };

@@ -32,8 +32,7 @@ pub(super) struct Registration {
 impl Registration {
     /// Returns whether a newer snapshot has pruned, or is doing so.
     pub(super) fn has_floor_above(&self, version: RowVersion) -> bool {
-        self.floor()
-            .is_some_and(|floor| floor > version.as_bytes().as_slice())
+        self.floor().is_some_and(|floor| floor > version.as_bytes())
     }
 
     pub(super) fn floor(&self) -> Option<&[u8]> {
@@ -183,7 +182,7 @@ impl<'a> Registry<'a> {
 
     /// Raises the floor, and returns the entry, whose floor may be higher.
     pub(super) async fn raise_floor(&self, floor: RowVersion) -> Result<Registration> {
-        let floor = floor.as_bytes().as_slice();
+        let floor = floor.as_bytes();
         for _ in 0..ROUNDS {
             let known = self.get().await?;
             if known.floor().is_some_and(|known| known >= floor) {

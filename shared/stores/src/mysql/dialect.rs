@@ -2,7 +2,7 @@
 
 use landfall_domain::{FieldType, RowVersion, SORTED_CHARS};
 
-use crate::schema::{Column, ColumnKind, Index, Table, list};
+use crate::schema::{Column, ColumnKind, Index, Table, VERSION, list};
 
 /// Bytes of an index entry (`InnoDB`, dynamic rows), less what key columns of other types take.
 const INDEX_BYTES: usize = 3072 - 8 * 32;
@@ -33,7 +33,7 @@ impl Dialect {
     /// Returns the type of a column as in `information_schema`, with the collation of texts.
     pub(super) fn type_of(self, table: &Table, column: &Column) -> String {
         match column.kind {
-            ColumnKind::Version => format!("binary({})", RowVersion::LEN),
+            ColumnKind::Version => version_type(table),
             ColumnKind::Extra => self.field_type(FieldType::Json),
             ColumnKind::Key(FieldType::Text) => self.key_text(table),
             ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.field_type(kind),
@@ -116,6 +116,33 @@ impl Dialect {
         });
         format!("ALTER TABLE {} {columns}", quote(&table.name))
     }
+}
+
+/// Returns the type of versions. A table may get an `order` later, and the versions of its rows stay short.
+pub(super) fn version_type(table: &Table) -> String {
+    let [short, long] = version_types();
+    if table.order.is_some() { long } else { short }
+}
+
+/// Returns whether a table of a dataset with or without an `order` has versions of this type.
+pub(super) fn is_version_type(sql_type: &str) -> bool {
+    version_types().iter().any(|known| known == sql_type)
+}
+
+fn version_types() -> [String; 2] {
+    [
+        format!("binary({})", RowVersion::LEN),
+        format!("varbinary({})", RowVersion::MAX_LEN),
+    ]
+}
+
+/// Returns the statement that makes room for the versions of the table in `name`, which has its rows or tombstones.
+pub(super) fn widen_versions(table: &Table, name: &str) -> String {
+    format!(
+        "ALTER TABLE {} MODIFY {VERSION} {} NOT NULL",
+        quote(name),
+        version_type(table)
+    )
 }
 
 /// Returns the statement that creates an index. The server appends the key.

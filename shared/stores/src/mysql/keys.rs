@@ -1,12 +1,12 @@
 //! Staged keys of a chunk: for totals, for deletes, and for upserts where there are tombstones.
 
-use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
+use landfall_domain::{Row, RowVersion, RowVersions, StoreCounts};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
-use super::dialect::{BY_KEY, Dialect, name_for, quote, same_key};
+use super::dialect::{self, BY_KEY, Dialect, name_for, quote, same_key};
 use super::statement::{STORE, error, run};
-use super::upsert::{add, bind, fill, version};
+use super::upsert::{add, bind, fill};
 use crate::error::Result;
 use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted, unsigned};
 use crate::schema::{Table, list};
@@ -31,7 +31,7 @@ impl Keys {
         let (target, tombstones) = (quote(&table.name), tombstones(table));
         let key_columns = dialect.key_columns(table);
         let options = dialect.options();
-        let version = format!("binary({})", RowVersion::LEN);
+        let version = dialect::version_type(table);
         let definition = format!(
             "(_row int unsigned NOT NULL, _deletes tinyint(1) NOT NULL, {key_columns}, \
              _version {version} NOT NULL) {options}"
@@ -93,7 +93,7 @@ impl Keys {
         &self,
         connection: &mut MySqlConnection,
         key: &[usize],
-        order: &ObjectOrder,
+        versions: RowVersions,
         rows: &[&Row],
     ) -> Result<()> {
         run(connection, &self.create).await?;
@@ -108,7 +108,7 @@ impl Keys {
                 for index in key {
                     bind(arguments, &row.values[*index])?;
                 }
-                add(arguments, version(order, row).as_slice())
+                add(arguments, versions.of(row).as_bytes())
             },
         )
         .await

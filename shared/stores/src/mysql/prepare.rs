@@ -7,13 +7,13 @@
 use landfall_domain::{Dataset, Total};
 use sqlx::{Acquire as _, MySqlConnection};
 
-use super::dialect::{Dialect, beginning_of, create_index, index_name, quote};
+use super::dialect::{self, Dialect, beginning_of, create_index, index_name, quote};
 use super::registry;
 use super::statement::{STORE, error, run};
 use super::totals::Totals;
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, Registered};
-use crate::schema::{Column, ExistingColumn, Table};
+use crate::registry::{Entry, Registered, tombstones_of};
+use crate::schema::{Column, ExistingColumn, Table, VERSION};
 use crate::sql::lanes::LaneLock;
 
 /// Creates and registers what is missing, and changes nothing else.
@@ -24,7 +24,7 @@ pub(super) async fn prepare(
     dialect: Dialect,
 ) -> Result<()> {
     let known = registry::read(connection, &table.name).await?;
-    let existing = columns(connection, &table.name).await?;
+    let mut existing = columns(connection, &table.name).await?;
     let mut is_made = false;
     let is_there = !existing.is_empty();
     if let Some(known) = known.filter(|_| is_there) {
@@ -35,6 +35,7 @@ pub(super) async fn prepare(
         is_made =
             all == known.registered && misses_nothing(connection, table, &all, dialect).await?;
     }
+    fit_versions(connection, table, &mut existing).await?;
     let missing = if is_there {
         table.missing(&existing, |column| dialect.type_of(table, column))?
     } else {
@@ -146,15 +147,56 @@ async fn make_table(
         return Ok(!is_there);
     };
     // Another worker may have been first. Its definition may lack columns of this one.
-    let existing = columns(connection, &table.name).await?;
+    let mut existing = columns(connection, &table.name).await?;
     if existing.is_empty() {
         return Err(failure);
     }
+    fit_versions(connection, table, &mut existing).await?;
     let missing = table.missing(&existing, |column| dialect.type_of(table, column))?;
     if !missing.is_empty() {
         run(connection, &dialect.add_columns(table, &missing)).await?;
     }
     Ok(false)
+}
+
+/// Makes room for longer versions in an existing table and its tombstones if the dataset has got an `order`. The server
+/// copies both, and waits for other writers. Room that is not needed is no mismatch: a worker may have stopped before
+/// it registered the `order`.
+async fn fit_versions(
+    connection: &mut MySqlConnection,
+    table: &Table,
+    existing: &mut [ExistingColumn],
+) -> Result<()> {
+    if existing.is_empty() {
+        return Ok(());
+    }
+    let tombstones = tombstones_of(&table.name);
+    if table.order.is_some() {
+        let mut existing = columns(connection, &tombstones).await?;
+        fit_version(connection, table, &tombstones, &mut existing).await?;
+    }
+    fit_version(connection, table, &table.name, existing).await
+}
+
+async fn fit_version(
+    connection: &mut MySqlConnection,
+    table: &Table,
+    name: &str,
+    existing: &mut [ExistingColumn],
+) -> Result<()> {
+    let version = existing.iter_mut().find(|column| column.name == VERSION);
+    let Some(version) = version else {
+        return Ok(());
+    };
+    let (needed, sql_type) = (dialect::version_type(table), &mut version.sql_type);
+    if *sql_type == needed || !dialect::is_version_type(sql_type) {
+        return Ok(());
+    }
+    if table.order.is_some() {
+        run(connection, &dialect::widen_versions(table, name)).await?;
+    }
+    *sql_type = needed;
+    Ok(())
 }
 
 /// Creates the indexes that the table lacks. A long text has an index of a column with its beginning, as an index of

@@ -17,7 +17,7 @@
 //!   `FORCE INDEX (PRIMARY)`, which every join by key now has, the server compared each chunk row by row with the
 //!   whole table.
 
-use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts, Value};
+use landfall_domain::{Row, RowVersions, StoreCounts, Value};
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, MySqlConnection, Row as _};
 
@@ -102,7 +102,7 @@ impl Upsert {
     pub(super) async fn run(
         &self,
         connection: &mut MySqlConnection,
-        order: &ObjectOrder,
+        versions: RowVersions,
         rows: &[&Row],
     ) -> Result<StoreCounts> {
         let put = |arguments: &mut MySqlArguments, _: usize, row: &Row| {
@@ -112,7 +112,7 @@ impl Upsert {
             if self.has_extra {
                 add(arguments, row.extra.as_deref())?;
             }
-            add(arguments, version(order, row).as_slice())
+            add(arguments, versions.of(row).as_bytes())
         };
         fill(
             connection,
@@ -140,10 +140,6 @@ impl Upsert {
 
 fn increment(counter: &str) -> String {
     format!("@landfall_{counter} := @landfall_{counter} + 1")
-}
-
-pub(super) fn version(order: &ObjectOrder, row: &Row) -> [u8; RowVersion::LEN] {
-    *order.at(row.offset).as_bytes()
 }
 
 /// Inserts rows with statements that consist of this beginning, the placeholders of each row, and this end.

@@ -86,7 +86,7 @@ impl Write {
         let totals = Totals::all(chunk.table, &entry.registered, *dialect);
         totals::stage(&mut connection, &totals).await?;
         if !totals.is_empty() || entry.tombstones || chunk.deletes > 0 {
-            keys.stage(&mut connection, chunk.key, chunk.order, &chunk.rows)
+            keys.stage(&mut connection, chunk.key, chunk.versions, &chunk.rows)
                 .await?;
             if chunk.deletes > 0 && !entry.tombstones {
                 keys.create_tombstones(&mut connection).await?;
@@ -143,16 +143,18 @@ impl SqlTransaction<Statements> for Write {
     }
 
     async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {
-        let (upsert, order) = (&chunk.statements.upsert, chunk.order);
+        let (upsert, versions) = (&chunk.statements.upsert, chunk.versions);
         if rows == chunk.rows.len() as u64 {
-            return upsert.run(&mut self.transaction, order, &chunk.rows).await;
+            return upsert
+                .run(&mut self.transaction, versions, &chunk.rows)
+                .await;
         }
         let has_deleted_key = |place| self.has_deleted_key.get(place) == Some(&true);
         let upserts = chunk.rows.iter().copied().enumerate();
         let upserts = upserts.filter(|(place, row)| !row.deleted && !has_deleted_key(*place));
         let upserts: Vec<&Row> = upserts.map(|(_, row)| row).collect();
         debug_assert_eq!(upserts.len() as u64, rows, "the others are not upserted");
-        upsert.run(&mut self.transaction, order, &upserts).await
+        upsert.run(&mut self.transaction, versions, &upserts).await
     }
 
     async fn delete(&mut self, chunk: &Chunk<'_>) -> Result<StoreCounts> {

@@ -45,7 +45,10 @@ impl Chunk<'_> {
             let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
                 copy::put_key(out, row, self.key, version);
             };
-            let filled = deletes.staged.fill(connection, self.order, rows, put).await;
+            let filled = deletes
+                .staged
+                .fill(connection, self.versions, rows, put)
+                .await;
             filled.map_err(error)?;
         }
         Ok(())
@@ -72,6 +75,6 @@ impl Chunk<'_> {
         let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
             copy::put_row(out, row, has_extra, version);
         };
-        destination.fill(connection, self.order, rows, put).await
+        destination.fill(connection, self.versions, rows, put).await
     }
 }

@@ -147,7 +147,7 @@ async fn delete_older(
     let delete = format!("DELETE FROM {table} WHERE _version < $1");
     let done = sqlx::query(AssertSqlSafe(delete))
         .persistent(false)
-        .bind(version.as_bytes().as_slice())
+        .bind(version.as_bytes())
         .execute(connection)
         .await
         .map_err(error)?;

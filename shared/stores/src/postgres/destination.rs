@@ -4,7 +4,7 @@
 //! own. Unless `TCP_NODELAY` is set, the client's system holds that message back until the server has acknowledged
 //! the rows. sqlx 0.9.0 lost that setting (launchbadge/sqlx#4335). Once sqlx sets it again, `COPY` alone is enough.
 
-use landfall_domain::{ObjectOrder, Row, RowVersion};
+use landfall_domain::{Row, RowVersion, RowVersions};
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -30,7 +30,7 @@ impl Destination {
     pub(super) async fn fill<'r>(
         &self,
         connection: &mut PgConnection,
-        order: &ObjectOrder,
+        versions: RowVersions,
         mut rows: impl Iterator<Item = &'r Row>,
         put: impl Fn(&mut Vec<u8>, &Row, &RowVersion),
     ) -> Result<u64, sqlx::Error> {
@@ -40,7 +40,7 @@ impl Destination {
             let Some(row) = rows.next() else {
                 return self.insert(connection, &buffer[HEADER.len()..]).await;
             };
-            put(&mut buffer, row, &order.at(row.offset));
+            put(&mut buffer, row, &versions.of(row));
             begun += 1;
         }
         let Self { table, columns } = self;
@@ -51,7 +51,7 @@ impl Destination {
                 copy.send(buffer.as_slice()).await?;
                 buffer.clear();
             }
-            put(&mut buffer, row, &order.at(row.offset));
+            put(&mut buffer, row, &versions.of(row));
         }
         buffer.extend_from_slice(TRAILER);
         copy.send(buffer.as_slice()).await?;

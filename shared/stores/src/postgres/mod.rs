@@ -130,7 +130,7 @@ impl Postgres {
         let lane_lock = LaneLock::Lane(lane);
         let entry = transaction.lock(name, lane_lock).await?;
         let is_sufficient = lane_lock.is_sufficient(&entry.registered, entry.tombstones);
-        if !is_sufficient || entry.has_floor_above(part.order.at(0)) {
+        if !is_sufficient || entry.has_floor_above(part.versions.first()) {
             transaction.rollback().await?;
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! What an SQL server supplies to the write path.
 
 use async_trait::async_trait;
-use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
+use landfall_domain::{Row, RowVersion, RowVersions, StoreCounts};
 
 use super::lanes::{self, LaneLock};
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub(crate) struct Chunk<'a, S> {
     pub(crate) statements: &'a S,
     /// Indexes of the key's fields.
     pub(crate) key: &'a [usize],
-    pub(crate) order: &'a ObjectOrder,
+    pub(crate) versions: RowVersions,
     pub(crate) deletes: u64,
     pub(crate) rows: Vec<&'a Row>,
 }

@@ -17,7 +17,7 @@ pub(crate) async fn apply<D: SqlDatabase>(database: &D, load: Load<'_>) -> Resul
         table: load.table,
         statements: &database.statements(load.table).await?,
         key: load.dataset.key_indexes(),
-        order: load.order,
+        versions: load.versions,
         deletes: load.rows.iter().filter(|row| row.deleted).count() as u64,
         rows: load.rows.iter().collect(),
     };
@@ -122,7 +122,7 @@ async fn attempt<D: SqlDatabase>(
         transaction.rollback().await?;
         return Ok(None);
     }
-    if entry.has_floor_above(chunk.order.at(0)) {
+    if entry.has_floor_above(chunk.versions.first()) {
         transaction.rollback().await?;
         return Ok(Some(all_stale(chunk.rows.len())));
     }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use landfall_domain::{ObjectOrder, Row, RowVersion, StoreCounts};
+use landfall_domain::{Row, RowVersion, RowVersions, StoreCounts};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Transaction};
 
@@ -26,11 +26,11 @@ pub(super) fn rows(
     transaction: &Transaction<'_>,
     table: &Table,
     key: &[usize],
-    order: &ObjectOrder,
+    versions: RowVersions,
     rows: &[Row],
 ) -> Result<StoreCounts> {
     let entry = registry::prepared(transaction, &table.name)?;
-    if entry.has_floor_above(order.at(0)) {
+    if entry.has_floor_above(versions.first()) {
         return Ok(all_stale(rows.len()));
     }
     let totals = Totals::new(&table.name, &entry.registered);
@@ -38,7 +38,7 @@ pub(super) fn rows(
     let mut counts = StoreCounts::default();
     for row in rows {
         merge.values.set(row);
-        let version = order.at(row.offset);
+        let version = versions.of(row);
         let count = match merge.apply(row, version)? {
             Outcome::Inserted => &mut counts.inserted,
             Outcome::Updated => &mut counts.updated,

@@ -194,8 +194,10 @@ impl Backend for Sqlite {
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
         let attempt = || {
             let (table, key) = (load.table.clone(), load.dataset.key_indexes().to_vec());
-            let (order, rows) = (*load.order, Arc::clone(load.rows));
-            self.transact(move |transaction| merge::rows(transaction, &table, &key, &order, &rows))
+            let (versions, rows) = (load.versions, Arc::clone(load.rows));
+            self.transact(move |transaction| {
+                merge::rows(transaction, &table, &key, versions, &rows)
+            })
         };
         with_retries(attempt).await
     }

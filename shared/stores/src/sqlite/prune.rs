@@ -22,7 +22,7 @@ pub(super) fn rows_below(
     if let Some(pruned) = entry.pruned_by(floor) {
         return Ok(pruned);
     }
-    let floor = floor.as_bytes().as_slice();
+    let floor = floor.as_bytes();
     let mut totals = Totals::new(&table.name, &entry.registered);
     let target = quote(&table.name);
     let select = format!(

@@ -130,7 +130,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
         row.values.reserve_exact(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.found.values).enumerate() {
             row.values.push(match value {
-                _ if row.deleted && !dataset.key_indexes().contains(&index) => Value::Null,
+                _ if row.deleted && !dataset.is_in_deletes(index) => Value::Null,
                 None => {
                     let value = field_value(field, &Source::Missing);
                     value.map_err(|fault| self.found.with_hint(fault, text))?
