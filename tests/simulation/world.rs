@@ -1,6 +1,7 @@
 //! One world of the simulation: uploads files, invokes the functions, and checks the final state.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Add as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +42,7 @@ pub enum Kind {
     Plain,
     WithDeletes,
     Snapshots,
+    Ordered,
 }
 
 impl Kind {
@@ -50,6 +52,17 @@ impl Kind {
             Self::Plain => "",
             Self::WithDeletes => "operation = { column = \"op\" }\n",
             Self::Snapshots => "mode = \"snapshot\"\n",
+            Self::Ordered => "order = \"changed\"\n",
+        }
+    }
+
+    /// Returns the fields that follow the others.
+    fn fields(self) -> &'static str {
+        match self {
+            Self::Ordered => {
+                "[[fields]]\nname = \"changed\"\ntype = \"integer\"\nrequired = true\n"
+            }
+            Self::Plain | Self::WithDeletes | Self::Snapshots => "",
         }
     }
 }
@@ -95,6 +108,7 @@ impl World {
             ("config".to_owned(), "datasets/products.toml".to_owned()),
             DEFINITION
                 .replacen("[[fields]]", &format!("{}[[fields]]", kind.definition()), 1)
+                .add(kind.fields())
                 .into(),
         );
         let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
@@ -167,7 +181,12 @@ impl World {
 
 pub async fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let kinds = [Kind::Plain, Kind::WithDeletes, Kind::Snapshots];
+    let kinds = [
+        Kind::Plain,
+        Kind::WithDeletes,
+        Kind::Snapshots,
+        Kind::Ordered,
+    ];
     let kind = *kinds.choose(&mut rng).unwrap();
     let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);
     let files = files(&mut rng, kind);
@@ -254,11 +273,15 @@ fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
 fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
     // A snapshot with rejects prunes nothing, so some files have no rejects.
     let worst = if rng.random_bool(0.5) { 0 } else { 2 };
-    let deletes = kind == Kind::WithDeletes;
+    let last = match kind {
+        Kind::WithDeletes => ",op\n",
+        Kind::Ordered => ",changed\n",
+        Kind::Plain | Kind::Snapshots => "\n",
+    };
     (0..rng.random_range(1..4))
         .map(|index| {
             let mut text = String::from("sku,name,description");
-            text.push_str(if deletes { ",op\n" } else { "\n" });
+            text.push_str(last);
             for row in 0..rng.random_range(0..14) {
                 let sku = rng.random_range(0..8);
                 let line = match rng.random_range(2 - worst..10) {
@@ -270,8 +293,11 @@ fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
                     _ => format!("s{sku},n{index}.{row},"),
                 };
                 text.push_str(&line);
-                if deletes {
-                    text.push_str(if rng.random_bool(0.3) { ",delete" } else { "," });
+                match kind {
+                    Kind::WithDeletes if rng.random_bool(0.3) => text.push_str(",delete"),
+                    Kind::WithDeletes => text.push(','),
+                    Kind::Ordered => text.extend([',', *['1', '2', '3'].choose(rng).unwrap()]),
+                    Kind::Plain | Kind::Snapshots => {}
                 }
                 text.push('\n');
             }
@@ -353,7 +379,7 @@ async fn check(world: &World, files: &[File], kind: Kind) {
             .unwrap()
             .iter()
             .filter_map(|(key, (_, values))| Some((key, values.as_ref()?)))
-            .map(|(key, values)| match &values[1..] {
+            .map(|(key, values)| match &values[1..3] {
                 [Value::Text(name), Value::Null] => (key.clone(), (name.to_string(), None)),
                 [Value::Text(name), Value::Text(text)] => {
                     (key.clone(), (name.to_string(), Some(text.to_string())))

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 /// The content of a products file, as databases should contain it after its ingestion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Products {
-    /// Name and description by sku, from the last row of each sku.
+    /// Name and description by sku, from the newest row of each sku.
     pub rows: BTreeMap<String, (String, Option<String>)>,
+    /// What a fourth column `changed` says of these rows.
+    changed: BTreeMap<String, i64>,
     /// Number of records, without the header.
     pub records: u64,
     /// Number of invalid records: wrong number of cells, not UTF-8, or without sku or name.
@@ -18,11 +20,12 @@ pub struct Products {
 
 impl Products {
     /// Applies a file with the header `sku,name,description` on top of the current content. In a fourth
-    /// column `op`, the value `delete` removes the sku.
+    /// column `op`, the value `delete` removes the sku. With a fourth column `changed`, a row with a less integer than
+    /// that of the current row changes nothing.
     pub fn read(&mut self, file: &[u8]) {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
         let header = reader.byte_headers().expect("bytes in memory are readable");
-        let columns = header.len();
+        let (columns, is_ordered) = (header.len(), header.get(3) == Some(b"changed"));
         for record in reader.byte_records() {
             self.records += 1;
             let cells: Option<Vec<String>> = record.ok().and_then(|record| {
@@ -36,7 +39,16 @@ impl Products {
                 Some([sku, _, _, op]) if op == "delete" && !sku.is_empty() => {
                     self.rows.remove(sku);
                 }
-                Some([sku, name, description, ..]) if !sku.is_empty() && !name.is_empty() => {
+                Some([sku, name, description, rest @ ..])
+                    if !sku.is_empty() && !name.is_empty() =>
+                {
+                    if is_ordered {
+                        let changed = rest[0].parse().expect("an integer");
+                        if self.changed.get(sku).is_some_and(|known| *known > changed) {
+                            continue;
+                        }
+                        self.changed.insert(sku.clone(), changed);
+                    }
                     let description = Some(description.clone()).filter(|text| !text.is_empty());
                     self.rows.insert(sku.clone(), (name.clone(), description));
                 }

@@ -94,7 +94,7 @@ const noScope = () =>
     '.',
   );
 
-function description({ mode, key, fields, stores }) {
+function description({ mode, order, key, fields, stores }) {
   const rows = fields.map(({ name, type, required }) =>
     h(
       'tr',
@@ -110,6 +110,7 @@ function description({ mode, key, fields, stores }) {
       { class: 'muted' },
       `Rows with the same ${key.join(' and ')} replace each other. They are written to ${stores.map(store).join(' and ')}.`,
     ),
+    order && h('p', { class: 'muted' }, 'Of such rows, the one with the greatest ', h('code', {}, order), ' stays.'),
     mode === 'snapshot' &&
       h(
         'p',

@@ -41,6 +41,10 @@ struct BrokenDataset {
 pub(crate) struct DatasetView {
     name: String,
     mode: Mode,
+    /// Name of the field whose value decides which of two rows of a key is newer. Without one, the time at which the
+    /// file was created in the bucket decides, then the place in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
     /// Names of the fields that make up the key.
     key: Vec<String>,
     fields: Vec<FieldView>,
@@ -79,6 +83,7 @@ impl DatasetView {
         Self {
             name: dataset.name.clone(),
             mode: dataset.mode,
+            order: dataset.order().map(|field| field.name.clone()),
             key: dataset
                 .key_fields()
                 .map(|field| field.name.clone())

@@ -12,6 +12,7 @@ mod first_load;
 mod generated;
 mod goods;
 mod matrix;
+mod ordered;
 mod overlap;
 mod random;
 mod reads;
@@ -50,6 +51,13 @@ macro_rules! conformance {
                 versions::a_space_at_the_end_is_a_change,
                 versions::a_dataset_of_keys_alone,
                 versions::concurrent_appliers_leave_the_greatest_version,
+                ordered::the_greatest_value_wins_in_any_order,
+                ordered::the_value_of_a_delete_counts,
+                ordered::times_decide_too,
+                ordered::an_order_for_existing_rows,
+                ordered::an_order_after_snapshots,
+                ordered::an_order_stays,
+                ordered::concurrent_changes_leave_the_greatest_value,
                 tables::few_rows_and_some_more,
                 tables::whole_chunks_at_once,
                 tables::wide_rows,

@@ -187,7 +187,8 @@ impl Case {
         }
         for (index, field) in self.dataset.fields.iter().enumerate() {
             let is_key = self.dataset.key_indexes().contains(&index);
-            if is_key || deleted || (!field.required && random.random_ratio(1, 6)) {
+            let is_absent = deleted && !self.dataset.is_in_deletes(index);
+            if is_key || is_absent || (!field.required && random.random_ratio(1, 6)) {
                 continue;
             }
             values[index] = match &field.default {
@@ -242,6 +243,13 @@ fn definition(
             "{{ name = \"f{index}\", type = \"{kind}\", index = {indexed}, required = {required}{default} }}"
         ));
     }
+    let is_ordered = random.random_ratio(1, 3);
+    if is_ordered {
+        let kind = ["integer", "date", "timestamp"].choose(random).unwrap();
+        fields.push(format!(
+            "{{ name = \"at\", type = \"{kind}\", required = true }}"
+        ));
+    }
     fields.shuffle(random);
     let mut keys: Vec<_> = (0..key.len())
         .map(|index| format!("\"k{index}\""))
@@ -255,10 +263,13 @@ fn definition(
             ["keep", "drop"].choose(random).unwrap()
         ),
     ];
+    if is_ordered {
+        lines.push("order = \"at\"".to_owned());
+    }
     if is_plain {
         return lines.join("\n");
     }
-    if random.random_ratio(1, 4) {
+    if !is_ordered && random.random_ratio(1, 4) {
         lines.push("mode = \"snapshot\"".to_owned());
     }
     if random.random_ratio(1, 2) {
@@ -311,15 +322,15 @@ struct Model {
 
 impl Model {
     fn apply(&mut self, dataset: &Dataset, moment: i64, rows: &[Row]) -> StoreCounts {
-        let order = order(moment);
+        let versions = dataset.versions(order(moment));
         let mut counts = StoreCounts::default();
-        let first = order.at(0).to_string();
+        let first = versions.first().to_string();
         if self.floor.as_ref().is_some_and(|(floor, _)| *floor > first) {
             counts.stale = rows.len() as u64;
             return counts;
         }
         for row in rows {
-            let version = order.at(row.offset).to_string();
+            let version = versions.of(row).to_string();
             let values = row.values.to_vec();
             let key = key_texts(dataset, &values);
             let new = if row.deleted {
