@@ -41,12 +41,17 @@ const READINGS: &str = r#"
 name = "readings"
 format = "tsv"
 key = ["sensor", "at"]
+order = "revision"
 [[fields]]
 name = "sensor"
 type = "text"
 [[fields]]
 name = "at"
 type = "timestamp"
+[[fields]]
+name = "revision"
+type = "integer"
+required = true
 "#;
 
 /// A response.

@@ -239,6 +239,7 @@ async fn datasets_are_described_by_their_definitions() {
         .map(|one| &one["name"])
         .collect();
     assert_eq!(names, ["products", "readings"]);
+    assert_eq!(list["datasets"][1]["order"], "revision");
     assert_eq!(list["broken"][0]["name"], "broken");
     let products = api.get("/datasets/products").await.json();
     assert_eq!(products["key"], json!(["sku"]));
