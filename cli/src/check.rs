@@ -1,6 +1,6 @@
 //! Checks of definitions of datasets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use landfall_cli::definition_files;
@@ -34,4 +34,19 @@ pub(crate) fn check(paths: &[PathBuf]) -> Result<Vec<Result<Dataset, String>>> {
         }
     }
     Ok(checked)
+}
+
+/// Returns the dataset to check a file against: the only one, else the one named like the file or its directory.
+pub(crate) fn dataset_of<'a>(file: &Path, datasets: &'a [Dataset]) -> Result<&'a Dataset> {
+    if let [only] = datasets {
+        return Ok(only);
+    }
+    let path = std::path::absolute(file)?;
+    let directory = path.parent().and_then(Path::file_name);
+    let names = [path.file_stem(), directory].into_iter().flatten();
+    let mut found = names.filter_map(|name| datasets.iter().find(|dataset| *dataset.name == *name));
+    found.next().with_context(|| {
+        let file = file.display();
+        format!("cannot tell the dataset of {file}; pass its definition alone, and check that it has no error")
+    })
 }

@@ -1,6 +1,8 @@
 //! `landfall`: the command line.
 
 mod check;
+mod check_file;
+mod report;
 mod tokens;
 mod totals;
 
@@ -13,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
 use landfall_cli::seed;
+use landfall_domain::JobState;
 
 #[derive(Parser)]
 #[command(name = "landfall", version, about)]
@@ -40,7 +43,7 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Check definitions of datasets
+    /// Check definitions of datasets, and files against them
     #[command(subcommand)]
     Datasets(Datasets),
     /// Rebuild tables of totals
@@ -108,11 +111,19 @@ enum Totals {
 
 #[derive(Subcommand)]
 enum Datasets {
-    /// Check definitions, and print the file, line and field of the first error in each
+    /// Check definitions, and print the file, line and field of the first error in each. With --file, print what would
+    /// happen to a file: the state of its job, its rows, rejects and warnings. No database is needed
     Check {
         /// Files, or directories of .toml files
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// A file to check against the definition; if there are several, against that of the dataset which is named
+        /// like the file or its directory
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Print the report about the file as JSON
+        #[arg(long, requires = "file")]
+        json: bool,
     },
 }
 
@@ -160,20 +171,34 @@ async fn main() -> Result<ExitCode> {
         Command::Tokens(Tokens::Remove { name, secret }) => {
             secret.open().await.remove(&name).await?;
         }
-        Command::Datasets(Datasets::Check { paths }) => {
+        Command::Datasets(Datasets::Check { paths, file, json }) => {
+            let mut datasets = Vec::new();
             let mut code = ExitCode::SUCCESS;
             for checked in check::check(&paths)? {
                 match checked {
-                    Ok(dataset) => {
-                        let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
-                        let (name, fields) = (&dataset.name, dataset.fields.len());
-                        println!("{name}: {fields} fields, key {}", key.join(", "));
-                    }
+                    Ok(dataset) => datasets.push(dataset),
                     Err(error) => {
                         eprintln!("{error}");
                         code = ExitCode::FAILURE;
                     }
                 }
+            }
+            let Some(file) = file else {
+                for dataset in &datasets {
+                    let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
+                    let (name, fields) = (&dataset.name, dataset.fields.len());
+                    println!("{name}: {fields} fields, key {}", key.join(", "));
+                }
+                return Ok(code);
+            };
+            let report = check_file::check_file(check::dataset_of(&file, &datasets)?, &file)?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{report}");
+            }
+            if report.state == JobState::Failed {
+                code = ExitCode::FAILURE;
             }
             return Ok(code);
         }

@@ -6,7 +6,8 @@ use landfall_ledger::Ledger;
 use landfall_runtime::{Environment, SettingError, optional};
 
 /// Default size of a chunk in bytes.
-const CHUNK_BYTES: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).expect("it is not zero");
+const CHUNK_BYTES: NonZeroU64 =
+    NonZeroU64::new(landfall_formats::CHUNK_BYTES).expect("it is not zero");
 
 /// The dependencies of the splitter.
 pub struct Context {

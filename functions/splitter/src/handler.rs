@@ -7,7 +7,9 @@ use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMess
 use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, ObjectRef, Problem, ProblemCode, Reading, Warning,
 };
-use landfall_formats::{CUTTING_RULES, Header, PlannedChunk, Scanner, detect, quoting_warning};
+use landfall_formats::{
+    CUTTING_RULES, Header, PlannedChunk, Scanner, check_size, detect, quoting_warning,
+};
 use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
@@ -23,8 +25,6 @@ const MANY_CHUNKS: u64 = 1_000_000;
 /// The maximum number of chunks of a job. Only an object with many records over the size limit has more, because
 /// each of them is a chunk.
 const MAX_CHUNKS: u32 = 4_000_000;
-/// The maximum size of an object in bytes: what can be read within the timeout of a Lambda function.
-pub const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// Batches of messages that are sent at the same time.
 const BATCHES_AT_ONCE: usize = 8;
 
@@ -128,19 +128,7 @@ async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), Spl
 
 /// Checks what is known of an object before it is read.
 fn check(head: &JobHead) -> Result<(), Problem> {
-    let size = head.object.size;
-    if size == 0 {
-        return Err(Problem::new(
-            ProblemCode::EmptyObject,
-            "the object is empty",
-        ));
-    }
-    if size > MAX_OBJECT_BYTES {
-        let message = format!(
-            "the object has {size} bytes, but the maximum is {MAX_OBJECT_BYTES}: split it and upload the parts"
-        );
-        return Err(Problem::new(ProblemCode::TooLarge, message));
-    }
+    check_size(head.object.size)?;
     if head.cutting_rules != CUTTING_RULES {
         return Err(Problem::new(
             ProblemCode::OtherRelease,
@@ -235,11 +223,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     async fn run(mut self) -> Result<Seal, SplitError> {
         let problem = match self.plan().await {
-            Ok(0) => Some(Problem::new(
-                ProblemCode::NoRecords,
-                "the object has no records",
-            )),
-            Ok(_) => None,
+            Ok(()) => None,
             Err(Stop::Problem(problem)) => Some(problem),
             Err(Stop::Error(error)) => return Err(error),
         };
@@ -250,8 +234,8 @@ impl Planner<'_> {
         })
     }
 
-    /// Plans all chunks. Returns the number of records.
-    async fn plan(&mut self) -> Result<u64, Stop> {
+    /// Plans all chunks.
+    async fn plan(&mut self) -> Result<(), Stop> {
         let object = &self.head.object;
         let mut segments = std::pin::pin!(segments(&*self.context.objects, object));
         let segment = or_gone(segments.next().await.transpose())?;
@@ -283,14 +267,7 @@ impl Planner<'_> {
         let summary = finished?;
         self.warnings
             .extend(quoting_warning(self.dataset, reading, summary.saw_quoted));
-        if let Some(line) = summary.open_quote {
-            let message = format!(
-                "a quote in the record that starts on line {line} is never closed, so everything after it is \
-                 one cell: check that the file is complete"
-            );
-            return Err(Problem::new(ProblemCode::Malformed, message).into());
-        }
-        Ok(summary.records)
+        Ok(summary.check()?)
     }
 
     /// Checks the header before the first chunk is sent. It nearly always lies in the segment that starts here.

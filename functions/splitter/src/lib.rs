@@ -38,4 +38,4 @@ mod handler;
 
 pub use context::Context;
 pub use error::SplitError;
-pub use handler::{MAX_OBJECT_BYTES, SEGMENT_BYTES, SEGMENTS_AHEAD, handle};
+pub use handler::{SEGMENT_BYTES, SEGMENTS_AHEAD, handle};

@@ -1,14 +1,13 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future;
 use landfall_aws::AwsError;
 use landfall_domain::{
-    ChunkKind, ChunkMessage, Counts, Dataset, Field, MAX_RAW_BYTES, Problem, ProblemCode, Reject,
-    RejectCode, RejectsLocation, Row, StoreCounts, WarningCode, latest_by_key,
+    ChunkMessage, Counts, Dataset, Problem, ProblemCode, Reject, RejectsLocation, StoreCounts,
+    WarningCode, latest_by_key,
 };
-use landfall_formats::{Decoded, Header, Skipped, decode, oversize};
+use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
 use landfall_stores::StoreError;
 use serde::Serialize;
@@ -16,9 +15,6 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::{Context, WorkError};
-
-/// The maximum number of fields without a value that the ledger counts for a chunk.
-const MAX_NULL_COLUMNS: usize = 32;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
@@ -72,11 +68,14 @@ async fn outcome(context: &Context, message: &ChunkMessage) -> Result<ChunkOutco
 
 /// Writes every record of a chunk to all stores or to the rejects.
 async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
-    let (bytes, prepared) = future::join(read(context, message), prepare(context, message)).await;
+    let chunk = planned(message);
+    let bytes = context.objects.read(&message.object, chunk.bytes());
+    let (bytes, prepared) = future::join(bytes, prepare(context, message)).await;
     // The object comes first: if it is gone, the chunk is dead, whatever else failed.
     let bytes = bytes?;
     let (dataset, header) = prepared?;
-    let decoded = decode_chunk(message, &dataset, header.as_deref(), &bytes);
+    let header = header.as_deref();
+    let decoded = chunk.decode(&dataset, &message.reading, header, &bytes);
     // The raw bytes are no longer needed.
     drop(bytes);
     if decoded.records != message.records {
@@ -86,18 +85,21 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
             kind: message.kind,
         });
     }
-    let rejected = decoded.rejects.len() as u64;
-    let skipped = decoded.skipped;
-    let null_columns = null_columns(&dataset, header.as_deref(), &decoded.rows);
+    let mut counts = decoded.counts(&dataset, header);
+    let valid = counts.rows - counts.rejected;
     let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
-    let warnings = warnings(skipped, superseded, &decoded.rejects);
+    if superseded > 0 {
+        counts
+            .warnings
+            .insert(WarningCode::RepeatedKeys, superseded);
+    }
     let rows = Arc::new(rows);
     let applied = context.stores.iter().map(|store| async {
         let mut counts = store.apply(&dataset, &message.order, &rows).await?;
         counts.stale += superseded;
         debug_assert_eq!(
-            counts.total() + rejected + skipped.records(),
-            message.records,
+            counts.total(),
+            valid,
             "{}: every record is counted once",
             store.kind()
         );
@@ -112,49 +114,8 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     // Freeing so many rows takes as long as the ledger update that follows, so do both at the same time.
     spawn_blocking(move || drop(rows));
     written?;
-    Ok(Counts {
-        rows: decoded.records - skipped.records(),
-        rejected,
-        stores: applied.into_iter().collect::<Result<_, _>>()?,
-        warnings,
-        null_columns,
-    })
-}
-
-/// Counts what deserves a warning.
-fn warnings(
-    skipped: Skipped,
-    repeated_keys: u64,
-    rejects: &[Reject],
-) -> BTreeMap<WarningCode, u64> {
-    let is_invalid = |reject: &&Reject| reject.code == RejectCode::Encoding;
-    let counts = [
-        (WarningCode::BlankRows, skipped.blank_rows),
-        (WarningCode::RepeatedHeaders, skipped.repeated_headers),
-        (WarningCode::ByteOrderMarks, skipped.byte_order_marks),
-        (WarningCode::RepeatedKeys, repeated_keys),
-        (
-            WarningCode::InvalidText,
-            rejects.iter().filter(is_invalid).count() as u64,
-        ),
-    ];
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
-}
-
-/// Returns the fields, if the object has columns for them, that have no value in any row of a chunk.
-fn null_columns(dataset: &Dataset, header: Option<&Header>, rows: &[Row]) -> BTreeMap<String, u64> {
-    let fields = dataset.fields.iter().enumerate();
-    let mut fields: Vec<(usize, &Field)> = fields
-        .filter(|(index, field)| !field.required && header.is_none_or(|header| header.has(*index)))
-        .collect();
-    for row in rows.iter().filter(|row| !row.deleted) {
-        if fields.is_empty() {
-            break;
-        }
-        fields.retain(|(index, _)| row.values[*index].is_null());
-    }
-    let names = fields.into_iter().take(MAX_NULL_COLUMNS);
-    names.map(|(_, field)| (field.name.clone(), 1)).collect()
+    counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
+    Ok(counts)
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does
@@ -176,35 +137,14 @@ async fn prepare(
     Ok((dataset, header?))
 }
 
-/// Reads the bytes of a chunk; only the first ones of a record that is over the size limit.
-async fn read(context: &Context, message: &ChunkMessage) -> Result<Bytes, AwsError> {
-    let mut range = message.range;
-    if message.kind == ChunkKind::Oversize {
-        range.end = range.end.min(range.start + MAX_RAW_BYTES as u64);
+/// Returns the chunk as the splitter planned it.
+fn planned(message: &ChunkMessage) -> PlannedChunk {
+    PlannedChunk {
+        range: message.range,
+        first_line: message.first_line,
+        records: message.records,
+        kind: message.kind,
     }
-    context.objects.read(&message.object, range).await
-}
-
-fn decode_chunk(
-    message: &ChunkMessage,
-    dataset: &Dataset,
-    header: Option<&Header>,
-    bytes: &[u8],
-) -> Decoded {
-    let ChunkMessage {
-        range, first_line, ..
-    } = *message;
-    if message.kind == ChunkKind::Oversize {
-        let limit = dataset.limits.record_bytes;
-        let reject = oversize(bytes, range.start, first_line, range.len(), limit);
-        return Decoded {
-            rejects: vec![reject],
-            records: 1,
-            ..Decoded::default()
-        };
-    }
-    let reading = &message.reading;
-    decode(dataset, reading, header, bytes, range.start, first_line)
 }
 
 /// A line of a rejects object: the place of the record, the reason, and the record.

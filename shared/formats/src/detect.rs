@@ -14,7 +14,7 @@ use crate::syntax::{BOM, is_between_json, is_json_space};
 use crate::transcode::Transcoded;
 
 /// The maximum number of bytes of an object that [`detect`] reads.
-const HEAD_BYTES: usize = 64 * 1024;
+pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 
 /// Decides how to read the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
 ///

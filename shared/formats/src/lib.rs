@@ -17,6 +17,8 @@
 //! - **A record over the size limit** becomes a chunk of a separate kind. Its worker writes a reject, and reads only
 //!   the part of the record that the reject shows. The limit is 1 MiB by default and 8 MiB at most.
 //!
+//! [`decode_object`] runs all these steps on an object, for tools and tests.
+//!
 //! A reject holds object, version, byte offset, line, column, reason, and the record as it was in the file. If its
 //! record could be parsed, the reject also holds it as JSON, which can be fixed and uploaded again as NDJSON.
 //!
@@ -52,6 +54,7 @@ mod decode;
 mod detect;
 mod json_line;
 mod json_value;
+mod object;
 mod position;
 mod scan;
 mod syntax;
@@ -60,4 +63,5 @@ mod transcode;
 pub use csv::header::Header;
 pub use decode::{Decoded, Skipped, decode, oversize};
 pub use detect::{detect, quoting_warning};
+pub use object::{CHUNK_BYTES, Findings, Object, check_size, decode_object};
 pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk, Scanner, Summary};

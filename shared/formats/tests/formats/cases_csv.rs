@@ -1,10 +1,9 @@
 //! Files as people have them: CSV and TSV. Definitions and data are in `tests/cases`.
 
-use std::fs;
-use std::path::PathBuf;
-
 use landfall_domain::{Dataset, Encoding, Reject, RejectCode, Row, WarningCode};
-use landfall_formats::{Header, Scanner, Skipped, decode, detect, quoting_warning};
+use landfall_formats::{Header, Skipped};
+
+use crate::ingest::read;
 
 /// The content of a file.
 struct Ingested {
@@ -30,53 +29,19 @@ impl Ingested {
     }
 }
 
-fn read(case: &str, file: &str) -> Vec<u8> {
-    let cases = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
-    fs::read(cases.join(case).join(file)).unwrap()
-}
-
 /// Ingests a file with the definition of its case and further settings.
 fn ingest(case: &str, definition: &str, settings: &str, file: &str) -> Ingested {
     let definition_text = String::from_utf8(read(case, definition)).unwrap();
     let definition_text = format!("{settings}\n{definition_text}");
     let dataset = Dataset::from_toml(definition, &definition_text).unwrap();
-    let object = read(case, file);
-    let reading = detect(&format!("{}/{file}", dataset.name), &object, &dataset).unwrap();
-    let mut scanner = Scanner::new(&dataset, &reading, 16);
-    let mut chunks = Vec::new();
-    for piece in object.chunks(7) {
-        scanner.feed(piece, &mut chunks).unwrap();
+    let crate::ingest::Ingested { decoded, warnings } =
+        crate::ingest::ingest(&dataset, file, &read(case, file));
+    Ingested {
+        rows: decoded.rows,
+        rejects: decoded.rejects,
+        skipped: decoded.skipped,
+        warnings,
     }
-    let summary = scanner.finish(&mut chunks).unwrap();
-    let slice = |range: landfall_domain::ByteRange| {
-        &object[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]
-    };
-    let header = summary.header;
-    let header = header.map(|range| Header::parse(slice(range), &dataset, &reading).unwrap());
-    let warnings = header.iter().flat_map(Header::warnings).map(|it| it.code);
-    let quoting = quoting_warning(&dataset, &reading, summary.saw_quoted);
-    let mut ingested = Ingested {
-        rows: Vec::new(),
-        rejects: Vec::new(),
-        skipped: Skipped::default(),
-        warnings: warnings.chain(quoting.map(|it| it.code)).collect(),
-    };
-    for chunk in chunks {
-        let (start, line) = (chunk.range.start, chunk.first_line);
-        let decoded = decode(
-            &dataset,
-            &reading,
-            header.as_ref(),
-            slice(chunk.range),
-            start,
-            line,
-        );
-        assert_eq!(decoded.records, chunk.records);
-        ingested.rows.extend(decoded.rows);
-        ingested.rejects.extend(decoded.rejects);
-        ingested.skipped += decoded.skipped;
-    }
-    ingested
 }
 
 #[test]
@@ -259,33 +224,11 @@ fn delimiters_lines_to_skip_and_headers_of_several_lines_are_understood() {
             r#"{ name = "net_price", type = "text", column = "net price" }"#,
         )
     };
-    let read = |settings: &str, key: &str, text: &str| {
-        let dataset = dataset(settings);
-        let reading = detect(key, text.as_bytes(), &dataset).unwrap();
-        let mut chunks = Vec::new();
-        let mut scanner = Scanner::new(&dataset, &reading, 1 << 20);
-        scanner.feed(text.as_bytes(), &mut chunks).unwrap();
-        let range = scanner.finish(&mut chunks).unwrap().header.unwrap();
-        let slice = |range: landfall_domain::ByteRange| {
-            &text.as_bytes()
-                [usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]
-        };
-        let header = Header::parse(slice(range), &dataset, &reading).unwrap();
-        let chunk = &chunks[0];
-        let (start, line) = (chunk.range.start, chunk.first_line);
-        let decoded = decode(
-            &dataset,
-            &reading,
-            Some(&header),
-            slice(chunk.range),
-            start,
-            line,
-        );
-        assert_eq!(decoded.rejects, []);
-        let texts = decoded.rows[0]
-            .values
-            .iter()
-            .map(|value| value.to_text().unwrap().into_owned());
+    let read = |settings: &str, text: &str| {
+        let found = crate::ingest::ingest(&dataset(settings), "a.csv", text.as_bytes()).decoded;
+        assert_eq!(found.rejects, []);
+        let values = found.rows[0].values.iter();
+        let texts = values.map(|value| value.to_text().unwrap().into_owned());
         texts.collect::<Vec<_>>()
     };
     for (settings, text) in [
@@ -302,7 +245,7 @@ fn delimiters_lines_to_skip_and_headers_of_several_lines_are_understood() {
         ("csv.trim = true", "sku , \"net price\"\n A , \"7\" \n"),
         ("csv.header_lines = 2", "sku,net\n,price\nA,7\n"),
     ] {
-        assert_eq!(read(settings, "d/a.csv", text), ["A", "7"], "{settings}");
+        assert_eq!(read(settings, text), ["A", "7"], "{settings}");
     }
 }
 

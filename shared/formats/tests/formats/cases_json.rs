@@ -1,11 +1,8 @@
 //! Files as people have them: JSON.
 
-use std::fs;
-use std::path::PathBuf;
-
 use landfall_domain::{Dataset, Reject, RejectCode, Value};
-use landfall_formats::{Header, Scanner, decode, detect};
 
+use crate::ingest::read;
 use crate::text;
 
 /// The rows and rejects of a file.
@@ -14,43 +11,16 @@ struct Ingested {
     rejects: Vec<Reject>,
 }
 
-fn path(case: &str, file: &str) -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    root.join("../../tests/cases").join(case).join(file)
-}
-
-/// Reads a file of a case through all steps of splitter and worker, in small chunks.
+/// Ingests a file with the definition of its case.
 fn ingest(case: &str, definition: &str, file: &str) -> Ingested {
-    let definition_text = fs::read_to_string(path(case, definition)).unwrap();
+    let definition_text = String::from_utf8(read(case, definition)).unwrap();
     let dataset = Dataset::from_toml(definition, &definition_text).unwrap();
-    let object = fs::read(path(case, file)).unwrap();
-    let reading = detect(&format!("{}/{file}", dataset.name), &object, &dataset).unwrap();
-    let mut scanner = Scanner::new(&dataset, &reading, 16);
-    let mut chunks = Vec::new();
-    for piece in object.chunks(7) {
-        scanner.feed(piece, &mut chunks).unwrap();
+    let decoded = crate::ingest::ingest(&dataset, file, &read(case, file)).decoded;
+    let rows = decoded.rows.into_iter().map(|row| row.values.into_vec());
+    Ingested {
+        rows: rows.collect(),
+        rejects: decoded.rejects,
     }
-    let summary = scanner.finish(&mut chunks).unwrap();
-    let slice = |start: u64, end: u64| {
-        &object[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()]
-    };
-    let header = summary
-        .header
-        .map(|range| Header::parse(slice(range.start, range.end), &dataset, &reading).unwrap());
-    let mut ingested = Ingested {
-        rows: Vec::new(),
-        rejects: Vec::new(),
-    };
-    for chunk in chunks {
-        let bytes = slice(chunk.range.start, chunk.range.end);
-        let (start, line) = (chunk.range.start, chunk.first_line);
-        let decoded = decode(&dataset, &reading, header.as_ref(), bytes, start, line);
-        assert_eq!(decoded.records, chunk.records);
-        let rows = decoded.rows.into_iter().map(|row| row.values.into_vec());
-        ingested.rows.extend(rows);
-        ingested.rejects.extend(decoded.rejects);
-    }
-    ingested
 }
 
 #[test]

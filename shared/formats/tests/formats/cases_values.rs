@@ -1,13 +1,12 @@
 //! The cases of `tests/cases` about values and definitions, through detection, scanner, header and decoding.
 
-use std::path::Path;
-
 use landfall_domain::{Dataset, Format, Reject, RejectCode, Row};
-use landfall_formats::{Decoded, Header, Scanner, decode, detect};
+use landfall_formats::{Decoded, Header};
+
+use crate::ingest::ingest;
 
 fn read(case: &str, file: &str) -> String {
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
-    std::fs::read_to_string(cases.join(case).join(file)).unwrap()
+    String::from_utf8(crate::ingest::read(case, file)).unwrap()
 }
 
 /// Returns a definition after replacing a text in it.
@@ -25,30 +24,8 @@ fn decoded(dataset: &Dataset, case: &str, file: &str) -> Decoded {
     decoded_text(dataset, file, &read(case, file))
 }
 
-/// Decodes a file in chunks of a record or two.
 fn decoded_text(dataset: &Dataset, file: &str, text: &str) -> Decoded {
-    let object = text.as_bytes();
-    let reading = detect(file, object, dataset).unwrap();
-    let mut scanner = Scanner::new(dataset, &reading, 40);
-    let mut chunks = Vec::new();
-    scanner.feed(object, &mut chunks).unwrap();
-    let header = scanner.finish(&mut chunks).unwrap().header;
-    let slice = |start: u64, end: u64| {
-        &object[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()]
-    };
-    let header = header
-        .map(|range| Header::parse(slice(range.start, range.end), dataset, &reading).unwrap());
-    let mut whole = Decoded::default();
-    for chunk in chunks {
-        let bytes = slice(chunk.range.start, chunk.range.end);
-        let start = chunk.range.start;
-        let line = chunk.first_line;
-        let part = decode(dataset, &reading, header.as_ref(), bytes, start, line);
-        assert_eq!(part.records, chunk.records);
-        whole.rows.extend(part.rows);
-        whole.rejects.extend(part.rejects);
-    }
-    whole
+    ingest(dataset, file, text.as_bytes()).decoded
 }
 
 /// Returns the texts of a row's values, with a prefix if the row is a delete.

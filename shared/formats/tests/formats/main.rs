@@ -10,6 +10,7 @@ mod decode;
 mod detect;
 mod encodings;
 mod header;
+mod ingest;
 mod json;
 mod json_faults;
 mod nulls;

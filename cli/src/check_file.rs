@@ -1,0 +1,294 @@
+//! Checks of files: what would happen to one in the inbox, as far as no store is needed to find out.
+//!
+//! All steps are those of splitter and worker, with chunks of the default size, and so is the memory that they take.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use landfall_domain::{
+    ByteRange, Counts, Dataset, JobId, ObjectOrder, ObjectRef, Reject, Row, Value, WarningCode,
+    latest_by_key,
+};
+use landfall_formats::{CHUNK_BYTES, Decoded, Findings, Object, decode_object};
+use landfall_ledger::JobHead;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use crate::report::{FirstRow, Place, Reason, Report};
+
+/// The number of bytes that are read at once to find the chunks.
+const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// The number of rows in a report.
+const FIRST_ROWS: usize = 5;
+/// The number of rejects of one reason in a report.
+const FIRST_REJECTS: usize = 3;
+
+/// Runs a file against a definition.
+pub(crate) fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
+    let context = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(context)?;
+    let metadata = file.metadata().with_context(context)?;
+    ensure!(metadata.is_file(), "{} is not a file", path.display());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let key = format!("{}/{name}", dataset.name);
+    let object = Object {
+        key: &key,
+        size: metadata.len(),
+        segment_bytes: SEGMENT_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+    };
+    let mut found = Found::default();
+    let findings = decode_object(
+        dataset,
+        object,
+        |range| read(&mut file, range).with_context(context),
+        |header, decoded| {
+            let counts = decoded.counts(dataset, header);
+            found.add(dataset, &counts, decoded);
+        },
+    )?;
+    found.report(dataset, &object, findings)
+}
+
+fn read(file: &mut File, range: ByteRange) -> std::io::Result<Vec<u8>> {
+    let length = usize::try_from(range.len()).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(range.start))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What was found in the chunks so far.
+#[derive(Default)]
+struct Found {
+    counts: Counts,
+    skipped: u64,
+    rejects: Vec<Reason>,
+    first_rows: Vec<FirstRow>,
+}
+
+impl Found {
+    fn add(&mut self, dataset: &Dataset, counts: &Counts, decoded: Decoded) {
+        self.counts += counts;
+        self.skipped += decoded.skipped.records();
+        for reject in decoded.rejects {
+            self.add_reject(reject);
+        }
+        let missing = FIRST_ROWS - self.first_rows.len();
+        let first = decoded.rows.iter().take(missing);
+        self.first_rows
+            .extend(first.filter_map(|row| first_row(dataset, row)));
+        let (_, superseded) = latest_by_key(decoded.rows, dataset);
+        if superseded > 0 {
+            *self
+                .counts
+                .warnings
+                .entry(WarningCode::RepeatedKeys)
+                .or_default() += superseded;
+        }
+    }
+
+    fn add_reject(&mut self, reject: Reject) {
+        let known = self
+            .rejects
+            .iter()
+            .position(|reason| reason.code == reject.code);
+        let index = known.unwrap_or_else(|| {
+            self.rejects.push(Reason {
+                code: reject.code,
+                count: 0,
+                first: Vec::new(),
+            });
+            self.rejects.len() - 1
+        });
+        let reason = &mut self.rejects[index];
+        reason.count += 1;
+        if reason.first.len() < FIRST_REJECTS {
+            reason.first.push(Place {
+                line: reject.line,
+                column: reject.column,
+                message: reject.message,
+            });
+        }
+    }
+
+    fn report(self, dataset: &Dataset, object: &Object<'_>, findings: Findings) -> Result<Report> {
+        let head = head(dataset, object, &findings)?;
+        let (state, problem) = head.outcome(&self.counts, 0);
+        let reading = findings.reading;
+        Ok(Report {
+            dataset: dataset.name.clone(),
+            format: reading.as_ref().map(|reading| reading.format),
+            encoding: reading.map(|reading| reading.encoding.name().to_lowercase()),
+            state,
+            problem,
+            warnings: head.warnings(&self.counts),
+            rows: self.counts.rows,
+            rejected: self.counts.rejected,
+            skipped: self.skipped,
+            rejects: self.rejects,
+            first_rows: self.first_rows,
+        })
+    }
+}
+
+/// Returns the head that the job would have before its close, which decides how it closes.
+fn head(dataset: &Dataset, object: &Object<'_>, findings: &Findings) -> Result<JobHead> {
+    let object = ObjectRef {
+        bucket: String::new(),
+        key: object.key.to_owned(),
+        version: None,
+        etag: String::new(),
+        size: object.size,
+    };
+    let job = JobId::for_object("", &object.key, "");
+    let mut head = JobHead::new(job, object, ObjectOrder::new(0, "", job)?);
+    head.reject_limits = dataset.limits.rejects;
+    head.mode = dataset.mode;
+    head.chunks = Some(findings.chunks);
+    head.problem.clone_from(&findings.problem);
+    head.warnings.clone_from(&findings.warnings);
+    Ok(head)
+}
+
+fn first_row(dataset: &Dataset, row: &Row) -> Option<FirstRow> {
+    let text = serde_json::to_string(&Fields { dataset, row }).ok()?;
+    Some(FirstRow {
+        deleted: row.deleted,
+        row: RawValue::from_string(text).ok()?,
+    })
+}
+
+/// The fields of a row, of which a delete has only the key.
+struct Fields<'a> {
+    dataset: &'a Dataset,
+    row: &'a Row,
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { dataset, row } = self;
+        let mut map = serializer.serialize_map(None)?;
+        for (index, (field, value)) in dataset.fields.iter().zip(&row.values).enumerate() {
+            if !row.deleted || dataset.key_indexes().contains(&index) {
+                map.serialize_entry(&field.name, &JsonValue(value))?;
+            }
+        }
+        if let Some(extra) = &row.extra {
+            map.serialize_entry("_extra", &json(extra))?;
+        }
+        map.end()
+    }
+}
+
+struct JsonValue<'a>(&'a Value);
+
+impl Serialize for JsonValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Integer(number) => number.serialize(serializer),
+            Value::Float(number) => number.serialize(serializer),
+            Value::Boolean(boolean) => boolean.serialize(serializer),
+            Value::Json(text) => json(text).serialize(serializer),
+            // Decimals too, as in the HTTP API. Only null has no text.
+            value => value.to_text().serialize(serializer),
+        }
+    }
+}
+
+/// Returns the text of a JSON value as that value.
+fn json(text: &str) -> Option<&RawValue> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_domain::JobState;
+
+    use super::*;
+
+    const DEFINITION: &str = r#"
+        name = "goods"
+        key = ["sku"]
+        fields = [
+            { name = "sku", type = "text" },
+            { name = "price", type = "decimal" },
+            { name = "sizes", type = "json" },
+        ]
+        operation.column = "op"
+    "#;
+
+    fn check(settings: &str, name: &str, content: impl AsRef<[u8]>) -> Report {
+        check_with(&format!("{settings}\n{DEFINITION}"), name, content)
+    }
+
+    fn check_with(definition: &str, name: &str, content: impl AsRef<[u8]>) -> Report {
+        let dataset = Dataset::from_toml("goods.toml", definition).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        check_file(&dataset, &path).unwrap()
+    }
+
+    fn code<C: Serialize>(code: C) -> serde_json::Value {
+        serde_json::to_value(code).unwrap()
+    }
+
+    #[test]
+    fn a_report_has_the_outcome_the_rejects_by_reason_and_the_first_rows() {
+        let file = "sku,price,sizes,op,colour\nA,1.50,\"[1,2]\",,red\nB,x,,,\nB,y,,,\n,1,,,\nA,,,D,\n,,,,\n";
+        let report = check("", "goods.csv", file);
+        assert_eq!((report.rows, report.rejected, report.skipped), (5, 3, 1));
+        assert_eq!((report.state, report.problem), (JobState::Succeeded, None));
+        let reasons = report.rejects.iter();
+        let reasons: Vec<_> = reasons
+            .map(|reason| (code(reason.code), reason.count, reason.first[0].line))
+            .collect();
+        assert_eq!(reasons, [("type".into(), 2, 3), ("required".into(), 1, 5)]);
+        assert_eq!(report.rejects[0].first[1].column.as_deref(), Some("price"));
+        let rows = report.first_rows.iter();
+        let rows: Vec<_> = rows.map(|row| (row.deleted, row.row.get())).collect();
+        let first = r#"{"sku":"A","price":"1.5","sizes":[1,2],"_extra":{"colour":"red"}}"#;
+        assert_eq!(rows, [(false, first), (true, r#"{"sku":"A"}"#)]);
+        let warnings: Vec<_> = report.warnings.iter().map(|it| code(it.code)).collect();
+        assert_eq!(warnings, ["blank_rows", "repeated_keys"]);
+    }
+
+    #[test]
+    fn a_report_says_why_a_job_would_fail() {
+        let gzip: &[u8] = b"\x1f\x8b\x08\0";
+        for (settings, content, problem) in [
+            ("", gzip, "format_mismatch"),
+            ("", b"price\n1\n", "header_mismatch"),
+            ("", b"sku,price,op\nA,x,\n", "too_many_rejects"),
+            ("", b"sku,op\nA,\"x\nB,\n", "malformed"),
+            ("limits.warnings = \"fail\"", b"sku,op\nA,\n", "warnings"),
+        ] {
+            let report = check(settings, "a.csv", content);
+            assert_eq!(report.state, JobState::Failed, "{problem}");
+            assert_eq!(code(report.problem.unwrap().code), problem);
+        }
+        let report = check("", "a.csv", b"");
+        assert_eq!(report.state, JobState::Succeeded);
+        assert_eq!(code(report.problem.unwrap().code), "empty_object");
+    }
+
+    #[test]
+    fn files_of_several_chunks_are_read_to_their_end() {
+        let long = "x".repeat(900_000);
+        let lines = (0..20).map(|n| format!("{{\"sku\":\"{n}\",\"n\":\"{long}\"}}\n"));
+        let lines: Vec<_> = lines.collect();
+        let huge = "x".repeat(1_100_000);
+        let file = format!(
+            "{}{{\"sku\":\"{huge}\"}}\n{{\"price\":1}}\n",
+            lines.concat()
+        );
+        let report = check("unknown_columns = \"drop\"", "goods.ndjson", file);
+        assert_eq!((report.rows, report.rejected), (22, 2));
+        assert_eq!(report.first_rows.len(), FIRST_ROWS);
+        let lines: Vec<_> = report.rejects.iter().map(|it| it.first[0].line).collect();
+        assert_eq!(lines, [21, 22]);
+    }
+}
