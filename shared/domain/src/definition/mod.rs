@@ -3,6 +3,8 @@
 mod fields;
 mod notation;
 mod order;
+#[cfg(test)]
+mod page_tests;
 mod settings;
 mod source;
 mod suggest;

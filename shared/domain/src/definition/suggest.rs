@@ -8,10 +8,10 @@ use super::settings::{RawCsv, RawJson, RawLimits, RawOperation};
 use super::totals::RawTotal;
 use crate::similar::most_similar;
 
-type Settings = fn() -> Vec<String>;
+pub(super) type Settings = fn() -> Vec<String>;
 
 /// The tables of a definition, and a function that returns the settings of each.
-const TABLES: [(&str, Settings); 7] = [
+pub(super) const TABLES: [(&str, Settings); 7] = [
     ("the dataset, above all tables", settings_of::<RawDataset>),
     ("[[fields]]", settings_of::<RawField>),
     ("[csv]", settings_of::<RawCsv>),
