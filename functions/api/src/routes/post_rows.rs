@@ -22,7 +22,7 @@ use crate::{ApiError, Context};
     operation_id = "send_rows",
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    request_body(description = "A JSON array of rows, or rows as NDJSON, CSV or TSV; at most 4 MiB", content(
+    request_body(description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB", content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")
     )),
@@ -111,9 +111,9 @@ fn check(dataset: &Dataset, format: Format, body: &[u8]) -> Result<(), ApiError>
     let invalid = |message: &str| Err(ApiError::Invalid(message.to_owned()));
     match (first, format) {
         (None, _) => invalid("the body is empty: send rows"),
-        (Some(b'['), Format::Json) if dataset.json.path.is_empty() => Ok(()),
+        (Some(b'[' | b'{'), Format::Json) if dataset.json.path.is_empty() => Ok(()),
         (Some(_), Format::Json) if dataset.json.path.is_empty() => {
-            invalid("the body must be a JSON array of rows")
+            invalid("the body must be a JSON array of rows, or a JSON object, which is one row")
         }
         (Some(b'{'), Format::Json) => Ok(()),
         (Some(_), Format::Json) => invalid(&format!(

@@ -16,6 +16,7 @@ async fn posted_rows_become_an_object_with_a_job() {
     let api = Api::new();
     for (media_type, ending, body) in [
         ("application/json", ".json", "[{\"sku\":\"a\"}]"),
+        ("application/json", ".json", "{\"sku\":\"a\"}"),
         ("application/json; charset=utf-8", ".json", " [ ]"),
         ("application/x-ndjson", ".ndjson", "{\"sku\":\"a\"}\n"),
         ("text/csv", ".csv", "sku\na\n"),
@@ -44,7 +45,7 @@ async fn posted_rows_become_an_object_with_a_job() {
 async fn rows_that_would_certainly_fail_are_refused() {
     let api = Api::new();
     for (dataset, media_type, body, status) in [
-        ("products", "application/json", "{}", 400),
+        ("products", "application/json", "7", 400),
         ("products", "application/json", " ", 400),
         ("products", "text/csv", "", 400),
         ("products", "application/xml", "<a/>", 415),
