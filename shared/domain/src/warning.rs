@@ -49,7 +49,7 @@ impl WarningCode {
     pub fn counted(self, count: u64) -> Warning {
         let message = match self {
             Self::BlankRows => format!("{count} rows without any value were skipped"),
-            Self::RepeatedHeaders => format!("{count} repetitions of the header were skipped"),
+            Self::RepeatedHeaders => format!("{count} records that repeat the header were skipped"),
             Self::ByteOrderMarks => format!(
                 "{count} byte order marks in the middle of the file were skipped, as from files that were joined"
             ),

@@ -24,8 +24,8 @@ pub struct Header {
     pub(crate) operation: Option<usize>,
     /// The columns to keep that belong to no field, sorted by name.
     pub(crate) unknown: Vec<UnknownColumn>,
-    /// Whether the object names its columns. A record that repeats the names is skipped then.
-    pub(crate) is_named: bool,
+    /// The records that name the columns. Those that repeat one of them are skipped.
+    pub(crate) records: Vec<Vec<String>>,
     /// Whether a record may have more cells than there are columns.
     pub(crate) is_open: bool,
     warnings: Vec<Warning>,
@@ -54,9 +54,10 @@ impl Header {
         let transcoded = (reading.encoding != Encoding::UTF_8)
             .then(|| Transcoded::new(reading.encoding, bytes).text);
         let bytes = transcoded.as_deref().map_or(bytes, str::as_bytes);
-        let mut records = Records::new(bytes, &dialect);
+        let mut header = Records::new(bytes, &dialect);
+        let mut records = Vec::new();
         let mut columns: Vec<String> = Vec::new();
-        while let Some(block) = records.next_block() {
+        while let Some(block) = header.next_block() {
             for record in block.records {
                 match record.quotes {
                     Quotes::Unclosed => {
@@ -77,13 +78,14 @@ impl Header {
                     return Err(mismatch(message.to_owned()));
                 };
                 join_names(&mut columns, cells.iter());
+                records.push(cells.iter().map(str::to_owned).collect());
             }
         }
         if columns.is_empty() {
             let message = "the header record is blank: add a header, or set csv.header = false";
             return Err(mismatch(message.to_owned()));
         }
-        Self::from_columns(columns, dataset)
+        Self::from_columns(columns, records, dataset)
     }
 
     /// Returns the columns of an object without a header record: those with a position, or the fields in order, then
@@ -101,7 +103,7 @@ impl Header {
             fields: (0..fields).map(Some).collect(),
             operation: operation.map(|_| fields),
             unknown: Vec::new(),
-            is_named: false,
+            records: Vec::new(),
             is_open: false,
             warnings: Vec::new(),
         }
@@ -129,7 +131,7 @@ impl Header {
             columns,
             fields,
             operation,
-            is_named: false,
+            records: Vec::new(),
             is_open: true,
             warnings: Vec::new(),
         }
@@ -145,7 +147,11 @@ impl Header {
         &self.warnings
     }
 
-    fn from_columns(columns: Vec<String>, dataset: &Dataset) -> Result<Self, Problem> {
+    fn from_columns(
+        columns: Vec<String>,
+        records: Vec<Vec<String>>,
+        dataset: &Dataset,
+    ) -> Result<Self, Problem> {
         if let Some(index) = columns.iter().position(|column| column.contains('\0')) {
             let message = format!(
                 "the name of column {} contains U+0000: remove it",
@@ -208,7 +214,7 @@ impl Header {
             fields,
             operation,
             unknown,
-            is_named: true,
+            records,
             is_open: false,
             warnings,
         })

@@ -70,7 +70,8 @@ impl Decoder<'_> {
         }
         if cells.are_empty() && !(self.dialect.quoted_empty && cells.any_quoted()) {
             skipped.blank_rows += 1;
-        } else if self.header.is_named && cells.iter().eq(&self.header.columns) {
+        let repeats = |names: &Vec<String>| cells.iter().eq(names);
+        } else if self.header.records.iter().any(repeats) {
             skipped.repeated_headers += 1;
         } else {
             return false;

@@ -25,7 +25,7 @@ pub struct Decoded {
 pub struct Skipped {
     /// Records whose cells are all empty.
     pub blank_rows: u64,
-    /// Records that repeat the header.
+    /// Records that repeat the header, or one of several that form it.
     pub repeated_headers: u64,
     /// Byte order marks, which are no records.
     pub byte_order_marks: u64,

@@ -250,6 +250,20 @@ fn delimiters_lines_to_skip_and_headers_of_several_lines_are_understood() {
 }
 
 #[test]
+fn each_line_of_a_repeated_header_is_skipped() {
+    let price = r#"{ name = "net_price", type = "text", column = "net price" }"#;
+    let dataset = crate::dataset("csv.header_lines = 2", price);
+    let text = "sku,net\n,price\nA,7\nsku,net\n,price\nB,net\n";
+    let found = crate::ingest::ingest(&dataset, "a.csv", text.as_bytes()).decoded;
+    let skus: Vec<_> = found.rows.iter().map(|row| &row.values[0]).collect();
+    assert_eq!(skus, [&crate::text("A"), &crate::text("B")]);
+    assert_eq!(
+        (found.skipped.repeated_headers, found.rejects.len()),
+        (2, 0)
+    );
+}
+
+#[test]
 fn unused_columns_that_look_like_absent_fields_are_warnings() {
     let dataset = crate::dataset("", r#"{ name = "description", type = "text" }"#);
     let header = Header::parse(
