@@ -276,6 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn a_report_has_the_warnings_that_depend_on_all_rows() {
+        let at = "{ name = \"at\", type = \"timestamp\" }";
+        let definition = format!(
+            "name = \"d\"\nkey = [\"sku\"]\nfields = [{{ name = \"sku\", type = \"text\" }}, {at}]"
+        );
+        let file = "sku,at\na,2026-01-05T09:30:00.1234567Z\nb,2026-01-05T09:30:00.1234569Z\n";
+        let report = check_with(&definition, "a.csv", file);
+        let [warning] = &report.warnings[..] else {
+            panic!("{:?}", report.warnings);
+        };
+        assert_eq!(code(warning.code), "truncated_values");
+        assert!(warning.message.contains(": 2 of at;"), "{warning:?}");
+        let report = check_with(&definition, "a.csv", "sku,at\na,\n");
+        assert_eq!(report.warnings[0].message, "no row has a value for at");
+    }
+
+    #[test]
     fn files_of_several_chunks_are_read_to_their_end() {
         let long = "x".repeat(900_000);
         let lines = (0..20).map(|n| format!("{{\"sku\":\"{n}\",\"n\":\"{long}\"}}\n"));

@@ -294,6 +294,9 @@ pub struct Counts {
     /// For each field that has no value in any row of some chunks, the number of these chunks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub null_columns: BTreeMap<String, u64>,
+    /// For each field with values that lost precision, the number of these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub truncated: BTreeMap<String, u64>,
 }
 
 impl std::ops::AddAssign<&Counts> for Counts {
@@ -308,6 +311,9 @@ impl std::ops::AddAssign<&Counts> for Counts {
         }
         for (field, chunks) in &other.null_columns {
             *self.null_columns.entry(field.clone()).or_default() += chunks;
+        }
+        for (field, values) in &other.truncated {
+            *self.truncated.entry(field.clone()).or_default() += values;
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum WarningCode {
     RepeatedKeys,
     /// Records were rejected because they are not valid in their encoding.
     InvalidText,
+    /// Values lost precision.
+    TruncatedValues,
 }
 
 impl WarningCode {
@@ -42,6 +44,7 @@ impl WarningCode {
             Self::ByteOrderMarks => "byte_order_marks",
             Self::RepeatedKeys => "repeated_keys",
             Self::InvalidText => "invalid_text",
+            Self::TruncatedValues => "truncated_values",
         }
     }
 
@@ -61,7 +64,11 @@ impl WarningCode {
                 "{count} rows were rejected because they are not UTF-8; if the file is in another encoding, set \
                  encoding in the definition, or save the file as UTF-8"
             ),
-            Self::UnmatchedColumn | Self::AbsentColumns | Self::NullColumns | Self::Quoting => {
+            Self::UnmatchedColumn
+            | Self::AbsentColumns
+            | Self::NullColumns
+            | Self::Quoting
+            | Self::TruncatedValues => {
                 format!("{}: {count}", self.as_str())
             }
         };

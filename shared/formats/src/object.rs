@@ -16,8 +16,8 @@ use crate::scan::{PlannedChunk, Scanner, Summary};
 const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// The size of a chunk in bytes, unless configured otherwise.
 pub const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
-/// The maximum number of fields without a value that are counted for a chunk.
-const MAX_NULL_COLUMNS: usize = 32;
+/// The maximum number of fields without a value, or with values that lost precision, that are counted for a chunk.
+const MAX_COUNTED_FIELDS: usize = 32;
 
 /// Checks the size of an object.
 ///
@@ -105,6 +105,11 @@ impl Decoded {
             (WarningCode::ByteOrderMarks, skipped.byte_order_marks),
             (WarningCode::InvalidText, invalid),
         ];
+        let truncated = self.truncated.iter().take(MAX_COUNTED_FIELDS);
+        let truncated = truncated.filter_map(|(index, count)| {
+            let field = dataset.fields.get(*index)?;
+            Some((field.name.clone(), *count))
+        });
         Counts {
             rows: self.records - skipped.records(),
             rejected: self.rejects.len() as u64,
@@ -114,6 +119,7 @@ impl Decoded {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             null_columns: null_columns(dataset, header, &self.rows),
+            truncated: truncated.collect(),
         }
     }
 }
@@ -130,7 +136,7 @@ fn null_columns(dataset: &Dataset, header: Option<&Header>, rows: &[Row]) -> BTr
         }
         fields.retain(|(index, _)| row.values[*index].is_null());
     }
-    let names = fields.into_iter().take(MAX_NULL_COLUMNS);
+    let names = fields.into_iter().take(MAX_COUNTED_FIELDS);
     names.map(|(_, field)| (field.name.clone(), 1)).collect()
 }
 

@@ -186,6 +186,18 @@ impl JobHead {
             let message = format!("no row has a value for {}", nulls.join(", "));
             warnings.push(Warning::new(WarningCode::NullColumns, message));
         }
+        if !counts.truncated.is_empty() {
+            let fields = counts.truncated.iter();
+            let fields: Vec<_> = fields
+                .map(|(field, values)| format!("{values} of {field}"))
+                .collect();
+            let message = format!(
+                "values have more precision than a microsecond and were truncated: {}; to keep all digits, make the \
+                 field a text",
+                fields.join(", ")
+            );
+            warnings.push(Warning::new(WarningCode::TruncatedValues, message));
+        }
         let counted = counts.warnings.iter().filter(|(_, count)| **count > 0);
         warnings.extend(counted.map(|(code, count)| code.counted(*count)));
         warnings

@@ -6,9 +6,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
 
-/// Prefixes of the attributes of shards that count warnings, and chunks in which a field has no value.
+/// Prefixes of the attributes of shards that count warnings, chunks in which a field has no value, and values of a field
+/// that lost precision.
 const WARNING: &str = "warning_";
 const NULL: &str = "null_";
+const TRUNCATED: &str = "truncated_";
 
 /// The attribute `kind` of heads. Only heads have it, so the indexes contain only heads.
 pub(crate) const KIND: &str = "job";
@@ -65,6 +67,8 @@ pub(crate) fn flat(counts: &Counts) -> Vec<(String, u64)> {
     flat.extend(warnings.map(|(code, count)| (format!("{WARNING}{code}"), *count)));
     let nulls = counts.null_columns.iter();
     flat.extend(nulls.map(|(field, chunks)| (format!("{NULL}{field}"), *chunks)));
+    let truncated = counts.truncated.iter();
+    flat.extend(truncated.map(|(field, values)| (format!("{TRUNCATED}{field}"), *values)));
     flat
 }
 
@@ -97,6 +101,8 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
             counts.warnings.insert(code, count(name)?);
         } else if let Some(field) = name.strip_prefix(NULL) {
             counts.null_columns.insert(field.to_owned(), count(name)?);
+        } else if let Some(field) = name.strip_prefix(TRUNCATED) {
+            counts.truncated.insert(field.to_owned(), count(name)?);
         } else if let Some(store) = name.strip_suffix("_inserted") {
             // All counts of a store are written together; `deleted` since the release that has it.
             let store: StoreKind = from_attribute(text(store))?;

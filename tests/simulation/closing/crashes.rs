@@ -44,6 +44,7 @@ fn counts_of(ordinal: u32) -> Counts {
         stores: [(StoreKind::Mongodb, store)].into(),
         warnings: [(WarningCode::RepeatedKeys, 1)].into(),
         null_columns: [("note".to_owned(), 1)].into(),
+        truncated: [("at".to_owned(), 2)].into(),
     }
 }
 

@@ -49,13 +49,23 @@ impl Field {
     ///
     /// White space around values is ignored, except in text.
     pub fn parse(&self, text: &str) -> Result<Value, ValueError> {
-        Value::parse(self.kind, &self.notation, text)
+        self.parse_noting(text, &mut false)
+    }
+
+    /// Does the same, and sets `is_truncated` if the text has more precision than the value.
+    pub fn parse_noting(&self, text: &str, is_truncated: &mut bool) -> Result<Value, ValueError> {
+        Value::parse(self.kind, &self.notation, text, is_truncated)
     }
 
     /// Parses a JSON number, `true` or `false` as a value of the field.
     ///
-    /// Settings that say how numbers are written concern texts only.
-    pub fn parse_json_scalar(&self, json: &str) -> Result<Value, ValueError> {
-        Value::of_json_scalar(self.kind, &self.notation, json)
+    /// Settings that say how numbers are written concern texts only. Sets `is_truncated` if the number has more precision
+    /// than the value.
+    pub fn parse_json_scalar(
+        &self,
+        json: &str,
+        is_truncated: &mut bool,
+    ) -> Result<Value, ValueError> {
+        Value::of_json_scalar(self.kind, &self.notation, json, is_truncated)
     }
 }

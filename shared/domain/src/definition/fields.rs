@@ -162,7 +162,7 @@ fn parse_default(field: &Field, default: &toml::Value) -> Result<Value, String> 
         toml::Value::Datetime(time) => {
             let mut notation = field.notation.clone();
             notation.time.format = None;
-            Value::parse(field.kind, &notation, &time.to_string())
+            Value::parse(field.kind, &notation, &time.to_string(), &mut false)
         }
         toml::Value::Array(_) | toml::Value::Table(_) => {
             return Err("write a JSON default as text, like '{\"a\": 1}'".to_owned());

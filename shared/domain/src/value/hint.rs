@@ -226,7 +226,7 @@ pub(super) fn time_hint(kind: FieldType, format: Option<&TimeFormat>, text: &str
     let iso = TimeNotation::default();
     let is_iso = || match kind {
         FieldType::Date => time::date(text, &iso).is_ok(),
-        _ => time::timestamp(text, &iso).is_ok(),
+        _ => time::timestamp(text, &iso, &mut false).is_ok(),
     };
     if format.is_some() && is_iso() {
         return "the text is in ISO 8601, which needs no format".to_owned();

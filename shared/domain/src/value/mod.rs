@@ -58,14 +58,15 @@ impl Value {
     /// Dates and timestamps are in ISO 8601, whatever pattern a file uses. White space around values
     /// is ignored, except in text.
     pub fn from_text(kind: FieldType, text: &str) -> Result<Self, ValueError> {
-        Self::parse(kind, &Notation::default(), text)
+        Self::parse(kind, &Notation::default(), text, &mut false)
     }
 
-    /// Parses a value of this type as a file contains it.
+    /// Parses a value of this type as a file contains it. Sets `is_truncated` if the text has more precision.
     pub(crate) fn parse(
         kind: FieldType,
         notation: &Notation,
         text: &str,
+        is_truncated: &mut bool,
     ) -> Result<Self, ValueError> {
         match kind {
             FieldType::Text if text.contains('\0') => Err(ValueError::zero_character()),
@@ -89,7 +90,7 @@ impl Value {
             FieldType::Date => time::date(text.trim(), &notation.time)
                 .map(Self::Date)
                 .map_err(|error| hint::time(kind, &notation.time, text, error)),
-            FieldType::Timestamp => time::timestamp(text.trim(), &notation.time)
+            FieldType::Timestamp => time::timestamp(text.trim(), &notation.time, is_truncated)
                 .map(Self::Timestamp)
                 .map_err(|error| hint::time(kind, &notation.time, text, error)),
             FieldType::Json => Self::json(text),
@@ -109,12 +110,13 @@ impl Value {
         kind: FieldType,
         notation: &Notation,
         json: &str,
+        is_truncated: &mut bool,
     ) -> Result<Self, ValueError> {
         let is_number = !json.starts_with(['t', 'f']);
         let format = notation.time.format.as_ref();
         match kind {
             FieldType::Date | FieldType::Timestamp if is_number && format.is_some() => {
-                Self::parse(kind, notation, json)
+                Self::parse(kind, notation, json, is_truncated)
             }
             FieldType::Date | FieldType::Timestamp => {
                 let found = if is_number { "a number" } else { "a boolean" };
@@ -129,7 +131,7 @@ impl Value {
                 Err(ValueError::of(json, &format!("{message}{separator}{hint}")))
             }
             // Words may be numbers, like 1 and 0.
-            FieldType::Boolean if is_number => Self::parse(kind, notation, json),
+            FieldType::Boolean if is_number => Self::parse(kind, notation, json, is_truncated),
             _ => Self::from_text(kind, json),
         }
     }
@@ -286,7 +288,7 @@ mod tests {
         for kind in [FieldType::Date, FieldType::Timestamp] {
             let mut notation = Notation::default();
             notation.time.format = Some(TimeFormat::Pattern("%b %d %Y".to_owned()));
-            assert!(Value::parse(kind, &notation, "Jan 1 2000").is_ok());
+            assert!(Value::parse(kind, &notation, "Jan 1 2000", &mut false).is_ok());
         }
     }
 

@@ -39,7 +39,9 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
             {
                 continue;
             }
-            let fill = |row: &mut Row| decoder.fill_row(record, cells, row);
+            let fill = |row: &mut Row, truncated: &mut Vec<usize>| {
+                decoder.fill_row(record, cells, row, truncated)
+            };
             let named = cells.filter(|cells| {
                 record.quotes == Quotes::Correct && decoder.has_columns(cells.len())
             });
@@ -68,9 +70,9 @@ impl Decoder<'_> {
         if quotes != Quotes::Correct {
             return false;
         }
+        let repeats = |names: &Vec<String>| cells.iter().eq(names);
         if cells.are_empty() && !(self.dialect.quoted_empty && cells.any_quoted()) {
             skipped.blank_rows += 1;
-        let repeats = |names: &Vec<String>| cells.iter().eq(names);
         } else if self.header.records.iter().any(repeats) {
             skipped.repeated_headers += 1;
         } else {
@@ -85,6 +87,7 @@ impl Decoder<'_> {
         record: &RawRecord<'_>,
         cells: Option<Cells<'_>>,
         row: &mut Row,
+        truncated: &mut Vec<usize>,
     ) -> Result<(), Fault> {
         match record.quotes {
             Quotes::Unclosed => {
@@ -133,7 +136,12 @@ impl Decoder<'_> {
                 }
                 _ => Source::Missing,
             };
-            row.values.push(field_value(field, &source)?);
+            let mut is_truncated = false;
+            row.values
+                .push(field_value(field, &source, &mut is_truncated)?);
+            if is_truncated {
+                truncated.push(index);
+            }
         }
         check_key(dataset, &row.values)?;
         if !row.deleted {

@@ -32,15 +32,19 @@ impl Source<'_> {
     }
 }
 
-/// Returns the value of a field.
-pub(super) fn field_value(field: &Field, source: &Source<'_>) -> Result<Value, Fault> {
+/// Returns the value of a field. Sets `is_truncated` if its text has more precision.
+pub(super) fn field_value(
+    field: &Field,
+    source: &Source<'_>,
+    is_truncated: &mut bool,
+) -> Result<Value, Fault> {
     let value = match (source, source.text()) {
         (Source::Part(text, whole), _) if field.kind == FieldType::Text && !field.is_null(text) => {
             return Ok(Value::Text(Text::part(text, whole)));
         }
         (_, Some(text)) if !is_null(field, text) => {
             return field
-                .parse(text)
+                .parse_noting(text, is_truncated)
                 .map_err(|error| value_fault(field, &error));
         }
         _ => field.default.clone().unwrap_or(Value::Null),

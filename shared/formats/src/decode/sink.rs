@@ -1,5 +1,6 @@
 //! Collects the rows and rejects of a chunk.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values, excerpt};
@@ -18,6 +19,8 @@ pub struct Decoded {
     pub records: u64,
     /// What was skipped.
     pub skipped: Skipped,
+    /// For each field, by its index, with values that lost precision, the number of these values.
+    pub truncated: BTreeMap<usize, u64>,
 }
 
 /// What is neither a row nor a reject.
@@ -107,6 +110,8 @@ pub(super) struct Sink<'c> {
     returns: bool,
     /// Where the characters of the chunk are in the object, if it is not in UTF-8.
     pub(super) transcoded: Option<&'c Transcoded>,
+    /// The fields of the current record whose values lost precision.
+    truncated: Vec<usize>,
     pub(super) decoded: Decoded,
 }
 
@@ -126,6 +131,7 @@ impl<'c> Sink<'c> {
             line: first_line,
             returns: matches!(format, Format::Csv | Format::Tsv),
             transcoded: None,
+            truncated: Vec::new(),
             decoded: Decoded {
                 rows: Vec::with_capacity(rows),
                 ..Decoded::default()
@@ -135,13 +141,13 @@ impl<'c> Sink<'c> {
 
     /// Adds the record that starts at byte `start` of the chunk.
     ///
-    /// `raw` is the record as it appears in the chunk. `fill` stores its values in a row, or returns why
-    /// it is rejected. `record` is called for rejects only.
+    /// `raw` is the record as it appears in the chunk. `fill` stores its values in a row, and lists the fields whose values
+    /// lost precision, or returns why the record is rejected. `record` is called for rejects only.
     pub(super) fn push(
         &mut self,
         start: usize,
         raw: &'c [u8],
-        fill: impl FnOnce(&mut Row) -> Result<(), Fault>,
+        fill: impl FnOnce(&mut Row, &mut Vec<usize>) -> Result<(), Fault>,
         record: impl FnOnce() -> Option<Record>,
     ) {
         self.decoded.records += 1;
@@ -158,13 +164,18 @@ impl<'c> Sink<'c> {
             .transcoded
             .is_none_or(|it| it.is_valid(start, raw.len()));
         let filled = if is_valid {
-            fill(row)
+            fill(row, &mut self.truncated)
         } else {
             Err(Fault::not_in_encoding())
         };
+        let truncated = self.truncated.drain(..);
         let Err(fault) = filled else {
+            for field in truncated {
+                *self.decoded.truncated.entry(field).or_default() += 1;
+            }
             return;
         };
+        drop(truncated);
         self.decoded.rows.pop();
         let passed = &self.chunk[self.counted..start];
         self.line += self.count_lines(passed);

@@ -351,3 +351,27 @@ fn local_times_are_in_the_time_zone_of_the_definition() {
     let rows = ["b|2026-11-01T06:30:00Z", "c|2026-03-08T07:30:00Z"];
     assert_rows(&decoded_text(&later, "a.csv", wrong), &rows);
 }
+
+#[test]
+fn values_of_rows_that_lose_precision_are_counted_by_field() {
+    let fields = r#"{ name = "at", type = "timestamp" }, { name = "seen", type = "timestamp", format = "epoch_ms" }"#;
+    let dataset = crate::dataset("", fields);
+    let csv = "sku,at,seen\n\
+        a,2026-01-05T09:30:00.1234567Z,1767609000123.4567\n\
+        b,2026-01-05T09:30:00.1234560Z,1767609000123.456\n\
+        c,2026-01-05T09:30:00.123456789+01:00,\n\
+        ,2026-01-05T09:30:00.1234567Z,\n";
+    let ndjson = r#"{"sku":"a","at":"2026-01-05T09:30:00.1234567Z","seen":1767609000123.4567}
+        {"sku":"b","at":"2026-01-05T09:30:00.1234560Z","seen":"1767609000123.456"}
+        {"sku":"c","at":"2026-01-05 09:30:00.123456789"}"#;
+    for (file, text, rejects) in [("a.csv", csv, 1), ("a.ndjson", ndjson, 0)] {
+        let found = decoded_text(&dataset, file, text);
+        assert_eq!(
+            (found.rows.len(), found.rejects.len()),
+            (3, rejects),
+            "{file}"
+        );
+        // Neither the row without a key, nor the zeros of row b.
+        assert_eq!(found.truncated, [(1, 2), (2, 1)].into(), "{file}");
+    }
+}

@@ -36,6 +36,9 @@ pub(crate) fn ingest(dataset: &Dataset, file: &str, content: &[u8]) -> Ingested 
         whole.rejects.extend(chunk.rejects);
         whole.records += chunk.records;
         whole.skipped += chunk.skipped;
+        for (field, values) in chunk.truncated {
+            *whole.truncated.entry(field).or_default() += values;
+        }
     });
     let Findings {
         warnings, problem, ..

@@ -52,20 +52,33 @@ pub(super) fn date(text: &str, notation: &TimeNotation) -> Result<Date, TimeErro
     Ok(date)
 }
 
-pub(super) fn timestamp(text: &str, notation: &TimeNotation) -> Result<Timestamp, TimeError> {
+/// Parses a timestamp. Sets `is_truncated` if the text has more precision.
+pub(super) fn timestamp(
+    text: &str,
+    notation: &TimeNotation,
+    is_truncated: &mut bool,
+) -> Result<Timestamp, TimeError> {
     let local = match &notation.format {
         None => LocalTime::from_iso(text)?,
         Some(TimeFormat::Pattern(pattern)) => LocalTime::from_pattern(pattern, text)?,
-        Some(TimeFormat::Epoch(unit)) => return from_epoch(text, *unit, notation.is_exact),
+        Some(TimeFormat::Epoch(unit)) => {
+            return from_epoch(text, *unit, notation.is_exact, is_truncated);
+        }
     };
-    if notation.is_exact && local.time.subsec_nanosecond() % 1000 != 0 {
+    *is_truncated = local.time.subsec_nanosecond() % 1000 != 0;
+    if notation.is_exact && *is_truncated {
         return Err(TimeError::Precision);
     }
     let offset = local.offset(notation)?;
     Timestamp::at_offset(local.time, offset).ok_or(TimeError::Range)
 }
 
-fn from_epoch(text: &str, unit: EpochUnit, is_exact: bool) -> Result<Timestamp, TimeError> {
+fn from_epoch(
+    text: &str,
+    unit: EpochUnit,
+    is_exact: bool,
+    is_truncated: &mut bool,
+) -> Result<Timestamp, TimeError> {
     let factor: i64 = match unit {
         EpochUnit::Seconds => 1_000_000,
         EpochUnit::Milliseconds => 1000,
@@ -74,7 +87,8 @@ fn from_epoch(text: &str, unit: EpochUnit, is_exact: bool) -> Result<Timestamp, 
     let number = decimal(text).ok_or(TimeError::Form)?;
     let microseconds = number.checked_mul(Decimal::from(factor));
     let microseconds = microseconds.ok_or(TimeError::Range)?;
-    if is_exact && !microseconds.is_integer() {
+    *is_truncated = !microseconds.is_integer();
+    if is_exact && *is_truncated {
         return Err(TimeError::Precision);
     }
     let whole = microseconds.floor().to_i64();

@@ -97,14 +97,19 @@ impl<'d, 'c> Decoder<'d, 'c> {
     fn record(&mut self, start: usize, raw: &'c [u8], sink: &mut Sink<'c>) {
         let text = std::str::from_utf8(raw);
         let dataset = self.columns.dataset;
-        let fill = |row: &mut Row| match text {
+        let fill = |row: &mut Row, truncated: &mut Vec<usize>| match text {
             Err(_) => Err(Fault::not_utf8()),
-            Ok(text) => self.fill_row(text, row),
+            Ok(text) => self.fill_row(text, row, truncated),
         };
         sink.push(start, raw, fill, || reject::record(text.ok()?, dataset));
     }
 
-    fn fill_row(&mut self, text: &'c str, row: &mut Row) -> Result<(), Fault> {
+    fn fill_row(
+        &mut self,
+        text: &'c str,
+        row: &mut Row,
+        truncated: &mut Vec<usize>,
+    ) -> Result<(), Fault> {
         self.found.clear();
         let mut json = serde_json::Deserializer::from_str(text);
         let record = columns::Record {
@@ -129,14 +134,18 @@ impl<'d, 'c> Decoder<'d, 'c> {
         }
         row.values.reserve_exact(dataset.fields.len());
         for (index, (field, value)) in dataset.fields.iter().zip(&self.found.values).enumerate() {
+            let mut is_truncated = false;
             row.values.push(match value {
                 _ if row.deleted && !dataset.is_in_deletes(index) => Value::Null,
                 None => {
-                    let value = field_value(field, &Source::Missing);
+                    let value = field_value(field, &Source::Missing, &mut false);
                     value.map_err(|fault| self.found.with_hint(fault, text))?
                 }
-                Some(found) => value::field_value_of(field, found.get())?,
+                Some(found) => value::field_value_of(field, found.get(), &mut is_truncated)?,
             });
+            if is_truncated {
+                truncated.push(index);
+            }
         }
         check_key(dataset, &row.values)?;
         if !row.deleted {

@@ -6,17 +6,22 @@ use super::super::field::{Source, field_value, value_fault};
 use super::super::sink::Fault;
 use super::{Members, Text};
 
-/// Returns the value of a field from the text of a JSON value, which is not empty.
-pub(super) fn field_value_of(field: &Field, json: &str) -> Result<Value, Fault> {
+/// Returns the value of a field from the text of a JSON value, which is not empty. Sets `is_truncated` if the text has
+/// more precision.
+pub(super) fn field_value_of(
+    field: &Field,
+    json: &str,
+    is_truncated: &mut bool,
+) -> Result<Value, Fault> {
     let fault = |code, message| Err(Fault::in_column(&field.column, code, message));
     match (json.as_bytes()[0], field.kind) {
-        (b'n', _) => field_value(field, &Source::Null),
+        (b'n', _) => field_value(field, &Source::Null, is_truncated),
         (b'"', FieldType::Json) if let Some(value) = json_of_text(field, json) => value,
         (_, FieldType::Json) => {
             Value::json(json).or_else(|error| fault(RejectCode::Type, error.to_string()))
         }
         (b'"', _) => match serde_json::from_str(json) {
-            Ok(Text(text)) => field_value(field, &Source::Text(text)),
+            Ok(Text(text)) => field_value(field, &Source::Text(text), is_truncated),
             Err(error) => fault(
                 RejectCode::Encoding,
                 format!("{} is not valid Unicode: {error}", excerpt(json)),
@@ -35,7 +40,7 @@ pub(super) fn field_value_of(field: &Field, json: &str) -> Result<Value, Fault> 
         }
         // Texts that mean null are strings in the file, never numbers.
         _ => field
-            .parse_json_scalar(json)
+            .parse_json_scalar(json, is_truncated)
             .map_err(|error| value_fault(field, &error)),
     }
 }
@@ -45,7 +50,7 @@ pub(super) fn field_value_of(field: &Field, json: &str) -> Result<Value, Fault> 
 fn json_of_text(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
     let Text(text) = serde_json::from_str(json).ok()?;
     if field.is_null(&text) {
-        return Some(field_value(field, &Source::Text(text)));
+        return Some(field_value(field, &Source::Text(text), &mut false));
     }
     let is_nested = text.trim_start().starts_with(['{', '[']);
     is_nested.then(|| Value::json(&text).ok()).flatten().map(Ok)
@@ -58,7 +63,7 @@ fn extended(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
     match &*name {
         "$oid" | "$numberInt" | "$numberLong" | "$numberDouble" | "$numberDecimal" => {
             let text = text_of(value)?;
-            Some(field_value(field, &Source::Text(text.into())))
+            Some(field_value(field, &Source::Text(text.into()), &mut false))
         }
         "$date" => Some(
             instant(field, value)?
