@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod browser;
+mod cases;
 mod delivery;
 mod document;
 mod http;
