@@ -50,3 +50,31 @@ pub(crate) fn dataset_of<'a>(file: &Path, datasets: &'a [Dataset]) -> Result<&'a
         format!("cannot tell the dataset of {file}; pass its definition alone, and check that it has no error")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_belongs_to_the_only_dataset_or_to_that_of_its_name_or_directory() {
+        let dataset = |name: &str| {
+            let field = "{ name = \"id\", type = \"text\" }";
+            let toml = format!("name = \"{name}\"\nkey = [\"id\"]\nfields = [{field}]");
+            Dataset::from_toml("test", &toml).unwrap()
+        };
+        let datasets = [dataset("orders"), dataset("products")];
+        for (file, datasets, expected) in [
+            ("/x/a.csv", &datasets[..1], Some("orders")),
+            ("/orders/products.csv", &datasets, Some("products")),
+            ("/orders/a.csv", &datasets, Some("orders")),
+            ("/x/a.csv", &datasets, None),
+        ] {
+            let found = dataset_of(Path::new(file), datasets).ok();
+            assert_eq!(
+                found.map(|dataset| dataset.name.as_str()),
+                expected,
+                "{file}"
+            );
+        }
+    }
+}

@@ -254,6 +254,21 @@ mod tests {
         assert_eq!(rows, [(false, first), (true, r#"{"sku":"A"}"#)]);
         let warnings: Vec<_> = report.warnings.iter().map(|it| code(it.code)).collect();
         assert_eq!(warnings, ["blank_rows", "repeated_keys"]);
+        let text = check("", "goods.csv", file).to_string();
+        for line in [
+            "dataset goods: csv, utf-8",
+            "the job would close as succeeded",
+            "5 rows, 3 of them rejected; 1 records skipped",
+            "warning: blank_rows: 1 rows without any value were skipped",
+            "rejected: type: 2",
+            r#"delete: {"sku":"A"}"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(
+            text.contains("\n  line 3: column \"price\": \"x\" is not"),
+            "{text}"
+        );
     }
 
     #[test]
