@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
 
-/// Prefixes of the attributes of shards that count warnings, chunks in which a field has no value, and values of a field
-/// that lost precision.
+/// Prefixes of the attributes of shards that count warnings, chunks in which a field has no value, and values of a
+/// field that lost precision.
 const WARNING: &str = "warning_";
 const NULL: &str = "null_";
 const TRUNCATED: &str = "truncated_";

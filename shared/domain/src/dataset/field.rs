@@ -59,8 +59,8 @@ impl Field {
 
     /// Parses a JSON number, `true` or `false` as a value of the field.
     ///
-    /// Settings that say how numbers are written concern texts only. Sets `is_truncated` if the number has more precision
-    /// than the value.
+    /// Settings that say how numbers are written concern texts only. Sets `is_truncated` if the number has more
+    /// precision than the value.
     pub fn parse_json_scalar(
         &self,
         json: &str,

@@ -274,8 +274,8 @@ fn patterns_of(text: &str) -> Vec<String> {
     dates.take(2).collect()
 }
 
-/// Returns whether a text may begin with a date of this pattern. Files can have millions of wrong dates, and parsing each
-/// by every pattern would take longer than everything else that is done with them.
+/// Returns whether a text may begin with a date of this pattern. Files can have millions of wrong dates, and parsing
+/// each by every pattern would take longer than everything else that is done with them.
 fn begins_like(text: &str, pattern: &str) -> bool {
     let mut rest = text.as_bytes();
     let mut pattern = pattern.bytes();

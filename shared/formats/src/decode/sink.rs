@@ -141,8 +141,8 @@ impl<'c> Sink<'c> {
 
     /// Adds the record that starts at byte `start` of the chunk.
     ///
-    /// `raw` is the record as it appears in the chunk. `fill` stores its values in a row, and lists the fields whose values
-    /// lost precision, or returns why the record is rejected. `record` is called for rejects only.
+    /// `raw` is the record as it appears in the chunk. `fill` stores its values in a row, and lists the fields whose
+    /// values lost precision, or returns why the record is rejected. `record` is called for rejects only.
     pub(super) fn push(
         &mut self,
         start: usize,
