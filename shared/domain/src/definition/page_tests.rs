@@ -24,6 +24,7 @@ fields = [
     { name = "day", type = "date" },
     { name = "at", type = "timestamp" },
     { name = "properties", type = "json" },
+    { name = "updated_at", type = "timestamp", required = true },
 ]
 totals = [{ name = "t", by = ["sku"], columns = { number = "count" } }]
 "#;
