@@ -2,6 +2,7 @@
 
 mod check;
 mod check_file;
+mod jobs;
 mod report;
 mod tokens;
 mod totals;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
 use landfall_cli::seed;
-use landfall_domain::JobState;
+use landfall_domain::{JobId, JobState, PruneState};
 
 #[derive(Parser)]
 #[command(name = "landfall", version, about)]
@@ -46,6 +47,9 @@ enum Command {
     /// Check definitions of datasets, and files against them
     #[command(subcommand)]
     Datasets(Datasets),
+    /// Act on jobs of a stack
+    #[command(subcommand)]
+    Jobs(Jobs),
     /// Rebuild tables of totals
     #[command(subcommand)]
     Totals(Totals),
@@ -110,6 +114,17 @@ enum Totals {
 }
 
 #[derive(Subcommand)]
+enum Jobs {
+    /// Delete the rows that a snapshot lacks, which was held back because they were too many (problem `prune_held`).
+    /// Needs the functions' `LANDFALL_LEDGER_TABLE`, `LANDFALL_CHUNK_QUEUE_URL` and
+    /// `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local` prints
+    Prune {
+        /// Id of the job
+        job: JobId,
+    },
+}
+
+#[derive(Subcommand)]
 enum Datasets {
     /// Check definitions, and print the file, line and field of the first error in each. With --file, print what would
     /// happen to a file: the state of its job, its rows, rejects and warnings. No database is needed
@@ -147,6 +162,10 @@ async fn main() -> Result<ExitCode> {
             seed::write_revision(kind, rows, seed, revision, BufWriter::new(out))
                 .context("cannot write the file")?;
         }
+        Command::Jobs(Jobs::Prune { job }) => match jobs::prune(job).await? {
+            Some(PruneState::Done) => println!("the rows are deleted"),
+            _ => println!("confirmed: a worker deletes the rows now"),
+        },
         Command::Totals(Totals::Rebuild { definition, sql }) => {
             for (table, groups) in totals::rebuild(&definition, &sql).await? {
                 println!("{table}: {groups} groups");

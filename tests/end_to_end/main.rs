@@ -15,6 +15,7 @@ mod outcomes;
 mod paging;
 mod products;
 mod public_files;
+mod snapshots;
 mod submissions;
 mod subscribers;
 mod support;

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, JobId, ObjectOrder, ObjectRef, Row, RowVersion,
-    StoreCounts, StoreKind, Value,
+    ByteRange, CompletionEvent, Dataset, JobId, ObjectOrder, ObjectRef, PrunePreview, Row,
+    RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
@@ -188,6 +188,12 @@ impl LedgerTable for Table {
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError> {
         paused!(self.0.raise_generation(dataset))
     }
+    async fn raise_floor(&self, dataset: &str, order: ObjectOrder) -> Result<(), LedgerError> {
+        paused!(self.0.raise_floor(dataset, order))
+    }
+    async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
+        paused!(self.0.floor(dataset))
+    }
 }
 
 /// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
@@ -257,6 +263,25 @@ impl Store for Map {
         }
         pause().await;
         Ok(counts)
+    }
+
+    async fn preview_prune(
+        &self,
+        _: &Dataset,
+        order: &ObjectOrder,
+    ) -> Result<PrunePreview, StoreError> {
+        pause().await;
+        let preview = {
+            let stored = locked(&self.rows);
+            let rows = stored.values().filter(|(_, values)| values.is_some());
+            let deletes = rows.clone().filter(|(version, _)| *version < order.at(0));
+            PrunePreview {
+                rows: rows.count() as u64,
+                deletes: deletes.count() as u64,
+            }
+        };
+        pause().await;
+        Ok(preview)
     }
 
     async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {

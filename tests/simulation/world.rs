@@ -8,8 +8,11 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use bytes::Bytes;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
-use landfall_domain::{CompletionEvent, JobState, StoreKind, Value};
-use landfall_ledger::{Ledger, LedgerTable};
+use landfall_closing::{ConfirmError, confirm_prune};
+use landfall_domain::{
+    CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
+};
+use landfall_ledger::{Ledger, LedgerTable, PruneRefusal};
 use landfall_runtime::Deadline;
 use landfall_stores::Store;
 use landfall_tests::Products;
@@ -74,6 +77,8 @@ const RUNNING: usize = 6;
 enum Cause {
     Notification(serde_json::Value),
     Messages(Vec<Message>),
+    /// A confirmation of a prune that was held back.
+    Confirmation(JobId),
 }
 
 /// A delivery of a message: its body and its receive count.
@@ -99,6 +104,7 @@ pub struct World {
     pub stores: [Arc<Map>; 2],
     pub splitter: Arc<splitter::Context>,
     pub worker: Arc<worker::Context>,
+    datasets: Arc<Datasets>,
 }
 
 impl World {
@@ -145,6 +151,7 @@ impl World {
             stores,
             splitter: Arc::new(splitter),
             worker: Arc::new(worker),
+            datasets: Arc::new(datasets()),
         }
     }
 
@@ -173,6 +180,20 @@ impl World {
                     let response = worker::handle(&context, event, deadline).await;
                     let failed = response.batch_item_failures.into_iter();
                     Ok(failed.map(|failure| failure.item_identifier).collect())
+                })
+            }
+            Cause::Confirmation(job) => {
+                let ledger = Ledger::new(Arc::clone(&self.table) as Arc<dyn LedgerTable>);
+                let (datasets, queue) = (Arc::clone(&self.datasets), Arc::clone(&self.queue));
+                let job = *job;
+                Box::pin(async move {
+                    let head = ledger.head(job).await.unwrap().unwrap();
+                    match confirm_prune(&ledger, &datasets, &*queue, head).await {
+                        Ok(_) | Err(ConfirmError::Refused(PruneRefusal::Superseded)) => {
+                            Ok(HashSet::new())
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
                 })
             }
         }
@@ -206,17 +227,24 @@ pub async fn simulate(seed: u64) {
     }
     notifications.shuffle(&mut rng);
 
+    let mut confirmations = Confirmations::default();
     let mut crashes = rng.random_range(0..12);
     let mut schedule = Schedule::new();
     loop {
+        confirmations.extend(&world, &mut rng);
         let waiting = world.queue.waiting.lock().unwrap().len();
-        let idle = notifications.is_empty() && waiting == 0;
+        let idle = notifications.is_empty() && waiting == 0 && confirmations.waiting.is_empty();
         if idle && schedule.len() == 0 {
             break;
         }
         if !idle && (schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2))) {
-            let cause = if waiting == 0 || (!notifications.is_empty() && rng.random_bool(0.3)) {
+            let is_next = |waiting: bool, rng: &mut StdRng| waiting && rng.random_bool(0.3);
+            let cause = if is_next(!confirmations.waiting.is_empty(), &mut rng) {
+                Cause::Confirmation(confirmations.waiting.pop().unwrap())
+            } else if is_next(!notifications.is_empty(), &mut rng) {
                 Cause::Notification(notifications.pop().unwrap())
+            } else if waiting == 0 {
+                continue;
             } else {
                 Cause::Messages(receive(&world, &mut rng))
             };
@@ -227,7 +255,12 @@ pub async fn simulate(seed: u64) {
         let dies = crashes > 0 && rng.random_bool(0.02);
         crashes -= usize::from(dies);
         match schedule.step(&mut rng, dies).await {
-            Step::Progress | Step::Ended(Cause::Notification(_), Ok(_)) => {}
+            Step::Progress
+            | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
+            Step::Ended(Cause::Confirmation(job), Err(()))
+            | Step::Died(Cause::Confirmation(job)) => {
+                confirmations.waiting.push(job);
+            }
             Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
                 let again = bodies.into_iter().map(|(body, _)| body);
                 let again = again.filter(|body| failed.contains(body));
@@ -244,6 +277,25 @@ pub async fn simulate(seed: u64) {
         }
     }
     check(&world, &files, kind).await;
+}
+
+/// The confirmations of prunes that were held back: most are confirmed, and some several times.
+#[derive(Default)]
+struct Confirmations {
+    waiting: Vec<JobId>,
+    seen: HashSet<JobId>,
+}
+
+impl Confirmations {
+    /// Adds confirmations of the jobs that have closed since.
+    fn extend(&mut self, world: &World, rng: &mut StdRng) {
+        for event in world.bus.events.lock().unwrap().iter() {
+            if event.prune == Some(PruneState::Held) && self.seen.insert(event.job) {
+                let times = rng.random_range(0..4);
+                self.waiting.extend(std::iter::repeat_n(event.job, times));
+            }
+        }
+    }
 }
 
 /// Receives up to four messages. Some of them stay in the queue and are delivered again.
@@ -278,10 +330,15 @@ fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
         Kind::Ordered => ",changed\n",
         Kind::Plain | Kind::Snapshots => "\n",
     };
+    // The first file is large, so that the prune of a later one is held back.
+    let is_large = kind == Kind::Snapshots && rng.random_bool(0.8);
     (0..rng.random_range(1..4))
         .map(|index| {
             let mut text = String::from("sku,name,description");
             text.push_str(last);
+            if is_large && index == 0 {
+                text.extend((0..120).map(|row| format!("l{row},large,\n")));
+            }
             for row in 0..rng.random_range(0..14) {
                 let sku = rng.random_range(0..8);
                 let line = match rng.random_range(2 - worst..10) {
@@ -322,8 +379,13 @@ fn notification(file: &File) -> serde_json::Value {
 
 async fn check(world: &World, files: &[File], kind: Kind) {
     let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
+    let mut pruned: BTreeMap<_, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {
-        let first = events.entry(event.job).or_insert_with(|| event.clone());
+        let same = match event.prune {
+            Some(PruneState::Done) => &mut pruned,
+            _ => &mut events,
+        };
+        let first = same.entry(event.job).or_insert_with(|| event.clone());
         assert_eq!(first, event, "a job has two different completions");
     }
     let ids: HashSet<_> = events.values().map(|event| event.id).collect();
@@ -335,11 +397,6 @@ async fn check(world: &World, files: &[File], kind: Kind) {
 
     let mut reference = Products::default();
     for file in files {
-        if kind == Kind::Snapshots {
-            reference.read_snapshot(&file.bytes);
-        } else {
-            reference.read(&file.bytes);
-        }
         let event = events
             .values()
             .find(|event| event.object.version.as_deref() == Some(&file.version))
@@ -347,6 +404,34 @@ async fn check(world: &World, files: &[File], kind: Kind) {
         let head = world.table.0.head(event.job).await.unwrap().unwrap();
         assert!(head.published);
         let alone = Products::from_file(&file.bytes);
+        let is_held = event.prune == Some(PruneState::Held);
+        if let Some(pruned) = pruned.get(&event.job) {
+            assert!(is_held && head.prune_published);
+            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job));
+            assert_eq!(pruned.problem, None);
+        }
+        let has_pruned = pruned.contains_key(&event.job)
+            || (kind == Kind::Snapshots
+                && event.problem.is_none()
+                && event.state == JobState::Succeeded);
+        if has_pruned {
+            reference = alone.clone();
+        } else {
+            reference.read(&file.bytes);
+        }
+        if is_held {
+            assert_eq!(event.problem.as_ref().unwrap().code, ProblemCode::PruneHeld);
+            assert!(
+                event
+                    .counts
+                    .stores
+                    .values()
+                    .all(|counts| counts.pruned == 0)
+            );
+        } else if kind == Kind::Snapshots {
+            let is_complete = alone.records > 0 && alone.rejected == 0;
+            assert_eq!(has_pruned, is_complete, "{:?}", event.problem);
+        }
         let expected = if alone.rejected > 0 && alone.rejected == alone.records {
             JobState::Failed
         } else {

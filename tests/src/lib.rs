@@ -57,15 +57,6 @@ impl Products {
         }
     }
 
-    /// Applies a snapshot: if it has records and no rejects, skus that it lacks are removed.
-    pub fn read_snapshot(&mut self, file: &[u8]) {
-        let snapshot = Self::from_file(file);
-        self.read(file);
-        if snapshot.rejected == 0 && snapshot.records > 0 {
-            self.rows.retain(|sku, _| snapshot.rows.contains_key(sku));
-        }
-    }
-
     /// Parses a file.
     pub fn from_file(file: &[u8]) -> Self {
         let mut products = Self::default();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use lambda_http::Error;
 use landfall_auth::Tokens;
-use landfall_aws::{Datasets, Inbox, Lookup, Objects, S3Inbox};
+use landfall_aws::{ChunkQueue, Datasets, Inbox, Lookup, Objects, S3Inbox};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{JobIndex, PermitTable};
+use landfall_ledger::{JobIndex, Ledger, PermitTable};
 use landfall_runtime::{Environment, optional, required};
 use landfall_stores::Reader;
 
@@ -43,6 +43,10 @@ pub struct Context {
     pub tokens: Tokens,
     /// Jobs and generations of datasets.
     pub jobs: Arc<dyn JobIndex>,
+    /// The same ledger, to confirm prunes.
+    pub ledger: Ledger,
+    /// The chunk queue, for messages to the closer.
+    pub queue: Arc<dyn ChunkQueue>,
     /// The buckets of rejects.
     pub objects: Arc<dyn Objects>,
     /// The inbox bucket.
@@ -57,10 +61,12 @@ pub struct Context {
 
 impl Context {
     /// Creates a context from its parts. `ledger` has the jobs and the permits of tokens.
+    #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
     pub fn new<L: JobIndex + PermitTable + 'static>(
         settings: Settings,
         tokens: Tokens,
         ledger: Arc<L>,
+        queue: Arc<dyn ChunkQueue>,
         objects: Arc<dyn Objects>,
         inbox: Arc<dyn Inbox>,
         datasets: Datasets,
@@ -71,7 +77,9 @@ impl Context {
             settings,
             tokens,
             cache: ResponseCache::new(ledger.clone()),
+            ledger: Ledger::new(ledger.clone()),
             jobs: ledger,
+            queue,
             objects,
             inbox,
             datasets,
@@ -107,6 +115,7 @@ impl Context {
             settings,
             tokens,
             Arc::new(environment.ledger_table()?),
+            Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?),
             environment.objects(),
             Arc::new(inbox),
             environment.datasets()?,

@@ -4,7 +4,8 @@
 //! if the binary runs standalone. `/openapi.json`, generated from this code, describes routes and shapes.
 //!
 //! *Output*: JSON, and on request CSV or NDJSON. Uploaded rows become an object in the inbox, which is then
-//! ingested like any file. The API writes nothing to a store.
+//! ingested like any file. A confirmed prune is recorded in the ledger and handed to the workers. The API writes
+//! nothing to a store.
 //!
 //! *Freshness*: an answer shows rows and totals at most [`FRESH`] older than the request. Once a job has closed, no
 //! answer predates its close. Each cached answer costs one consistent read of the dataset's generation in the
@@ -26,7 +27,7 @@
 //! answer is built from, and [`CACHE_BYTES`] (64 MiB) for all cached answers.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, and
-//! `UpdateItem` of items at `rate#*`; `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and
+//! `UpdateItem` of items at `rate#*` and `job/*`; `sqs:SendMessage` on the chunk queue; `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and
 //! rejects buckets; `s3:PutObject`, `GetObject` (for HEAD) and `ListBucket` (so that HEAD distinguishes missing
 //! from denied) on the inbox, whose lifecycle aborts incomplete uploads; `secretsmanager:GetSecretValue` on the
 //! stores' and the tokens' secret; its logs; and what a function in a VPC needs. The inbox needs CORS for `POST`

@@ -1,14 +1,17 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_aws::{Datasets, Publisher};
-use landfall_domain::{DatasetRef, JobState};
-use landfall_ledger::{JobHead, Ledger, Sums};
+use landfall_domain::{
+    CompletionEvent, Counts, Dataset, DatasetRef, JobId, JobState, PruneDecision, StoreKind,
+};
+use landfall_ledger::{JobHead, Ledger};
 use landfall_stores::Store;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::CloseError;
 
-/// Closes complete jobs and publishes their completion events.
+/// Closes complete jobs, runs confirmed prunes, and publishes completion events.
 pub struct Closer {
     ledger: Ledger,
     publisher: Arc<dyn Publisher>,
@@ -35,26 +38,31 @@ impl Closer {
         }
     }
 
-    /// Closes a job that awaits its close, and publishes its completion event. Does nothing for other jobs.
+    /// Closes a job that awaits its close, runs a prune that was confirmed, and publishes the completion events. Does
+    /// nothing for other jobs.
     ///
     /// Returns the head as it is afterwards. It is still open if a chunk is missing.
     pub async fn close(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
-        if !head.awaits_close() {
-            return Ok(head);
+        if head.awaits_close() {
+            head = self.finish(head).await?;
         }
-        let job = head.job;
+        // Published first, so that subscribers receive the events in their order.
+        if head.published && head.awaits_prune() {
+            head = self.prune_confirmed(head).await?;
+        }
+        Ok(head)
+    }
+
+    async fn finish(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
         if head.state == JobState::Open {
             head = self.close_open(head).await?;
         }
         if head.state == JobState::Open {
             return Ok(head);
         }
-        let event = head.completion(&self.rejects_bucket);
-        let event = event.ok_or(CloseError::IncompleteHead(job))?;
-        self.publisher
-            .publish(&event)
-            .await
-            .map_err(|source| CloseError::Publish { job, source })?;
+        let job = head.job;
+        self.publish(job, head.completion(&self.rejects_bucket))
+            .await?;
         let head = self.ledger.record_published(job).await?;
         info!(%job, state = head.state.as_str(), "job closed");
         Ok(head)
@@ -64,11 +72,22 @@ impl Closer {
         let Some(mut sums) = self.ledger.sums(&head).await? else {
             return Ok(head);
         };
-        let (state, problem) = head.outcome(&sums.counts, sums.dead);
+        let (state, mut problem) = head.outcome(&sums.counts, sums.dead);
         if let Some(dataset) = &head.dataset
             && head.must_prune(state, problem.as_ref())
         {
-            self.prune(&head, dataset, &mut sums).await?;
+            let decided = self.decide_prune(&head, dataset, &sums.counts).await?;
+            let Some(decision) = decided.prune else {
+                // Another caller has closed the job.
+                return Ok(decided);
+            };
+            if let Some(held) = decision.held {
+                problem = Some(held.problem(head.job));
+            } else {
+                for (store, pruned) in self.prune(&head, dataset).await? {
+                    sums.counts.stores.entry(store).or_default().pruned = pruned;
+                }
+            }
         }
         Ok(self
             .ledger
@@ -76,26 +95,90 @@ impl Closer {
             .await?)
     }
 
-    /// Deletes the rows that a snapshot lacks, in every store, and adds their number to the sums.
+    /// Decides whether the prune may run, unless that is decided. Returns the head with the decision.
+    async fn decide_prune(
+        &self,
+        head: &JobHead,
+        dataset: &DatasetRef,
+        counts: &Counts,
+    ) -> Result<JobHead, CloseError> {
+        if head.prune.is_some() {
+            return Ok(head.clone());
+        }
+        let job = head.job;
+        let dataset = self.definition(job, dataset).await?;
+        let mut previews = Vec::with_capacity(self.stores.len());
+        for store in &self.stores {
+            let previewed = async {
+                store.prepare(&dataset).await?;
+                store.preview_prune(&dataset, &head.order).await
+            };
+            let mut preview = previewed
+                .await
+                .map_err(|source| CloseError::Prune { job, source })?;
+            // The share is one of the rows that were there before: new keys must not hide that all old ones are gone.
+            let counts = counts.stores.get(&store.kind());
+            let inserted = counts.map_or(0, |counts| counts.inserted);
+            preview.rows = preview.rows.saturating_sub(inserted).max(preview.deletes);
+            previews.push((store.kind(), preview));
+        }
+        let decision = PruneDecision::new(&previews, dataset.max_delete_share);
+        if let Some(held) = &decision.held {
+            warn!(%job, store = %held.store, rows = held.rows, deletes = held.deletes, "the prune is held back");
+        }
+        Ok(self.ledger.decide_prune(job, decision).await?)
+    }
+
+    /// Deletes the rows that a snapshot lacks, in every store. Returns their numbers.
     async fn prune(
         &self,
         head: &JobHead,
         dataset: &DatasetRef,
-        sums: &mut Sums,
-    ) -> Result<(), CloseError> {
+    ) -> Result<BTreeMap<StoreKind, u64>, CloseError> {
         let job = head.job;
-        let dataset = self.datasets.require(dataset).await;
-        let dataset = dataset.map_err(|source| CloseError::Definition { job, source })?;
+        let definition = self.definition(job, dataset).await?;
+        let mut pruned = BTreeMap::new();
         for store in &self.stores {
-            let pruned = async {
-                store.prepare(&dataset).await?;
-                store.prune(&dataset, &head.order).await
+            let deleted = async {
+                store.prepare(&definition).await?;
+                store.prune(&definition, &head.order).await
             };
-            let pruned = pruned
+            let deleted = deleted
                 .await
                 .map_err(|source| CloseError::Prune { job, source })?;
-            sums.counts.stores.entry(store.kind()).or_default().pruned = pruned;
+            pruned.insert(store.kind(), deleted);
         }
-        Ok(())
+        self.ledger.raise_floor(dataset, head.order).await?;
+        Ok(pruned)
+    }
+
+    /// Runs a prune that was held back and then confirmed, and publishes the completion event again.
+    async fn prune_confirmed(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
+        let job = head.job;
+        if head.pruned.is_none() {
+            let dataset = head.dataset.as_ref();
+            let dataset = dataset.ok_or(CloseError::IncompleteHead(job))?;
+            let pruned = self.prune(&head, dataset).await?;
+            head = self.ledger.record_pruned(job, dataset, pruned).await?;
+        }
+        self.publish(job, head.completion_after_prune(&self.rejects_bucket))
+            .await?;
+        info!(%job, "confirmed prune done");
+        Ok(self.ledger.record_prune_published(job).await?)
+    }
+
+    async fn definition(
+        &self,
+        job: JobId,
+        dataset: &DatasetRef,
+    ) -> Result<Arc<Dataset>, CloseError> {
+        let dataset = self.datasets.require(dataset).await;
+        dataset.map_err(|source| CloseError::Definition { job, source })
+    }
+
+    async fn publish(&self, job: JobId, event: Option<CompletionEvent>) -> Result<(), CloseError> {
+        let event = event.ok_or(CloseError::IncompleteHead(job))?;
+        let published = self.publisher.publish(&event).await;
+        published.map_err(|source| CloseError::Publish { job, source })
     }
 }

@@ -4,11 +4,15 @@
 //!
 //! 1. *Check*: the job is open, sealed, and all its chunks are marked. Otherwise there is nothing to do.
 //! 2. *Prune*: if the job is a snapshot that is going to succeed without rejects, delete the rows it does not
-//!    contain.
+//!    contain. Before the first is deleted, count them in every store and record in the ledger whether that is allowed.
+//!    If they are too many, the job closes without the prune.
 //! 3. *Raise* the dataset's generation, so that cached answers from before the close are no longer used.
 //! 4. *Close* with a conditional write, so that exactly one caller sets the state.
 //! 5. *Publish* the completion event, whose id is derived from the job id, and note in the ledger that it is
 //!    published.
+//!
+//! Once somebody confirms a prune that was held back, the closer deletes the rows in every store, records their
+//! numbers, and publishes the completion event again, with another id and without the problem.
 //!
 //! Every step can be repeated, and a step found done leads to the next one, so any number of callers may close a job
 //! at the same time. If a worker dies anywhere, the redelivered message completes the rest.
@@ -17,7 +21,9 @@
 //! store, so they enqueue a close message instead.
 
 mod closer;
+mod confirm;
 mod error;
 
 pub use closer::Closer;
+pub use confirm::{ConfirmError, confirm_prune};
 pub use error::CloseError;

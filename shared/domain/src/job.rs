@@ -10,7 +10,7 @@
 //! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone` | failed |
 //! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch` | failed |
 //! | `dead_chunks` | partial |
-//! | `empty_object`, `no_records`, `not_pruned` | succeeded |
+//! | `empty_object`, `no_records`, `not_pruned`, `prune_held` | succeeded |
 //!
 //! CSV whose last quote is never closed is `malformed`, because everything after that quote would be one cell.
 //!
@@ -35,6 +35,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::prune::PruneState;
 use crate::warning::{Warning, WarningCode};
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_6273);
@@ -167,6 +168,8 @@ pub enum ProblemCode {
     SchemaMismatch,
     /// A snapshot had rejects, so the rows that it lacks were not deleted.
     NotPruned,
+    /// A snapshot would have deleted more rows than the dataset allows, so it deletes none until somebody confirms it.
+    PruneHeld,
     /// Too many records are not valid in the encoding of the object.
     InvalidText,
     /// There are warnings, and the dataset does not allow any.
@@ -176,7 +179,10 @@ pub enum ProblemCode {
 impl ProblemCode {
     /// Returns whether a job with this problem closes as failed. Other problems are reported with a success.
     pub fn fails(self) -> bool {
-        !matches!(self, Self::EmptyObject | Self::NoRecords | Self::NotPruned)
+        !matches!(
+            self,
+            Self::EmptyObject | Self::NoRecords | Self::NotPruned | Self::PruneHeld
+        )
     }
 }
 
@@ -364,6 +370,9 @@ pub struct CompletionEvent {
     pub warnings: Vec<Warning>,
     /// What happened to its rows.
     pub counts: Counts,
+    /// How far its prune was when this was published, if that was held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneState>,
     /// Number of chunks.
     pub chunks: u32,
     /// Location of its rejects, if there are any.
@@ -384,6 +393,11 @@ impl CompletionEvent {
     /// Returns the id of the completion of a job.
     pub fn id_for(job: JobId) -> Uuid {
         Uuid::new_v5(&job.0, Self::DETAIL_TYPE.as_bytes())
+    }
+
+    /// Returns the id of the second completion of a job, after a prune that was held back.
+    pub fn id_after_prune(job: JobId) -> Uuid {
+        Uuid::new_v5(&job.0, b"landfall.job.completed/pruned")
     }
 }
 

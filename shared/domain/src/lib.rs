@@ -11,6 +11,7 @@ mod definition;
 mod encoding;
 mod excerpt;
 mod job;
+mod prune;
 mod query;
 mod reject;
 mod row;
@@ -32,6 +33,7 @@ pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
     StoreCounts, StoreKind,
 };
+pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{
     Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };

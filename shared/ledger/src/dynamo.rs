@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::types::{
 use backon::{BackoffBuilder, DefaultSleeper, ExponentialBuilder, Sleeper};
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{
-    Item, is_condition_failure, number, number_set, text, to_attribute, to_item,
+    Item, find, is_condition_failure, number, number_set, text, to_attribute, to_item,
 };
-use landfall_domain::{JobId, JobState};
+use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
 
 use crate::head::expiry;
@@ -283,6 +283,12 @@ impl LedgerTable for DynamoTable {
                         .expression_attribute_values(":problem", attribute(&key, problem)?),
                 }
             }
+            HeadUpdate::Prune(decision) => request
+                .condition_expression("#state = :open AND attribute_not_exists(prune)")
+                .update_expression("SET prune = :prune")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":prune", attribute(&key, decision)?),
             HeadUpdate::Close(close) => request
                 .condition_expression("#state = :open")
                 .update_expression(
@@ -303,6 +309,20 @@ impl LedgerTable for DynamoTable {
                 )
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .expression_attribute_values(":at", text(at)),
+            HeadUpdate::ConfirmPrune(at) => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression(
+                    "SET prune_confirmed_at = if_not_exists(prune_confirmed_at, :at)",
+                )
+                .expression_attribute_values(":at", text(at)),
+            HeadUpdate::Pruned(pruned) => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("SET pruned = if_not_exists(pruned, :pruned)")
+                .expression_attribute_values(":pruned", attribute(&key, pruned)?),
+            HeadUpdate::PrunePublished => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("SET prune_published = :yes")
+                .expression_attribute_values(":yes", AttributeValue::Bool(true)),
         };
         let (Updated::Applied(item) | Updated::Unmet(item)) =
             self.send(key.clone(), request).await?;
@@ -318,6 +338,26 @@ impl LedgerTable for DynamoTable {
             .await
             .map(drop)
             .map_err(|error| AwsError::from_sdk("UpdateItem", &key, &error).into())
+    }
+
+    async fn raise_floor(&self, dataset: &str, order: ObjectOrder) -> Result<(), LedgerError> {
+        let key = dataset_key(dataset);
+        // Orders are texts of the same length that sort like orders.
+        let request = self
+            .update(&key)
+            .condition_expression("attribute_not_exists(#floor) OR #floor < :order")
+            .update_expression("SET #floor = :order")
+            .expression_attribute_names("#floor", "floor")
+            .expression_attribute_values(":order", attribute(&key, order)?);
+        self.send(key, request).await.map(drop)
+    }
+
+    async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
+        let key = dataset_key(dataset);
+        let Some(item) = self.get(&key).await? else {
+            return Ok(None);
+        };
+        find(&item, "floor").map_err(|error| LedgerError::corrupt(&key, error))
     }
 }
 

@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use landfall_domain::{
     CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, RejectLimits, RejectsLocation, Warning, WarningCode,
+    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, StoreKind, Warning,
+    WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,18 @@ pub struct JobHead {
     /// Number of dead chunks, once the job is closed.
     #[serde(default)]
     pub dead: u32,
+    /// Whether the rows that a snapshot lacks are deleted before the job closes, once that is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneDecision>,
+    /// When the prune that was held back was first confirmed; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune_confirmed_at: Option<String>,
+    /// Number of rows that the confirmed prune has deleted, by store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<BTreeMap<StoreKind, u64>>,
+    /// Whether the event bus has accepted the completion event of the confirmed prune.
+    #[serde(default)]
+    pub prune_published: bool,
     /// When it was created; RFC 3339.
     pub created_at: String,
     /// When it closed; RFC 3339.
@@ -92,6 +105,10 @@ impl JobHead {
             warnings: Vec::new(),
             counts: None,
             dead: 0,
+            prune: None,
+            prune_confirmed_at: None,
+            pruned: None,
+            prune_published: false,
             created_at: now(),
             closed_at: None,
             published: false,
@@ -227,6 +244,8 @@ impl JobHead {
             problem: self.problem.clone(),
             warnings: self.warnings(&counts),
             counts,
+            // Of the moment of the close, whatever has happened since.
+            prune: self.prune_state().map(|_| PruneState::Held),
             chunks,
             rejects,
             created_at: self.created_at.clone(),

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use landfall_aws::AwsError;
-use landfall_aws::dynamo::{Item, require, text};
+use landfall_aws::dynamo::{Item, find, require, text};
 use landfall_domain::{JobId, JobState};
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +157,9 @@ impl JobIndex for DynamoTable {
         let Some(item) = self.get(&key).await? else {
             return Ok(0);
         };
-        require(&item, "generation").map_err(|error| LedgerError::corrupt(&key, error))
+        // The floor of the dataset may have been first.
+        let generation = find(&item, "generation").map(Option::unwrap_or_default);
+        generation.map_err(|error| LedgerError::corrupt(&key, error))
     }
 }
 

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_domain::{Counts, JobId, JobState, Problem};
+use landfall_domain::{
+    Counts, DatasetRef, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind,
+};
 
 use crate::head::now;
 use crate::progress::SHARDS_AT_ONCE;
@@ -161,6 +164,56 @@ impl Ledger {
     /// Records that the completion event of a closed job is published.
     pub async fn record_published(&self, job: JobId) -> Result<JobHead, LedgerError> {
         let update = HeadUpdate::Published(now());
+        self.table.update_head(job, &update).await
+    }
+
+    /// Records the decision on the prune of an open job, unless it is taken. Returns the head with the one that counts.
+    pub async fn decide_prune(
+        &self,
+        job: JobId,
+        decision: PruneDecision,
+    ) -> Result<JobHead, LedgerError> {
+        let update = HeadUpdate::Prune(decision);
+        self.table.update_head(job, &update).await
+    }
+
+    /// Records that every store has pruned what a snapshot of this order lacks.
+    pub async fn raise_floor(
+        &self,
+        dataset: &DatasetRef,
+        order: ObjectOrder,
+    ) -> Result<(), LedgerError> {
+        self.table.raise_floor(&dataset.name, order).await
+    }
+
+    /// Returns the order of the newest pruned snapshot of a dataset.
+    pub async fn floor(&self, dataset: &DatasetRef) -> Result<Option<ObjectOrder>, LedgerError> {
+        self.table.floor(&dataset.name).await
+    }
+
+    /// Records that the prune of a job, which was held back, is confirmed. Check [`JobHead::check_prune`] first, and
+    /// have the job closed afterwards.
+    pub async fn confirm_prune(&self, job: JobId) -> Result<JobHead, LedgerError> {
+        let update = HeadUpdate::ConfirmPrune(now());
+        self.table.update_head(job, &update).await
+    }
+
+    /// Records how many rows a confirmed prune has deleted, unless it is recorded.
+    pub async fn record_pruned(
+        &self,
+        job: JobId,
+        dataset: &DatasetRef,
+        pruned: BTreeMap<StoreKind, u64>,
+    ) -> Result<JobHead, LedgerError> {
+        // As before a close: a reader that sees the prune done finds no pruned row in any response.
+        self.table.raise_generation(&dataset.name).await?;
+        let update = HeadUpdate::Pruned(pruned);
+        self.table.update_head(job, &update).await
+    }
+
+    /// Records that the completion event of a confirmed prune is published.
+    pub async fn record_prune_published(&self, job: JobId) -> Result<JobHead, LedgerError> {
+        let update = HeadUpdate::PrunePublished;
         self.table.update_head(job, &update).await
     }
 

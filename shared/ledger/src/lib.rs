@@ -28,6 +28,8 @@
 //! of functions differ. If a worker dies between raising it and closing the job, the next one raises it again,
 //! which costs one extra read.
 //!
+//! The same item has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
+//!
 //! The table also counts the requests of each token: see [`PermitTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
@@ -44,6 +46,7 @@ mod ledger;
 mod memory;
 mod permits;
 mod progress;
+mod prune;
 mod shard;
 mod table;
 mod view;
@@ -57,6 +60,7 @@ pub use ledger::{Ledger, Mark, Sums};
 pub use memory::MemoryTable;
 pub use permits::PermitTable;
 pub use progress::Progress;
+pub use prune::PruneRefusal;
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, JobView, ObjectView};

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{JobId, JobState};
+use landfall_domain::{JobId, JobState, ObjectOrder};
 
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
@@ -20,6 +20,7 @@ pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
     generations: HashMap<String, u64>,
+    floors: HashMap<String, ObjectOrder>,
     pub(crate) permits: HashMap<(String, i64), u32>,
 }
 
@@ -119,6 +120,9 @@ impl LedgerTable for MemoryTable {
                 head.problem = seal.problem.clone().or(head.problem.take());
                 head.warnings.clone_from(&seal.warnings);
             }
+            HeadUpdate::Prune(decision) if is_open => {
+                head.prune.get_or_insert_with(|| decision.clone());
+            }
             HeadUpdate::Close(close) if is_open => {
                 head.state = close.state;
                 head.problem.clone_from(&close.problem);
@@ -130,7 +134,17 @@ impl LedgerTable for MemoryTable {
                 head.published = true;
                 head.published_at.get_or_insert_with(|| at.clone());
             }
-            HeadUpdate::Problem(_) | HeadUpdate::Seal(_) | HeadUpdate::Close(_) => {}
+            HeadUpdate::ConfirmPrune(at) => {
+                head.prune_confirmed_at.get_or_insert_with(|| at.clone());
+            }
+            HeadUpdate::Pruned(pruned) => {
+                head.pruned.get_or_insert_with(|| pruned.clone());
+            }
+            HeadUpdate::PrunePublished => head.prune_published = true,
+            HeadUpdate::Problem(_)
+            | HeadUpdate::Seal(_)
+            | HeadUpdate::Prune(_)
+            | HeadUpdate::Close(_) => {}
         }
         Ok(head.clone())
     }
@@ -139,6 +153,17 @@ impl LedgerTable for MemoryTable {
         let mut items = self.items();
         *items.generations.entry(dataset.to_owned()).or_default() += 1;
         Ok(())
+    }
+
+    async fn raise_floor(&self, dataset: &str, order: ObjectOrder) -> Result<(), LedgerError> {
+        let mut items = self.items();
+        let floor = items.floors.entry(dataset.to_owned()).or_insert(order);
+        *floor = (*floor).max(order);
+        Ok(())
+    }
+
+    async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
+        Ok(self.items().floors.get(dataset).copied())
     }
 }
 

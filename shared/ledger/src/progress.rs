@@ -31,12 +31,12 @@ impl Progress {
         table: &T,
         head: &JobHead,
     ) -> Result<Self, LedgerError> {
-        if let (Some(counts), Some(chunks)) = (&head.counts, head.chunks) {
+        if let (Some(counts), Some(chunks)) = (head.final_counts(), head.chunks) {
             return Ok(Self {
                 // The previous release counted dead chunks beyond the plan.
                 done: chunks.saturating_sub(head.dead),
                 dead: head.dead,
-                counts: counts.clone(),
+                counts,
             });
         }
         let mut progress = Self::default();

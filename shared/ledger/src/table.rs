@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use landfall_domain::{Counts, JobId, JobState, Problem, Warning};
+use landfall_domain::{
+    Counts, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind, Warning,
+};
 
 use crate::{JobHead, LedgerError, Shard};
 
@@ -21,10 +25,18 @@ pub enum HeadUpdate {
     Problem(Problem),
     /// Seals a job that is not sealed.
     Seal(Seal),
+    /// Sets the decision on the prune of an open job that has none.
+    Prune(PruneDecision),
     /// Closes an open job.
     Close(Close),
     /// Sets that the completion event of a closed job is published, and when that was first recorded.
     Published(String),
+    /// Sets when the prune that was held back was first confirmed.
+    ConfirmPrune(String),
+    /// Sets how many rows the confirmed prune has deleted in each store, unless that is set.
+    Pruned(BTreeMap<StoreKind, u64>),
+    /// Sets that the completion event of the confirmed prune is published.
+    PrunePublished,
 }
 
 /// What a splitter records once it has sent every chunk of a job.
@@ -88,4 +100,10 @@ pub trait LedgerTable: Send + Sync {
     /// Raises the generation of a dataset: what was read in an earlier one may lack rows of a closed job. It may be
     /// raised more than once.
     async fn raise_generation(&self, dataset: &str) -> Result<(), LedgerError>;
+
+    /// Raises the order of the newest pruned snapshot of a dataset, unless it is greater.
+    async fn raise_floor(&self, dataset: &str, order: ObjectOrder) -> Result<(), LedgerError>;
+
+    /// Returns the order of the newest pruned snapshot of a dataset.
+    async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError>;
 }

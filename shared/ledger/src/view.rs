@@ -1,7 +1,7 @@
 //! Jobs as clients see them: in responses of the HTTP API and in messages of the socket.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, JobId, JobState, Problem, Warning};
+use landfall_domain::{Counts, JobId, JobState, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::{JobHead, LedgerError, LedgerTable, Progress};
@@ -37,6 +37,9 @@ pub struct JobView {
     pub counts: Option<Counts>,
     /// Why it is not a plain success, and what to do.
     pub problem: Option<Problem>,
+    /// How far its prune is, if that was held back; `null` for other jobs.
+    #[serde(default)]
+    pub prune: Option<PruneState>,
     /// What may be wrong although it succeeds.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -97,7 +100,8 @@ impl JobView {
             rows_per_second: rate(head, progress.counts.rows, now),
             counts: (processed > 0 || head.state != JobState::Open)
                 .then(|| progress.counts.clone()),
-            problem: head.problem.clone(),
+            problem: head.open_problem().cloned(),
+            prune: head.prune_state(),
             warnings: head.warnings(&progress.counts),
         }
     }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, RowVersions, StoreCounts, StoreKind};
+use landfall_domain::{
+    Dataset, ObjectOrder, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+};
 
 use crate::error::{Result, StoreError};
 use crate::retry::{with_retries, with_timeout};
@@ -43,6 +45,13 @@ pub trait Store: Send + Sync {
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError>;
+
+    /// Counts the rows of the table, and those that [`Store::prune`] would delete now. Changes nothing.
+    async fn preview_prune(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+    ) -> Result<PrunePreview, StoreError>;
 
     /// Deletes the rows that a snapshot of this order lacks: every row that is older than all of the snapshot. Rows of
     /// older objects that come later are stale.
@@ -93,6 +102,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
+
+    /// Counts the rows, and those below a version.
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview>;
 
     /// Deletes what a snapshot lacks. Called again after [`StoreError::Contended`].
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64>;
@@ -164,6 +176,13 @@ impl<B: Backend> Store for BoundedStore<B> {
             rows,
         };
         self.with_timeout(self.backend.apply(load))
+            .await
+            .inspect_err(|_| self.forget(&table))
+    }
+
+    async fn preview_prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<PrunePreview> {
+        let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
+        self.with_timeout(with_retries(|| self.backend.preview_prune(&table, floor)))
             .await
             .inspect_err(|_| self.forget(&table))
     }

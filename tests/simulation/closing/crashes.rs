@@ -1,11 +1,7 @@
 //! A job closes once, with exact counts, whichever step a function dies at: before the step takes effect, or after it
 //! with the response lost.
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use landfall_aws::{Datasets, Publisher};
 use landfall_closing::{CloseError, Closer};
@@ -14,6 +10,7 @@ use landfall_ledger::{
     ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Seal, shard_of,
 };
 
+use super::Caller;
 use crate::fakes::{Buckets, Bus, Table, head_of};
 
 /// What a worker closes jobs with; the splitter uses the ledger alone. One call may die.
@@ -22,10 +19,7 @@ struct Functions {
     bus: Arc<Bus>,
     ledger: Ledger,
     closer: Closer,
-    /// Pauses so far: one before each step and one after it.
-    pauses: Cell<usize>,
-    /// The pause in which a call dies.
-    dies_in: Option<usize>,
+    caller: Caller,
 }
 
 fn job() -> JobHead {
@@ -63,8 +57,7 @@ impl Functions {
             table,
             bus,
             ledger,
-            pauses: Cell::default(),
-            dies_in,
+            caller: Caller::new(dies_in),
         }
     }
 
@@ -74,22 +67,6 @@ impl Functions {
 
     async fn head(&self) -> JobHead {
         self.stored().head(job().job).await.unwrap().unwrap()
-    }
-
-    /// Returns the result of a call, or `None` if it dies.
-    async fn call<T>(&self, call: impl Future<Output = Result<T, CloseError>>) -> Option<T> {
-        let mut call = pin!(call);
-        poll_fn(|context| {
-            if let Poll::Ready(result) = call.as_mut().poll(context) {
-                return Poll::Ready(Some(result.unwrap()));
-            }
-            let pause = self.pauses.replace(self.pauses.get() + 1);
-            if self.dies_in == Some(pause) {
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     /// Splits the object, called again until it succeeds, and delivers the close message if there is one.
@@ -109,8 +86,11 @@ impl Functions {
             }
             self.closer.close(head).await
         };
-        if self.call(attempt()).await.is_none() {
-            self.call(attempt()).await.expect("only one call dies");
+        if self.caller.call(attempt()).await.is_none() {
+            self.caller
+                .call(attempt())
+                .await
+                .expect("only one call dies");
         }
     }
 
@@ -118,7 +98,7 @@ impl Functions {
     async fn work(&self, ordinal: u32) {
         let mut succeeded = 0;
         while succeeded < 2 {
-            let delivered = self.call(self.deliver(ordinal)).await;
+            let delivered = self.caller.call(self.deliver(ordinal)).await;
             succeeded += u32::from(delivered.is_some());
         }
     }
@@ -161,7 +141,10 @@ async fn run(chunks: u32, dies_in: Option<usize>, seal_first: bool) -> usize {
         functions.split(chunks).await;
     }
 
-    assert!(dies_in < Some(functions.pauses.get()), "nothing died");
+    assert!(
+        dies_in < Some(functions.caller.pauses.get()),
+        "nothing died"
+    );
     let head = functions.head().await;
     assert_eq!(head.state, JobState::Succeeded, "{dies_in:?}");
     assert!(head.published, "{dies_in:?}");
@@ -176,7 +159,7 @@ async fn run(chunks: u32, dies_in: Option<usize>, seal_first: bool) -> usize {
         published.iter().all(|event| *event == published[0]),
         "{dies_in:?}"
     );
-    functions.pauses.get()
+    functions.caller.pauses.get()
 }
 
 #[tokio::test]

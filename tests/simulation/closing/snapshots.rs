@@ -7,7 +7,7 @@ use landfall_aws::{Datasets, Publisher};
 use landfall_closing::{CloseError, Closer};
 use landfall_domain::{
     CompletionEvent, Counts, Dataset, DatasetRef, JobId, JobState, Mode, ObjectOrder, Problem,
-    ProblemCode, Row, StoreCounts, StoreKind,
+    ProblemCode, PrunePreview, Row, StoreCounts, StoreKind,
 };
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Store, StoreError};
@@ -41,6 +41,14 @@ impl Store for PruneStore {
         _: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         panic!("closing a job applies no rows");
+    }
+
+    async fn preview_prune(
+        &self,
+        _: &Dataset,
+        _: &ObjectOrder,
+    ) -> Result<PrunePreview, StoreError> {
+        Ok(PrunePreview::default())
     }
 
     async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {

@@ -123,13 +123,25 @@ pub(super) async fn head_of(
     caller: &Caller,
     id: &str,
 ) -> Result<JobHead, ApiError> {
+    head_for(context, caller, id, Scope::Read).await
+}
+
+/// Returns the head of a job, if the token has the scope and covers the job.
+pub(super) async fn head_for(
+    context: &Context,
+    caller: &Caller,
+    id: &str,
+    scope: Scope,
+) -> Result<JobHead, ApiError> {
     // Checks the scope only: whether jobs of other datasets exist is not disclosed.
-    caller.readable()?;
+    if !caller.0.has(scope) {
+        return Err(ApiError::Scope(scope));
+    }
     let id: JobId = id
         .parse()
         .map_err(|_| ApiError::Invalid("the job's id must be a UUID".to_owned()))?;
     let head = context.jobs.head(id).await?.ok_or(ApiError::NoJob)?;
-    if !caller.0.allows(Scope::Read, head.object.dataset_name()) {
+    if !caller.0.allows(scope, head.object.dataset_name()) {
         return Err(ApiError::NoJob);
     }
     Ok(head)

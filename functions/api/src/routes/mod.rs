@@ -6,6 +6,7 @@ mod jobs;
 mod key;
 mod paging;
 mod post_rows;
+mod prune;
 mod rejects;
 mod rows;
 mod session;
@@ -35,5 +36,6 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(uploads::complete))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::one))
+        .routes(routes!(prune::confirm))
         .routes(routes!(rejects::list))
 }

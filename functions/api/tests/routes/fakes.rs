@@ -1,15 +1,16 @@
 //! An API over fakes in memory, and requests to it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use api::{Context, Settings, app};
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::Datasets;
+use landfall_aws::{AwsError, ChunkQueue, Datasets, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
@@ -89,6 +90,18 @@ impl ApiResponse {
     }
 }
 
+/// A chunk queue that only keeps what is sent.
+#[derive(Default)]
+pub(crate) struct SentMessages(pub(crate) Mutex<Vec<WorkMessage>>);
+
+#[async_trait]
+impl ChunkQueue for SentMessages {
+    async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
+        self.0.lock().unwrap().extend_from_slice(messages);
+        Ok(())
+    }
+}
+
 /// An API with its fakes and tokens.
 pub(crate) struct Api {
     pub(crate) app: Router,
@@ -96,6 +109,7 @@ pub(crate) struct Api {
     pub(crate) rows: Arc<FakeReader>,
     pub(crate) table: Arc<MemoryTable>,
     pub(crate) ledger: Ledger,
+    pub(crate) queue: Arc<SentMessages>,
     pub(crate) token: Token,
     /// Tokens by name: `reader`, `writer`, `stranger` (for dataset `orders` only).
     pub(crate) others: BTreeMap<&'static str, Token>,
@@ -113,6 +127,7 @@ impl Api {
         buckets.put_text("config", "datasets/broken.toml", "name = 1");
         let rows = Arc::new(FakeReader::default());
         let table = Arc::new(MemoryTable::default());
+        let queue = Arc::new(SentMessages::default());
         let mut list = TokenList::default();
         let mut add = |name: &str, scopes: &[Scope], datasets: Access| {
             let token = Token::random();
@@ -143,6 +158,7 @@ impl Api {
             settings,
             Tokens::fixed(list),
             table.clone(),
+            queue.clone(),
             buckets.clone(),
             buckets.clone(),
             Datasets::new(buckets.clone(), "config"),
@@ -154,6 +170,7 @@ impl Api {
             buckets,
             rows,
             table,
+            queue,
             token,
             others,
         }

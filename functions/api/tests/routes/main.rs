@@ -7,6 +7,7 @@ mod buckets;
 mod fakes;
 mod files;
 mod jobs;
+mod prune;
 mod reader;
 mod rows;
 mod shape;

@@ -46,6 +46,8 @@ pub struct Dataset {
     pub limits: Limits,
     /// How the rows of a file relate to those of the table.
     pub mode: Mode,
+    /// The share of the table, from 0 to 1, that a snapshot may delete without a confirmation.
+    pub max_delete_share: f64,
     /// How a row says that its key is deleted, if rows can.
     pub operation: Option<Operation>,
     /// Tables of totals, kept beside the rows in SQL.

@@ -37,6 +37,7 @@ struct RawDataset {
     #[serde(default)]
     mode: Mode,
     order: Option<Spanned<String>>,
+    max_delete_share: Option<Spanned<f64>>,
     operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
     timezone: Option<Spanned<String>>,
@@ -87,6 +88,8 @@ impl Dataset {
         let json = settings::check_json(&source, &raw.json)?;
         let encoding = settings::check_encoding(&source, raw.encoding.as_ref(), &csv)?;
         let limits = settings::check_limits(&source, &raw.limits)?;
+        let max_delete_share =
+            settings::check_max_delete_share(&source, raw.max_delete_share.as_ref(), raw.mode)?;
         let operation = raw.operation.as_ref();
         let operation = operation
             .map(|operation| settings::check_operation(&source, operation, &fields))
@@ -101,6 +104,7 @@ impl Dataset {
             json,
             limits,
             mode: raw.mode,
+            max_delete_share,
             operation,
             totals,
             fields,

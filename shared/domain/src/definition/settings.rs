@@ -6,9 +6,10 @@ use toml::Spanned;
 use super::fields::{RawField, check_position};
 use super::source::{DatasetError, Source};
 use crate::dataset::{
-    CsvOptions, Dataset, Field, JsonOptions, Limits, Operation, Quote, RejectLimits,
+    CsvOptions, Dataset, Field, JsonOptions, Limits, Mode, Operation, Quote, RejectLimits,
 };
 use crate::encoding::Encoding;
+use crate::prune::MAX_DELETE_SHARE;
 use crate::value::is_same_word;
 
 /// The maximum number of properties in the path to the rows of a JSON document.
@@ -248,6 +249,23 @@ pub(super) fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limit
             warnings_fail: warnings_fail.unwrap_or(false),
         },
     })
+}
+
+pub(super) fn check_max_delete_share(
+    source: &Source<'_>,
+    raw: Option<&Spanned<f64>>,
+    mode: Mode,
+) -> Result<f64, DatasetError> {
+    let share = source.check_optional("max_delete_share", raw, |share| {
+        if mode != Mode::Snapshot {
+            return Err("needs mode = \"snapshot\": only snapshots delete the rows that they lack");
+        }
+        let is_valid = *share > 0.0 && *share <= 1.0;
+        is_valid
+            .then_some(*share)
+            .ok_or("must be greater than 0 and at most 1, which allows a snapshot to delete any number of rows")
+    })?;
+    Ok(share.unwrap_or(MAX_DELETE_SHARE))
 }
 
 pub(super) fn check_operation(

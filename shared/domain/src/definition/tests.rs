@@ -406,3 +406,24 @@ fn without_a_header_all_that_is_needed_has_a_position() {
     let error = definition(a, &operation).unwrap_err().to_string();
     assert!(error.contains("the field a has this position"), "{error}");
 }
+
+#[test]
+fn only_snapshots_limit_the_share_that_they_delete() {
+    assert!((parse(STOCK).max_delete_share - 0.2).abs() < f64::EPSILON);
+    let with = |setting: &str| STOCK.replace("key = [", &format!("{setting}\nkey = ["));
+    for (setting, share) in [
+        ("max_delete_share = 0.5", 0.5),
+        ("max_delete_share = 1", 1.0),
+    ] {
+        let dataset = parse(&with(setting));
+        assert!((dataset.max_delete_share - share).abs() < f64::EPSILON);
+    }
+    for wrong in ["0", "-0.1", "1.5", "nan"] {
+        let definition = with(&format!("max_delete_share = {wrong}"));
+        let start = "4: max_delete_share: must be greater than 0 and at most 1";
+        check_mistake(&definition, "name = \"stock\"", "name = \"stock\"", start);
+    }
+    let upserts = with("max_delete_share = 0.5");
+    let start = "4: max_delete_share: needs mode = \"snapshot\"";
+    check_mistake(&upserts, "mode = \"snapshot\"", "mode = \"upsert\"", start);
+}

@@ -28,7 +28,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use landfall_domain::{Dataset, ObjectOrder, Row, RowVersions, StoreCounts, StoreKind};
+use landfall_domain::{
+    Dataset, ObjectOrder, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+};
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{
@@ -182,6 +184,15 @@ impl Backend for Mongodb {
             .await
     }
 
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
+        let rows = self.database.collection::<Document>(&table.name);
+        Ok(PrunePreview {
+            // Exact: the estimate of the server's metadata may be wrong after a crash.
+            rows: rows.count_documents(doc! {}).await?,
+            deletes: rows.count_documents(below(floor)).await?,
+        })
+    }
+
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
         let name = table.name.as_str();
         let registry = Registry::new(&self.database, name);
@@ -191,7 +202,7 @@ impl Backend for Mongodb {
             return Ok(0);
         }
         let rows = self.database.collection::<Document>(name);
-        let below = doc! { "_version": { "$lt": binary_value(floor.as_bytes()) } };
+        let below = below(floor);
         if known.pruned.is_none() {
             // Counted before any is deleted, so that repeating it returns the same.
             let pruned = rows.count_documents(below.clone()).await?;
@@ -207,6 +218,11 @@ impl Backend for Mongodb {
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {
         Ok(Vec::new())
     }
+}
+
+/// Returns the filter of the documents below a version.
+fn below(version: RowVersion) -> Document {
+    doc! { "_version": { "$lt": binary_value(version.as_bytes()) } }
 }
 
 async fn database(uri: &str, connections: u32, server_selection: Duration) -> Result<Database> {

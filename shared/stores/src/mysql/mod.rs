@@ -24,7 +24,7 @@ mod upsert;
 mod write;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, PrunePreview, RowVersion, StoreCounts, StoreKind};
 use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
@@ -100,6 +100,10 @@ impl Backend for Mysql {
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
         sql::apply(self, load).await
+    }
+
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
+        keys::preview_prune(&mut *self.connection().await?, table, floor).await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! Deletes of single keys, which leave tombstones, and of what a snapshot lacks.
 
-use landfall_domain::{RowVersion, StoreCounts};
+use landfall_domain::{PrunePreview, RowVersion, StoreCounts};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::destination::Destination;
@@ -123,6 +123,20 @@ impl Deletes {
 
 fn tombstone_table(table: &Table) -> String {
     quote(tombstones_of(&table.name))
+}
+
+/// Counts the rows, and those below a version.
+pub(super) async fn preview(
+    connection: &mut PgConnection,
+    table: &Table,
+    version: RowVersion,
+) -> Result<PrunePreview> {
+    let statement = format!(
+        "SELECT count(*), count(*) FILTER (WHERE _version < '\\x{version}'::bytea) FROM {}",
+        quote(&table.name)
+    );
+    let [rows, deletes] = count(connection, statement).await?;
+    Ok(PrunePreview { rows, deletes })
 }
 
 /// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.

@@ -53,7 +53,9 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts, StoreKind};
+use landfall_domain::{
+    Dataset, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind,
+};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -225,6 +227,14 @@ impl Backend for Postgres {
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
         sql::apply(self, load).await
+    }
+
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
+        // In a transaction, which ends in time also on the server.
+        let mut write = self.begin().await?;
+        let preview = deletes::preview(&mut write.transaction, table, floor).await?;
+        write.rollback().await?;
+        Ok(preview)
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {

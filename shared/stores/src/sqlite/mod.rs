@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, ObjectOrder, PrunePreview, RowVersion, StoreCounts, StoreKind};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
@@ -200,6 +200,12 @@ impl Backend for Sqlite {
             })
         };
         with_retries(attempt).await
+    }
+
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
+        let table = table.clone();
+        self.transact(move |transaction| prune::preview(transaction, &table, floor))
+            .await
     }
 
     async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {

@@ -1,16 +1,36 @@
-//! Deletes what a snapshot lacks.
+//! Counts and deletes what a snapshot lacks.
 
-use landfall_domain::RowVersion;
-use rusqlite::Transaction;
+use landfall_domain::{PrunePreview, RowVersion};
+use rusqlite::{Row, Transaction};
 
+use super::error::STORE;
 use super::registry;
 use super::table::{quote, tombstones};
 use super::totals::Totals;
 use crate::error::Result;
+use crate::registry::unsigned;
 use crate::schema::{Table, VERSION};
 
 /// Rows of one round. Totals are written after each, once its rows are deleted.
 const ROWS: usize = 10_000;
+
+/// Counts the rows, and those below the floor.
+pub(super) fn preview(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    floor: RowVersion,
+) -> Result<PrunePreview> {
+    let count = format!(
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE {VERSION} < ?) FROM {}",
+        quote(&table.name)
+    );
+    let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (rows, deletes) = transaction.query_row(&count, [floor.as_bytes()], counts)?;
+    Ok(PrunePreview {
+        rows: unsigned(STORE, rows)?,
+        deletes: unsigned(STORE, deletes)?,
+    })
+}
 
 /// Deletes the rows below the floor, and returns their number.
 pub(super) fn rows_below(

@@ -176,6 +176,24 @@ pub(crate) async fn concurrent_deletes_leave_what_the_greatest_version_says(data
     }
 }
 
+pub(crate) async fn a_prune_is_counted_before_it_runs(database: &Database) {
+    let worker = Worker::of(database, PAIRS).await;
+    assert_eq!(worker.preview_prune(20).await, (0, 0));
+    let ids = ["a", "b", "c", "d", "e"];
+    worker.apply(10, pairs(&ids, "10")).await;
+    worker.apply(12, deletes(&["e"])).await;
+    worker.apply(30, pairs(&["d"], "30")).await;
+    worker.apply(20, pairs(&["a", "f"], "20")).await;
+    // Deleted keys are no rows; d is newer.
+    assert_eq!(worker.preview_prune(20).await, (5, 2));
+    assert_eq!(worker.preview_prune(10).await, (5, 0));
+    assert_eq!(worker.preview_prune(40).await, (5, 5));
+    assert_ids(&worker, &["a", "b", "c", "d", "f"]).await;
+    assert_eq!(worker.prune(20).await, 2);
+    assert_eq!(worker.preview_prune(20).await, (3, 0));
+    worker.drop_table().await;
+}
+
 pub(crate) async fn a_snapshot_prunes_what_it_no_longer_has(database: &Database) {
     let worker = Worker::of(database, PAIRS).await;
     worker

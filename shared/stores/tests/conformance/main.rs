@@ -78,6 +78,7 @@ macro_rules! conformance {
                 deletes::the_newest_delete_counts,
                 deletes::rows_and_deletes_in_one_chunk,
                 deletes::concurrent_deletes_leave_what_the_greatest_version_says,
+                deletes::a_prune_is_counted_before_it_runs,
                 deletes::a_snapshot_prunes_what_it_no_longer_has,
                 deletes::a_snapshot_beside_deleted_keys,
                 deletes::late_rows_beside_a_snapshot_that_closes,

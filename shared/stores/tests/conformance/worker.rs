@@ -82,6 +82,14 @@ impl<'a> Worker<'a> {
         async move { assert_eq!(self.apply(moment, rows).await, expected, "{caller}") }
     }
 
+    /// Returns the number of rows, and of those that a prune would delete.
+    pub(crate) async fn preview_prune(&self, moment: i64) -> (u64, u64) {
+        let order = order(moment);
+        let preview = self.store.preview_prune(&self.dataset, &order).await;
+        let preview = preview.unwrap();
+        (preview.rows, preview.deletes)
+    }
+
     pub(crate) async fn prune(&self, moment: i64) -> u64 {
         let order = order(moment);
         self.store.prune(&self.dataset, &order).await.unwrap()
