@@ -4,11 +4,41 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use landfall_cli::definition_files;
-use landfall_domain::Dataset;
+use landfall_domain::{Dataset, StoreKind};
+use landfall_stores::check_row_size;
+
+/// An SQL database that tables are checked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sql {
+    Postgres,
+    /// MySQL or MariaDB
+    Mysql,
+    Sqlite,
+}
+
+impl Sql {
+    fn store(self) -> StoreKind {
+        match self {
+            Self::Postgres => StoreKind::Postgres,
+            Self::Mysql => StoreKind::Mysql,
+            Self::Sqlite => StoreKind::Sqlite,
+        }
+    }
+}
+
+/// Checks that tables of the dataset hold every row in these databases. Returns the first refusal.
+fn check_tables(dataset: &Dataset, sql: &[Sql]) -> Result<(), String> {
+    for sql in sql {
+        check_row_size(dataset, sql.store()).map_err(|error| {
+            format!("{error}; or name the database that you use, for example with --sql sqlite")
+        })?;
+    }
+    Ok(())
+}
 
 /// Checks definitions: files, and all `.toml` files of directories. Returns the dataset of each, or a line with the file,
-/// line, field and message of its error.
-pub(crate) fn check(paths: &[PathBuf]) -> Result<Vec<Result<Dataset, String>>> {
+/// line, field and message of its error. `sql` are the databases that must hold its rows.
+pub(crate) fn check(paths: &[PathBuf], sql: &[Sql]) -> Result<Vec<Result<Dataset, String>>> {
     let mut checked = Vec::new();
     for path in paths {
         let files = if path.is_dir() {
@@ -29,7 +59,9 @@ pub(crate) fn check(paths: &[PathBuf]) -> Result<Vec<Result<Dataset, String>>> {
                         "{shown}:1: name: the dataset is named {name:?}, so the file must be named {name}.toml"
                     ))
                 }
-                Ok(dataset) => Ok(dataset),
+                Ok(dataset) => check_tables(&dataset, sql)
+                    .map(|()| dataset)
+                    .map_err(|error| format!("{shown}: {error}")),
             });
         }
     }

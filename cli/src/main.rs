@@ -139,6 +139,9 @@ enum Datasets {
         /// Print the report about the file as JSON
         #[arg(long, requires = "file")]
         json: bool,
+        /// SQL databases that must hold every row of the datasets
+        #[arg(long, value_delimiter = ',', default_value = "postgres,mysql,sqlite")]
+        sql: Vec<check::Sql>,
     },
 }
 
@@ -190,10 +193,15 @@ async fn main() -> Result<ExitCode> {
         Command::Tokens(Tokens::Remove { name, secret }) => {
             secret.open().await.remove(&name).await?;
         }
-        Command::Datasets(Datasets::Check { paths, file, json }) => {
+        Command::Datasets(Datasets::Check {
+            paths,
+            file,
+            json,
+            sql,
+        }) => {
             let mut datasets = Vec::new();
             let mut code = ExitCode::SUCCESS;
-            for checked in check::check(&paths)? {
+            for checked in check::check(&paths, &sql)? {
                 match checked {
                     Ok(dataset) => datasets.push(dataset),
                     Err(error) => {

@@ -9,7 +9,6 @@ use landfall_domain::{
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
-use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
@@ -56,7 +55,7 @@ async fn outcome(context: &Context, message: &ChunkMessage) -> Result<ChunkOutco
             Ok(ChunkOutcome::Dead)
         }
         // Retrying cannot fix this, so report it to the uploader.
-        Err(WorkError::Store(error @ StoreError::Schema { .. })) => {
+        Err(WorkError::Store(error)) if error.needs_other_definition() => {
             error!(%error, "the dataset does not match a table; the chunk is dead");
             let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
             context.ledger.add_problem(message.job, problem).await?;

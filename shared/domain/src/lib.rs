@@ -25,6 +25,7 @@ pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
     Mode, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
+    key_text_bytes,
 };
 pub use definition::DatasetError;
 pub use encoding::Encoding;

@@ -39,6 +39,16 @@ pub enum StoreError {
         /// What does not fit, and what to do.
         reason: String,
     },
+    /// The table has more or wider columns, or the row more values, than the database can hold.
+    #[error(
+        "{store} cannot hold a row or table this wide ({reason}): give the dataset fewer fields, or divide them among datasets"
+    )]
+    TooWide {
+        /// The store.
+        store: StoreKind,
+        /// Code and kind of the error.
+        reason: String,
+    },
     /// The database refuses the data, and will refuse it again.
     #[error("{store} refused: {reason}")]
     Refused {
@@ -76,6 +86,11 @@ impl StoreError {
         Self::Refused { store, reason }
     }
 
+    pub(crate) fn too_wide(store: StoreKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::TooWide { store, reason }
+    }
+
     pub(crate) fn exceeded(store: StoreKind, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::Exceeded { store, reason }
@@ -87,6 +102,11 @@ impl StoreError {
             table: table.to_owned(),
             reason: reason.into(),
         }
+    }
+
+    /// Returns whether the definition has to change, or the table.
+    pub fn needs_other_definition(&self) -> bool {
+        matches!(self, Self::Schema { .. } | Self::TooWide { .. })
     }
 
     /// Returns whether the same call can succeed later with the same rows, definition and table.

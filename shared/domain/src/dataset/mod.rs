@@ -26,6 +26,13 @@ pub(crate) const MAX_INDEXES: usize = 16;
 pub(crate) const MAX_POSITION: u32 = 4096;
 /// The maximum number of bytes in all key values of a row together, which every store can index.
 pub const MAX_KEY_BYTES: usize = 512;
+/// Bytes of an index entry of MySQL (`InnoDB`, dynamic rows), less what key columns of other types take.
+const KEY_INDEX_BYTES: usize = 3072 - 8 * 32;
+
+/// Returns the maximum number of bytes in each text of a key with so many texts, which every store can index.
+pub fn key_text_bytes(texts: usize) -> usize {
+    (KEY_INDEX_BYTES / texts.max(1)).min(MAX_KEY_BYTES)
+}
 
 /// What a file contains: key, typed fields, and how they are written.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use arcstr::ArcStr;
 use landfall_domain::{
     Dataset, Field, FieldType, MAX_KEY_BYTES, Operation, RejectCode, Text, Value, ValueError,
-    excerpt,
+    excerpt, key_text_bytes,
 };
 
 use super::sink::Fault;
@@ -105,10 +105,21 @@ pub(super) fn check_key(dataset: &Dataset, values: &[Value]) -> Result<(), Fault
     let key = dataset.key_indexes().iter();
     let key = key.map(|index| (&dataset.fields[*index], &values[*index]));
     let bytes: usize = key.clone().map(|(_, value)| value.key_bytes()).sum();
-    if bytes <= MAX_KEY_BYTES {
+    let is_text = |value: &Value| matches!(value, Value::Text(_));
+    let texts = key.clone().filter(|(_, value)| is_text(value));
+    let (number, longest) = texts.fold((0, 0), |(number, longest), (_, value)| {
+        (number + 1, value.key_bytes().max(longest))
+    });
+    let most = key_text_bytes(number);
+    let message = if bytes > MAX_KEY_BYTES {
+        format!("the key has {bytes} bytes, more than the maximum of {MAX_KEY_BYTES}")
+    } else if longest > most {
+        format!(
+            "the text has {longest} bytes, more than the maximum of {most} in a key of {number} texts"
+        )
+    } else {
         return Ok(());
-    }
-    let message = format!("the key has {bytes} bytes, more than the maximum of {MAX_KEY_BYTES}");
+    };
     Err(match key.max_by_key(|(_, value)| value.key_bytes()) {
         Some((field, Value::Text(text))) => {
             let message = format!("{message}: {:?}", excerpt(text));

@@ -144,6 +144,25 @@ fn a_key_longer_than_stores_can_index_is_rejected() {
 }
 
 #[test]
+fn a_text_too_long_beside_others_in_a_key_is_rejected() {
+    let field = |n| format!("{{ name = \"f{n}\", type = \"text\" }},");
+    let fields: String = (0..8).map(field).collect();
+    let key: Vec<String> = (0..8).map(|n| format!("\"f{n}\"")).collect();
+    let definition = format!(
+        "name = \"d\"\nkey = [{}]\nfields = [{fields}]",
+        key.join(",")
+    );
+    let dataset = Dataset::from_toml("d.toml", &definition).unwrap();
+    let decoded = |length: usize| {
+        let line = format!("a,b,c,d,{},f,g,h", "e".repeat(length));
+        crate::csv(&dataset, Some("f0,f1,f2,f3,f4,f5,f6,f7"), line.as_bytes())
+    };
+    assert_eq!(decoded(352).rows.len(), 1);
+    let message = "the text has 353 bytes, more than the maximum of 352 in a key of 8 texts";
+    reject(decoded(353), RejectCode::KeyLength, "f4", message);
+}
+
+#[test]
 fn records_that_are_not_text_are_rejected() {
     for (decoded, column) in [
         (csv(b"A-\xff,1,,,,"), ""),

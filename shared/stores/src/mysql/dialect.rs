@@ -1,11 +1,8 @@
 //! Types, tables and names.
 
-use landfall_domain::{FieldType, RowVersion, SORTED_CHARS};
+use landfall_domain::{FieldType, RowVersion, SORTED_CHARS, key_text_bytes};
 
 use crate::schema::{Column, ColumnKind, Index, Table, VERSION, list};
-
-/// Bytes of an index entry (`InnoDB`, dynamic rows), less what key columns of other types take.
-const INDEX_BYTES: usize = 3072 - 8 * 32;
 
 /// For the inner table of a join. Statistics call a freshly filled table empty, and without this hint each staged key
 /// is compared with each row.
@@ -59,7 +56,7 @@ impl Dialect {
         let is_text = |column: &&Column| column.kind == ColumnKind::Key(FieldType::Text);
         match table.columns.iter().filter(is_text).count() {
             0 | 1 => format!("varchar(512) collate {}", self.collation),
-            texts => format!("varbinary({})", (INDEX_BYTES / texts).min(512)),
+            texts => format!("varbinary({})", key_text_bytes(texts)),
         }
     }
 

@@ -11,7 +11,7 @@
 //!
 //! Texts compare by their bytes, including trailing spaces. A text key is `varchar(512)`; the texts of a key of
 //! several are `varbinary`. Timestamps are UTC. JSON is kept as text.
-//! `InnoDB` has room for about 190 text fields in a row; a dataset with more cannot be prepared.
+//! `InnoDB` has room for about 185 full text fields in a row; see [`crate::size`].
 
 mod dialect;
 mod keys;

@@ -143,7 +143,7 @@ async fn make_table(
     } else {
         dialect.add_columns(table, missing)
     };
-    let Err(failure) = run(connection, &statement).await else {
+    let Err(failure) = run_wide(connection, &statement).await else {
         return Ok(!is_there);
     };
     // Another worker may have been first. Its definition may lack columns of this one.
@@ -154,7 +154,7 @@ async fn make_table(
     fit_versions(connection, table, &mut existing).await?;
     let missing = table.missing(&existing, |column| dialect.type_of(table, column))?;
     if !missing.is_empty() {
-        run(connection, &dialect.add_columns(table, &missing)).await?;
+        run_wide(connection, &dialect.add_columns(table, &missing)).await?;
     }
     Ok(false)
 }
@@ -199,6 +199,24 @@ async fn fit_version(
     Ok(())
 }
 
+/// Creates a table or columns, also if full rows would not fit a page: rows with few values do, and the others are
+/// refused when they come. MySQL may reserve that setting for administrators.
+async fn run_wide(connection: &mut MySqlConnection, statement: &str) -> Result<()> {
+    let created = run(connection, statement).await.map(drop);
+    let Err(failure @ StoreError::TooWide { .. }) = created else {
+        return created;
+    };
+    if run(connection, "SET SESSION innodb_strict_mode = OFF")
+        .await
+        .is_err()
+    {
+        return Err(failure);
+    }
+    let done = run(connection, statement).await;
+    run(connection, "SET SESSION innodb_strict_mode = DEFAULT").await?;
+    done.map(drop)
+}
+
 /// Creates the indexes that the table lacks. A long text has an index of a column with its beginning, as an index of
 /// a prefix cannot sort rows.
 async fn make_indexes(
@@ -210,7 +228,7 @@ async fn make_indexes(
         let beginning = beginning_of(&index.field);
         if index.is_cut && !has_column(connection, &table.name, &beginning).await? {
             let add = dialect.add_beginning(table, index);
-            if let Err(failure) = run(connection, &add).await
+            if let Err(failure) = run_wide(connection, &add).await
                 && !has_column(connection, &table.name, &beginning).await?
             {
                 return Err(failure);

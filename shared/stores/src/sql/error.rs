@@ -54,6 +54,7 @@ type Class = fn(StoreKind, String) -> StoreError;
 const CONTENDED: Class = StoreError::contended;
 const UNAVAILABLE: Class = StoreError::unavailable;
 const REFUSED: Class = StoreError::refused;
+const TOO_WIDE: Class = StoreError::too_wide;
 
 fn postgres_class(code: &str) -> Class {
     match code {
@@ -61,8 +62,10 @@ fn postgres_class(code: &str) -> Class {
         "40001" | "40P01" | "55P03" => CONTENDED,
         // Undefined table: dropped after it was prepared, and created again by the next delivery.
         "42P01" => UNAVAILABLE,
-        // Statement too complex (nesting), row or other object too large.
-        "54000" | "54001" | "54011" | "54023" => REFUSED,
+        // Row or index entry too large, too many columns.
+        "54000" | "54011" => TOO_WIDE,
+        // Statement too complex (nesting), too many arguments.
+        "54001" | "54023" => REFUSED,
         // Unsupported, data, integrity, syntax or access rule, check option.
         _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => REFUSED,
         // Connections, resources, operator intervention, the system, and unknown codes.
@@ -76,8 +79,10 @@ fn mysql_class(error: &MySqlDatabaseError) -> Class {
         1205 | 1213 | 1020 => CONTENDED,
         // No such table.
         1146 => UNAVAILABLE,
-        // Row size, too many columns, index too long, packet too large.
-        1118 | 1117 | 1071 | 1153 => REFUSED,
+        // Row size, too many columns, index too long.
+        1118 | 1117 | 1071 => TOO_WIDE,
+        // Packet too large.
+        1153 => REFUSED,
         _ => match error.code().and_then(|state| state.get(..2)) {
             Some("22" | "23" | "42" | "44" | "0A" | "21") => REFUSED,
             _ => UNAVAILABLE,

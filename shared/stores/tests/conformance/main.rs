@@ -21,6 +21,7 @@ mod tables;
 mod totals;
 mod values;
 mod versions;
+mod wide;
 mod worker;
 
 macro_rules! conformance {
@@ -61,6 +62,10 @@ macro_rules! conformance {
                 tables::few_rows_and_some_more,
                 tables::whole_chunks_at_once,
                 tables::wide_rows,
+                wide::texts_that_fit_in_every_store,
+                wide::the_widest_rows_that_pass_the_check,
+                wide::full_rows_of_500_texts,
+                wide::keys_of_eight_texts,
                 tables::tables_are_made_once_and_grow,
                 tables::tables_that_do_not_fit_are_refused,
                 tables::a_refused_chunk_leaves_nothing,
