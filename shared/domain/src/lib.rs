@@ -5,6 +5,7 @@
 //! functions run the same code.
 
 mod chunk;
+mod columns;
 mod cursor;
 mod dataset;
 mod definition;
@@ -21,6 +22,10 @@ mod version;
 mod warning;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, Reading};
+pub use columns::{
+    Change, ColumnSet, Folded, Merged, Parts, RowUpdate, StoredKey, VersionsError, fold_by_key,
+    merge,
+};
 pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,

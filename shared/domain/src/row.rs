@@ -4,10 +4,12 @@
 //! in key order several times; with values elsewhere, every row would cost a cache miss each time.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use smallvec::SmallVec;
 
+use crate::columns::Parts;
 use crate::dataset::Dataset;
 use crate::value::Value;
 
@@ -28,9 +30,21 @@ pub struct Row {
     pub values: Values,
     /// The columns that belong to no field, as the text of a JSON object, if the dataset keeps them.
     pub extra: Option<String>,
+    /// Which columns the row has, if the dataset is merged by column; otherwise it has all of them.
+    pub parts: Option<Arc<Parts>>,
 }
 
 impl Row {
+    /// Returns whether the row has a column: that of the field with this index, or that of unknown columns, which
+    /// follows the fields.
+    pub fn has(&self, column: usize) -> bool {
+        let Some(parts) = &self.parts else {
+            return true;
+        };
+        let mut older = parts.older.iter();
+        parts.own.contains(column) || older.any(|(_, columns)| columns.contains(column))
+    }
+
     /// Returns the memory in bytes of a row with this number of fields, without its texts.
     pub fn bytes(fields: usize) -> usize {
         let heap = if fields > Values::new().inline_size() {
@@ -89,7 +103,7 @@ pub fn latest_by_key(mut rows: Vec<Row>, dataset: &Dataset) -> (Vec<Row>, u64) {
 
 /// Returns the key prefixes and the indexes of the rows in the order of their keys. Rows of one key are in
 /// descending order of their versions.
-fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
+pub(crate) fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     let skip = common_prefix(rows, dataset);
     let mut order: Vec<(u64, usize)> = rows
         .iter()
@@ -147,7 +161,7 @@ fn first_of_key<'r>(row: &'r Row, dataset: &Dataset) -> Option<&'r Value> {
 }
 
 /// Permutes the rows in place so that the row at `order[i]` moves to `i`.
-fn arrange(rows: &mut [Row], mut order: Vec<usize>) {
+pub(crate) fn arrange(rows: &mut [Row], mut order: Vec<usize>) {
     for start in 0..order.len() {
         let mut at = start;
         while order[at] != start {
@@ -177,6 +191,7 @@ mod tests {
             deleted: false,
             values: vec![Value::Text(a.into()), Value::Integer(b)].into(),
             extra: None,
+            parts: None,
         });
         (dataset, rows.collect())
     }

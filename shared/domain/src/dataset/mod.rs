@@ -88,6 +88,12 @@ impl Dataset {
         self.order == Some(field) || self.key.contains(&field)
     }
 
+    /// Returns whether a file may lack the column of the field with this index without a meaning for its rows: the field
+    /// keeps its stored value.
+    pub fn may_lack(&self, field: usize) -> bool {
+        self.mode == Mode::Merge && !self.is_in_deletes(field)
+    }
+
     /// Returns whether rows can be sorted by the field with this index, because an index has its order.
     pub fn can_sort_by(&self, field: usize) -> bool {
         self.key.first() == Some(&field)

@@ -118,6 +118,8 @@ pub enum Mode {
     Upsert,
     /// A file holds all rows. Keys that a complete file lacks are deleted once its job succeeds.
     Snapshot,
+    /// A file holds some columns of some of the rows. Keys and columns that it lacks keep what the table has.
+    Merge,
 }
 
 /// How a row says whether its key is deleted. Values are compared without case and surrounding white space.
