@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::future;
 use landfall_aws::AwsError;
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, Problem, ProblemCode, Reject, RejectsLocation, StoreCounts,
-    WarningCode, latest_by_key,
+    ChunkMessage, Counts, Dataset, Folded, Mode, Problem, ProblemCode, Reject, RejectsLocation, Row,
+    StoreCounts, WarningCode, fold_by_key, latest_by_key,
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
@@ -86,7 +86,11 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     }
     let mut counts = decoded.counts(&dataset, header);
     let valid = counts.rows - counts.rejected;
-    let (rows, superseded) = latest_by_key(decoded.rows, &dataset);
+    let Folded {
+        rows,
+        merged,
+        superseded,
+    } = fold(decoded.rows, &dataset, message);
     if superseded > 0 {
         counts
             .warnings
@@ -96,6 +100,7 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     let applied = context.stores.iter().map(|store| async {
         let mut counts = store.apply(&dataset, &message.order, &rows).await?;
         counts.stale += superseded;
+        counts.updated += merged;
         debug_assert_eq!(
             counts.total(),
             valid,
@@ -115,6 +120,20 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     written?;
     counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
     Ok(counts)
+}
+
+/// Returns the rows of a chunk as stores need them: each key once.
+fn fold(rows: Vec<Row>, dataset: &Dataset, message: &ChunkMessage) -> Folded {
+    if dataset.mode == Mode::Merge {
+        let versions = dataset.versions(message.order);
+        return fold_by_key(rows, dataset, |row| versions.of(row));
+    }
+    let (rows, superseded) = latest_by_key(rows, dataset);
+    Folded {
+        rows,
+        merged: 0,
+        superseded,
+    }
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does

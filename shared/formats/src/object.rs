@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landfall_domain::{
-    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_RAW_BYTES, Problem, ProblemCode, Reading,
+    ByteRange, ChunkKind, Counts, Dataset, Field, Mode, MAX_RAW_BYTES, Problem, ProblemCode, Reading,
     Reject, RejectCode, Row, Warning, WarningCode,
 };
 
@@ -127,8 +127,12 @@ impl Decoded {
 /// Returns the fields, if the object has columns for them, that have no value in any row of a chunk.
 fn null_columns(dataset: &Dataset, header: Option<&Header>, rows: &[Row]) -> BTreeMap<String, u64> {
     let fields = dataset.fields.iter().enumerate();
+    let has = |index: usize| match dataset.mode {
+        Mode::Merge => rows.iter().any(|row| row.has(index)),
+        Mode::Upsert | Mode::Snapshot => header.is_none_or(|header| header.has(index)),
+    };
     let mut fields: Vec<(usize, &Field)> = fields
-        .filter(|(index, field)| !field.required && header.is_none_or(|header| header.has(*index)))
+        .filter(|(index, field)| !field.required && has(*index))
         .collect();
     for row in rows.iter().filter(|row| !row.deleted) {
         if fields.is_empty() {

@@ -45,6 +45,7 @@
 //! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. The step can
 //! be repeated, so if a worker dies during it, another one completes it.
 
+mod columns;
 mod connect;
 mod error;
 mod json;

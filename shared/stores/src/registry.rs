@@ -11,10 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_domain::{Dataset, FieldType, RowVersion, StoreCounts, StoreKind, Total};
+use landfall_domain::{
+    Dataset, FieldType, Mode, RowVersion, StoreCounts, StoreKind, Total, UnknownColumns,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
+use crate::schema::EXTRA;
 
 /// Name of the registry's table or collection. No dataset can have this name.
 pub(crate) const REGISTRY: &str = "_landfall";
@@ -125,6 +128,16 @@ pub(crate) struct Registered {
     /// ever be newer, so it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) order: Option<String>,
+    /// The columns outside the key, if any definition merges by column. Their numbers are in `_versions` of rows, so
+    /// others are only appended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merged: Vec<String>,
+    /// Whether any definition keeps unknown columns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) extra: bool,
+    /// Whether any definition is that of snapshots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) snapshots: bool,
 }
 
 impl Registered {
@@ -145,7 +158,22 @@ impl Registered {
                 .map(|field| field.name.clone())
                 .collect(),
             order: dataset.order().map(|field| field.name.clone()),
+            merged: if dataset.mode == Mode::Merge {
+                value_columns(dataset)
+            } else {
+                Vec::new()
+            },
+            extra: dataset.unknown_columns == UnknownColumns::Keep,
+            snapshots: dataset.mode == Mode::Snapshot,
         }
+    }
+
+    /// Returns whether rows are merged by column, whatever the definition of a job is.
+    ///
+    /// Once a definition merges, the rows of all do: those of an older one may come late, and a later one may not
+    /// overwrite the newer columns of a row that is older as a whole.
+    pub(crate) fn is_merged(&self) -> bool {
+        !self.merged.is_empty()
     }
 
     /// Returns what a definition registers except its totals and indexes, which are registered once they are created.
@@ -154,6 +182,20 @@ impl Registered {
             totals: Vec::new(),
             indexes: BTreeSet::new(),
             ..Self::new(dataset)
+        }
+    }
+
+    /// Adds columns to those that are merged. If there are any, all columns outside the key are.
+    fn add_merged(&mut self, columns: Vec<String>) {
+        let mut missing = columns;
+        if self.is_merged() || !missing.is_empty() {
+            let extra = self.extra.then(|| EXTRA.to_owned());
+            missing.extend(self.fields.keys().cloned().chain(extra));
+        }
+        for column in missing {
+            if !self.key.contains(&column) && !self.merged.contains(&column) {
+                self.merged.push(column);
+            }
         }
     }
 
@@ -205,6 +247,16 @@ impl Registered {
                 ));
             }
         }
+        all.extra |= new.extra;
+        all.snapshots |= new.snapshots;
+        all.add_merged(new.merged);
+        if all.snapshots && all.is_merged() {
+            return mismatch(
+                "a dataset cannot have mode = \"merge\" and, at another time, mode = \"snapshot\", because a snapshot \
+                 deletes rows, not columns: keep the old mode, or use another dataset name"
+                    .to_owned(),
+            );
+        }
         all.indexes.extend(new.indexes);
         for total in new.totals {
             match all.totals.iter().find(|known| known.name == total.name) {
@@ -220,4 +272,14 @@ impl Registered {
         }
         Ok(all)
     }
+}
+
+/// Returns the names of the columns outside the key that a definition has.
+fn value_columns(dataset: &Dataset) -> Vec<String> {
+    let fields = dataset.fields.iter().enumerate();
+    let fields = fields.filter(|(index, _)| !dataset.key_indexes().contains(index));
+    let fields = fields.map(|(_, field)| field.name.as_str());
+    let keeps = dataset.unknown_columns == UnknownColumns::Keep;
+    let extra = keeps.then_some(EXTRA);
+    fields.chain(extra).map(str::to_owned).collect()
 }

@@ -5,13 +5,16 @@
 //! workers that find the same column missing do not conflict. If a definition no longer has a field, its column
 //! keeps its values in SQL; in MongoDB, a document loses the field with its next change.
 
-use landfall_domain::{Dataset, Field, FieldType, StoreKind, Total, UnknownColumns, is_name};
+use landfall_domain::{Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name};
 
 use crate::error::{Result, StoreError};
+use crate::registry::Registered;
 
 /// Name of the column with the input columns that the dataset does not define.
 pub(crate) const EXTRA: &str = "_extra";
 pub(crate) const VERSION: &str = "_version";
+/// Name of the column with the versions of the columns that are older than their row.
+pub(crate) const VERSIONS: &str = "_versions";
 
 /// The role of a column, with its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) enum ColumnKind {
     /// The input columns that the dataset does not define: a JSON object.
     Extra,
     Version,
+    /// The versions of the columns that are older than their row, if the dataset is merged by column.
+    Versions,
 }
 
 impl ColumnKind {
@@ -59,7 +64,8 @@ impl Index {
     }
 }
 
-/// A table. Its columns are the fields in the dataset's order, `_extra` if kept, and `_version`.
+/// A table. Its columns are the fields in the dataset's order, `_extra` if kept, `_version`, and `_versions` if rows are
+/// merged by column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -118,6 +124,9 @@ impl Table {
             name: VERSION.to_owned(),
             kind: ColumnKind::Version,
         });
+        if dataset.mode == Mode::Merge {
+            columns.push(versions_column());
+        }
         Ok(Self {
             name: dataset.name.clone(),
             columns,
@@ -133,6 +142,35 @@ impl Table {
             order: dataset.order().map(|field| field.name.clone()),
             store,
         })
+    }
+
+    /// Returns the table with all columns that are registered for a merge by column, after those of the key.
+    pub(crate) fn merged(&self, registered: &Registered) -> Self {
+        let is_key = |column: &&Column| matches!(column.kind, ColumnKind::Key(_));
+        let key = self.columns.iter().filter(is_key).cloned();
+        let merged = registered.merged.iter().map(|name| Column {
+            name: name.clone(),
+            kind: if name == EXTRA {
+                ColumnKind::Extra
+            } else {
+                ColumnKind::Field(registered.kind_of(name))
+            },
+        });
+        let version = Column {
+            name: VERSION.to_owned(),
+            kind: ColumnKind::Version,
+        };
+        let versions = [version, versions_column()];
+        Self {
+            columns: key.chain(merged).chain(versions).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns whether rows are merged by column.
+    pub(crate) fn is_merged(&self) -> bool {
+        let mut columns = self.columns.iter();
+        columns.any(|column| column.kind == ColumnKind::Versions)
     }
 
     /// Returns the columns that are neither key nor version: those that decide whether two rows have the same values.
@@ -198,6 +236,13 @@ impl Table {
 
     fn mismatch(&self, reason: String) -> StoreError {
         StoreError::schema(self.store, &self.name, reason)
+    }
+}
+
+fn versions_column() -> Column {
+    Column {
+        name: VERSIONS.to_owned(),
+        kind: ColumnKind::Versions,
     }
 }
 

@@ -112,6 +112,7 @@ impl Dataset {
             order,
         };
         settings::check_positions(&source, &dataset, &raw.fields)?;
+        settings::check_mode(&source, &dataset, &raw.fields)?;
         Ok(dataset)
     }
 }

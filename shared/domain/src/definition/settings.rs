@@ -364,3 +364,16 @@ pub(super) fn check_positions(
     }
     Ok(())
 }
+
+/// Checks that a dataset that is merged by column has a column to merge.
+pub(super) fn check_mode(
+    source: &Source<'_>,
+    dataset: &Dataset,
+    fields: &Spanned<Vec<RawField>>,
+) -> Result<(), DatasetError> {
+    if dataset.mode == Mode::Merge && dataset.fields.len() == dataset.key_indexes().len() {
+        let message = "mode = \"merge\" needs a field outside the key; use mode = \"upsert\"";
+        return Err(source.error(&fields.span(), "mode", message));
+    }
+    Ok(())
+}

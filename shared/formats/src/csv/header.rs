@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use landfall_domain::{
-    Dataset, Encoding, Field, Problem, ProblemCode, Reading, UnknownColumns, Warning, WarningCode,
-    excerpt,
+    Dataset, Encoding, Field, Mode, Problem, ProblemCode, Reading, UnknownColumns, Warning,
+    WarningCode, excerpt,
 };
 
 use super::dialect::Dialect;
@@ -48,7 +48,8 @@ impl Header {
     ///
     /// # Errors
     /// `HeaderMismatch` if the header is not UTF-8, names the column of a field twice, lacks the column of a required
-    /// field without a default, or has columns that the dataset rejects.
+    /// field without a default (of the key, if the dataset is merged by column), or has columns that the dataset
+    /// rejects.
     pub fn parse(bytes: &[u8], dataset: &Dataset, reading: &Reading) -> Result<Self, Problem> {
         let dialect = Dialect::new(&dataset.csv, reading);
         let transcoded = (reading.encoding != Encoding::UTF_8)
@@ -173,11 +174,12 @@ impl Header {
             .collect();
         let rest_names: Vec<&str> = rest.iter().map(|index| columns[*index].trim()).collect();
         let absent = |is_needed: bool| -> Vec<Cow<'_, str>> {
-            let absent = dataset.fields.iter().zip(&fields);
-            let absent = absent.filter(|(field, index)| {
-                index.is_none() && is_needed == (field.required && field.default.is_none())
+            let absent = dataset.fields.iter().zip(&fields).enumerate();
+            let absent = absent.filter(|(place, (field, index))| {
+                let has_meaning = field.required && field.default.is_none();
+                index.is_none() && is_needed == (has_meaning && !dataset.may_lack(*place))
             });
-            absent.map(|(field, _)| label(field)).collect()
+            absent.map(|(_, (field, _))| label(field)).collect()
         };
         let missing = absent(true);
         if !missing.is_empty() {
@@ -189,7 +191,7 @@ impl Header {
             let message = format!("the header lacks {missing}; it has {columns}{hint}");
             return Err(mismatch(message));
         }
-        let mut warnings = warnings(&absent(false), &rest_names);
+        let mut warnings = warnings(dataset.mode, &absent(false), &rest_names);
         if let (Some(known), None) = (&dataset.operation, operation) {
             let message = format!(
                 "the file has no column {:?}, which operation.column names: none of its rows is a delete",
@@ -325,7 +327,7 @@ fn look_alikes<'a>(absent: &'a [Cow<'a, str>], unused: &[&'a str]) -> Vec<(&'a s
     pairs
 }
 
-fn warnings(absent: &[Cow<'_, str>], unused: &[&str]) -> Vec<Warning> {
+fn warnings(mode: Mode, absent: &[Cow<'_, str>], unused: &[&str]) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = look_alikes(absent, unused)
         .into_iter()
         .map(|(field, column)| {
@@ -337,7 +339,7 @@ fn warnings(absent: &[Cow<'_, str>], unused: &[&str]) -> Vec<Warning> {
             Warning::new(WarningCode::UnmatchedColumn, message)
         })
         .collect();
-    if !absent.is_empty() {
+    if !absent.is_empty() && mode != Mode::Merge {
         let message = format!(
             "the file has no column for {}: these fields are null, or have their default, in every row",
             list(absent)

@@ -5,10 +5,12 @@
 //! CPU time.
 
 use landfall_domain::{
-    Dataset, Field, FieldType, Reading, RejectCode, Row, UnknownColumns, Value, excerpt,
+    ColumnSet, Dataset, Field, FieldType, Mode, Reading, RejectCode, Row, UnknownColumns, Value,
+    excerpt,
 };
 use memchr::memchr;
 
+use super::columns::RowColumns;
 use super::field::{Source, check_key, field_value, is_delete};
 use super::json::has_exact_numbers;
 use super::sink::{Fault, Record, Sink};
@@ -30,6 +32,7 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
             .filter_map(|(field, column)| Some(((*column)?, field)))
             .collect(),
         has_zero: memchr(0, sink.chunk).is_some(),
+        columns: columns_of(dataset, header),
     };
     while let Some(block) = records.next_block() {
         for record in block.records {
@@ -61,6 +64,15 @@ struct Decoder<'d> {
     json_fields: Vec<(usize, &'d Field)>,
     /// Whether any record may contain U+0000.
     has_zero: bool,
+    /// The columns of each row, if the dataset is merged by column.
+    columns: Option<RowColumns>,
+}
+
+/// Returns the columns that the rows of an object have, if its dataset is merged by column.
+fn columns_of(dataset: &Dataset, header: &Header) -> Option<RowColumns> {
+    let fields = 0..dataset.fields.len();
+    let columns: ColumnSet = fields.filter(|field| header.has(*field)).collect();
+    (dataset.mode == Mode::Merge).then(|| RowColumns::new(columns, dataset.fields.len()))
 }
 
 impl Decoder<'_> {
@@ -123,6 +135,10 @@ impl Decoder<'_> {
                 continue;
             }
             let source = match column {
+                None if dataset.may_lack(index) => {
+                    row.values.push(Value::Null);
+                    continue;
+                }
                 Some(column)
                     if self.dialect.quoted_empty
                         && field.kind == FieldType::Text
@@ -150,6 +166,7 @@ impl Decoder<'_> {
             } else {
                 self.extra(cells)
             };
+            row.parts = self.columns.as_ref().map(|columns| columns.parts(row));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Decodes the bytes of a chunk into rows and rejects.
 
+mod columns;
 mod csv;
 mod field;
 mod json;

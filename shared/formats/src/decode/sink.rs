@@ -159,6 +159,7 @@ impl<'c> Sink<'c> {
             deleted: false,
             values: Values::new(),
             extra: None,
+            parts: None,
         });
         let is_valid = self
             .transcoded

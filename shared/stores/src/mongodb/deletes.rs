@@ -43,14 +43,30 @@ pub(super) async fn delete_keys(
     let all: Vec<&Entry> = entries.iter().collect();
     let rows = look_up(database, name, &all).await?;
     let is_newer = |entry: &&Entry| rows.compare(entry) == Some(Ordering::Greater);
-    let (_, mut open): (Vec<&Entry>, Vec<&Entry>) = all.iter().copied().partition(is_newer);
+    let (_, open): (Vec<&Entry>, Vec<&Entry>) = all.iter().copied().partition(is_newer);
+    let open = ensure_tombstones(database, &tombstones, open).await?;
+    let deleted = delete(database, name, open.iter().map(|entry| older(entry))).await?;
+    Ok(StoreCounts {
+        deleted,
+        unchanged: open.len() as u64 - deleted,
+        stale: (all.len() - open.len()) as u64,
+        ..StoreCounts::default()
+    })
+}
+
+/// Writes tombstones, and returns the entries that have no newer one.
+pub(super) async fn ensure_tombstones<'a>(
+    database: &Database,
+    tombstones: &str,
+    mut open: Vec<&'a Entry>,
+) -> Result<Vec<&'a Entry>> {
     let mut pending = open.clone();
     for _ in 0..ROUNDS {
         if pending.is_empty() {
             break;
         }
-        let refused = write_tombstones(database, &tombstones, &pending).await?;
-        let existing = look_up(database, &tombstones, &refused).await?;
+        let refused = write_tombstones(database, tombstones, &pending).await?;
+        let existing = look_up(database, tombstones, &refused).await?;
         open.retain(|entry| existing.compare(entry) != Some(Ordering::Greater));
         // Another worker's older tombstone was first.
         pending = refused;
@@ -59,13 +75,7 @@ pub(super) async fn delete_keys(
     if !pending.is_empty() {
         return Err(contended("tombstones kept changing"));
     }
-    let deleted = delete(database, name, open.iter().map(|entry| older(entry))).await?;
-    Ok(StoreCounts {
-        deleted,
-        unchanged: open.len() as u64 - deleted,
-        stale: (all.len() - open.len()) as u64,
-        ..StoreCounts::default()
-    })
+    Ok(open)
 }
 
 /// Writes tombstones where there is none or an older one, and returns the other entries.
@@ -124,6 +134,7 @@ pub(super) async fn enforce_deletes(
     outcome: BatchOutcome,
 ) -> Result<StoreCounts> {
     let registration = Registry::new(database, name).get().await?;
+    registration.expect_whole_rows()?;
     if let Some(floor) = registration.floor()
         && registration.has_floor_above(versions.first())
     {

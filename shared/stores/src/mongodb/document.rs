@@ -10,6 +10,7 @@ use mongodb::bson::{
 use super::error::refused;
 use super::json::to_bson;
 use super::key_text;
+use crate::columns::{Columns, Place, Planned};
 use crate::error::Result;
 use crate::text::{date_text, timestamp_text};
 
@@ -19,7 +20,7 @@ pub(super) const DIGEST: &str = "_digest";
 pub(super) const KEY: &str = "_key";
 
 /// Servers accept documents of up to 16 MiB, and the command around one needs room too.
-const MAX_BYTES: usize = (16 << 20) - (16 << 10);
+pub(super) const MAX_BYTES: usize = (16 << 20) - (16 << 10);
 
 pub(super) struct Entry {
     pub(super) version: RowVersion,
@@ -157,7 +158,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Appends the value of a key of one field, or the text of a key of several.
-    fn append_id(&self, document: &mut RawDocumentBuf, row: &Row) {
+    pub(super) fn append_id(&self, document: &mut RawDocumentBuf, row: &Row) {
         let key = self.dataset.key_indexes();
         if let [index] = key {
             append_key(document, cstr!("_id"), &row.values[*index]);
@@ -175,6 +176,64 @@ impl<'a> Encoder<'a> {
             append_key(&mut fields, &self.names[*index], &row.values[*index]);
         }
         document.append(cstr!("_key"), fields);
+    }
+
+    /// Returns the document of a new row that is merged by column. It has no digest.
+    pub(super) fn merged_document(
+        &self,
+        planned: &Planned<'_>,
+        columns: &Columns,
+        json: fn(&str) -> RawBson,
+    ) -> RawDocumentBuf {
+        let (row, update) = (planned.row, &planned.update);
+        let mut document = RawDocumentBuf::new();
+        self.append_id(&mut document, row);
+        if key_text::is_used(self.dataset) {
+            self.append_key_fields(&mut document, row);
+        }
+        for (field, (name, value)) in self.names.iter().zip(&row.values).enumerate() {
+            let is_taken = |column| update.taken.contains(column);
+            if columns.number(field).is_none_or(is_taken) {
+                append(&mut document, name, value, json);
+            } else {
+                document.append(name, RawBsonRef::Null);
+            }
+        }
+        let extra = columns.number(row.values.len());
+        let extra = extra.filter(|column| update.taken.contains(*column));
+        if let (Some(_), Some(extra)) = (extra, &row.extra) {
+            document.append(cstr!("_extra"), extra.as_str());
+        }
+        document.append(cstr!("_version"), binary(&update.version));
+        document.append(cstr!("_versions"), binary(&update.versions));
+        document
+    }
+
+    /// Returns the fields that change in the document of an existing row that is merged by column. `names` are those of
+    /// the registered columns. None if the registry has columns that they lack.
+    pub(super) fn merged_fields(
+        &self,
+        planned: &Planned<'_>,
+        columns: &Columns,
+        names: &[CString],
+        json: fn(&str) -> RawBson,
+    ) -> Option<RawDocumentBuf> {
+        let (row, update) = (planned.row, &planned.update);
+        let mut fields = RawDocumentBuf::new();
+        for column in update.taken.iter() {
+            let name = names.get(column)?;
+            match (columns.place(column), &row.extra) {
+                (Some(Place::Field(field)), _) => {
+                    append(&mut fields, name, &row.values[field], json);
+                }
+                (Some(Place::Extra), Some(extra)) => fields.append(name, extra.as_str()),
+                _ => fields.append(name, RawBsonRef::Null),
+            }
+        }
+        for column in update.nulls.iter() {
+            fields.append(names.get(column)?, RawBsonRef::Null);
+        }
+        Some(fields)
     }
 
     /// Returns the digest of all values of a row and the names of their fields, whatever a document can hold of them.

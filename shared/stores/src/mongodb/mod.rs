@@ -10,8 +10,11 @@
 //! error, some batches are written; applying the chunk again counts their rows as unchanged. [`upserts`] describes
 //! how a batch is written, [`deletes`] how deleted keys stay deleted.
 //!
+//! Rows that are merged by column take another way ([`columns`]). Their documents have `_versions` and no digest.
+//!
 //! `bulkWrite` of server 8 was slower than `update` on the local server, and is not used.
 
+mod columns;
 mod command;
 mod deletes;
 mod document;
@@ -44,6 +47,7 @@ use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
+use columns::Merge;
 use deletes::{enforce_deletes, remove_below};
 use document::{Encoder, Entry, binary_value};
 pub(crate) use read::ReadMongodb;
@@ -90,7 +94,9 @@ impl Mongodb {
             return Ok(all_stale(entries.len()));
         }
         if batch.deletes {
-            return deletes::delete_keys(database, name, entries).await;
+            let counts = deletes::delete_keys(database, name, entries).await?;
+            let registration = Registry::new(database, name).get().await?;
+            return registration.expect_whole_rows().map(|()| counts);
         }
         let stale = if known.tombstones {
             let tombstones = deletes::tombstones(database, name, entries).await?;
@@ -160,6 +166,11 @@ impl Backend for Mongodb {
         let known = registry.get().await?;
         if !known.tombstones && rows.iter().any(|row| row.deleted) {
             registry.expect_tombstones().await?;
+        }
+        let registered = known.registered()?;
+        if registered.is_merged() {
+            let merge = Merge::new(&self.database, load, &registered)?;
+            return merge.apply(self.connections).await;
         }
         let batches = |deletes| -> Result<_> {
             Ok(Batches {

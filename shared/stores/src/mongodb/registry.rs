@@ -39,6 +39,19 @@ impl Registration {
         self.floor.as_deref()
     }
 
+    /// Returns the registered definition.
+    pub(super) fn registered(&self) -> Result<Registered> {
+        Registered::from_json(STORE, &self.definition)
+    }
+
+    /// Fails if rows are merged by column by now. A row that was written as a whole is then merged again.
+    pub(super) fn expect_whole_rows(&self) -> Result<()> {
+        if self.registered()?.is_merged() {
+            return Err(contended("another definition merges by column since"));
+        }
+        Ok(())
+    }
+
     fn read(document: &Document) -> Option<Self> {
         let floor = match document.get("floor") {
             None | Some(Bson::Null) => None,

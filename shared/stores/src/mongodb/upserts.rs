@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use landfall_domain::StoreCounts;
 use mongodb::Database;
-use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawBsonRef, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::ErrorKind;
 
 use super::command::{self, duplicates, look_up, older};
@@ -87,7 +87,8 @@ pub(super) async fn write_batch(
         ));
     }
     if let Some(index) = batch.found_written {
-        batch.confirm(entries[index]).await?;
+        let entry = entries[index];
+        confirm(database, name, entry.id(), entry.version.as_bytes()).await?;
     }
     let rows = entries.len() as u64;
     let guess = if rows == 0 {
@@ -141,22 +142,11 @@ impl Batch<'_> {
 
     /// Inserts documents, and returns those whose key exists.
     async fn insert(&mut self, indexes: Vec<usize>) -> Result<Vec<usize>> {
-        let mut existing = Vec::new();
         if indexes.is_empty() {
-            return Ok(existing);
+            return Ok(Vec::new());
         }
         let documents = indexes.iter().map(|index| &self.entries[*index].document);
-        let collection = self.database.collection::<RawDocumentBuf>(self.name);
-        if let Err(error) = collection.insert_many(documents).ordered(false).await {
-            let ErrorKind::InsertMany(errors) = error.kind.as_ref() else {
-                return Err(error.into());
-            };
-            if let Some(concern) = &errors.write_concern_error {
-                return Err(unavailable(&format!("{} write concern", concern.code)));
-            }
-            let failed = errors.write_errors.iter().flatten();
-            existing = duplicates(&indexes, failed.map(|error| (error.index, error.code)))?;
-        }
+        let existing = insert(self.database, self.name, documents, &indexes).await?;
         self.counts.inserted += (indexes.len() - existing.len()) as u64;
         for index in indexes {
             self.inserted[index] = true;
@@ -233,17 +223,42 @@ impl Batch<'_> {
         }
         Ok(again)
     }
+}
 
-    /// Waits until a majority has what was found. Its writer may have died before that, and what only the primary has
-    /// can be rolled back. An update that changes nothing waits for all earlier writes.
-    async fn confirm(&self, entry: &Entry) -> Result<()> {
-        let version = binary(entry.version.as_bytes());
-        let mut updates = RawArrayBuf::new();
-        updates.push(rawdoc! {
-            "q": { "_id": entry.id() },
-            "u": { "$setOnInsert": { "_version": version } },
-        });
-        let done = command::update(self.database, self.name, updates);
-        done.await?.all().map(drop)
+/// Inserts documents, which have these indexes. Returns the indexes of those whose key exists.
+pub(super) async fn insert(
+    database: &Database,
+    name: &str,
+    documents: impl Iterator<Item = &RawDocumentBuf>,
+    indexes: &[usize],
+) -> Result<Vec<usize>> {
+    let collection = database.collection::<RawDocumentBuf>(name);
+    let Err(error) = collection.insert_many(documents).ordered(false).await else {
+        return Ok(Vec::new());
+    };
+    let ErrorKind::InsertMany(errors) = error.kind.as_ref() else {
+        return Err(error.into());
+    };
+    if let Some(concern) = &errors.write_concern_error {
+        return Err(unavailable(&format!("{} write concern", concern.code)));
     }
+    let failed = errors.write_errors.iter().flatten();
+    duplicates(indexes, failed.map(|error| (error.index, error.code)))
+}
+
+/// Waits until a majority has what was found. Its writer may have died before that, and what only the primary has can
+/// be rolled back. An update that changes nothing waits for all earlier writes.
+pub(super) async fn confirm(
+    database: &Database,
+    name: &str,
+    id: RawBsonRef<'_>,
+    version: &[u8],
+) -> Result<()> {
+    let mut updates = RawArrayBuf::new();
+    updates.push(rawdoc! {
+        "q": { "_id": id },
+        "u": { "$setOnInsert": { "_version": binary(version) } },
+    });
+    let done = command::update(database, name, updates);
+    done.await?.all().map(drop)
 }

@@ -31,6 +31,7 @@ impl Dialect {
     pub(super) fn type_of(self, table: &Table, column: &Column) -> String {
         match column.kind {
             ColumnKind::Version => version_type(table),
+            ColumnKind::Versions => "mediumblob".to_owned(),
             ColumnKind::Extra => self.field_type(FieldType::Json),
             ColumnKind::Key(FieldType::Text) => self.key_text(table),
             ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.field_type(kind),

@@ -1,11 +1,11 @@
 //! Staged keys of a chunk: for totals, for deletes, and for upserts where there are tombstones.
 
-use landfall_domain::{PrunePreview, Row, RowVersion, RowVersions, StoreCounts};
+use landfall_domain::{PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoredKey};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
 use super::dialect::{self, BY_KEY, Dialect, name_for, quote, same_key};
-use super::statement::{STORE, error, run};
+use super::statement::{STORE, error, run, unavailable};
 use super::upsert::{add, bind, fill};
 use crate::error::Result;
 use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted, unsigned};
@@ -20,6 +20,8 @@ pub(super) struct Keys {
     create_tombstones: String,
     superseded: String,
     outlived: String,
+    stored: String,
+    stored_or_deleted: String,
     delete: String,
     stale: String,
     insert_tombstones: String,
@@ -61,6 +63,15 @@ impl Keys {
             outlived: format!(
                 "DELETE d FROM {name} k STRAIGHT_JOIN {tombstones} d {BY_KEY} ON {with_tombstone} \
                  WHERE NOT k._deletes AND d._version < k._version"
+            ),
+            stored: format!(
+                "SELECT k._row, t._version, t._versions, NULL FROM {name} k \
+                 LEFT JOIN {target} t {BY_KEY} ON {with_row}"
+            ),
+            stored_or_deleted: format!(
+                "SELECT k._row, t._version, t._versions, d._version FROM {name} k \
+                 LEFT JOIN {target} t {BY_KEY} ON {with_row} \
+                 LEFT JOIN {tombstones} d {BY_KEY} ON {with_tombstone}"
             ),
             delete: format!(
                 "DELETE t FROM {name} k STRAIGHT_JOIN {target} t {BY_KEY} ON {with_row} \
@@ -141,6 +152,41 @@ impl Keys {
             .map(place)
             .collect::<Result<_, _>>()
             .map_err(error)
+    }
+
+    /// Deletes the tombstones that are older than the staged rows that do not delete their keys.
+    pub(super) async fn delete_outlived_tombstones(
+        &self,
+        connection: &mut MySqlConnection,
+    ) -> Result<()> {
+        run(connection, &self.outlived).await.map(drop)
+    }
+
+    /// Returns what is stored for each of the staged keys, of which there are `rows`.
+    pub(super) async fn stored(
+        &self,
+        connection: &mut MySqlConnection,
+        rows: usize,
+        has_tombstones: bool,
+    ) -> Result<Vec<StoredKey>> {
+        let select = if has_tombstones {
+            &self.stored_or_deleted
+        } else {
+            &self.stored
+        };
+        let mut stored = vec![StoredKey::default(); rows];
+        for row in fetch(connection, select).await? {
+            let place: u32 = row.try_get(0).map_err(error)?;
+            let place = stored.get_mut(place as usize);
+            let place = place.ok_or_else(|| unavailable("an unknown key"))?;
+            let version: Option<Vec<u8>> = row.try_get(1).map_err(error)?;
+            let versions = row.try_get(2).map_err(error)?;
+            *place = StoredKey {
+                row: version.map(|version| (version, versions)),
+                tombstone: row.try_get(3).map_err(error)?,
+            };
+        }
+        Ok(stored)
     }
 
     /// Deletes the `total` staged keys that rows delete, where the stored row is older.

@@ -13,6 +13,7 @@
 //! several are `varbinary`. Timestamps are UTC. JSON is kept as text.
 //! `InnoDB` has room for about 185 full text fields in a row; see [`crate::size`].
 
+mod columns;
 mod dialect;
 mod keys;
 mod prepare;
@@ -29,6 +30,7 @@ use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
 use crate::error::Result;
+use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
 use crate::store::{Backend, Load, StoreOptions};
@@ -85,6 +87,15 @@ impl SqlDatabase for Mysql {
 
     async fn stage(&self, chunk: &Chunk<'_>) -> Result<Write> {
         Write::chunk(self.connection().await?, chunk).await
+    }
+
+    async fn entry(&self, dataset: &str) -> Result<Entry> {
+        registry::registered(&mut *self.connection().await?, dataset).await
+    }
+
+    async fn stage_keys(&self, chunk: &Chunk<'_>) -> Result<Write> {
+        // The updates are staged beside the keys.
+        self.stage(chunk).await
     }
 }
 

@@ -116,9 +116,13 @@ async fn with(
         return all;
     }
     let mut all = all.unwrap_or_else(|_| Registered::new(dataset));
-    all.indexes = Registered::new(dataset).indexes;
+    let new = Registered::new(dataset);
+    (all.indexes, all.merged, all.snapshots) = (new.indexes, new.merged, new.snapshots);
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);
+    if all.is_merged() {
+        all.fields.retain(|field, _| is_there(field));
+    }
     all.totals.retain(|total| {
         let measured = total.columns.iter();
         let measured = measured.filter_map(|column| column.measure.field());

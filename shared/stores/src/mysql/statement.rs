@@ -20,6 +20,10 @@ pub(super) fn error(error: sqlx::Error) -> StoreError {
     from_sqlx(STORE, error)
 }
 
+pub(super) fn unavailable(reason: &str) -> StoreError {
+    StoreError::unavailable(STORE, reason)
+}
+
 pub(super) struct Server {
     pub(super) pool: MySqlPool,
     dialect: OnceCell<Dialect>,

@@ -1,16 +1,18 @@
 //! The steps of a chunk in a transaction.
 
 use async_trait::async_trait;
-use landfall_domain::{Row, RowVersion, StoreCounts};
+use landfall_domain::{Row, RowVersion, StoreCounts, StoredKey};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, Transaction};
 
+use super::columns::Updates;
 use super::dialect::Dialect;
 use super::keys::{self, Keys};
 use super::registry;
-use super::statement::error;
+use super::statement::{error, run, unavailable};
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
+use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -23,6 +25,8 @@ pub(crate) struct Statements {
     dialect: Dialect,
     upsert: Upsert,
     keys: Keys,
+    /// Only for rows that are merged by column.
+    updates: Option<Updates>,
 }
 
 impl Statements {
@@ -31,7 +35,13 @@ impl Statements {
             dialect,
             upsert: Upsert::new(table),
             keys: Keys::new(table, dialect),
+            updates: table.is_merged().then(|| Updates::new(table, dialect)),
         }
+    }
+
+    fn updates(&self) -> Result<&Updates> {
+        let updates = self.updates.as_ref();
+        updates.ok_or_else(|| unavailable("the table is not merged by column"))
     }
 }
 
@@ -82,10 +92,19 @@ impl Write {
     ) -> Result<Self> {
         Upsert::start_count(&mut connection).await?;
         let entry = registry::registered(&mut connection, &chunk.table.name).await?;
-        let Statements { dialect, keys, .. } = chunk.statements;
+        let Statements {
+            dialect,
+            keys,
+            updates,
+            ..
+        } = chunk.statements;
         let totals = Totals::all(chunk.table, &entry.registered, *dialect);
         totals::stage(&mut connection, &totals).await?;
-        if !totals.is_empty() || entry.tombstones || chunk.deletes > 0 {
+        if let Some(updates) = updates {
+            run(&mut connection, &updates.create).await?;
+        }
+        let needs_keys = !totals.is_empty() || entry.tombstones || chunk.deletes > 0;
+        if needs_keys || updates.is_some() {
             keys.stage(&mut connection, chunk.key, chunk.versions, &chunk.rows)
                 .await?;
             if chunk.deletes > 0 && !entry.tombstones {
@@ -140,6 +159,39 @@ impl SqlTransaction<Statements> for Write {
         totals::stage_before(&mut self.transaction, &self.totals, &rows).await?;
         self.written = matches!(change, Change::Chunk(_)).then_some(rows);
         Ok(())
+    }
+
+    async fn stored_keys(&mut self, chunk: &Chunk<'_>, entry: &Entry) -> Result<Vec<StoredKey>> {
+        let (keys, rows) = (&chunk.statements.keys, chunk.rows.len());
+        keys.stored(&mut self.transaction, rows, entry.tombstones)
+            .await
+    }
+
+    async fn stage_updates(
+        &mut self,
+        chunk: &Chunk<'_>,
+        columns: &Columns,
+        plan: &Plan<'_>,
+    ) -> Result<()> {
+        let updates = chunk.statements.updates()?;
+        let fields = 0..chunk.dataset.fields.len();
+        let key: Vec<usize> = fields.filter(|field| chunk.key.contains(field)).collect();
+        updates
+            .stage(&mut self.transaction, &key, columns, plan)
+            .await
+    }
+
+    async fn delete_outlived_tombstones(&mut self, chunk: &Chunk<'_>) -> Result<()> {
+        let keys = &chunk.statements.keys;
+        keys.delete_outlived_tombstones(&mut self.transaction).await
+    }
+
+    async fn write_updates(&mut self, chunk: &Chunk<'_>, _: &Plan<'_>) -> Result<u64> {
+        chunk
+            .statements
+            .updates()?
+            .write(&mut self.transaction)
+            .await
     }
 
     async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {

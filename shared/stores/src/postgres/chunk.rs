@@ -5,6 +5,7 @@ use std::time::Duration;
 use landfall_domain::{Row, RowVersion};
 use sqlx::PgConnection;
 
+use super::columns::Keys;
 use super::copy;
 use super::deletes::Deletes;
 use super::destination::Destination;
@@ -19,6 +20,7 @@ pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
 pub(crate) struct Statements {
     pub(super) merge: Merge,
     pub(super) deletes: Deletes,
+    pub(super) keys: Keys,
 }
 
 impl Statements {
@@ -26,6 +28,7 @@ impl Statements {
         let merge = Merge::new(table, timeout);
         Self {
             deletes: Deletes::new(table, &merge.staged.table),
+            keys: Keys::new(table),
             merge,
         }
     }
@@ -33,25 +36,31 @@ impl Statements {
 
 impl Chunk<'_> {
     pub(super) async fn stage(&self, connection: &mut PgConnection) -> Result<()> {
-        let Statements { merge, deletes } = self.statements;
+        let merge = &self.statements.merge;
         let rows = self.rows.iter().copied();
         let upserts = rows.clone().filter(|row| !row.deleted);
         self.fill(connection, &merge.staged, upserts)
             .await
             .map_err(error)?;
-        if self.deletes > 0 {
-            run(connection, deletes.stage.as_str()).await?;
-            let rows = rows.filter(|row| row.deleted);
-            let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
-                copy::put_key(out, row, self.key, version);
-            };
-            let filled = deletes
-                .staged
-                .fill(connection, self.versions, rows, put)
-                .await;
-            filled.map_err(error)?;
+        self.stage_deletes(connection).await
+    }
+
+    /// Stages the keys that rows delete.
+    pub(super) async fn stage_deletes(&self, connection: &mut PgConnection) -> Result<()> {
+        if self.deletes == 0 {
+            return Ok(());
         }
-        Ok(())
+        let deletes = &self.statements.deletes;
+        run(connection, deletes.stage.as_str()).await?;
+        let rows = self.rows.iter().copied().filter(|row| row.deleted);
+        let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
+            copy::put_key(out, row, self.key, version);
+        };
+        let filled = deletes
+            .staged
+            .fill(connection, self.versions, rows, put)
+            .await;
+        filled.map(drop).map_err(error)
     }
 
     /// Copies rows whose keys are new straight into the table.

@@ -7,6 +7,7 @@ use jiff::civil::{Date, date};
 use landfall_domain::{Row, RowVersion, Timestamp, Value};
 use rust_decimal::Decimal;
 
+use crate::columns::{Columns, Place, Planned};
 use crate::json::{has_huge_number, quoted};
 
 /// Precedes the rows: signature, flags, length of the extension.
@@ -39,6 +40,41 @@ pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &R
         }
     }
     put_field(out, |out| out.extend_from_slice(version.as_bytes()));
+}
+
+/// Appends the number of a row and its key.
+pub(super) fn put_numbered_key(out: &mut Vec<u8>, number: i32, row: &Row, key: &[usize]) {
+    put_count(out, key.len() + 1);
+    put_field(out, |out| out.extend_from_slice(&number.to_be_bytes()));
+    for index in key {
+        put_value(out, &row.values[*index]);
+    }
+}
+
+/// Appends a row that is merged by column: its key, the registered columns, the versions of the row and of its columns,
+/// and the mask of the columns that keep their stored values.
+pub(super) fn put_planned(
+    out: &mut Vec<u8>,
+    planned: &Planned<'_>,
+    key: &[usize],
+    columns: &Columns,
+) {
+    let row = planned.row;
+    put_count(out, key.len() + columns.count() + 3);
+    for index in key {
+        put_value(out, &row.values[*index]);
+    }
+    for column in 0..columns.count() {
+        match (planned.place(columns, column), &row.extra) {
+            (Some(Place::Field(field)), _) => put_value(out, &row.values[field]),
+            (Some(Place::Extra), Some(extra)) => put_field(out, |out| put_json(out, extra)),
+            _ => put_null(out),
+        }
+    }
+    let update = &planned.update;
+    put_field(out, |out| out.extend_from_slice(&update.version));
+    put_field(out, |out| out.extend_from_slice(&update.versions));
+    put_field(out, |out| out.extend_from_slice(&planned.kept(columns)));
 }
 
 fn put_count(out: &mut Vec<u8>, fields: usize) {

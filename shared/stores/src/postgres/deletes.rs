@@ -98,8 +98,16 @@ impl Deletes {
         connection: &mut PgConnection,
     ) -> Result<u64> {
         let dropped = run(connection, self.superseded.as_str()).await?;
-        run(connection, self.outlived.as_str()).await?;
+        self.delete_outlived_tombstones(connection).await?;
         Ok(dropped)
+    }
+
+    /// Deletes the tombstones that are older than the staged rows.
+    pub(super) async fn delete_outlived_tombstones(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<()> {
+        run(connection, self.outlived.as_str()).await.map(drop)
     }
 
     /// Deletes the `total` staged keys where the stored row is older.
@@ -121,7 +129,7 @@ impl Deletes {
     }
 }
 
-fn tombstone_table(table: &Table) -> String {
+pub(super) fn tombstone_table(table: &Table) -> String {
     quote(tombstones_of(&table.name))
 }
 

@@ -55,9 +55,15 @@ pub(super) struct Counters([u64; 4]);
 
 impl Merge {
     pub(super) fn new(table: &Table, timeout: Duration) -> Self {
+        let is_merged = table.is_merged();
         let target = quote(&table.name);
         let names = list(&table.columns, ", ", |column| quote(&column.name));
-        let columns = list(&table.columns, ", ", definition);
+        let (kept, kept_definition) = if is_merged {
+            (", _kept", ", _kept bytea")
+        } else {
+            ("", "")
+        };
+        let columns = list(&table.columns, ", ", definition) + kept_definition;
         let stage = name_for("_stage", &columns);
         let same_key = same_key(table, "t", "s");
         let written = table
@@ -65,18 +71,32 @@ impl Merge {
             .iter()
             .filter(|column| !matches!(column.kind, ColumnKind::Key(_)));
         let set = list(written, ", ", |column| {
-            format!("{0} = s.{0}", quote(&column.name))
+            let name = &column.name;
+            format!("{} = {}", quote(name), new_value(table, name))
         });
         let values = list(&table.columns, ", ", |column| {
             format!("s.{}", quote(&column.name))
         });
         let differs = list(table.values(), " OR ", |column| {
-            format!("t.{0} IS DISTINCT FROM s.{0}", quote(&column.name))
+            let name = &column.name;
+            format!(
+                "t.{} IS DISTINCT FROM {}",
+                quote(name),
+                new_value(table, name)
+            )
         });
         let differs = if differs.is_empty() {
             "false"
         } else {
             &differs
+        };
+        // What is staged for a merge by column is decided.
+        let newer_or_same = if is_merged {
+            ""
+        } else {
+            "WHEN t._version >= s._version \
+             THEN CASE WHEN t._version = s._version THEN nextval('pg_temp._same') \
+             ELSE nextval('pg_temp._newer') END < 0 "
         };
         Self {
             begin: format!(
@@ -90,9 +110,7 @@ impl Merge {
             // The counters are positive: every older row is updated, and no other one.
             statement: format!(
                 "MERGE INTO {target} t USING pg_temp.{stage} s ON {same_key} \
-                 WHEN MATCHED AND CASE WHEN t._version >= s._version \
-                 THEN CASE WHEN t._version = s._version THEN nextval('pg_temp._same') \
-                 ELSE nextval('pg_temp._newer') END < 0 \
+                 WHEN MATCHED AND CASE {newer_or_same}\
                  WHEN {differs} THEN nextval('pg_temp._changed') > 0 \
                  ELSE true END THEN UPDATE SET {set} \
                  WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
@@ -104,7 +122,7 @@ impl Merge {
             primary_key: format!("{}_pkey", table.name),
             staged: Destination {
                 table: format!("pg_temp.{stage}"),
-                columns: names.clone(),
+                columns: format!("{names}{kept}"),
             },
             table: Destination {
                 table: target,
@@ -163,6 +181,18 @@ impl Merge {
             }
             other => other,
         }
+    }
+}
+
+/// Returns the value that a column of the stored row `t` gets from the staged row `s`.
+pub(super) fn new_value(table: &Table, name: &str) -> String {
+    let (column, mut values) = (quote(name), table.values());
+    let number = values.position(|column| column.name == name);
+    match number.filter(|_| table.is_merged()) {
+        Some(number) => {
+            format!("CASE get_bit(s._kept, {number}) WHEN 1 THEN t.{column} ELSE s.{column} END")
+        }
+        None => format!("s.{column}"),
     }
 }
 

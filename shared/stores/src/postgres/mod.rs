@@ -37,6 +37,7 @@
 //! [`crate::sql::lanes`] and [`merge`] list what was tried for lanes and for the merge.
 
 mod chunk;
+mod columns;
 mod copy;
 mod deletes;
 mod destination;
@@ -61,6 +62,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::error::{Result, StoreError};
+use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
 use crate::sql::{self, SqlDatabase, SqlTransaction as _};
@@ -183,6 +185,19 @@ impl SqlDatabase for Postgres {
         let merge = &chunk.statements.merge;
         let mut write = self.begin_with(merge.begin.clone()).await?;
         chunk.stage(&mut write.transaction).await?;
+        write.counters = merge.counters(&mut write.transaction).await?;
+        Ok(write)
+    }
+
+    async fn entry(&self, dataset: &str) -> Result<Entry> {
+        let entry = registry::entry(&mut *self.connection().await?, dataset).await?;
+        entry.ok_or_else(registry::not_registered)
+    }
+
+    async fn stage_keys(&self, chunk: &Chunk<'_>) -> Result<Write> {
+        let merge = &chunk.statements.merge;
+        let mut write = self.begin_with(merge.begin.clone()).await?;
+        chunk.stage_keys(&mut write.transaction).await?;
         write.counters = merge.counters(&mut write.transaction).await?;
         Ok(write)
     }

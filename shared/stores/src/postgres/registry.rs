@@ -58,7 +58,11 @@ pub(super) async fn lock(
     // Not in the statement that reads, which sees the state before it waited.
     run(connection, locks.collect::<String>()).await?;
     let entry = entry(connection, dataset).await?;
-    entry.ok_or_else(|| StoreError::unavailable(STORE, "the dataset is not registered"))
+    entry.ok_or_else(not_registered)
+}
+
+pub(super) fn not_registered() -> StoreError {
+    StoreError::unavailable(STORE, "the dataset is not registered")
 }
 
 /// Returns the entry of a dataset, if it has one. Locks nothing.

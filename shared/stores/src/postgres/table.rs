@@ -31,7 +31,7 @@ pub(super) fn field_type(kind: FieldType) -> &'static str {
 
 pub(super) fn type_of(column: &Column) -> String {
     let name = match column.kind {
-        ColumnKind::Version => "bytea",
+        ColumnKind::Version | ColumnKind::Versions => "bytea",
         ColumnKind::Extra => "jsonb",
         ColumnKind::Key(kind) | ColumnKind::Field(kind) => field_type(kind),
     };

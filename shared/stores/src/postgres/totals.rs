@@ -11,7 +11,7 @@ use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
 use sqlx::PgConnection;
 
 use super::deletes::Deletes;
-use super::merge::{Merge, same_key};
+use super::merge::{Merge, new_value, same_key};
 use super::statement::{STORE, count, error, run};
 use super::table::{field_type, name_for, quote};
 use crate::error::{Result, StoreError};
@@ -72,7 +72,11 @@ impl<'a> Totals<'a> {
             new_values: list(&fields, ", ", |field| {
                 let is_staged = table.columns.iter().any(|column| column.name == *field);
                 // A column that the chunk's definition lacks keeps its value.
-                format!("{}.{}", if is_staged { "s" } else { "t" }, quote(field))
+                if is_staged {
+                    new_value(table, field)
+                } else {
+                    format!("t.{}", quote(field))
+                }
             }),
             old_values: list(&fields, ", ", |field| format!("t.{}", quote(field))),
             fields: list(&fields, ", ", quote),
@@ -94,11 +98,16 @@ impl<'a> Totals<'a> {
         deletes: Option<&Deletes>,
     ) -> String {
         let (target, old) = (quote(&table.name), &self.old_values);
+        let is_older = if table.is_merged() {
+            "t._version IS NOT NULL"
+        } else {
+            "t._version < s._version"
+        };
         let upserted = format!(
             "SELECT v.* FROM {staged} s LEFT JOIN {target} t ON {same_key} \
              CROSS JOIN LATERAL (VALUES (1, {new}), (-1, {old})) v(_sign, {fields}) \
              WHERE t._version IS NULL AND v._sign = 1 \
-             OR t._version < s._version AND ({new}) IS DISTINCT FROM ({old})",
+             OR {is_older} AND ({new}) IS DISTINCT FROM ({old})",
             staged = merge.staged.table,
             same_key = same_key(table, "t", "s"),
             new = self.new_values,

@@ -1,7 +1,7 @@
 //! The steps of a chunk in a transaction.
 
 use async_trait::async_trait;
-use landfall_domain::{RowVersion, StoreCounts};
+use landfall_domain::{RowVersion, StoreCounts, StoredKey};
 use sqlx::{Postgres as Driver, Transaction};
 
 use super::chunk::{Chunk, Statements};
@@ -9,6 +9,7 @@ use super::merge::Counters;
 use super::statement::{error, run};
 use super::totals::Totals;
 use super::{deletes, registry};
+use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -65,7 +66,7 @@ impl SqlTransaction<Statements> for Write {
         for total in Totals::all(table, registered) {
             let rows = match change {
                 Change::Chunk(chunk) => {
-                    let Statements { merge, deletes } = chunk.statements;
+                    let Statements { merge, deletes, .. } = chunk.statements;
                     let deletes = (chunk.deletes > 0).then_some(deletes);
                     total.rows_of_chunk(table, merge, deletes)
                 }
@@ -75,6 +76,35 @@ impl SqlTransaction<Statements> for Write {
             self.update_totals.push(total.update);
         }
         Ok(())
+    }
+
+    async fn stored_keys(&mut self, chunk: &Chunk<'_>, entry: &Entry) -> Result<Vec<StoredKey>> {
+        chunk
+            .stored_keys(&mut self.transaction, entry.tombstones)
+            .await
+    }
+
+    async fn stage_updates(
+        &mut self,
+        chunk: &Chunk<'_>,
+        columns: &Columns,
+        plan: &Plan<'_>,
+    ) -> Result<()> {
+        chunk
+            .stage_updates(&mut self.transaction, columns, plan)
+            .await
+    }
+
+    async fn delete_outlived_tombstones(&mut self, chunk: &Chunk<'_>) -> Result<()> {
+        let deletes = &chunk.statements.deletes;
+        deletes
+            .delete_outlived_tombstones(&mut self.transaction)
+            .await
+    }
+
+    async fn write_updates(&mut self, chunk: &Chunk<'_>, plan: &Plan<'_>) -> Result<u64> {
+        let rows = plan.updates.len() as u64;
+        Ok(self.upsert(chunk, rows).await?.updated)
     }
 
     async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {

@@ -1,9 +1,10 @@
 //! What an SQL server supplies to the write path.
 
 use async_trait::async_trait;
-use landfall_domain::{Row, RowVersion, RowVersions, StoreCounts};
+use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts, StoredKey};
 
 use super::lanes::{self, LaneLock};
+use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
@@ -11,6 +12,7 @@ use crate::store::Backend;
 
 /// Rows of one object on their way into a table. `S` are the database's statements for the table.
 pub(crate) struct Chunk<'a, S> {
+    pub(crate) dataset: &'a Dataset,
     pub(crate) table: &'a Table,
     pub(crate) statements: &'a S,
     /// Indexes of the key's fields.
@@ -55,6 +57,12 @@ pub(crate) trait SqlDatabase: Backend {
 
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
+
+    /// Returns the registry entry of a dataset. Locks nothing.
+    async fn entry(&self, dataset: &str) -> Result<Entry>;
+
+    /// Stages the keys of a chunk that is merged by column, and begins the transaction that applies it.
+    async fn stage_keys(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
 
     /// Inserts the rows of a lane whose keys are certainly new, in a separate transaction, and returns the others.
     /// `hashes` are those of the rows' keys.
@@ -104,6 +112,23 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
         registered: &Registered,
         change: &Change<'_, S>,
     ) -> Result<()>;
+
+    /// Returns what is stored for the key of each row, whose keys are staged.
+    async fn stored_keys(&mut self, chunk: &Chunk<'_, S>, entry: &Entry) -> Result<Vec<StoredKey>>;
+
+    /// Stages what is planned for the rows of a chunk that is merged by column.
+    async fn stage_updates(
+        &mut self,
+        chunk: &Chunk<'_, S>,
+        columns: &Columns,
+        plan: &Plan<'_>,
+    ) -> Result<()>;
+
+    /// Deletes the tombstones that are older than the staged updates.
+    async fn delete_outlived_tombstones(&mut self, chunk: &Chunk<'_, S>) -> Result<()>;
+
+    /// Writes the staged updates. Returns how many of those of existing rows change a value.
+    async fn write_updates(&mut self, chunk: &Chunk<'_, S>, plan: &Plan<'_>) -> Result<u64>;
 
     /// Upserts the staged rows that neither delete their keys nor were dropped; there are `rows` of them.
     async fn upsert(&mut self, chunk: &Chunk<'_, S>, rows: u64) -> Result<StoreCounts>;

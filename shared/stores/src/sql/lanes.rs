@@ -9,8 +9,8 @@
 //! transactions per lane. Such a chunk is not atomic: after an error, a part of it may be applied, guarded by version
 //! as always. Applying the chunk again completes it, and the ledger marks it only after both lanes are done.
 //!
-//! Totals, deletes, snapshots and table changes affect keys of all lanes. They lock all lanes in one transaction.
-//! Only a holder of all lanes changes the registry, so each merge updates all existing totals.
+//! Totals, deletes, snapshots and table changes affect keys of all lanes. They lock all lanes in one transaction, and so
+//! do merges by column. Only a holder of all lanes changes the registry, so each merge updates all existing totals.
 //!
 //! # Tried and given up
 //!
@@ -49,7 +49,7 @@ impl LaneLock {
 
 /// Returns whether rows of one lane never concern those of another.
 pub(super) fn are_independent(registered: &Registered, tombstones: bool) -> bool {
-    registered.totals.is_empty() && !tombstones
+    registered.totals.is_empty() && !tombstones && !registered.is_merged()
 }
 
 #[derive(Default)]
@@ -102,6 +102,7 @@ mod tests {
                 deleted: false,
                 values: vec![value(number)].into(),
                 extra: None,
+                parts: None,
             };
             let rows: Vec<Row> = (0..50_000).map(row).collect();
             let lanes = split(&rows.iter().collect::<Vec<_>>(), &[0]);

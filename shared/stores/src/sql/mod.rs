@@ -12,6 +12,8 @@
 //! 7. Update the tables of totals.
 //! 8. Save the registry entry if it has changed; commit.
 //!
+//! Rows that are merged by column take another sequence ([`columns`]).
+//!
 //! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same
 //! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
 //! every changed row belongs beside step 6.
@@ -20,6 +22,7 @@
 //! it decides row by row in memory where servers decide by sets in temporary tables, so only steps 2, 3 and 8 would be
 //! left to share. They share those as methods of [`Entry`](crate::registry::Entry).
 
+mod columns;
 mod database;
 pub(crate) mod error;
 pub(crate) mod lanes;

@@ -1,8 +1,9 @@
 //! The sequence: chunks by lane, each lane in a transaction, and prunes.
 
 use futures::future;
-use landfall_domain::{ObjectOrder, StoreCounts};
+use landfall_domain::{Mode, ObjectOrder, StoreCounts};
 
+use super::columns;
 use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
 use super::lanes::{self, LaneLock, LaneRows};
 use crate::error::{Result, StoreError};
@@ -14,6 +15,7 @@ use crate::store::Load;
 /// Applies rows of one object, and waits until they are durable.
 pub(crate) async fn apply<D: SqlDatabase>(database: &D, load: Load<'_>) -> Result<StoreCounts> {
     let chunk = Chunk {
+        dataset: load.dataset,
         table: load.table,
         statements: &database.statements(load.table).await?,
         key: load.dataset.key_indexes(),
@@ -21,7 +23,11 @@ pub(crate) async fn apply<D: SqlDatabase>(database: &D, load: Load<'_>) -> Resul
         deletes: load.rows.iter().filter(|row| row.deleted).count() as u64,
         rows: load.rows.iter().collect(),
     };
-    let counts = apply_by_lane(database, &chunk).await?;
+    let counts = if load.dataset.mode == Mode::Merge {
+        with_retries(|| columns::attempt(database, &chunk)).await?
+    } else {
+        apply_by_lane(database, &chunk).await?
+    };
     database.flush().await?;
     Ok(counts)
 }
@@ -126,6 +132,11 @@ async fn attempt<D: SqlDatabase>(
         transaction.rollback().await?;
         return Ok(Some(all_stale(chunk.rows.len())));
     }
+    if entry.registered.is_merged() {
+        // The definition of another job merges by column, so this one does, too.
+        transaction.rollback().await?;
+        return columns::attempt(database, chunk).await.map(Some);
+    }
     if transaction.is_outdated(&entry) {
         return Err(outdated::<D>());
     }
@@ -170,6 +181,6 @@ async fn write<S: Sync>(
 }
 
 /// Another worker changed the registry after the transaction was staged.
-fn outdated<D: SqlDatabase>() -> StoreError {
+pub(super) fn outdated<D: SqlDatabase>() -> StoreError {
     StoreError::contended(D::KIND, "the dataset's registration changed")
 }

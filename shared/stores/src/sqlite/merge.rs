@@ -8,24 +8,24 @@ use std::cmp::Ordering;
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use landfall_domain::{Row, RowVersion, RowVersions, StoreCounts};
+use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Transaction};
 
 use super::error::{refused, unavailable};
-use super::registry;
 use super::table::{DELETED_AT, quote, tombstones};
 use super::totals::Totals;
 use super::values::Values;
+use super::{columns, registry};
 use crate::error::{Result, StoreError};
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, all_stale};
+use crate::registry::{Entry, SWEPT_AT_ONCE, TOMBSTONE_DAYS, all_stale};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 use crate::text::timestamp_text;
 
 pub(super) fn rows(
     transaction: &Transaction<'_>,
     table: &Table,
-    key: &[usize],
+    dataset: &Dataset,
     versions: RowVersions,
     rows: &[Row],
 ) -> Result<StoreCounts> {
@@ -33,7 +33,13 @@ pub(super) fn rows(
     if entry.has_floor_above(versions.first()) {
         return Ok(all_stale(rows.len()));
     }
-    let totals = Totals::new(&table.name, &entry.registered);
+    if entry.registered.is_merged() {
+        return columns::rows(transaction, table, dataset, &entry, versions, rows);
+    }
+    let (key, totals) = (
+        dataset.key_indexes(),
+        Totals::new(&table.name, &entry.registered),
+    );
     let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
     let mut counts = StoreCounts::default();
     for row in rows {
@@ -50,17 +56,28 @@ pub(super) fn rows(
         merge.totals.write_if_many(transaction)?;
     }
     merge.totals.write(transaction)?;
-    if merge.new_tombstones > 0 {
+    finish(transaction, table, &entry, merge.new_tombstones)?;
+    Ok(counts)
+}
+
+/// Sweeps expired tombstones after new ones, and registers whether there are any.
+pub(super) fn finish(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    entry: &Entry,
+    new_tombstones: usize,
+) -> Result<()> {
+    if new_tombstones > 0 {
         sweep(transaction, table)?;
     }
-    if merge.new_tombstones > 0 || entry.tombstones {
+    if new_tombstones > 0 || entry.tombstones {
         let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
         let has_tombstones = transaction.query_row(&select, [], |row| row.get(0))?;
         if has_tombstones != entry.tombstones {
             registry::set_tombstones(transaction, &table.name, has_tombstones)?;
         }
     }
-    Ok(counts)
+    Ok(())
 }
 
 fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
@@ -75,7 +92,7 @@ fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
 }
 
 /// Returns the time in UTC.
-fn now() -> DateTime {
+pub(super) fn now() -> DateTime {
     TimeZone::UTC.to_datetime(jiff::Timestamp::now())
 }
 
@@ -290,18 +307,21 @@ impl<'t> Merge<'t> {
     }
 }
 
-struct Prepared<'t>(CachedStatement<'t>);
+pub(super) struct Prepared<'t>(pub(super) CachedStatement<'t>);
 
 impl Prepared<'_> {
     /// Executes it with these parameters, and returns the number of changed rows.
-    fn execute<'v>(&mut self, values: impl IntoIterator<Item = ValueRef<'v>>) -> Result<usize> {
+    pub(super) fn execute<'v>(
+        &mut self,
+        values: impl IntoIterator<Item = ValueRef<'v>>,
+    ) -> Result<usize> {
         for (value, place) in values.into_iter().zip(1..) {
             self.bind(place, value)?;
         }
         Ok(self.0.raw_execute()?)
     }
 
-    fn bind_key(&mut self, key: &[usize], values: &Values, row: &Row) -> Result<()> {
+    pub(super) fn bind_key(&mut self, key: &[usize], values: &Values, row: &Row) -> Result<()> {
         for (index, place) in key.iter().zip(1..) {
             self.bind(place, values.get(row, *index))?;
         }
@@ -319,7 +339,7 @@ fn version_value(version: &RowVersion) -> ValueRef<'_> {
     ValueRef::Blob(version.as_bytes())
 }
 
-fn extra(row: &Row) -> ValueRef<'_> {
+pub(super) fn extra(row: &Row) -> ValueRef<'_> {
     let text = row.extra.as_deref();
     text.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes()))
 }

@@ -8,6 +8,8 @@
 //! over the table rewrites nearly every page and costs much more; the exception is changed rows that come in
 //! another order than the table's. New files have pages of 16 KiB.
 //!
+//! Rows of a dataset that is merged by column are looked up and decided one by one ([`columns`]).
+//!
 //! `synchronous` is FULL, because what the ledger has counted must survive.
 //!
 //! SQLite makes writers wait by sleeping, up to 100 ms at a time, and the newest is as likely to go next as the
@@ -15,6 +17,7 @@
 //! admits them in turn and wakes the next one at once.
 
 mod changes;
+mod columns;
 mod error;
 mod file;
 mod merge;
@@ -193,10 +196,10 @@ impl Backend for Sqlite {
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
         let attempt = || {
-            let (table, key) = (load.table.clone(), load.dataset.key_indexes().to_vec());
+            let (table, dataset) = (load.table.clone(), load.dataset.clone());
             let (versions, rows) = (load.versions, Arc::clone(load.rows));
             self.transact(move |transaction| {
-                merge::rows(transaction, &table, &key, versions, &rows)
+                merge::rows(transaction, &table, &dataset, versions, &rows)
             })
         };
         with_retries(attempt).await

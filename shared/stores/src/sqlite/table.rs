@@ -26,7 +26,7 @@ pub(super) fn tombstones(dataset: &str) -> String {
 
 fn column_type(column: &Column) -> String {
     let name = match column.kind {
-        ColumnKind::Version => "BLOB",
+        ColumnKind::Version | ColumnKind::Versions => "BLOB",
         ColumnKind::Extra => "TEXT",
         ColumnKind::Key(kind) | ColumnKind::Field(kind) => type_of(kind),
     };

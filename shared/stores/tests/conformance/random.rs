@@ -204,6 +204,7 @@ impl Case {
             deleted,
             values: values.into(),
             extra,
+            parts: None,
         }
     }
 

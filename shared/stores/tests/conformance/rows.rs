@@ -49,6 +49,7 @@ pub(crate) fn row(offset: u64, values: Vec<Value>) -> Row {
         deleted: false,
         values: values.into(),
         extra: None,
+        parts: None,
     }
 }
 

@@ -6,13 +6,17 @@ mod syntax;
 mod value;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use landfall_domain::{Dataset, Operation, RejectCode, Row, UnknownColumns, Value, check_json};
+use landfall_domain::{
+    ColumnSet, Dataset, Mode, Operation, Parts, RejectCode, Row, UnknownColumns, Value, check_json,
+};
 use memchr::{memchr, memmem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::columns::RowColumns;
 use super::field::{Source, check_key, field_value, is_delete};
 use super::sink::{Fault, Sink};
 use crate::json_line::{LineRecord, may_have_several};
@@ -67,6 +71,8 @@ struct Decoder<'d, 'c> {
     any_zero: bool,
     /// The properties of the current record.
     found: Found<'d, 'c>,
+    /// The columns of the last row, if the dataset is merged by column. Most rows have the same ones.
+    last_columns: Option<RowColumns>,
 }
 
 impl<'d, 'c> Decoder<'d, 'c> {
@@ -75,6 +81,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
             columns,
             any_zero: has_zero(chunk),
             found: Found::new(columns.dataset),
+            last_columns: None,
         }
     }
 
@@ -137,6 +144,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
             let mut is_truncated = false;
             row.values.push(match value {
                 _ if row.deleted && !dataset.is_in_deletes(index) => Value::Null,
+                None if dataset.may_lack(index) => Value::Null,
                 None => {
                     let value = field_value(field, &Source::Missing, &mut false);
                     value.map_err(|fault| self.found.with_hint(fault, text))?
@@ -150,8 +158,23 @@ impl<'d, 'c> Decoder<'d, 'c> {
         check_key(dataset, &row.values)?;
         if !row.deleted {
             row.extra = self.extra()?;
+            if dataset.mode == Mode::Merge {
+                row.parts = self.parts(row);
+            }
         }
         Ok(())
+    }
+
+    /// Returns the columns of the current record, from which the row was filled.
+    fn parts(&mut self, row: &Row) -> Option<Arc<Parts>> {
+        let fields = self.columns.dataset.fields.len();
+        let values = self.found.values.iter().take(fields).enumerate();
+        let found = values.filter_map(|(field, value)| value.map(|_| field));
+        let columns: ColumnSet = found.collect();
+        let last = self.last_columns.take();
+        let last = last.filter(|last| last.fields == columns);
+        self.last_columns = last.or_else(|| Some(RowColumns::new(columns, fields)));
+        self.last_columns.as_ref().map(|last| last.parts(row))
     }
 
     /// Returns the properties that belong to no field, sorted by name. The last property of a name wins.
