@@ -248,6 +248,7 @@ mod tests {
                 deleted: true,
                 values: vec![value].into(),
                 extra: None,
+                parts: None,
             };
             row.rank(Some(0))
         };

@@ -228,6 +228,7 @@ mod tests {
             deleted: false,
             values: vec![Value::Integer(value)].into(),
             extra: None,
+            parts: None,
         }
     }
 

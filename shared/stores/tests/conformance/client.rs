@@ -159,7 +159,8 @@ fn of_postgres(row: &PgRow) -> Texts {
 fn of_mysql(row: &MySqlRow) -> Texts {
     let text = |column: &sqlx::mysql::MySqlColumn| {
         let name = column.name();
-        let text = if name == "_version" || column.type_info().name() == "BINARY" {
+        let is_version = name.starts_with("_version");
+        let text = if is_version || column.type_info().name() == "BINARY" {
             row.get::<Option<&[u8]>, _>(name).map(hex)
         } else {
             row.try_get_unchecked(name).unwrap()

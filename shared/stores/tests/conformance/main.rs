@@ -12,6 +12,7 @@ mod first_load;
 mod generated;
 mod goods;
 mod matrix;
+mod merge;
 mod ordered;
 mod overlap;
 mod random;
@@ -87,6 +88,14 @@ macro_rules! conformance {
                 deletes::a_snapshot_prunes_what_it_no_longer_has,
                 deletes::a_snapshot_beside_deleted_keys,
                 deletes::late_rows_beside_a_snapshot_that_closes,
+                merge::columns_that_a_file_lacks_stay,
+                merge::every_type_is_merged,
+                merge::deletes_and_columns,
+                merge::a_dataset_merges_for_a_while,
+                merge::a_field_is_added_to_a_merge,
+                merge::merges_and_snapshots_exclude_each_other,
+                merge::random_columns_in_any_order,
+                merge::a_merge_begins_while_upserts_run,
                 reads::pages_in_every_order,
                 reads::pages_while_writers_load,
                 reads::nothing_there_reads_as_empty,
