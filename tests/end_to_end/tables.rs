@@ -107,6 +107,60 @@ async fn a_snapshot_deletes_the_rows_that_it_lacks() {
     assert_eq!(skus(&stack).await, ["a", "c"]);
 }
 
+const CATALOG: &str = r#"
+name = "stock"
+mode = "merge"
+key = ["sku"]
+fields = [
+    { name = "sku", type = "text" },
+    { name = "title", type = "text", required = true },
+    { name = "description", type = "text" },
+    { name = "price", type = "decimal" },
+]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_a_file_lacks_keep_their_values() {
+    let stack = start(Sql::Sqlite, &[]).await;
+    stack.put_dataset("stock", CATALOG).await.unwrap();
+    let whole = "sku,title,description,price\na,Ant,small,1.50\nb,Bee,,2\n";
+    let event = land(&stack, "stock/1.csv", whole.as_bytes().to_vec()).await;
+    assert_eq!(each(&event, |counts| counts.inserted), [2, 2]);
+    let prices = "sku,price\na,1.75\nb,\nc,3\n";
+    let event = land(&stack, "stock/2.csv", prices.as_bytes().to_vec()).await;
+    assert_eq!(
+        (event.state, event.warnings.len()),
+        (JobState::Succeeded, 0)
+    );
+    assert_eq!(each(&event, |counts| counts.updated), [2, 2]);
+    assert_eq!(each(&event, |counts| counts.inserted), [1, 1]);
+    let words = "{\"sku\": \"c\", \"title\": \"Cat\"}\n{\"sku\": \"a\", \"description\": null}\n";
+    let event = land(&stack, "stock/3.ndjson", words.as_bytes().to_vec()).await;
+    assert_eq!(each(&event, |counts| counts.updated), [2, 2]);
+
+    let expected = [
+        ["a", "Ant", "-", "1.75"],
+        ["b", "Bee", "-", "-"],
+        ["c", "Cat", "-", "3"],
+    ];
+    let select = "SELECT sku, title, description, price FROM stock ORDER BY sku";
+    assert_eq!(query(&stack, select), expected);
+    let mut found: Vec<_> = documents(stack.mongodb_uri(), "stock")
+        .await
+        .iter()
+        .map(|document| {
+            let text = |name: &str| match document.get(name).unwrap() {
+                mongodb::bson::Bson::Null => "-".to_owned(),
+                mongodb::bson::Bson::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            ["sku", "title", "description", "price"].map(text)
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_and_updates_change_the_totals() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "1024")]).await;

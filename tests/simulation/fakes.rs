@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, JobId, ObjectOrder, ObjectRef, PrunePreview, Row,
+    ByteRange, CompletionEvent, Dataset, JobId, Mode, ObjectOrder, ObjectRef, PrunePreview, Row,
     RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
@@ -204,6 +204,8 @@ pub struct Map {
     pub kind: StoreKind,
     pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
+    /// The versions of columns of rows that are merged by column.
+    columns: Mutex<BTreeMap<(String, usize), RowVersion>>,
 }
 
 impl Map {
@@ -212,7 +214,33 @@ impl Map {
             kind,
             rows: Mutex::default(),
             floor: Mutex::default(),
+            columns: Mutex::default(),
         })
+    }
+
+    /// Merges the columns that a row has, none of which is of the key. Returns whether any changes.
+    fn merge(&self, row: &Row, version: RowVersion, values: &mut [Value], key: &str) -> bool {
+        let mut columns = locked(&self.columns);
+        let parts = row
+            .parts
+            .as_deref()
+            .expect("a row says which columns it has");
+        let own = (version, parts.own.clone());
+        let mut changes = false;
+        for (version, part) in parts.older.iter().chain([&own]) {
+            for column in part
+                .iter()
+                .filter(|column| (1..values.len()).contains(column))
+            {
+                let known = columns.entry((key.to_owned(), column)).or_insert(*version);
+                if *known <= *version {
+                    *known = *version;
+                    changes |= values[column] != row.values[column];
+                    values[column] = row.values[column].clone();
+                }
+            }
+        }
+        changes
     }
 }
 
@@ -243,6 +271,21 @@ impl Store for Map {
                 };
                 let version = dataset.versions(*order).of(row);
                 let values = (!row.deleted).then(|| row.values.to_vec());
+                if dataset.mode == Mode::Merge {
+                    let is_new = !stored.contains_key(key.as_str());
+                    let empty = vec![Value::Null; row.values.len()];
+                    let merged = stored.entry(key.to_string());
+                    let merged = merged.or_insert((version, Some(empty)));
+                    merged.0 = merged.0.max(version);
+                    let values = merged.1.as_mut().unwrap();
+                    values[0] = row.values[0].clone();
+                    *match (is_new, self.merge(row, version, values, key)) {
+                        (true, _) => &mut counts.inserted,
+                        (false, true) => &mut counts.updated,
+                        (false, false) => &mut counts.unchanged,
+                    } += 1;
+                    continue;
+                }
                 let existing = stored.get(key.as_str());
                 if existing.is_some_and(|(existing, _)| *existing > version)
                     || floor > Some(version)

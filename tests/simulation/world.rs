@@ -46,6 +46,7 @@ pub enum Kind {
     WithDeletes,
     Snapshots,
     Ordered,
+    Merged,
 }
 
 impl Kind {
@@ -56,6 +57,7 @@ impl Kind {
             Self::WithDeletes => "operation = { column = \"op\" }\n",
             Self::Snapshots => "mode = \"snapshot\"\n",
             Self::Ordered => "order = \"changed\"\n",
+            Self::Merged => "mode = \"merge\"\n",
         }
     }
 
@@ -65,7 +67,17 @@ impl Kind {
             Self::Ordered => {
                 "[[fields]]\nname = \"changed\"\ntype = \"integer\"\nrequired = true\n"
             }
-            Self::Plain | Self::WithDeletes | Self::Snapshots => "",
+            Self::Plain | Self::WithDeletes | Self::Snapshots | Self::Merged => "",
+        }
+    }
+
+    /// Applies the rows of a file to what the stores must have.
+    fn read(self, reference: &mut Products, file: &File) {
+        match self {
+            Self::Merged => reference.read_columns(&file.bytes),
+            Self::Plain | Self::WithDeletes | Self::Ordered | Self::Snapshots => {
+                reference.read(&file.bytes);
+            }
         }
     }
 }
@@ -207,6 +219,7 @@ pub async fn simulate(seed: u64) {
         Kind::WithDeletes,
         Kind::Snapshots,
         Kind::Ordered,
+        Kind::Merged,
     ];
     let kind = *kinds.choose(&mut rng).unwrap();
     let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);
@@ -328,12 +341,19 @@ fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
     let last = match kind {
         Kind::WithDeletes => ",op\n",
         Kind::Ordered => ",changed\n",
-        Kind::Plain | Kind::Snapshots => "\n",
+        Kind::Plain | Kind::Snapshots | Kind::Merged => "\n",
     };
     // The first file is large, so that the prune of a later one is held back.
     let is_large = kind == Kind::Snapshots && rng.random_bool(0.8);
     (0..rng.random_range(1..4))
         .map(|index| {
+            if kind == Kind::Merged {
+                return file(
+                    index,
+                    rng.random_range(0..2),
+                    some_columns(rng, index, worst),
+                );
+            }
             let mut text = String::from("sku,name,description");
             text.push_str(last);
             if is_large && index == 0 {
@@ -354,18 +374,48 @@ fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
                     Kind::WithDeletes if rng.random_bool(0.3) => text.push_str(",delete"),
                     Kind::WithDeletes => text.push(','),
                     Kind::Ordered => text.extend([',', *['1', '2', '3'].choose(rng).unwrap()]),
-                    Kind::Plain | Kind::Snapshots => {}
+                    Kind::Plain | Kind::Snapshots | Kind::Merged => {}
                 }
                 text.push('\n');
             }
-            File {
-                key: format!("products/{}.csv", rng.random_range(0..2)),
-                version: format!("v{index}"),
-                bytes: text.into(),
-                time_ms: 1_000 + index,
-            }
+            file(index, rng.random_range(0..2), text)
         })
         .collect()
+}
+
+/// Returns the file of this number, one of the versions of an object.
+fn file(index: i64, object: u32, text: String) -> File {
+    File {
+        key: format!("products/{object}.csv"),
+        version: format!("v{index}"),
+        bytes: text.into(),
+        time_ms: 1_000 + index,
+    }
+}
+
+/// Generates a file that has some of the columns.
+fn some_columns(rng: &mut StdRng, index: i64, worst: i32) -> String {
+    let columns: [&[&str]; 3] = [&["name", "description"], &["name"], &["description"]];
+    let columns = columns.choose(rng).unwrap();
+    let mut text = format!("sku,{}\n", columns.join(","));
+    for row in 0..rng.random_range(0..14) {
+        let sku = rng.random_range(0..8);
+        let kind = rng.random_range(2 - worst..10);
+        let cells = columns.iter().map(|column| match (kind, *column) {
+            (2, _) => format!("\"two\nlines {index}.{row}\""),
+            (3, _) => "same".to_owned(),
+            (4, "description") => String::new(),
+            _ => format!("{column} {index}.{row}"),
+        });
+        let cells: Vec<_> = cells.collect();
+        let cells = cells.join(",");
+        text += &match kind {
+            0 => format!(",{cells}\n"),
+            1 => format!("s{sku}\n"),
+            _ => format!("s{sku},{cells}\n"),
+        };
+    }
+    text
 }
 
 fn notification(file: &File) -> serde_json::Value {
@@ -403,7 +453,8 @@ async fn check(world: &World, files: &[File], kind: Kind) {
             .expect("every job completes");
         let head = world.table.0.head(event.job).await.unwrap().unwrap();
         assert!(head.published);
-        let alone = Products::from_file(&file.bytes);
+        let mut alone = Products::default();
+        kind.read(&mut alone, file);
         let is_held = event.prune == Some(PruneState::Held);
         if let Some(pruned) = pruned.get(&event.job) {
             assert!(is_held && head.prune_published);
@@ -417,7 +468,7 @@ async fn check(world: &World, files: &[File], kind: Kind) {
         if has_pruned {
             reference = alone.clone();
         } else {
-            reference.read(&file.bytes);
+            kind.read(&mut reference, file);
         }
         if is_held {
             assert_eq!(event.problem.as_ref().unwrap().code, ProblemCode::PruneHeld);
@@ -468,6 +519,10 @@ async fn check(world: &World, files: &[File], kind: Kind) {
                 [Value::Text(name), Value::Null] => (key.clone(), (name.to_string(), None)),
                 [Value::Text(name), Value::Text(text)] => {
                     (key.clone(), (name.to_string(), Some(text.to_string())))
+                }
+                [Value::Null, description] if kind == Kind::Merged => {
+                    let description = description.to_text().map(String::from);
+                    (key.clone(), (String::new(), description))
                 }
                 other => panic!("not a product: {other:?}"),
             })

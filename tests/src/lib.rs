@@ -57,6 +57,33 @@ impl Products {
         }
     }
 
+    /// Applies a file whose header has `sku` and some of `name` and `description`. The others keep their content; a name
+    /// that no file has is empty.
+    pub fn read_columns(&mut self, file: &[u8]) {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+        let header = reader.headers().expect("the header is text").clone();
+        for record in reader.records() {
+            self.records += 1;
+            let record = record.expect("the file is text");
+            let cell = |name: &str| {
+                let column = header.iter().position(|column| column == name);
+                column.map(|column| record.get(column).unwrap_or_default())
+            };
+            let (sku, name) = (cell("sku").unwrap_or_default(), cell("name"));
+            if record.len() != header.len() || sku.is_empty() || name == Some("") {
+                self.rejected += 1;
+                continue;
+            }
+            let row = self.rows.entry(sku.to_owned()).or_default();
+            if let Some(name) = name {
+                name.clone_into(&mut row.0);
+            }
+            if let Some(description) = cell("description") {
+                row.1 = Some(description.to_owned()).filter(|text| !text.is_empty());
+            }
+        }
+    }
+
     /// Parses a file.
     pub fn from_file(file: &[u8]) -> Self {
         let mut products = Self::default();

@@ -111,6 +111,8 @@ function description({ mode, order, key, fields, stores }) {
       `Rows with the same ${key.join(' and ')} replace each other. They are written to ${stores.map(store).join(' and ')}.`,
     ),
     order && h('p', { class: 'muted' }, 'Of such rows, the one with the greatest ', h('code', {}, order), ' stays.'),
+    mode === 'merge' &&
+      h('p', { class: 'muted' }, 'Columns that a file does not have keep their values in rows that exist.'),
     mode === 'snapshot' &&
       h(
         'p',

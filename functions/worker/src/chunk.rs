@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::future;
 use landfall_aws::AwsError;
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, Folded, Mode, Problem, ProblemCode, Reject, RejectsLocation, Row,
-    StoreCounts, WarningCode, fold_by_key, latest_by_key,
+    ChunkMessage, Counts, Dataset, Folded, Mode, Problem, ProblemCode, Reject, RejectsLocation,
+    Row, StoreCounts, WarningCode, fold_by_key, latest_by_key,
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;

@@ -29,6 +29,17 @@
 //! index. SQL stores compare row values; MongoDB compares a digest. A change made by hand in MongoDB therefore
 //! stays until the row's values change.
 //!
+//! # Merges by column
+//!
+//! In a dataset with `mode = "merge"`, rows may lack columns, and versions are compared for each column. Beside
+//! `_version`, the greatest one, a row has `_versions`, those of the columns that are older. A chunk reads the versions
+//! of its keys, lets `landfall_domain::merge` decide, and writes the result before anything else can change the rows:
+//! under the lock of the dataset in SQL, with updates that match only what was read in MongoDB.
+//!
+//! The registry pins the mode: once a definition merges, every chunk of the dataset does, whatever its definition. A
+//! late chunk of an older one, or a row of a later one, then never overwrites a newer column. A snapshot deletes rows
+//! whose columns could be newer, so datasets of snapshots cannot merge.
+//!
 //! # Deletes and snapshots
 //!
 //! A delete row deletes its key under the same version guard as a write, and leaves a *tombstone*: the key with its

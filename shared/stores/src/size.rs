@@ -62,7 +62,7 @@ impl Page {
             // With the bytes of its length; all texts of a key are counted together.
             ColumnKind::Key(FieldType::Text) if keeps_key => 2,
             ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.value(kind),
-            ColumnKind::Extra => self.movable,
+            ColumnKind::Extra | ColumnKind::Versions => self.movable,
             ColumnKind::Version => self.version,
         });
         let is_text = |kind| kind == ColumnKind::Key(FieldType::Text);

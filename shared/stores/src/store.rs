@@ -27,9 +27,9 @@ pub trait Store: Send + Sync {
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
-    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` returns them. The versions of the rows
-    /// are `dataset.versions(*order)`. `SQLite` applies all of them or none. The others may have applied some when they
-    /// return an error; applying all of them again completes the chunk.
+    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` and `fold_by_key` return them. The versions
+    /// of the rows are `dataset.versions(*order)`. `SQLite` applies all of them or none. The others may have applied some
+    /// when they return an error; applying all of them again completes the chunk.
     ///
     /// The counts add up to `rows.len()`:
     /// - inserted: the key was absent;
@@ -39,6 +39,9 @@ pub trait Store: Send + Sync {
     /// - stale: a newer version was there and stays, or a newer row deleted the key;
     /// - deleted: an older version was there, and the row deletes its key. Older rows of the key that come
     ///   later are stale.
+    ///
+    /// If rows are merged by column, a row is updated if any column gets another value, and a row is stale if nothing
+    /// of it is newer.
     async fn apply(
         &self,
         dataset: &Dataset,

@@ -13,6 +13,7 @@ mod header;
 mod ingest;
 mod json;
 mod json_faults;
+mod merge;
 mod nulls;
 mod oracle;
 mod positions;
