@@ -218,7 +218,7 @@ impl Map {
         })
     }
 
-    /// Merges the columns that a row has, none of which is of the key. Returns whether any changes.
+    /// Merges the columns that a row has beside its key, the first one. Returns whether any changes.
     fn merge(&self, row: &Row, version: RowVersion, values: &mut [Value], key: &str) -> bool {
         let mut columns = locked(&self.columns);
         let parts = row
@@ -228,10 +228,7 @@ impl Map {
         let own = (version, parts.own.clone());
         let mut changes = false;
         for (version, part) in parts.older.iter().chain([&own]) {
-            for column in part
-                .iter()
-                .filter(|column| (1..values.len()).contains(column))
-            {
+            for column in (1..values.len()).filter(|column| part.contains(*column)) {
                 let known = columns.entry((key.to_owned(), column)).or_insert(*version);
                 if *known <= *version {
                     *known = *version;

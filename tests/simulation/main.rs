@@ -9,6 +9,7 @@
 
 mod closing;
 mod fakes;
+mod files;
 mod live;
 mod samples;
 mod schedule;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use landfall_runtime::Deadline;
 use serde_json::Value;
 
-use crate::world::{Kind, World};
+use crate::files::Kind;
+use crate::world::World;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

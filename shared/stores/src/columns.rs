@@ -119,7 +119,7 @@ impl<'r> Plan<'r> {
         let mut plan = Self::default();
         for (row, version, stored) in rows {
             let merged = columns.merge(row, &version, &stored);
-            let merged = merged.map_err(|error| unreadable(store, &error))?;
+            let merged = merged.map_err(|error| unreadable(store, error))?;
             plan.add(row, stored.row.is_none(), merged);
         }
         Ok(plan)
@@ -147,6 +147,6 @@ impl<'r> Plan<'r> {
     }
 }
 
-pub(crate) fn unreadable(store: StoreKind, error: &VersionsError) -> StoreError {
+pub(crate) fn unreadable(store: StoreKind, error: VersionsError) -> StoreError {
     StoreError::unavailable(store, error.to_string())
 }

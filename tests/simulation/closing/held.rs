@@ -60,6 +60,7 @@ fn rows(keys: std::ops::Range<u32>, deleted: bool) -> Arc<Vec<Row>> {
         deleted,
         values: vec![Value::Text(format!("{key:04}").as_str().into())].into(),
         extra: None,
+        parts: None,
     };
     Arc::new(keys.map(row).collect())
 }

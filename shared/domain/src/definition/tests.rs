@@ -56,6 +56,17 @@ fn a_definition_is_parsed() {
 }
 
 #[test]
+fn a_merge_needs_a_column_beside_the_key() {
+    let definition = "name = \"t\"\nmode = \"merge\"\nkey = [\"a\"]\n\
+         fields = [{ name = \"a\", type = \"text\" }, { name = \"b\", type = \"text\" }]\n";
+    let dataset = parse(definition);
+    assert_eq!(dataset.mode, Mode::Merge);
+    assert!(!dataset.may_lack(0) && dataset.may_lack(1));
+    let start = "4: mode: mode = \"merge\" needs a field outside the key";
+    check_mistake(definition, "[\"a\"]", "[\"a\", \"b\"]", start);
+}
+
+#[test]
 fn totals_operation_and_mode_are_parsed() {
     let dataset = parse(STOCK);
     assert_eq!(dataset.mode, Mode::Snapshot);

@@ -1,15 +1,17 @@
 //! Groups records into chunks.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, Row};
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Mode, Row};
 
 /// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 100_000;
 /// The maximum memory in bytes for the rows of a chunk, without their texts. A short record can have
 /// many fields, and each row that keeps unknown columns repeats their names.
 const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
+/// What a row needs in a dataset that is merged by column: the stored versions of its key, and the new ones.
+const MERGE_BYTES: u64 = 512;
 /// Version of the rules by which objects are divided into chunks. A job cannot continue under other
 /// rules, because its done chunks would be different ones.
-pub const CUTTING_RULES: u32 = 4;
+pub const CUTTING_RULES: u32 = 5;
 
 /// A chunk for a worker to process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,15 @@ pub(super) struct Planner {
     closed: Vec<PlannedChunk>,
 }
 
+/// Returns the memory that a row needs, without its texts.
+fn row_bytes(dataset: &Dataset) -> u64 {
+    let row = Row::bytes(dataset.fields.len()) as u64;
+    match dataset.mode {
+        Mode::Merge => row + MERGE_BYTES,
+        Mode::Upsert | Mode::Snapshot => row,
+    }
+}
+
 impl Planner {
     pub(super) fn new(dataset: &Dataset, chunk_bytes: u64, bytes_per_unit: u64) -> Self {
         Self {
@@ -75,7 +86,7 @@ impl Planner {
             records: 0,
             record_bytes: dataset.limits.record_bytes / bytes_per_unit,
             chunk_bytes: chunk_bytes / bytes_per_unit,
-            row_bytes: Row::bytes(dataset.fields.len()) as u64,
+            row_bytes: row_bytes(dataset),
             open: None,
             closed: Vec::new(),
         }

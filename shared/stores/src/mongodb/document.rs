@@ -209,33 +209,6 @@ impl<'a> Encoder<'a> {
         document
     }
 
-    /// Returns the fields that change in the document of an existing row that is merged by column. `names` are those of
-    /// the registered columns. None if the registry has columns that they lack.
-    pub(super) fn merged_fields(
-        &self,
-        planned: &Planned<'_>,
-        columns: &Columns,
-        names: &[CString],
-        json: fn(&str) -> RawBson,
-    ) -> Option<RawDocumentBuf> {
-        let (row, update) = (planned.row, &planned.update);
-        let mut fields = RawDocumentBuf::new();
-        for column in update.taken.iter() {
-            let name = names.get(column)?;
-            match (columns.place(column), &row.extra) {
-                (Some(Place::Field(field)), _) => {
-                    append(&mut fields, name, &row.values[field], json);
-                }
-                (Some(Place::Extra), Some(extra)) => fields.append(name, extra.as_str()),
-                _ => fields.append(name, RawBsonRef::Null),
-            }
-        }
-        for column in update.nulls.iter() {
-            fields.append(names.get(column)?, RawBsonRef::Null);
-        }
-        Some(fields)
-    }
-
     /// Returns the digest of all values of a row and the names of their fields, whatever a document can hold of them.
     fn digest(&mut self, row: &Row) -> [u8; 16] {
         self.digested.clear();
@@ -270,6 +243,32 @@ impl<'a> Encoder<'a> {
             .extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         self.digested.extend_from_slice(bytes);
     }
+}
+
+/// Returns the fields that change in the document of an existing row that is merged by column. `names` are those of
+/// the registered columns. None if the registry has columns that they lack.
+pub(super) fn merged_fields(
+    planned: &Planned<'_>,
+    columns: &Columns,
+    names: &[CString],
+    json: fn(&str) -> RawBson,
+) -> Option<RawDocumentBuf> {
+    let (row, update) = (planned.row, &planned.update);
+    let mut fields = RawDocumentBuf::new();
+    for column in update.taken.iter() {
+        let name = names.get(column)?;
+        match (columns.place(column), &row.extra) {
+            (Some(Place::Field(field)), _) => {
+                append(&mut fields, name, &row.values[field], json);
+            }
+            (Some(Place::Extra), Some(extra)) => fields.append(name, extra.as_str()),
+            _ => fields.append(name, RawBsonRef::Null),
+        }
+    }
+    for column in update.nulls.iter() {
+        fields.append(names.get(column)?, RawBsonRef::Null);
+    }
+    Some(fields)
 }
 
 pub(super) fn binary(bytes: &[u8]) -> RawBsonRef<'_> {

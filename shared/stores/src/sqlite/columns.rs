@@ -29,7 +29,7 @@ pub(super) fn rows(
         let stored = merge.find(row)?;
         let version = versions.of(row);
         let merged = merge.columns.merge(row, &version, &stored.key);
-        match merged.map_err(|error| columns::unreadable(STORE, &error))? {
+        match merged.map_err(|error| columns::unreadable(STORE, error))? {
             Merged::Unchanged => merge.counts.unchanged += 1,
             Merged::Stale => merge.counts.stale += 1,
             Merged::Delete(version) => merge.delete(row, &stored, &version)?,

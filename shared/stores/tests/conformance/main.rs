@@ -13,6 +13,7 @@ mod generated;
 mod goods;
 mod matrix;
 mod merge;
+mod merge_random;
 mod ordered;
 mod overlap;
 mod random;
@@ -94,7 +95,8 @@ macro_rules! conformance {
                 merge::a_dataset_merges_for_a_while,
                 merge::a_field_is_added_to_a_merge,
                 merge::merges_and_snapshots_exclude_each_other,
-                merge::random_columns_in_any_order,
+                merge::the_value_of_a_field_decides_for_each_column,
+                merge_random::random_columns_in_any_order,
                 merge::a_merge_begins_while_upserts_run,
                 reads::pages_in_every_order,
                 reads::pages_while_writers_load,

@@ -1,155 +1,24 @@
-//! Writes rows that are merged by column.
-//!
-//! The versions of a batch's documents are looked up, and `landfall_domain::merge` decides what each row does. New
-//! documents are inserted. Existing ones are changed by updates that match only the versions that were read; if
-//! another worker was faster, the row is decided again. The values that an update replaces are read too, only to count
-//! whether they change.
-//!
-//! Deletes keep the protocol of [`deletes`](super::deletes): who deletes writes the tombstone first and then looks for
-//! the row, and who writes a row looks for a tombstone afterwards. Either finds the other. A tombstone is merged into a
-//! row like any change, so that the columns that are older than it become null. It is removed once the row has it.
+//! One batch: what is stored, what its rows do to it, and the writes.
 
 use std::collections::HashMap;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
-use landfall_domain::{
-    Dataset, Merged, Row, RowVersion, RowVersions, StoreCounts, StoredKey, Value,
-};
-use mongodb::Database;
-use mongodb::bson::raw::{CString, RawDocument};
+use futures::stream::TryStreamExt;
+use landfall_domain::{Merged, Row, RowVersion, StoreCounts, StoredKey};
+use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{
     Bson, Document, RawArrayBuf, RawBson, RawBsonRef, RawDocumentBuf, cstr, doc, rawdoc,
 };
 
-use super::command::{delete, update};
-use super::deletes::ensure_tombstones;
-use super::document::{Encoder, Entry, MAX_BYTES, binary, id_bytes, id_of};
-use super::error::{STORE, contended, refused, unavailable};
-use super::json::to_bson;
-use super::registry::Registry;
-use super::upserts::{confirm, insert};
-use super::{BATCH_BYTES, BATCH_ROWS};
-use crate::columns::{self, Columns, Planned};
+use super::super::command::{delete, update};
+use super::super::document::{Encoder, MAX_BYTES, binary, id_bytes, id_of, merged_fields};
+use super::super::error::{STORE, contended, refused, unavailable};
+use super::super::json::to_bson;
+use super::super::upserts::insert;
+use super::Merge;
+use crate::columns::{self, Planned};
 use crate::error::{Result, StoreError};
-use crate::registry::{Registered, all_stale, tombstones_of};
-use crate::retry::with_retries;
+use crate::registry::tombstones_of;
 use crate::schema::{VERSION, VERSIONS};
-use crate::store::Load;
-
-/// How many times rows are decided again that other writers change meanwhile.
-const ROUNDS: usize = 16;
-
-/// Rows of one object on their way into a collection whose rows are merged by column.
-pub(super) struct Merge<'a> {
-    database: &'a Database,
-    dataset: &'a Dataset,
-    versions: RowVersions,
-    rows: &'a [Row],
-    columns: Columns,
-    /// Names of the registered columns.
-    names: Vec<CString>,
-}
-
-impl<'a> Merge<'a> {
-    pub(super) fn new(
-        database: &'a Database,
-        load: Load<'a>,
-        registered: &Registered,
-    ) -> Result<Self> {
-        let names = registered.merged.iter();
-        let names = names.map(|name| CString::try_from(name.as_str()));
-        let names = names.collect::<Result<_, _>>();
-        Ok(Self {
-            database,
-            dataset: load.dataset,
-            versions: load.versions,
-            rows: load.rows,
-            columns: Columns::new(load.dataset, registered),
-            names: names.map_err(|_| refused("a field's name cannot be encoded"))?,
-        })
-    }
-
-    pub(super) async fn apply(&self, connections: u32) -> Result<StoreCounts> {
-        let mut start = 0;
-        let batches = std::iter::from_fn(|| {
-            let end = start + batch_length(&self.rows[start..]);
-            Some(std::mem::replace(&mut start, end)..end).filter(|batch| !batch.is_empty())
-        });
-        stream::iter(batches.collect::<Vec<_>>())
-            .map(|batch| with_retries(move || self.apply_batch(&self.rows[batch.clone()])))
-            .buffer_unordered(connections.max(1) as usize)
-            .try_fold(StoreCounts::default(), async |mut sum, counts| {
-                sum += counts;
-                Ok(sum)
-            })
-            .await
-    }
-
-    async fn apply_batch(&self, rows: &[Row]) -> Result<StoreCounts> {
-        let name = self.dataset.name.as_str();
-        let registry = Registry::new(self.database, name);
-        let mut registration = registry.get().await?;
-        if registration.has_floor_above(self.versions.first()) {
-            return Ok(all_stale(rows.len()));
-        }
-        let mut encoder = Encoder::new(self.dataset)?;
-        let deletes = rows.iter().filter(|row| row.deleted);
-        let deletes = deletes.map(|row| encoder.entry(row, self.versions.of(row)));
-        let deletes: Vec<Entry> = deletes.collect::<Result<_>>()?;
-        let tombstones = tombstones_of(name);
-        ensure_tombstones(self.database, &tombstones, deletes.iter().collect()).await?;
-        let mut batch = Batch::new(self, &encoder, rows);
-        for _ in 0..ROUNDS {
-            let pending = batch.pending();
-            if pending.is_empty() {
-                break;
-            }
-            let known = if registration.tombstones {
-                batch.tombstones(&pending).await?
-            } else {
-                HashMap::new()
-            };
-            batch.look_and_write(&pending, &known).await?;
-            registration = registry.get().await?;
-            if registration.tombstones {
-                batch.check_tombstones(&pending, &known).await?;
-            }
-        }
-        if !batch.pending().is_empty() {
-            return Err(contended(
-                "rows kept changing, or another unique index has their values",
-            ));
-        }
-        if let Some((id, version)) = batch.found_written {
-            let id = id_of(&id).unwrap_or(RawBsonRef::Null);
-            confirm(self.database, name, id, &version).await?;
-        }
-        Ok(batch
-            .outcomes
-            .iter()
-            .flatten()
-            .copied()
-            .collect::<Counted>()
-            .0)
-    }
-}
-
-/// Returns the number of rows of the next batch.
-fn batch_length(rows: &[Row]) -> usize {
-    let size = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        // In BSON, small numbers take several times their text.
-        Value::Json(text) => 8 * text.len(),
-        _ => 16,
-    };
-    let mut bytes = 0;
-    let fits = rows.iter().take(BATCH_ROWS).take_while(|row| {
-        bytes += row.values.iter().map(size).sum::<usize>();
-        bytes += row.extra.as_ref().map_or(0, String::len);
-        bytes <= BATCH_BYTES
-    });
-    fits.count().max(1).min(rows.len())
-}
 
 /// What has become of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,25 +30,8 @@ enum Outcome {
     Deleted,
 }
 
-struct Counted(StoreCounts);
-
-impl FromIterator<Outcome> for Counted {
-    fn from_iter<T: IntoIterator<Item = Outcome>>(outcomes: T) -> Self {
-        let mut counts = StoreCounts::default();
-        for outcome in outcomes {
-            *match outcome {
-                Outcome::Inserted => &mut counts.inserted,
-                Outcome::Updated => &mut counts.updated,
-                Outcome::Unchanged => &mut counts.unchanged,
-                Outcome::Stale => &mut counts.stale,
-                Outcome::Deleted => &mut counts.deleted,
-            } += 1;
-        }
-        Self(counts)
-    }
-}
-
-struct Batch<'m, 'a> {
+/// Rows that are written together.
+pub(super) struct Batch<'m, 'a> {
     merge: &'m Merge<'a>,
     encoder: &'m Encoder<'a>,
     rows: &'m [Row],
@@ -193,7 +45,7 @@ struct Batch<'m, 'a> {
     /// Whether the key of a row had a document when it was last decided.
     has_row: Vec<bool>,
     /// Key and version of a document that another worker had written.
-    found_written: Option<(RawDocumentBuf, Vec<u8>)>,
+    pub(super) found_written: Option<(RawDocumentBuf, Vec<u8>)>,
 }
 
 /// Writes of one round.
@@ -206,7 +58,7 @@ struct Writes {
 }
 
 impl<'m, 'a> Batch<'m, 'a> {
-    fn new(merge: &'m Merge<'a>, encoder: &'m Encoder<'a>, rows: &'m [Row]) -> Self {
+    pub(super) fn new(merge: &'m Merge<'a>, encoder: &'m Encoder<'a>, rows: &'m [Row]) -> Self {
         let id = |row| {
             let mut id = RawDocumentBuf::new();
             encoder.append_id(&mut id, row);
@@ -227,7 +79,22 @@ impl<'m, 'a> Batch<'m, 'a> {
         }
     }
 
-    fn pending(&self) -> Vec<usize> {
+    /// Returns the counts of the rows that are not pending.
+    pub(super) fn counts(&self) -> StoreCounts {
+        let mut counts = StoreCounts::default();
+        for outcome in self.outcomes.iter().flatten() {
+            *match outcome {
+                Outcome::Inserted => &mut counts.inserted,
+                Outcome::Updated => &mut counts.updated,
+                Outcome::Unchanged => &mut counts.unchanged,
+                Outcome::Stale => &mut counts.stale,
+                Outcome::Deleted => &mut counts.deleted,
+            } += 1;
+        }
+        counts
+    }
+
+    pub(super) fn pending(&self) -> Vec<usize> {
         let outcomes = self.outcomes.iter().enumerate();
         let pending = outcomes.filter(|(_, outcome)| outcome.is_none());
         pending.map(|(place, _)| place).collect()
@@ -279,7 +146,7 @@ impl<'m, 'a> Batch<'m, 'a> {
     }
 
     /// Returns the versions of the tombstones of these rows' keys.
-    async fn tombstones(&self, places: &[usize]) -> Result<HashMap<usize, Vec<u8>>> {
+    pub(super) async fn tombstones(&self, places: &[usize]) -> Result<HashMap<usize, Vec<u8>>> {
         let mut tombstones = HashMap::new();
         let name = tombstones_of(&self.merge.dataset.name);
         self.find(&name, places, doc! { VERSION: 1 }, |place, document| {
@@ -291,7 +158,7 @@ impl<'m, 'a> Batch<'m, 'a> {
     }
 
     /// Decides pending rows, and writes what they change.
-    async fn look_and_write(
+    pub(super) async fn look_and_write(
         &mut self,
         pending: &[usize],
         tombstones: &HashMap<usize, Vec<u8>>,
@@ -372,7 +239,7 @@ impl<'m, 'a> Batch<'m, 'a> {
         };
         let columns = &self.merge.columns;
         let merged = columns.merge(row, &version, &stored);
-        let update = match merged.map_err(|error| columns::unreadable(STORE, &error))? {
+        let update = match merged.map_err(|error| columns::unreadable(STORE, error))? {
             Merged::Unchanged => return Ok(decided(Some(Outcome::Unchanged))),
             Merged::Stale => return Ok(decided(Some(Outcome::Stale))),
             Merged::Delete(_) => {
@@ -395,7 +262,7 @@ impl<'m, 'a> Batch<'m, 'a> {
             return Ok(decided(None));
         };
         let names = &self.merge.names;
-        let encode = |json| self.encoder.merged_fields(&planned, columns, names, json);
+        let encode = |json| merged_fields(&planned, columns, names, json);
         let mut fields = within_limit(encode)?;
         let outcome = if is_same(document, &fields) {
             Outcome::Unchanged
@@ -482,7 +349,7 @@ impl<'m, 'a> Batch<'m, 'a> {
 
     /// Makes rows pending again whose keys have another tombstone than the one that was merged. Deletes the tombstones
     /// that are merged into rows.
-    async fn check_tombstones(
+    pub(super) async fn check_tombstones(
         &mut self,
         places: &[usize],
         merged: &HashMap<usize, Vec<u8>>,
