@@ -328,11 +328,12 @@ pub(crate) async fn the_value_of_a_field_decides_for_each_column(database: &Data
     for chunks in [vec![0..4], vec![0..1, 1..2, 2..3, 3..4], vec![2..4, 0..2]] {
         let worker = Worker::of(database, &definition).await;
         for (chunk, moment) in chunks.into_iter().zip(1..) {
-            let versions = worker.dataset.versions(order(moment));
+            let order = order(moment);
+            let versions = worker.dataset.versions(order);
             let rows = records[chunk].to_vec();
             let folded = fold_by_key(rows, &worker.dataset, |row| versions.of(row));
             let rows = Arc::new(folded.rows);
-            let applied = worker.store.apply(&worker.dataset, &order(moment), &rows);
+            let applied = worker.store.apply(&worker.dataset, &order, &rows);
             assert_eq!(applied.await.unwrap().total(), 1);
         }
         assert_eq!(worker.values_by(0).await[0][1..], nine);
