@@ -5,7 +5,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMessage};
 use landfall_domain::{
-    ByteRange, ChunkMessage, Dataset, DatasetRef, ObjectRef, Problem, ProblemCode, Reading, Warning,
+    ByteRange, ChunkMessage, Dataset, DatasetRef, Format, Mode, ObjectRef, Problem, ProblemCode,
+    Reading, RejectsOrigin, Warning,
 };
 use landfall_formats::{
     CUTTING_RULES, Header, PlannedChunk, Scanner, check_size, detect, quoting_warning,
@@ -14,7 +15,7 @@ use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span};
 
-use crate::{Context, SplitError};
+use crate::{Context, SplitError, fixed};
 
 /// Size of one read of the object in bytes.
 pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -107,6 +108,18 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, P
         head.reject_limits = dataset.limits.rejects;
         head.mode = dataset.mode;
     }
+    if let Some(first) = fixed::first_job(context, object).await? {
+        // The rows have the versions of the records that they replace.
+        head.order = first.order;
+        head.rejects_of = Some(RejectsOrigin {
+            job: first.job,
+            object: first.object,
+        });
+        // Fixed rejects are a part of a snapshot, so they delete nothing.
+        if head.mode == Mode::Snapshot {
+            head.mode = Mode::Upsert;
+        }
+    }
     let head = context.ledger.start(&head).await?;
     // Another notification of the object may have been faster, and may have pinned another definition.
     resume(context, head).await
@@ -118,6 +131,10 @@ async fn resume(context: &Context, head: JobHead) -> Result<(JobHead, Plan), Spl
         let problem = unknown_dataset(&head.object);
         return Ok((head, Err(problem)));
     };
+    if head.rejects_of.is_none() && RejectsOrigin::is_key(&head.object.key) {
+        let problem = fixed::unknown_job(&head.object);
+        return Ok((head, Err(problem)));
+    }
     let plan = match context.datasets.lookup(reference).await? {
         Lookup::Found(dataset, reference) => Ok((dataset, reference)),
         Lookup::Bad(error, _) => Err(Problem::new(ProblemCode::BadDataset, error.to_string())),
@@ -242,7 +259,13 @@ impl Planner<'_> {
         // Only an empty object has no segment, and it is not planned.
         debug_assert!(segment.is_some(), "an object without segments");
         let mut segment = segment.unwrap_or_default();
-        let reading = &detect(&object.key, &segment, self.dataset)?;
+        let reading = &match &self.head.rejects_of {
+            None => detect(&object.key, &segment, self.dataset)?,
+            Some(origin) => Reading {
+                rejects_of: Some(origin.clone()),
+                ..Reading::from(Format::Ndjson)
+            },
+        };
         let mut scanner = Scanner::new(self.dataset, reading, self.head.chunk_bytes);
         let (mut found, mut start) = (Vec::new(), 0);
         loop {

@@ -34,6 +34,7 @@
 
 mod context;
 mod error;
+mod fixed;
 mod handler;
 
 pub use context::Context;

@@ -85,6 +85,10 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
         });
     }
     let mut counts = decoded.counts(&dataset, header);
+    if message.reading.rejects_of.is_some() {
+        // A few records say nothing about a column.
+        counts.null_columns.clear();
+    }
     let valid = counts.rows - counts.rejected;
     let Folded {
         rows,
@@ -186,10 +190,15 @@ async fn write_rejects(
     }
     let mut lines = Vec::new();
     for reject in rejects {
+        // A record that was fixed and rejected again is still in its first object.
+        let object = match &message.reading.rejects_of {
+            Some(origin) if reject.job.is_some() => &origin.object,
+            _ => &message.object,
+        };
         let line = RejectLine {
-            bucket: &message.object.bucket,
-            key: &message.object.key,
-            version: message.object.version.as_deref(),
+            bucket: &object.bucket,
+            key: &object.key,
+            version: object.version.as_deref(),
             reject,
         };
         serde_json::to_writer(&mut lines, &line).map_err(WorkError::Reject)?;

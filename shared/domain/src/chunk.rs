@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{DatasetRef, Format};
 use crate::encoding::Encoding;
+use crate::fixed::RejectsOrigin;
 use crate::job::{JobId, ObjectRef};
 use crate::version::ObjectOrder;
 
@@ -70,6 +71,9 @@ pub struct Reading {
     /// Whether quotes are data, although the definition does not say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unquoted: bool,
+    /// The job whose fixed rejects the object holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects_of: Option<RejectsOrigin>,
 }
 
 #[expect(
@@ -87,6 +91,7 @@ impl From<Format> for Reading {
             encoding: Encoding::UTF_8,
             delimiter: None,
             unquoted: false,
+            rejects_of: None,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | code | state |
 //! |---|---|
 //! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone` | failed |
-//! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch` | failed |
+//! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch`, `unknown_job` | failed |
 //! | `dead_chunks` | partial |
 //! | `empty_object`, `no_records`, `not_pruned`, `prune_held` | succeeded |
 //!
@@ -174,6 +174,8 @@ pub enum ProblemCode {
     InvalidText,
     /// There are warnings, and the dataset does not allow any.
     Warnings,
+    /// The object holds fixed rejects of a job that does not exist, or is of another dataset.
+    UnknownJob,
 }
 
 impl ProblemCode {
@@ -360,6 +362,9 @@ pub struct CompletionEvent {
     pub dataset: Option<String>,
     /// Its object.
     pub object: ObjectRef,
+    /// The job whose fixed rejects the object holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects_of: Option<JobId>,
     /// Final state of the job.
     pub state: JobState,
     /// What went wrong or needs attention, if anything.

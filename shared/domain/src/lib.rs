@@ -11,6 +11,7 @@ mod dataset;
 mod definition;
 mod encoding;
 mod excerpt;
+mod fixed;
 mod job;
 mod prune;
 mod query;
@@ -35,6 +36,7 @@ pub use dataset::{
 pub use definition::DatasetError;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;
+pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
     StoreCounts, StoreKind,
@@ -43,7 +45,7 @@ pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{
     Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };
-pub use reject::{MAX_RAW_BYTES, Reject, RejectCode};
+pub use reject::{MAX_RAW_BYTES, Record, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use value::{FieldType, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, RowVersions, VersionError};

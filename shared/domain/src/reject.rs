@@ -1,6 +1,10 @@
 //! Rejects: records that could not be ingested, with reason and position.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::dataset::Format;
+use crate::job::JobId;
 
 /// The maximum number of bytes of a record that its reject repeats.
 pub const MAX_RAW_BYTES: usize = 64 * 1024;
@@ -32,12 +36,42 @@ pub enum RejectCode {
     TextAfterQuote,
     /// The record is not JSON, or not a JSON object.
     Json,
+    /// A line of fixed rejects does not say where its record is, or has no record.
+    Place,
 }
 
-/// One line of a rejects object. After `raw` (or `record`) is fixed, it can be uploaded again.
+/// The text of a JSON object on one line. Numbers are as they were written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record(Box<RawValue>);
+
+impl Record {
+    /// Returns the record with this text, or `None` if that is not JSON.
+    pub fn new(json: String) -> Option<Self> {
+        RawValue::from_string(json).ok().map(Self)
+    }
+
+    /// Returns the text.
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+/// One line of a rejects object. After `record` is fixed, the line can be handed in again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reject {
+    /// The job whose object has the record, if not that of the reject: the record was fixed and rejected again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// Format of the object.
+    pub format: Format,
     /// Byte offset of the record in its object.
     pub offset: u64,
     /// Line on which the record starts, from 1.
@@ -54,8 +88,8 @@ pub struct Reject {
     pub raw: String,
     /// Length of the complete record in bytes; greater than that of `raw` if `raw` was cut.
     pub raw_bytes: u64,
-    /// The record by column name, if its cells or properties could be determined. It can be fixed and
-    /// uploaded again as a line of NDJSON.
+    /// The record by column name, if its cells or properties could be determined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<serde_json::Map<String, serde_json::Value>>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
+    pub record: Option<Record>,
 }

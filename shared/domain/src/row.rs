@@ -113,12 +113,13 @@ pub(crate) fn key_order(rows: &[Row], dataset: &Dataset) -> Vec<(u64, usize)> {
     order.sort_unstable();
     // Nearly all prefixes differ, so few rows have to be read.
     for equal in order.chunk_by_mut(|a, b| a.0 == b.0) {
-        equal.sort_unstable_by(|(_, a), (_, b)| {
-            let (a, b) = (&rows[*a], &rows[*b]);
+        equal.sort_unstable_by(|(_, at_a), (_, at_b)| {
+            let (a, b) = (&rows[*at_a], &rows[*at_b]);
             let rank = |row: &Row| row.rank(dataset.order);
+            // Of fixed rejects with the same place, the last one counts.
             a.cmp_key(b, dataset)
                 .then_with(|| rank(b).cmp(&rank(a)))
-                .then_with(|| b.offset.cmp(&a.offset))
+                .then_with(|| (b.offset, at_b).cmp(&(a.offset, at_a)))
         });
     }
     order

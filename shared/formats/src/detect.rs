@@ -1,10 +1,11 @@
 //! Detects the format of an object from its dataset, its name and its first bytes.
 
 use landfall_domain::{
-    CsvOptions, Dataset, Encoding, Format, Problem, ProblemCode, Quote, Reading, Warning,
-    WarningCode,
+    CsvOptions, Dataset, Encoding, Format, Problem, ProblemCode, Quote, Reading, RejectCode,
+    Warning, WarningCode, excerpt,
 };
 use memchr::{memchr, memchr_iter, memchr2};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::csv::dialect::Dialect;
@@ -97,6 +98,13 @@ fn detect_format(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Pr
     if let Some((content, remedy)) = unsupported(head) {
         return Err(mismatch(format!("the content is {content}: {remedy}")));
     }
+    if let Some(key) = key_of_rejects(head, dataset) {
+        return Err(mismatch(format!(
+            "the content is rejects of the file {:?}: upload them on the page of its job, or send them to \
+             POST /jobs/<job>/rejects, so that they keep their places",
+            excerpt(&key)
+        )));
+    }
     let declared = dataset.format.or_else(|| by_extension(key));
     match (declared, Content::classify(head, dataset)) {
         (Some(format), Content::Blank)
@@ -134,6 +142,30 @@ fn detect_format(key: &str, head: &[u8], dataset: &Dataset) -> Result<Format, Pr
             )))
         }
     }
+}
+
+/// Returns the key of the object whose rejects the content is, as they were downloaded.
+fn key_of_rejects(head: &[u8], dataset: &Dataset) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        key: String,
+        #[serde(rename = "bucket")]
+        _bucket: String,
+        #[serde(rename = "offset")]
+        _offset: u64,
+        #[serde(rename = "code")]
+        _code: RejectCode,
+        #[serde(rename = "raw_bytes")]
+        _raw_bytes: u64,
+    }
+    let text = trimmed(head);
+    let first = &text[..value_end(text)?];
+    let line: Line = serde_json::from_slice(first).ok()?;
+    // A dataset may be about rejects.
+    let mut fields = dataset.fields.iter();
+    fields
+        .all(|field| field.column != "raw_bytes")
+        .then_some(line.key)
 }
 
 fn mismatch(message: String) -> Problem {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landfall_domain::{
-    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_RAW_BYTES, Mode, Problem, ProblemCode,
+    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_RAW_BYTES, Mode, Problem, ProblemCode,
     Reading, Reject, RejectCode, Row, Warning, WarningCode,
 };
 
@@ -82,9 +82,14 @@ impl PlannedChunk {
     ) -> Decoded {
         let (start, line) = (self.range.start, self.first_line);
         if self.kind == ChunkKind::Oversize {
-            let limit = dataset.limits.record_bytes;
+            let limit = match reading.rejects_of {
+                None => dataset.limits.record_bytes,
+                Some(_) => MAX_FIXED_BYTES,
+            };
+            let place = (start, line);
+            let reject = oversize(bytes, reading.format, place, self.range.len(), limit);
             return Decoded {
-                rejects: vec![oversize(bytes, start, line, self.range.len(), limit)],
+                rejects: vec![reject],
                 records: 1,
                 ..Decoded::default()
             };

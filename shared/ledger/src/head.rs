@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use landfall_domain::{
     CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, StoreKind, Warning,
-    WarningCode,
+    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin, StoreKind,
+    Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ pub struct JobHead {
     /// How the object relates to the rows that exist.
     #[serde(default)]
     pub mode: Mode,
+    /// The job whose fixed rejects the object holds. `order` is that of its object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects_of: Option<RejectsOrigin>,
     /// The state of the job.
     pub state: JobState,
     /// Number of chunks, once the job is sealed.
@@ -98,6 +101,7 @@ impl JobHead {
             cutting_rules: 0,
             reject_limits: RejectLimits::default(),
             mode: Mode::default(),
+            rejects_of: None,
             state: JobState::Open,
             chunks: None,
             full: BTreeSet::new(),
@@ -240,6 +244,7 @@ impl JobHead {
             job: self.job,
             dataset: self.dataset.as_ref().map(|dataset| dataset.name.clone()),
             object: self.object.clone(),
+            rejects_of: self.rejects_of.as_ref().map(|origin| origin.job),
             state: self.state,
             problem: self.problem.clone(),
             warnings: self.warnings(&counts),

@@ -20,6 +20,9 @@ pub struct JobView {
     pub dataset: Option<String>,
     /// Its object.
     pub object: ObjectView,
+    /// The job whose fixed rejects the object holds.
+    #[serde(default)]
+    pub rejects_of: Option<JobId>,
     /// Its state.
     pub state: JobState,
     /// When the first notification of its object was processed; RFC 3339.
@@ -86,6 +89,7 @@ impl JobView {
                 version: head.object.version.clone(),
                 size: head.object.size,
             },
+            rejects_of: head.rejects_of.as_ref().map(|origin| origin.job),
             state: head.state,
             created_at: head.created_at.clone(),
             closed_at: head.closed_at.clone(),

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod datasets;
+mod fixed_rejects;
 mod jobs;
 mod key;
 mod paging;
@@ -37,5 +38,5 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::one))
         .routes(routes!(prune::confirm))
-        .routes(routes!(rejects::list))
+        .routes(routes!(rejects::list, fixed_rejects::post))
 }

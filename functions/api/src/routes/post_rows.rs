@@ -48,9 +48,9 @@ pub(crate) async fn post_rows(
 }
 
 /// The byte order mark that some programs write before UTF-8.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
-fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
+pub(super) fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
     // Gateways decode the body by its charset, so another one would change the bytes.
     if charset(headers).is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
         return Err(ApiError::MediaType("send UTF-8".to_owned()));
@@ -85,7 +85,7 @@ fn charset(headers: &HeaderMap) -> Option<&str> {
     Some(charset.trim().trim_matches('"'))
 }
 
-fn media_type_of(format: Format) -> &'static str {
+pub(super) fn media_type_of(format: Format) -> &'static str {
     match format {
         Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",

@@ -9,12 +9,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use landfall_auth::Scope;
 use landfall_aws::AwsError;
-use landfall_domain::is_name;
+use landfall_domain::{RejectsOrigin, is_name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
+use super::fixed_rejects;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
@@ -48,6 +49,8 @@ pub(crate) struct Upload {
     /// Its exact size in bytes.
     #[schema(minimum = 1, maximum = 34_359_738_368_u64)]
     size: u64,
+    /// The job whose fixed rejects the file holds, as for `POST /jobs/{job}/rejects`.
+    rejects_of: Option<String>,
 }
 
 /// Where to upload a file.
@@ -137,7 +140,10 @@ pub(crate) async fn begin(
         )));
     }
     context.dataset(&upload.dataset).await?;
-    let key = new_key(&upload.dataset, &upload.name);
+    let key = match &upload.rejects_of {
+        None => new_key(&upload.dataset, &upload.name),
+        Some(job) => fixed_rejects::new_key(&context, &caller, &upload.dataset, job).await?,
+    };
     let inbox = &context.inbox;
     let place = if upload.size <= MAX_POST_BYTES {
         let form = inbox.post_form(&key, upload.size, POST_VALID).await?;
@@ -249,9 +255,12 @@ fn new_key(dataset: &str, name: &str) -> String {
     format!("{dataset}/uploads/{}/{plain}", Uuid::new_v4())
 }
 
-/// Returns the dataset of a key from [`new_key`].
+/// Returns the dataset of a key from [`begin`].
 fn dataset_of(key: &str) -> Option<&str> {
     let segments: Vec<&str> = key.split('/').collect();
+    if RejectsOrigin::job_of(key).is_some() {
+        return segments.first().copied().filter(|name| is_name(name));
+    }
     let [dataset, "uploads", id, name] = segments[..] else {
         return None;
     };

@@ -1,7 +1,7 @@
 //! Jobs and their rejects.
 
 use axum::http::StatusCode;
-use landfall_domain::{JobId, Reject, RejectCode, RejectsLocation};
+use landfall_domain::{Format, JobId, Reject, RejectCode, RejectsLocation};
 
 use crate::fakes::Api;
 
@@ -68,6 +68,8 @@ async fn a_job_that_does_not_exist_yet_can_be_requested_again() {
 
 fn reject(offset: u64, raw: &str) -> String {
     let reject = Reject {
+        job: None,
+        format: Format::Ndjson,
         offset,
         line: offset + 1,
         column: None,

@@ -7,6 +7,7 @@ use crate::value::is_same_word;
 /// Format of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Format {
     /// Comma-separated values, or as the CSV options of the dataset say.
     Csv,

@@ -4,16 +4,17 @@
 //! records are checked one by one only if that fails. Allocating, checking and freeing a text per cell took more
 //! CPU time.
 
+use std::cell::LazyCell;
+
 use landfall_domain::{
-    ColumnSet, Dataset, Field, FieldType, Mode, Reading, RejectCode, Row, UnknownColumns, Value,
-    excerpt,
+    ColumnSet, Dataset, FieldType, Mode, Reading, RejectCode, Row, UnknownColumns, Value, excerpt,
 };
 use memchr::memchr;
 
 use super::columns::RowColumns;
 use super::field::{Source, check_key, field_value, is_delete};
-use super::json::has_exact_numbers;
-use super::sink::{Fault, Record, Sink};
+use super::record::Names;
+use super::sink::{Fault, Sink};
 use crate::csv::dialect::Dialect;
 use crate::csv::header::Header;
 use crate::csv::records::{Cells, Quotes, RawRecord, Records};
@@ -22,18 +23,15 @@ use crate::position::nameless;
 pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink: &mut Sink<'_>) {
     let dialect = Dialect::new(&dataset.csv, reading);
     let mut records = Records::new(sink.chunk, &dialect);
-    let columns = dataset.fields.iter().zip(&header.fields);
-    let json_columns = columns.filter(|(field, _)| field.kind == FieldType::Json);
     let decoder = Decoder {
         dataset,
         dialect: &dialect,
         header,
-        json_fields: json_columns
-            .filter_map(|(field, column)| Some(((*column)?, field)))
-            .collect(),
         has_zero: memchr(0, sink.chunk).is_some(),
         columns: columns_of(dataset, header),
     };
+    // Needed for rejects only.
+    let names = LazyCell::new(|| Names::new(dataset, header));
     while let Some(block) = records.next_block() {
         for record in block.records {
             let cells = block.cells(record);
@@ -46,10 +44,10 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
                 decoder.fill_row(record, cells, row, truncated)
             };
             let named = cells.filter(|cells| {
-                record.quotes == Quotes::Correct && decoder.has_columns(cells.len())
+                decoder.accepts(record.quotes) && decoder.check_count(*cells).is_ok()
             });
             sink.push(record.start, record.raw, fill, || {
-                Some(decoder.reject_record(named?))
+                names.record(named?, dialect.quoted_empty)
             });
         }
     }
@@ -60,8 +58,6 @@ struct Decoder<'d> {
     dataset: &'d Dataset,
     dialect: &'d Dialect,
     header: &'d Header,
-    /// The JSON fields, with the indexes of their columns.
-    json_fields: Vec<(usize, &'d Field)>,
     /// Whether any record may contain U+0000.
     has_zero: bool,
     /// The columns of each row, if the dataset is merged by column.
@@ -92,6 +88,11 @@ impl Decoder<'_> {
         }
         sink.decoded.records += 1;
         true
+    }
+
+    /// Returns whether cells with such quotes are known.
+    fn accepts(&self, quotes: Quotes) -> bool {
+        quotes == Quotes::Correct || (quotes == Quotes::TextAfter && self.dialect.lenient)
     }
 
     fn fill_row(
@@ -232,21 +233,6 @@ impl Decoder<'_> {
         let expected = self.header.columns.len();
         count == expected || (self.header.is_open && count > expected)
     }
-
-    /// Returns the cells of a record as JSON that can be fixed and uploaded again.
-    fn reject_record(&self, cells: Cells<'_>) -> Record {
-        let named = cells.iter().enumerate().map(|(index, cell)| {
-            let name = self.header.columns.get(index).cloned();
-            let name = name.unwrap_or_else(|| nameless(self.dataset, index));
-            let mut json_fields = self.json_fields.iter();
-            let value = match json_fields.find(|(column, _)| *column == index) {
-                Some((_, field)) => json_of_cell(field, cell),
-                None => cell.into(),
-            };
-            (name, value)
-        });
-        named.collect()
-    }
 }
 
 /// Appends a cell to the text of an object without its closing bracket.
@@ -255,13 +241,4 @@ fn push_cell(text: &mut String, json_name: &str, cell: &str) {
     *text += json_name;
     text.push(':');
     *text += &serde_json::Value::from(cell).to_string();
-}
-
-/// Returns the value in the cell of a JSON field. It stays text if it is not JSON, or has a number that would change.
-fn json_of_cell(field: &Field, cell: &str) -> serde_json::Value {
-    if field.is_null(cell) {
-        return serde_json::Value::Null;
-    }
-    let value = has_exact_numbers(cell).then(|| serde_json::from_str(cell).ok());
-    value.flatten().unwrap_or_else(|| cell.into())
 }

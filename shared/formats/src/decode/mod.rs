@@ -4,6 +4,7 @@ mod columns;
 mod csv;
 mod field;
 mod json;
+mod record;
 mod sink;
 
 use landfall_domain::{Dataset, Encoding, Format, Reading};
@@ -41,7 +42,10 @@ pub fn decode(
         (Format::Csv | Format::Tsv, None) => {
             csv::decode(dataset, reading, &Header::without(dataset), &mut sink);
         }
-        (Format::Ndjson, _) => json::decode_lines(dataset, &mut sink),
+        (Format::Ndjson, _) => match &reading.rejects_of {
+            None => json::decode_lines(dataset, &mut sink),
+            Some(origin) => json::decode_fixed(dataset, origin, &mut sink),
+        },
         (Format::Json, _) => json::decode_elements(dataset, &mut sink),
     }
     sink.decoded

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values, excerpt};
+use landfall_domain::{
+    FixedReject, Format, MAX_RAW_BYTES, Record, Reject, RejectCode, RejectsOrigin, Row, Values,
+    excerpt,
+};
 use memchr::memchr_iter;
 
 use crate::transcode::Transcoded;
@@ -48,9 +51,6 @@ impl Skipped {
         self.blank_rows + self.repeated_headers
     }
 }
-
-/// A record as a JSON object, for its reject.
-pub(super) type Record = serde_json::Map<String, serde_json::Value>;
 
 /// Why a record is rejected.
 pub(super) struct Fault {
@@ -102,12 +102,11 @@ impl Fault {
 /// Collects the rows and rejects of one chunk.
 pub(super) struct Sink<'c> {
     pub(super) chunk: &'c [u8],
+    format: Format,
     offset: u64,
     /// Number of bytes of the chunk whose line ends are included in `line`. Lines are counted for rejects only.
     counted: usize,
     line: u64,
-    /// Whether CR ends a line, too.
-    returns: bool,
     /// Where the characters of the chunk are in the object, if it is not in UTF-8.
     pub(super) transcoded: Option<&'c Transcoded>,
     /// The fields of the current record whose values lost precision.
@@ -126,10 +125,10 @@ impl<'c> Sink<'c> {
     ) -> Self {
         Self {
             chunk,
+            format,
             offset,
             counted: 0,
             line: first_line,
-            returns: matches!(format, Format::Csv | Format::Tsv),
             transcoded: None,
             truncated: Vec::new(),
             decoded: Decoded {
@@ -188,6 +187,8 @@ impl<'c> Sink<'c> {
             None
         };
         self.decoded.rejects.push(Reject {
+            job: None,
+            format: self.format,
             offset,
             line: self.line,
             column: fault.column,
@@ -199,10 +200,35 @@ impl<'c> Sink<'c> {
         });
     }
 
+    /// Adds a fixed record, which is a part of the line that starts at byte `start` of the chunk. It keeps the place that
+    /// it had in its own object.
+    pub(super) fn push_fixed(
+        &mut self,
+        start: usize,
+        (fixed, origin): (&FixedReject<'c>, &RejectsOrigin),
+        fill: impl FnOnce(&mut Row, &mut Vec<usize>) -> Result<(), Fault>,
+    ) {
+        let (rows, text) = (self.decoded.rows.len(), fixed.record());
+        let record = || Record::new(text.to_owned());
+        self.push(start, text.as_bytes(), fill, record);
+        let Decoded {
+            rows: all, rejects, ..
+        } = &mut self.decoded;
+        if let Some(row) = all.get_mut(rows) {
+            row.offset = fixed.offset;
+        } else if let Some(reject) = rejects.last_mut() {
+            reject.job = Some(origin.job);
+            reject.format = fixed.format.unwrap_or(self.format);
+            reject.offset = fixed.offset;
+            reject.line = fixed.line;
+        }
+    }
+
     /// Returns the number of line ends.
     fn count_lines(&self, bytes: &[u8]) -> u64 {
         let mut ends = memchr_iter(b'\n', bytes).count();
-        if self.returns {
+        // CR ends a line of CSV, too.
+        if matches!(self.format, Format::Csv | Format::Tsv) {
             let returns = memchr_iter(b'\r', bytes);
             ends += returns
                 .filter(|at| bytes.get(at + 1) != Some(&b'\n'))
@@ -215,13 +241,21 @@ impl<'c> Sink<'c> {
 /// Returns the reject of a record that is longer than its dataset allows.
 ///
 /// `head` contains its first bytes, up to `MAX_RAW_BYTES`. `raw_bytes` is the length of the complete record.
-pub fn oversize(head: &[u8], offset: u64, line: u64, raw_bytes: u64, limit: u64) -> Reject {
+pub fn oversize(
+    head: &[u8],
+    format: Format,
+    (offset, line): (u64, u64),
+    raw_bytes: u64,
+    limit: u64,
+) -> Reject {
     let hint = if head.trim_ascii_start().starts_with(b"{") {
         "; if it is a document that contains the rows, set json.path"
     } else {
         ""
     };
     Reject {
+        job: None,
+        format,
         offset,
         line,
         column: None,

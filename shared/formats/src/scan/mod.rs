@@ -69,7 +69,7 @@ impl Scanner {
                 Format::Ndjson => Box::new(NdjsonScanner::default()),
                 Format::Json => Box::new(JsonScanner::new(dataset.json.path.clone())),
             },
-            planner: Planner::new(dataset, chunk_bytes, bytes_per_unit(reading)),
+            planner: Planner::new(dataset, reading, chunk_bytes),
         }
     }
 
@@ -138,9 +138,4 @@ impl Scanner {
         self.planner.take_closed(out);
         scanned
     }
-}
-
-/// Returns the number of bytes of the object for each byte that the grammar sees.
-fn bytes_per_unit(reading: &Reading) -> u64 {
-    if reading.encoding.is_utf_16() { 2 } else { 1 }
 }

@@ -1,6 +1,6 @@
 //! Groups records into chunks.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, Mode, Row};
+use landfall_domain::{ByteRange, ChunkKind, Dataset, MAX_FIXED_BYTES, Mode, Reading, Row};
 
 /// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 100_000;
@@ -75,7 +75,13 @@ fn row_bytes(dataset: &Dataset) -> u64 {
 }
 
 impl Planner {
-    pub(super) fn new(dataset: &Dataset, chunk_bytes: u64, bytes_per_unit: u64) -> Self {
+    pub(super) fn new(dataset: &Dataset, reading: &Reading, chunk_bytes: u64) -> Self {
+        let bytes_per_unit = bytes_per_unit(reading);
+        // A line of rejects has more than its record.
+        let record_bytes = match reading.rejects_of {
+            None => dataset.limits.record_bytes,
+            Some(_) => MAX_FIXED_BYTES,
+        };
         Self {
             position: Position::START,
             header: None,
@@ -84,7 +90,7 @@ impl Planner {
             saw_quoted: false,
             after_return: false,
             records: 0,
-            record_bytes: dataset.limits.record_bytes / bytes_per_unit,
+            record_bytes: record_bytes / bytes_per_unit,
             chunk_bytes: chunk_bytes / bytes_per_unit,
             row_bytes: row_bytes(dataset),
             open: None,
@@ -171,4 +177,9 @@ impl Planner {
             || records >= MAX_CHUNK_RECORDS
             || records * self.row_bytes >= MAX_ROW_BYTES
     }
+}
+
+/// Returns the number of bytes of the object for each byte that the grammar sees.
+fn bytes_per_unit(reading: &Reading) -> u64 {
+    if reading.encoding.is_utf_16() { 2 } else { 1 }
 }

@@ -44,7 +44,7 @@ fn case_06_a_fixed_reject_has_the_json_of_its_cells() {
     assert_eq!((reject.code, reject.line), (RejectCode::Type, 3));
     let record = serde_json::to_value(reject.record.as_ref().unwrap()).unwrap();
     let expected = serde_json::json!({
-        "order_id": "2", "customer": {"id": 8}, "items": [{"sku": "B"}], "note": null, "total": "19,50"
+        "order_id": "2", "customer": {"id": 8}, "items": [{"sku": "B"}], "note": "", "total": "19,50"
     });
     assert_eq!(record, expected);
 

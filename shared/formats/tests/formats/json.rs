@@ -136,7 +136,8 @@ fn the_reject_of_a_whole_document_mentions_json_path() {
 
 #[test]
 fn the_reject_of_a_long_document_mentions_json_path() {
-    let reject = landfall_formats::oversize(b"{\"items\":[", 0, 1, 20_000_000, 1_048_576);
+    let reject =
+        landfall_formats::oversize(b"{\"items\":[", Format::Json, (0, 1), 20_000_000, 1_048_576);
     assert!(
         reject.message.ends_with("set json.path"),
         "{}",
@@ -288,6 +289,12 @@ fn the_text_of_a_json_cell_is_the_value_of_a_json_field() {
     }
 }
 
+/// Returns the record of the first reject.
+pub(crate) fn record(decoded: &Decoded) -> serde_json::Value {
+    let record = decoded.rejects[0].record.as_ref().unwrap();
+    record.get().parse().unwrap()
+}
+
 #[test]
 fn a_reject_has_json_only_where_it_is_exact() {
     let fields = r#"
@@ -297,7 +304,8 @@ fn a_reject_has_json_only_where_it_is_exact() {
     for (cell, exact) in [
         ("{\"a\": [1, 9.50, -1e3]}", true),
         ("[\"0.12345678901234567890\", 9007199254740993]", true),
-        ("\"x\"", true),
+        ("\"x\"", false),
+        ("null", false),
         ("[0.12345678901234567890]", false),
         ("[18446744073709551616]", false),
         ("[\"\\\"\", 1e-400]", false),
@@ -307,13 +315,11 @@ fn a_reject_has_json_only_where_it_is_exact() {
         let expected = if exact { cell.parse().unwrap() } else { text };
         let chunk = format!("A,x,\"{}\"\n", cell.replace('"', "\"\""));
         let decoded = crate::csv(&dataset("", fields), Some("sku,n,v"), chunk.as_bytes());
-        let record = decoded.rejects[0].record.as_ref().unwrap();
-        assert_eq!(record["v"], expected, "{cell}");
+        assert_eq!(record(&decoded)["v"], expected, "{cell}");
     }
     let line = r#"{"sku":"A","n":"x","v":[0.12345678901234567890]}"#;
     let decoded = json(&dataset("", fields), Format::Ndjson, line);
-    let record = decoded.rejects[0].record.as_ref().unwrap();
-    assert_eq!(record["v"], "[0.12345678901234567890]");
+    assert_eq!(record(&decoded)["v"], "[0.12345678901234567890]");
 }
 
 #[test]

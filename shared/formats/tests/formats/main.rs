@@ -9,6 +9,8 @@ mod cases_values;
 mod decode;
 mod detect;
 mod encodings;
+mod fixed;
+mod fixed_files;
 mod header;
 mod ingest;
 mod json;

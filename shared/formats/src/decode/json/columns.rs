@@ -34,7 +34,17 @@ struct Target<'d> {
 }
 
 impl<'d> Columns<'d> {
+    /// Returns the columns of JSON, in which dots lead into nested objects.
     pub(super) fn new(dataset: &'d Dataset) -> Self {
+        Self::with_paths(dataset, MAX_PATH)
+    }
+
+    /// Returns the columns of records that were cells. Their names are only names.
+    pub(super) fn of_cells(dataset: &'d Dataset) -> Self {
+        Self::with_paths(dataset, 0)
+    }
+
+    fn with_paths(dataset: &'d Dataset, max_path: usize) -> Self {
         let fields = dataset.fields.iter();
         let fields = fields.map(|field| (&field.column, field.position));
         let operation = dataset.operation.as_ref();
@@ -45,7 +55,7 @@ impl<'d> Columns<'d> {
             names.entry(column).or_default().slot = Some(slot);
             let path: Vec<&str> = column.split('.').collect();
             if let [path @ .., last] = &path[..]
-                && (1..MAX_PATH).contains(&path.len())
+                && (1..max_path).contains(&path.len())
             {
                 let inner = path.iter().fold(&mut names, |names, name| {
                     let target = names.entry(name).or_default();

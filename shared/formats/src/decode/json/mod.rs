@@ -1,6 +1,7 @@
 //! Decodes JSON records, from lines or from the elements of an array, into rows.
 
 mod columns;
+mod fixed;
 mod reject;
 mod syntax;
 mod value;
@@ -24,24 +25,49 @@ use crate::json_value::JsonValue;
 use crate::syntax::is_between_json;
 use columns::{Columns, Found};
 
+pub(super) use fixed::decode_fixed;
 pub(super) use reject::has_exact_numbers;
 
 /// Decodes the records of an NDJSON chunk.
 pub(super) fn decode_lines(dataset: &Dataset, sink: &mut Sink<'_>) {
-    let chunk = sink.chunk;
     let columns = Columns::new(dataset);
-    let mut decoder = Decoder::new(&columns, chunk);
+    let mut decoder = Decoder::new(&columns, sink.chunk);
+    each_record(sink.chunk, |start, raw| decoder.record(start, raw, sink));
+}
+
+/// Calls `record` with the start and the bytes of each record of an NDJSON chunk.
+fn each_record<'c>(chunk: &'c [u8], mut record: impl FnMut(usize, &'c [u8])) {
     let mut at = 0;
     while let Some(skipped) = chunk[at..].iter().position(|byte| !is_between_json(*byte)) {
         let start = at + skipped;
         let end = memchr(b'\n', &chunk[start..]).map_or(chunk.len(), |found| start + found);
         let last = if may_have_several(&chunk[start..end]) {
-            decoder.all_but_last(start, end, sink)
+            all_but_last(chunk, start, end, &mut record)
         } else {
             start
         };
-        decoder.record(last, trim_line_end(&chunk[last..end]), sink);
+        record(last, trim_line_end(&chunk[last..end]));
         at = end;
+    }
+}
+
+/// Calls `record` for the objects on a line that precede another one. Returns the start of the last record.
+fn all_but_last<'c>(
+    chunk: &'c [u8],
+    start: usize,
+    end: usize,
+    record: &mut impl FnMut(usize, &'c [u8]),
+) -> usize {
+    let mut start = start;
+    loop {
+        let after = start + 1;
+        let split = LineRecord::starting_with(chunk[start]).feed(&chunk[after..end]);
+        let Some(split) = split else {
+            return start;
+        };
+        let next = after + split.next;
+        record(start, &chunk[start..next - split.gap]);
+        start = next;
     }
 }
 
@@ -73,6 +99,8 @@ struct Decoder<'d, 'c> {
     found: Found<'d, 'c>,
     /// The columns of the last row, if the dataset is merged by column. Most rows have the same ones.
     last_columns: Option<RowColumns>,
+    /// Whether strings are cells of CSV or TSV.
+    has_cells: bool,
 }
 
 impl<'d, 'c> Decoder<'d, 'c> {
@@ -82,22 +110,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
             any_zero: has_zero(chunk),
             found: Found::new(columns.dataset),
             last_columns: None,
-        }
-    }
-
-    /// Decodes the objects on a line that precede another one. Returns the start of the last record.
-    fn all_but_last(&mut self, start: usize, end: usize, sink: &mut Sink<'c>) -> usize {
-        let chunk = sink.chunk;
-        let mut start = start;
-        loop {
-            let after = start + 1;
-            let split = LineRecord::starting_with(chunk[start]).feed(&chunk[after..end]);
-            let Some(split) = split else {
-                return start;
-            };
-            let next = after + split.next;
-            self.record(start, &chunk[start..next - split.gap], sink);
-            start = next;
+            has_cells: false,
         }
     }
 
@@ -149,6 +162,9 @@ impl<'d, 'c> Decoder<'d, 'c> {
                     let value = field_value(field, &Source::Missing, &mut false);
                     value.map_err(|fault| self.found.with_hint(fault, text))?
                 }
+                Some(found) if self.has_cells => {
+                    value::cell_value_of(dataset, field, found.get(), &mut is_truncated)?
+                }
                 Some(found) => value::field_value_of(field, found.get(), &mut is_truncated)?,
             });
             if is_truncated {
@@ -193,7 +209,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
 }
 
 /// Appends a property to the text of an object without its closing bracket.
-fn push_property(text: &mut String, name: &str, value: &str) {
+pub(super) fn push_property(text: &mut String, name: &str, value: &str) {
     text.push(if text.is_empty() { '{' } else { ',' });
     *text += &serde_json::Value::from(name).to_string();
     text.push(':');

@@ -1,47 +1,55 @@
 //! Records of rejects.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use landfall_domain::{Dataset, FieldType};
+use landfall_domain::{Dataset, Record};
 use serde_json::value::RawValue;
 
-use super::super::sink::Record;
-use crate::position::name_at;
+use super::value::field_value_of;
+use super::{Members, push_property};
+use crate::position::{name_at, nameless};
 
 /// The number of digits that a float always preserves.
 const EXACT_DIGITS: usize = 15;
 
-/// Returns the record for its reject. What a float cannot represent exactly becomes a string: a number, or the value of
-/// a JSON field, which is read from its text too.
+/// Returns the record for its reject, on one line.
+///
+/// A program that fixes it may read numbers as floats. What a float would change is a string therefore, if a string has
+/// the same meaning.
 pub(super) fn record(text: &str, dataset: &Dataset) -> Option<Record> {
-    let properties: BTreeMap<String, &RawValue> = if text.starts_with('[') {
+    let members: Vec<(Cow<'_, str>, &RawValue)> = if text.starts_with('[') {
         dataset.last_position()?;
         let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-        let names = (0..values.len()).map(|index| name_at(dataset, index));
-        names.zip(values).collect()
+        let members = values.into_iter().enumerate().map(|(index, value)| {
+            let name = name_at(dataset, index);
+            // Null in a place that belongs to nothing does not count.
+            let is_kept = value.get() != "null" || name != nameless(dataset, index);
+            is_kept.then(|| (name.into(), value))
+        });
+        members.flatten().collect()
     } else {
-        serde_json::from_str(text).ok()?
+        Members::of(text)?
     };
-    let is_json_field = |name: &str| {
-        let mut fields = dataset.fields.iter();
-        fields.any(|field| field.column == name && field.kind == FieldType::Json)
-    };
-    let mut record = Record::new();
-    for (name, raw) in properties {
-        let mut value: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
-        let is_changed = match &value {
-            serde_json::Value::Number(number) => number.to_string().as_str() != raw.get(),
-            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-                is_json_field(&name) && !has_exact_numbers(raw.get())
-            }
-            _ => false,
-        };
-        if is_changed {
-            value = raw.get().into();
-        }
-        record.insert(name, value);
+    let mut record = String::new();
+    for (name, value) in members {
+        let json = value.get();
+        let string = (!has_exact_numbers(json)).then(|| serde_json::Value::from(json).to_string());
+        let string = string.filter(|string| has_same_meaning(dataset, &name, json, string));
+        push_property(&mut record, &name, string.as_deref().unwrap_or(json));
     }
-    Some(record)
+    let start = if record.is_empty() { "{" } else { "" };
+    // Line ends are between tokens only.
+    let record = record.replace(['\n', '\r'], " ");
+    Record::new(format!("{start}{record}}}"))
+}
+
+/// Returns whether a value and the string of its text mean the same in the column with this name.
+fn has_same_meaning(dataset: &Dataset, name: &str, json: &str, string: &str) -> bool {
+    let field = dataset.fields.iter().find(|field| field.column == name);
+    field.is_some_and(|field| {
+        let value = field_value_of(field, json, &mut false).ok();
+        value.is_some() && value == field_value_of(field, string, &mut false).ok()
+    })
 }
 
 /// Returns whether integers and floats of 64 bits represent all numbers of a JSON text exactly.

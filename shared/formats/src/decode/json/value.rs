@@ -1,6 +1,6 @@
 //! Values of fields from JSON, also as the extended JSON of `MongoDB` writes them.
 
-use landfall_domain::{Field, FieldType, RejectCode, Value, excerpt};
+use landfall_domain::{Dataset, Field, FieldType, RejectCode, Value, excerpt};
 
 use super::super::field::{Source, field_value, value_fault};
 use super::super::sink::Fault;
@@ -42,6 +42,26 @@ pub(super) fn field_value_of(
         _ => field
             .parse_json_scalar(json, is_truncated)
             .map_err(|error| value_fault(field, &error)),
+    }
+}
+
+/// Returns the value of a field from a string that was a cell of CSV, or from any other JSON value.
+pub(super) fn cell_value_of(
+    dataset: &Dataset,
+    field: &Field,
+    json: &str,
+    truncated: &mut bool,
+) -> Result<Value, Fault> {
+    let is_text = json.starts_with('"');
+    match is_text.then(|| serde_json::from_str(json).ok()).flatten() {
+        // An empty cell without quotes is null here.
+        Some(Text(text))
+            if text.is_empty() && dataset.csv.quoted_empty && field.kind == FieldType::Text =>
+        {
+            Ok(Value::Text("".into()))
+        }
+        Some(Text(text)) => field_value(field, &Source::Text(text), truncated),
+        None => field_value_of(field, json, truncated),
     }
 }
 
