@@ -1,6 +1,7 @@
 """The page as people use it. Tests run in order and build on rows loaded by earlier ones."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +116,18 @@ def test_rejects_show_line_and_reason(visit: Visit, expected: Expected) -> None:
     downloaded = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert len(downloaded) == expected.rejected
     assert {json.loads(reject)["line"] for reject in downloaded} == {int(line.replace(",", "")) for line, *_ in rejects}
+
+    # A record that changes no row.
+    fixed = json.loads(downloaded[0])
+    fixed["record"] = dict(zip(("sku", "name", "description"), expected.rows[0]))
+    bare = {"name": "fixed.ndjson", "mimeType": "application/x-ndjson", "buffer": json.dumps(fixed["record"]).encode()}
+    page.get_by_label("Upload fixed rejects").set_input_files(bare)
+    expect(page.get_by_role("alert")).to_contain_text("line 1: the line is not one of the rejects")
+    page.get_by_label("Upload fixed rejects").set_input_files({**bare, "buffer": json.dumps(fixed).encode()})
+    page.get_by_role("link", name="a job of their own").click()
+    expect(page.locator(".state-line")).to_contain_text("Succeeded")
+    page.get_by_role("link", name=re.compile("^job ")).click()
+    expect(heading(page, FILE.name)).to_be_visible()
 
 
 def test_rows_can_be_paged_forwards_and_backwards(visit: Visit, expected: Expected) -> None:

@@ -10,6 +10,7 @@
 mod closing;
 mod fakes;
 mod files;
+mod fixed;
 mod live;
 mod samples;
 mod schedule;

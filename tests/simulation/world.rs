@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::fakes::{Buckets, Bus, Map, Queue, Table};
 use crate::files::{File, Kind, files};
+use crate::fixed::Fixed;
 use crate::schedule::{Schedule, Step, Task};
 
 /// Invocations that run at the same time.
@@ -153,73 +154,99 @@ pub async fn simulate(seed: u64) {
     ];
     let kind = *kinds.choose(&mut rng).unwrap();
     let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);
-    let files = files(&mut rng, kind);
-    let mut notifications = Vec::new();
-    for file in &files {
-        let place = (file.key.clone(), file.version.clone());
-        world
-            .buckets
-            .versions
-            .lock()
-            .unwrap()
-            .insert(place, file.bytes.clone());
-        // Delivered at least once, in any order.
-        for _ in 0..rng.random_range(1..4) {
-            notifications.push(notification(file));
-        }
-    }
-    notifications.shuffle(&mut rng);
-
+    let mut files = files(&mut rng, kind);
+    // Some files arrive while others, and the fixed rejects of the first ones, are ingested.
+    let late = files.split_off(rng.random_range(1..=files.len()));
     let mut confirmations = Confirmations::default();
     let mut crashes = rng.random_range(0..12);
-    let mut schedule = Schedule::new();
-    loop {
-        confirmations.extend(&world, &mut rng);
-        let waiting = world.queue.waiting.lock().unwrap().len();
-        let idle = notifications.is_empty() && waiting == 0 && confirmations.waiting.is_empty();
-        if idle && schedule.len() == 0 {
-            break;
+    let mut ingest = async |files: Vec<&File>, rng: &mut StdRng| {
+        let notifications = world.put(&files, rng);
+        world
+            .run(notifications, &mut confirmations, &mut crashes, rng)
+            .await;
+    };
+    ingest(files.iter().collect(), &mut rng).await;
+    let fixed = Fixed::of(&world, &files, kind, &mut rng);
+    let rest = late.iter().chain(fixed.iter().map(|fixed| &fixed.file));
+    ingest(rest.collect(), &mut rng).await;
+    files.extend(late);
+    check(&world, &files, &fixed, kind).await;
+}
+
+impl World {
+    /// Puts files into the inbox, and returns their notifications, which arrive at least once, in any order.
+    fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
+        let mut notifications = Vec::new();
+        for file in files {
+            let place = (file.key.clone(), file.version.clone());
+            let bytes = file.bytes.clone();
+            self.buckets.versions.lock().unwrap().insert(place, bytes);
+            for _ in 0..rng.random_range(1..4) {
+                notifications.push(notification(file));
+            }
         }
-        if !idle && (schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2))) {
-            let is_next = |waiting: bool, rng: &mut StdRng| waiting && rng.random_bool(0.3);
-            let cause = if is_next(!confirmations.waiting.is_empty(), &mut rng) {
-                Cause::Confirmation(confirmations.waiting.pop().unwrap())
-            } else if is_next(!notifications.is_empty(), &mut rng) {
-                Cause::Notification(notifications.pop().unwrap())
-            } else if waiting == 0 {
+        notifications.shuffle(rng);
+        notifications
+    }
+
+    /// Runs the functions until nothing is left to do.
+    async fn run(
+        &self,
+        mut notifications: Vec<serde_json::Value>,
+        confirmations: &mut Confirmations,
+        crashes: &mut usize,
+        rng: &mut StdRng,
+    ) {
+        let mut schedule = Schedule::new();
+        loop {
+            confirmations.extend(self, rng);
+            let waiting = self.queue.waiting.lock().unwrap().len();
+            let idle = notifications.is_empty() && waiting == 0 && confirmations.waiting.is_empty();
+            if idle && schedule.len() == 0 {
+                break;
+            }
+            if !idle && (schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2)))
+            {
+                let is_next = |waiting: bool, rng: &mut StdRng| waiting && rng.random_bool(0.3);
+                let cause = if is_next(!confirmations.waiting.is_empty(), rng) {
+                    Cause::Confirmation(confirmations.waiting.pop().unwrap())
+                } else if is_next(!notifications.is_empty(), rng) {
+                    Cause::Notification(notifications.pop().unwrap())
+                } else if waiting == 0 {
+                    continue;
+                } else {
+                    Cause::Messages(receive(self, rng))
+                };
+                let task = self.call(&cause);
+                schedule.start(rng, cause, task);
                 continue;
-            } else {
-                Cause::Messages(receive(&world, &mut rng))
-            };
-            let task = world.call(&cause);
-            schedule.start(&mut rng, cause, task);
-            continue;
-        }
-        let dies = crashes > 0 && rng.random_bool(0.02);
-        crashes -= usize::from(dies);
-        match schedule.step(&mut rng, dies).await {
-            Step::Progress
-            | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
-            Step::Ended(Cause::Confirmation(job), Err(()))
-            | Step::Died(Cause::Confirmation(job)) => {
-                confirmations.waiting.push(job);
             }
-            Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
-                let again = bodies.into_iter().map(|(body, _)| body);
-                let again = again.filter(|body| failed.contains(body));
-                world.queue.waiting.lock().unwrap().extend(again);
-            }
-            Step::Ended(Cause::Notification(event), Err(()))
-            | Step::Died(Cause::Notification(event)) => {
-                notifications.push(event);
-            }
-            Step::Ended(Cause::Messages(bodies), Err(())) | Step::Died(Cause::Messages(bodies)) => {
-                let again = bodies.into_iter().map(|(body, _)| body);
-                world.queue.waiting.lock().unwrap().extend(again);
+            let dies = *crashes > 0 && rng.random_bool(0.02);
+            *crashes -= usize::from(dies);
+            match schedule.step(rng, dies).await {
+                Step::Progress
+                | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
+                Step::Ended(Cause::Confirmation(job), Err(()))
+                | Step::Died(Cause::Confirmation(job)) => {
+                    confirmations.waiting.push(job);
+                }
+                Step::Ended(Cause::Messages(bodies), Ok(failed)) => {
+                    let again = bodies.into_iter().map(|(body, _)| body);
+                    let again = again.filter(|body| failed.contains(body));
+                    self.queue.waiting.lock().unwrap().extend(again);
+                }
+                Step::Ended(Cause::Notification(event), Err(()))
+                | Step::Died(Cause::Notification(event)) => {
+                    notifications.push(event);
+                }
+                Step::Ended(Cause::Messages(bodies), Err(()))
+                | Step::Died(Cause::Messages(bodies)) => {
+                    let again = bodies.into_iter().map(|(body, _)| body);
+                    self.queue.waiting.lock().unwrap().extend(again);
+                }
             }
         }
     }
-    check(&world, &files, kind).await;
 }
 
 /// The confirmations of prunes that were held back: most are confirmed, and some several times.
@@ -273,7 +300,7 @@ fn notification(file: &File) -> serde_json::Value {
     landfall_tests::notification(&entity, "inbox", &time)
 }
 
-async fn check(world: &World, files: &[File], kind: Kind) {
+async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
     let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
     let mut pruned: BTreeMap<_, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {
@@ -287,7 +314,7 @@ async fn check(world: &World, files: &[File], kind: Kind) {
     let ids: HashSet<_> = events.values().map(|event| event.id).collect();
     assert_eq!(
         ids.len(),
-        files.len(),
+        files.len() + fixed.len(),
         "one job and one completion for each version"
     );
 
@@ -313,6 +340,8 @@ async fn check(world: &World, files: &[File], kind: Kind) {
                 && event.state == JobState::Succeeded);
         if has_pruned {
             reference = alone.clone();
+        } else if let Some(fixed) = fixed.iter().find(|fixed| fixed.first == file.version) {
+            reference.read(&fixed.whole);
         } else {
             kind.read(&mut reference, file);
         }
@@ -353,6 +382,9 @@ async fn check(world: &World, files: &[File], kind: Kind) {
             .filter(|((bucket, key), _)| bucket == "rejects" && key.starts_with(&prefix))
             .map(|(_, body)| String::from_utf8_lossy(body).lines().count() as u64);
         assert_eq!(rejects.sum::<u64>(), alone.rejected);
+    }
+    for fixed in fixed {
+        fixed.check(&events);
     }
     for store in &world.stores {
         let rows: BTreeMap<_, _> = store

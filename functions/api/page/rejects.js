@@ -1,5 +1,6 @@
 import { download, get } from './api.js';
 import { announce, fill, h, setText } from './dom.js';
+import { fixedPart } from './fixed.js';
 import { bytes, fileName, number } from './format.js';
 import { isFinal } from './live.js';
 import { column, loading, problemPanel, table } from './parts.js';
@@ -24,6 +25,7 @@ export function rejectsPart(job) {
     list,
     outcome,
     h('p', { class: 'actions' }, more, save),
+    fixedPart(job),
   );
   let cursor = null;
   let shown = 0;
@@ -34,8 +36,8 @@ export function rejectsPart(job) {
     const rejected = now.counts?.rejected ?? 0;
     node.hidden = rejected === 0;
     const soFar = isFinal(now) ? '' : ' so far';
-    const [records, them] = rejected === 1 ? ['record', 'it'] : ['records', 'them'];
-    setText(count, `${number(rejected)} ${records} could not be ingested${soFar}. Fix ${them} and upload ${them} again.`);
+    const records = rejected === 1 ? 'record' : 'records';
+    setText(count, `${number(rejected)} ${records} could not be ingested${soFar}.`);
     save.hidden = !isFinal(now);
     if (closed || !isFinal(now)) return;
     closed = true;

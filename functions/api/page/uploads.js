@@ -22,9 +22,10 @@ export class Upload extends EventTarget {
   problem = null;
   #ending = new AbortController();
 
-  constructor(dataset, file) {
+  /** `rejectsOf` is the id of the job whose fixed rejects the file holds. */
+  constructor(dataset, file, rejectsOf = null) {
     super();
-    Object.assign(this, { dataset, file, name: file.name, size: file.size });
+    Object.assign(this, { dataset, file, rejectsOf, name: file.name, size: file.size });
   }
 
   cancel() {
@@ -41,7 +42,8 @@ export class Upload extends EventTarget {
     const { signal } = this.#ending;
     this.set({ state: 'sending' });
     try {
-      const plan = await post('uploads', { dataset: this.dataset, name: this.name, size: this.size }, { signal });
+      const wanted = { dataset: this.dataset, name: this.name, size: this.size, rejects_of: this.rejectsOf };
+      const plan = await post('uploads', wanted, { signal });
       const done = plan.kind === 'multipart' ? await this.#sendParts(plan, signal) : await this.#sendForm(plan, signal);
       // Completing is idempotent, and returns the job.
       const { job } = await retry(signal, () => post('uploads/complete', { key: plan.key, ...done }, { signal }));

@@ -156,6 +156,7 @@ function aboutOf(job) {
   const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
   return [
     job.dataset && fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
+    job.rejects_of && fact('Fixed rejects of', h('a', { href: `#/jobs/${job.rejects_of}` }, `job ${job.rejects_of}`)),
     fact('Object', h('code', {}, object.key)),
     object.version && fact('Version', h('code', {}, object.version)),
     fact('Size', bytes(object.size)),

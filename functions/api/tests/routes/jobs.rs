@@ -69,7 +69,7 @@ async fn a_job_that_does_not_exist_yet_can_be_requested_again() {
 fn reject(offset: u64, raw: &str) -> String {
     let reject = Reject {
         job: None,
-        format: Format::Ndjson,
+        format: Format::Json,
         offset,
         line: offset + 1,
         column: None,

@@ -6,6 +6,7 @@ mod access;
 mod buckets;
 mod fakes;
 mod files;
+mod fixed;
 mod jobs;
 mod prune;
 mod reader;
