@@ -1,9 +1,12 @@
 //! Invalid objects, each of which closes its job with a clear outcome.
 
-use landfall_domain::{JobState, ProblemCode, RejectCode};
+use landfall_domain::{JobId, JobState, ProblemCode, RejectCode};
 use landfall_local::Sql;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
 
-use crate::support::{documents, land, rejects, start};
+use crate::http::{Api, json_of};
+use crate::support::{completions, documents, land, rejects, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_invalid_object_closes_its_job_with_a_reason() {
@@ -136,7 +139,7 @@ async fn every_invalid_object_closes_its_job_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_can_be_fixed_and_uploaded_again() {
+async fn fixed_rejects_do_not_overwrite_newer_rows() {
     let stack = start(Sql::Sqlite, &[]).await;
     let long = "x".repeat(1_100_000);
     let file = format!(
@@ -165,21 +168,43 @@ async fn rejects_can_be_fixed_and_uploaded_again() {
     assert_eq!(rejects[0].column.as_deref(), Some("sku"));
     assert!(rejects[2].raw_bytes > 1_100_000 && rejects[2].raw.len() <= 64 * 1024);
 
-    let mut fixed = rejects[0].record.clone().unwrap();
-    fixed.insert("sku".to_owned(), "6".into());
-    let event = land(
-        &stack,
-        "products/fixed.ndjson",
-        serde_json::to_vec(&fixed).unwrap(),
-    )
-    .await;
-    assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+    // A newer row, which the fixed one must not overwrite.
+    land(&stack, "products/new.csv", b"sku,name\n7,New\n".to_vec()).await;
+    let api = Api::new(&stack);
+    let path = format!("/jobs/{}/rejects", event.job);
+    let request = |method| api.request(method, &path);
+    let ndjson = "application/x-ndjson";
+    let downloaded = request(Method::GET).header(ACCEPT, ndjson).send().await;
+    let downloaded = downloaded.unwrap().text().await.unwrap();
+    let refused = land(&stack, "products/r.ndjson", downloaded.clone().into_bytes()).await;
+    assert!(refused.problem.unwrap().message.contains("POST /jobs/"));
+
+    let lines = downloaded.lines().take(2).zip(["6", "7"]);
+    let fixed = lines.map(|(line, sku)| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["record"] = serde_json::json!({"sku": sku, "name": "Fixed"});
+        format!("{line}\n")
+    });
+    let body: String = fixed.collect();
+    let sent = request(Method::POST)
+        .header(CONTENT_TYPE, ndjson)
+        .body(body);
+    let accepted = json_of(sent.send().await.unwrap(), StatusCode::ACCEPTED).await;
+    let job: JobId = accepted["job"].as_str().unwrap().parse().unwrap();
+    let fixed = completions(&stack, &[job]).await.remove(&job).unwrap();
+    assert_eq!(fixed.state, JobState::Succeeded, "{:?}", fixed.problem);
+    assert_eq!(fixed.rejects_of, Some(event.job));
+    for counts in fixed.counts.stores.values() {
+        assert_eq!((counts.inserted, counts.stale), (1, 1));
+    }
     let products = documents(stack.mongodb_uri(), "products").await;
-    assert!(
-        products
-            .iter()
-            .any(|document| document.get_str("_id").is_ok_and(|sku| sku == "6"))
-    );
+    let name = |sku: &str| {
+        let mut products = products.iter();
+        let product = products.find(|product| product.get_str("_id") == Ok(sku));
+        product.map(|product| product.get_str("name").unwrap().to_owned())
+    };
+    assert_eq!(name("6").as_deref(), Some("Fixed"));
+    assert_eq!(name("7").as_deref(), Some("New"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
