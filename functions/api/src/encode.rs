@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use landfall_domain::{FieldType, Value};
+use landfall_domain::{EXPORT_MARKER, FieldType, Value, escapes_text, is_formula};
 use landfall_stores::StoredRow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -31,6 +31,8 @@ pub(crate) struct Table<'a> {
     pub(crate) columns: Vec<&'a str>,
     /// Name of the column that holds unknown columns, if there is one.
     pub(crate) rest: Option<&'a str>,
+    /// Whether files are marked, so that they can be edited and uploaded again.
+    pub(crate) is_marked: bool,
 }
 
 impl Table<'_> {
@@ -42,7 +44,8 @@ impl Table<'_> {
             Encoding::Json => body.extend(format!("{{\"{}\":[", self.name).into_bytes()),
             Encoding::Ndjson => {}
             Encoding::Csv => {
-                let names = self.columns.iter().copied().chain(self.rest);
+                let marker = self.is_marked.then_some(EXPORT_MARKER);
+                let names = self.columns.iter().copied().chain(self.rest).chain(marker);
                 csv_line(&mut body, names.map(Cow::from));
             }
         }
@@ -57,13 +60,18 @@ impl Table<'_> {
                     self.object(&mut body, record);
                 }
                 Encoding::Ndjson => {
-                    self.object(&mut body, record);
+                    write_json(&mut body, &Object(self, record, self.is_marked));
                     body.push(b'\n');
                 }
                 Encoding::Csv => {
                     let rest = record.extra.as_deref().unwrap_or_default();
-                    let rest = self.rest.map(|_| escape_formula(rest.into()));
-                    csv_line(&mut body, record.values.iter().map(cell).chain(rest));
+                    let rest = self.rest.map(|_| escaped(rest.into(), false));
+                    let marker = self.is_marked.then_some("1".into());
+                    let cells = record
+                        .values
+                        .iter()
+                        .map(|value| cell(value, self.is_marked));
+                    csv_line(&mut body, cells.chain(rest).chain(marker));
                 }
             }
             bytes += escaped_len(&body[before..]);
@@ -86,7 +94,7 @@ impl Table<'_> {
 
     /// Writes a record as a JSON object.
     pub(crate) fn object(&self, body: &mut Vec<u8>, record: &StoredRow) {
-        write_json(body, &Object(self, record));
+        write_json(body, &Object(self, record, false));
     }
 }
 
@@ -96,18 +104,21 @@ fn write_json(body: &mut Vec<u8>, value: &impl Serialize) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-/// A record as a JSON object.
-struct Object<'a>(&'a Table<'a>, &'a StoredRow);
+/// A record as a JSON object, with or without the marker.
+struct Object<'a>(&'a Table<'a>, &'a StoredRow, bool);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(table, record) = self;
+        let Self(table, record, is_marked) = self;
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in table.columns.iter().zip(&record.values) {
             map.serialize_entry(name, &JsonValue(value))?;
         }
         if let (Some(name), Some(rest)) = (table.rest, &record.extra) {
             map.serialize_entry(name, &JsonText(rest))?;
+        }
+        if *is_marked {
+            map.serialize_entry(EXPORT_MARKER, &1)?;
         }
         map.end()
     }
@@ -156,25 +167,20 @@ fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
     debug_assert!(flushed.is_ok(), "{flushed:?}");
 }
 
-fn cell(value: &Value) -> Cow<'_, str> {
-    let text = value.to_text().unwrap_or_default();
-    match value.kind() {
-        Some(FieldType::Text | FieldType::Json) => escape_formula(text),
+/// Returns a value as a cell, where null is empty.
+fn cell(value: &Value, is_marked: bool) -> Cow<'_, str> {
+    match (value.to_text(), value.kind()) {
+        (None, _) => Cow::Borrowed(""),
+        (Some(text), Some(FieldType::Text | FieldType::Json)) => escaped(text, is_marked),
         // A leading minus is part of a number.
-        _ => text,
+        (Some(text), _) => text,
     }
 }
 
-/// Adds an apostrophe before a text that a spreadsheet could interpret as a formula.
-fn escape_formula(text: Cow<'_, str>) -> Cow<'_, str> {
-    const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    // A sign and digits are a number, not a formula; sums are such texts.
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or_default();
-    let is_number = unsigned.starts_with(|first: char| first.is_ascii_digit())
-        && unsigned
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if text.starts_with(STARTS) && !is_number {
+/// Adds an apostrophe before a text that a spreadsheet could interpret as a formula, and in marked files before all that
+/// must not be confused with null or with such a text.
+fn escaped(text: Cow<'_, str>, is_marked: bool) -> Cow<'_, str> {
+    if is_formula(&text) || (is_marked && escapes_text(&text)) {
         format!("'{text}").into()
     } else {
         text
@@ -190,6 +196,7 @@ mod tests {
             name: "rows",
             columns: vec!["a", "b"],
             rest: Some("_extra"),
+            is_marked: false,
         }
     }
 

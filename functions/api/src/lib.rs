@@ -45,6 +45,8 @@ mod limiter;
 mod openapi;
 mod page;
 mod responses;
+#[cfg(test)]
+mod round_trip;
 mod routes;
 
 pub use cache::{CACHE_BYTES, FRESH};

@@ -65,12 +65,15 @@ pub struct Reading {
     /// Encoding of the object.
     #[serde(default, skip_serializing_if = "is_utf_8")]
     pub encoding: Encoding,
-    /// The delimiter that a first line like `sep=;` sets.
+    /// The delimiter that a first line like `sep=;` sets, or with which a spreadsheet has saved a file of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<String>,
     /// Whether quotes are data, although the definition does not say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unquoted: bool,
+    /// Whether the API has written the object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_exported: bool,
     /// The job whose fixed rejects the object holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects_of: Option<RejectsOrigin>,
@@ -91,6 +94,7 @@ impl From<Format> for Reading {
             encoding: Encoding::UTF_8,
             delimiter: None,
             unquoted: false,
+            is_exported: false,
             rejects_of: None,
         }
     }

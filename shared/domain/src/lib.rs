@@ -11,6 +11,7 @@ mod dataset;
 mod definition;
 mod encoding;
 mod excerpt;
+mod exported;
 mod fixed;
 mod job;
 mod prune;
@@ -36,6 +37,7 @@ pub use dataset::{
 pub use definition::DatasetError;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;
+pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};
 pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use job::{
     CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,

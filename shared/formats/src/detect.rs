@@ -1,7 +1,7 @@
 //! Detects the format of an object from its dataset, its name and its first bytes.
 
 use landfall_domain::{
-    CsvOptions, Dataset, Encoding, Format, Problem, ProblemCode, Quote, Reading, RejectCode,
+    CsvOptions, Dataset, Encoding, Format, Mode, Problem, ProblemCode, Quote, Reading, RejectCode,
     Warning, WarningCode, excerpt,
 };
 use memchr::{memchr, memchr_iter, memchr2};
@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::csv::dialect::Dialect;
 use crate::csv::records::{Quotes, Records};
+use crate::exported;
 use crate::json_value::JsonValue;
 use crate::syntax::{BOM, is_between_json, is_json_space};
 use crate::transcode::Transcoded;
@@ -20,17 +21,28 @@ pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 /// Decides how to read the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
 ///
 /// The format of the dataset takes precedence, then the extension of the key, then the content. Blank
-/// content matches any format.
+/// content matches any format. Files that the API has written are recognized first.
 ///
 /// # Errors
 /// `FormatMismatch` if the content does not match the format of the dataset or the extension, or is in
 /// a format that Landfall does not read. The message says what was found and what to do.
 pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Reading, Problem> {
     let head = &head[..head.len().min(HEAD_BYTES)];
-    let encoding = Encoding::for_mark(head).map_or(dataset.encoding, |(encoding, _)| encoding);
+    let marked = Encoding::for_mark(head).map(|(encoding, _)| encoding);
+    let encoding = marked.unwrap_or(dataset.encoding);
     let transcoded = (encoding != Encoding::UTF_8)
         .then(|| Transcoded::new(encoding, &head[..head.len() / 2 * 2]).text);
     let head = transcoded.as_deref().map_or(head, str::as_bytes);
+    if let Some(reading) = exported::detect(trimmed(head), marked) {
+        return match dataset.mode {
+            Mode::Snapshot => Err(mismatch(
+                "the content was downloaded from Landfall, and may be a part of the rows only, but files of this dataset \
+                 are snapshots, which delete the rows that they lack: upload a complete file from the source"
+                    .to_owned(),
+            )),
+            _ => Ok(reading),
+        };
+    }
     let format = detect_format(key, head, dataset)?;
     let mut reading = Reading::from(format);
     reading.encoding = encoding;

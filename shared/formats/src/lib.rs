@@ -52,6 +52,7 @@ mod block;
 mod csv;
 mod decode;
 mod detect;
+mod exported;
 mod json_line;
 mod json_value;
 mod object;

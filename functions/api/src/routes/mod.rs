@@ -23,6 +23,8 @@ use utoipa_axum::routes;
 use crate::Context;
 
 pub(crate) use rows::StoreChoice;
+#[cfg(test)]
+pub(crate) use rows::table;
 
 /// Returns all routes, and `document` with their descriptions added.
 pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {

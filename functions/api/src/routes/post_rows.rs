@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use landfall_auth::Scope;
-use landfall_domain::{Dataset, Format};
+use landfall_domain::{Dataset, EXPORT_MARKER, Format};
 use uuid::Uuid;
 
 use super::accepted::Accepted;
@@ -94,10 +94,18 @@ pub(super) fn media_type_of(format: Format) -> &'static str {
     }
 }
 
+/// Returns whether the body has rows that the API has written, perhaps.
+fn is_marked(body: &[u8]) -> bool {
+    let line = body.split(|byte| *byte == b'\n').next();
+    let line = line.map(String::from_utf8_lossy);
+    line.is_some_and(|line| line.contains(EXPORT_MARKER))
+}
+
 /// Refuses a body whose job would certainly fail.
 fn check(dataset: &Dataset, format: Format, body: &[u8]) -> Result<(), ApiError> {
     if let Some(expected) = dataset.format
         && expected != format
+        && !is_marked(body)
     {
         return Err(ApiError::MediaType(format!(
             "dataset {} accepts only the format {}: send Content-Type: {}",

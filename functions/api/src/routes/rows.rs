@@ -6,7 +6,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    CursorCodec, Dataset, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start, UnknownColumns,
+    CursorCodec, Dataset, EXTRA_COLUMN, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start,
+    UnknownColumns,
 };
 use landfall_stores::Reader;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -26,8 +27,6 @@ use crate::{ApiError, Context};
 const DEFAULT_ROWS: u32 = 50;
 /// The most rows that may precede a page by number. The store reads them all, only to skip them.
 const MAX_SKIPPED: u64 = 100_000;
-/// Name of the column that holds unknown columns.
-const EXTRA: &str = "_extra";
 
 /// The store to read from.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -80,7 +79,9 @@ struct RowsPage {
 /// List rows of a dataset
 ///
 /// A page has fewer rows than its limit if it would be too large. For CSV and NDJSON, the header `Link` leads to the
-/// next page. In CSV, texts that a spreadsheet could interpret as a formula start with an apostrophe.
+/// next page. Files in these formats can be edited and uploaded again, whatever the definition says about files. They
+/// are marked by the column `_landfall`. In CSV, an empty cell is null. An apostrophe precedes texts that a spreadsheet
+/// could interpret as a formula, that are empty, or that start with one; it is removed when the file is uploaded.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows",
@@ -198,12 +199,13 @@ pub(crate) struct RowParams {
 }
 
 /// Returns the list of a dataset's rows.
-fn table(dataset: &Dataset) -> Table<'_> {
+pub(crate) fn table(dataset: &Dataset) -> Table<'_> {
     let names = dataset.fields.iter().map(|field| field.name.as_str());
     Table {
         name: "rows",
         columns: names.collect(),
-        rest: (dataset.unknown_columns == UnknownColumns::Keep).then_some(EXTRA),
+        rest: (dataset.unknown_columns == UnknownColumns::Keep).then_some(EXTRA_COLUMN),
+        is_marked: true,
     }
 }
 

@@ -100,6 +100,7 @@ pub(crate) async fn list(
         name: "totals",
         columns: total.by.iter().chain(columns).map(|name| &**name).collect(),
         rest: None,
+        is_marked: false,
     };
     let (dataset, start) = (&*dataset, &start);
     let read_groups = |limit| async move {

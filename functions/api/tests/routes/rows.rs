@@ -39,7 +39,7 @@ async fn csv_and_ndjson_are_returned_on_request() {
     assert!(csv.header("content-type").starts_with("text/csv"));
     assert_eq!(
         csv.text(),
-        "sku,name,price,_extra\r\na,'=1+1,0.10,\"{\"\"colour\"\":\"\"red\"\"}\"\r\nb,x,-2,\r\nc/d,x,3,\r\n"
+        "sku,name,price,_extra,_landfall\r\na,'=1+1,0.10,\"{\"\"colour\"\":\"\"red\"\"}\",1\r\nb,x,-2,,1\r\nc/d,x,3,,1\r\n"
     );
     let accept = [("accept", "application/x-ndjson")];
     let ndjson = api.get_with(&format!("{ROWS}?limit=2"), &accept).await;

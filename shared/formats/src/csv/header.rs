@@ -10,6 +10,7 @@ use landfall_domain::{
 
 use super::dialect::Dialect;
 use super::records::{Quotes, Records};
+use crate::exported::in_file;
 use crate::position::{index_of, name_at};
 use crate::transcode::Transcoded;
 
@@ -51,6 +52,7 @@ impl Header {
     /// field without a default (of the key, if the dataset is merged by column), or has columns that the dataset
     /// rejects.
     pub fn parse(bytes: &[u8], dataset: &Dataset, reading: &Reading) -> Result<Self, Problem> {
+        let dataset = &*in_file(dataset, reading);
         let dialect = Dialect::new(&dataset.csv, reading);
         let transcoded = (reading.encoding != Encoding::UTF_8)
             .then(|| Transcoded::new(reading.encoding, bytes).text);

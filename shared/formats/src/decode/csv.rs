@@ -12,6 +12,7 @@ use landfall_domain::{
 use memchr::memchr;
 
 use super::columns::RowColumns;
+use super::exported;
 use super::field::{Source, check_key, field_value, is_delete};
 use super::record::Names;
 use super::sink::{Fault, Sink};
@@ -27,6 +28,7 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
         dataset,
         dialect: &dialect,
         header,
+        is_exported: reading.is_exported,
         has_zero: memchr(0, sink.chunk).is_some(),
         columns: columns_of(dataset, header),
     };
@@ -58,6 +60,8 @@ struct Decoder<'d> {
     dataset: &'d Dataset,
     dialect: &'d Dialect,
     header: &'d Header,
+    /// Whether the API has written the file.
+    is_exported: bool,
     /// Whether any record may contain U+0000.
     has_zero: bool,
     /// The columns of each row, if the dataset is merged by column.
@@ -148,6 +152,12 @@ impl Decoder<'_> {
                     row.values.push(Value::Text("".into()));
                     continue;
                 }
+                Some(column)
+                    if *column < cells.len() && self.is_exported && exported::is_text(field) =>
+                {
+                    let text = exported::text_of(cells.get(*column));
+                    text.map_or(Source::Null, |text| Source::Part(text, cells.text))
+                }
                 Some(column) if *column < cells.len() => {
                     Source::Part(cells.get(*column), cells.text)
                 }
@@ -161,7 +171,9 @@ impl Decoder<'_> {
             }
         }
         check_key(dataset, &row.values)?;
-        if !row.deleted {
+        if self.is_exported {
+            exported::finish(dataset, row)?;
+        } else if !row.deleted {
             row.extra = if header.is_open {
                 self.extra_of_positions(cells)?
             } else {

@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod exported;
 mod field;
 mod json;
 mod record;
@@ -11,6 +12,7 @@ use landfall_domain::{Dataset, Encoding, Format, Reading};
 use memchr::memchr_iter;
 
 use crate::csv::header::Header;
+use crate::exported::in_file;
 use crate::scan::MAX_CHUNK_RECORDS;
 use crate::transcode::Transcoded;
 use sink::Sink;
@@ -29,6 +31,7 @@ pub fn decode(
     offset: u64,
     first_line: u64,
 ) -> Decoded {
+    let dataset = &*in_file(dataset, reading);
     let transcoded =
         (reading.encoding != Encoding::UTF_8).then(|| Transcoded::new(reading.encoding, chunk));
     let chunk = transcoded.as_ref().map_or(chunk, |it| it.text.as_bytes());
@@ -43,10 +46,10 @@ pub fn decode(
             csv::decode(dataset, reading, &Header::without(dataset), &mut sink);
         }
         (Format::Ndjson, _) => match &reading.rejects_of {
-            None => json::decode_lines(dataset, &mut sink),
+            None => json::decode_lines(dataset, reading.is_exported, &mut sink),
             Some(origin) => json::decode_fixed(dataset, origin, &mut sink),
         },
-        (Format::Json, _) => json::decode_elements(dataset, &mut sink),
+        (Format::Json, _) => json::decode_elements(dataset, reading.is_exported, &mut sink),
     }
     sink.decoded
 }

@@ -48,7 +48,8 @@ enum State {
 impl CsvScanner {
     pub(super) fn new(options: &CsvOptions, reading: &Reading) -> Self {
         // The line that sets the delimiter is no record.
-        let skip_lines = options.skip_lines + u32::from(reading.delimiter.is_some());
+        let has_line = reading.delimiter.is_some() && !reading.is_exported;
+        let skip_lines = options.skip_lines + u32::from(has_line);
         Self {
             dialect: Dialect::new(options, reading),
             skip_lines,

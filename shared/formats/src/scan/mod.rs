@@ -14,6 +14,7 @@ mod planner;
 
 use landfall_domain::{ByteRange, Dataset, Encoding, Format, Problem, Reading};
 
+use crate::exported::in_file;
 use crate::syntax::BOM;
 use crate::transcode::{NARROW_MARK, Narrower};
 use csv::CsvScanner;
@@ -61,6 +62,7 @@ impl Scanner {
     ///
     /// A chunk is closed once it has `chunk_bytes`. It is longer by at most one record.
     pub fn new(dataset: &Dataset, reading: &Reading, chunk_bytes: u64) -> Self {
+        let dataset = &*in_file(dataset, reading);
         Self {
             bom: (reading.encoding == Encoding::UTF_8).then_some(0),
             narrower: Narrower::new(reading.encoding),

@@ -1,9 +1,10 @@
 //! Rejects that are fixed and handed in again.
 
 use landfall_domain::{
-    Dataset, Format, JobId, ObjectRef, Reading, Reject, RejectCode, RejectsOrigin, Row, Value,
+    Dataset, FieldType, Format, JobId, ObjectRef, Reading, Reject, RejectCode, RejectsOrigin, Row,
+    Value,
 };
-use landfall_formats::{Header, Scanner, decode};
+use landfall_formats::{Header, Scanner, decode, detect};
 use serde_json::Value as Json;
 
 /// The rows and rejects of a file, read in small chunks.
@@ -103,6 +104,29 @@ fn a_line_without_the_place_of_its_record_is_a_reject_of_the_new_file() {
     };
     assert_eq!((reject.code, reject.job), (RejectCode::Place, None));
     assert!(reject.message.contains("keep it as it was downloaded"));
+}
+
+#[test]
+fn rejects_of_a_file_that_the_api_wrote_keep_its_notation() {
+    let fields =
+        r#"{ name = "n", column = "N", type = "decimal", decimal = ",", thousands = "." }"#;
+    let dataset = crate::dataset("format = \"tsv\"", fields);
+    for file in [
+        "sku;n;_extra;_landfall\r\n'=a;x;;1\r\n",
+        "{\"sku\":\"=a\",\"n\":\"x\",\"_landfall\":1}\n",
+    ] {
+        let reading = detect("d/1", file.as_bytes(), &dataset).unwrap();
+        let first = ingest(&dataset, &reading, file.as_bytes());
+        let mut fixed = line(&first.rejects[0]);
+        fixed["record"]["n"] = "1.500".into();
+        let second = hand_in(&dataset, file.len(), &[fixed]);
+        let number = Value::from_text(FieldType::Decimal, "1.5").unwrap();
+        assert_eq!(second.rejects, []);
+        assert_eq!(
+            second.rows[0].values.as_slice(),
+            [crate::text("=a"), number]
+        );
+    }
 }
 
 #[test]

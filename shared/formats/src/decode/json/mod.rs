@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use landfall_domain::{
-    ColumnSet, Dataset, Mode, Operation, Parts, RejectCode, Row, UnknownColumns, Value, check_json,
+    ColumnSet, Dataset, Field, Mode, Operation, Parts, RejectCode, Row, UnknownColumns, Value,
+    check_json,
 };
 use memchr::{memchr, memmem};
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::columns::RowColumns;
+use super::exported;
 use super::field::{Source, check_key, field_value, is_delete};
 use super::sink::{Fault, Sink};
 use crate::json_line::{LineRecord, may_have_several};
@@ -29,9 +31,10 @@ pub(super) use fixed::decode_fixed;
 pub(super) use reject::has_exact_numbers;
 
 /// Decodes the records of an NDJSON chunk.
-pub(super) fn decode_lines(dataset: &Dataset, sink: &mut Sink<'_>) {
+pub(super) fn decode_lines(dataset: &Dataset, is_exported: bool, sink: &mut Sink<'_>) {
     let columns = Columns::new(dataset);
     let mut decoder = Decoder::new(&columns, sink.chunk);
+    decoder.is_exported = is_exported;
     each_record(sink.chunk, |start, raw| decoder.record(start, raw, sink));
 }
 
@@ -72,10 +75,11 @@ fn all_but_last<'c>(
 }
 
 /// Decodes the records of a chunk of a JSON document.
-pub(super) fn decode_elements(dataset: &Dataset, sink: &mut Sink<'_>) {
+pub(super) fn decode_elements(dataset: &Dataset, is_exported: bool, sink: &mut Sink<'_>) {
     let chunk = sink.chunk;
     let columns = Columns::new(dataset);
     let mut decoder = Decoder::new(&columns, chunk);
+    decoder.is_exported = is_exported;
     let mut at = 0;
     let is_separator = |byte: &u8| is_between_json(*byte) || *byte == b',';
     while let Some(skipped) = chunk[at..].iter().position(|byte| !is_separator(byte)) {
@@ -101,6 +105,8 @@ struct Decoder<'d, 'c> {
     last_columns: Option<RowColumns>,
     /// Whether strings are cells of CSV or TSV.
     has_cells: bool,
+    /// Whether the API has written the record.
+    is_exported: bool,
 }
 
 impl<'d, 'c> Decoder<'d, 'c> {
@@ -111,6 +117,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
             found: Found::new(columns.dataset),
             last_columns: None,
             has_cells: false,
+            is_exported: false,
         }
     }
 
@@ -162,21 +169,20 @@ impl<'d, 'c> Decoder<'d, 'c> {
                     let value = field_value(field, &Source::Missing, &mut false);
                     value.map_err(|fault| self.found.with_hint(fault, text))?
                 }
-                Some(found) if self.has_cells => {
-                    value::cell_value_of(dataset, field, found.get(), &mut is_truncated)?
-                }
-                Some(found) => value::field_value_of(field, found.get(), &mut is_truncated)?,
+                Some(found) => self.value(field, found.get(), &mut is_truncated)?,
             });
             if is_truncated {
                 truncated.push(index);
             }
         }
         check_key(dataset, &row.values)?;
-        if !row.deleted {
+        if self.is_exported {
+            exported::finish(dataset, row)?;
+        } else if !row.deleted {
             row.extra = self.extra()?;
-            if dataset.mode == Mode::Merge {
-                row.parts = self.parts(row);
-            }
+        }
+        if !row.deleted && dataset.mode == Mode::Merge {
+            row.parts = self.parts(row);
         }
         Ok(())
     }
@@ -191,6 +197,16 @@ impl<'d, 'c> Decoder<'d, 'c> {
         let last = last.filter(|last| last.fields == columns);
         self.last_columns = last.or_else(|| Some(RowColumns::new(columns, fields)));
         self.last_columns.as_ref().map(|last| last.parts(row))
+    }
+
+    /// Returns the value of a field from JSON that is not empty.
+    fn value(&self, field: &Field, json: &str, truncated: &mut bool) -> Result<Value, Fault> {
+        match (self.has_cells, self.is_exported) {
+            (false, false) => value::field_value_of(field, json, truncated),
+            (true, false) => value::cell_value_of(self.columns.dataset, field, json, truncated),
+            (false, true) => value::exported_value_of(field, json),
+            (true, true) => value::exported_cell_of(field, json),
+        }
     }
 
     /// Returns the properties that belong to no field, sorted by name. The last property of a name wins.

@@ -1,7 +1,10 @@
 //! Values of fields from JSON, also as the extended JSON of `MongoDB` writes them.
 
+use std::borrow::Cow;
+
 use landfall_domain::{Dataset, Field, FieldType, RejectCode, Value, excerpt};
 
+use super::super::exported;
 use super::super::field::{Source, field_value, value_fault};
 use super::super::sink::Fault;
 use super::{Members, Text};
@@ -62,6 +65,26 @@ pub(super) fn cell_value_of(
         }
         Some(Text(text)) => field_value(field, &Source::Text(text), truncated),
         None => field_value_of(field, json, truncated),
+    }
+}
+
+/// Returns the value of a field from JSON that the API has written. A string in a JSON field is only a string.
+pub(super) fn exported_value_of(field: &Field, json: &str) -> Result<Value, Fault> {
+    if field.kind != FieldType::Json || json == "null" {
+        return field_value_of(field, json);
+    }
+    Value::json(json).map_err(|error| value_fault(field, &error))
+}
+
+/// Returns the value of a field from a string that was a cell of CSV that the API has written, or from other JSON.
+pub(super) fn exported_cell_of(field: &Field, json: &str) -> Result<Value, Fault> {
+    let is_text = json.starts_with('"') && exported::is_text(field);
+    match is_text.then(|| serde_json::from_str(json).ok()).flatten() {
+        Some(Text(cell)) => {
+            let text = exported::text_of(&cell).map(Cow::from);
+            field_value(field, &text.map_or(Source::Null, Source::Text))
+        }
+        None => exported_value_of(field, json),
     }
 }
 
