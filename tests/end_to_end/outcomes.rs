@@ -183,9 +183,9 @@ async fn fixed_rejects_do_not_overwrite_newer_rows() {
     let fixed = lines.map(|(line, sku)| {
         let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["record"] = serde_json::json!({"sku": sku, "name": "Fixed"});
-        format!("{line}\n")
+        line.to_string()
     });
-    let body: String = fixed.collect();
+    let body = fixed.collect::<Vec<_>>().join("\n");
     let sent = request(Method::POST)
         .header(CONTENT_TYPE, ndjson)
         .body(body);
@@ -200,7 +200,7 @@ async fn fixed_rejects_do_not_overwrite_newer_rows() {
     let products = documents(stack.mongodb_uri(), "products").await;
     let name = |sku: &str| {
         let mut products = products.iter();
-        let product = products.find(|product| product.get_str("_id") == Ok(sku));
+        let product = products.find(|product| product.get_str("_id").is_ok_and(|id| id == sku));
         product.map(|product| product.get_str("name").unwrap().to_owned())
     };
     assert_eq!(name("6").as_deref(), Some("Fixed"));

@@ -64,17 +64,17 @@ impl Fixed {
                 _ => "",
             };
             whole += &text[from..start];
-            whole += &format!("{sku},fixed,{last}");
+            whole.extend([&*sku, ",fixed,", last]);
             from = end;
         }
         whole += &text[from..];
         let count = lines.len() as u64;
-        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         Self {
             file: File {
                 key: format!("products/_rejects/{job}/fixed.ndjson"),
                 version: format!("fixed {}", file.version),
-                bytes: lines.into(),
+                bytes: lines.join("\n").into(),
                 // Later than every file.
                 time_ms: 1_050,
             },

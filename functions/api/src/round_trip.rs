@@ -105,9 +105,9 @@ fn value(kind: FieldType) -> BoxedStrategy<Value> {
 fn dataset(fields: &[&str], settings: &[&str]) -> Dataset {
     let mut definition = format!("name = \"d\"\nkey = [\"f0\"]\n{}\n", settings.join("\n"));
     definition += "fields = [{ name = \"f0\", column = \"Key\", type = \"text\" },\n";
-    for (index, field) in fields.iter().enumerate() {
-        definition += &format!("{{ name = \"f{}\", {field} }},\n", index + 1);
-    }
+    let fields = fields.iter().zip(1..);
+    let fields = fields.map(|(field, number)| format!("{{ name = \"f{number}\", {field} }},\n"));
+    definition.extend(fields);
     Dataset::from_toml("d.toml", &(definition + "]")).unwrap()
 }
 

@@ -34,14 +34,14 @@ pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Reading, Prob
         .then(|| Transcoded::new(encoding, &head[..head.len() / 2 * 2]).text);
     let head = transcoded.as_deref().map_or(head, str::as_bytes);
     if let Some(reading) = exported::detect(trimmed(head), marked) {
-        return match dataset.mode {
-            Mode::Snapshot => Err(mismatch(
+        if dataset.mode == Mode::Snapshot {
+            return Err(mismatch(
                 "the content was downloaded from Landfall, and may be a part of the rows only, but files of this dataset \
                  are snapshots, which delete the rows that they lack: upload a complete file from the source"
                     .to_owned(),
-            )),
-            _ => Ok(reading),
-        };
+            ));
+        }
+        return Ok(reading);
     }
     let format = detect_format(key, head, dataset)?;
     let mut reading = Reading::from(format);

@@ -18,7 +18,8 @@ fn line(offset: u64) -> Json {
 }
 
 async fn hand_in(api: &Api, job: JobId, lines: &[Json]) -> ApiResponse {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let lines: Vec<String> = lines.iter().map(Json::to_string).collect();
+    let lines = lines.join("\r\n");
     api.post(&format!("/jobs/{job}/rejects"), NDJSON, lines)
         .await
 }
@@ -34,7 +35,7 @@ async fn fixed_rejects_become_an_object_that_names_their_job() {
     assert!(key.starts_with("products/"), "{key}");
     assert_eq!(RejectsOrigin::job_of(key), Some(first.job));
     let body = api.buckets.get("inbox", key).unwrap();
-    assert_eq!(body.iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(body.split(|byte| *byte == b'\n').count(), 2);
     let job = accepted["job"].as_str().unwrap();
     assert_eq!(response.header("location"), format!("../../jobs/{job}"));
 

@@ -179,6 +179,8 @@ impl Decoder<'_> {
             } else {
                 self.extra(cells)
             };
+        }
+        if !row.deleted {
             row.parts = self.columns.as_ref().map(|columns| columns.parts(row));
         }
         Ok(())

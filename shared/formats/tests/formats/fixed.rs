@@ -65,8 +65,8 @@ pub(crate) fn hand_in(dataset: &Dataset, size: usize, lines: &[Json]) -> Ingeste
         rejects_of: Some(origin(size)),
         ..Reading::from(Format::Ndjson)
     };
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    ingest(dataset, &reading, lines.as_bytes())
+    let lines: Vec<String> = lines.iter().map(Json::to_string).collect();
+    ingest(dataset, &reading, lines.join("\n").as_bytes())
 }
 
 #[test]

@@ -195,7 +195,8 @@ fn arrange(
         definition += "csv.header = false\n";
     }
     if has_operation {
-        definition += &format!("operation = {{ column = \"op\"{} }}\n", position("op"));
+        let position = position("op");
+        definition.extend(["operation = { column = \"op\"", &position, " }\n"]);
     }
     definition += "fields = [\n";
     for (index, (settings, column, _)) in fields.iter().enumerate() {
@@ -204,8 +205,9 @@ fn arrange(
             _ => format!("f{index}"),
         };
         let position = position(column);
-        definition +=
-            &format!("{{ name = \"{name}\", column = \"{column}\", {settings}{position} }},\n");
+        let field =
+            format!("{{ name = \"{name}\", column = \"{column}\", {settings}{position} }},\n");
+        definition.push_str(&field);
     }
     (columns, definition + "]")
 }
@@ -298,9 +300,10 @@ impl File {
                 }
             });
             let texts: Vec<String> = texts.collect();
-            object += &match self.layout.is_json() {
-                true => self.json(cells, &texts),
-                false => self.csv(cells, &texts, fault),
+            object += &if self.layout.is_json() {
+                self.json(cells, &texts)
+            } else {
+                self.csv(cells, &texts, fault)
             };
             object += if self.layout.format() == Format::Json {
                 ",\n"
@@ -356,7 +359,7 @@ impl File {
             }
             if cell.is_quoted || self.needs_quotes(text) {
                 let doubled = text.replace(&quote, &quote.repeat(2));
-                record += &format!("{quote}{doubled}{quote}");
+                record.extend([&*quote, &doubled, &quote]);
             } else {
                 record += text;
             }
