@@ -44,6 +44,7 @@ EXPECTED_REFUSALS = [
     (404, re.compile(r"/jobs/[0-9a-f-]{36}$")),
     (401, re.compile(r"/session$")),
     (400, re.compile(r"/datasets/products/rows$")),
+    (400, re.compile(r"/jobs/[0-9a-f-]{36}/rejects$")),
     (404, re.compile(r"/datasets/products/rows/none$")),
 ]
 

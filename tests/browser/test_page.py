@@ -225,19 +225,19 @@ def test_the_rows_view_reports_new_rows(visit: Visit) -> None:
 
 def test_the_job_list_can_be_filtered_and_updates_itself(visit: Visit) -> None:
     page = visit("#/jobs")
-    expect(page.get_by_role("row")).to_have_count(4)
+    expect(page.get_by_role("row")).to_have_count(5)
     page.get_by_label("State").select_option("failed")
     expect(page.get_by_text("No jobs match these filters.")).to_be_visible()
     page.get_by_label("State").select_option("All states")
     page.get_by_label("Dataset").select_option("products")
-    expect(page.get_by_role("row")).to_have_count(4)
-    expect(page.get_by_role("row").nth(3)).to_contain_text(FILE.name)
+    expect(page.get_by_role("row")).to_have_count(5)
+    expect(page.get_by_role("row").nth(4)).to_contain_text(FILE.name)
 
     other = visit()
     other.get_by_label("Dataset").select_option("products")
     other.get_by_label("Paste rows").fill('{"sku": "zz-4", "name": "Late lamp"}\n')
     other.get_by_role("button", name="Send rows").click()
-    expect(page.get_by_role("row")).to_have_count(5)
+    expect(page.get_by_role("row")).to_have_count(6)
     expect(page.get_by_role("row").nth(1)).to_contain_text("Succeeded")
 
 
