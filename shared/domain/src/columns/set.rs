@@ -18,7 +18,7 @@ impl ColumnSet {
         (0..mask.len() * 8).filter(has).collect()
     }
 
-    /// Returns the mask of the columns below `count`, in the form of [`ColumnSet::from_mask`].
+    /// Returns the mask of the columns below `count`: column 0 is the least bit of the first byte.
     pub fn to_mask(&self, count: usize) -> Vec<u8> {
         let mut mask = vec![0; count.div_ceil(8)];
         for column in self.iter().take_while(|column| *column < count) {
