@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use landfall_domain::{
-    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_RAW_BYTES, Mode, Problem, ProblemCode,
-    Reading, Reject, RejectCode, Row, Warning, WarningCode,
+    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_RAW_BYTES, Mode, Problem,
+    ProblemCode, Reading, Reject, RejectCode, Row, Warning, WarningCode,
 };
 
 use crate::csv::header::Header;

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use landfall_domain::{
     CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin, StoreKind,
-    Warning, WarningCode,
+    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin,
+    StoreKind, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 

@@ -71,7 +71,7 @@ pub(super) fn cell_value_of(
 /// Returns the value of a field from JSON that the API has written. A string in a JSON field is only a string.
 pub(super) fn exported_value_of(field: &Field, json: &str) -> Result<Value, Fault> {
     if field.kind != FieldType::Json || json == "null" {
-        return field_value_of(field, json);
+        return field_value_of(field, json, &mut false);
     }
     Value::json(json).map_err(|error| value_fault(field, &error))
 }
@@ -82,7 +82,7 @@ pub(super) fn exported_cell_of(field: &Field, json: &str) -> Result<Value, Fault
     match is_text.then(|| serde_json::from_str(json).ok()).flatten() {
         Some(Text(cell)) => {
             let text = exported::text_of(&cell).map(Cow::from);
-            field_value(field, &text.map_or(Source::Null, Source::Text))
+            field_value(field, &text.map_or(Source::Null, Source::Text), &mut false)
         }
         None => exported_value_of(field, json),
     }
