@@ -190,7 +190,8 @@ impl Shell {
 
     fn template(&self, python: &Path) -> Result<()> {
         let mut lint = self.command(python.join("cfn-lint"));
-        lint.arg("infra/template.yaml");
+        lint.args(["--append-rules", "infra/lint", "--"])
+            .arg("infra/template.yaml");
         check(lint)?;
         let mut sam = self.command(python.join("sam"));
         sam.args(["validate", "--lint", "--template", "infra/template.yaml"])
