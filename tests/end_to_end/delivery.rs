@@ -164,7 +164,7 @@ async fn small_chunks_are_duplicated_and_reversed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_one_chunk_is_duplicated() {
-    duplicated_and_reversed("100000000", 2_000, 1).await;
+    duplicated_and_reversed("33554432", 2_000, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
