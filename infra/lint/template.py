@@ -1,11 +1,15 @@
 """Rules for infra/template.yaml beside those of cfn-lint, so that a new resource cannot be forgotten."""
 
+import json
+from pathlib import Path
+
 from cfnlint.rules import CloudFormationLintRule, RuleMatch
 
 DATA = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 # Connections last two hours.
 TRANSIENT = ("ConnectionsTable",)
 RETAINING = ("Retain", "RetainExceptOnCreate")
+RUNBOOK = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def dead_letter_queues(cfn):
@@ -51,3 +55,30 @@ class TlsOnly(CloudFormationLintRule):
 def denies_without_tls(statement):
     condition = {"Bool": {"aws:SecureTransport": "false"}}
     return statement["Effect"] == "Deny" and statement["Principal"] == "*" and statement.get("Condition") == condition
+
+
+class Watched(CloudFormationLintRule):
+    id = "E9103"
+    shortdesc = "Alarms are complete, and described in the runbook"
+    description = "A dead-letter queue or a function has no alarm, or an alarm no section in docs/operations.md."
+    tags = ["landfall"]
+
+    def match(self, cfn):
+        alarms = cfn.get_resources("AWS::CloudWatch::Alarm")
+        needed = [(queue, "ApproximateNumberOfMessagesVisible") for queue in dead_letter_queues(cfn)]
+        for function in cfn.get_resources("AWS::Lambda::Function"):
+            needed += [(function, "Errors"), (function, "Throttles")]
+        unwatched = [
+            RuleMatch(["Resources", name], f"{name} needs an alarm on {metric}")
+            for name, metric in sorted(needed)
+            if not any(watches(alarm, metric, name) for alarm in alarms.values())
+        ]
+        undocumented = {name for name in alarms if f"### {name}\n" not in RUNBOOK.read_text()}
+        return unwatched + [
+            RuleMatch(["Resources", name], f"{name} needs a section in {RUNBOOK.name}") for name in sorted(undocumented)
+        ]
+
+
+def watches(alarm, metric, resource):
+    text = json.dumps(alarm["Properties"])
+    return f'"MetricName": "{metric}"' in text and f'"{resource}"' in text
