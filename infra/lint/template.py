@@ -82,3 +82,18 @@ class Watched(CloudFormationLintRule):
 def watches(alarm, metric, resource):
     text = json.dumps(alarm["Properties"])
     return f'"MetricName": "{metric}"' in text and f'"{resource}"' in text
+
+
+class Encrypted(CloudFormationLintRule):
+    id = "E9104"
+    shortdesc = "The KMS key applies to all data"
+    description = "A bucket, a queue, a table or a role does not use the parameter KmsKeyArn."
+    tags = ["landfall"]
+
+    def match(self, cfn):
+        resources = cfn.get_resources((*DATA, "AWS::SQS::Queue", "AWS::IAM::Role"))
+        return [
+            RuleMatch(["Resources", name], f"{name} needs KmsKeyArn")
+            for name, resource in sorted(resources.items())
+            if '"KmsKeyArn"' not in json.dumps(resource["Properties"])
+        ]
