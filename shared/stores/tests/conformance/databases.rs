@@ -131,6 +131,14 @@ impl Database {
         reader.unwrap()
     }
 
+    /// Returns a reader that connects as another user; for PostgreSQL.
+    pub(crate) async fn reader_as(&self, user: &str, password: &str) -> Arc<dyn Reader> {
+        let url = self.url();
+        let (_, server) = url.split_once('@').unwrap();
+        let url = format!("postgres://{user}:{password}@{server}");
+        read_sql(&url, ReadOptions::default()).await.unwrap()
+    }
+
     /// Runs statements like a person at a console, and returns the connection, which keeps their locks; not for
     /// `MongoDB`.
     pub(crate) async fn execute(&self, statements: &str) -> Box<dyn Any> {

@@ -120,6 +120,7 @@ mod of_postgres {
     conformance! { postgres:
         first_load::rows_of_another_program,
         first_load::hashes_of_keys_are_kept_for_new_tables,
+        reads::a_reader_needs_no_more_than_select,
         tables::a_trigger_keeps_rows_out,
     }
 }

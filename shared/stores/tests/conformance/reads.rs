@@ -107,6 +107,25 @@ pub(crate) async fn pages_in_every_order(database: &Database) {
     worker.drop_table().await;
 }
 
+pub(crate) async fn a_reader_needs_no_more_than_select(database: &Database) {
+    let worker = Worker::of(database, &indexed_pairs()).await;
+    worker.apply(1, vec![pair("a", "1"), pair("b", "2")]).await;
+    let dataset = &worker.dataset;
+    let (table, user) = (&dataset.name, format!("reader_{}", dataset.name));
+    let create = format!("CREATE ROLE {user} LOGIN PASSWORD 'reader'");
+    database.execute(&create).await;
+    let reader = database.reader_as(&user, "reader").await;
+    let first = query(Some(by(1, true)), 10);
+    assert!(reader.rows(dataset, &first).await.is_err(), "no grant yet");
+    let grant = format!("GRANT SELECT ON {table} TO {user}");
+    database.execute(&grant).await;
+    let found = walk(reader.as_ref(), dataset, first).await;
+    assert_eq!(found, [["b", "2"], ["a", "1"]].map(|row| row.map(text)));
+    let drop = format!("DROP OWNED BY {user}; DROP ROLE {user}");
+    database.execute(&drop).await;
+    worker.drop_table().await;
+}
+
 pub(crate) async fn pages_while_writers_load(database: &Database) {
     const ROWS: u32 = 300;
     let worker = Worker::of(database, &indexed_pairs()).await;
