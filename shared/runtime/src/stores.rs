@@ -7,7 +7,12 @@ use landfall_stores::{
 };
 use serde::Deserialize;
 
-use crate::{Environment, SettingError, required};
+use crate::{Environment, SettingError, optional, required};
+
+/// Where the bundle of `LANDFALL_DATABASE_CA` is stored, for the addresses of the databases to refer to.
+const CA_FILE: &str = "/tmp/database-ca.pem";
+/// The bundle of all regions of RDS has less than a fifth of this.
+const CA_BYTES: usize = 1 << 20;
 
 /// Why the databases cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,12 @@ pub enum StoresError {
     /// A database could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no bundle of certificate authorities under this key.
+    #[error("the configuration bucket has no object {0:?}, the value of DatabaseCa: upload it")]
+    MissingCa(String),
+    /// The bundle of certificate authorities could not be stored.
+    #[error("{CA_FILE} could not be written")]
+    CaFile(#[source] std::io::Error),
     /// SQLite works on one machine only.
     #[error(
         "the SQL database is an SQLite file, which functions on AWS do not share: set a postgres:// or mysql:// URL"
@@ -67,7 +78,22 @@ impl Environment {
         if addresses.sql_url.as_ref().is_some_and(is_sqlite) && !self.is_local() {
             return Err(StoresError::SqliteOnAws);
         }
+        self.store_ca().await?;
         Ok(addresses)
+    }
+
+    /// Copies the bundle of certificate authorities to [`CA_FILE`], if there is one.
+    async fn store_ca(&self) -> Result<(), StoresError> {
+        let Some(key) = optional::<String>("LANDFALL_DATABASE_CA")? else {
+            return Ok(());
+        };
+        let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
+        let objects = self.objects();
+        let bundle = objects.read_text(&bucket, &key, None, CA_BYTES).await?;
+        let Some((bundle, _)) = bundle else {
+            return Err(StoresError::MissingCa(key));
+        };
+        std::fs::write(CA_FILE, bundle).map_err(StoresError::CaFile)
     }
 }
 

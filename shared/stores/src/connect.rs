@@ -34,7 +34,8 @@ impl<'u> Sql<'u> {
 
 /// Returns a store for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
-/// The first call connects, and returns connection errors.
+/// The first call connects, and returns connection errors. A server on another machine must have a valid certificate for its
+/// name, unless the URL has an `sslmode`.
 pub async fn connect_sql(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match Sql::parse(url)? {
         Sql::Postgres(url) => Arc::new(BoundedStore::new(Postgres::new(url, options)?, options)),
@@ -45,7 +46,7 @@ pub async fn connect_sql(url: &str, options: StoreOptions) -> Result<Arc<dyn Sto
 
 /// Returns a reader for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
-/// The first call connects, and returns connection errors.
+/// The first call connects, and returns connection errors. Certificates are verified as for a store.
 pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
     Ok(match Sql::parse(url)? {
         Sql::Postgres(url) => Arc::new(SqlReader::new(ReadPostgres::new(url, options)?, options)),

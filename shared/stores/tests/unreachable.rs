@@ -1,5 +1,6 @@
 //! Databases that cannot be reached, and invalid URLs: the errors contain no secrets.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -44,6 +45,28 @@ async fn an_absent_database_is_worth_a_retry() {
         assert!(error.is_retryable(), "{url}: {error}");
         assert_no_secret(&error);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_another_machine_without_tls() {
+    let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.read_exact(&mut [0; 8]).unwrap();
+        // PostgreSQL's answer if it has no TLS.
+        client.write_all(b"N").unwrap();
+        let mut sent = Vec::new();
+        client.read_to_end(&mut sent).unwrap();
+        sent
+    });
+    // Leads to this machine, but is no loopback address.
+    let url = format!("postgres://user:{PASSWORD}@0.0.0.0:{port}/landfall");
+    let store = connect_sql(&url, OPTIONS).await.unwrap();
+    let error = store.prepare(&dataset).await.unwrap_err();
+    assert_no_secret(&error);
+    assert!(server.join().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use landfall_domain::StoreKind;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, MySqlConnection};
 use tokio::sync::OnceCell;
 
 use super::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::sql::error::from_sqlx;
+use crate::sql::tls::must_verify;
 
 pub(super) const STORE: StoreKind = StoreKind::Mysql;
 
@@ -38,9 +39,13 @@ impl Server {
         session: String,
     ) -> Result<Self> {
         let wrong = |what: &str| StoreError::Config(format!("the MySQL URL {what}: {URL_FORM}"));
-        let options: MySqlConnectOptions = url.parse().map_err(|_| wrong("cannot be parsed"))?;
+        let mut options: MySqlConnectOptions =
+            url.parse().map_err(|_| wrong("cannot be parsed"))?;
         if options.get_database().is_none() {
             return Err(wrong("names no database"));
+        }
+        if must_verify(url, options.get_host(), options.get_socket().is_some()) {
+            options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
         }
         let pool = MySqlPoolOptions::new()
             .max_connections(connections)

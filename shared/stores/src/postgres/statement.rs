@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use landfall_domain::StoreKind;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Row as _};
 
 use crate::error::{Result, StoreError};
 use crate::registry::unsigned;
 use crate::sql::error::from_sqlx;
+use crate::sql::tls::must_verify;
 
 pub(super) const STORE: StoreKind = StoreKind::Postgres;
 
@@ -24,13 +25,16 @@ pub(super) fn pool(
     acquire_timeout: Duration,
     session: String,
 ) -> Result<PgPool> {
-    let options: PgConnectOptions = url.parse().map_err(|_| {
+    let mut options: PgConnectOptions = url.parse().map_err(|_| {
         StoreError::Config(
             "the PostgreSQL URL cannot be parsed: use postgres://user:password@host/database and \
              percent-encode special characters"
                 .to_owned(),
         )
     })?;
+    if must_verify(url, options.get_host(), options.get_socket().is_some()) {
+        options = options.ssl_mode(PgSslMode::VerifyFull);
+    }
     let options = options
         .application_name(application)
         .disable_statement_logging();

@@ -11,7 +11,9 @@ pub(crate) fn from_sqlx(store: StoreKind, error: sqlx::Error) -> StoreError {
         let reason = match &error {
             // Messages of I/O errors come from the system; those of decoders and the protocol may contain data.
             sqlx::Error::Io(error) => format!("I/O: {}", error.kind()),
-            sqlx::Error::Tls(_) => "TLS could not be established".to_owned(),
+            sqlx::Error::Tls(_) => "TLS could not be established: the server needs a certificate that is valid for its \
+                 name, or the URL an sslmode"
+                .to_owned(),
             sqlx::Error::PoolTimedOut => "no connection became free or could be opened".to_owned(),
             sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
             sqlx::Error::Configuration(_) => "its settings are invalid".to_owned(),

@@ -26,6 +26,7 @@ mod columns;
 mod database;
 pub(crate) mod error;
 pub(crate) mod lanes;
+pub(crate) mod tls;
 pub(crate) mod totals;
 mod write;
 
