@@ -95,7 +95,7 @@ struct Secret {
 }
 
 impl Secret {
-    async fn open(&self) -> tokens::Store {
+    async fn open(&self) -> tokens::Store<landfall_aws::Secret> {
         tokens::Store::open(&self.id).await
     }
 }
