@@ -4,9 +4,10 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from conftest import FILE, PAGE, TOKEN, WITHIN, Expected, Visit, check, drop, figure, rows_shown, screenshot
 
@@ -57,6 +58,23 @@ def test_signing_in_requires_a_valid_token(visit: Visit) -> None:
     by_link = visit(token="lf_wrong")
     expect(by_link.get_by_role("alert")).to_contain_text("not accepted")
     expect(by_link).to_have_url(PAGE)
+
+
+def test_a_sign_in_link_works_only_on_the_local_stack(browser: Browser) -> None:
+    elsewhere = "http://stack.example"
+    local = PAGE.removesuffix(urlsplit(PAGE).path)
+
+    def forward(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(elsewhere, local)))
+
+    context = browser.new_context()
+    context.route(f"{elsewhere}/**", forward)
+    page = context.new_page()
+    address = PAGE.replace(local, elsewhere)
+    page.goto(f"{address}#token={TOKEN}")
+    expect(heading(page, "Sign in")).to_be_visible()
+    expect(page).to_have_url(address)
+    context.close()
 
 
 def test_a_dropped_file_shows_progress_until_it_succeeds(visit: Visit, expected: Expected) -> None:

@@ -2,14 +2,19 @@
 
 const KEY = 'landfall.token';
 const FRAGMENT = '#token=';
+const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'];
 
 let token = null;
 let info = null;
 
-/** Restores the token from this tab, or from a sign-in link, whose token is removed from URL and history at once. */
+/**
+ * Restores the token from this tab, or from a sign-in link, whose token is removed from URL and history at once. Links
+ * work only on the local stack: elsewhere, a link of somebody else could sign a user in with a foreign token.
+ */
 export function restore() {
   if (location.hash.startsWith(FRAGMENT)) {
-    sessionStorage.setItem(KEY, decodeURIComponent(location.hash.slice(FRAGMENT.length)));
+    if (LOOPBACK.includes(location.hostname))
+      sessionStorage.setItem(KEY, decodeURIComponent(location.hash.slice(FRAGMENT.length)));
     history.replaceState(null, '', location.pathname + location.search);
   }
   token = sessionStorage.getItem(KEY);

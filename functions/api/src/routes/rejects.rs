@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::jobs::head_of;
-use super::paging::{from_cursor, limit, next_link, to_cursor};
+use super::paging::{from_cursor, invalid_cursor, limit, next_link, to_cursor};
 use crate::auth::Caller;
 use crate::encode::{MAX_RESPONSE_BYTES, escaped_len};
 use crate::encoding::Encoding;
@@ -91,11 +91,9 @@ pub(crate) async fn list(
         (None, Encoding::Ndjson) => usize::MAX,
         (requested, _) => limit(requested, DEFAULT_REJECTS, MAX_REJECTS)? as usize,
     };
-    let from: Place = match params.cursor.as_deref() {
-        None => Place { chunk: 0, byte: 0 },
-        Some(cursor) => from_cursor(cursor)?,
-    };
+    let from: Option<Place> = params.cursor.as_deref().map(from_cursor).transpose()?;
     let (lines, next) = match &head.dataset {
+        None if from.is_some() => return Err(invalid_cursor()),
         None => (Vec::new(), None),
         Some(dataset) => {
             let bucket = &context.settings.rejects_bucket;
@@ -126,14 +124,15 @@ pub(crate) async fn list(
     Ok((link, media_type, body.freeze()).into_response())
 }
 
-/// Reads up to `most` lines that fit a response, starting at a place. Also returns the place of the next line, if there
-/// is one.
+/// Reads up to `most` lines that fit a response, starting at the place of a cursor. Also returns the place of the next
+/// line, if there is one.
 async fn read_page(
     objects: &dyn Objects,
     location: &RejectsLocation,
-    from: Place,
+    cursor: Option<Place>,
     most: usize,
 ) -> Result<(Vec<Bytes>, Option<Place>), ApiError> {
+    let from = cursor.unwrap_or(Place { chunk: 0, byte: 0 });
     // The listing starts after this key, so that it includes the object of the place itself.
     let before = from.chunk.checked_sub(1).map(|chunk| location.key(chunk));
     let listed = objects
@@ -154,6 +153,9 @@ async fn read_page(
             Some((Place { chunk, byte }, object))
         })
         .collect();
+    if cursor.is_some() && !is_line(objects, from, chunks.first()).await? {
+        return Err(invalid_cursor());
+    }
     // The next page reads the remaining objects.
     let remaining = chunks.get(MAX_OBJECTS).map(|(place, _)| *place);
     chunks.truncate(MAX_OBJECTS);
@@ -176,6 +178,23 @@ async fn read_page(
         page.push(line);
     }
     Ok((page, remaining))
+}
+
+/// Returns whether a line begins at a place. The object of its chunk is the first that is left, if it exists.
+async fn is_line(
+    objects: &dyn Objects,
+    place: Place,
+    first: Option<&(Place, ObjectRef)>,
+) -> Result<bool, AwsError> {
+    let object = match first {
+        Some((first, object)) if first.chunk == place.chunk => object,
+        _ => return Ok(false),
+    };
+    let is_line = match place.byte.checked_sub(1) {
+        None => true,
+        Some(before) => window(objects, object, before, 1).await? == b"\n"[..],
+    };
+    Ok(is_line && place.byte < object.size)
 }
 
 /// Returns the lines of an object from a place, without their ends, each with its place. `bytes` are those at the place

@@ -1,6 +1,8 @@
 //! Jobs and their rejects.
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use landfall_domain::{Format, JobId, Reject, RejectCode, RejectsLocation};
 
 use crate::fakes::Api;
@@ -138,8 +140,40 @@ async fn rejects_are_downloaded_unchanged() {
     let without = api.start_job("products/2.csv").await.job;
     let none = api.get(&format!("/jobs/{without}/rejects")).await.json();
     assert_eq!(none["rejects"].as_array().unwrap().len(), 0);
-    let forged = api.get(&format!("/jobs/{job}/rejects?cursor=eyJ9")).await;
-    assert_eq!(forged.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn forged_cursors_of_rejects_are_refused() {
+    let api = Api::new();
+    let job = with_rejects(&api).await;
+    let first = reject(0, "a").len();
+    let place = |chunk: u32, byte: usize| format!(r#"{{"chunk":{chunk},"byte":{byte}}}"#);
+    let ndjson = [("accept", "application/x-ndjson")];
+    let get = async |place: &str| {
+        let cursor = URL_SAFE_NO_PAD.encode(place);
+        let path = format!("/jobs/{job}/rejects?cursor={cursor}");
+        [api.get(&path).await, api.get_with(&path, &ndjson).await].map(|answer| answer.status)
+    };
+    for (chunk, byte) in [(0, 0), (0, first), (11, 0)] {
+        let statuses = get(&place(chunk, byte)).await;
+        assert_eq!(statuses, [StatusCode::OK; 2], "{chunk}, {byte}");
+    }
+    let size = first + reject(1, "b").len();
+    let forged = [
+        "{}".to_owned(),
+        // Within a line, and at and after the end of an object.
+        place(0, 1),
+        place(0, first - 1),
+        place(0, size),
+        place(0, usize::MAX),
+        // Chunks without rejects.
+        place(1, 0),
+        place(u32::MAX, 0),
+    ];
+    for place in forged {
+        let statuses = get(&place).await;
+        assert_eq!(statuses, [StatusCode::BAD_REQUEST; 2], "{place}");
+    }
 }
 
 #[tokio::test]
