@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use landfall_setup::watcher::Watcher;
+use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -28,6 +30,7 @@ impl Aws {
     where
         T: DeserializeOwned,
     {
+        let mut watcher = Watcher::start(Signal::TERM)?;
         let mut process = Command::new(&self.python)
             .args(["-c", PROGRAM, function])
             .envs([
@@ -44,9 +47,11 @@ impl Aws {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}", self.python.display()))?;
+        watcher.watch(process.id().context("the process has ended")?)?;
         // Not as an argument, which any user could read: it contains passwords.
         let mut input = process.stdin.take().context("a pipe is missing")?;
         input.write_all(arguments.to_string().as_bytes()).await?;

@@ -11,6 +11,7 @@ pub mod processes;
 pub mod progress;
 pub mod python;
 pub mod tools;
+pub mod watcher;
 mod workspace;
 
 pub use workspace::{target_directory, workspace};

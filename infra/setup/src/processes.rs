@@ -6,7 +6,6 @@ use std::io::{BufReader, PipeReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,30 +14,40 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::progress::Progress;
+use crate::watcher::Watcher;
 
 /// Lines of output that the error of a failed command shows.
 const TAIL_LINES: usize = 60;
 /// How long a process may take to shut down. The AWS endpoint saves its state.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// A running process and everything it starts. Dropping it stops both.
+/// A running process and everything it starts. Dropping it stops both, and so does the death of this process.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
     stop_signal: Signal,
+    // Dropped when the process has been stopped.
+    watcher: Watcher,
 }
 
 impl Process {
     /// Starts `command`. `stop_signal` is the signal that makes it shut down in an orderly way.
     pub fn start(name: &str, mut command: Command, stop_signal: Signal) -> Result<Self> {
         command.process_group(0);
-        let child = spawn(command).with_context(|| format!("cannot start {name}"))?;
-        Ok(Self {
+        let watcher = Watcher::start(stop_signal)?;
+        let program = command.get_program().to_owned();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {name}: cannot run {}", program.display()))?;
+        let mut process = Self {
             name: name.to_owned(),
             child,
             stop_signal,
-        })
+            watcher,
+        };
+        process.watcher.watch(process.child.id())?;
+        Ok(process)
     }
 
     /// Name for messages.
@@ -158,24 +167,9 @@ fn is_cargo_progress(line: &str) -> bool {
         .any(|start| line.trim_start().starts_with(start))
 }
 
-/// Returns a command without input whose process is terminated when this one dies for any reason (on Linux, with
-/// `setpriv`).
+/// Returns a command without input.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let setpriv = SETPRIV.get_or_init(|| {
-        let setpriv = find("setpriv", &[])?;
-        let help = Command::new(&setpriv).arg("--help").output().ok()?;
-        String::from_utf8_lossy(&help.stdout)
-            .contains("--pdeathsig")
-            .then_some(setpriv)
-    });
-    let mut command;
-    if let Some(setpriv) = setpriv {
-        command = Command::new(setpriv);
-        command.args(["--pdeathsig", "TERM"]).arg(program);
-    } else {
-        command = Command::new(program);
-    }
+    let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
@@ -239,32 +233,6 @@ pub fn shutdown_signal() -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
-}
-
-/// Spawns a process from a thread that lives as long as this process. Linux sends the parent-death signal when the
-/// spawning *thread* ends, and the threads of a runtime come and go.
-fn spawn(command: Command) -> Result<Child> {
-    type Job = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static SPAWNER: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
-        let (jobs, inbox) = mpsc::channel::<Job>();
-        std::thread::spawn(move || {
-            for (mut command, reply) in inbox {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        jobs
-    });
-    let program = command.get_program().to_owned();
-    let (reply, child) = mpsc::channel();
-    spawner
-        .send((command, reply))
-        .ok()
-        .context("the thread that spawns processes has ended")?;
-    child
-        .recv()
-        .context("the thread that spawns processes has ended")?
-        .with_context(|| format!("cannot run {}", program.display()))
 }
 
 #[cfg(test)]
