@@ -213,8 +213,8 @@ impl JobHead {
                 .map(|(field, values)| format!("{values} of {field}"))
                 .collect();
             let message = format!(
-                "values have more precision than a microsecond and were truncated: {}; to keep all digits, make the \
-                 field a text",
+                "values have more precision than a microsecond, or a leap second, and were truncated: {}; to keep \
+                 them, make the field a text",
                 fields.join(", ")
             );
             warnings.push(Warning::new(WarningCode::TruncatedValues, message));

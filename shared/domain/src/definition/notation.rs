@@ -173,6 +173,7 @@ pub(super) fn check_format(
             "epoch_s" | "%s" => EpochUnit::Seconds,
             "epoch_ms" => EpochUnit::Milliseconds,
             "epoch_us" => EpochUnit::Microseconds,
+            "excel" => return Ok(TimeFormat::Excel),
             _ => {
                 return match pattern_fault(pattern, is_date) {
                     None => Ok(TimeFormat::Pattern(pattern.clone())),

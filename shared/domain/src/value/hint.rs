@@ -76,7 +76,8 @@ pub(super) fn number(kind: FieldType, notation: Option<&NumberNotation>, text: &
 
 fn number_hint(kind: FieldType, text: &str) -> String {
     let trimmed = text.trim();
-    if !trimmed.contains(|character: char| character.is_ascii_digit()) {
+    // Spreadsheets write #DIV/0! for an error.
+    if trimmed.starts_with('#') || !trimmed.contains(|character: char| character.is_ascii_digit()) {
         return IF_NULL.to_owned();
     }
     let is_part = |character: char| {
@@ -175,7 +176,8 @@ pub(super) fn time(
         }
         TimeError::Precision => ValueError::of(
             text,
-            "has more precision than a microsecond, and a key is never cut; round it, or make the field a text",
+            "has more precision than a microsecond, or a leap second, and a key is never cut; round it, or make the field \
+             a text",
         ),
         TimeError::Zone(message) => ValueError::of(text, &format!("has a time zone: {message}")),
         TimeError::Offset(zone) => ValueError::of(
@@ -205,6 +207,10 @@ fn expected_time(kind: FieldType, format: Option<&TimeFormat>) -> String {
         None if kind == "date" => "a date like 2026-11-20".to_owned(),
         None => "a timestamp like 2026-11-20T08:30:00Z".to_owned(),
         Some(TimeFormat::Pattern(pattern)) => format!("a {kind} like {pattern}"),
+        Some(TimeFormat::Excel) if kind == "date" => {
+            "a whole number of days since 1899-12-30".to_owned()
+        }
+        Some(TimeFormat::Excel) => "a number of days since 1899-12-30".to_owned(),
         Some(TimeFormat::Epoch(unit)) => {
             let units = match unit {
                 EpochUnit::Seconds => "seconds",
@@ -237,9 +243,17 @@ pub(super) fn time_hint(kind: FieldType, format: Option<&TimeFormat>, text: &str
             _ => hint,
         };
     }
+    if is_serial(text) {
+        return "set format = \"excel\" if it counts the days since 1899-12-30".to_owned();
+    }
     let patterns = patterns_of(text);
     if patterns.is_empty() {
-        return "set format to its strptime pattern, like \"%d/%m/%Y\"".to_owned();
+        let hint = match format {
+            Some(_) => "check that there is such a date and time, and that format fits",
+            None if is_impossible(text) => "there is no such day",
+            None => "set format to its strptime pattern, like \"%d/%m/%Y\"",
+        };
+        return hint.to_owned();
     }
     format!("set format = {}", patterns.join(" or format = "))
 }
@@ -257,6 +271,21 @@ fn epoch_hint(text: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("set format = {format:?}"))
+}
+
+/// Returns whether a number of days since 1899-12-30 would be in the years 1954 to 2118.
+fn is_serial(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits(whole) && are_digits(fraction) && matches!(whole.parse(), Ok(20_000..80_000_u32))
+}
+
+/// Returns whether a text begins with an ISO date that is not in the calendar.
+fn is_impossible(text: &str) -> bool {
+    const ISO: &str = "%Y-%m-%d";
+    let is_day =
+        || BrokenDownTime::parse_prefix(ISO, text).is_ok_and(|(day, _)| day.to_date().is_ok());
+    begins_like(text, ISO) && !is_day()
 }
 
 /// Returns at most two quoted patterns that parse a text.
@@ -344,6 +373,11 @@ mod tests {
             (decimal, "(12.50)", "set accounting = true if"),
             (decimal, "NaN", "name it in nulls"),
             (FieldType::Integer, "-", "name it in nulls"),
+            (decimal, "#DIV/0!", "name it in nulls"),
+            (decimal, "12,34,567.5", "set thousands = \",\" if"),
+            (FieldType::Date, "2026-02-29", "there is no such day"),
+            (FieldType::Date, "45697", "set format = \"excel\" if"),
+            (FieldType::Timestamp, "45697.5", "set format = \"excel\" if"),
             (FieldType::Date, "0000-00-00", "name it in nulls"),
             (
                 FieldType::Date,

@@ -73,7 +73,7 @@ impl Value {
             FieldType::Text => Ok(Self::Text(text.into())),
             FieldType::Integer | FieldType::Decimal | FieldType::Float => {
                 let value = match &notation.number {
-                    None => Self::number(kind, text.trim()),
+                    None => Self::plain_number(kind, text.trim()),
                     Some(number) => {
                         let plain = number.plain(text);
                         plain.and_then(|plain| Self::number(kind, &plain))
@@ -95,6 +95,14 @@ impl Value {
                 .map_err(|error| hint::time(kind, &notation.time, text, error)),
             FieldType::Json => Self::json(text),
         }
+    }
+
+    /// Parses a number as Rust writes it, or with a typographic minus.
+    fn plain_number(kind: FieldType, text: &str) -> Option<Self> {
+        Self::number(kind, text).or_else(|| {
+            let digits = text.strip_prefix('\u{2212}')?;
+            Self::number(kind, &format!("-{digits}"))
+        })
     }
 
     fn number(kind: FieldType, text: &str) -> Option<Self> {

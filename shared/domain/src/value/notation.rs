@@ -31,6 +31,8 @@ pub(crate) enum TimeFormat {
     Pattern(String),
     /// A number of units since 1970, which may have a fraction.
     Epoch(EpochUnit),
+    /// A number of days since 1899-12-30, as spreadsheets count them.
+    Excel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,29 +114,34 @@ impl NumberNotation {
             Some((whole, fraction)) => (whole, Some(fraction)),
             None => (mantissa, None),
         };
-        let mut groups = whole.split(|sign| self.is_thousands(sign));
-        let first = groups.next()?;
-        let mut number = String::with_capacity(rest.len() + 1);
-        number.extend(sign.filter(|sign| *sign == '-'));
-        number.push_str(first);
-        let mut is_grouped = false;
-        for group in groups {
-            if group.len() != 3 || !are_digits(group) {
-                return None;
-            }
-            number.push_str(group);
-            is_grouped = true;
-        }
-        let is_right_length = !is_grouped || (1..=3).contains(&first.len());
-        if !is_right_length || !are_digits(first) {
+        let groups: Vec<&str> = whole.split(|sign| self.is_thousands(sign)).collect();
+        if !self.are_groups(&groups) {
             return None;
         }
+        let mut number = String::with_capacity(rest.len() + 1);
+        number.extend(sign.filter(|sign| *sign == '-'));
+        number.extend(groups);
         if let Some(fraction) = fraction {
             number.push('.');
             number.push_str(fraction);
         }
         number.push_str(exponent);
         are_digits(fraction.unwrap_or_default()).then_some(number)
+    }
+
+    /// Returns whether these are groups of three digits, or of two before the last three, as in India: `1,23,456`.
+    fn are_groups(&self, groups: &[&str]) -> bool {
+        let is_right_length = match groups {
+            [] | [_] => true,
+            [first, middle @ .., last] => {
+                let are_of = |size| {
+                    (1..=size).contains(&first.len())
+                        && middle.iter().all(|group| group.len() == size)
+                };
+                last.len() == 3 && (are_of(3) || self.thousands == Some(',') && are_of(2))
+            }
+        };
+        is_right_length && groups.iter().all(|group| are_digits(group))
     }
 
     fn without_currency<'t>(&self, text: &'t str) -> Option<&'t str> {
@@ -265,6 +272,11 @@ mod tests {
             (notation(',', ".", ""), "1,234.567", None),
             (notation(',', ".", ""), "1.234.56", None),
             (notation('.', ",", ""), "1,234,56", None),
+            (notation('.', ",", ""), "1,23,456.5", Some("123456.5")),
+            (notation('.', ",", ""), "12,34,56,789", Some("123456789")),
+            (notation('.', ",", ""), "123,45,678", None),
+            (notation('.', ",", ""), "1,234,56,789", None),
+            (notation(',', ".", ""), "1.23.456", None),
             (notation('.', "", ""), "1,234", None),
             (notation(',', "", ""), "12.5", None),
             // One sign, one currency.

@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use jiff::civil::{Date, DateTime};
+use jiff::ToSpan as _;
+use jiff::civil::{Date, DateTime, Time, date as day};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::fmt::temporal::{Pieces, PiecesOffset, TimeZoneAnnotationKind};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -24,7 +25,7 @@ pub(super) enum TimeError {
     ShortYear,
     /// The instant is not in the years 1 to 9999.
     Range,
-    /// It has more precision than a microsecond.
+    /// It has more precision than a microsecond, or a leap second.
     Precision,
     /// The named time zone does not exist.
     Zone(String),
@@ -41,6 +42,11 @@ pub(super) fn date(text: &str, notation: &TimeNotation) -> Result<Date, TimeErro
         Some(TimeFormat::Pattern(pattern)) => {
             let parsed = by_pattern(pattern, text)?;
             parsed.to_date().map_err(|_| TimeError::Form)?
+        }
+        Some(TimeFormat::Excel) => {
+            let time = from_serial(text).ok_or(TimeError::Form)?;
+            let is_whole = time.time() == Time::midnight();
+            is_whole.then_some(time.date()).ok_or(TimeError::Form)?
         }
         // Only the ISO form of a date: jiff also parses the date of a timestamp.
         _ if text.len() == 10 => text.parse().map_err(|_| TimeError::Form)?,
@@ -59,13 +65,18 @@ pub(super) fn timestamp(
     is_truncated: &mut bool,
 ) -> Result<Timestamp, TimeError> {
     let local = match &notation.format {
-        None => LocalTime::from_iso(text)?,
-        Some(TimeFormat::Pattern(pattern)) => LocalTime::from_pattern(pattern, text)?,
+        None => LocalTime::from_text(text, LocalTime::from_iso)?,
+        Some(TimeFormat::Pattern(pattern)) => {
+            LocalTime::from_text(text, |text| LocalTime::from_pattern(pattern, text))?
+        }
+        Some(TimeFormat::Excel) => LocalTime::plain(from_serial(text).ok_or(TimeError::Form)?),
         Some(TimeFormat::Epoch(unit)) => {
             return from_epoch(text, *unit, notation.is_exact, is_truncated);
         }
     };
-    *is_truncated = local.time.subsec_nanosecond() % 1000 != 0;
+    // jiff reads a leap second as the second before it.
+    let is_leap_second = local.time.second() == 59 && text.contains(":60");
+    *is_truncated = local.time.subsec_nanosecond() % 1000 != 0 || is_leap_second;
     if notation.is_exact && *is_truncated {
         return Err(TimeError::Precision);
     }
@@ -95,6 +106,19 @@ fn from_epoch(
     whole
         .and_then(Timestamp::from_microsecond)
         .ok_or(TimeError::Range)
+}
+
+/// Parses the number of days since 1899-12-30, to the millisecond. There are none before March 1900, because
+/// spreadsheets disagree about them.
+fn from_serial(text: &str) -> Option<DateTime> {
+    const DAY_MILLISECONDS: i64 = 86_400_000;
+    let days = Decimal::from(61)..Decimal::from(2_958_466);
+    let number = decimal(text).filter(|number| days.contains(number))?;
+    let milliseconds = number.checked_mul(Decimal::from(DAY_MILLISECONDS))?;
+    let milliseconds = milliseconds.round().to_i64()?;
+    let span = (milliseconds / DAY_MILLISECONDS).days();
+    let span = span.milliseconds(milliseconds % DAY_MILLISECONDS);
+    day(1899, 12, 30).at(0, 0, 0, 0).checked_add(span).ok()
 }
 
 /// Parses a text by a `strptime` pattern. Years of `%Y` and `%G` have four digits.
@@ -157,6 +181,39 @@ struct LocalTime {
 }
 
 impl LocalTime {
+    /// Returns a time about whose offset nothing is said.
+    fn plain(time: DateTime) -> Self {
+        Self {
+            time,
+            offset: None,
+            is_zulu: false,
+            zone: None,
+        }
+    }
+
+    /// Parses a text, also one with the time 24:00, which is the end of its day.
+    fn from_text(
+        text: &str,
+        parse: impl Fn(&str) -> Result<Self, TimeError>,
+    ) -> Result<Self, TimeError> {
+        let error = match parse(text) {
+            Err(TimeError::Form) => TimeError::Form,
+            parsed => return parsed,
+        };
+        let Some((before, after)) = text.rsplit_once("24:00") else {
+            return Err(error);
+        };
+        let mut local = parse(&format!("{before}00:00{after}"))?;
+        if local.time.time() != Time::midnight() {
+            return Err(error);
+        }
+        local.time = local
+            .time
+            .checked_add(1.day())
+            .map_err(|_| TimeError::Range)?;
+        Ok(local)
+    }
+
     fn from_iso(text: &str) -> Result<Self, TimeError> {
         if let Ok(pieces) = Pieces::parse(text) {
             return Self::from_pieces(&pieces);

@@ -263,3 +263,74 @@ fn a_pattern_that_ends_in_utc_is_in_utc() {
         assert_eq!(found.as_deref(), Ok(expected), "{pattern}");
     }
 }
+
+#[test]
+fn the_end_of_a_day_is_the_start_of_the_next() {
+    for (pattern, text, expected) in [
+        (None, "2026-02-28T24:00", Ok("2026-03-01T00:00:00Z")),
+        (
+            None,
+            "2026-12-31 24:00:00+01:00",
+            Ok("2026-12-31T23:00:00Z"),
+        ),
+        (None, "2026-02-28T24:00:01", Err(TimeError::Form)),
+        (None, "2026-02-28T25:24:00", Err(TimeError::Form)),
+        (
+            Some("%d.%m.%Y %H:%M"),
+            "28.02.2026 24:00",
+            Ok("2026-03-01T00:00:00Z"),
+        ),
+        (
+            Some("%d.%m.%Y %H:%M"),
+            "28.02.2026 24:01",
+            Err(TimeError::Form),
+        ),
+    ] {
+        let notation = pattern.map_or_else(TimeNotation::default, formatted);
+        let found = instant(text, &notation);
+        assert_eq!(found, expected.map(str::to_owned), "{text}");
+    }
+}
+
+#[test]
+fn a_leap_second_is_noted_and_is_no_key() {
+    let text = "2016-12-31T23:59:60Z";
+    let mut is_truncated = false;
+    let found = timestamp(text, &TimeNotation::default(), &mut is_truncated);
+    assert_eq!(found.unwrap().to_string(), "2016-12-31T23:59:59Z");
+    assert!(is_truncated);
+    let exact = TimeNotation {
+        is_exact: true,
+        ..TimeNotation::default()
+    };
+    assert_eq!(instant(text, &exact), Err(TimeError::Precision));
+    assert!(instant("2016-12-31T23:59:59.600Z", &exact).is_ok());
+}
+
+#[test]
+fn serial_numbers_of_spreadsheets_are_days() {
+    let notation = TimeNotation {
+        format: Some(TimeFormat::Excel),
+        ..zoned("Europe/Berlin", None)
+    };
+    for (text, expected) in [
+        ("45697", Ok("2025-02-08T23:00:00Z")),
+        ("45697.4166666667", Ok("2025-02-09T09:00:00Z")),
+        ("61", Ok("1900-02-28T23:00:00Z")),
+        ("60", Err(TimeError::Form)),
+        ("2025-02-09", Err(TimeError::Form)),
+        ("99999999", Err(TimeError::Form)),
+    ] {
+        let found = instant(text, &notation);
+        assert_eq!(found, expected.map(str::to_owned), "{text}");
+    }
+    let days: Vec<_> = ["45697", "2958465", "45697.5"]
+        .map(|text| date(text, &notation).map(|day| day.to_string()))
+        .into();
+    let expected = [
+        Ok("2025-02-09".to_owned()),
+        Ok("9999-12-31".to_owned()),
+        Err(TimeError::Form),
+    ];
+    assert_eq!(days, expected);
+}
