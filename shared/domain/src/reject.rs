@@ -16,6 +16,8 @@ pub const MAX_RAW_BYTES: usize = 64 * 1024;
 pub enum RejectCode {
     /// The record has more or fewer cells than the header has columns.
     ColumnCount,
+    /// The record is a header with other columns than those of the file, or follows one.
+    Header,
     /// A required field, or part of the key, is missing or null.
     Required,
     /// A value does not have the type of its field.

@@ -21,12 +21,18 @@ pub enum WarningCode {
     BlankRows,
     /// Repetitions of the header were skipped.
     RepeatedHeaders,
+    /// Headers with other columns, or with the same ones in another order, were rejected.
+    OtherHeaders,
+    /// A stray quote may have swallowed rows.
+    SwallowedRows,
     /// Byte order marks in the middle of the object were skipped.
     ByteOrderMarks,
     /// Rows were superseded by later rows of the same key and chunk.
     RepeatedKeys,
     /// Records were rejected because they are not valid in their encoding.
     InvalidText,
+    /// Records are valid UTF-8, but are read in another encoding.
+    Encoding,
     /// Values lost precision.
     TruncatedValues,
 }
@@ -41,9 +47,12 @@ impl WarningCode {
             Self::Quoting => "quoting",
             Self::BlankRows => "blank_rows",
             Self::RepeatedHeaders => "repeated_headers",
+            Self::OtherHeaders => "other_headers",
+            Self::SwallowedRows => "swallowed_rows",
             Self::ByteOrderMarks => "byte_order_marks",
             Self::RepeatedKeys => "repeated_keys",
             Self::InvalidText => "invalid_text",
+            Self::Encoding => "encoding",
             Self::TruncatedValues => "truncated_values",
         }
     }
@@ -55,6 +64,18 @@ impl WarningCode {
             Self::RepeatedHeaders => format!("{count} records that repeat the header were skipped"),
             Self::ByteOrderMarks => format!(
                 "{count} byte order marks in the middle of the file were skipped, as from files that were joined"
+            ),
+            Self::OtherHeaders => format!(
+                "{count} records are headers with other columns, or in another order, as from files that were joined; \
+                 upload the files one by one"
+            ),
+            Self::SwallowedRows => format!(
+                "{count} rows have a quoted cell over several lines, each of which has the cells of a row: a stray quote \
+                 may have swallowed rows; if so, double the quotes that are data, or set csv.quote = \"\" if all are"
+            ),
+            Self::Encoding => format!(
+                "{count} rows are read in the encoding of the definition, but are valid UTF-8: if there are characters \
+                 like Ã, remove encoding from the definition, or start the file with a byte order mark"
             ),
             Self::RepeatedKeys => format!(
                 "at least {count} rows have the key of a later row of the file, which replaced them; if each should be \

@@ -73,7 +73,14 @@ pub fn quoting_warning(dataset: &Dataset, reading: &Reading, saw_quoted: bool) -
 fn delimiter_line(head: &[u8], options: &CsvOptions) -> Option<String> {
     let text = head.strip_prefix(&BOM).unwrap_or(head);
     let line = &text[..memchr2(b'\r', b'\n', text)?];
-    let delimiter = std::str::from_utf8(line).ok()?.strip_prefix("sep=")?;
+    let line = std::str::from_utf8(line).ok()?;
+    let quoted = line
+        .strip_prefix('"')
+        .and_then(|line| line.strip_suffix('"'));
+    let (sep, delimiter) = quoted.unwrap_or(line).split_at_checked(4)?;
+    if !sep.eq_ignore_ascii_case("sep=") {
+        return None;
+    }
     let is_one = delimiter.chars().count() == 1 && !delimiter.contains(['"', '\0']);
     (is_one && options.skip_lines == 0).then(|| delimiter.to_owned())
 }
@@ -93,7 +100,7 @@ fn are_quotes_data(head: &[u8], options: &CsvOptions, reading: &Reading) -> bool
                     cells
                         .iter()
                         .any(|cell| cell.contains('\n') && cell.contains('\t'))
-                })
+                }) && memchr(b'\n', record.raw).is_some()
             };
             match record.quotes {
                 Quotes::TextAfter => return true,
@@ -387,12 +394,17 @@ fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
         .iter()
         .find(|(magic, _, _)| head.starts_with(magic) || text.starts_with(magic))
         .map(|(_, content, remedy)| (*content, *remedy));
+    let is_big_endian = text.first() == Some(&0);
     // A few zero bytes are errors of their records. Text does not contain as many as this.
     let is_binary = || memchr_iter(0, head).count() * 100 > head.len();
     known.or_else(|| {
         is_binary().then_some((
             "binary or UTF-16, as it contains zero bytes",
-            "set encoding = \"utf-16le\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON",
+            if is_big_endian {
+                "set encoding = \"utf-16be\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON"
+            } else {
+                "set encoding = \"utf-16le\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON"
+            },
         ))
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_domain::{
     ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_RAW_BYTES, Mode, Problem,
-    ProblemCode, Reading, Reject, RejectCode, Row, Warning, WarningCode,
+    ProblemCode, Reading, Row, Warning, WarningCode,
 };
 
 use crate::csv::header::Header;
@@ -102,13 +102,14 @@ impl Decoded {
     /// Returns the counts of the chunk, without those of stores and without repeated keys.
     pub fn counts(&self, dataset: &Dataset, header: Option<&Header>) -> Counts {
         let skipped = self.skipped;
-        let is_invalid = |reject: &&Reject| reject.code == RejectCode::Encoding;
-        let invalid = self.rejects.iter().filter(is_invalid).count() as u64;
         let warnings = [
             (WarningCode::BlankRows, skipped.blank_rows),
             (WarningCode::RepeatedHeaders, skipped.repeated_headers),
             (WarningCode::ByteOrderMarks, skipped.byte_order_marks),
-            (WarningCode::InvalidText, invalid),
+            (WarningCode::OtherHeaders, self.other_headers),
+            (WarningCode::SwallowedRows, self.swallowed),
+            (WarningCode::InvalidText, self.invalid_text),
+            (WarningCode::Encoding, self.utf8),
         ];
         let truncated = self.truncated.iter().take(MAX_COUNTED_FIELDS);
         let truncated = truncated.filter_map(|(index, count)| {

@@ -154,6 +154,15 @@ impl JobHead {
             let problem = Problem::new(ProblemCode::DeadChunks, message);
             return (JobState::Partial, Some(problem));
         }
+        if let Some(headers) = counts.warnings.get(&WarningCode::OtherHeaders) {
+            let warning = WarningCode::OtherHeaders.counted(*headers);
+            let message = format!(
+                "{}, because rows after them may have their values in the wrong columns",
+                warning.message
+            );
+            let problem = Problem::new(ProblemCode::HeaderMismatch, message);
+            return (JobState::Failed, Some(problem));
+        }
         let invalid = counts.warnings.get(&WarningCode::InvalidText);
         if let Some(invalid) = invalid.filter(|invalid| **invalid * 100 > counts.rows) {
             let message = format!(
@@ -203,7 +212,7 @@ impl JobHead {
             .filter(|(_, chunks)| self.chunks.map(u64::from) == Some(**chunks))
             .map(|(field, _)| field.as_str())
             .collect();
-        if !nulls.is_empty() {
+        if !nulls.is_empty() && counts.rejected < counts.rows {
             let message = format!("no row has a value for {}", nulls.join(", "));
             warnings.push(Warning::new(WarningCode::NullColumns, message));
         }

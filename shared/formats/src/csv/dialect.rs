@@ -53,6 +53,20 @@ impl Dialect {
         }
     }
 
+    /// Returns what a byte after the escape stands for: itself, or a control character, as databases write them.
+    pub(crate) fn escaped(&self, byte: u8) -> u8 {
+        match byte {
+            _ if self.escape != Some(b'\\') => byte,
+            b'b' => 0x08,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'v' => 0x0b,
+            b'f' => 0x0c,
+            b'r' => b'\r',
+            _ => byte,
+        }
+    }
+
     /// Returns whether this byte is white space that `trim` removes.
     pub(crate) fn is_trimmed(&self, byte: u8) -> bool {
         self.trim && matches!(byte, b' ' | b'\t') && !self.delimiter.contains(&byte)

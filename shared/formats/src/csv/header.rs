@@ -8,8 +8,11 @@ use landfall_domain::{
     WarningCode, excerpt,
 };
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::dialect::Dialect;
-use super::records::{Quotes, Records};
+use super::header_hint::{list, look_alikes, missing_hint, warnings};
+use super::records::{Cells, Quotes, Records};
 use crate::exported::in_file;
 use crate::position::{index_of, name_at};
 use crate::transcode::Transcoded;
@@ -88,7 +91,7 @@ impl Header {
             let message = "the header record is blank: add a header, or set csv.header = false";
             return Err(mismatch(message.to_owned()));
         }
-        Self::from_columns(columns, records, dataset)
+        Self::from_columns(columns, records, dataset, &dialect)
     }
 
     /// Returns the columns of an object without a header record: those with a position, or the fields in order, then
@@ -101,12 +104,19 @@ impl Header {
         let operation = dataset.operation.as_ref();
         let names = dataset.fields.iter().map(|field| &field.column);
         let names = names.chain(operation.map(|operation| &operation.column));
+        let columns: Vec<String> = names.cloned().collect();
+        // A file may have a header although the definition says otherwise.
+        let records = if columns.len() > 1 {
+            vec![columns.clone()]
+        } else {
+            Vec::new()
+        };
         Self {
-            columns: names.cloned().collect(),
+            columns,
             fields: (0..fields).map(Some).collect(),
             operation: operation.map(|_| fields),
             unknown: Vec::new(),
-            records: Vec::new(),
+            records,
             is_open: false,
             warnings: Vec::new(),
         }
@@ -145,6 +155,20 @@ impl Header {
         self.fields.get(field).is_some_and(Option::is_some)
     }
 
+    /// Returns whether a record repeats one of those that name the columns, apart from case and white space.
+    pub(crate) fn is_repeated(&self, cells: Cells<'_>) -> bool {
+        let mut records = self.records.iter();
+        records.any(|names| {
+            let count = names.len().max(cells.len());
+            (0..count).all(|index| {
+                let cell = cells.get_or_empty(index).trim();
+                let name = names.get(index).map_or("", |name| name.trim());
+                cell.eq_ignore_ascii_case(name)
+                    || !cell.is_ascii() && !name.is_ascii() && fold(cell) == fold(name)
+            })
+        })
+    }
+
     /// Returns what may be wrong with the columns.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -154,11 +178,23 @@ impl Header {
         columns: Vec<String>,
         records: Vec<Vec<String>>,
         dataset: &Dataset,
+        dialect: &Dialect,
     ) -> Result<Self, Problem> {
-        if let Some(index) = columns.iter().position(|column| column.contains('\0')) {
+        // Lines do not end in the others, although some programs think so.
+        let is_foreign = |sign: char| {
+            matches!(
+                sign,
+                '\0' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+            )
+        };
+        let foreign = columns.iter().enumerate();
+        let mut foreign = foreign.filter_map(|(index, column)| {
+            Some((index + 1, column.chars().find(|sign| is_foreign(*sign))?))
+        });
+        if let Some((column, sign)) = foreign.next() {
             let message = format!(
-                "the name of column {} contains U+0000: remove it",
-                index + 1
+                "the name of column {column} contains U+{:04X}: remove it; lines must end in LF, CR, or both",
+                u32::from(sign)
             );
             return Err(mismatch(message));
         }
@@ -177,9 +213,12 @@ impl Header {
         let rest_names: Vec<&str> = rest.iter().map(|index| columns[*index].trim()).collect();
         let absent = |is_needed: bool| -> Vec<Cow<'_, str>> {
             let absent = dataset.fields.iter().zip(&fields).enumerate();
-            let absent = absent.filter(|(place, (field, index))| {
-                let has_meaning = field.required && field.default.is_none();
-                index.is_none() && is_needed == (has_meaning && !dataset.may_lack(*place))
+            let absent = absent.filter(|(index, (field, column))| {
+                // A file of deletes may have the key alone.
+                let may_lack = dataset.may_lack(*index)
+                    || (operation.is_some() && !dataset.is_in_deletes(*index));
+                let is_required = field.required && field.default.is_none() && !may_lack;
+                column.is_none() && is_needed == is_required
             });
             absent.map(|(_, (field, _))| label(field)).collect()
         };
@@ -187,13 +226,23 @@ impl Header {
         if !missing.is_empty() {
             let hint = match look_alikes(&missing, &rest_names).first() {
                 Some((field, column)) => format!("; is {column:?} meant to be {field:?}?"),
-                None => delimiter_hint(&columns),
+                None => missing_hint(&columns, &used, dialect),
             };
             let (missing, columns) = (list(&missing), list(&columns));
             let message = format!("the header lacks {missing}; it has {columns}{hint}");
             return Err(mismatch(message));
         }
-        let mut warnings = warnings(dataset.mode, &absent(false), &rest_names);
+        let is_missing = |(index, (field, column)): (usize, (&Field, &Option<usize>))| {
+            let is_required = field.required && field.default.is_none();
+            column.is_none() && is_required && !dataset.may_lack(index)
+        };
+        let rejects = dataset
+            .fields
+            .iter()
+            .zip(&fields)
+            .enumerate()
+            .any(is_missing);
+        let mut warnings = warnings(dataset.mode, &absent(false), &rest_names, rejects);
         if let (Some(known), None) = (&dataset.operation, operation) {
             let message = format!(
                 "the file has no column {:?}, which operation.column names: none of its rows is a delete",
@@ -307,48 +356,8 @@ fn matched_by_name(
 
 /// Returns a name in the form in which different spellings of it are equal.
 fn fold(name: &str) -> String {
-    name.trim().to_lowercase()
-}
-
-/// Returns pairs of a field without a column and an unused column that looks like it.
-fn look_alikes<'a>(absent: &'a [Cow<'a, str>], unused: &[&'a str]) -> Vec<(&'a str, &'a str)> {
-    let letters = |name: &str| -> String {
-        let letters = name.chars().filter(|letter| letter.is_alphanumeric());
-        letters.flat_map(char::to_lowercase).collect()
-    };
-    let mut pairs = Vec::new();
-    for field in absent {
-        let wanted = letters(field);
-        let most = if wanted.chars().count() < 5 { 1 } else { 2 };
-        let alike = unused.iter().filter_map(|column| {
-            let distance = strsim::damerau_levenshtein(&wanted, &letters(column));
-            (distance <= most && distance < wanted.len()).then_some((distance, *column))
-        });
-        pairs.extend(alike.min().map(|(_, column)| (&**field, column)));
-    }
-    pairs
-}
-
-fn warnings(mode: Mode, absent: &[Cow<'_, str>], unused: &[&str]) -> Vec<Warning> {
-    let mut warnings: Vec<Warning> = look_alikes(absent, unused)
-        .into_iter()
-        .map(|(field, column)| {
-            let message = format!(
-                "the column {:?} looks like {field:?}, which no column is named, but is not used for it: rename it, or \
-                 set column of the field",
-                excerpt(column)
-            );
-            Warning::new(WarningCode::UnmatchedColumn, message)
-        })
-        .collect();
-    if !absent.is_empty() && mode != Mode::Merge {
-        let message = format!(
-            "the file has no column for {}: these fields are null, or have their default, in every row",
-            list(absent)
-        );
-        warnings.push(Warning::new(WarningCode::AbsentColumns, message));
-    }
-    warnings
+    let name = name.trim().nfc().collect::<String>();
+    name.to_lowercase()
 }
 
 /// Returns the columns at these indexes, sorted by name, with different names.
@@ -383,32 +392,4 @@ fn unknown_columns(columns: &[String], indexes: &[usize]) -> Vec<UnknownColumn> 
 
 fn mismatch(message: String) -> Problem {
     Problem::new(ProblemCode::HeaderMismatch, message)
-}
-
-/// Returns what to do about a header that has one column because the delimiter is another one.
-fn delimiter_hint(columns: &[String]) -> String {
-    let [only] = columns else {
-        return String::new();
-    };
-    [',', ';', '\t', '|']
-        .into_iter()
-        .find(|delimiter| only.contains(*delimiter))
-        .map(|delimiter| {
-            format!("; if {delimiter:?} is the delimiter, set csv.delimiter in the definition")
-        })
-        .unwrap_or_default()
-}
-
-/// Lists names for a message, at most 20 of them.
-fn list<T: AsRef<str>>(names: &[T]) -> String {
-    const MAX_NAMES: usize = 20;
-    let mut quoted: Vec<String> = names
-        .iter()
-        .take(MAX_NAMES)
-        .map(|name| format!("{:?}", excerpt(name.as_ref())))
-        .collect();
-    if names.len() > MAX_NAMES {
-        quoted.push(format!("and {} more", names.len() - MAX_NAMES));
-    }
-    quoted.join(", ")
 }

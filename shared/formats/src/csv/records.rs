@@ -83,6 +83,14 @@ impl<'a> Cells<'a> {
         &self.text[start..end]
     }
 
+    pub(crate) fn get_or_empty(self, index: usize) -> &'a str {
+        if index < self.len() {
+            self.get(index)
+        } else {
+            ""
+        }
+    }
+
     pub(crate) fn is_quoted_empty(self, index: usize) -> bool {
         let cell = self.cells.get(index);
         cell.is_some_and(|cell| cell.quoted && cell.start == cell.end)
@@ -96,8 +104,9 @@ impl<'a> Cells<'a> {
         self.cells.iter().any(|cell| cell.quoted)
     }
 
-    pub(crate) fn are_empty(self) -> bool {
-        self.cells.iter().all(|cell| cell.start == cell.end)
+    /// Returns whether the cells contain nothing but white space.
+    pub(crate) fn are_blank(self) -> bool {
+        self.iter().all(|cell| cell.trim_start().is_empty())
     }
 }
 
@@ -316,8 +325,12 @@ impl<'c, 'd> Records<'c, 'd> {
             if is_closing {
                 return true;
             }
+            let is_escape = rest[found] != quote;
             // A doubled quote, or what was escaped.
-            self.text.extend(next);
+            self.text.extend(next.map(|next| match is_escape {
+                true => self.dialect.escaped(next),
+                false => next,
+            }));
             self.at += usize::from(next.is_some());
         }
     }
@@ -352,7 +365,7 @@ impl<'c, 'd> Records<'c, 'd> {
             if next == b'N' && self.at == start + 1 && self.ends_cell(self.at + 1) {
                 self.text.push(byte);
             }
-            self.text.push(next);
+            self.text.push(self.dialect.escaped(next));
             self.at += 1;
         }
         self.at > start

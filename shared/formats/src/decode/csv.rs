@@ -5,11 +5,12 @@
 //! CPU time.
 
 use std::cell::LazyCell;
+use std::collections::HashSet;
 
 use landfall_domain::{
     ColumnSet, Dataset, FieldType, Mode, Reading, RejectCode, Row, UnknownColumns, Value, excerpt,
 };
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::columns::RowColumns;
 use super::exported;
@@ -31,22 +32,44 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
         is_exported: reading.is_exported,
         has_zero: memchr(0, sink.chunk).is_some(),
         columns: columns_of(dataset, header),
+        names: HeaderNames::of(header),
     };
     // Needed for rejects only.
     let names = LazyCell::new(|| Names::new(dataset, header));
+    let mut after_header = false;
     while let Some(block) = records.next_block() {
         for record in block.records {
             let cells = block.cells(record);
-            if let Some(cells) = cells
-                && decoder.skips(record.quotes, cells, sink)
-            {
-                continue;
+            if let Some(cells) = cells.filter(|_| record.quotes == Quotes::Correct) {
+                let decoded = &mut sink.decoded;
+                match decoder.kind(cells) {
+                    Kind::Blank => {
+                        decoded.skipped.blank_rows += 1;
+                        decoded.records += 1;
+                        continue;
+                    }
+                    Kind::Header => {
+                        decoded.skipped.repeated_headers += 1;
+                        decoded.records += 1;
+                        after_header = false;
+                        continue;
+                    }
+                    Kind::OtherHeader => {
+                        decoded.other_headers += 1;
+                        after_header = true;
+                    }
+                    Kind::Row => {
+                        let swallowed = decoder.may_have_swallowed(record, cells);
+                        decoded.swallowed += u64::from(swallowed);
+                    }
+                }
             }
-            let fill = |row: &mut Row, truncated: &mut Vec<usize>| {
-                decoder.fill_row(record, cells, row, truncated)
+            let fill = |row: &mut Row, truncated: &mut Vec<usize>| match after_header {
+                true => Err(Fault::other_header()),
+                false => decoder.fill_row(record, cells, row, truncated),
             };
             let named = cells.filter(|cells| {
-                decoder.accepts(record.quotes) && decoder.check_count(*cells).is_ok()
+                decoder.accepts(record.quotes) && decoder.check_count(record, *cells).is_ok()
             });
             sink.push(record.start, record.raw, fill, || {
                 names.record(named?, dialect.quoted_empty)
@@ -66,6 +89,7 @@ struct Decoder<'d> {
     has_zero: bool,
     /// The columns of each row, if the dataset is merged by column.
     columns: Option<RowColumns>,
+    names: HeaderNames<'d>,
 }
 
 /// Returns the columns that the rows of an object have, if its dataset is merged by column.
@@ -75,23 +99,39 @@ fn columns_of(dataset: &Dataset, header: &Header) -> Option<RowColumns> {
     (dataset.mode == Mode::Merge).then(|| RowColumns::new(columns, dataset.fields.len()))
 }
 
+/// What a record is.
+enum Kind {
+    Row,
+    /// It has no value, and is skipped.
+    Blank,
+    /// It repeats the header, and is skipped.
+    Header,
+    /// It is a header with other columns, or in another order.
+    OtherHeader,
+}
+
 impl Decoder<'_> {
-    /// Skips and counts a record without any value, or one that repeats the header.
-    fn skips(&self, quotes: Quotes, cells: Cells<'_>, sink: &mut Sink<'_>) -> bool {
-        let skipped = &mut sink.decoded.skipped;
-        if quotes != Quotes::Correct {
-            return false;
-        }
-        let repeats = |names: &Vec<String>| cells.iter().eq(names);
-        if cells.are_empty() && !(self.dialect.quoted_empty && cells.any_quoted()) {
-            skipped.blank_rows += 1;
-        } else if self.header.records.iter().any(repeats) {
-            skipped.repeated_headers += 1;
+    fn kind(&self, cells: Cells<'_>) -> Kind {
+        if cells.are_blank() && !(self.dialect.quoted_empty && cells.any_quoted()) {
+            Kind::Blank
+        } else if self.header.is_repeated(cells) {
+            Kind::Header
+        } else if self.names.are_all(cells) {
+            Kind::OtherHeader
         } else {
-            return false;
+            Kind::Row
         }
-        sink.decoded.records += 1;
-        true
+    }
+
+    /// Returns whether a quoted cell continues on lines that look like rows of their own.
+    fn may_have_swallowed(&self, record: &RawRecord<'_>, cells: Cells<'_>) -> bool {
+        let columns = self.header.columns.len();
+        let delimiter = &self.dialect.delimiter;
+        columns > 1
+            && cells.any_quoted()
+            && lines(record.raw).count() > 1
+            && lines(record.raw)
+                .all(|line| memmem::find_iter(line, delimiter).count() + 1 == columns)
     }
 
     /// Returns whether cells with such quotes are known.
@@ -126,7 +166,7 @@ impl Decoder<'_> {
         if self.has_zero && record.raw.contains(&0) {
             return Err(Fault::zero_character());
         }
-        self.check_count(cells)?;
+        self.check_count(record, cells)?;
         let (dataset, header) = (self.dataset, self.header);
         if let Some(operation) = &dataset.operation {
             let column = header.operation.filter(|column| *column < cells.len());
@@ -186,7 +226,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn check_count(&self, cells: Cells<'_>) -> Result<(), Fault> {
+    fn check_count(&self, record: &RawRecord<'_>, cells: Cells<'_>) -> Result<(), Fault> {
         let (expected, found) = (self.header.columns.len(), cells.len());
         if self.has_columns(found) {
             return Ok(());
@@ -196,13 +236,39 @@ impl Decoder<'_> {
         if is_flexible {
             return Ok(());
         }
-        let hint = if self.dialect.flexible {
+        let hint = self.count_hint(record, cells);
+        let message = format!("expected {expected} cells, found {found}{hint}");
+        Err(Fault::in_record(RejectCode::ColumnCount, message))
+    }
+
+    /// Returns the likely cause of a wrong number of cells, and what to do about it.
+    #[cold]
+    fn count_hint(&self, record: &RawRecord<'_>, cells: Cells<'_>) -> &'static str {
+        let dialect = self.dialect;
+        let any_starts_with = |start: char| cells.iter().any(|cell| cell.starts_with(start));
+        let is_quote_after_space = |cell: &str| {
+            let inner = cell.trim_start_matches(' ').as_bytes();
+            inner.len() < cell.len()
+                && dialect.quote.is_some()
+                && inner.first().copied() == dialect.quote
+        };
+        if cells.any_quoted() && lines(record.raw).count() > 1 {
+            "; a cell in quotes continues on other lines, so the record may have swallowed others: double quotes that are \
+             data, or set csv.quote = \"\" if all quotes are"
+        } else if !dialect.trim && cells.iter().any(is_quote_after_space) {
+            "; csv.trim ignores spaces before quotes"
+        } else if dialect.comment.is_none() && any_starts_with('#') && cells.get(0).starts_with('#')
+        {
+            "; if it is a comment, set csv.comment = \"#\""
+        } else if dialect.quote == Some(b'"') && any_starts_with('\'') {
+            "; if ' encloses cells, set csv.quote = \"'\""
+        } else if cells.len() == 1 && cells.any_quoted() {
+            "; the whole record is in quotes, so it is one cell: remove them"
+        } else if dialect.flexible {
             ""
         } else {
             "; csv.flexible accepts missing trailing cells, and surplus empty ones"
-        };
-        let message = format!("expected {expected} cells, found {found}{hint}");
-        Err(Fault::in_record(RejectCode::ColumnCount, message))
+        }
     }
 
     fn extra(&self, cells: Cells<'_>) -> Option<String> {
@@ -247,6 +313,51 @@ impl Decoder<'_> {
         let expected = self.header.columns.len();
         count == expected || (self.header.is_open && count > expected)
     }
+}
+
+/// The names of the columns, to find other headers.
+struct HeaderNames<'d> {
+    names: HashSet<&'d str>,
+    /// The lengths of the names, one bit for each. Most cells have another one, which is faster to find out.
+    lengths: u64,
+}
+
+impl<'d> HeaderNames<'d> {
+    fn of(header: &'d Header) -> Self {
+        let names = header.columns.iter().map(|name| name.trim());
+        // Numbers can be data as well.
+        let names = names.filter(|name| name.contains(char::is_alphabetic));
+        let names: HashSet<&str> = names.collect();
+        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name));
+        Self { names, lengths }
+    }
+
+    /// Returns whether all cells, and at least two, are different names of columns.
+    fn are_all(&self, cells: Cells<'_>) -> bool {
+        let is_name = |cell: &str| {
+            let cell = cell.trim();
+            length_bit(cell) & self.lengths != 0 && self.names.contains(cell)
+        };
+        let filled = || cells.iter().filter(|cell| !cell.is_empty());
+        filled().all(is_name) && {
+            let different: HashSet<&str> = filled().collect();
+            different.len() > 1 && different.len() == filled().count()
+        }
+    }
+}
+
+fn length_bit(text: &str) -> u64 {
+    1 << text.len().min(63)
+}
+
+/// Returns the lines of a record.
+fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = if memchr(b'\n', raw).is_some() {
+        b'\n'
+    } else {
+        b'\r'
+    };
+    raw.split(move |byte| *byte == end)
 }
 
 /// Appends a cell to the text of an object without its closing bracket.

@@ -32,6 +32,7 @@ pub fn decode(
     first_line: u64,
 ) -> Decoded {
     let dataset = &*in_file(dataset, reading);
+    let raw = chunk;
     let transcoded =
         (reading.encoding != Encoding::UTF_8).then(|| Transcoded::new(reading.encoding, chunk));
     let chunk = transcoded.as_ref().map_or(chunk, |it| it.text.as_bytes());
@@ -50,6 +51,10 @@ pub fn decode(
             Some(origin) => json::decode_fixed(dataset, origin, &mut sink),
         },
         (Format::Json, _) => json::decode_elements(dataset, reading.is_exported, &mut sink),
+    }
+    let is_other = reading.encoding != Encoding::UTF_8 && !reading.encoding.is_utf_16();
+    if is_other && !raw.is_ascii() && std::str::from_utf8(raw).is_ok() {
+        sink.decoded.utf8 = sink.decoded.records - sink.decoded.skipped.records();
     }
     sink.decoded
 }

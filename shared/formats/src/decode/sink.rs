@@ -22,6 +22,14 @@ pub struct Decoded {
     pub records: u64,
     /// What was skipped.
     pub skipped: Skipped,
+    /// Number of rejected records that are headers with other columns.
+    pub other_headers: u64,
+    /// Number of records in which a stray quote may have swallowed others.
+    pub swallowed: u64,
+    /// Number of rejected records whose bytes are not valid in their encoding.
+    pub invalid_text: u64,
+    /// Number of records that are valid UTF-8, but are read in another encoding.
+    pub utf8: u64,
     /// For each field, by its index, with values that lost precision, the number of these values.
     pub truncated: BTreeMap<usize, u64>,
 }
@@ -75,6 +83,14 @@ impl Fault {
             code,
             message: format!("column {:?}: {message}", excerpt(column)),
         }
+    }
+
+    pub(super) fn other_header() -> Self {
+        Self::in_record(
+            RejectCode::Header,
+            "the record is a header with other columns, or in another order, or follows one: upload files that were \
+             joined one by one",
+        )
     }
 
     pub(super) fn not_utf8() -> Self {
@@ -176,6 +192,9 @@ impl<'c> Sink<'c> {
             return;
         };
         drop(truncated);
+        if fault.code == RejectCode::Encoding && (!is_valid || std::str::from_utf8(raw).is_err()) {
+            self.decoded.invalid_text += 1;
+        }
         self.decoded.rows.pop();
         let passed = &self.chunk[self.counted..start];
         self.line += self.count_lines(passed);

@@ -157,6 +157,10 @@ impl Grammar for CsvScanner {
     }
 
     fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+        if self.skip_lines > 0 && planner.position.offset > 0 {
+            let message = "the file ends within the lines that csv.skip_lines skips: correct it";
+            return Err(Problem::new(ProblemCode::HeaderMismatch, message));
+        }
         if let State::RecordStart(seen @ 1..) = self.state {
             self.start_record(planner.position.offset - seen as u64, seen, planner);
         }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use landfall_domain::{Dataset, WarningCode};
+use landfall_domain::{Dataset, Problem, WarningCode};
 use landfall_formats::{Decoded, Findings, Object, decode_object};
 
 /// The content of a file, and the codes of the warnings about it.
@@ -20,6 +20,21 @@ pub(crate) fn read(case: &str, file: &str) -> Vec<u8> {
 
 /// Ingests a file that has no problem, in chunks of a record or two.
 pub(crate) fn ingest(dataset: &Dataset, file: &str, content: &[u8]) -> Ingested {
+    let (decoded, findings) = read_all(dataset, file, content);
+    assert_eq!(findings.problem, None);
+    let warnings = findings.warnings.iter();
+    Ingested {
+        decoded,
+        warnings: warnings.map(|warning| warning.code).collect(),
+    }
+}
+
+/// Returns the problem of a file.
+pub(crate) fn problem(dataset: &Dataset, file: &str, content: &[u8]) -> Problem {
+    read_all(dataset, file, content).1.problem.unwrap()
+}
+
+fn read_all(dataset: &Dataset, file: &str, content: &[u8]) -> (Decoded, Findings) {
     let object = Object {
         key: &format!("{}/{file}", dataset.name),
         size: content.len() as u64,
@@ -36,16 +51,10 @@ pub(crate) fn ingest(dataset: &Dataset, file: &str, content: &[u8]) -> Ingested 
         whole.rejects.extend(chunk.rejects);
         whole.records += chunk.records;
         whole.skipped += chunk.skipped;
+        whole.utf8 += chunk.utf8;
         for (field, values) in chunk.truncated {
             *whole.truncated.entry(field).or_default() += values;
         }
     });
-    let Findings {
-        warnings, problem, ..
-    } = findings;
-    assert_eq!(problem, None);
-    Ingested {
-        decoded: whole,
-        warnings: warnings.iter().map(|warning| warning.code).collect(),
-    }
+    (whole, findings)
 }

@@ -16,6 +16,7 @@ mod ingest;
 mod json;
 mod json_faults;
 mod merge;
+mod mistakes;
 mod nulls;
 mod oracle;
 mod positions;
