@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 WAIT = {"Delay": 0.05, "MaxAttempts": 2400}
 
 
-def deploy(stack, template, parameters):
+def deploy(stack, template_url, parameters):
     """Creates or updates a stack and returns its outputs."""
     cloudformation = boto3.client("cloudformation")
     try:
@@ -29,7 +29,7 @@ def deploy(stack, template, parameters):
     try:
         action(
             StackName=stack,
-            TemplateBody=template,
+            TemplateURL=template_url,
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -45,7 +45,8 @@ def deploy(stack, template, parameters):
 
 def failures(cloudformation, stack):
     """Returns the events of the resources that failed, or of all resources if none did."""
-    events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"][::-1]
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+    events = [event for page in pages for event in page["StackEvents"]][::-1]
     failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
     return "\n".join(
         f"{event['LogicalResourceId']} {event['ResourceStatus']} {event.get('ResourceStatusReason', '')}"

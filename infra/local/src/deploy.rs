@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_setup::functions::{FUNCTIONS, zip};
 use landfall_setup::progress::Progress;
@@ -14,7 +15,8 @@ use crate::aws::Aws;
 use crate::endpoint;
 
 const STACK: &str = "landfall";
-const CODE_BUCKET: &str = "landfall-code";
+const DEPLOYMENT_BUCKET: &str = "landfall-code";
+const TEMPLATE: &str = "template.yaml";
 
 /// The outputs of `infra/template.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -76,42 +78,50 @@ pub(crate) async fn deploy(
     progress.step("deploying infra/template.yaml");
     let mut template = std::fs::read_to_string(workspace.join("infra/template.yaml"))
         .context("cannot read infra/template.yaml")?;
+    let client = Client::from_conf(endpoint::s3_config(config));
+    client
+        .create_bucket()
+        .bucket(DEPLOYMENT_BUCKET)
+        .send()
+        .await
+        .context("cannot create the bucket for the zips and the template")?;
     for function in FUNCTIONS {
-        let uri = upload(config, zips, function).await?;
+        let uri = upload_zip(&client, zips, function).await?;
         template = with_code(&template, function, &uri)?;
     }
     template = with_number(&template, "WorkerConcurrency", parameters)?;
-    let arguments = json!({ "stack": STACK, "template": template, "parameters": parameters });
+    // CloudFormation accepts larger templates from S3 than in a request.
+    upload(&client, TEMPLATE, template.into_bytes()).await?;
+    let url = format!("{}/{DEPLOYMENT_BUCKET}/{TEMPLATE}", aws.endpoint);
+    let arguments = json!({ "stack": STACK, "template_url": url, "parameters": parameters });
     aws.call("deploy", &arguments)
         .await
         .context("cannot deploy infra/template.yaml")
 }
 
 /// Uploads a zip, with a key that changes with its content, and returns its URI.
-async fn upload(config: &SdkConfig, zips: &Path, function: &str) -> Result<String> {
+async fn upload_zip(client: &Client, zips: &Path, function: &str) -> Result<String> {
     let path = zip(zips, function);
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let hash = blake3::hash(&bytes).to_hex();
     let key = format!("{function}-{}.zip", &hash.as_str()[..16]);
-    let client = aws_sdk_s3::Client::from_conf(endpoint::s3_config(config));
-    client
-        .create_bucket()
-        .bucket(CODE_BUCKET)
-        .send()
-        .await
-        .context("cannot create the bucket for the zips")?;
+    upload(client, &key, bytes).await?;
+    Ok(format!("s3://{DEPLOYMENT_BUCKET}/{key}"))
+}
+
+async fn upload(client: &Client, key: &str, bytes: Vec<u8>) -> Result<()> {
     client
         .put_object()
-        .bucket(CODE_BUCKET)
-        .key(&key)
+        .bucket(DEPLOYMENT_BUCKET)
+        .key(key)
         .body(ByteStream::from(bytes))
         .customize()
         .config_override(endpoint::without_checksums())
         .disable_payload_signing()
         .send()
         .await
-        .with_context(|| format!("cannot upload the zip of {function}"))?;
-    Ok(format!("s3://{CODE_BUCKET}/{key}"))
+        .map(drop)
+        .with_context(|| format!("cannot upload {key}"))
 }
 
 /// Returns the template with the URI of the zip in place of the function's directory, as `sam package` does.
@@ -154,20 +164,20 @@ fn with_number(template: &str, name: &str, parameters: &[(String, String)]) -> R
 mod tests {
     use super::{with_code, with_number};
 
-    const TEMPLATE: &str = "Resources:\n  A:\n    CodeUri: ../functions/worker\n  B:\n    CodeUri: ../functions/worker2\n";
+    const PART: &str = "Resources:\n  A:\n    CodeUri: ../functions/worker\n  B:\n    CodeUri: ../functions/worker2\n";
 
     #[test]
     fn a_zip_replaces_the_directory_of_its_function() {
-        let packaged = with_code(TEMPLATE, "worker", "s3://b/k.zip").unwrap();
+        let packaged = with_code(PART, "worker", "s3://b/k.zip").unwrap();
         assert_eq!(
             packaged,
-            TEMPLATE.replace("../functions/worker\n", "s3://b/k.zip\n")
+            PART.replace("../functions/worker\n", "s3://b/k.zip\n")
         );
     }
 
     #[test]
     fn a_function_missing_from_the_template_is_an_error() {
-        assert!(with_code(TEMPLATE, "janitor", "s3://b/k.zip").is_err());
+        assert!(with_code(PART, "janitor", "s3://b/k.zip").is_err());
     }
 
     #[test]
