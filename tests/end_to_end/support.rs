@@ -41,11 +41,13 @@ pub async fn start_with(sql: Sql, parameters: &[(&str, &str)], datasets: Vec<Pat
 /// Adds a token to the existing ones. A running function reads it within a minute.
 pub async fn add_token(stack: &Stack, name: &str, scopes: &[Scope], datasets: Access) -> Token {
     let secret = Secret::new(stack.sdk_config(), &stack.outputs().tokens_secret);
-    let mut list = TokenList::parse(&secret.read().await.unwrap()).unwrap();
+    let (text, version) = secret.read_version().await.unwrap();
+    let mut list = TokenList::parse(&text).unwrap();
     let token = Token::random();
     let scopes = scopes.iter().copied().collect();
     list.add(name, &token, scopes, datasets).unwrap();
-    secret.write(&list.to_text().unwrap()).await.unwrap();
+    let replaced = secret.replace(&version, &list.to_text().unwrap()).await;
+    assert!(replaced.unwrap());
     token
 }
 

@@ -107,6 +107,9 @@ fn with(owner: &str, field: usize, settings: Table) -> Result<Dataset, String> {
         "total" => definition["totals"][0].as_table_mut().unwrap(),
         _ => return Err(format!("nothing is called {owner}")),
     };
+    if settings.contains_key("max_delete_share") {
+        table.insert("mode".to_owned(), "snapshot".into());
+    }
     for (name, value) in settings {
         let value = match (table.remove(&name), value) {
             (Some(Value::Table(mut inner)), Value::Table(value)) if owner == "dataset" => {

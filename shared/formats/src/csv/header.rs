@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use landfall_domain::{
-    Dataset, Encoding, Field, Mode, Problem, ProblemCode, Reading, UnknownColumns, Warning,
-    WarningCode, excerpt,
+    Dataset, Encoding, Field, Problem, ProblemCode, Reading, UnknownColumns, Warning, WarningCode,
+    excerpt,
 };
 
 use unicode_normalization::UnicodeNormalization as _;
