@@ -98,7 +98,7 @@ impl Functions {
     async fn work(&self, ordinal: u32) {
         let mut succeeded = 0;
         while succeeded < 2 {
-            let delivered = self.caller.call(self.deliver(ordinal)).await;
+            let delivered = self.caller.call(Box::pin(self.deliver(ordinal))).await;
             succeeded += u32::from(delivered.is_some());
         }
     }

@@ -327,9 +327,12 @@ impl<'c, 'd> Records<'c, 'd> {
             }
             let is_escape = rest[found] != quote;
             // A doubled quote, or what was escaped.
-            self.text.extend(next.map(|next| match is_escape {
-                true => self.dialect.escaped(next),
-                false => next,
+            self.text.extend(next.map(|next| {
+                if is_escape {
+                    self.dialect.escaped(next)
+                } else {
+                    next
+                }
             }));
             self.at += usize::from(next.is_some());
         }

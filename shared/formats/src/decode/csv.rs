@@ -64,9 +64,11 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
                     }
                 }
             }
-            let fill = |row: &mut Row, truncated: &mut Vec<usize>| match after_header {
-                true => Err(Fault::other_header()),
-                false => decoder.fill_row(record, cells, row, truncated),
+            let fill = |row: &mut Row, truncated: &mut Vec<usize>| {
+                if after_header {
+                    return Err(Fault::other_header());
+                }
+                decoder.fill_row(record, cells, row, truncated)
             };
             let named = cells.filter(|cells| {
                 decoder.accepts(record.quotes) && decoder.check_count(record, *cells).is_ok()
