@@ -152,6 +152,7 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
 
 /// Returns the configuration of schemathesis. Many of the generated requests refer to existing items.
 fn configuration(url: &str, seed: u32, jobs: [JobId; 2], upload: &str) -> String {
+    let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/end_to_end/ndjson.py");
     format!(
         r#"
 # By default, schemathesis appends paths to the host alone.
@@ -159,6 +160,7 @@ base-url = "{url}"
 seed = {seed}
 workers = 2
 request-timeout = 30
+hooks = "{hooks}"
 continue-on-failure = true
 # Without existing data, requests would test little.
 warnings = {{ fail-on = ["base_url_mismatch", "missing_auth", "missing_test_data", "rate_limited"] }}
