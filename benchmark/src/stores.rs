@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use landfall_local::{Lines, Progress, Sql, Stores};
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::Plan;
 use crate::data::Sample;
@@ -33,7 +33,7 @@ const WITHOUT_HASHES: Without = Without {
     ),
     // Creates the table; the row and all hashes are deleted afterwards.
     file: "sku,name,description\n0,n,d\n",
-    sql: "DELETE FROM without_hashes; DELETE FROM _landfall_keys WHERE dataset = 'without_hashes'",
+    sql: "DELETE FROM {dataset}; DELETE FROM _landfall_keys WHERE dataset = '{dataset}'",
 };
 const WITHOUT_LANES: Without = Without {
     dataset: "without_lanes",
@@ -51,12 +51,13 @@ const WITHOUT_LANES: Without = Without {
 
 /// A way to make Landfall go without one of its means.
 struct Without {
+    /// The beginning of the names of its datasets.
     dataset: &'static str,
     first: Described<'static>,
     changed: Described<'static>,
     /// A file that comes first.
     file: &'static str,
-    /// Statements to run after it.
+    /// Statements to run after it, with `{dataset}` for the name of the dataset.
     sql: &'static str,
 }
 
@@ -124,17 +125,23 @@ impl<'a> Bench<'a> {
 
     /// Measures the first load and the change of all rows without one of Landfall's means.
     async fn without(&mut self, run: usize, without: &Without) -> Result<()> {
-        let file = self.plan.directory().join(without.dataset);
+        // Each run has its own table: workers keep in mind which tables they have prepared.
+        let dataset = format!("{}_{run}", without.dataset);
+        let file = self.plan.directory().join(&dataset);
         fs::write(&file, without.file)?;
-        self.landfall.dataset(without.dataset).await?;
-        self.landfall.put(without.dataset, &file).await?;
+        self.landfall.dataset(&dataset).await?;
+        self.landfall.put(&dataset, &file).await?;
         let url = self.landfall.stack.sql_url();
-        tables::postgres(url).await?.execute(without.sql).await?;
+        let sql = without.sql.replace("{dataset}", &dataset);
+        tables::postgres(url)
+            .await?
+            .execute(AssertSqlSafe(sql))
+            .await?;
         for (what, is_first) in [(without.first, true), (without.changed, false)] {
             self.step(run, what.0);
-            self.ingest(without.dataset, what, is_first).await?;
+            self.ingest(&dataset, what, is_first).await?;
         }
-        self.landfall.drop_tables(without.dataset).await
+        self.landfall.drop_tables(&dataset).await
     }
 
     async fn ingest(&mut self, dataset: &str, what: Described<'_>, first: bool) -> Result<()> {
