@@ -36,8 +36,8 @@ fn check_tables(dataset: &Dataset, sql: &[Sql]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks definitions: files, and all `.toml` files of directories. Returns the dataset of each, or a line with the file,
-/// line, field and message of its error. `sql` are the databases that must hold its rows.
+/// Checks definitions: files, and all `.toml` files of directories. Returns the dataset of each, or a line with the
+/// file, line, field and message of its error. `sql` are the databases that must hold its rows.
 pub(crate) fn check(paths: &[PathBuf], sql: &[Sql]) -> Result<Vec<Result<Dataset, String>>> {
     let mut checked = Vec::new();
     for path in paths {

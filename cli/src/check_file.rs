@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use landfall_domain::{
-    ByteRange, Counts, Dataset, JobId, ObjectOrder, ObjectRef, Reject, Row, Value, WarningCode,
-    latest_by_key,
+    ByteRange, Counts, Dataset, Folded, JobId, JsonOf, JsonText, ObjectOrder, ObjectRef, Reject,
+    Row, WarningCode,
 };
 use landfall_formats::{CHUNK_BYTES, Decoded, Findings, Object, decode_object};
 use landfall_ledger::JobHead;
@@ -39,6 +39,7 @@ pub(crate) fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
         segment_bytes: SEGMENT_BYTES,
         chunk_bytes: CHUNK_BYTES,
     };
+    let order = ObjectOrder::new(0, "", JobId::for_object("", &key, ""))?;
     let mut found = Found::default();
     let findings = decode_object(
         dataset,
@@ -46,7 +47,7 @@ pub(crate) fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
         |range| read(&mut file, range).with_context(context),
         |header, decoded| {
             let counts = decoded.counts(dataset, header);
-            found.add(dataset, &counts, decoded);
+            found.add(dataset, order, &counts, decoded);
         },
     )?;
     found.report(dataset, &object, findings)
@@ -70,7 +71,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, dataset: &Dataset, counts: &Counts, decoded: Decoded) {
+    fn add(&mut self, dataset: &Dataset, order: ObjectOrder, counts: &Counts, decoded: Decoded) {
         self.counts += counts;
         self.skipped += decoded.skipped.records();
         for reject in decoded.rejects {
@@ -80,7 +81,7 @@ impl Found {
         let first = decoded.rows.iter().take(missing);
         self.first_rows
             .extend(first.filter_map(|row| first_row(dataset, row)));
-        let (_, superseded) = latest_by_key(decoded.rows, dataset);
+        let Folded { superseded, .. } = Folded::of_chunk(decoded.rows, dataset, order);
         if superseded > 0 {
             *self
                 .counts
@@ -173,34 +174,14 @@ impl Serialize for Fields<'_> {
         let mut map = serializer.serialize_map(None)?;
         for (index, (field, value)) in dataset.fields.iter().zip(&row.values).enumerate() {
             if !row.deleted || dataset.key_indexes().contains(&index) {
-                map.serialize_entry(&field.name, &JsonValue(value))?;
+                map.serialize_entry(&field.name, &JsonOf(value))?;
             }
         }
         if let Some(extra) = &row.extra {
-            map.serialize_entry("_extra", &json(extra))?;
+            map.serialize_entry("_extra", &JsonText(extra))?;
         }
         map.end()
     }
-}
-
-struct JsonValue<'a>(&'a Value);
-
-impl Serialize for JsonValue<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Integer(number) => number.serialize(serializer),
-            Value::Float(number) => number.serialize(serializer),
-            Value::Boolean(boolean) => boolean.serialize(serializer),
-            Value::Json(text) => json(text).serialize(serializer),
-            // Decimals too, as in the HTTP API. Only null has no text.
-            value => value.to_text().serialize(serializer),
-        }
-    }
-}
-
-/// Returns the text of a JSON value as that value.
-fn json(text: &str) -> Option<&RawValue> {
-    serde_json::from_str(text).ok()
 }
 
 #[cfg(test)]
@@ -269,6 +250,15 @@ mod tests {
             text.contains("\n  line 3: column \"price\": \"x\" is not"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_record_with_other_columns_of_a_key_repeats_it_only_without_a_merge() {
+        let file = "{\"sku\":\"A\",\"price\":\"1\"}\n{\"sku\":\"A\",\"sizes\":[1]}\n";
+        let warnings = |settings| check(settings, "goods.ndjson", file).warnings;
+        assert_eq!(warnings("mode = \"merge\""), []);
+        let warnings: Vec<_> = warnings("").into_iter().map(|it| code(it.code)).collect();
+        assert_eq!(warnings, ["repeated_keys"]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use landfall_domain::{EXPORT_MARKER, FieldType, Value, escapes_text, is_formula};
+use landfall_domain::{
+    EXPORT_MARKER, FieldType, JsonOf, JsonText, Value, escapes_text, is_formula,
+};
 use landfall_stores::StoredRow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
 
 use crate::encoding::Encoding;
 
@@ -112,7 +113,7 @@ impl Serialize for Object<'_> {
         let Self(table, record, is_marked) = self;
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in table.columns.iter().zip(&record.values) {
-            map.serialize_entry(name, &JsonValue(value))?;
+            map.serialize_entry(name, &JsonOf(value))?;
         }
         if let (Some(name), Some(rest)) = (table.rest, &record.extra) {
             map.serialize_entry(name, &JsonText(rest))?;
@@ -121,35 +122,6 @@ impl Serialize for Object<'_> {
             map.serialize_entry(EXPORT_MARKER, &1)?;
         }
         map.end()
-    }
-}
-
-struct JsonValue<'a>(&'a Value);
-
-impl Serialize for JsonValue<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Integer(number) => number.serialize(serializer),
-            Value::Boolean(boolean) => boolean.serialize(serializer),
-            // NaN and infinity, which only another program can have stored, become null.
-            Value::Float(number) => number.serialize(serializer),
-            Value::Json(text) => JsonText(text).serialize(serializer),
-            // Decimals too: as numbers they would lose digits in most clients. Only null has no text.
-            value => value.to_text().serialize(serializer),
-        }
-    }
-}
-
-/// JSON text, which is written unchanged. Text that is not JSON, which another program must have stored, is written as
-/// a string.
-struct JsonText<'a>(&'a str);
-
-impl Serialize for JsonText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serde_json::from_str::<&RawValue>(self.0) {
-            Ok(raw) => raw.serialize(serializer),
-            Err(_) => self.0.serialize(serializer),
-        }
     }
 }
 

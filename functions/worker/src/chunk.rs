@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::future;
 use landfall_aws::AwsError;
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, Folded, Mode, Problem, ProblemCode, Reject, RejectsLocation,
-    Row, StoreCounts, WarningCode, fold_by_key, latest_by_key,
+    ChunkMessage, Counts, Dataset, Folded, Problem, ProblemCode, Reject, RejectsLocation,
+    StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
@@ -94,7 +94,7 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
         rows,
         merged,
         superseded,
-    } = fold(decoded.rows, &dataset, message);
+    } = Folded::of_chunk(decoded.rows, &dataset, message.order);
     if superseded > 0 {
         counts
             .warnings
@@ -124,20 +124,6 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     written?;
     counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
     Ok(counts)
-}
-
-/// Returns the rows of a chunk as stores need them: each key once.
-fn fold(rows: Vec<Row>, dataset: &Dataset, message: &ChunkMessage) -> Folded {
-    if dataset.mode == Mode::Merge {
-        let versions = dataset.versions(message.order);
-        return fold_by_key(rows, dataset, |row| versions.of(row));
-    }
-    let (rows, superseded) = latest_by_key(rows, dataset);
-    Folded {
-        rows,
-        merged: 0,
-        superseded,
-    }
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does

@@ -17,7 +17,8 @@ const PROGRAM: &str = "read -r group || exit; cat >/dev/null; \
 pub struct Watcher(Child);
 
 impl Watcher {
-    /// Starts a watcher. Start it before the group, which is otherwise left behind if this process dies between the two.
+    /// Starts a watcher. Start it before the group, which is otherwise left behind if this process dies between the
+    /// two.
     pub fn start(stop_signal: Signal) -> Result<Self> {
         Command::new("sh")
             .args(["-c", PROGRAM, "sh", &stop_signal.as_raw().to_string()])

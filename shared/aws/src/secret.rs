@@ -72,7 +72,7 @@ impl Secret {
             return Ok(true);
         };
         let error = AwsError::from_sdk("UpdateSecretVersionStage", &self.id, &error);
-        // The error has no code of its own.
+        // No error code says that the version has changed.
         if error.retryable() || self.read_version().await?.1 == version {
             return Err(error);
         }

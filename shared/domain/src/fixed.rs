@@ -3,8 +3,8 @@
 //! A line of rejects says where its record is. With its `record` fixed, and the rest unchanged, it becomes a row with
 //! the version that the record would have had. It therefore never overwrites a newer row.
 //!
-//! Objects with fixed rejects have keys like `products/_rejects/<job>/<name>.ndjson`. Nobody has to be trusted with
-//! such a key: the job must be one of the same dataset, and each line must name a place in its object.
+//! Objects with fixed rejects have keys like `products/_rejects/<job>/<name>.ndjson`. Anybody may upload
+//! under such a key: the job must belong to the same dataset, and each line must name a place in its object.
 
 use std::borrow::Cow;
 

@@ -49,6 +49,6 @@ pub use query::{
 };
 pub use reject::{MAX_RAW_BYTES, Record, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
-pub use value::{FieldType, Text, Timestamp, Value, ValueError, check_json};
+pub use value::{FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, RowVersions, VersionError};
 pub use warning::{Warning, WarningCode};

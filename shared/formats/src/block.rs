@@ -19,7 +19,7 @@ pub(crate) fn mask(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
     })
 }
 
-/// Returns a mask in which each bit tells whether an odd number of bits up to it is set.
+/// Returns a mask with a bit set wherever the number of set bits so far, including that one, is odd.
 #[inline]
 pub(crate) fn odd(mut mask: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {

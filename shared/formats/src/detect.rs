@@ -36,8 +36,8 @@ pub fn detect(key: &str, head: &[u8], dataset: &Dataset) -> Result<Reading, Prob
     if let Some(reading) = exported::detect(trimmed(head), marked) {
         if dataset.mode == Mode::Snapshot {
             return Err(mismatch(
-                "the content was downloaded from Landfall, and may be a part of the rows only, but files of this dataset \
-                 are snapshots, which delete the rows that they lack: upload a complete file from the source"
+                "the content was downloaded from Landfall, and may be a part of the rows only, but files of this \
+                 dataset are snapshots, which delete the rows that they lack: upload a complete file from the source"
                     .to_owned(),
             ));
         }
@@ -401,9 +401,11 @@ fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
         is_binary().then_some((
             "binary or UTF-16, as it contains zero bytes",
             if is_big_endian {
-                "set encoding = \"utf-16be\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON"
+                "set encoding = \"utf-16be\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON \
+                 or NDJSON"
             } else {
-                "set encoding = \"utf-16le\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON or NDJSON"
+                "set encoding = \"utf-16le\" in the definition if it is UTF-16 text, else export it as CSV, TSV, JSON \
+                 or NDJSON"
             },
         ))
     })

@@ -5,9 +5,9 @@
 //! one row per dataset in the table (in MongoDB, collection) `_landfall`. It contains every field that any
 //! definition had, with its type, the key, all tables of totals, and the field that decides which row is newer.
 //!
-//! Preparing a table only adds to the registry. A changed type, key or `order` is refused with a remedy, before any store is
-//! changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not succeed. A
-//! merge updates all registered totals, not just those of its definition.
+//! Preparing a table only adds to the registry. A changed type, key or `order` is refused with a remedy, before any
+//! store is changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not
+//! succeed. A merge updates all registered totals, not just those of its definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -27,8 +27,8 @@ pub trait Store: Send + Sync {
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
-    /// `rows` are sorted by key, and each key occurs once, as `latest_by_key` and `fold_by_key` return them. The versions
-    /// of the rows are `dataset.versions(*order)`. `SQLite` applies all of them or none. The others may have applied some
+    /// `rows` are sorted by key, and each key occurs once, as `Folded::of_chunk` returns them. The versions of the
+    /// rows are `dataset.versions(*order)`. `SQLite` applies all of them or none. The others may have applied some
     /// when they return an error; applying all of them again completes the chunk.
     ///
     /// The counts add up to `rows.len()`:

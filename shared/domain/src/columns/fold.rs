@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{ColumnSet, Parts};
-use crate::dataset::Dataset;
-use crate::row::{Row, arrange, key_order};
+use crate::dataset::{Dataset, Mode};
+use crate::row::{Row, arrange, key_order, latest_by_key};
 use crate::value::Value;
-use crate::version::RowVersion;
+use crate::version::{ObjectOrder, RowVersion};
 
 /// The rows of a chunk, with each key once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,22 @@ pub struct Folded {
     pub merged: u64,
     /// Number of records of which nothing is left: later ones have all their columns, or delete the key.
     pub superseded: u64,
+}
+
+impl Folded {
+    /// Returns the rows of a chunk as stores need them. All are of one object.
+    pub fn of_chunk(rows: Vec<Row>, dataset: &Dataset, order: ObjectOrder) -> Self {
+        if dataset.mode == Mode::Merge {
+            let versions = dataset.versions(order);
+            return fold_by_key(rows, dataset, |row| versions.of(row));
+        }
+        let (rows, superseded) = latest_by_key(rows, dataset);
+        Self {
+            rows,
+            merged: 0,
+            superseded,
+        }
+    }
 }
 
 /// Returns the rows of a chunk of a dataset that is merged by column. Each key has one row, whose columns are those of

@@ -192,7 +192,8 @@ proptest! {
         let row = |record: &Record| {
             let columns = record.columns.as_ref();
             let value = |column: usize| {
-                columns.and_then(|columns| columns.get(&column)).map_or(Value::Null, |value| Value::Integer((*value).into()))
+                let value = columns.and_then(|columns| columns.get(&column));
+                value.map_or(Value::Null, |value| Value::Integer((*value).into()))
             };
             let has = |columns: &BTreeMap<usize, u8>| columns.keys().map(|column| column + 1).collect();
             Row {

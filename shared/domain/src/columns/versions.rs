@@ -9,7 +9,7 @@ pub struct VersionsError;
 
 /// The state of a key: its version, and those of its columns.
 ///
-/// The empty version is less than every other one. It is that of a column that no record has had.
+/// A column that has never been set has the empty version, which is less than every other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     /// The greatest version of a record that has not deleted the key.

@@ -88,8 +88,7 @@ impl Dataset {
         self.order == Some(field) || self.key.contains(&field)
     }
 
-    /// Returns whether a file may lack the column of the field with this index without a meaning for its rows: the field
-    /// keeps its stored value.
+    /// Returns whether the field with this index keeps its stored value if a file lacks its column.
     pub fn may_lack(&self, field: usize) -> bool {
         self.mode == Mode::Merge && !self.is_in_deletes(field)
     }

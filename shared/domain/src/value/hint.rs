@@ -176,8 +176,8 @@ pub(super) fn time(
         }
         TimeError::Precision => ValueError::of(
             text,
-            "has more precision than a microsecond, or a leap second, and a key is never cut; round it, or make the field \
-             a text",
+            "has more precision than a microsecond, or a leap second, and a key is never cut; round it, or make the \
+             field a text",
         ),
         TimeError::Zone(message) => ValueError::of(text, &format!("has a time zone: {message}")),
         TimeError::Offset(zone) => ValueError::of(

@@ -7,6 +7,7 @@ mod instant;
 mod json;
 mod notation;
 mod number;
+mod output;
 mod text;
 mod time;
 mod timestamp;
@@ -24,6 +25,7 @@ pub use json::check_json;
 pub(crate) use notation::{
     BooleanWords, EpochUnit, Fold, Notation, NumberNotation, TimeFormat, is_same_word,
 };
+pub use output::{JsonOf, JsonText};
 pub use text::Text;
 pub(crate) use time::pattern_fault;
 pub use timestamp::Timestamp;

@@ -81,7 +81,9 @@ pub(super) fn missing_hint(columns: &[String], used: &HashSet<usize>, dialect: &
         }
     }
     if used.is_empty() {
-        return "; if the header is on a later line, set csv.skip_lines, and if there is none, csv.header = false".to_owned();
+        return "; if the header is on a later line, set csv.skip_lines, and if there is none, \
+                csv.header = false"
+            .to_owned();
     }
     String::new()
 }

@@ -158,8 +158,8 @@ impl Decoder<'_> {
             Quotes::TextAfter if !self.dialect.lenient => {
                 return Err(Fault::in_record(
                     RejectCode::TextAfterQuote,
-                    "text follows a closing quote, so the record may have swallowed others; double quotes that are data, \
-                     or set csv.quote = \"\" if all quotes are, csv.escape if they are escaped, or csv.lenient",
+                    "text follows a closing quote, so the record may have swallowed others; double quotes that are \
+                     data, or set csv.quote = \"\" if all quotes are, csv.escape if they are escaped, or csv.lenient",
                 ));
             }
             Quotes::TextAfter | Quotes::Correct => {}
@@ -255,8 +255,8 @@ impl Decoder<'_> {
                 && inner.first().copied() == dialect.quote
         };
         if cells.any_quoted() && lines(record.raw).count() > 1 {
-            "; a cell in quotes continues on other lines, so the record may have swallowed others: double quotes that are \
-             data, or set csv.quote = \"\" if all quotes are"
+            "; a cell in quotes continues on other lines, so the record may have swallowed others: double quotes \
+             that are data, or set csv.quote = \"\" if all quotes are"
         } else if !dialect.trim && cells.iter().any(is_quote_after_space) {
             "; csv.trim ignores spaces before quotes"
         } else if dialect.comment.is_none() && any_starts_with('#') && cells.get(0).starts_with('#')

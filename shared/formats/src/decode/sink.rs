@@ -219,8 +219,8 @@ impl<'c> Sink<'c> {
         });
     }
 
-    /// Adds a fixed record, which is a part of the line that starts at byte `start` of the chunk. It keeps the place that
-    /// it had in its own object.
+    /// Adds a fixed record, which is a part of the line that starts at byte `start` of the chunk. It keeps the place
+    /// that it had in its own object.
     pub(super) fn push_fixed(
         &mut self,
         start: usize,

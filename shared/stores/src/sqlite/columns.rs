@@ -5,15 +5,15 @@ use rusqlite::Transaction;
 use rusqlite::types::{Value, ValueRef};
 
 use super::error::{STORE, refused, unavailable};
-use super::merge::{Prepared, extra, finish, now};
-use super::table::{DELETED_AT, quote, tombstones};
+use super::statement::{Prepared, extra};
+use super::table::quote;
+use super::tombstones::Tombstones;
 use super::totals::Totals;
 use super::values::Values;
 use crate::columns::{self, Columns, Place};
 use crate::error::Result;
 use crate::registry::Entry;
 use crate::schema::{Table, VERSION, VERSIONS, list};
-use crate::text::timestamp_text;
 
 pub(super) fn rows(
     transaction: &Transaction<'_>,
@@ -38,7 +38,7 @@ pub(super) fn rows(
         merge.totals.write_if_many(transaction)?;
     }
     merge.totals.write(transaction)?;
-    finish(transaction, table, entry, merge.new_tombstones)?;
+    merge.tombstones.finish(transaction, table, entry)?;
     Ok(merge.counts)
 }
 
@@ -58,15 +58,11 @@ struct Merge<'t> {
     total_columns: TotalColumns,
     values: Values,
     counts: StoreCounts,
-    new_tombstones: usize,
-    now: String,
+    tombstones: Tombstones<'t>,
     find: Prepared<'t>,
     insert: Prepared<'t>,
     update: Prepared<'t>,
     delete: Prepared<'t>,
-    find_tombstone: Prepared<'t>,
-    insert_tombstone: Prepared<'t>,
-    delete_tombstone: Prepared<'t>,
 }
 
 impl<'t> Merge<'t> {
@@ -76,8 +72,8 @@ impl<'t> Merge<'t> {
         dataset: &'t Dataset,
         entry: &Entry,
     ) -> Result<Self> {
-        let prepare = |sql: String| transaction.prepare_cached(&sql).map(Prepared);
-        let (target, tombstones) = (quote(&table.name), tombstones(&table.name));
+        let prepare = |sql: String| Prepared::new(transaction, &sql);
+        let target = quote(&table.name);
         let names = &entry.registered.merged;
         let keys = list(&table.key, ", ", quote);
         let key_places = vec!["?"; table.key.len()].join(", ");
@@ -91,8 +87,7 @@ impl<'t> Merge<'t> {
             totals,
             values: Values::default(),
             counts: StoreCounts::default(),
-            new_tombstones: 0,
-            now: timestamp_text(now(), 'T', "Z"),
+            tombstones: Tombstones::new(transaction, table, dataset.key_indexes())?,
             find: prepare(format!(
                 "SELECT _rowid_, {VERSION}, {VERSIONS}{} FROM {target} WHERE {is_key}",
                 each(&|name| format!(", {name}"))
@@ -108,11 +103,6 @@ impl<'t> Merge<'t> {
                 each(&|name| format!("{name} = ?, "))
             ))?,
             delete: prepare(format!("DELETE FROM {target} WHERE _rowid_ = ?"))?,
-            find_tombstone: prepare(format!("SELECT {VERSION} FROM {tombstones} WHERE {is_key}"))?,
-            insert_tombstone: prepare(format!(
-                "INSERT OR REPLACE INTO {tombstones} ({keys}, {VERSION}, {DELETED_AT}) VALUES ({key_places}, ?, ?)"
-            ))?,
-            delete_tombstone: prepare(format!("DELETE FROM {tombstones} WHERE {is_key}"))?,
         })
     }
 
@@ -131,13 +121,10 @@ impl<'t> Merge<'t> {
             });
         }
         drop(found);
-        self.find_tombstone.bind_key(self.key, &self.values, row)?;
-        let mut found = self.find_tombstone.0.raw_query();
-        let tombstone = found.next()?.map(|tombstone| tombstone.get(0));
         Ok(Stored {
             key: StoredKey {
                 row: None,
-                tombstone: tombstone.transpose()?,
+                tombstone: self.tombstones.find(&self.values, row)?,
             },
             id: None,
             values: vec![Value::Null; self.columns.count()],
@@ -154,11 +141,7 @@ impl<'t> Merge<'t> {
         } else {
             self.counts.unchanged += 1;
         }
-        let key = self.key.iter().map(|index| self.values.get(row, *index));
-        let rest = [ValueRef::Blob(version), ValueRef::Text(self.now.as_bytes())];
-        self.insert_tombstone.execute(key.chain(rest))?;
-        self.new_tombstones += 1;
-        Ok(())
+        self.tombstones.put(&self.values, row, version)
     }
 
     fn write(&mut self, row: &Row, stored: &Stored, update: &RowUpdate) -> Result<()> {
@@ -197,7 +180,7 @@ impl<'t> Merge<'t> {
             return Err(refused("a trigger of the table keeps rows out"));
         }
         if stored.key.tombstone.is_some() {
-            self.delete_tombstone.execute(key())?;
+            self.tombstones.delete(&self.values, row)?;
         }
         self.totals.change(None, Some(&now))?;
         self.counts.inserted += 1;

@@ -5,22 +5,20 @@
 
 use std::cmp::Ordering;
 
-use jiff::SignedDuration;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Transaction};
+use rusqlite::Transaction;
+use rusqlite::types::ValueRef;
 
 use super::error::{refused, unavailable};
-use super::table::{DELETED_AT, quote, tombstones};
+use super::statement::{Prepared, extra};
+use super::table::quote;
+use super::tombstones::Tombstones;
 use super::totals::Totals;
 use super::values::Values;
 use super::{columns, registry};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, SWEPT_AT_ONCE, TOMBSTONE_DAYS, all_stale};
+use crate::registry::all_stale;
 use crate::schema::{ColumnKind, Table, VERSION, list};
-use crate::text::timestamp_text;
 
 pub(super) fn rows(
     transaction: &Transaction<'_>,
@@ -56,44 +54,8 @@ pub(super) fn rows(
         merge.totals.write_if_many(transaction)?;
     }
     merge.totals.write(transaction)?;
-    finish(transaction, table, &entry, merge.new_tombstones)?;
+    merge.tombstones.finish(transaction, table, &entry)?;
     Ok(counts)
-}
-
-/// Sweeps expired tombstones after new ones, and registers whether there are any.
-pub(super) fn finish(
-    transaction: &Transaction<'_>,
-    table: &Table,
-    entry: &Entry,
-    new_tombstones: usize,
-) -> Result<()> {
-    if new_tombstones > 0 {
-        sweep(transaction, table)?;
-    }
-    if new_tombstones > 0 || entry.tombstones {
-        let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
-        let has_tombstones = transaction.query_row(&select, [], |row| row.get(0))?;
-        if has_tombstones != entry.tombstones {
-            registry::set_tombstones(transaction, &table.name, has_tombstones)?;
-        }
-    }
-    Ok(())
-}
-
-fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
-    let tombstones = tombstones(&table.name);
-    let sweep = format!(
-        "DELETE FROM {tombstones} WHERE _rowid_ IN (SELECT _rowid_ FROM {tombstones} \
-         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT_AT_ONCE})"
-    );
-    let kept = SignedDuration::from_hours(i64::from(TOMBSTONE_DAYS) * 24);
-    let before = timestamp_text(now() - kept, 'T', "Z");
-    transaction.execute(&sweep, [before]).map(drop)
-}
-
-/// Returns the time in UTC.
-pub(super) fn now() -> DateTime {
-    TimeZone::UTC.to_datetime(jiff::Timestamp::now())
 }
 
 enum Outcome {
@@ -113,14 +75,12 @@ struct Merge<'t> {
     total_columns: Vec<Option<usize>>,
     totals: Totals,
     values: Values,
+    tombstones: Tombstones<'t>,
     /// Whether there were tombstones before this chunk, whose keys are all different.
-    tombstones: bool,
-    /// Number of tombstones that this chunk leaves.
-    new_tombstones: usize,
+    has_tombstones: bool,
     /// Whether the previous row's key was absent. Then the next one is likely absent too, and is inserted without a
     /// look-up.
     expect_absent: bool,
-    now: String,
     /// The parameters of the statements are a row's values, `_extra` if kept, and `_version`, in this order; or the
     /// key's values; or both.
     insert: Prepared<'t>,
@@ -128,9 +88,6 @@ struct Merge<'t> {
     update: Prepared<'t>,
     advance: Prepared<'t>,
     delete: Prepared<'t>,
-    find_tombstone: Prepared<'t>,
-    insert_tombstone: Prepared<'t>,
-    delete_tombstone: Prepared<'t>,
 }
 
 impl<'t> Merge<'t> {
@@ -141,12 +98,11 @@ impl<'t> Merge<'t> {
         totals: Totals,
         has_tombstones: bool,
     ) -> rusqlite::Result<Self> {
-        let prepare = |sql: String| transaction.prepare_cached(&sql).map(Prepared);
-        let (target, tombstones) = (quote(&table.name), tombstones(&table.name));
+        let prepare = |sql: String| Prepared::new(transaction, &sql);
+        let target = quote(&table.name);
         let names = list(&table.columns, ", ", |column| quote(&column.name));
         let places = vec!["?"; table.columns.len()].join(", ");
         let keys = list(&table.key, ", ", quote);
-        let key_places = vec!["?"; table.key.len()].join(", ");
         let is_key = list(&table.key, " AND ", |name| format!("{} = ?", quote(name)));
         let compared = list(table.values(), "", |column| {
             format!(", {}", quote(&column.name))
@@ -165,10 +121,9 @@ impl<'t> Merge<'t> {
             has_extra: table.has_extra(),
             total_columns: total_columns.collect(),
             values: Values::default(),
-            tombstones: has_tombstones,
-            new_tombstones: 0,
+            tombstones: Tombstones::new(transaction, table, key)?,
+            has_tombstones,
             expect_absent: true,
-            now: timestamp_text(now(), 'T', "Z"),
             insert: prepare(format!(
                 "INSERT INTO {target} ({names}) VALUES ({places}) ON CONFLICT ({keys}) DO NOTHING"
             ))?,
@@ -179,22 +134,17 @@ impl<'t> Merge<'t> {
             update: prepare(format!(
                 "UPDATE {target} SET {set}{VERSION} = ? WHERE _rowid_ = ?"
             ))?,
-            advance: prepare(format!("UPDATE {target} SET {VERSION} = ? WHERE _rowid_ = ?"))?,
-            delete: prepare(format!("DELETE FROM {target} WHERE _rowid_ = ?"))?,
-            find_tombstone: prepare(format!("SELECT {VERSION} FROM {tombstones} WHERE {is_key}"))?,
-            insert_tombstone: prepare(format!(
-                "INSERT INTO {tombstones} ({keys}, {VERSION}, {DELETED_AT}) VALUES ({key_places}, ?, ?)
-                 ON CONFLICT ({keys}) DO UPDATE SET
-                 {VERSION} = excluded.{VERSION}, {DELETED_AT} = excluded.{DELETED_AT}"
+            advance: prepare(format!(
+                "UPDATE {target} SET {VERSION} = ? WHERE _rowid_ = ?"
             ))?,
-            delete_tombstone: prepare(format!("DELETE FROM {tombstones} WHERE {is_key}"))?,
+            delete: prepare(format!("DELETE FROM {target} WHERE _rowid_ = ?"))?,
             totals,
         })
     }
 
     /// Applies the row that the values were set to.
     fn apply(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
-        if self.expect_absent && !self.tombstones && !row.deleted {
+        if self.expect_absent && !self.has_tombstones && !row.deleted {
             if self.insert(row, version)? {
                 return Ok(Outcome::Inserted);
             }
@@ -242,7 +192,7 @@ impl<'t> Merge<'t> {
         drop(found);
         if row.deleted {
             self.delete.execute([id])?;
-            self.leave_tombstone(row, version)?;
+            self.tombstones.put(&self.values, row, version.as_bytes())?;
             return Ok(Outcome::Deleted);
         }
         let others = self.others.iter().map(|index| self.values.get(row, *index));
@@ -253,26 +203,18 @@ impl<'t> Merge<'t> {
     }
 
     fn apply_absent(&mut self, row: &Row, version: RowVersion) -> Result<Outcome> {
-        if self.tombstones {
-            self.find_tombstone.bind_key(self.key, &self.values, row)?;
-            let mut found = self.find_tombstone.0.raw_query();
-            if let Some(tombstone) = found.next()? {
-                let existing = tombstone.get_ref(0)?.as_blob().map_err(|_| unreadable())?;
-                let compared = existing.cmp(version.as_bytes());
-                drop(found);
-                match compared {
-                    Ordering::Greater => return Ok(Outcome::Stale),
-                    Ordering::Equal => return Ok(Outcome::Unchanged),
-                    Ordering::Less if row.deleted => {}
-                    Ordering::Less => {
-                        let key = self.key.iter().map(|index| self.values.get(row, *index));
-                        self.delete_tombstone.execute(key)?;
-                    }
-                }
+        if self.has_tombstones
+            && let Some(existing) = self.tombstones.find(&self.values, row)?
+        {
+            match existing.as_slice().cmp(version.as_bytes()) {
+                Ordering::Greater => return Ok(Outcome::Stale),
+                Ordering::Equal => return Ok(Outcome::Unchanged),
+                Ordering::Less if row.deleted => {}
+                Ordering::Less => self.tombstones.delete(&self.values, row)?,
             }
         }
         if row.deleted {
-            self.leave_tombstone(row, version)?;
+            self.tombstones.put(&self.values, row, version.as_bytes())?;
             return Ok(Outcome::Unchanged);
         }
         if !self.insert(row, version)? {
@@ -297,51 +239,10 @@ impl<'t> Merge<'t> {
         }
         Ok(true)
     }
-
-    fn leave_tombstone(&mut self, row: &Row, version: RowVersion) -> Result<()> {
-        let key = self.key.iter().map(|index| self.values.get(row, *index));
-        let rest = [version_value(&version), ValueRef::Text(self.now.as_bytes())];
-        self.insert_tombstone.execute(key.chain(rest))?;
-        self.new_tombstones += 1;
-        Ok(())
-    }
-}
-
-pub(super) struct Prepared<'t>(pub(super) CachedStatement<'t>);
-
-impl Prepared<'_> {
-    /// Executes it with these parameters, and returns the number of changed rows.
-    pub(super) fn execute<'v>(
-        &mut self,
-        values: impl IntoIterator<Item = ValueRef<'v>>,
-    ) -> Result<usize> {
-        for (value, place) in values.into_iter().zip(1..) {
-            self.bind(place, value)?;
-        }
-        Ok(self.0.raw_execute()?)
-    }
-
-    pub(super) fn bind_key(&mut self, key: &[usize], values: &Values, row: &Row) -> Result<()> {
-        for (index, place) in key.iter().zip(1..) {
-            self.bind(place, values.get(row, *index))?;
-        }
-        Ok(())
-    }
-
-    fn bind(&mut self, place: usize, value: ValueRef<'_>) -> Result<()> {
-        Ok(self
-            .0
-            .raw_bind_parameter(place, ToSqlOutput::Borrowed(value))?)
-    }
 }
 
 fn version_value(version: &RowVersion) -> ValueRef<'_> {
     ValueRef::Blob(version.as_bytes())
-}
-
-pub(super) fn extra(row: &Row) -> ValueRef<'_> {
-    let text = row.extra.as_deref();
-    text.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes()))
 }
 
 fn unreadable() -> StoreError {

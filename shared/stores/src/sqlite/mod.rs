@@ -25,7 +25,9 @@ mod prepare;
 mod prune;
 mod read;
 mod registry;
+mod statement;
 mod table;
+mod tombstones;
 mod totals;
 mod values;
 

@@ -1,0 +1,36 @@
+//! Values as JSON, for people and clients.
+
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::Value;
+
+/// Serializes a value. Decimals, dates and timestamps are strings; as numbers, decimals would lose digits in most
+/// clients.
+pub struct JsonOf<'a>(pub &'a Value);
+
+impl Serialize for JsonOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Integer(number) => number.serialize(serializer),
+            Value::Boolean(boolean) => boolean.serialize(serializer),
+            // NaN and infinity, which only another program can have stored, become null.
+            Value::Float(number) => number.serialize(serializer),
+            Value::Json(text) => JsonText(text).serialize(serializer),
+            // Only null has no text.
+            value => value.to_text().serialize(serializer),
+        }
+    }
+}
+
+/// Serializes JSON text unchanged. Text that is not JSON, which another program must have stored, becomes a string.
+pub struct JsonText<'a>(pub &'a str);
+
+impl Serialize for JsonText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(raw) => raw.serialize(serializer),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
