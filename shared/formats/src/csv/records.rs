@@ -325,16 +325,16 @@ impl<'c, 'd> Records<'c, 'd> {
             if is_closing {
                 return true;
             }
-            let is_escape = rest[found] != quote;
-            // A doubled quote, or what was escaped.
-            self.text.extend(next.map(|next| {
-                if is_escape {
+            if let Some(next) = next {
+                // A doubled quote, or what was escaped.
+                let is_escape = rest[found] != quote;
+                self.text.push(if is_escape {
                     self.dialect.escaped(next)
                 } else {
                     next
-                }
-            }));
-            self.at += usize::from(next.is_some());
+                });
+                self.at += 1;
+            }
         }
     }
 

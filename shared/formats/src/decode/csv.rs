@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use landfall_domain::{
     ColumnSet, Dataset, FieldType, Mode, Reading, RejectCode, Row, UnknownColumns, Value, excerpt,
 };
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::columns::RowColumns;
 use super::exported;
@@ -70,11 +70,11 @@ pub(super) fn decode(dataset: &Dataset, reading: &Reading, header: &Header, sink
                 }
                 decoder.fill_row(record, cells, row, truncated)
             };
-            let named = cells.filter(|cells| {
-                decoder.accepts(record.quotes) && decoder.check_count(record, *cells).is_ok()
-            });
             sink.push(record.start, record.raw, fill, || {
-                names.record(named?, dialect.quoted_empty)
+                let cells = cells.filter(|cells| {
+                    decoder.accepts(record.quotes) && decoder.check_count(record, *cells).is_ok()
+                });
+                names.record(cells?, dialect.quoted_empty)
             });
         }
     }
@@ -114,7 +114,9 @@ enum Kind {
 
 impl Decoder<'_> {
     fn kind(&self, cells: Cells<'_>) -> Kind {
-        if cells.are_blank() && !(self.dialect.quoted_empty && cells.any_quoted()) {
+        if self.names.lack(cells.get_or_empty(0)) {
+            Kind::Row
+        } else if cells.are_blank() && !(self.dialect.quoted_empty && cells.any_quoted()) {
             Kind::Blank
         } else if self.header.is_repeated(cells) {
             Kind::Header
@@ -131,7 +133,7 @@ impl Decoder<'_> {
         let delimiter = &self.dialect.delimiter;
         columns > 1
             && cells.any_quoted()
-            && lines(record.raw).count() > 1
+            && has_lines(record.raw)
             && lines(record.raw)
                 .all(|line| memmem::find_iter(line, delimiter).count() + 1 == columns)
     }
@@ -222,8 +224,8 @@ impl Decoder<'_> {
                 self.extra(cells)
             };
         }
-        if !row.deleted {
-            row.parts = self.columns.as_ref().map(|columns| columns.parts(row));
+        if let Some(columns) = self.columns.as_ref().filter(|_| !row.deleted) {
+            row.parts = Some(columns.parts(row));
         }
         Ok(())
     }
@@ -254,7 +256,7 @@ impl Decoder<'_> {
                 && dialect.quote.is_some()
                 && inner.first().copied() == dialect.quote
         };
-        if cells.any_quoted() && lines(record.raw).count() > 1 {
+        if cells.any_quoted() && has_lines(record.raw) {
             "; a cell in quotes continues on other lines, so the record may have swallowed others: double quotes \
              that are data, or set csv.quote = \"\" if all quotes are"
         } else if !dialect.trim && cells.iter().any(is_quote_after_space) {
@@ -317,21 +319,39 @@ impl Decoder<'_> {
     }
 }
 
-/// The names of the columns, to find other headers.
+/// The names of the columns, to find headers among the records.
 struct HeaderNames<'d> {
     names: HashSet<&'d str>,
-    /// The lengths of the names, one bit for each. Most cells have another one, which is faster to find out.
+    /// The lengths of all names, one bit for each. Most cells have another one, which is faster to find out.
     lengths: u64,
 }
 
 impl<'d> HeaderNames<'d> {
     fn of(header: &'d Header) -> Self {
+        let records = header.records.iter().flatten();
+        let all = header.columns.iter().chain(records);
+        let all = all.map(|name| name.trim());
+        let lengths = all.fold(0, |bits, name| {
+            // The same name can have another length in another case.
+            let any = if name.is_ascii() { 0 } else { u64::MAX };
+            bits | length_bit(name) | any
+        });
         let names = header.columns.iter().map(|name| name.trim());
         // Numbers can be data as well.
         let names = names.filter(|name| name.contains(char::is_alphabetic));
-        let names: HashSet<&str> = names.collect();
-        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name));
-        Self { names, lengths }
+        Self {
+            names: names.collect(),
+            lengths,
+        }
+    }
+
+    /// Returns whether a cell is certainly neither blank nor a name.
+    fn lack(&self, cell: &str) -> bool {
+        let is_trimmed = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        let bytes = cell.as_bytes();
+        is_trimmed(bytes.first())
+            && is_trimmed(bytes.last())
+            && length_bit(cell) & self.lengths == 0
     }
 
     /// Returns whether all cells, and at least two, are different names of columns.
@@ -350,6 +370,11 @@ impl<'d> HeaderNames<'d> {
 
 fn length_bit(text: &str) -> u64 {
     1 << text.len().min(63)
+}
+
+/// Returns whether a record has several lines.
+fn has_lines(raw: &[u8]) -> bool {
+    memchr2(b'\n', b'\r', raw).is_some()
 }
 
 /// Returns the lines of a record.

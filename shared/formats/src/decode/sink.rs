@@ -184,14 +184,13 @@ impl<'c> Sink<'c> {
         } else {
             Err(Fault::not_in_encoding())
         };
-        let truncated = self.truncated.drain(..);
         let Err(fault) = filled else {
-            for field in truncated {
+            for field in self.truncated.drain(..) {
                 *self.decoded.truncated.entry(field).or_default() += 1;
             }
             return;
         };
-        drop(truncated);
+        self.truncated.clear();
         if fault.code == RejectCode::Encoding && (!is_valid || std::str::from_utf8(raw).is_err()) {
             self.decoded.invalid_text += 1;
         }
