@@ -1,32 +1,34 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future;
-use landfall_aws::AwsError;
+use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, Problem, ProblemCode, Reject, RejectsLocation, StoreCounts,
-    WarningCode, latest_by_key,
+    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Problem, ProblemCode, Reject,
+    RejectsLocation, StoreCounts, WarningCode, latest_by_key,
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
-use tracing::{error, info};
+use tokio::time::timeout_at;
+use tracing::{error, info, warn};
 
+use crate::delivery::Delivery;
 use crate::{Context, WorkError};
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
-/// A message that is `redelivered` may belong to a chunk that is marked already, which costs one read to find out. A
+/// A message that is redelivered may belong to a chunk that is marked already, which costs one read to find out. A
 /// chunk that is processed twice still counts once.
 pub(crate) async fn process(
     context: &Context,
     message: &ChunkMessage,
-    redelivered: bool,
+    delivery: Delivery,
 ) -> Result<(), WorkError> {
     let ledger = &context.ledger;
     let (job, ordinal) = (message.job, message.ordinal);
-    let earlier = if redelivered {
+    let earlier = if delivery.is_repeated() {
         ledger.find_mark(job, ordinal).await?
     } else {
         None
@@ -35,7 +37,7 @@ pub(crate) async fn process(
         info!("the chunk is marked already");
         mark
     } else {
-        let outcome = outcome(context, message).await?;
+        let outcome = outcome(context, message, delivery).await?;
         let mark = ledger.mark_chunk(job, ordinal, &outcome).await?;
         info!(counted = mark.added, "the chunk is marked");
         mark
@@ -46,23 +48,63 @@ pub(crate) async fn process(
     Ok(())
 }
 
-/// Ingests a chunk. It is dead if retrying cannot help.
-async fn outcome(context: &Context, message: &ChunkMessage) -> Result<ChunkOutcome, WorkError> {
-    match ingest(context, message).await {
-        Ok(counts) => Ok(ChunkOutcome::Done(counts)),
-        Err(WorkError::Aws(AwsError::Gone(_))) => {
-            error!("the object was deleted; the chunk is dead");
-            Ok(ChunkOutcome::Dead)
-        }
-        // Retrying cannot fix this, so report it to the uploader.
-        Err(WorkError::Store(error)) if error.needs_other_definition() => {
-            error!(%error, "the dataset does not match a table; the chunk is dead");
-            let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
-            context.ledger.add_problem(message.job, problem).await?;
-            Ok(ChunkOutcome::Dead)
-        }
-        Err(error) => Err(error),
+/// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.
+async fn outcome(
+    context: &Context,
+    message: &ChunkMessage,
+    delivery: Delivery,
+) -> Result<ChunkOutcome, WorkError> {
+    if delivery.is_beyond_last() {
+        let reason =
+            "workers ended while they processed this chunk: they ran out of memory or time";
+        return Ok(dead(message, DeadCode::WorkerDied, reason));
     }
+    let error = match ingest_safely(context, message, delivery).await {
+        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
+        Err(error) => error,
+    };
+    match error.dead_code() {
+        Some(code) => {
+            let reason = error.to_string();
+            if code == DeadCode::SchemaMismatch {
+                let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
+                context.ledger.add_problem(message.job, problem).await?;
+            }
+            Ok(dead(message, code, reason))
+        }
+        None if delivery.is_last() => {
+            let reason = format!("every attempt failed; the last error: {error}");
+            Ok(dead(message, DeadCode::RetriesExhausted, reason))
+        }
+        None => Err(error),
+    }
+}
+
+fn dead(message: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> ChunkOutcome {
+    let dead = DeadChunk::new(message, code, reason);
+    error!(
+        code = code.as_str(),
+        reason = dead.reason,
+        "the chunk is dead"
+    );
+    ChunkOutcome::Dead(dead)
+}
+
+/// Ingests a chunk before the time is over, and once more after a panic: one that repeats is a defect.
+async fn ingest_safely(
+    context: &Context,
+    message: &ChunkMessage,
+    delivery: Delivery,
+) -> Result<Counts, WorkError> {
+    for _ in 0..2 {
+        let ingested = AssertUnwindSafe(ingest(context, message)).catch_unwind();
+        match timeout_at(delivery.ingest_until, ingested).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => warn!("the worker panicked"),
+            Err(_) => return Err(WorkError::OutOfTime),
+        }
+    }
+    Err(WorkError::Panicked)
 }
 
 /// Writes every record of a chunk to all stores or to the rejects.

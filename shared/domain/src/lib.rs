@@ -7,6 +7,7 @@
 mod chunk;
 mod cursor;
 mod dataset;
+mod dead;
 mod definition;
 mod encoding;
 mod excerpt;
@@ -27,6 +28,7 @@ pub use dataset::{
     Mode, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
     key_text_bytes,
 };
+pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
 pub use definition::DatasetError;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;

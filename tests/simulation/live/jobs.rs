@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use landfall_domain::{Counts, JobId, JobState};
+use landfall_domain::{Counts, DeadChunks, JobId, JobState};
 use landfall_ledger::{ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, Seal};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -91,6 +91,7 @@ impl Job {
             problem: None,
             counts: Counts::default(),
             dead: 0,
+            dead_chunks: DeadChunks::default(),
             closed_at: now.clone(),
         };
         writes.extend([
