@@ -17,6 +17,9 @@ use tracing::{error, info, warn};
 use crate::delivery::Delivery;
 use crate::{Context, WorkError};
 
+/// The length of a rejects object after which further lines hold no record.
+const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
+
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
 /// A message that is redelivered may belong to a chunk that is marked already, which costs one read to find out. A
@@ -148,7 +151,7 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     });
     // Wait for all of them: a failure of one store does not interrupt a write to another.
     let (written, applied) = future::join(
-        write_rejects(context, message, &decoded.rejects),
+        write_rejects(context, message, decoded.rejects),
         future::join_all(applied),
     )
     .await;
@@ -202,18 +205,22 @@ struct RejectLine<'a> {
 async fn write_rejects(
     context: &Context,
     message: &ChunkMessage,
-    rejects: &[Reject],
+    rejects: Vec<Reject>,
 ) -> Result<(), WorkError> {
     if rejects.is_empty() {
         return Ok(());
     }
     let mut lines = Vec::new();
-    for reject in rejects {
+    for mut reject in rejects {
+        // Escaped, a record can be six times as long.
+        if lines.len() > MAX_REJECTS_BYTES && !reject.raw.is_empty() {
+            reject.leave_out_record();
+        }
         let line = RejectLine {
             bucket: &message.object.bucket,
             key: &message.object.key,
             version: message.object.version.as_deref(),
-            reject,
+            reject: &reject,
         };
         serde_json::to_writer(&mut lines, &line).map_err(WorkError::Reject)?;
         lines.push(b'\n');

@@ -40,7 +40,7 @@ pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{
     Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };
-pub use reject::{MAX_RAW_BYTES, Reject, RejectCode};
+pub use reject::{MAX_RAW_BYTES, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use value::{FieldType, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, RowVersions, VersionError};

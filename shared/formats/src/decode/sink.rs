@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use landfall_domain::{Format, MAX_RAW_BYTES, Reject, RejectCode, Row, Values, excerpt};
+use landfall_domain::{
+    Format, MAX_RAW_BYTES, RecordsBudget, Reject, RejectCode, Row, Values, excerpt,
+};
 use memchr::memchr_iter;
 
 use crate::transcode::Transcoded;
@@ -112,6 +114,8 @@ pub(super) struct Sink<'c> {
     pub(super) transcoded: Option<&'c Transcoded>,
     /// The fields of the current record whose values lost precision.
     truncated: Vec<usize>,
+    /// The memory that is left for the records of rejects.
+    budget: RecordsBudget,
     pub(super) decoded: Decoded,
 }
 
@@ -132,6 +136,7 @@ impl<'c> Sink<'c> {
             returns: matches!(format, Format::Csv | Format::Tsv),
             transcoded: None,
             truncated: Vec::new(),
+            budget: RecordsBudget::default(),
             decoded: Decoded {
                 rows: Vec::with_capacity(rows),
                 ..Decoded::default()
@@ -181,12 +186,12 @@ impl<'c> Sink<'c> {
         self.line += self.count_lines(passed);
         self.counted = start;
         // Rejects stay small: a record that is cut in `raw` is left out here.
-        let record = if raw.len() <= MAX_RAW_BYTES {
+        let record = if raw.len() <= MAX_RAW_BYTES && self.budget.is_left() {
             record()
         } else {
             None
         };
-        self.decoded.rejects.push(Reject {
+        let mut reject = Reject {
             offset,
             line: self.line,
             column: fault.column,
@@ -195,7 +200,9 @@ impl<'c> Sink<'c> {
             raw: raw_text(raw, raw.len() as u64),
             raw_bytes: raw.len() as u64,
             record,
-        });
+        };
+        self.budget.spend(&mut reject);
+        self.decoded.rejects.push(reject);
     }
 
     /// Returns the number of line ends.
