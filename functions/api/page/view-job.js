@@ -157,7 +157,8 @@ function storesTable(stores) {
 function deadChunks({ chunks, dead_chunks: { first, by_code } }) {
   const words = (code) => code.replaceAll('_', ' ');
   const reasons = Object.entries(by_code).map(([code, count]) => `${number(count)} × ${words(code)}`);
-  const head = [column('Chunk', { class: 'number' }), column('Line', { class: 'number' }), column('Bytes'), column('Reason')];
+  const numbers = { class: 'number' };
+  const head = [column('Chunk', numbers), column('Line', numbers), column('Bytes'), column('Reason')];
   const row = ({ ordinal, first_line, range, code, reason }) =>
     h(
       'tr',

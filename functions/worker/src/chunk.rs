@@ -58,8 +58,8 @@ async fn outcome(
     delivery: Delivery,
 ) -> Result<ChunkOutcome, WorkError> {
     if delivery.is_beyond_last() {
-        let reason =
-            "workers ended while they processed this chunk: they ran out of memory or time";
+        let reason = "the last attempt ended without a result: its worker ran out of memory or time, or could not \
+                      reach the ledger";
         return Ok(dead(message, DeadCode::WorkerDied, reason));
     }
     let error = match ingest_safely(context, message, delivery).await {

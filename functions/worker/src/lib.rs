@@ -14,8 +14,8 @@
 //!   table or is gone, the header or the number of records differs from what the splitter found, or the worker panicked
 //!   twice in a row. The job closes as partial, or as failed if the definition does not fit a table.
 //! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long each
-//!   time, up to 30 to 60 seconds. On the last attempt but for one receive, the chunk is marked dead instead. With the 32
-//!   receives of the template, 31 attempts span 13 to 26 minutes, besides the time that they take.
+//!   time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32 receives of
+//!   the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is

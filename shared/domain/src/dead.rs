@@ -39,7 +39,7 @@ pub enum DeadCode {
     Panicked,
     /// Every delivery failed with an error that another one might not have met.
     RetriesExhausted,
-    /// Workers ended while they processed it, without an error: they ran out of memory or time.
+    /// The last attempt ended without a result: its worker ran out of memory or time, or could not reach the ledger.
     WorkerDied,
 }
 
