@@ -64,7 +64,7 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     let started = Instant::now();
     let event = land(&stack, "products/poison.csv", file.clone().into_bytes()).await;
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
     assert_eq!(event.state, JobState::Partial);
     assert_eq!(event.problem.unwrap().code, ProblemCode::DeadChunks);
     assert!(event.chunks > 2);
@@ -74,9 +74,8 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     assert!(dead.reason.contains("sound"), "{}", dead.reason);
     let poison = file.find("s500,").unwrap() as u64;
     assert!((dead.range.start..dead.range.end).contains(&poison));
-    let before = &file.as_bytes()[..usize::try_from(dead.range.start).unwrap()];
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(dead.first_line, lines as u64 + 1);
+    let before = &file[..usize::try_from(dead.range.start).unwrap()];
+    assert_eq!(dead.first_line, before.lines().count() as u64 + 1);
     assert_eq!(dead_letters(&stack).await, "0");
 
     let job = Api::new(&stack).json(&format!("jobs/{}", event.job)).await;

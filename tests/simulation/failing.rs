@@ -124,15 +124,15 @@ fn files(rng: &mut StdRng) -> Vec<File> {
     (0..rng.random_range(1..3))
         .map(|index| {
             let mut text = String::from("sku,name,description\n");
-            for row in 0..rng.random_range(1..14) {
+            text.extend((0..rng.random_range(1..14)).map(|row| {
                 let name = match rng.random_range(0..40) {
                     0 => "refused",
                     1 => "panics",
                     2 => "unavailable",
                     _ => "sound",
                 };
-                text.push_str(&format!("{index}.{row},{name},\n"));
-            }
+                format!("{index}.{row},{name},\n")
+            }));
             File {
                 key: format!("products/{index}.csv"),
                 version: "v1".to_owned(),
