@@ -144,7 +144,7 @@ impl Job {
                 }
                 Write::Head(update) => {
                     ledger.write(job, "", table.update_head(job, update)).await;
-                    if let HeadUpdate::Published(_) = update {
+                    if let HeadUpdate::Published(_) = &**update {
                         let mut published = ledger.published.lock().unwrap();
                         let at = ledger.changed.lock().unwrap()[&job];
                         published.entry(job).or_insert(at);
