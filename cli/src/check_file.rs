@@ -12,7 +12,7 @@ use landfall_domain::{
     Row, WarningCode,
 };
 use landfall_formats::{CHUNK_BYTES, Decoded, Findings, Object, decode_object};
-use landfall_ledger::JobHead;
+use landfall_ledger::{JobHead, Sums};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -117,7 +117,10 @@ impl Found {
 
     fn report(self, dataset: &Dataset, object: &Object<'_>, findings: Findings) -> Result<Report> {
         let head = head(dataset, object, &findings)?;
-        let (state, problem) = head.outcome(&self.counts, 0);
+        let (state, problem) = head.outcome(&Sums {
+            counts: self.counts.clone(),
+            ..Sums::default()
+        });
         let reading = findings.reading;
         Ok(Report {
             dataset: dataset.name.clone(),

@@ -7,6 +7,7 @@ mod browser;
 mod cases;
 mod delivery;
 mod document;
+mod failing;
 mod http;
 mod keys;
 mod limits;

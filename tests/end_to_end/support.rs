@@ -19,8 +19,7 @@ use sqlx::{Connection, PgConnection, Row};
 /// Names and descriptions by sku.
 pub type Rows = BTreeMap<String, (String, Option<String>)>;
 
-/// Longer than any scenario takes on a slow machine, but shorter than the 12 minutes after which a failed
-/// chunk is redelivered.
+/// Longer than any scenario takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(5);
 
 pub async fn start(sql: Sql, parameters: &[(&str, &str)]) -> Stack {

@@ -1,24 +1,38 @@
 //! The dependencies of the functions, in memory. A caller can die at each call.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, JobId, Mode, ObjectOrder, ObjectRef, PrunePreview, Row,
-    RowVersion, StoreCounts, StoreKind, Value,
+    ByteRange, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode, ObjectOrder, ObjectRef,
+    PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
 };
+use landfall_runtime::Visibility;
 use landfall_stores::{Store, StoreError};
 
 use crate::schedule::pause;
 
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
+}
+
+/// Returns a chunk that a store refused.
+pub fn dead_chunk(ordinal: u32) -> DeadChunk {
+    DeadChunk {
+        ordinal,
+        range: ByteRange { start: 10, end: 20 },
+        first_line: 2,
+        code: DeadCode::StoreRefused,
+        reason: "refused".to_owned(),
+    }
 }
 
 /// Returns the head of a new job.
@@ -128,6 +142,13 @@ impl ChunkQueue for Queue {
     }
 }
 
+#[async_trait]
+impl Visibility for Queue {
+    async fn change(&self, _: &[(String, i32)]) -> Result<(), AwsError> {
+        Ok(())
+    }
+}
+
 /// The event bus: all published events.
 #[derive(Default)]
 pub struct Bus {
@@ -202,6 +223,8 @@ pub type Stored = (RowVersion, Option<Vec<Value>>);
 /// A store: a map with the version guard of the real ones.
 pub struct Map {
     pub kind: StoreKind,
+    /// Whether the store is unavailable.
+    pub is_down: AtomicBool,
     pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
     /// The versions of columns of rows that are merged by column.
@@ -212,6 +235,7 @@ impl Map {
     pub fn new(kind: StoreKind) -> Arc<Self> {
         Arc::new(Self {
             kind,
+            is_down: AtomicBool::default(),
             rows: Mutex::default(),
             floor: Mutex::default(),
             columns: Mutex::default(),
@@ -241,6 +265,37 @@ impl Map {
     }
 }
 
+impl Map {
+    /// Fails for rows whose name says so.
+    fn check(&self, rows: &[Row]) -> Result<(), StoreError> {
+        for row in rows {
+            let Some(Value::Text(name)) = row.values.get(1) else {
+                continue;
+            };
+            match (&**name, self.kind) {
+                ("refused", StoreKind::Postgres) => {
+                    return Err(StoreError::Refused {
+                        store: self.kind,
+                        reason: "22003 out of range".to_owned(),
+                    });
+                }
+                // Without a message of the panic hook.
+                ("panics", StoreKind::Mongodb) => resume_unwind(Box::new("a defect")),
+                ("unavailable", _) => return Err(unavailable(self.kind)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(store: StoreKind) -> StoreError {
+    StoreError::Unavailable {
+        store,
+        reason: "down".to_owned(),
+    }
+}
+
 #[async_trait]
 impl Store for Map {
     fn kind(&self) -> StoreKind {
@@ -258,6 +313,10 @@ impl Store for Map {
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError> {
         pause().await;
+        if self.is_down.load(Ordering::Relaxed) {
+            return Err(unavailable(self.kind));
+        }
+        self.check(rows)?;
         let mut counts = StoreCounts::default();
         {
             let mut stored = locked(&self.rows);

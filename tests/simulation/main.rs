@@ -1,6 +1,6 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
-//! `world` simulates ingestion, `live` the pushes of the socket. `closing` stops the closer at each of its steps.
+//! `world` simulates ingestion, `failing` chunks that cannot be processed, and `live` the pushes of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod closing;
+mod failing;
 mod fakes;
 mod files;
 mod fixed;
@@ -47,6 +48,27 @@ fn run(simulate: impl AsyncFn(u64)) {
 #[test]
 fn every_row_lands_once_whatever_happens() {
     run(world::simulate);
+}
+
+#[test]
+fn every_job_closes_whatever_fails() {
+    run(async |seed| {
+        failing::simulate(seed).await;
+    });
+}
+
+#[test]
+fn a_seed_determines_the_schedule() {
+    for seed in 0..20 {
+        let trace = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+                .block_on(tokio::task::coop::unconstrained(failing::simulate(seed)))
+        };
+        assert_eq!(trace(), trace(), "seed {seed}");
+    }
 }
 
 #[test]

@@ -11,24 +11,28 @@ use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
 };
 use landfall_ledger::{Ledger, LedgerTable, PruneRefusal};
-use landfall_runtime::Deadline;
+use landfall_runtime::{Deadline, Visibility};
 use landfall_stores::Store;
 use landfall_tests::Products;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use worker::Redelivery;
 
 use crate::fakes::{Buckets, Bus, Map, Queue, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
 use crate::schedule::{Schedule, Step, Task};
 
+/// How often a message is received before it goes to the dead-letter queue.
+pub const MAX_RECEIVES: u32 = 8;
+
 /// Invocations that run at the same time.
-const RUNNING: usize = 6;
+pub const RUNNING: usize = 6;
 
 /// What a function is invoked with.
-enum Cause {
+pub enum Cause {
     Notification(serde_json::Value),
     Messages(Vec<Message>),
     /// A confirmation of a prune that was held back.
@@ -36,17 +40,17 @@ enum Cause {
 }
 
 /// A delivery of a message: its body and its receive count.
-type Message = (String, u32);
+pub type Message = (String, u32);
 
 /// The result of an invocation: the messages to be redelivered, or an error.
-type Outcome = Result<HashSet<String>, ()>;
+pub type Outcome = Result<HashSet<String>, ()>;
 
 /// The functions and their dependencies.
 pub struct World {
     pub buckets: Arc<Buckets>,
     pub queue: Arc<Queue>,
     pub bus: Arc<Bus>,
-    table: Arc<Table>,
+    pub table: Arc<Table>,
     pub stores: [Arc<Map>; 2],
     pub splitter: Arc<splitter::Context>,
     pub worker: Arc<worker::Context>,
@@ -85,6 +89,10 @@ impl World {
             publisher,
             both,
             "rejects",
+            Redelivery {
+                visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
+                max_receives: MAX_RECEIVES,
+            },
         );
         Self {
             buckets,
@@ -98,7 +106,7 @@ impl World {
         }
     }
 
-    fn call(&self, cause: &Cause) -> Task<Outcome> {
+    pub fn call(&self, cause: &Cause) -> Task<Outcome> {
         match cause {
             Cause::Notification(event) => {
                 let (context, event) = (Arc::clone(&self.splitter), event.clone());
@@ -291,7 +299,7 @@ fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
         .collect()
 }
 
-fn notification(file: &File) -> serde_json::Value {
+pub fn notification(file: &File) -> serde_json::Value {
     let time = format!("2026-11-20T08:30:{:02}.000Z", file.time_ms - 1_000);
     let entity = json!({
         "key": file.key, "size": file.bytes.len(), "eTag": file.version,

@@ -67,11 +67,13 @@ function layout(first) {
   const figures = h('dl', { class: 'figures' });
   const problem = h('div');
   const stores = h('div');
+  const dead = h('div');
   const rejects = rejectsPart(first);
   const about = h('dl', { class: 'facts' });
   const nodes = [
     h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures),
     stores,
+    dead,
     rejects.node,
     h('section', {}, h('h2', {}, 'About this job'), about),
   ];
@@ -103,6 +105,7 @@ function layout(first) {
     );
     fill(figures, figuresOf(job));
     fill(stores, job.counts && storesTable(job.counts.stores));
+    fill(dead, job.chunks.dead > 0 && deadChunks(job));
     fill(about, aboutOf(job));
     rejects.set(job);
   }
@@ -149,6 +152,34 @@ function storesTable(stores) {
     ),
   );
   return h('section', {}, h('h2', {}, 'Outcome of the rows'), table('Rows by store and outcome', head, body));
+}
+
+function deadChunks({ chunks, dead_chunks: { first, by_code } }) {
+  const words = (code) => code.replaceAll('_', ' ');
+  const reasons = Object.entries(by_code).map(([code, count]) => `${number(count)} × ${words(code)}`);
+  const numbers = { class: 'number' };
+  const head = [column('Chunk', numbers), column('Line', numbers), column('Bytes'), column('Reason')];
+  const row = ({ ordinal, first_line, range, code, reason }) =>
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row', class: 'number' }, number(ordinal)),
+      numeric(first_line),
+      h('td', {}, `${number(range.start)} to ${number(range.end)}`),
+      h('td', {}, reason, h('span', { class: 'muted small under' }, words(code))),
+    );
+  return h(
+    'section',
+    {},
+    h('h2', {}, 'Failed chunks'),
+    h(
+      'p',
+      { class: 'muted' },
+      `Rows of these parts of the file may be missing. Remove the cause and upload the file again. ${reasons.join(', ')}.`,
+      chunks.dead > first.length && ` The first ${number(first.length)}:`,
+    ),
+    first.length > 0 && table('Failed chunks', head, h('tbody', {}, first.map(row)), 'rejects'),
+  );
 }
 
 function aboutOf(job) {

@@ -40,9 +40,6 @@ pub enum SocketError {
     /// Some subscribers did not receive the completion of a job.
     #[error("the completion could not be pushed to {0} subscribers")]
     Undelivered(usize),
-    /// The invocation ran out of time.
-    #[error("no time is left; the message will be redelivered")]
-    OutOfTime,
 }
 
 impl Retryable for SocketError {
@@ -51,7 +48,7 @@ impl Retryable for SocketError {
             Self::Auth(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
             Self::Aws(error) => error.retryable(),
-            Self::Undelivered(_) | Self::OutOfTime => true,
+            Self::Undelivered(_) => true,
             Self::UnknownSource
             | Self::Event { .. }
             | Self::Missing(_)

@@ -1,19 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use landfall_domain::JobId;
 use landfall_ledger::{JobHead, JobView};
-use landfall_runtime::{BatchLimits, Message, batch_response, process_batch};
-use tokio::time::{Instant, timeout};
+use landfall_runtime::{BatchLimits, Message, batch_response, process_batch, put_back};
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::connections::Subscriber;
 use crate::gateway::Delivery;
 use crate::messages::{ServerMessage, Topic};
-use crate::queue::PushMessage;
+use crate::queue::{LONGEST_DELAY, PushMessage};
 use crate::{Context, SocketError};
 
 /// Jobs that are pushed concurrently.
@@ -23,8 +22,6 @@ const CONCURRENT_PUSHES: usize = 32;
 /// Milliseconds by which the clocks of functions that publish completions and functions that record subscriptions
 /// may differ.
 const CLOCK_SKEW: i64 = 5_000;
-/// Timeout for putting failed messages back; the response waits for it.
-const PUT_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pushes the jobs of a batch of messages, and returns the messages to redeliver.
 pub(crate) async fn push_batch(
@@ -45,10 +42,7 @@ pub(crate) async fn push_batch(
     })
     .await;
     // Otherwise these jobs are not pushed until the visibility timeout is over.
-    let put_back = timeout(PUT_BACK_TIMEOUT, context.queue.put_back(&failed)).await;
-    if let Err(error) = put_back.unwrap_or(Err(SocketError::OutOfTime)) {
-        warn!(%error, "failed messages are redelivered late");
-    }
+    put_back(&*context.queue, &failed, LONGEST_DELAY).await;
     batch_response(failed)
 }
 

@@ -2,13 +2,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use landfall_aws::{Fifo, OutgoingMessage, SqsQueue};
 use landfall_domain::JobId;
-use landfall_runtime::Message;
+use landfall_runtime::Visibility;
 use serde::{Deserialize, Serialize};
 
 use crate::SocketError;
 
 /// The longest delay of a message that failed, in seconds. Later messages of its job wait behind it.
-const LONGEST_WAIT: i32 = 30;
+pub(crate) const LONGEST_DELAY: u32 = 30;
 
 /// A message of the push queue: push the state of a job to its subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +33,9 @@ impl PushMessage {
 
 /// The push queue: first in, first out for each job, and one message per job and second.
 #[async_trait]
-pub trait PushQueue: Send + Sync {
+pub trait PushQueue: Visibility {
     /// Enqueues messages for delivery when the present second is over.
     async fn send(&self, messages: &[PushMessage]) -> Result<(), SocketError>;
-
-    /// Makes messages that failed visible again soon, instead of after their visibility timeout.
-    async fn put_back(&self, failed: &[Message]) -> Result<(), SocketError>;
 }
 
 #[async_trait]
@@ -60,23 +57,6 @@ impl PushQueue for SqsQueue {
             .collect::<Result<_, SocketError>>()?;
         Ok(self.send_messages(&messages).await?)
     }
-
-    async fn put_back(&self, messages: &[Message]) -> Result<(), SocketError> {
-        let changes: Vec<(String, i32)> = messages
-            .iter()
-            .map(|message| {
-                let seconds = retry_delay(message.receive_count.unwrap_or(1));
-                (message.receipt.clone(), seconds)
-            })
-            .collect();
-        Ok(self.change_visibility(&changes).await?)
-    }
-}
-
-/// Returns the seconds until a message is redelivered that failed after so many receives: 2, and twice as many each
-/// time, up to a limit.
-fn retry_delay(receive_count: u32) -> i32 {
-    2i32.saturating_pow(receive_count).clamp(2, LONGEST_WAIT)
 }
 
 #[cfg(test)]
@@ -96,11 +76,5 @@ mod tests {
         assert_ne!(id(Some("a"), 7), id(Some("b"), 7));
         // A connection that unsubscribed before the push and subscribed again needs another one.
         assert_ne!(id(Some("a"), 7), id(Some("a"), 8));
-    }
-
-    #[test]
-    fn a_message_that_failed_waits_longer_each_time_up_to_a_limit() {
-        let waits = [0, 1, 2, 3, 4, 5, 31, 32, u32::MAX].map(retry_delay);
-        assert_eq!(waits, [2, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 }

@@ -1,32 +1,37 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future;
-use landfall_aws::AwsError;
+use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, Folded, Problem, ProblemCode, Reject, RejectsLocation,
-    StoreCounts, WarningCode,
+    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, Problem, ProblemCode, Reject,
+    RejectsLocation, StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
-use tracing::{error, info};
+use tokio::time::timeout_at;
+use tracing::{error, info, warn};
 
+use crate::delivery::Delivery;
 use crate::{Context, WorkError};
+
+/// The length of a rejects object after which further lines hold no record.
+const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
-/// A message that is `redelivered` may belong to a chunk that is marked already, which costs one read to find out. A
+/// A message that is redelivered may belong to a chunk that is marked already, which costs one read to find out. A
 /// chunk that is processed twice still counts once.
 pub(crate) async fn process(
     context: &Context,
     message: &ChunkMessage,
-    redelivered: bool,
+    delivery: Delivery,
 ) -> Result<(), WorkError> {
     let ledger = &context.ledger;
     let (job, ordinal) = (message.job, message.ordinal);
-    let earlier = if redelivered {
+    let earlier = if delivery.is_repeated() {
         ledger.find_mark(job, ordinal).await?
     } else {
         None
@@ -35,7 +40,7 @@ pub(crate) async fn process(
         info!("the chunk is marked already");
         mark
     } else {
-        let outcome = outcome(context, message).await?;
+        let outcome = outcome(context, message, delivery).await?;
         let mark = ledger.mark_chunk(job, ordinal, &outcome).await?;
         info!(counted = mark.added, "the chunk is marked");
         mark
@@ -46,23 +51,63 @@ pub(crate) async fn process(
     Ok(())
 }
 
-/// Ingests a chunk. It is dead if retrying cannot help.
-async fn outcome(context: &Context, message: &ChunkMessage) -> Result<ChunkOutcome, WorkError> {
-    match ingest(context, message).await {
-        Ok(counts) => Ok(ChunkOutcome::Done(counts)),
-        Err(WorkError::Aws(AwsError::Gone(_))) => {
-            error!("the object was deleted; the chunk is dead");
-            Ok(ChunkOutcome::Dead)
-        }
-        // Retrying cannot fix this, so report it to the uploader.
-        Err(WorkError::Store(error)) if error.needs_other_definition() => {
-            error!(%error, "the dataset does not match a table; the chunk is dead");
-            let problem = Problem::new(ProblemCode::SchemaMismatch, error.to_string());
-            context.ledger.add_problem(message.job, problem).await?;
-            Ok(ChunkOutcome::Dead)
-        }
-        Err(error) => Err(error),
+/// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.
+async fn outcome(
+    context: &Context,
+    message: &ChunkMessage,
+    delivery: Delivery,
+) -> Result<ChunkOutcome, WorkError> {
+    if delivery.is_beyond_last() {
+        let reason = "the last attempt ended without a result: its worker ran out of memory or time, or could not \
+                      reach the ledger";
+        return Ok(dead(message, DeadCode::WorkerDied, reason));
     }
+    let error = match ingest_safely(context, message, delivery).await {
+        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
+        Err(error) => error,
+    };
+    match error.dead_code() {
+        Some(code) => {
+            let reason = error.to_string();
+            if code == DeadCode::SchemaMismatch {
+                let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
+                context.ledger.add_problem(message.job, problem).await?;
+            }
+            Ok(dead(message, code, reason))
+        }
+        None if delivery.is_last() => {
+            let reason = format!("every attempt failed; the last error: {error}");
+            Ok(dead(message, DeadCode::RetriesExhausted, reason))
+        }
+        None => Err(error),
+    }
+}
+
+fn dead(message: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> ChunkOutcome {
+    let dead = DeadChunk::new(message, code, reason);
+    error!(
+        code = code.as_str(),
+        reason = dead.reason,
+        "the chunk is dead"
+    );
+    ChunkOutcome::Dead(dead)
+}
+
+/// Ingests a chunk before the time is over, and once more after a panic: one that repeats is a defect.
+async fn ingest_safely(
+    context: &Context,
+    message: &ChunkMessage,
+    delivery: Delivery,
+) -> Result<Counts, WorkError> {
+    for _ in 0..2 {
+        let ingested = AssertUnwindSafe(ingest(context, message)).catch_unwind();
+        match timeout_at(delivery.ingest_until, ingested).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => warn!("the worker panicked"),
+            Err(_) => return Err(WorkError::OutOfTime),
+        }
+    }
+    Err(WorkError::Panicked)
 }
 
 /// Writes every record of a chunk to all stores or to the rejects.
@@ -115,7 +160,7 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     });
     // Wait for all of them: a failure of one store does not interrupt a write to another.
     let (written, applied) = future::join(
-        write_rejects(context, message, &decoded.rejects),
+        write_rejects(context, message, decoded.rejects),
         future::join_all(applied),
     )
     .await;
@@ -169,13 +214,17 @@ struct RejectLine<'a> {
 async fn write_rejects(
     context: &Context,
     message: &ChunkMessage,
-    rejects: &[Reject],
+    rejects: Vec<Reject>,
 ) -> Result<(), WorkError> {
     if rejects.is_empty() {
         return Ok(());
     }
     let mut lines = Vec::new();
-    for reject in rejects {
+    for mut reject in rejects {
+        // Escaped, a record can be six times as long.
+        if lines.len() > MAX_REJECTS_BYTES && !reject.raw.is_empty() {
+            reject.leave_out_record();
+        }
         // A record that was fixed and rejected again is still in its first object.
         let object = match &message.reading.rejects_of {
             Some(origin) if reject.job.is_some() => &origin.object,
@@ -185,7 +234,7 @@ async fn write_rejects(
             bucket: &object.bucket,
             key: &object.key,
             version: object.version.as_deref(),
-            reject,
+            reject: &reject,
         };
         serde_json::to_writer(&mut lines, &line).map_err(WorkError::Reject)?;
         lines.push(b'\n');

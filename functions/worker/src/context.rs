@@ -3,10 +3,18 @@ use std::sync::Arc;
 use landfall_aws::{Datasets, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::Ledger;
-use landfall_runtime::{Environment, StoresError, required};
+use landfall_runtime::{Environment, StoresError, Visibility, required};
 use landfall_stores::Store;
 
 use crate::header::HeaderCache;
+
+/// How the messages of the chunk queue are delivered again.
+pub struct Redelivery {
+    /// Sets when messages become visible again.
+    pub visibility: Arc<dyn Visibility>,
+    /// The `maxReceiveCount` of the queue, after which a message goes to the dead-letter queue.
+    pub max_receives: u32,
+}
 
 /// The dependencies of the worker.
 pub struct Context {
@@ -20,6 +28,8 @@ pub struct Context {
     pub stores: Vec<Arc<dyn Store>>,
     /// Bucket of the rejects.
     pub rejects_bucket: String,
+    /// How messages are delivered again.
+    pub redelivery: Redelivery,
     /// Closes jobs.
     pub closer: Closer,
     pub(crate) headers: HeaderCache,
@@ -34,6 +44,7 @@ impl Context {
         publisher: Arc<dyn Publisher>,
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
+        redelivery: Redelivery,
     ) -> Self {
         let datasets = Arc::new(datasets);
         let rejects_bucket = rejects_bucket.into();
@@ -50,6 +61,7 @@ impl Context {
             ledger,
             stores,
             rejects_bucket,
+            redelivery,
             headers: HeaderCache::default(),
         }
     }
@@ -58,6 +70,10 @@ impl Context {
     pub async fn from_environment() -> Result<Self, StoresError> {
         let environment = Environment::load().await;
         let rejects_bucket: String = required("LANDFALL_REJECTS_BUCKET")?;
+        let redelivery = Redelivery {
+            visibility: Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?),
+            max_receives: required("LANDFALL_CHUNK_RECEIVES")?,
+        };
         Ok(Self::new(
             environment.objects(),
             environment.datasets()?,
@@ -65,6 +81,7 @@ impl Context {
             Arc::new(environment.event_bus()?),
             environment.stores().await?,
             rejects_bucket,
+            redelivery,
         ))
     }
 }

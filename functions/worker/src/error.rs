@@ -1,6 +1,6 @@
 use landfall_aws::{AwsError, DefinitionError, MessageError};
 use landfall_closing::CloseError;
-use landfall_domain::{ChunkKind, Problem};
+use landfall_domain::{ChunkKind, DeadCode, Problem};
 use landfall_ledger::LedgerError;
 use landfall_runtime::Retryable;
 use landfall_stores::StoreError;
@@ -41,13 +41,46 @@ pub enum WorkError {
         /// What the chunk holds.
         kind: ChunkKind,
     },
+    /// No time is left for another step.
+    #[error("the time of the worker was over")]
+    OutOfTime,
+    /// The worker panicked, and panicked again when it repeated the chunk.
+    #[error("the worker panicked twice, which is a defect of it; its log has the place")]
+    Panicked,
     /// A reject could not be written as JSON.
     #[error("cannot write a reject as JSON: {0}")]
     Reject(serde_json::Error),
 }
 
+impl WorkError {
+    /// Returns why a chunk with this error is dead at once; `None` if the error may be temporary.
+    ///
+    /// A refused call of AWS may be temporary: permissions take effect with a delay, and somebody may correct them.
+    pub(crate) fn dead_code(&self) -> Option<DeadCode> {
+        match self {
+            Self::Aws(AwsError::Gone(_)) => Some(DeadCode::ObjectGone),
+            Self::Store(error) if error.needs_other_definition() => Some(DeadCode::SchemaMismatch),
+            Self::Store(StoreError::Refused { .. }) => Some(DeadCode::StoreRefused),
+            Self::Definition(DefinitionError::Gone(_) | DefinitionError::Invalid(_)) => {
+                Some(DeadCode::DefinitionGone)
+            }
+            Self::Header(_) => Some(DeadCode::HeaderMismatch),
+            Self::RecordCount { .. } => Some(DeadCode::RecordCount),
+            Self::Panicked => Some(DeadCode::Panicked),
+            Self::Reject(_) => Some(DeadCode::RejectInvalid),
+            Self::Message(_)
+            | Self::Aws(_)
+            | Self::Ledger(_)
+            | Self::Store(_)
+            | Self::Close(_)
+            | Self::Definition(DefinitionError::Aws(_))
+            | Self::OutOfTime => None,
+        }
+    }
+}
+
 impl Retryable for WorkError {
-    /// SQS redelivers the message in either case, until it moves it to the dead-letter queue.
+    /// SQS redelivers the message in either case. Errors that kill their chunk do not get here.
     fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),
@@ -55,9 +88,12 @@ impl Retryable for WorkError {
             Self::Store(error) => error.is_retryable(),
             Self::Close(error) => error.retryable(),
             Self::Definition(error) => error.retryable(),
-            Self::Message(_) | Self::Header(_) | Self::RecordCount { .. } | Self::Reject(_) => {
-                false
-            }
+            Self::OutOfTime => true,
+            Self::Message(_)
+            | Self::Header(_)
+            | Self::RecordCount { .. }
+            | Self::Panicked
+            | Self::Reject(_) => false,
         }
     }
 }

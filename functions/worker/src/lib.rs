@@ -7,21 +7,34 @@
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
 //! chunk, and for each close message, the worker runs the closer.
 //!
-//! *Failure policy*: each message succeeds or fails by itself. A message that fails, or for which no time is left,
-//! returns after its visibility timeout. After five attempts it goes to the dead-letter queue. A row that cannot be
-//! ingested is a reject, not a failure. If a chunk's object has been deleted, the chunk is marked dead and its job
-//! closes as partial. If its dataset does not fit a store's table, the chunk is marked dead and the job fails with
-//! a remedy. The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of
-//! the same version.
+//! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a failure.
 //!
-//! *Memory*: one chunk (8 MiB by default), with its rows (at most 32 MiB besides their text) and rejects.
+//! - An error that a retry cannot fix marks the chunk *dead* at once, with its place and a reason
+//!   ([`landfall_domain::DeadCode`]): the object was deleted, a store refused a row, the definition does not fit a
+//!   table or is gone, the header or the number of records differs from what the splitter found, or the worker panicked
+//!   twice in a row. The job closes as partial, or as failed if the definition does not fit a table.
+//! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long each
+//!   time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32 receives of
+//!   the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
+//! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
+//!   another attempt, which could kill the worker again.
+//! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is
+//!   redelivered within two minutes.
+//! - A message goes to the dead-letter queue only if it is not one of the chunk queue, or if the ledger, a prune or the
+//!   event bus fails until the last receive.
+//!
+//! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same version.
+//!
+//! *Memory*: one chunk (8 MiB by default), with its rows (at most 32 MiB besides their text) and rejects. Rejects keep
+//! records up to 16 MiB, and their object has records up to 32 MiB. After that, they have only place and reason.
 
 mod chunk;
 mod context;
+mod delivery;
 mod error;
 mod handler;
 mod header;
 
-pub use context::Context;
+pub use context::{Context, Redelivery};
 pub use error::WorkError;
 pub use handler::handle;

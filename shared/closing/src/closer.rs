@@ -72,7 +72,7 @@ impl Closer {
         let Some(mut sums) = self.ledger.sums(&head).await? else {
             return Ok(head);
         };
-        let (state, mut problem) = head.outcome(&sums.counts, sums.dead);
+        let (state, mut problem) = head.outcome(&sums);
         if let Some(dataset) = &head.dataset
             && head.must_prune(state, problem.as_ref())
         {

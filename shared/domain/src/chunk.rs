@@ -15,6 +15,7 @@ use crate::version::ObjectOrder;
 /// Deserializing a range whose end lies before its start is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Range<u64>")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ByteRange {
     /// First byte.
     pub start: u64,

@@ -35,6 +35,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dead::DeadChunks;
 use crate::prune::PruneState;
 use crate::warning::{Warning, WarningCode};
 
@@ -162,7 +163,7 @@ pub enum ProblemCode {
     OtherRelease,
     /// More records were rejected than the dataset allows.
     TooManyRejects,
-    /// Chunks failed on every retry.
+    /// Chunks could not be processed.
     DeadChunks,
     /// A table or collection does not match the definition of the dataset.
     SchemaMismatch,
@@ -380,6 +381,12 @@ pub struct CompletionEvent {
     pub prune: Option<PruneState>,
     /// Number of chunks.
     pub chunks: u32,
+    /// Number of chunks that could not be processed.
+    #[serde(default)]
+    pub dead: u32,
+    /// Why, and the first five of them.
+    #[serde(default, skip_serializing_if = "DeadChunks::is_empty")]
+    pub dead_chunks: DeadChunks,
     /// Location of its rejects, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects: Option<RejectsLocation>,

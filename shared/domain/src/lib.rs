@@ -8,6 +8,7 @@ mod chunk;
 mod columns;
 mod cursor;
 mod dataset;
+mod dead;
 mod definition;
 mod encoding;
 mod excerpt;
@@ -34,6 +35,7 @@ pub use dataset::{
     Mode, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
     key_text_bytes,
 };
+pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
 pub use definition::DatasetError;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;
@@ -47,7 +49,7 @@ pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{
     Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };
-pub use reject::{MAX_RAW_BYTES, Record, Reject, RejectCode};
+pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use value::{FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, RowVersions, VersionError};

@@ -9,6 +9,9 @@ use crate::job::JobId;
 /// The maximum number of bytes of a record that its reject repeats.
 pub const MAX_RAW_BYTES: usize = 64 * 1024;
 
+/// The memory in bytes after which the rejects of a chunk keep no records any more.
+const MAX_RECORDS_BYTES: usize = 16 * 1024 * 1024;
+
 /// Why a record was rejected. The text form is stable and meant for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,12 +89,52 @@ pub struct Reject {
     /// The reason, for people. Quotes an excerpt of the value.
     pub message: String,
     /// The record as it appears in the object, at most 64 KiB. Bytes that are not UTF-8 are replaced
-    /// by U+FFFD.
+    /// by U+FFFD. Empty if the record is left out because its chunk has many rejects.
     pub raw: String,
-    /// Length of the complete record in bytes; greater than that of `raw` if `raw` was cut.
+    /// Length of the complete record in bytes; greater than that of `raw` if `raw` was cut or left out.
     pub raw_bytes: u64,
     /// The record by column name, if its cells or properties could be determined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>))]
     pub record: Option<Record>,
+}
+
+impl Reject {
+    /// Leaves the record out, and keeps place and reason.
+    pub fn leave_out_record(&mut self) {
+        self.raw = String::new();
+        self.record = None;
+        self.message
+            .push_str(" (the record is left out: the rejects of its chunk are too large)");
+    }
+
+    /// Returns the memory of the record in bytes.
+    fn record_bytes(&self) -> usize {
+        self.raw.len() + self.record.as_ref().map_or(0, |record| record.get().len())
+    }
+}
+
+/// The memory that the records of rejects may still use.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsBudget(usize);
+
+impl Default for RecordsBudget {
+    fn default() -> Self {
+        Self(MAX_RECORDS_BYTES)
+    }
+}
+
+impl RecordsBudget {
+    /// Returns whether anything is left.
+    pub fn is_left(self) -> bool {
+        self.0 > 0
+    }
+
+    /// Leaves the record of a reject out if nothing is left for it, and for none after it.
+    pub fn spend(&mut self, reject: &mut Reject) {
+        self.0 = self.0.saturating_sub(reject.record_bytes());
+        if !self.is_left() {
+            reject.leave_out_record();
+        }
+    }
 }

@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +16,7 @@ use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
 
 use crate::head::expiry;
-use crate::item::{KIND, dataset_key, flat, head_key, read, read_shard, shard_key};
+use crate::item::{KIND, dataset_key, head_key, read, read_shard, shard_key};
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Shard, shard_of,
 };
@@ -214,31 +213,9 @@ impl LedgerTable for DynamoTable {
         outcome: &ChunkOutcome,
     ) -> Result<(Shard, bool), LedgerError> {
         let key = shard_key(job, shard_of(ordinal));
-        let mut update = self
-            .update(&key)
-            .condition_expression(
-                "attribute_exists(pk) AND NOT contains(#done, :ordinal) AND NOT contains(#dead, :ordinal)",
-            )
-            .expression_attribute_names("#done", "done")
-            .expression_attribute_names("#dead", "dead")
-            .expression_attribute_values(":ordinal", number(ordinal))
-            .expression_attribute_values(":set", number_set(ordinal));
-        let mut add = String::from(match outcome {
-            ChunkOutcome::Done(_) => "ADD #done :set",
-            ChunkOutcome::Dead => "ADD #dead :set",
-        });
-        if let ChunkOutcome::Done(counts) = outcome {
-            for (index, (name, count)) in flat(counts).into_iter().enumerate() {
-                // Writing to a string cannot fail.
-                let _ = write!(add, ", #c{index} :c{index}");
-                update = update
-                    .expression_attribute_names(format!("#c{index}"), name)
-                    .expression_attribute_values(format!(":c{index}"), number(count));
-            }
-        }
-        match self.send(key, update.update_expression(add)).await? {
-            Updated::Applied(item) => Ok((read_shard(&item)?, true)),
-            Updated::Unmet(item) => Ok((read_shard(&item)?, false)),
+        match outcome {
+            ChunkOutcome::Done(counts) => self.add_done(key, ordinal, counts).await,
+            ChunkOutcome::Dead(dead) => self.add_dead(key, dead).await,
         }
     }
 
@@ -292,7 +269,7 @@ impl LedgerTable for DynamoTable {
             HeadUpdate::Close(close) => request
                 .condition_expression("#state = :open")
                 .update_expression(
-                    "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, closed_at = :closed_at",
+                    "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, dead_chunks = :dead_chunks, closed_at = :closed_at",
                 )
                 .expression_attribute_names("#state", "state")
                 .expression_attribute_names("#counts", "counts")
@@ -301,6 +278,10 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":problem", attribute(&key, &close.problem)?)
                 .expression_attribute_values(":counts", attribute(&key, &close.counts)?)
                 .expression_attribute_values(":dead", number(close.dead))
+                .expression_attribute_values(
+                    ":dead_chunks",
+                    attribute(&key, &close.dead_chunks)?,
+                )
                 .expression_attribute_values(":closed_at", text(&close.closed_at)),
             HeadUpdate::Published(at) => request
                 .condition_expression("attribute_exists(pk)")
@@ -361,6 +342,6 @@ impl LedgerTable for DynamoTable {
     }
 }
 
-fn attribute(key: &str, value: impl Serialize) -> Result<AttributeValue, LedgerError> {
+pub(crate) fn attribute(key: &str, value: impl Serialize) -> Result<AttributeValue, LedgerError> {
     to_attribute(value).map_err(|error| LedgerError::corrupt(key, error))
 }

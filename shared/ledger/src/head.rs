@@ -2,13 +2,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, JobId, JobState, Mode, ObjectOrder, ObjectRef, Problem,
-    ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin,
+    CompletionEvent, Counts, DatasetRef, DeadChunks, JobId, JobState, Mode, ObjectOrder, ObjectRef,
+    Problem, ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin,
     StoreKind, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::shards_of;
+use crate::{Sums, shards_of};
+
+/// How many dead chunks a completion event lists.
+const DEAD_IN_EVENT: usize = 5;
 
 /// Seconds after which `DynamoDB` may delete the items of a job.
 const LIFETIME_SECONDS: i64 = 90 * 24 * 3600;
@@ -63,6 +66,9 @@ pub struct JobHead {
     /// Number of dead chunks, once the job is closed.
     #[serde(default)]
     pub dead: u32,
+    /// The dead chunks, once the job is closed.
+    #[serde(default, skip_serializing_if = "DeadChunks::is_empty")]
+    pub dead_chunks: DeadChunks,
     /// Whether the rows that a snapshot lacks are deleted before the job closes, once that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneDecision>,
@@ -109,6 +115,7 @@ impl JobHead {
             warnings: Vec::new(),
             counts: None,
             dead: 0,
+            dead_chunks: DeadChunks::default(),
             prune: None,
             prune_confirmed_at: None,
             pruned: None,
@@ -134,8 +141,9 @@ impl JobHead {
         self.is_complete() && !self.published
     }
 
-    /// Returns the final state of a complete job and its problem, given its summed counts and dead chunks.
-    pub fn outcome(&self, counts: &Counts, dead: u32) -> (JobState, Option<Problem>) {
+    /// Returns the final state of a complete job and its problem, given what its chunks add up to.
+    pub fn outcome(&self, sums: &Sums) -> (JobState, Option<Problem>) {
+        let (counts, dead) = (&sums.counts, sums.dead);
         if let Some(problem) = &self.problem
             && problem.code.fails()
         {
@@ -147,9 +155,12 @@ impl JobHead {
                 "{dead} chunks are dead: {self:?}"
             );
             let total = self.chunks.map(|chunks| format!(" of {chunks}"));
+            let first = sums.dead_chunks.first.first();
             let message = format!(
-                "{dead}{} chunks could not be processed; their rows may be missing",
-                total.unwrap_or_default()
+                "{dead}{} chunks could not be processed, so rows may be missing; remove the cause and upload the file \
+                 again{}",
+                total.unwrap_or_default(),
+                first.map(|chunk| format!("; {chunk}")).unwrap_or_default()
             );
             let problem = Problem::new(ProblemCode::DeadChunks, message);
             return (JobState::Partial, Some(problem));
@@ -261,6 +272,8 @@ impl JobHead {
             // Of the moment of the close, whatever has happened since.
             prune: self.prune_state().map(|_| PruneState::Held),
             chunks,
+            dead: self.dead,
+            dead_chunks: self.dead_chunks.clone().shortened(DEAD_IN_EVENT),
             rejects,
             created_at: self.created_at.clone(),
             closed_at,

@@ -1,7 +1,9 @@
 //! The items of the ledger's table, and their attributes.
 
+use std::collections::BTreeMap;
+
 use landfall_aws::dynamo::{Item, ItemError, find, from_attribute, from_item, require, text};
-use landfall_domain::{Counts, JobId, StoreCounts, StoreKind, WarningCode};
+use landfall_domain::{Counts, DeadChunk, DeadCode, JobId, StoreCounts, StoreKind, WarningCode};
 use serde::de::DeserializeOwned;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
@@ -11,6 +13,10 @@ use crate::{LedgerError, SHARD_CHUNKS, Shard};
 const WARNING: &str = "warning_";
 const NULL: &str = "null_";
 const TRUNCATED: &str = "truncated_";
+
+/// Prefixes of the attributes of shards with the set of dead chunks of a code, and with one dead chunk.
+const DEAD_CODE: &str = "dead_code_";
+const DEAD_CHUNK: &str = "dead_chunk_";
 
 /// The attribute `kind` of heads. Only heads have it, so the indexes contain only heads.
 pub(crate) const KIND: &str = "job";
@@ -31,6 +37,16 @@ pub(crate) fn dataset_key(dataset: &str) -> String {
 /// Returns the key of the permits of a name in the window that begins at this second.
 pub(crate) fn permits_key(name: &str, window: i64) -> String {
     format!("rate#{name}/{window}")
+}
+
+/// Returns the attribute with the set of dead chunks of a code.
+pub(crate) fn dead_code(code: DeadCode) -> String {
+    format!("{DEAD_CODE}{}", code.as_str())
+}
+
+/// Returns the attribute with what is known of a dead chunk.
+pub(crate) fn dead_chunk(ordinal: u32) -> String {
+    format!("{DEAD_CHUNK}{ordinal}")
 }
 
 /// Returns the job of an item with this key, if the item is the head of a job or one of its shards.
@@ -95,8 +111,15 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         rejected: count("rejected")?,
         ..Counts::default()
     };
+    let (mut dead_by_code, mut dead_chunks) = (BTreeMap::new(), BTreeMap::new());
     for name in item.keys() {
-        if let Some(code) = name.strip_prefix(WARNING) {
+        if let Some(code) = name.strip_prefix(DEAD_CODE) {
+            let code: DeadCode = from_attribute(text(code))?;
+            dead_by_code.insert(code, require(item, name)?);
+        } else if name.starts_with(DEAD_CHUNK) {
+            let chunk: DeadChunk = require(item, name)?;
+            dead_chunks.insert(chunk.ordinal, chunk);
+        } else if let Some(code) = name.strip_prefix(WARNING) {
             let code: WarningCode = from_attribute(text(code))?;
             counts.warnings.insert(code, count(name)?);
         } else if let Some(field) = name.strip_prefix(NULL) {
@@ -118,6 +141,8 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         chunks: require(item, "chunks")?,
         done: find(item, "done")?.unwrap_or_default(),
         dead: find(item, "dead")?.unwrap_or_default(),
+        dead_by_code,
+        dead_chunks,
         counts,
     })
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_domain::{
-    Counts, DatasetRef, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind,
+    Counts, DatasetRef, DeadChunks, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind,
 };
 
 use crate::head::now;
@@ -36,6 +36,8 @@ pub struct Sums {
     pub counts: Counts,
     /// Number of dead chunks.
     pub dead: u32,
+    /// The dead chunks.
+    pub dead_chunks: DeadChunks,
 }
 
 impl Ledger {
@@ -133,6 +135,7 @@ impl Ledger {
                 }
                 sums.counts += &shard.counts;
                 sums.dead += shard.dead_count();
+                sums.dead_chunks += shard.dead_chunks();
             }
         }
         Ok(Some(sums))
@@ -156,6 +159,7 @@ impl Ledger {
             problem,
             counts: sums.counts,
             dead: sums.dead,
+            dead_chunks: sums.dead_chunks,
             closed_at: now(),
         });
         self.table.update_head(head.job, &close).await

@@ -11,6 +11,9 @@
 //!   neither set contains the ordinal. A failed condition means *already counted*. The caller still runs the
 //!   completion check, because the process that counted the chunk may have died right afterwards.
 //!
+//! A dead chunk is also in the set of its reason, `dead_code_<code>`. The first 20 dead chunks of a shard have an
+//! attribute of their own with place and reason, `dead_chunk_<ordinal>`. The close copies at most 20 to the head.
+//!
 //! Shards keep items near 1 KB, the unit in which DynamoDB bills writes, and spread a job's writes over partitions.
 //! The head's set of full shards holds one number per 128 chunks. A shard is assumed to have 128 chunks until the
 //! total is known, so the splitter *sizes* the last shard just before it seals the job. In that order, a sealed job
@@ -43,6 +46,7 @@ mod head;
 mod index;
 mod item;
 mod ledger;
+mod marks;
 mod memory;
 mod permits;
 mod progress;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{JobId, JobState, ObjectOrder};
+use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder};
 
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
@@ -89,8 +89,16 @@ impl LedgerTable for MemoryTable {
                     shard.done.insert(ordinal);
                     shard.counts += counts;
                 }
-                ChunkOutcome::Dead => {
+                ChunkOutcome::Dead(dead) => {
+                    if shard.dead.len() < MAX_LISTED_DEAD_CHUNKS {
+                        shard.dead_chunks.insert(ordinal, dead.clone());
+                    }
                     shard.dead.insert(ordinal);
+                    shard
+                        .dead_by_code
+                        .entry(dead.code)
+                        .or_default()
+                        .insert(ordinal);
                 }
             }
         }
@@ -128,6 +136,7 @@ impl LedgerTable for MemoryTable {
                 head.problem.clone_from(&close.problem);
                 head.counts = Some(close.counts.clone());
                 head.dead = close.dead;
+                head.dead_chunks.clone_from(&close.dead_chunks);
                 head.closed_at = Some(close.closed_at.clone());
             }
             HeadUpdate::Published(at) => {

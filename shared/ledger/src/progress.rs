@@ -1,4 +1,4 @@
-use landfall_domain::Counts;
+use landfall_domain::{Counts, DeadChunks};
 
 use crate::{JobHead, LedgerError, LedgerTable, shards_of};
 
@@ -15,6 +15,8 @@ pub struct Progress {
     pub done: u32,
     /// Number of dead chunks.
     pub dead: u32,
+    /// The dead chunks.
+    pub dead_chunks: DeadChunks,
     /// Summed counts of the done chunks.
     pub counts: Counts,
 }
@@ -36,6 +38,7 @@ impl Progress {
                 // The previous release counted dead chunks beyond the plan.
                 done: chunks.saturating_sub(head.dead),
                 dead: head.dead,
+                dead_chunks: head.dead_chunks.clone(),
                 counts,
             });
         }
@@ -51,6 +54,7 @@ impl Progress {
             for shard in &found {
                 progress.done += shard.done_count();
                 progress.dead += shard.dead_count();
+                progress.dead_chunks += shard.dead_chunks();
                 progress.counts += &shard.counts;
             }
             if shards.is_empty() || found.len() < requested.len() {

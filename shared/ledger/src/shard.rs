@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_domain::Counts;
+use landfall_domain::{Counts, DeadChunk, DeadChunks, DeadCode};
 
 /// Chunks in a shard. An item with that many ordinals stays near 1 KB, the unit that writes are billed by.
 pub const SHARD_CHUNKS: u32 = 128;
@@ -35,6 +35,10 @@ pub struct Shard {
     pub done: BTreeSet<u32>,
     /// Ordinals of the dead chunks.
     pub dead: BTreeSet<u32>,
+    /// Ordinals of the dead chunks by reason.
+    pub dead_by_code: BTreeMap<DeadCode, BTreeSet<u32>>,
+    /// The dead chunks by ordinal, as many as are kept.
+    pub dead_chunks: BTreeMap<u32, DeadChunk>,
     /// Summed counts of the done chunks.
     pub counts: Counts,
 }
@@ -58,6 +62,17 @@ impl Shard {
         self.planned(&self.dead)
     }
 
+    /// Returns the planned chunks that are dead, and why.
+    pub fn dead_chunks(&self) -> DeadChunks {
+        let by_code = self.dead_by_code.iter();
+        let by_code = by_code.map(|(code, ordinals)| (*code, self.planned(ordinals)));
+        let first = self.dead_chunks.range(self.ordinals());
+        DeadChunks {
+            by_code: by_code.filter(|(_, count)| *count > 0).collect(),
+            first: first.map(|(_, chunk)| chunk.clone()).collect(),
+        }
+    }
+
     /// Returns whether every planned chunk is done or dead.
     pub fn is_full(&self) -> bool {
         debug_assert!(
@@ -68,7 +83,12 @@ impl Shard {
     }
 
     fn planned(&self, ordinals: &BTreeSet<u32>) -> u32 {
+        ordinals.range(self.ordinals()).map(|_| 1).sum()
+    }
+
+    /// Returns the ordinals of the planned chunks.
+    fn ordinals(&self) -> std::ops::Range<u32> {
         let first = self.index * SHARD_CHUNKS;
-        ordinals.range(first..first + self.chunks).map(|_| 1).sum()
+        first..first + self.chunks
     }
 }

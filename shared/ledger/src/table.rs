@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use landfall_domain::{
-    Counts, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind, Warning,
+    Counts, DeadChunk, DeadChunks, JobId, JobState, ObjectOrder, Problem, PruneDecision, StoreKind,
+    Warning,
 };
 
 use crate::{JobHead, LedgerError, Shard};
@@ -13,7 +14,7 @@ pub enum ChunkOutcome {
     /// Its rows are in every store or among the rejects.
     Done(Counts),
     /// It could not be processed.
-    Dead,
+    Dead(DeadChunk),
 }
 
 /// A conditional update of the head of a job.
@@ -61,6 +62,8 @@ pub struct Close {
     pub counts: Counts,
     /// See [`JobHead::dead`].
     pub dead: u32,
+    /// See [`JobHead::dead_chunks`].
+    pub dead_chunks: DeadChunks,
     /// See [`JobHead::closed_at`].
     pub closed_at: String,
 }
@@ -82,7 +85,9 @@ pub trait LedgerTable: Send + Sync {
     /// Returns these shards of a job, at most 100, without those that do not exist.
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError>;
 
-    /// Adds a chunk and its counts to its shard, unless it is in one of the sets. Returns the shard as it is
+    /// Adds a chunk and its counts to its shard, unless it is in one of the sets. What is known of a dead chunk is kept
+    /// for the first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others
+    /// only the code. Returns the shard as it is
     /// afterwards, and whether this call added the chunk.
     async fn add_chunk(
         &self,

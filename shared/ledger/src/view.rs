@@ -1,7 +1,7 @@
 //! Jobs as clients see them: in responses of the HTTP API and in messages of the socket.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, JobId, JobState, Problem, PruneState, Warning};
+use landfall_domain::{Counts, DeadChunks, JobId, JobState, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::{JobHead, LedgerError, LedgerTable, Progress};
@@ -31,6 +31,9 @@ pub struct JobView {
     pub closed_at: Option<String>,
     /// Its chunks.
     pub chunks: ChunksView,
+    /// The chunks that could not be processed, and why.
+    #[serde(default)]
+    pub dead_chunks: DeadChunks,
     /// The processed share, 0 to 1. Estimated by bytes until the number of chunks is known; `null` for an empty
     /// object.
     pub progress: Option<f64>,
@@ -100,6 +103,7 @@ impl JobView {
                 // Never below zero, even while a second splitter has a shard of another size.
                 remaining: planned.map(|planned| planned.saturating_sub(processed)),
             },
+            dead_chunks: progress.dead_chunks.clone(),
             progress: share(head, processed),
             rows_per_second: rate(head, progress.counts.rows, now),
             counts: (processed > 0 || head.state != JobState::Open)

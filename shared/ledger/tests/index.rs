@@ -5,11 +5,28 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
+use landfall_domain::{
+    ByteRange, Counts, DatasetRef, DeadChunk, DeadCode, JobId, JobState, MAX_LISTED_DEAD_CHUNKS,
+    ObjectOrder, ObjectRef,
+};
 use landfall_ledger::{
     ChunkOutcome, JobHead, JobIndex, JobView, JobsQuery, Ledger, LedgerTable, MemoryTable,
     Progress, SHARD_CHUNKS, Seal, job_of_item,
 };
+
+fn dead_chunk(ordinal: u32) -> DeadChunk {
+    let start = u64::from(ordinal) * 100;
+    DeadChunk {
+        ordinal,
+        range: ByteRange {
+            start,
+            end: start + 100,
+        },
+        first_line: 7,
+        code: DeadCode::StoreRefused,
+        reason: "refused".to_owned(),
+    }
+}
 
 fn head(key: &str) -> JobHead {
     let job = JobId::for_object("inbox", key, "1");
@@ -110,16 +127,23 @@ async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     let half = JobView::read(&*table, &head).await.unwrap();
     assert_eq!(half.progress, Some(0.5));
     assert_eq!(half.chunks.remaining, Some(1));
-    let mark = ledger.mark_chunk(head.job, 1, &ChunkOutcome::Dead).await;
+    let mark = ledger
+        .mark_chunk(head.job, 1, &ChunkOutcome::Dead(dead_chunk(1)))
+        .await;
     let head = mark.unwrap().to_close.unwrap();
     let sums = ledger.sums(&head).await.unwrap().unwrap();
-    let (state, problem) = head.outcome(&sums.counts, sums.dead);
+    let (state, problem) = head.outcome(&sums);
     let closed = ledger.record_close(&head, state, problem, sums);
     let head = closed.await.unwrap();
     let view = JobView::read(&*table, &head).await.unwrap();
     assert_eq!(view.state, JobState::Partial);
     assert_eq!(view.progress, Some(1.0));
     assert_eq!((view.chunks.done, view.chunks.dead), (1, 1));
+    assert_eq!(view.dead_chunks.first, [dead_chunk(1)]);
+    let problem = view.problem.unwrap().message;
+    let expected = "1 of 2 chunks could not be processed, so rows may be missing; remove the cause and upload the file again; \
+         chunk 1 (bytes 100 to 200, from line 7): refused";
+    assert_eq!(problem, expected);
     assert_eq!(view.chunks.remaining, Some(0));
     assert_eq!(view.counts.unwrap().rows, 60);
     assert_eq!(table.generation("a").await.unwrap(), 1);
@@ -148,4 +172,33 @@ fn the_key_of_an_item_contains_its_job() {
     assert_eq!(job_of_item(&format!("job/{job}")), Some(job));
     assert_eq!(job_of_item(&format!("job/{job}/12")), Some(job));
     assert_eq!(job_of_item("dataset#products"), None);
+}
+
+#[tokio::test]
+async fn many_dead_chunks_are_counted_and_the_first_are_listed() {
+    let table = Arc::new(MemoryTable::default());
+    let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
+    let head = ledger.start(&head("a/many.csv")).await.unwrap();
+    let chunks = SHARD_CHUNKS + 30;
+    for ordinal in 0..chunks {
+        ledger.expect_chunk(head.job, ordinal).await.unwrap();
+    }
+    let seal = Seal {
+        chunks,
+        problem: None,
+        warnings: Vec::new(),
+    };
+    ledger.seal(head.job, &seal).await.unwrap();
+    let mut to_close = None;
+    for ordinal in 0..chunks {
+        let dead = ChunkOutcome::Dead(dead_chunk(ordinal));
+        let mark = ledger.mark_chunk(head.job, ordinal, &dead).await.unwrap();
+        to_close = mark.to_close;
+    }
+    let sums = ledger.sums(&to_close.unwrap()).await.unwrap().unwrap();
+    assert_eq!(sums.dead, chunks);
+    assert_eq!(sums.dead_chunks.by_code[&DeadCode::StoreRefused], chunks);
+    let listed: Vec<DeadChunk> = (0..20).map(dead_chunk).collect();
+    assert_eq!(MAX_LISTED_DEAD_CHUNKS, listed.len());
+    assert_eq!(sums.dead_chunks.first, listed);
 }

@@ -4,9 +4,11 @@
 //!   feature `stores` the databases. [`required`] and [`optional`] read further settings.
 //! - [`init_tracing`] sets up logging, and [`serve`] runs a handler with its context, each event and a [`Deadline`].
 //! - [`process_batch`] processes a batch of SQS messages: per-item failures, panics, deadline, FIFO groups.
+//!   [`put_back`] has failed messages redelivered soon, and [`keep_hidden`] none while it is processed.
 
 mod deadline;
 mod environment;
+mod redelivery;
 mod serve;
 mod settings;
 mod sqs;
@@ -16,6 +18,7 @@ mod stores;
 pub use deadline::Deadline;
 pub use environment::Environment;
 pub use lambda_runtime::Error;
+pub use redelivery::{Visibility, keep_hidden, put_back};
 pub use serve::{init_tracing, serve};
 pub use settings::{SettingError, optional, required};
 pub use sqs::{BatchLimits, Message, Retryable, batch_response, process_batch};

@@ -23,7 +23,7 @@ pub struct Message {
     pub receive_count: Option<u32>,
     /// Its body.
     pub body: String,
-    group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// The limits of a batch.

@@ -11,7 +11,7 @@ use landfall_ledger::{
 };
 
 use super::Caller;
-use crate::fakes::{Buckets, Bus, Table, head_of};
+use crate::fakes::{Buckets, Bus, Table, dead_chunk, head_of};
 
 /// What a worker closes jobs with; the splitter uses the ledger alone. One call may die.
 struct Functions {
@@ -184,7 +184,8 @@ async fn a_job_with_dead_chunks_is_partial_and_counts_the_others() {
     let functions = Functions::new(None);
     functions.split(2).await;
     let (ledger, job) = (&functions.ledger, job().job);
-    let dead = ledger.mark_chunk(job, 0, &ChunkOutcome::Dead).await;
+    let dead = ChunkOutcome::Dead(dead_chunk(0));
+    let dead = ledger.mark_chunk(job, 0, &dead).await;
     assert!(dead.unwrap().added);
     // A late worker does not count a dead chunk.
     let late = ledger.mark_chunk(job, 0, &done(0)).await;
@@ -193,6 +194,8 @@ async fn a_job_with_dead_chunks_is_partial_and_counts_the_others() {
     let published = functions.bus.events.lock().unwrap();
     assert_eq!(published[0].state, JobState::Partial);
     assert_eq!(published[0].counts, counts_of(1));
+    assert_eq!(published[0].dead, 1);
+    assert_eq!(published[0].dead_chunks.first, [dead_chunk(0)]);
 }
 
 #[tokio::test]

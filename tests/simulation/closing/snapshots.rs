@@ -12,7 +12,7 @@ use landfall_domain::{
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Store, StoreError};
 
-use crate::fakes::{Buckets, Bus, head_of};
+use crate::fakes::{Buckets, Bus, dead_chunk, head_of};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -174,7 +174,10 @@ async fn a_snapshot_with_rejects_prunes_nothing_and_has_a_problem() {
 #[tokio::test]
 async fn a_snapshot_with_a_dead_chunk_prunes_nothing() {
     let snapshot = Snapshot::sealed(vec![]).await;
-    snapshot.finish(&ChunkOutcome::Dead).await.unwrap();
+    snapshot
+        .finish(&ChunkOutcome::Dead(dead_chunk(0)))
+        .await
+        .unwrap();
     assert_eq!(snapshot.published()[0].state, JobState::Partial);
 }
 
@@ -186,7 +189,10 @@ async fn a_job_fails_with_its_first_problem() {
         let added = snapshot.ledger.add_problem(snapshot.job, problem);
         added.await.unwrap();
     }
-    snapshot.finish(&ChunkOutcome::Dead).await.unwrap();
+    snapshot
+        .finish(&ChunkOutcome::Dead(dead_chunk(0)))
+        .await
+        .unwrap();
     let published = snapshot.published();
     assert_eq!(published[0].state, JobState::Failed);
     let problem = published[0].problem.as_ref().unwrap();

@@ -10,7 +10,7 @@ use landfall_aws::AwsError;
 use landfall_aws::dynamo::{Item, find, require};
 use landfall_domain::JobId;
 use landfall_ledger::{JobIndex, JobsPage, JobsQuery, LedgerError};
-use landfall_runtime::Message;
+use landfall_runtime::Visibility;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -265,9 +265,13 @@ impl PushQueue for Pushes {
         }
         Ok(())
     }
+}
 
-    async fn put_back(&self, _: &[Message]) -> Result<(), SocketError> {
-        self.network.call(|| ()).await
+#[async_trait]
+impl Visibility for Pushes {
+    async fn change(&self, _: &[(String, i32)]) -> Result<(), AwsError> {
+        let changed = self.network.call(|| ()).await;
+        changed.map_err(|error| AwsError::unavailable("ChangeMessageVisibility", "pushes", error))
     }
 }
 

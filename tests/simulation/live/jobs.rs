@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use landfall_domain::{Counts, JobId, JobState};
+use landfall_domain::{Counts, DeadChunks, JobId, JobState};
 use landfall_ledger::{ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, Seal};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -63,7 +63,13 @@ enum Write {
     CreateShard,
     Chunk(u32),
     SizeShard(u32),
-    Head(HeadUpdate),
+    Head(Box<HeadUpdate>),
+}
+
+impl Write {
+    fn head(update: HeadUpdate) -> Self {
+        Self::Head(Box::new(update))
+    }
 }
 
 impl Job {
@@ -73,7 +79,7 @@ impl Job {
         let key = format!("{folder}{index}.csv");
         let chunks = rng.random_range(0..5);
         let mut writes: Vec<Write> = (0..chunks).map(Write::Chunk).collect();
-        writes.push(Write::Head(HeadUpdate::Seal(Seal {
+        writes.push(Write::head(HeadUpdate::Seal(Seal {
             chunks,
             problem: None,
             warnings: Vec::new(),
@@ -81,7 +87,7 @@ impl Job {
         writes.shuffle(rng);
         if chunks > 0 {
             writes.insert(0, Write::CreateShard);
-            writes.extend([Write::SizeShard(chunks), Write::Head(HeadUpdate::Full(0))]);
+            writes.extend([Write::SizeShard(chunks), Write::head(HeadUpdate::Full(0))]);
         }
         writes.insert(0, Write::Create);
         let states = [JobState::Succeeded, JobState::Partial, JobState::Failed];
@@ -91,11 +97,12 @@ impl Job {
             problem: None,
             counts: Counts::default(),
             dead: 0,
+            dead_chunks: DeadChunks::default(),
             closed_at: now.clone(),
         };
         writes.extend([
-            Write::Head(HeadUpdate::Close(close)),
-            Write::Head(HeadUpdate::Published(now)),
+            Write::head(HeadUpdate::Close(close)),
+            Write::head(HeadUpdate::Published(now)),
         ]);
         if rng.random_bool(0.3) {
             writes.truncate(rng.random_range(1..writes.len()));
@@ -137,7 +144,7 @@ impl Job {
                 }
                 Write::Head(update) => {
                     ledger.write(job, "", table.update_head(job, update)).await;
-                    if let HeadUpdate::Published(_) = update {
+                    if let HeadUpdate::Published(_) = &**update {
                         let mut published = ledger.published.lock().unwrap();
                         let at = ledger.changed.lock().unwrap()[&job];
                         published.entry(job).or_insert(at);

@@ -15,7 +15,7 @@ use super::files::Source;
 
 /// After this time without progress, the functions' logs are shown.
 const QUIET: Duration = Duration::from_secs(15);
-/// After this time without progress, the wait fails. A failed chunk is redelivered within 12 minutes.
+/// After this time without progress, the wait fails. A chunk that fails is retried every minute at least.
 const STALLED: Duration = Duration::from_mins(15);
 const LOG_LINES: usize = 30;
 

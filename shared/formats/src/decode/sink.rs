@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use landfall_domain::{
-    FixedReject, Format, MAX_RAW_BYTES, Record, Reject, RejectCode, RejectsOrigin, Row, Values,
-    excerpt,
+    FixedReject, Format, MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode, RejectsOrigin,
+    Row, Values, excerpt,
 };
 use memchr::memchr_iter;
 
@@ -127,6 +127,8 @@ pub(super) struct Sink<'c> {
     pub(super) transcoded: Option<&'c Transcoded>,
     /// The fields of the current record whose values lost precision.
     truncated: Vec<usize>,
+    /// The memory that is left for the records of rejects.
+    budget: RecordsBudget,
     pub(super) decoded: Decoded,
 }
 
@@ -147,6 +149,7 @@ impl<'c> Sink<'c> {
             line: first_line,
             transcoded: None,
             truncated: Vec::new(),
+            budget: RecordsBudget::default(),
             decoded: Decoded {
                 rows: Vec::with_capacity(rows),
                 ..Decoded::default()
@@ -199,12 +202,12 @@ impl<'c> Sink<'c> {
         self.line += self.count_lines(passed);
         self.counted = start;
         // Rejects stay small: a record that is cut in `raw` is left out here.
-        let record = if raw.len() <= MAX_RAW_BYTES {
+        let record = if raw.len() <= MAX_RAW_BYTES && self.budget.is_left() {
             record()
         } else {
             None
         };
-        self.decoded.rejects.push(Reject {
+        let mut reject = Reject {
             job: None,
             format: self.format,
             offset,
@@ -215,7 +218,9 @@ impl<'c> Sink<'c> {
             raw: raw_text(raw, raw.len() as u64),
             raw_bytes: raw.len() as u64,
             record,
-        });
+        };
+        self.budget.spend(&mut reject);
+        self.decoded.rejects.push(reject);
     }
 
     /// Adds a fixed record, which is a part of the line that starts at byte `start` of the chunk. It keeps the place

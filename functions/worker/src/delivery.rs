@@ -1,0 +1,63 @@
+use tokio::time::Instant;
+
+/// A delivery of a chunk's message.
+///
+/// Of the receives that the queue allows, the worker ingests in all but the last, and marks the chunk dead if the last of
+/// these fails. The last receive is only reached if a worker died, or could not mark the chunk. It repeats the mark, so
+/// that the message does not have to go to the dead-letter queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery {
+    /// How often the message has been received, approximately; `None` if SQS does not report it.
+    pub(crate) receives: Option<u32>,
+    /// How often it is received at most.
+    pub(crate) max_receives: u32,
+    /// When to stop ingesting, so that time is left for the mark and the close.
+    pub(crate) ingest_until: Instant,
+}
+
+impl Delivery {
+    /// Returns whether the chunk may be marked already.
+    pub(crate) fn is_repeated(self) -> bool {
+        self.receives != Some(1)
+    }
+
+    /// Returns whether the chunk is dead if this delivery fails.
+    pub(crate) fn is_last(self) -> bool {
+        self.receives
+            .is_some_and(|receives| receives.saturating_add(1) >= self.max_receives)
+    }
+
+    /// Returns whether the last delivery ended without a mark.
+    pub(crate) fn is_beyond_last(self) -> bool {
+        // The first delivery ingests, even if the queue allows no other.
+        self.receives
+            .is_some_and(|receives| receives > 1 && receives >= self.max_receives)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_receive_is_kept_for_the_mark() {
+        let delivery = |receives, max_receives| Delivery {
+            receives,
+            max_receives,
+            ingest_until: Instant::now(),
+        };
+        for (receives, max_receives, repeated, last, beyond) in [
+            (None, 3, true, false, false),
+            (Some(1), 3, false, false, false),
+            (Some(2), 3, true, true, false),
+            (Some(3), 3, true, true, true),
+            (Some(9), 3, true, true, true),
+            (Some(1), 1, false, true, false),
+        ] {
+            let delivery = delivery(receives, max_receives);
+            assert_eq!(delivery.is_repeated(), repeated, "{delivery:?}");
+            assert_eq!(delivery.is_last(), last, "{delivery:?}");
+            assert_eq!(delivery.is_beyond_last(), beyond, "{delivery:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good.
+//! Each kills its chunk with a reason, and the job closes with everything else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+use landfall_domain::{CompletionEvent, DeadChunk, DeadCode, JobState};
+use landfall_ledger::{LedgerTable, SHARD_CHUNKS, shards_of};
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+
+use crate::files::{File, Kind};
+use crate::schedule::{Schedule, Step};
+use crate::world::{Cause, MAX_RECEIVES, Message, RUNNING, World, notification};
+
+/// Steps within which every job closes once stores are up and functions do not die any more.
+const CLOSES_WITHIN: u32 = 100_000;
+
+/// What happened: for each step that ended an invocation, its number, whether the invocation died, and its messages.
+type Trace = Vec<(u32, bool, Vec<Message>)>;
+
+/// The chunk queue: what was received how often, and its dead-letter queue.
+#[derive(Default)]
+struct Deliveries {
+    receives: HashMap<String, u32>,
+    dead_letters: Vec<String>,
+}
+
+impl Deliveries {
+    fn receive(&mut self, world: &World, rng: &mut StdRng) -> Vec<Message> {
+        let mut waiting = world.queue.waiting.lock().unwrap();
+        waiting.shuffle(rng);
+        let body = waiting.pop().unwrap();
+        if rng.random_bool(0.05) {
+            waiting.push(body.clone());
+        }
+        let receives = self.receives.entry(body.clone()).or_default();
+        *receives += 1;
+        vec![(body, *receives)]
+    }
+
+    fn put_back(&mut self, world: &World, messages: Vec<Message>) {
+        for (body, receives) in messages {
+            if receives < MAX_RECEIVES {
+                world.queue.waiting.lock().unwrap().push(body);
+            } else {
+                self.dead_letters.push(body);
+            }
+        }
+    }
+
+    /// Returns whether a function may die without its message going to the dead-letter queue.
+    fn may_die(&self) -> bool {
+        self.receives.values().all(|count| *count < MAX_RECEIVES)
+    }
+}
+
+pub async fn simulate(seed: u64) -> Trace {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let chunk_bytes = *[1, 60, 200, 100_000].choose(&mut rng).unwrap();
+    let world = World::new(chunk_bytes, Kind::Plain);
+    let files = files(&mut rng);
+    let mut notifications = Vec::new();
+    for file in &files {
+        let place = (file.key.clone(), file.version.clone());
+        let mut versions = world.buckets.versions.lock().unwrap();
+        versions.insert(place, file.bytes.clone());
+        notifications.push(notification(file));
+    }
+
+    let faults_until = rng.random_range(0..2_000);
+    let mut crashes = rng.random_range(0..6);
+    let mut deliveries = Deliveries::default();
+    let mut schedule = Schedule::new();
+    let mut trace = Trace::new();
+    for step in 0.. {
+        assert!(step < faults_until + CLOSES_WITHIN, "the jobs do not close");
+        let faults = step < faults_until;
+        for store in &world.stores {
+            if !faults || rng.random_bool(0.01) {
+                let is_down = faults && rng.random_bool(0.4);
+                store.is_down.store(is_down, Ordering::Relaxed);
+            }
+        }
+        let waiting = world.queue.waiting.lock().unwrap().len();
+        if notifications.is_empty() && waiting == 0 && schedule.len() == 0 {
+            break;
+        }
+        let may_start = schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2));
+        if may_start && (waiting > 0 || !notifications.is_empty()) {
+            let cause = match notifications.pop_if(|_| waiting == 0 || rng.random_bool(0.3)) {
+                Some(event) => Cause::Notification(event),
+                None => Cause::Messages(deliveries.receive(&world, &mut rng)),
+            };
+            let task = world.call(&cause);
+            schedule.start(&mut rng, cause, task);
+            continue;
+        }
+        let dies = faults && crashes > 0 && deliveries.may_die() && rng.random_bool(0.02);
+        crashes -= usize::from(dies);
+        let (cause, outcome) = match schedule.step(&mut rng, dies).await {
+            Step::Progress => continue,
+            Step::Ended(cause, outcome) => (cause, outcome),
+            Step::Died(cause) => (cause, Err(())),
+        };
+        match (cause, outcome) {
+            (Cause::Notification(event), Err(())) => notifications.push(event),
+            (Cause::Messages(messages), outcome) => {
+                trace.push((step, dies, messages.clone()));
+                let failed = |body: &String| outcome.as_ref().map_or(true, |it| it.contains(body));
+                let failed = messages.into_iter().filter(|(body, _)| failed(body));
+                deliveries.put_back(&world, failed.collect());
+            }
+            (Cause::Notification(_) | Cause::Confirmation(_), _) => {}
+        }
+    }
+    assert_eq!(deliveries.dead_letters, [""; 0]);
+    check(&world, &files).await;
+    trace
+}
+
+/// Generates files with rows of keys of their own, a few of which no store accepts.
+fn files(rng: &mut StdRng) -> Vec<File> {
+    (0..rng.random_range(1..3))
+        .map(|index| {
+            let mut text = String::from("sku,name,description\n");
+            text.extend((0..rng.random_range(1..14)).map(|row| {
+                let name = match rng.random_range(0..40) {
+                    0 => "refused",
+                    1 => "panics",
+                    2 => "unavailable",
+                    _ => "sound",
+                };
+                format!("{index}.{row},{name},\n")
+            }));
+            File {
+                key: format!("products/{index}.csv"),
+                version: "v1".to_owned(),
+                bytes: text.into(),
+                time_ms: 1_000 + index,
+            }
+        })
+        .collect()
+}
+
+async fn check(world: &World, files: &[File]) {
+    let mut events: BTreeMap<String, CompletionEvent> = BTreeMap::new();
+    for event in world.bus.events.lock().unwrap().iter() {
+        let key = event.object.key.clone();
+        let first = events.entry(key).or_insert_with(|| event.clone());
+        assert_eq!(first, event, "a job has two different completions");
+    }
+    for file in files {
+        let event = events.get(&file.key).expect("every job closes");
+        let dead = dead_chunks(world, event).await;
+        assert_eq!(event.dead as usize, dead.len());
+        assert_eq!(event.dead_chunks.by_code.values().sum::<u32>(), event.dead);
+        assert!(dead.starts_with(&event.dead_chunks.first));
+        assert_eq!(event.dead_chunks.first.len(), dead.len().min(5));
+        let expected = match event.dead {
+            0 => JobState::Succeeded,
+            _ => JobState::Partial,
+        };
+        assert_eq!(event.state, expected, "{:?}", event.problem);
+        check_rows(world, file, event, &dead);
+    }
+}
+
+/// Checks that every row is in both stores unless its chunk is dead, and that no row that fails is in a live chunk.
+fn check_rows(world: &World, file: &File, event: &CompletionEvent, dead: &[DeadChunk]) {
+    let mut offset = 0;
+    let mut live = 0;
+    let text = std::str::from_utf8(&file.bytes).unwrap();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let mut cells = line.split(',');
+        let (sku, name) = (cells.next().unwrap(), cells.next().unwrap());
+        let chunk = dead
+            .iter()
+            .find(|chunk| (chunk.range.start..chunk.range.end).contains(&offset));
+        if let Some(chunk) = chunk {
+            assert!(chunk.first_line <= index as u64 + 1);
+            if chunk.range.start == offset {
+                assert_eq!(chunk.first_line, index as u64 + 1);
+            }
+        } else if index > 0 {
+            assert_eq!(name, "sound", "{sku}");
+            for store in &world.stores {
+                let rows = store.rows.lock().unwrap();
+                assert!(rows.contains_key(sku), "{sku} is missing in {}", store.kind);
+            }
+            live += 1;
+        }
+        offset += line.len() as u64;
+    }
+    assert_eq!(event.counts.rows, live);
+    for (name, code) in [
+        ("refused", DeadCode::StoreRefused),
+        ("panics", DeadCode::Panicked),
+    ] {
+        assert!(
+            text.contains(name) || dead.iter().all(|chunk| chunk.code != code),
+            "{code:?} without a cause"
+        );
+    }
+}
+
+async fn dead_chunks(world: &World, event: &CompletionEvent) -> Vec<DeadChunk> {
+    assert!(event.chunks <= SHARD_CHUNKS, "all are listed");
+    let shards: Vec<u32> = (0..shards_of(event.chunks)).collect();
+    let shards = world.table.0.shards(event.job, &shards).await.unwrap();
+    let shards = shards.iter().flat_map(|shard| shard.dead_chunks.values());
+    shards.cloned().collect()
+}
