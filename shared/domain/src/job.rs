@@ -49,6 +49,11 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c61_6e64_6661_6c6c_8000_0000_6a6f_627
 pub struct JobId(Uuid);
 
 impl JobId {
+    /// The smallest id, which no job has.
+    pub const MIN: Self = Self(Uuid::nil());
+    /// The greatest id, which no job has.
+    pub const MAX: Self = Self(Uuid::max());
+
     /// Returns the id of the job for this version of this object.
     pub fn for_object(bucket: &str, key: &str, version: &str) -> Self {
         // Neither a bucket name nor a version can contain a zero byte.

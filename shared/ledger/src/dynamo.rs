@@ -16,7 +16,10 @@ use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
 
 use crate::head::expiry;
-use crate::item::{KIND, dataset_key, head_key, read, read_shard, shard_key};
+use crate::item::{dataset_key, head_key, read, read_shard, shard_key};
+use crate::partitions::{
+    DATASET, KIND, OPEN, dataset_partition, index_shard, kind_partition, open_partition,
+};
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Shard, shard_of,
 };
@@ -121,6 +124,34 @@ impl DynamoTable {
         }
     }
 
+    /// Reads items, at most 100. Those that do not exist are missing in the result, which is in no order.
+    pub(crate) async fn get_all(
+        &self,
+        keys: impl Iterator<Item = String> + Send,
+    ) -> Result<Vec<Item>, LedgerError> {
+        let mut keys: Vec<Item> = keys
+            .map(|key| Item::from([("pk".to_owned(), text(key))]))
+            .collect();
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(BATCH_RETRIES);
+        let mut delays = backoff.build();
+        let mut found = Vec::with_capacity(keys.len());
+        while !keys.is_empty() {
+            let (items, unprocessed) = self.batch_get(keys).await?;
+            found.extend(items);
+            keys = unprocessed;
+            if !keys.is_empty() {
+                let Some(delay) = delays.next() else {
+                    let reason = format!("{} keys stayed unprocessed", keys.len());
+                    return Err(AwsError::unavailable(BATCH_GET, &self.table, reason).into());
+                };
+                DefaultSleeper::default().sleep(delay).await;
+            }
+        }
+        Ok(found)
+    }
+
     /// Returns the items that were found, and the keys that were not processed.
     async fn batch_get(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), AwsError> {
         let request = KeysAndAttributes::builder()
@@ -152,10 +183,12 @@ impl LedgerTable for DynamoTable {
     async fn create(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
         let key = head_key(head.job);
         let mut item = to_item(head).map_err(|error| LedgerError::corrupt(&key, error))?;
-        item.insert("kind".to_owned(), text(KIND));
+        let shard = index_shard(head.job);
+        item.insert(KIND.to_owned(), text(kind_partition(shard)));
+        item.insert(OPEN.to_owned(), text(open_partition(shard)));
         // Omitted if there is none: the key of an index cannot be null.
         if let Some(name) = head.object.dataset_name() {
-            item.insert("dataset_name".to_owned(), text(name));
+            item.insert(DATASET.to_owned(), text(dataset_partition(name, shard)));
         }
         if self.put_new(&key, item).await? {
             return Ok(head.clone());
@@ -181,29 +214,8 @@ impl LedgerTable for DynamoTable {
 
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
         let keys = shards.iter().map(|shard| shard_key(job, *shard));
-        let mut keys: Vec<Item> = keys
-            .map(|key| Item::from([("pk".to_owned(), text(key))]))
-            .collect();
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_times(BATCH_RETRIES);
-        let mut delays = backoff.build();
-        let mut found = Vec::with_capacity(shards.len());
-        while !keys.is_empty() {
-            let (items, unprocessed) = self.batch_get(keys).await?;
-            for item in items {
-                found.push(read_shard(&item)?);
-            }
-            keys = unprocessed;
-            if !keys.is_empty() {
-                let Some(delay) = delays.next() else {
-                    let reason = format!("{} keys stayed unprocessed", keys.len());
-                    return Err(AwsError::unavailable(BATCH_GET, &self.table, reason).into());
-                };
-                DefaultSleeper::default().sleep(delay).await;
-            }
-        }
-        Ok(found)
+        let items = self.get_all(keys).await?;
+        items.iter().map(read_shard).collect()
     }
 
     async fn add_chunk(
@@ -286,15 +298,18 @@ impl LedgerTable for DynamoTable {
             HeadUpdate::Published(at) => request
                 .condition_expression("attribute_exists(pk)")
                 .update_expression(
-                    "SET published = :yes, published_at = if_not_exists(published_at, :at)",
+                    "SET published = :yes, published_at = if_not_exists(published_at, :at) REMOVE #open",
                 )
+                .expression_attribute_names("#open", OPEN)
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .expression_attribute_values(":at", text(at)),
             HeadUpdate::ConfirmPrune(at) => request
-                .condition_expression("attribute_exists(pk)")
-                .update_expression(
-                    "SET prune_confirmed_at = if_not_exists(prune_confirmed_at, :at)",
+                .condition_expression(
+                    "attribute_exists(pk) AND attribute_not_exists(prune_confirmed_at)",
                 )
+                .update_expression("SET prune_confirmed_at = :at, #open = :open")
+                .expression_attribute_names("#open", OPEN)
+                .expression_attribute_values(":open", text(open_partition(index_shard(job))))
                 .expression_attribute_values(":at", text(at)),
             HeadUpdate::Pruned(pruned) => request
                 .condition_expression("attribute_exists(pk)")
@@ -302,7 +317,8 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":pruned", attribute(&key, pruned)?),
             HeadUpdate::PrunePublished => request
                 .condition_expression("attribute_exists(pk)")
-                .update_expression("SET prune_published = :yes")
+                .update_expression("SET prune_published = :yes REMOVE #open")
+                .expression_attribute_names("#open", OPEN)
                 .expression_attribute_values(":yes", AttributeValue::Bool(true)),
         };
         let (Updated::Applied(item) | Updated::Unmet(item)) =

@@ -141,6 +141,11 @@ impl JobHead {
         self.is_complete() && !self.published
     }
 
+    /// Returns whether the job is open, its completion event may not be published, or a confirmed prune is not done.
+    pub fn is_unfinished(&self) -> bool {
+        !self.published || self.awaits_prune()
+    }
+
     /// Returns the final state of a complete job and its problem, given what its chunks add up to.
     pub fn outcome(&self, sums: &Sums) -> (JobState, Option<Problem>) {
         let (counts, dead) = (&sums.counts, sums.dead);

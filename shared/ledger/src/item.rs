@@ -18,9 +18,6 @@ const TRUNCATED: &str = "truncated_";
 const DEAD_CODE: &str = "dead_code_";
 const DEAD_CHUNK: &str = "dead_chunk_";
 
-/// The attribute `kind` of heads. Only heads have it, so the indexes contain only heads.
-pub(crate) const KIND: &str = "job";
-
 pub(crate) fn head_key(job: JobId) -> String {
     format!("job/{job}")
 }

@@ -33,6 +33,9 @@
 //!
 //! The same item has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
 //!
+//! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
+//! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.
+//!
 //! The table also counts the requests of each token: see [`PermitTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
@@ -41,6 +44,7 @@
 //! The ledger only records. The `Closer` checks, prunes, closes and publishes.
 
 mod dynamo;
+mod dynamo_index;
 mod error;
 mod head;
 mod index;
@@ -48,6 +52,7 @@ mod item;
 mod ledger;
 mod marks;
 mod memory;
+mod partitions;
 mod permits;
 mod progress;
 mod prune;

@@ -196,6 +196,25 @@ impl JobIndex for MemoryTable {
         Ok(JobsPage { heads, next })
     }
 
+    async fn open_jobs(
+        &self,
+        after: Option<&JobsCursor>,
+        limit: usize,
+    ) -> Result<JobsPage, LedgerError> {
+        let items = self.items();
+        let mut heads: Vec<&JobHead> = items
+            .heads
+            .values()
+            .filter(|head| head.is_unfinished())
+            .filter(|head| after.is_none_or(|after| JobsCursor::after(head) > *after))
+            .collect();
+        heads.sort_unstable_by_key(|head| JobsCursor::after(head));
+        let more = heads.len() > limit;
+        let heads: Vec<JobHead> = heads.into_iter().take(limit).cloned().collect();
+        let next = heads.last().filter(|_| more).map(JobsCursor::after);
+        Ok(JobsPage { heads, next })
+    }
+
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
         let items = self.items();
         Ok(items.generations.get(dataset).copied().unwrap_or(0))

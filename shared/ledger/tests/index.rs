@@ -166,6 +166,39 @@ async fn the_progress_of_an_unsealed_job_includes_all_its_shards() {
     }
 }
 
+#[tokio::test]
+async fn a_job_is_listed_as_open_until_its_event_is_published() {
+    let table = Arc::new(MemoryTable::default());
+    let ledger = Ledger::new(table.clone());
+    let mut started = Vec::new();
+    for number in 0..3 {
+        let head = ledger.start(&head(&format!("a/{number}.csv"))).await;
+        started.push(head.unwrap());
+    }
+    let open = async |after, limit| {
+        let page = table.open_jobs(after, limit).await.unwrap();
+        let jobs: Vec<JobId> = page.heads.iter().map(|head| head.job).collect();
+        (jobs, page.next)
+    };
+    let [oldest, other, newest] = [started[0].job, started[1].job, started[2].job];
+    let (jobs, next) = open(None, 2).await;
+    assert_eq!(jobs, [oldest, other]);
+    assert_eq!(open(next.as_ref(), 2).await, (vec![newest], None));
+
+    let seal = Seal {
+        chunks: 0,
+        problem: None,
+        warnings: Vec::new(),
+    };
+    let sealed = ledger.seal(oldest, &seal).await.unwrap();
+    let sums = ledger.sums(&sealed).await.unwrap().unwrap();
+    let closed = ledger.record_close(&sealed, JobState::Succeeded, None, sums);
+    closed.await.unwrap();
+    assert_eq!(open(None, 9).await.0, [oldest, other, newest]);
+    ledger.record_published(oldest).await.unwrap();
+    assert_eq!(open(None, 9).await.0, [other, newest]);
+}
+
 #[test]
 fn the_key_of_an_item_contains_its_job() {
     let job = JobId::for_object("b", "k", "v");

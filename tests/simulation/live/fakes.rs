@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{Item, find, require};
 use landfall_domain::JobId;
-use landfall_ledger::{JobIndex, JobsPage, JobsQuery, LedgerError};
+use landfall_ledger::{JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError};
 use landfall_runtime::Visibility;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -280,6 +280,15 @@ impl JobIndex for Table {
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError> {
         pause().await;
         self.0.jobs(query).await
+    }
+
+    async fn open_jobs(
+        &self,
+        after: Option<&JobsCursor>,
+        limit: usize,
+    ) -> Result<JobsPage, LedgerError> {
+        pause().await;
+        self.0.open_jobs(after, limit).await
     }
 
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
