@@ -38,7 +38,10 @@ pub(super) fn field_value_of(
                 "an array"
             };
             let (name, kind) = (&field.name, field.kind.as_str());
-            let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
+            let message = format!(
+                "{} is {found}, but {name} is of type {kind}; type = \"json\" accepts it",
+                excerpt(json)
+            );
             fault(RejectCode::Type, message)
         }
         // Texts that mean null are strings in the file, never numbers.
