@@ -257,6 +257,35 @@ fn extended_json_is_a_value_of_a_typed_field() {
             .parse("2026-11-20")
             .unwrap()]
     );
+    // Neither are the settings of numbers.
+    for (kind, json, expected) in [
+        (FieldType::Decimal, r#"{"$numberDecimal":"1.500"}"#, "1.5"),
+        (FieldType::Float, r#"{"$numberDouble":"-1.500"}"#, "-1.5"),
+        (FieldType::Decimal, r#"{"$numberDouble":"1.5E3"}"#, "1500"),
+        (FieldType::Integer, r#"{"$numberLong":"1500"}"#, "1500"),
+        (FieldType::Decimal, r#"{"$numberInt":1500}"#, "1500"),
+    ] {
+        for settings in [
+            r#"decimal = ",", thousands = ".""#,
+            r#"decimal = ",", currency = "€""#,
+            "accounting = true",
+        ] {
+            let field = format!(
+                "{{ name = \"v\", type = \"{}\", {settings} }}",
+                kind.as_str()
+            );
+            let (values, _) = row_of("", &field, &format!("{{\"sku\":\"A\",\"v\":{json}}}"));
+            let expected = Field::new("v", kind).parse(expected).unwrap();
+            assert_eq!(values, [expected], "{json} with {settings}");
+        }
+    }
+    let (values, _) = row_of(
+        "",
+        r#"{ name = "v", type = "timestamp", format = "epoch_s" }"#,
+        r#"{"sku":"A","v":{"$numberLong":"1795163400"}}"#,
+    );
+    let instant = Field::new("v", FieldType::Timestamp).parse("2026-11-20T08:30:00Z");
+    assert_eq!(values, [instant.unwrap()]);
     let (values, _) = row_of(
         "",
         r#"{ name = "v", type = "float", nulls = ["NaN"] }"#,
