@@ -1,6 +1,6 @@
 //! Invalid objects, each of which closes its job with a clear outcome.
 
-use landfall_domain::{JobId, JobState, ProblemCode, RejectCode};
+use landfall_domain::{JobId, JobState, ProblemCode, RejectCode, WarningCode};
 use landfall_local::Sql;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
@@ -179,23 +179,38 @@ async fn fixed_rejects_do_not_overwrite_newer_rows() {
     let refused = land(&stack, "products/r.ndjson", downloaded.clone().into_bytes()).await;
     assert!(refused.problem.unwrap().message.contains("POST /jobs/"));
 
-    let lines = downloaded.lines().take(2).zip(["6", "7"]);
-    let fixed = lines.map(|(line, sku)| {
-        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
-        line["record"] = serde_json::json!({"sku": sku, "name": "Fixed"});
-        line.to_string()
-    });
-    let body = fixed.collect::<Vec<_>>().join("\n");
-    let sent = request(Method::POST)
-        .header(CONTENT_TYPE, ndjson)
-        .body(body);
-    let accepted = json_of(sent.send().await.unwrap(), StatusCode::ACCEPTED).await;
-    let job: JobId = accepted["job"].as_str().unwrap().parse().unwrap();
-    let fixed = completions(&stack, &[job]).await.remove(&job).unwrap();
-    assert_eq!(fixed.state, JobState::Succeeded, "{:?}", fixed.problem);
-    assert_eq!(fixed.rejects_of, Some(event.job));
-    for counts in fixed.counts.stores.values() {
+    let fix = async |new_name: &str| {
+        let lines = downloaded.lines().take(2).zip(["6", "7"]);
+        let fixed = lines.map(|(line, sku)| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["record"] = serde_json::json!({"sku": sku, "name": new_name});
+            line.to_string()
+        });
+        let body = fixed.collect::<Vec<_>>().join("\n");
+        let sent = request(Method::POST)
+            .header(CONTENT_TYPE, ndjson)
+            .body(body);
+        let accepted = json_of(sent.send().await.unwrap(), StatusCode::ACCEPTED).await;
+        let job: JobId = accepted["job"].as_str().unwrap().parse().unwrap();
+        let fixed = completions(&stack, &[job]).await.remove(&job).unwrap();
+        assert_eq!(fixed.state, JobState::Succeeded, "{:?}", fixed.problem);
+        assert_eq!(fixed.rejects_of, Some(event.job));
+        let codes = fixed.warnings.iter().map(|warning| warning.code);
+        let warns = codes
+            .collect::<Vec<_>>()
+            .contains(&WarningCode::UnchangedRejects);
+        (fixed.counts.stores, warns)
+    };
+    let (stores, warns) = fix("Fixed").await;
+    assert!(!warns);
+    for counts in stores.values() {
         assert_eq!((counts.inserted, counts.stale), (1, 1));
+    }
+    // A line whose record is a row already has no effect.
+    let (stores, warns) = fix("Again").await;
+    assert!(warns);
+    for counts in stores.values() {
+        assert_eq!((counts.unchanged, counts.stale), (1, 1));
     }
     let products = documents(stack.mongodb_uri(), "products").await;
     let name = |sku: &str| {

@@ -343,6 +343,10 @@ impl Store for Map {
                     continue;
                 }
                 let existing = stored.get(key.as_str());
+                if existing.is_some_and(|(existing, _)| *existing == version) {
+                    counts.unchanged += 1;
+                    continue;
+                }
                 if existing.is_some_and(|(existing, _)| *existing > version)
                     || floor > Some(version)
                 {
@@ -350,7 +354,6 @@ impl Store for Map {
                     continue;
                 }
                 *match (existing, &values) {
-                    (Some((existing, _)), _) if *existing == version => &mut counts.unchanged,
                     (Some((_, existing)), _) if *existing == values => &mut counts.unchanged,
                     (Some((_, Some(_))), Some(_)) => &mut counts.updated,
                     (_, Some(_)) => &mut counts.inserted,

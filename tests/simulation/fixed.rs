@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use landfall_domain::{CompletionEvent, JobId, JobState};
+use landfall_domain::{CompletionEvent, JobId, JobState, WarningCode};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use crate::world::World;
 pub struct Fixed {
     /// The object with the fixed rejects.
     pub file: File,
+    /// A later object with the same lines and other values, which change nothing.
+    pub again: File,
     /// Version of the object of the first job.
     pub first: String,
     /// The object of the first job without its faults.
@@ -69,15 +71,22 @@ impl Fixed {
         }
         whole += &text[from..];
         let count = lines.len() as u64;
-        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let mut of_lines = |name: &str, time_ms| {
+            let lines = lines.iter_mut().map(|line| {
+                line["record"]["name"] = name.into();
+                line.to_string()
+            });
+            File {
+                key: format!("products/_rejects/{job}/{name}.ndjson"),
+                version: format!("{name} {}", file.version),
+                bytes: lines.collect::<Vec<_>>().join("\n").into(),
+                time_ms,
+            }
+        };
         Self {
-            file: File {
-                key: format!("products/_rejects/{job}/fixed.ndjson"),
-                version: format!("fixed {}", file.version),
-                bytes: lines.join("\n").into(),
-                // Later than every file.
-                time_ms: 1_050,
-            },
+            // Later than every file.
+            file: of_lines("fixed", 1_050),
+            again: of_lines("again", 1_055),
             first: file.version.clone(),
             whole: whole.into(),
             job,
@@ -85,15 +94,23 @@ impl Fixed {
         }
     }
 
-    /// Checks the completion of the job of the fixed rejects.
+    /// Checks the completions of the jobs of the fixed rejects.
     pub fn check(&self, events: &BTreeMap<JobId, CompletionEvent>) {
-        let of_file = |event: &&CompletionEvent| event.object.key == self.file.key;
-        let event = events.values().find(of_file).unwrap();
-        assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
-        assert_eq!(event.rejects_of, Some(self.job));
-        assert_eq!((event.counts.rows, event.counts.rejected), (self.lines, 0));
-        for counts in event.counts.stores.values() {
-            assert_eq!((counts.total(), counts.pruned), (self.lines, 0));
+        for file in [&self.file, &self.again] {
+            let of_file = |event: &&CompletionEvent| event.object.key == file.key;
+            let event = events.values().find(of_file).unwrap();
+            assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+            assert_eq!(event.rejects_of, Some(self.job));
+            assert_eq!((event.counts.rows, event.counts.rejected), (self.lines, 0));
+            let mut codes = event.warnings.iter().map(|warning| warning.code);
+            let warns = codes.any(|code| code == WarningCode::UnchangedRejects);
+            let stores = event.counts.stores.values();
+            assert!(!warns || stores.clone().any(|counts| counts.unchanged > 0));
+            for counts in stores {
+                assert_eq!((counts.total(), counts.pruned), (self.lines, 0));
+                let without_effect = counts.unchanged + counts.stale;
+                assert!(file.key == self.file.key || without_effect == self.lines);
+            }
         }
     }
 }

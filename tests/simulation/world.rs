@@ -177,6 +177,7 @@ pub async fn simulate(seed: u64) {
     let fixed = Fixed::of(&world, &files, kind, &mut rng);
     let rest = late.iter().chain(fixed.iter().map(|fixed| &fixed.file));
     ingest(rest.collect(), &mut rng).await;
+    ingest(fixed.iter().map(|fixed| &fixed.again).collect(), &mut rng).await;
     files.extend(late);
     check(&world, &files, &fixed, kind).await;
 }
@@ -322,7 +323,7 @@ async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
     let ids: HashSet<_> = events.values().map(|event| event.id).collect();
     assert_eq!(
         ids.len(),
-        files.len() + fixed.len(),
+        files.len() + 2 * fixed.len(),
         "one job and one completion for each version"
     );
 

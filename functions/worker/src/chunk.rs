@@ -40,7 +40,12 @@ pub(crate) async fn process(
         info!("the chunk is marked already");
         mark
     } else {
-        let outcome = outcome(context, message, delivery).await?;
+        let mut outcome = outcome(context, message, delivery).await?;
+        if let ChunkOutcome::Done(counts) = &mut outcome
+            && !delivery.is_repeated()
+        {
+            warn_of_unchanged(message, counts);
+        }
         let mark = ledger.mark_chunk(job, ordinal, &outcome).await?;
         info!(counted = mark.added, "the chunk is marked");
         mark
@@ -49,6 +54,19 @@ pub(crate) async fn process(
         context.closer.close(head).await?;
     }
     Ok(())
+}
+
+/// Adds a warning about fixed rejects that changed nothing. In a redelivered chunk, an earlier delivery may have written
+/// their rows.
+fn warn_of_unchanged(message: &ChunkMessage, counts: &mut Counts) {
+    let unchanged = counts.stores.values().map(|store| store.unchanged).max();
+    if let Some(unchanged) = unchanged.filter(|unchanged| *unchanged > 0)
+        && message.reading.rejects_of.is_some()
+    {
+        counts
+            .warnings
+            .insert(WarningCode::UnchangedRejects, unchanged);
+    }
 }
 
 /// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.

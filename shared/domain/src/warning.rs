@@ -35,6 +35,8 @@ pub enum WarningCode {
     Encoding,
     /// Values lost precision.
     TruncatedValues,
+    /// Fixed rejects changed no row.
+    UnchangedRejects,
 }
 
 impl WarningCode {
@@ -54,6 +56,7 @@ impl WarningCode {
             Self::InvalidText => "invalid_text",
             Self::Encoding => "encoding",
             Self::TruncatedValues => "truncated_values",
+            Self::UnchangedRejects => "unchanged_rejects",
         }
     }
 
@@ -84,6 +87,10 @@ impl WarningCode {
             Self::InvalidText => format!(
                 "{count} rows were rejected because they are not UTF-8; if the file is in another encoding, set \
                  encoding in the definition, or save the file as UTF-8"
+            ),
+            Self::UnchangedRejects => format!(
+                "{count} fixed records changed nothing, because they had become rows before, or the table already has \
+                 their values; to change such a row again, upload it in a new file"
             ),
             Self::UnmatchedColumn
             | Self::AbsentColumns

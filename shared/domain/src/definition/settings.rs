@@ -76,12 +76,15 @@ pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions,
         }
         one_byte(text).map(Quote::Byte)
     })?;
+    let quote = quote.unwrap_or_default();
+    let escape = source.check_optional("csv.escape", raw.escape.as_ref(), one_byte)?;
     let delimiter = raw.delimiter.as_ref();
     let skip_lines = raw.skip_lines.as_ref();
     let options = CsvOptions {
         delimiter: source.check_optional("csv.delimiter", delimiter, delimiter_text)?,
-        quote: quote.unwrap_or_default(),
-        escape: source.check_optional("csv.escape", raw.escape.as_ref(), one_byte)?,
+        quote,
+        // Quotes are doubled anyway.
+        escape: escape.filter(|escape| Some(*escape) != quote_byte(quote)),
         lenient: raw.lenient,
         comment: source.check_optional("csv.comment", raw.comment.as_ref(), one_byte)?,
         trim: raw.trim,
@@ -140,11 +143,7 @@ fn check_distinct(
     raw: &RawCsv,
     options: &CsvOptions,
 ) -> Result<(), DatasetError> {
-    let quote = match options.quote {
-        Quote::Usual => Some(b'"'),
-        Quote::None => None,
-        Quote::Byte(byte) => Some(byte),
-    };
+    let quote = quote_byte(options.quote);
     // Without a delimiter in the definition, files are separated by commas or by tabs.
     let delimiter = options.delimiter.as_deref().unwrap_or(",\t").as_bytes();
     let settings = [
@@ -165,6 +164,14 @@ fn check_distinct(
         return Err(source.error(&span, setting, format!("must differ from {other}")));
     }
     Ok(())
+}
+
+fn quote_byte(quote: Quote) -> Option<u8> {
+    match quote {
+        Quote::Usual => Some(b'"'),
+        Quote::None => None,
+        Quote::Byte(byte) => Some(byte),
+    }
 }
 
 fn one_byte(text: &String) -> Result<u8, &'static str> {

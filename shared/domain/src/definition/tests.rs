@@ -140,8 +140,8 @@ fn errors_report_file_line_and_field() {
         ("key", "csv.delimiter = \"\"\nkey", "3: csv.delimiter: "),
         (
             "key",
-            "csv.escape = \"\\\"\"\nkey",
-            "3: csv.escape: must differ from csv.quote",
+            "csv.comment = \"\\\"\"\nkey",
+            "3: csv.comment: must differ from csv.quote",
         ),
         ("key", "encoding = \"latin\"\nkey", "3: encoding: "),
         (

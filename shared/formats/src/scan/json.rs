@@ -197,7 +197,8 @@ impl JsonScanner {
             (State::Colon { on_path: false }, b':') => State::OtherValue,
             (State::ObjectComma, b',') => State::Key,
             (State::OtherValue, _) => State::InOther(start_value(byte, at)?),
-            (State::FirstElement | State::ArrayComma, b']') => self.after_value(),
+            // Some programs write a comma after the last element, too.
+            (State::FirstElement | State::ArrayComma | State::Element, b']') => self.after_value(),
             (State::FirstElement | State::Element, _) => {
                 self.start_element(bytes, at, counted, planner)?
             }
@@ -212,6 +213,11 @@ impl JsonScanner {
             (State::Colon { .. }, _) => return Err(unexpected("':'", byte, at)),
             (State::ObjectComma, _) => {
                 return Err(unexpected("',' or '}' after a property", byte, at));
+            }
+            (State::End, b'[' | b'{') => {
+                let mut fault = unexpected("the end of the document", byte, at);
+                fault.message += "; upload documents that were joined one by one";
+                return Err(fault);
             }
             (State::End | State::InElement(_) | State::InOther(_) | State::InKey(_), _) => {
                 return Err(unexpected("the end of the document", byte, at));

@@ -250,10 +250,12 @@ fn json_values_of_the_wrong_type_are_rejected() {
 }
 
 #[test]
-fn the_last_of_duplicate_properties_wins() {
-    let decoded = ndjson(r#"{"sku":"A","x":1,"stock":1,"\u0078":2,"b":{},"stock":2}"#);
+fn duplicate_properties_of_fields_are_rejected_unless_they_are_equal() {
+    let decoded = ndjson(r#"{"sku":"A","x":1,"stock":2,"\u0078":2,"b":{},"stock":2}"#);
     assert_eq!(row(&decoded).values[1], Value::Integer(2));
     assert_eq!(row(&decoded).extra.as_deref(), Some(r#"{"b":{},"x":2}"#));
+    let decoded = ndjson(r#"{"sku":"A","stock":1,"stock":2}"#);
+    reject(decoded, RejectCode::Json, "stock", "occurs more than once");
 }
 
 #[test]

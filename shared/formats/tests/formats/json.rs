@@ -53,11 +53,16 @@ fn a_column_leads_to_a_nested_property() {
             [seven.clone(), Value::Null],
             Some(r#"{"properties":{"id":8}}"#),
         ),
-        // The last of duplicate properties wins.
+        // The same value twice, and others of which the last one is kept.
         (
-            r#"{"sku":"A","properties":{"id":8,"x":1},"properties":{"id":6,"id":7}}"#,
-            [seven, Value::Null],
+            r#"{"properties":{"id":7,"id":7},"sku":"A","properties":{"id":7,"id":7}}"#,
+            [seven.clone(), Value::Null],
             None,
+        ),
+        (
+            r#"{"sku":"A","properties":{"x":1,"id":7,"x":2}}"#,
+            [seven, Value::Null],
+            Some(r#"{"properties":{"x":2}}"#),
         ),
         (
             r#"{"sku":"A","properties":[1]}"#,
@@ -72,6 +77,31 @@ fn a_column_leads_to_a_nested_property() {
     ] {
         let found = row_of("", NESTED, line);
         assert_eq!(found, (values.to_vec(), extra.map(str::to_owned)), "{line}");
+    }
+}
+
+#[test]
+fn properties_that_occur_with_different_values_are_rejected_by_their_path() {
+    for (line, column) in [
+        (r#"{"sku":"A","sku":"B"}"#, "sku"),
+        (r#"{"sku":"A","sku":null}"#, "sku"),
+        (
+            r#"{"sku":"A","properties":{"id":8},"properties":{"id":7}}"#,
+            "properties",
+        ),
+        (
+            r#"{"sku":"A","properties":{"id":8,"x":1,"id":7}}"#,
+            "properties.id",
+        ),
+        (
+            r#"{"sku":"A","properties":{"address":{"city":"a"},"address":{}}}"#,
+            "properties.address",
+        ),
+    ] {
+        let decoded = json(&dataset("", NESTED), Format::Ndjson, line);
+        let (code, found, message) = reject_of(decoded);
+        assert_eq!((code, found.as_str()), (RejectCode::Json, column), "{line}");
+        assert!(message.contains("occurs more than once"), "{message}");
     }
 }
 
@@ -227,6 +257,35 @@ fn extended_json_is_a_value_of_a_typed_field() {
             .parse("2026-11-20")
             .unwrap()]
     );
+    // Neither are the settings of numbers.
+    for (kind, json, expected) in [
+        (FieldType::Decimal, r#"{"$numberDecimal":"1.500"}"#, "1.5"),
+        (FieldType::Float, r#"{"$numberDouble":"-1.500"}"#, "-1.5"),
+        (FieldType::Decimal, r#"{"$numberDouble":"1.5E3"}"#, "1500"),
+        (FieldType::Integer, r#"{"$numberLong":"1500"}"#, "1500"),
+        (FieldType::Decimal, r#"{"$numberInt":1500}"#, "1500"),
+    ] {
+        for settings in [
+            r#"decimal = ",", thousands = ".""#,
+            r#"decimal = ",", currency = "€""#,
+            "accounting = true",
+        ] {
+            let field = format!(
+                "{{ name = \"v\", type = \"{}\", {settings} }}",
+                kind.as_str()
+            );
+            let (values, _) = row_of("", &field, &format!("{{\"sku\":\"A\",\"v\":{json}}}"));
+            let expected = Field::new("v", kind).parse(expected).unwrap();
+            assert_eq!(values, [expected], "{json} with {settings}");
+        }
+    }
+    let (values, _) = row_of(
+        "",
+        r#"{ name = "v", type = "timestamp", format = "epoch_s" }"#,
+        r#"{"sku":"A","v":{"$numberLong":"1795163400"}}"#,
+    );
+    let instant = Field::new("v", FieldType::Timestamp).parse("2026-11-20T08:30:00Z");
+    assert_eq!(values, [instant.unwrap()]);
     let (values, _) = row_of(
         "",
         r#"{ name = "v", type = "float", nulls = ["NaN"] }"#,

@@ -51,7 +51,7 @@ fn the_message_of_a_record_that_is_no_object_does_not_repeat_it() {
         ("true", "the record is a boolean, not a JSON object"),
         (
             "{\"sku\":\"secret\" \"a\":1}",
-            "the record is not a JSON object: expected `,` or `}` at line 1 column 17",
+            "the record is not a JSON object: expected `,` or `}` at byte 17 of the record",
         ),
     ] {
         let decoded = decode(
@@ -63,5 +63,54 @@ fn the_message_of_a_record_that_is_no_object_does_not_repeat_it() {
             1,
         );
         assert_eq!(decoded.rejects[0].message, expected);
+    }
+}
+
+#[test]
+fn names_in_another_case_and_positions_in_the_record_are_named() {
+    let dataset = crate::dataset(
+        "json.path = \"data.items\"",
+        r#"{ name = "size", type = "text" }"#,
+    );
+    for (line, expected) in [
+        (r#"{"SKU":"A"}"#, "is \"SKU\" meant to be \"sku\"?"),
+        (r#"{"sku":"A",}"#, "trailing comma at byte 12 of the record"),
+        (r#"{"sku":["A"]}"#, "type = \"json\" accepts it"),
+        (
+            r#"{"data":{"items":[{"sku":"A"}]}}"#,
+            "json.path applies only to a file that is one document",
+        ),
+    ] {
+        let decoded = decode(
+            &dataset,
+            &Format::Ndjson.into(),
+            None,
+            line.as_bytes(),
+            0,
+            1,
+        );
+        let message = &decoded.rejects[0].message;
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn joined_lines_and_a_comma_after_the_last_element_are_read() {
+    let dataset = crate::dataset("", r#"{ name = "size", type = "text" }"#);
+    for (file, content) in [
+        (
+            "x.ndjson",
+            "\u{feff}{\"sku\":\"A\"}\n\u{feff}{\"sku\":\"B\"}\n",
+        ),
+        ("x.json", "[{\"sku\":\"A\"},\n{\"sku\":\"B\"},\n]\n"),
+    ] {
+        let decoded = crate::ingest::ingest(&dataset, file, content.as_bytes()).decoded;
+        assert_eq!(
+            (decoded.rows.len(), decoded.rejects.len()),
+            (2, 0),
+            "{file}"
+        );
+        let marks = u64::from(file == "x.ndjson");
+        assert_eq!(decoded.skipped.byte_order_marks, marks, "{file}");
     }
 }

@@ -112,6 +112,8 @@ fn a_backslash_makes_letters_control_characters() {
         "A,\"say \\\"hi\\\"\\n\",\"\"\"t\"\n",
     );
     assert_eq!(texts(&quoted.rows), ["A|say \"hi\"\n|\"t"]);
+    let doubled = decoded("csv.escape = \"\\\"\"", "A,\"x\"\"y\",z\n");
+    assert_eq!(texts(&doubled.rows), ["A|x\"y|z"]);
     let other = decoded("csv.escape = \"^\"", "A,^n,^t\n");
     assert_eq!(texts(&other.rows), ["A|n|t"]);
 }

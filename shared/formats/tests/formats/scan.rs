@@ -162,7 +162,11 @@ fn the_problem_of_a_malformed_document_names_the_position() {
             "[1 2]",
             "',' or ']' after a record, found '2' (byte 3, line 1)",
         ),
-        ("[1,\n]", "expected a value, found ']' (byte 4, line 2)"),
+        ("[1,,\n]", "expected a value, found ','"),
+        (
+            "[1]\n[2]",
+            "found '['; upload documents that were joined one by one (byte 4, line 2)",
+        ),
         ("[,1]", "expected a value, found ','"),
         (
             "[1]\n\nx",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use landfall_domain::{Dataset, RejectCode, UnknownColumns};
+use landfall_domain::{Dataset, RejectCode, UnknownColumns, excerpt};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -118,6 +118,8 @@ pub(super) struct Found<'d, 'c> {
     containers: Vec<Container<'d, 'c>>,
     /// The names and JSON texts of what belongs to no slot.
     pub(super) unknown: Vec<(Cow<'c, str>, Cow<'c, str>)>,
+    /// A property that a column needs and that occurs more than once, with different values.
+    pub(super) repeated: Option<String>,
 }
 
 impl<'d, 'c> Found<'d, 'c> {
@@ -128,6 +130,7 @@ impl<'d, 'c> Found<'d, 'c> {
             nested: vec![None; slots],
             containers: Vec::new(),
             unknown: Vec::new(),
+            repeated: None,
         }
     }
 
@@ -135,17 +138,22 @@ impl<'d, 'c> Found<'d, 'c> {
         self.values.fill(None);
         self.containers.clear();
         self.unknown.clear();
+        self.repeated = None;
     }
 
     pub(super) fn operation(&self) -> Option<&'c RawValue> {
         self.values.last().copied().flatten()
     }
 
-    /// Adds a property to which columns lead. The last one of a name wins.
+    /// Adds a property to which columns lead.
     #[cold]
     fn add_container(&mut self, container: Container<'d, 'c>) {
-        self.containers.retain(|other| other.name != container.name);
-        self.containers.push(container);
+        let mut others = self.containers.iter();
+        match others.find(|other| other.name == container.name) {
+            None => self.containers.push(container),
+            Some(other) if other.json.get() == container.json.get() => {}
+            Some(_) => self.repeated = Some(container.name.to_owned()),
+        }
     }
 
     /// Takes the values of slots out of an object, and returns what is left of it, if anything, to be kept.
@@ -164,9 +172,14 @@ impl<'d, 'c> Found<'d, 'c> {
         };
         members.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut rest = String::new();
-        let same_name = members.chunk_by(|(a, _), (b, _)| a == b);
-        for (name, value) in same_name.filter_map(<[_]>::last) {
+        for same_name in members.chunk_by(|(a, _), (b, _)| a == b) {
+            let [others @ .., (name, value)] = same_name else {
+                continue;
+            };
             let target = names.get(&**name);
+            if target.is_some() && others.iter().any(|(_, other)| other.get() != value.get()) {
+                self.repeated = Some(format!("{path}.{name}"));
+            }
             let slot = target.and_then(|target| target.slot);
             let slot = slot.filter(|slot| self.values[*slot].is_none());
             if let Some(slot) = slot {
@@ -197,17 +210,35 @@ impl<'d, 'c> Found<'d, 'c> {
         (!rest.is_empty()).then(|| rest + "}")
     }
 
-    /// Adds the likely cause to the fault of a record in which nothing was found.
-    pub(super) fn with_hint(&self, mut fault: Fault, text: &str) -> Fault {
+    /// Adds the likely cause to the fault of a record that lacks a required value.
+    pub(super) fn with_hint(&self, mut fault: Fault, text: &str, dataset: &Dataset) -> Fault {
         if fault.code == RejectCode::Required
-            && self.values.iter().all(Option::is_none)
-            && let Some(path) = path_of_rows(text, 2)
+            && let Some(hint) = self.hint(text, dataset, fault.column.as_deref())
         {
-            fault.message +=
-                "; no other field has a value either, so check json.path: rows may be at ";
-            fault.message += &path;
+            fault.message += "; ";
+            fault.message += &hint;
         }
         fault
+    }
+
+    fn hint(&self, text: &str, dataset: &Dataset, column: Option<&str>) -> Option<String> {
+        if self.values.iter().all(Option::is_none)
+            && let Some(path) = path_of_rows(text, 2)
+        {
+            let cause = if path == dataset.json.path.join(".") {
+                "because json.path applies only to a file that is one document: upload documents one by one"
+                    .to_owned()
+            } else {
+                format!("so check json.path: rows may be at {path}")
+            };
+            return Some(format!("no other field has a value either, {cause}"));
+        }
+        let column = column?;
+        let lower = |name: &str| name.trim().to_lowercase();
+        let mut unknown = self.unknown.iter().map(|(name, _)| &**name);
+        let name = unknown.find(|name| lower(name) == lower(column))?;
+        let (name, column) = (excerpt(name), excerpt(column));
+        Some(format!("is {name:?} meant to be {column:?}?"))
     }
 }
 
@@ -255,8 +286,11 @@ impl<'c> Visitor<'c> for Record<'_, '_, 'c> {
             let known = columns.names.get_key_value(&*name);
             if let Some((name, target)) = known {
                 let json = map.next_value()?;
-                if let Some(slot) = target.slot {
-                    found.values[slot] = Some(json);
+                if let Some(slot) = target.slot
+                    && let Some(other) = found.values[slot].replace(json)
+                    && other.get() != json.get()
+                {
+                    found.repeated = Some((*name).to_owned());
                 }
                 if let Some(names) = &target.inner {
                     found.add_container(Container {

@@ -122,7 +122,11 @@ impl<'d, 'c> Decoder<'d, 'c> {
     }
 
     fn record(&mut self, start: usize, raw: &'c [u8], sink: &mut Sink<'c>) {
-        let text = std::str::from_utf8(raw);
+        let mut text = std::str::from_utf8(raw);
+        if let Ok(Some(after_mark)) = text.map(|text| text.strip_prefix('\u{feff}')) {
+            sink.decoded.skipped.byte_order_marks += 1;
+            text = Ok(after_mark);
+        }
         let dataset = self.columns.dataset;
         let fill = |row: &mut Row, truncated: &mut Vec<usize>| match text {
             Err(_) => Err(Fault::not_utf8()),
@@ -149,6 +153,11 @@ impl<'d, 'c> Decoder<'d, 'c> {
         }
         parsed.map_err(|error| syntax::fault(text, &error))?;
         self.columns.open_containers(&mut self.found);
+        if let Some(name) = &self.found.repeated {
+            let message =
+                "the property occurs more than once, with different values; remove all but one";
+            return Err(Fault::in_column(name, RejectCode::Json, message));
+        }
         let dataset = self.columns.dataset;
         if dataset.unknown_columns == UnknownColumns::Reject
             && let Some((name, _)) = self.found.unknown.first()
@@ -167,7 +176,7 @@ impl<'d, 'c> Decoder<'d, 'c> {
                 None if dataset.may_lack(index) => Value::Null,
                 None => {
                     let value = field_value(field, &Source::Missing, &mut false);
-                    value.map_err(|fault| self.found.with_hint(fault, text))?
+                    value.map_err(|fault| self.found.with_hint(fault, text, dataset))?
                 }
                 Some(found) => self.value(field, found.get(), &mut is_truncated)?,
             });

@@ -22,7 +22,8 @@ pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
             Some(b't' | b'f') => "a boolean",
             Some(b'n') => "null",
             Some(b'{') => {
-                return Fault::in_record(RejectCode::Json, format!("the record: {error}"));
+                let message = format!("the record: {}", error_in_record(error));
+                return Fault::in_record(RejectCode::Json, message);
             }
             _ => "a number",
         };
@@ -31,6 +32,7 @@ pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
     }
     let word = word_at(text, error);
     let Some(instead) = word.and_then(instead_of) else {
+        let error = error_in_record(error);
         let message = format!("the record is not a JSON object: {error}");
         return Fault::in_record(RejectCode::Json, message);
     };
@@ -39,6 +41,20 @@ pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
     match property_of_error(text) {
         Some(name) => Fault::in_column(&name, RejectCode::Json, message),
         None => Fault::in_record(RejectCode::Json, message),
+    }
+}
+
+/// Returns the message of an error, with a position that nobody takes for one in the file.
+fn error_in_record(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let Some(text) = text.strip_suffix(&format!(" at line {line} column {column}")) else {
+        return text;
+    };
+    if line == 1 {
+        format!("{text} at byte {column} of the record")
+    } else {
+        format!("{text} at byte {column} of line {line} of the record")
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn field_value_of(
                 format!("{} is not valid Unicode: {error}", excerpt(json)),
             ),
         },
-        (b'{', _) if let Some(value) = extended(field, json) => value,
+        (b'{', _) if let Some(value) = extended(field, json, is_truncated) => value,
         (first @ (b'{' | b'['), _) => {
             let found = if first == b'{' {
                 "an object"
@@ -38,7 +38,10 @@ pub(super) fn field_value_of(
                 "an array"
             };
             let (name, kind) = (&field.name, field.kind.as_str());
-            let message = format!("{} is {found}, but {name} is of type {kind}", excerpt(json));
+            let message = format!(
+                "{} is {found}, but {name} is of type {kind}; type = \"json\" accepts it",
+                excerpt(json)
+            );
             fault(RejectCode::Type, message)
         }
         // Texts that mean null are strings in the file, never numbers.
@@ -100,13 +103,19 @@ fn json_of_text(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
 }
 
 /// Returns the value of a field from an object of extended JSON, which contains one value and its type. `None` if the
-/// object is another one.
-fn extended(field: &Field, json: &str) -> Option<Result<Value, Fault>> {
+/// object is another one. Numbers are those of JSON, whatever the notation of the field, also where they are texts.
+fn extended(field: &Field, json: &str, is_truncated: &mut bool) -> Option<Result<Value, Fault>> {
     let (name, value) = only_member(json)?;
     match &*name {
+        "$numberInt" | "$numberLong" | "$numberDouble" | "$numberDecimal"
+            if let Some(number) = text_of(value).filter(|text| !field.is_null(text)) =>
+        {
+            let value = field.parse_json_scalar(&number, is_truncated);
+            Some(value.map_err(|error| value_fault(field, &error)))
+        }
         "$oid" | "$numberInt" | "$numberLong" | "$numberDouble" | "$numberDecimal" => {
             let text = text_of(value)?;
-            Some(field_value(field, &Source::Text(text.into()), &mut false))
+            Some(field_value(field, &Source::Text(text.into()), is_truncated))
         }
         "$date" => Some(
             instant(field, value)?
