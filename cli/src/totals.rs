@@ -22,6 +22,7 @@ pub(crate) async fn rebuild(definition: &Path, sql_url: &str) -> Result<Vec<(Str
     let options = StoreOptions {
         connections: 1,
         timeout: TIMEOUT,
+        ..StoreOptions::default()
     };
     let store = connect_sql(sql_url, options).await?;
     Ok(store.rebuild_totals(&dataset).await?)

@@ -16,7 +16,7 @@ use landfall_ledger::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
 };
 use landfall_runtime::Visibility;
-use landfall_stores::{Store, StoreError};
+use landfall_stores::{Step, Store, StoreError};
 
 use crate::schedule::pause;
 
@@ -220,6 +220,9 @@ impl LedgerTable for Table {
 /// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
 pub type Stored = (RowVersion, Option<Vec<Value>>);
 
+/// The number of rows that a step of a prune deletes.
+const STEP_ROWS: usize = 7;
+
 /// A store: a map with the version guard of the real ones.
 pub struct Map {
     pub kind: StoreKind,
@@ -227,6 +230,10 @@ pub struct Map {
     pub is_down: AtomicBool,
     pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
+    /// Number of rows that the prune of the floor has deleted.
+    pruned: Mutex<u64>,
+    /// The snapshots whose previews have begun.
+    counted: Mutex<HashSet<ObjectOrder>>,
     /// The versions of columns of rows that are merged by column.
     columns: Mutex<BTreeMap<(String, usize), RowVersion>>,
 }
@@ -238,6 +245,8 @@ impl Map {
             is_down: AtomicBool::default(),
             rows: Mutex::default(),
             floor: Mutex::default(),
+            pruned: Mutex::default(),
+            counted: Mutex::default(),
             columns: Mutex::default(),
         })
     }
@@ -371,8 +380,9 @@ impl Store for Map {
         &self,
         _: &Dataset,
         order: &ObjectOrder,
-    ) -> Result<PrunePreview, StoreError> {
+    ) -> Result<Step<PrunePreview>, StoreError> {
         pause().await;
+        let is_first = locked(&self.counted).insert(*order);
         let preview = {
             let stored = locked(&self.rows);
             let rows = stored.values().filter(|(_, values)| values.is_some());
@@ -383,23 +393,39 @@ impl Store for Map {
             }
         };
         pause().await;
-        Ok(preview)
+        Ok(if is_first {
+            Step::Continues
+        } else {
+            Step::Done(preview)
+        })
     }
 
-    async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError> {
+    async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<Step<u64>, StoreError> {
         pause().await;
-        let mut pruned = 0;
-        {
-            let mut floor = locked(&self.floor);
-            *floor = (*floor).max(Some(order.at(0)));
-            locked(&self.rows).retain(|_, (version, values)| {
-                let kept = *version >= order.at(0);
-                pruned += u64::from(!kept && values.is_some());
-                kept
-            });
-        }
+        let step = {
+            let (own, mut floor) = (order.at(0), locked(&self.floor));
+            let mut pruned = locked(&self.pruned);
+            if *floor < Some(own) {
+                (*floor, *pruned) = (Some(own), 0);
+            }
+            let mut rows = locked(&self.rows);
+            let is_below = |(version, _): &Stored| Some(*version) < *floor;
+            let below = rows.iter().filter(|(_, stored)| is_below(stored));
+            let below: Vec<String> = below.map(|(key, _)| key.clone()).collect();
+            for key in below.iter().take(STEP_ROWS) {
+                let removed = rows.remove(key);
+                *pruned += u64::from(removed.is_some_and(|(_, values)| values.is_some()));
+            }
+            if below.len() > STEP_ROWS {
+                Step::Continues
+            } else if *floor == Some(own) {
+                Step::Done(*pruned)
+            } else {
+                Step::Done(0)
+            }
+        };
         pause().await;
-        Ok(pruned)
+        Ok(step)
     }
 
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {

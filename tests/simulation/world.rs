@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
@@ -55,6 +56,8 @@ pub struct World {
     pub splitter: Arc<splitter::Context>,
     pub worker: Arc<worker::Context>,
     datasets: Arc<Datasets>,
+    /// Number of invocations of the worker.
+    calls: AtomicUsize,
 }
 
 impl World {
@@ -90,6 +93,7 @@ impl World {
             both,
             "rejects",
             Redelivery {
+                queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
                 visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
                 max_receives: MAX_RECEIVES,
             },
@@ -103,6 +107,7 @@ impl World {
             splitter: Arc::new(splitter),
             worker: Arc::new(worker),
             datasets: Arc::new(datasets()),
+            calls: AtomicUsize::new(0),
         }
     }
 
@@ -126,7 +131,10 @@ impl World {
                     message.body = Some(body.clone());
                     event.records.push(message);
                 }
-                let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
+                // Every other invocation has time for one step of a prune.
+                let is_hurried = self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+                let left = if is_hurried { 30 } else { 3_600 };
+                let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(left));
                 Box::pin(async move {
                     let response = worker::handle(&context, event, deadline).await;
                     let failed = response.batch_item_failures.into_iter();

@@ -51,7 +51,7 @@ pub(crate) async fn process(
         mark
     };
     if let Some(head) = mark.to_close {
-        context.closer.close(head).await?;
+        context.closer.close(head, delivery.close_until).await?;
     }
     Ok(())
 }

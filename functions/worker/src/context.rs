@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use landfall_aws::{Datasets, Objects, Publisher};
+use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::Ledger;
 use landfall_runtime::{Environment, StoresError, Visibility, required};
@@ -10,6 +10,8 @@ use crate::header::HeaderCache;
 
 /// How the messages of the chunk queue are delivered again.
 pub struct Redelivery {
+    /// The queue, for close messages that continue a prune.
+    pub queue: Arc<dyn ChunkQueue>,
     /// Sets when messages become visible again.
     pub visibility: Arc<dyn Visibility>,
     /// The `maxReceiveCount` of the queue, after which a message goes to the dead-letter queue.
@@ -53,6 +55,7 @@ impl Context {
             closer: Closer::new(
                 ledger.clone(),
                 publisher,
+                Arc::clone(&redelivery.queue),
                 Arc::clone(&datasets),
                 stores.clone(),
                 rejects_bucket.clone(),
@@ -70,8 +73,10 @@ impl Context {
     pub async fn from_environment() -> Result<Self, StoresError> {
         let environment = Environment::load().await;
         let rejects_bucket: String = required("LANDFALL_REJECTS_BUCKET")?;
+        let queue = Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?);
         let redelivery = Redelivery {
-            visibility: Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?),
+            queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+            visibility: queue,
             max_receives: required("LANDFALL_CHUNK_RECEIVES")?,
         };
         Ok(Self::new(

@@ -13,6 +13,8 @@ pub(crate) struct Delivery {
     pub(crate) max_receives: u32,
     /// When to stop ingesting, so that time is left for the mark and the close.
     pub(crate) ingest_until: Instant,
+    /// When to stop taking steps of a prune.
+    pub(crate) close_until: Instant,
 }
 
 impl Delivery {
@@ -45,6 +47,7 @@ mod tests {
             receives,
             max_receives,
             ingest_until: Instant::now(),
+            close_until: Instant::now(),
         };
         for (receives, max_receives, repeated, last, beyond) in [
             (None, 3, true, false, false),

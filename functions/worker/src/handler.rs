@@ -17,6 +17,8 @@ use crate::{Context, WorkError, chunk};
 const RESERVE: Duration = Duration::from_secs(5);
 /// Time that is reserved for the mark, the close and the response.
 const MARK_RESERVE: Duration = Duration::from_secs(15);
+/// Time that is reserved for one step of a prune, which takes a second or two, and what comes after it.
+const STEP_RESERVE: Duration = Duration::from_secs(40);
 /// The longest time in seconds until a message that failed is delivered again.
 const LONGEST_DELAY: u32 = 60;
 
@@ -29,7 +31,7 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> S
     };
     let failed = process_batch(event, limits, async |messages: &[Message]| {
         for message in messages {
-            let work = Box::pin(process(context, message, deadline.stop_at(MARK_RESERVE)));
+            let work = Box::pin(process(context, message, deadline));
             keep_hidden(&*context.redelivery.visibility, message, work).await?;
         }
         Ok::<_, WorkError>(())
@@ -42,26 +44,28 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> S
 async fn process(
     context: &Context,
     message: &Message,
-    ingest_until: Instant,
+    deadline: Deadline,
 ) -> Result<(), WorkError> {
+    let close_until = deadline.stop_at(STEP_RESERVE);
     match WorkMessage::parse(&message.body)? {
         WorkMessage::Chunk(chunk) => {
             let delivery = Delivery {
                 receives: message.receive_count,
                 max_receives: context.redelivery.max_receives,
-                ingest_until,
+                ingest_until: deadline.stop_at(MARK_RESERVE),
+                close_until,
             };
             let span = info_span!("chunk", job = %chunk.job, ordinal = chunk.ordinal);
             let processed = chunk::process(context, &chunk, delivery);
             processed.instrument(span).await
         }
-        WorkMessage::Close { job } => close(context, job).await,
+        WorkMessage::Close { job } => close(context, job, close_until).await,
     }
 }
 
-async fn close(context: &Context, job: JobId) -> Result<(), WorkError> {
+async fn close(context: &Context, job: JobId, until: Instant) -> Result<(), WorkError> {
     let head = context.ledger.head(job).await?;
     let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
-    context.closer.close(head).await?;
+    context.closer.close(head, until).await?;
     Ok(())
 }

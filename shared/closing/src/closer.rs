@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_aws::{Datasets, Publisher};
+use landfall_aws::{ChunkQueue, Datasets, Publisher, WorkMessage};
 use landfall_domain::{
     CompletionEvent, Counts, Dataset, DatasetRef, JobId, JobState, PruneDecision, StoreKind,
 };
 use landfall_ledger::{JobHead, Ledger};
-use landfall_stores::Store;
+use landfall_stores::{Step, Store, StoreError};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::CloseError;
@@ -15,6 +16,7 @@ use crate::CloseError;
 pub struct Closer {
     ledger: Ledger,
     publisher: Arc<dyn Publisher>,
+    queue: Arc<dyn ChunkQueue>,
     datasets: Arc<Datasets>,
     stores: Vec<Arc<dyn Store>>,
     rejects_bucket: String,
@@ -25,6 +27,7 @@ impl Closer {
     pub fn new(
         ledger: Ledger,
         publisher: Arc<dyn Publisher>,
+        queue: Arc<dyn ChunkQueue>,
         datasets: Arc<Datasets>,
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
@@ -32,6 +35,7 @@ impl Closer {
         Self {
             ledger,
             publisher,
+            queue,
             datasets,
             stores,
             rejects_bucket: rejects_bucket.into(),
@@ -41,21 +45,23 @@ impl Closer {
     /// Closes a job that awaits its close, runs a prune that was confirmed, and publishes the completion events. Does
     /// nothing for other jobs.
     ///
-    /// Returns the head as it is afterwards. It is still open if a chunk is missing.
-    pub async fn close(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
+    /// A prune begins no step after `until`, except the first one of this call. A close message then does the rest.
+    ///
+    /// Returns the head as it is afterwards. It is still open if a chunk is missing, or if the prune has not ended.
+    pub async fn close(&self, mut head: JobHead, until: Instant) -> Result<JobHead, CloseError> {
         if head.awaits_close() {
-            head = self.finish(head).await?;
+            head = self.finish(head, until).await?;
         }
         // Published first, so that subscribers receive the events in their order.
         if head.published && head.awaits_prune() {
-            head = self.prune_confirmed(head).await?;
+            head = self.prune_confirmed(head, until).await?;
         }
         Ok(head)
     }
 
-    async fn finish(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
+    async fn finish(&self, mut head: JobHead, until: Instant) -> Result<JobHead, CloseError> {
         if head.state == JobState::Open {
-            head = self.close_open(head).await?;
+            head = self.close_open(head, until).await?;
         }
         if head.state == JobState::Open {
             return Ok(head);
@@ -68,7 +74,7 @@ impl Closer {
         Ok(head)
     }
 
-    async fn close_open(&self, head: JobHead) -> Result<JobHead, CloseError> {
+    async fn close_open(&self, head: JobHead, until: Instant) -> Result<JobHead, CloseError> {
         let Some(mut sums) = self.ledger.sums(&head).await? else {
             return Ok(head);
         };
@@ -76,7 +82,10 @@ impl Closer {
         if let Some(dataset) = &head.dataset
             && head.must_prune(state, problem.as_ref())
         {
-            let decided = self.decide_prune(&head, dataset, &sums.counts).await?;
+            let decided = self.decide_prune(&head, dataset, &sums.counts, until);
+            let Some(decided) = decided.await? else {
+                return self.continue_later(head).await;
+            };
             let Some(decision) = decided.prune else {
                 // Another caller has closed the job.
                 return Ok(decided);
@@ -84,7 +93,10 @@ impl Closer {
             if let Some(held) = decision.held {
                 problem = Some(held.problem(head.job));
             } else {
-                for (store, pruned) in self.prune(&head, dataset).await? {
+                let Some(pruned) = self.prune(&head, dataset, until).await? else {
+                    return self.continue_later(decided).await;
+                };
+                for (store, pruned) in pruned {
                     sums.counts.stores.entry(store).or_default().pruned = pruned;
                 }
             }
@@ -95,15 +107,26 @@ impl Closer {
             .await?)
     }
 
-    /// Decides whether the prune may run, unless that is decided. Returns the head with the decision.
+    /// Has a worker continue a prune for which no time is left.
+    async fn continue_later(&self, head: JobHead) -> Result<JobHead, CloseError> {
+        let job = head.job;
+        let sent = self.queue.send(&[WorkMessage::Close { job }]).await;
+        sent.map_err(|source| CloseError::Continue { job, source })?;
+        info!(%job, "the prune continues with the next close message");
+        Ok(head)
+    }
+
+    /// Decides whether the prune may run, unless that is decided. Returns the head with the decision, or none if no time
+    /// is left.
     async fn decide_prune(
         &self,
         head: &JobHead,
         dataset: &DatasetRef,
         counts: &Counts,
-    ) -> Result<JobHead, CloseError> {
+        until: Instant,
+    ) -> Result<Option<JobHead>, CloseError> {
         if head.prune.is_some() {
-            return Ok(head.clone());
+            return Ok(Some(head.clone()));
         }
         let job = head.job;
         let dataset = self.definition(job, dataset).await?;
@@ -111,11 +134,14 @@ impl Closer {
         for store in &self.stores {
             let previewed = async {
                 store.prepare(&dataset).await?;
-                store.preview_prune(&dataset, &head.order).await
+                let step = async || store.preview_prune(&dataset, &head.order).await;
+                take_steps(step, until).await
             };
-            let mut preview = previewed
-                .await
-                .map_err(|source| CloseError::Prune { job, source })?;
+            let previewed = previewed.await;
+            let previewed = previewed.map_err(|source| CloseError::Prune { job, source })?;
+            let Some(mut preview) = previewed else {
+                return Ok(None);
+            };
             // The share is one of the rows that were there before: new keys must not hide that all old ones are gone.
             let counts = counts.stores.get(&store.kind());
             let inserted = counts.map_or(0, |counts| counts.inserted);
@@ -126,39 +152,49 @@ impl Closer {
         if let Some(held) = &decision.held {
             warn!(%job, store = %held.store, rows = held.rows, deletes = held.deletes, "the prune is held back");
         }
-        Ok(self.ledger.decide_prune(job, decision).await?)
+        Ok(Some(self.ledger.decide_prune(job, decision).await?))
     }
 
-    /// Deletes the rows that a snapshot lacks, in every store. Returns their numbers.
+    /// Deletes the rows that a snapshot lacks, in every store. Returns their numbers, or none if no time is left.
     async fn prune(
         &self,
         head: &JobHead,
         dataset: &DatasetRef,
-    ) -> Result<BTreeMap<StoreKind, u64>, CloseError> {
+        until: Instant,
+    ) -> Result<Option<BTreeMap<StoreKind, u64>>, CloseError> {
         let job = head.job;
         let definition = self.definition(job, dataset).await?;
         let mut pruned = BTreeMap::new();
         for store in &self.stores {
             let deleted = async {
                 store.prepare(&definition).await?;
-                store.prune(&definition, &head.order).await
+                let step = async || store.prune(&definition, &head.order).await;
+                take_steps(step, until).await
             };
-            let deleted = deleted
-                .await
-                .map_err(|source| CloseError::Prune { job, source })?;
+            let deleted = deleted.await;
+            let deleted = deleted.map_err(|source| CloseError::Prune { job, source })?;
+            let Some(deleted) = deleted else {
+                return Ok(None);
+            };
             pruned.insert(store.kind(), deleted);
         }
         self.ledger.raise_floor(dataset, head.order).await?;
-        Ok(pruned)
+        Ok(Some(pruned))
     }
 
     /// Runs a prune that was held back and then confirmed, and publishes the completion event again.
-    async fn prune_confirmed(&self, mut head: JobHead) -> Result<JobHead, CloseError> {
+    async fn prune_confirmed(
+        &self,
+        mut head: JobHead,
+        until: Instant,
+    ) -> Result<JobHead, CloseError> {
         let job = head.job;
         if head.pruned.is_none() {
             let dataset = head.dataset.as_ref();
             let dataset = dataset.ok_or(CloseError::IncompleteHead(job))?;
-            let pruned = self.prune(&head, dataset).await?;
+            let Some(pruned) = self.prune(&head, dataset, until).await? else {
+                return self.continue_later(head).await;
+            };
             head = self.ledger.record_pruned(job, dataset, pruned).await?;
         }
         self.publish(job, head.completion_after_prune(&self.rejects_bucket))
@@ -180,5 +216,20 @@ impl Closer {
         let event = event.ok_or(CloseError::IncompleteHead(job))?;
         let published = self.publisher.publish(&event).await;
         published.map_err(|source| CloseError::Publish { job, source })
+    }
+}
+
+/// Takes steps until they are done, and at least one. Returns none if no time is left.
+async fn take_steps<T>(
+    step: impl AsyncFn() -> Result<Step<T>, StoreError>,
+    until: Instant,
+) -> Result<Option<T>, StoreError> {
+    loop {
+        if let Step::Done(done) = step().await? {
+            return Ok(Some(done));
+        }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
     }
 }

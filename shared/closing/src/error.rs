@@ -25,6 +25,14 @@ pub enum CloseError {
         /// The error of the store.
         source: StoreError,
     },
+    /// The close message that continues a prune could not be sent.
+    #[error("cannot continue the prune of job {job}: {source}")]
+    Continue {
+        /// The job.
+        job: JobId,
+        /// The error of the queue.
+        source: AwsError,
+    },
     /// The completion event could not be published.
     #[error("cannot publish the completion event of job {job}: {source}")]
     Publish {
@@ -45,6 +53,7 @@ impl CloseError {
             Self::Ledger(error) => error.retryable(),
             Self::Definition { source, .. } => source.retryable(),
             Self::Prune { source, .. } => source.is_retryable(),
+            Self::Continue { source, .. } => source.retryable(),
             // The job is closed: only another attempt publishes its event.
             Self::Publish { .. } => true,
             Self::IncompleteHead(_) => false,

@@ -5,7 +5,8 @@
 //! 1. *Check*: the job is open, sealed, and all its chunks are marked. Otherwise there is nothing to do.
 //! 2. *Prune*: if the job is a snapshot that is going to succeed without rejects, delete the rows it does not
 //!    contain. Before the first is deleted, count them in every store and record in the ledger whether that is allowed.
-//!    If they are too many, the job closes without the prune.
+//!    If they are too many, the job closes without the prune. Counting and deleting take steps, each of one range of a
+//!    table. When no time is left, a close message is sent, whose receiver takes the next steps.
 //! 3. *Raise* the dataset's generation, so that cached answers from before the close are no longer used.
 //! 4. *Close* with a conditional write, so that exactly one caller sets the state.
 //! 5. *Publish* the completion event, whose id is derived from the job id, and note in the ledger that it is

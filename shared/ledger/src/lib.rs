@@ -72,4 +72,4 @@ pub use progress::Progress;
 pub use prune::PruneRefusal;
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
-pub use view::{ChunksView, JobView, ObjectView};
+pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

@@ -1,7 +1,7 @@
 //! Jobs as clients see them: in responses of the HTTP API and in messages of the socket.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, DeadChunks, JobId, JobState, Problem, PruneState, Warning};
+use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::{JobHead, LedgerError, LedgerTable, Progress};
@@ -46,9 +46,25 @@ pub struct JobView {
     /// How far its prune is, if that was held back; `null` for other jobs.
     #[serde(default)]
     pub prune: Option<PruneState>,
+    /// What it does after its last chunk, before it closes; `null` before that, and once it is closed.
+    #[serde(default)]
+    pub closing: Option<ClosingStep>,
     /// What may be wrong although it succeeds.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+}
+
+/// What a job does after its last chunk, before it closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ClosingStep {
+    /// It counts the rows that its snapshot lacks.
+    CountsPrune,
+    /// It deletes the rows that its snapshot lacks.
+    Prunes,
+    /// It sums up its counts.
+    Closes,
 }
 
 /// The object of a job.
@@ -110,6 +126,7 @@ impl JobView {
                 .then(|| progress.counts.clone()),
             problem: head.open_problem().cloned(),
             prune: head.prune_state(),
+            closing: closing_step(head),
             warnings: head.warnings(&progress.counts),
         }
     }
@@ -122,6 +139,17 @@ impl JobView {
         let progress = Progress::read(table, head).await?;
         Ok(Self::new(head, &progress, Timestamp::now()))
     }
+}
+
+fn closing_step(head: &JobHead) -> Option<ClosingStep> {
+    if head.state != JobState::Open || !head.is_complete() {
+        return None;
+    }
+    Some(match &head.prune {
+        Some(decision) if decision.held.is_none() => ClosingStep::Prunes,
+        None if head.mode == Mode::Snapshot && head.problem.is_none() => ClosingStep::CountsPrune,
+        Some(_) | None => ClosingStep::Closes,
+    })
 }
 
 fn share(head: &JobHead, processed: u32) -> Option<f64> {

@@ -40,7 +40,7 @@ pub async fn connect_sql(url: &str, options: StoreOptions) -> Result<Arc<dyn Sto
     Ok(match Sql::parse(url)? {
         Sql::Postgres(url) => Arc::new(BoundedStore::new(Postgres::new(url, options)?, options)),
         Sql::Mysql(url) => Arc::new(BoundedStore::new(Mysql::new(url, options)?, options)),
-        Sql::Sqlite(path) => Arc::new(BoundedStore::new(Sqlite::new(path)?, options)),
+        Sql::Sqlite(path) => Arc::new(BoundedStore::new(Sqlite::new(path, options)?, options)),
     })
 }
 

@@ -47,14 +47,15 @@
 //! newer row removes the tombstone. Tombstones are swept after 30 days; SQS keeps messages for at most 14.
 //!
 //! A *snapshot* needs no tombstones. Once all its rows are applied, every row that it contains has its version or a
-//! newer one, so everything older than the whole snapshot is missing from it. [`Store::prune`] deletes those rows
-//! in one step, which also raises the table's *floor* to the order of the snapshot. A late chunk of an older object
-//! is below the floor. Each key it could add was either in the snapshot or deleted by it, so the whole chunk is
-//! stale.
+//! newer one, so everything older than the whole snapshot is missing from it. The first step of [`Store::prune`] raises
+//! the table's *floor* to the order of the snapshot. A late chunk of an older object is below the floor. Each key it
+//! could add is either in the snapshot or deleted by it, so the whole chunk is stale. Each step then deletes the rows
+//! below the floor in one range of the table ([`walk`]), and updates totals with them. Until the last step, readers may
+//! see rows that the snapshot lacks.
 //!
 //! Pruning happens between the last mark and the close, and only if the job is going to succeed without rejects. If
-//! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. The step can
-//! be repeated, so if a worker dies during it, another one completes it.
+//! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. If a worker dies
+//! during a step, another one repeats it.
 
 mod columns;
 mod connect;
@@ -72,9 +73,11 @@ mod sql;
 mod sqlite;
 mod store;
 mod text;
+mod walk;
 
 pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
 pub use read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 pub use size::check_row_size;
 pub use store::{Store, StoreOptions};
+pub use walk::Step;

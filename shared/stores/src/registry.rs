@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
 use crate::schema::EXTRA;
+use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
 pub(crate) const REGISTRY: &str = "_landfall";
@@ -32,18 +33,19 @@ pub(crate) fn tombstones_of(dataset: &str) -> String {
     format!("_deleted_{dataset}")
 }
 
-/// The columns of a registry entry as SQL databases return them: definition, tombstones, floor, pruned.
-pub(crate) type EntryColumns = (String, bool, Option<Vec<u8>>, i64);
+/// The columns of a registry entry as SQL databases return them: definition, tombstones, floor, pruned, walks.
+pub(crate) type EntryColumns = (String, bool, Option<Vec<u8>>, i64, Option<String>);
 
 /// A registry entry of an SQL database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) registered: Registered,
     pub(crate) tombstones: bool,
-    /// First version of the newest snapshot that has pruned. Rows below it are stale.
+    /// First version of the newest snapshot that has pruned, or has begun to. Rows below it are stale.
     pub(crate) floor: Option<Vec<u8>>,
-    /// Number of rows that were pruned when the floor was set.
+    /// Number of rows that this prune has deleted so far.
     pub(crate) pruned: u64,
+    pub(crate) walks: Walks,
 }
 
 impl Entry {
@@ -53,19 +55,33 @@ impl Entry {
             tombstones: false,
             floor: None,
             pruned: 0,
+            walks: Walks::default(),
         }
     }
 
     pub(crate) fn from_columns(
         store: StoreKind,
-        (definition, tombstones, floor, pruned): EntryColumns,
+        (definition, tombstones, floor, pruned, walks): EntryColumns,
     ) -> Result<Self> {
+        let walks = walks.map(|json| serde_json::from_str(&json)).transpose();
+        let walks =
+            walks.map_err(|_| StoreError::unavailable(store, "the walks cannot be decoded"))?;
         Ok(Self {
             registered: Registered::from_json(store, &definition)?,
             tombstones,
             floor,
             pruned: unsigned(store, pruned)?,
+            walks: walks.unwrap_or_default(),
         })
+    }
+
+    /// Returns the column of the walks.
+    pub(crate) fn walks_json(&self, store: StoreKind) -> Result<Option<String>> {
+        if self.walks == Walks::default() {
+            return Ok(None);
+        }
+        let json = serde_json::to_string(&self.walks).map(Some);
+        json.map_err(|_| StoreError::unavailable(store, "the walks cannot be encoded"))
     }
 
     /// Returns whether a newer snapshot than this first version has pruned.
@@ -73,15 +89,51 @@ impl Entry {
         self.floor.as_deref() > Some(first.as_bytes())
     }
 
-    /// Returns the number of rows that the snapshot of this first version has pruned, or none if it has not. It is 0
-    /// after a newer snapshot.
+    /// Returns the number of rows that the snapshot of this first version has pruned, or none if the prune has not
+    /// ended. It is 0 after a newer snapshot.
     pub(crate) fn pruned_by(&self, first: RowVersion) -> Option<u64> {
+        if self.walks.prune.is_some() {
+            return None;
+        }
         let is_same = self.floor.as_deref() == Some(first.as_bytes());
         if is_same {
             Some(self.pruned)
         } else {
             self.has_floor_above(first).then_some(0)
         }
+    }
+}
+
+impl Entry {
+    /// Raises the floor to this first version, unless a newer snapshot has, and starts its prune. Returns how far the
+    /// prune of the floor is, which has not ended.
+    pub(crate) fn begin_prune(&mut self, first: RowVersion) -> Prune {
+        let is_raised = self.floor.as_deref() >= Some(first.as_bytes());
+        if !is_raised {
+            self.floor = Some(first.as_bytes().to_vec());
+            self.pruned = 0;
+            self.walks.begin_prune(first);
+        }
+        self.walks.prune.clone().unwrap_or_default()
+    }
+
+    /// Adds a range of the prune, which ends at `next`.
+    pub(crate) fn advance_prune(&mut self, prune: Prune, deleted: u64, next: Option<String>) {
+        if !prune.is_in_tombstones {
+            self.pruned += deleted;
+        }
+        self.walks.prune = prune.after(next, self.tombstones);
+    }
+
+    /// Returns the step of the prune of this first version that ends here.
+    pub(crate) fn prune_step(&self, first: RowVersion) -> Step<u64> {
+        self.pruned_by(first).map_or(Step::Continues, Step::Done)
+    }
+
+    /// Returns the floor in hexadecimal, empty if there is none.
+    pub(crate) fn floor_hex(&self) -> String {
+        let bytes = self.floor.iter().flatten();
+        bytes.map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use landfall_domain::{
 use crate::error::{Result, StoreError};
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
+use crate::walk::Step;
 
 /// A database that rows are written to.
 #[async_trait]
@@ -49,19 +50,21 @@ pub trait Store: Send + Sync {
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError>;
 
-    /// Counts the rows of the table, and those that [`Store::prune`] would delete now. Changes nothing.
+    /// Takes a step to count the rows of the table, and those that [`Store::prune`] would delete. Changes no row.
+    ///
+    /// What is counted stays so until the prune begins. It is not exact if rows change between two steps.
     async fn preview_prune(
         &self,
         dataset: &Dataset,
         order: &ObjectOrder,
-    ) -> Result<PrunePreview, StoreError>;
+    ) -> Result<Step<PrunePreview>, StoreError>;
 
-    /// Deletes the rows that a snapshot of this order lacks: every row that is older than all of the snapshot. Rows of
-    /// older objects that come later are stale.
+    /// Takes a step to delete the rows that a snapshot of this order lacks: every row that is older than all of the
+    /// snapshot. From the first step on, rows of older objects that come later are stale.
     ///
-    /// Returns the number of deleted rows, and the same number when it is repeated. Call it once all rows of the
-    /// snapshot are applied.
-    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64, StoreError>;
+    /// Is done with the number of deleted rows, and with the same number when it is repeated. Call it once all rows of
+    /// the snapshot are applied.
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<Step<u64>, StoreError>;
 
     /// Rebuilds the tables of totals that the dataset defines from its rows. Returns the name and number of groups
     /// of each. Only SQL stores have totals.
@@ -75,6 +78,8 @@ pub struct StoreOptions {
     pub connections: u32,
     /// The longest that one call may take, including waits and retries.
     pub timeout: Duration,
+    /// The approximate number of rows that one step of work on a whole table handles.
+    pub step_rows: u64,
 }
 
 impl Default for StoreOptions {
@@ -82,6 +87,7 @@ impl Default for StoreOptions {
         Self {
             connections: 2,
             timeout: Duration::from_mins(1),
+            step_rows: 20_000,
         }
     }
 }
@@ -106,11 +112,11 @@ pub(crate) trait Backend: Send + Sync {
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
 
-    /// Counts the rows, and those below a version.
-    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview>;
+    /// Counts the rows of a range, and those below a version. Called again after [`StoreError::Contended`].
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<Step<PrunePreview>>;
 
-    /// Deletes what a snapshot lacks. Called again after [`StoreError::Contended`].
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64>;
+    /// Deletes the rows of a range below a version. Called again after [`StoreError::Contended`].
+    async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>>;
 
     /// Rebuilds totals. Called again after [`StoreError::Contended`].
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>>;
@@ -183,16 +189,20 @@ impl<B: Backend> Store for BoundedStore<B> {
             .inspect_err(|_| self.forget(&table))
     }
 
-    async fn preview_prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<PrunePreview> {
+    async fn preview_prune(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+    ) -> Result<Step<PrunePreview>> {
         let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
         self.with_timeout(with_retries(|| self.backend.preview_prune(&table, floor)))
             .await
             .inspect_err(|_| self.forget(&table))
     }
 
-    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<u64> {
-        let table = Table::new(dataset, B::KIND)?;
-        self.with_timeout(with_retries(|| self.backend.prune(&table, order)))
+    async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<Step<u64>> {
+        let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
+        self.with_timeout(with_retries(|| self.backend.prune(&table, floor)))
             .await
             .inspect_err(|_| self.forget(&table))
     }

@@ -18,6 +18,7 @@ fields = [{ name = "id", type = "text" }]
 const OPTIONS: StoreOptions = StoreOptions {
     connections: 1,
     timeout: Duration::from_secs(1),
+    step_rows: 1,
 };
 
 fn assert_no_secret(error: &StoreError) {

@@ -53,7 +53,14 @@ impl Functions {
         let datasets = Arc::new(Datasets::new(Arc::new(Buckets::default()), "config"));
         let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
         Self {
-            closer: Closer::new(ledger.clone(), publisher, datasets, Vec::new(), "rejects"),
+            closer: Closer::new(
+                ledger.clone(),
+                publisher,
+                Arc::<Queue>::default(),
+                datasets,
+                Vec::new(),
+                "rejects",
+            ),
             table,
             bus,
             ledger,
@@ -84,7 +91,7 @@ impl Functions {
                 };
                 head = self.ledger.seal(head.job, &seal).await?;
             }
-            self.closer.close(head).await
+            self.closer.close(head, far()).await
         };
         if self.caller.call(attempt()).await.is_none() {
             self.caller
@@ -110,7 +117,7 @@ impl Functions {
             None => self.ledger.mark_chunk(job, ordinal, &done(ordinal)).await?,
         };
         if let Some(head) = mark.to_close {
-            self.closer.close(head).await?;
+            self.closer.close(head, far()).await?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use landfall_domain::{
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
-use super::Caller;
+use super::{Caller, far};
 use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked};
 
 const DEFINITION: &str = r#"
@@ -111,6 +111,7 @@ impl Scene {
             closer: Closer::new(
                 ledger.clone(),
                 Arc::clone(&bus) as Arc<dyn Publisher>,
+                Arc::<Queue>::default(),
                 Arc::new(datasets()),
                 of_closer.into(),
                 "rejects",
@@ -161,7 +162,7 @@ impl Scene {
             self.ledger.mark_chunk(self.head.job, 0, &done).await?
         };
         if let Some(head) = mark.to_close {
-            self.closer.close(head).await?;
+            self.closer.close(head, far()).await?;
         }
         Ok(())
     }
@@ -190,7 +191,7 @@ impl Scene {
         }
         let messages = locked(&self.queue.waiting).len();
         assert!(messages >= 2, "each confirmation is handed to a worker");
-        let deliver = async || self.closer.close(self.head().await).await;
+        let deliver = async || self.closer.close(self.head().await, far()).await;
         let mut delivered = 0;
         while delivered < messages * 2 {
             delivered += usize::from(self.caller.call(deliver()).await.is_some());
@@ -291,7 +292,7 @@ async fn a_close_message_prunes_nothing_without_a_confirmation() {
     };
     scene.queue.send(&[message]).await.unwrap();
     for _ in 0..2 {
-        scene.closer.close(scene.head().await).await.unwrap();
+        scene.closer.close(scene.head().await, far()).await.unwrap();
     }
     assert_eq!(scene.live_rows(), before);
     assert_eq!(scene.events().len(), 1);

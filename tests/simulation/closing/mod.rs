@@ -8,6 +8,14 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Returns a time until which a prune ends.
+fn far() -> Instant {
+    Instant::now() + Duration::from_hours(1)
+}
 
 /// Runs calls, one of which may die.
 struct Caller {

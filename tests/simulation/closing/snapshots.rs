@@ -47,13 +47,13 @@ impl Store for PruneStore {
         &self,
         _: &Dataset,
         _: &ObjectOrder,
-    ) -> Result<PrunePreview, StoreError> {
-        Ok(PrunePreview::default())
+    ) -> Result<Step<PrunePreview>, StoreError> {
+        Ok(Step::Done(PrunePreview::default()))
     }
 
-    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<u64, StoreError> {
+    async fn prune(&self, _: &Dataset, _: &ObjectOrder) -> Result<Step<u64>, StoreError> {
         let result = self.0.lock().unwrap().pop();
-        result.expect("the job must not prune")
+        result.expect("the job must not prune").map(Step::Done)
     }
 
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
@@ -81,7 +81,14 @@ impl Snapshot {
         buckets.latest.lock().unwrap().extend([stored]);
         let datasets = Arc::new(Datasets::new(Arc::new(buckets), "config"));
         let stores = vec![Arc::new(PruneStore(results.into())) as Arc<dyn Store>];
-        let closer = Closer::new(ledger.clone(), publisher, datasets, stores, "rejects");
+        let closer = Closer::new(
+            ledger.clone(),
+            publisher,
+            Arc::<Queue>::default(),
+            datasets,
+            stores,
+            "rejects",
+        );
         let dataset = DatasetRef {
             name: "products".to_owned(),
             version: None,
@@ -112,7 +119,7 @@ impl Snapshot {
     async fn finish(&self, outcome: &ChunkOutcome) -> Result<JobHead, CloseError> {
         let mark = self.ledger.mark_chunk(self.job, 0, outcome).await?;
         let head = mark.to_close.expect("the chunk completes the job");
-        self.closer.close(head).await
+        self.closer.close(head, far()).await
     }
 
     fn published(&self) -> Vec<CompletionEvent> {
@@ -157,7 +164,7 @@ async fn a_snapshot_that_cannot_be_pruned_stays_open_until_its_chunk_is_redelive
 
     let mark = snapshot.ledger.find_mark(snapshot.job, 0).await.unwrap();
     let head = mark.and_then(|mark| mark.to_close).unwrap();
-    snapshot.closer.close(head).await.unwrap();
+    snapshot.closer.close(head, far()).await.unwrap();
     assert_eq!(snapshot.published().len(), 1);
 }
 
@@ -209,6 +216,6 @@ async fn the_time_of_publication_is_that_of_the_first_event() {
         published: false,
         ..closed.clone()
     };
-    assert_eq!(snapshot.closer.close(stale).await.unwrap(), closed);
+    assert_eq!(snapshot.closer.close(stale, far()).await.unwrap(), closed);
     assert_eq!(snapshot.published().len(), 2);
 }

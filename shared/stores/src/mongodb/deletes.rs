@@ -3,7 +3,7 @@
 //! A standalone server has no multi-document transactions, so both sides write first and check afterwards:
 //!
 //! - A deleter sets a flag in the registry, writes tombstones, and then deletes older rows.
-//! - A closing snapshot raises the floor, and then deletes the rows below it.
+//! - A closing snapshot raises the floor, and then deletes the rows below it, range by range ([`prune`](super::prune)).
 //! - A writer of rows writes them, reads flag, tombstones and floor, and removes the rows that these forbid.
 //!
 //! Either the row or the tombstone (or floor) is written first. If the row is first, the deleter's delete comes

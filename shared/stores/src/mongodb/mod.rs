@@ -21,6 +21,7 @@ mod document;
 mod error;
 mod json;
 mod key_text;
+mod prune;
 mod read;
 mod registry;
 mod upserts;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use landfall_domain::{
-    Dataset, ObjectOrder, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+    Dataset, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
 };
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
@@ -47,9 +48,10 @@ use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
+use crate::walk::Step;
 use columns::Merge;
 use deletes::{enforce_deletes, remove_below};
-use document::{Encoder, Entry, binary_value};
+use document::{Encoder, Entry};
 pub(crate) use read::ReadMongodb;
 use registry::{Registration, Registry};
 use upserts::{Guess, write_batch};
@@ -62,6 +64,7 @@ const BATCH_BYTES: usize = 8 << 20;
 pub(crate) struct Mongodb {
     database: Database,
     connections: u32,
+    step_rows: u64,
     guess: Mutex<Guess>,
 }
 
@@ -70,6 +73,7 @@ impl Mongodb {
         Ok(Self {
             database: database(uri, options.connections, options.timeout / 2).await?,
             connections: options.connections,
+            step_rows: options.step_rows,
             guess: Mutex::default(),
         })
     }
@@ -195,45 +199,17 @@ impl Backend for Mongodb {
             .await
     }
 
-    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
-        let rows = self.database.collection::<Document>(&table.name);
-        Ok(PrunePreview {
-            // Exact: the estimate of the server's metadata may be wrong after a crash.
-            rows: rows.count_documents(doc! {}).await?,
-            deletes: rows.count_documents(below(floor)).await?,
-        })
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<Step<PrunePreview>> {
+        prune::preview(&self.database, &table.name, floor, self.step_rows).await
     }
 
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
-        let name = table.name.as_str();
-        let registry = Registry::new(&self.database, name);
-        let floor = order.at(0);
-        let mut known = registry.raise_floor(floor).await?;
-        if known.has_floor_above(floor) {
-            return Ok(0);
-        }
-        let rows = self.database.collection::<Document>(name);
-        let below = below(floor);
-        if known.pruned.is_none() {
-            // Counted before any is deleted, so that repeating it returns the same.
-            let pruned = rows.count_documents(below.clone()).await?;
-            registry.count_pruned(floor.as_bytes(), pruned).await?;
-            known = registry.get().await?;
-        }
-        rows.delete_many(below.clone()).await?;
-        self.tombstones(name).delete_many(below).await?;
-        debug_assert!(known.pruned.is_some() || known.has_floor_above(floor));
-        Ok(known.pruned.unwrap_or_default())
+    async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
+        prune::step(&self.database, &table.name, floor, self.step_rows).await
     }
 
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {
         Ok(Vec::new())
     }
-}
-
-/// Returns the filter of the documents below a version.
-fn below(version: RowVersion) -> Document {
-    doc! { "_version": { "$lt": binary_value(version.as_bytes()) } }
 }
 
 async fn database(uri: &str, connections: u32, server_selection: Duration) -> Result<Database> {

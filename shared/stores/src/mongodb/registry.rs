@@ -8,8 +8,9 @@ use mongodb::{Collection, Database};
 use super::document::binary_value;
 use super::error::{STORE, contended, is_duplicate_key, unavailable};
 use super::key_text;
+use super::prune::Walk;
 use crate::error::{Result, StoreError};
-use crate::registry::{REGISTRY, Registered, signed, tombstones_of};
+use crate::registry::{REGISTRY, Registered, tombstones_of};
 
 /// How many times a document is read again that others change meanwhile.
 const ROUNDS: usize = 16;
@@ -25,14 +26,30 @@ pub(super) struct Registration {
     pub(super) tombstones: bool,
     /// Rows below it are pruned.
     floor: Option<Vec<u8>>,
-    /// Number of rows that the floor's prune deletes, once counted.
+    /// Number of rows that the floor's prune has counted, and deletes.
     pub(super) pruned: Option<u64>,
+    /// How far this prune is.
+    pub(super) walk: Walk,
+    /// The counts of previews, by floor in hexadecimal.
+    pub(super) counts: Document,
 }
 
 impl Registration {
     /// Returns whether a newer snapshot has pruned, or is doing so.
     pub(super) fn has_floor_above(&self, version: RowVersion) -> bool {
         self.floor().is_some_and(|floor| floor > version.as_bytes())
+    }
+
+    /// Returns the number of rows that the snapshot of this first version has pruned, or none if the prune has not
+    /// ended. It is 0 after a newer snapshot.
+    pub(super) fn pruned_by(&self, first: RowVersion) -> Option<u64> {
+        if !self.walk.is_done() {
+            return None;
+        }
+        if self.floor() == Some(first.as_bytes()) {
+            return self.pruned;
+        }
+        self.has_floor_above(first).then_some(0)
     }
 
     pub(super) fn floor(&self) -> Option<&[u8]> {
@@ -76,6 +93,8 @@ impl Registration {
             tombstones,
             floor,
             pruned,
+            walk: Walk::read(document.get("walk"))?,
+            counts: document.get_document("counts").cloned().unwrap_or_default(),
         })
     }
 }
@@ -112,7 +131,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Updates the entry if it matches the filter, and returns whether it did.
-    async fn update(&self, filter: Document, update: Document) -> Result<bool> {
+    pub(super) async fn update(&self, filter: Document, update: Document) -> Result<bool> {
         let mut all = doc! { "_id": self.dataset };
         all.extend(filter);
         let done = self.documents.update_one(all, update).await;
@@ -204,18 +223,11 @@ impl<'a> Registry<'a> {
             let as_read = doc! { "floor": known.floor().map_or(Bson::Null, binary_value) };
             let update = doc! {
                 "$set": { "floor": binary_value(floor) },
-                "$unset": { "pruned": 1 },
+                "$unset": { "pruned": 1, "walk": 1, "counts": 1 },
             };
             self.update(as_read, update).await?;
         }
         Err(contended("the registry kept changing"))
-    }
-
-    /// Records the number of rows that the prune with this floor deletes, unless it is recorded.
-    pub(super) async fn count_pruned(&self, floor: &[u8], pruned: u64) -> Result<()> {
-        let uncounted = doc! { "floor": binary_value(floor), "pruned": null };
-        let update = doc! { "$set": { "pruned": signed(STORE, pruned)? } };
-        self.update(uncounted, update).await.map(drop)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Staged keys of a chunk: for totals, for deletes, and for upserts where there are tombstones.
 
-use landfall_domain::{PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoredKey};
+use landfall_domain::{Row, RowVersions, StoreCounts, StoredKey};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
@@ -217,38 +217,4 @@ async fn fetch(connection: &mut MySqlConnection, statements: &str) -> Result<Vec
 
 fn tombstones(table: &Table) -> String {
     quote(tombstones_of(&table.name))
-}
-
-/// Counts the rows, and those below a version.
-pub(super) async fn preview_prune(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    version: RowVersion,
-) -> Result<PrunePreview> {
-    let statement = format!(
-        "SELECT COUNT(*), COUNT(CASE WHEN _version < x'{version}' THEN 1 END) FROM {}",
-        quote(&table.name)
-    );
-    let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(statement)));
-    let row = row.await.map_err(error)?;
-    let count = |place: usize| unsigned(STORE, row.try_get(place).map_err(error)?);
-    Ok(PrunePreview {
-        rows: count(0)?,
-        deletes: count(1)?,
-    })
-}
-
-/// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
-pub(super) async fn delete_below(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    version: &RowVersion,
-    has_tombstones: bool,
-) -> Result<u64> {
-    let older = |table: &str| format!("DELETE FROM {table} WHERE _version < x'{version}'");
-    let pruned = run(connection, &older(&quote(&table.name))).await?;
-    if has_tombstones {
-        run(connection, &older(&tombstones(table))).await?;
-    }
-    Ok(pruned)
 }

@@ -17,6 +17,7 @@ mod columns;
 mod dialect;
 mod keys;
 mod prepare;
+mod ranges;
 mod read;
 mod registry;
 mod statement;
@@ -25,7 +26,7 @@ mod upsert;
 mod write;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, PrunePreview, RowVersion, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, PrunePreview, RowVersion, StoreCounts, StoreKind};
 use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
@@ -34,6 +35,7 @@ use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
 use crate::store::{Backend, Load, StoreOptions};
+use crate::walk::Step;
 pub(crate) use read::ReadMysql;
 use statement::{Server, error};
 use write::{Chunk, Statements, Write};
@@ -48,6 +50,7 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBST
 
 pub(crate) struct Mysql {
     server: Server,
+    step_rows: u64,
 }
 
 impl Mysql {
@@ -55,6 +58,7 @@ impl Mysql {
         let (acquire_timeout, session) = (options.timeout / 2, SESSION.to_owned());
         Ok(Self {
             server: Server::new(url, options.connections, acquire_timeout, session)?,
+            step_rows: options.step_rows,
         })
     }
 
@@ -80,9 +84,13 @@ impl SqlDatabase for Mysql {
         Ok(can_use_lanes.then_some(false))
     }
 
-    async fn begin_prune(&self, table: &Table) -> Result<Write> {
+    fn step_rows(&self) -> u64 {
+        self.step_rows
+    }
+
+    async fn begin_walk(&self, table: &Table) -> Result<Write> {
         let dialect = self.server.dialect().await.map_err(error)?;
-        Write::prune(self.connection().await?, table, dialect).await
+        Write::walk(self.connection().await?, table, dialect).await
     }
 
     async fn stage(&self, chunk: &Chunk<'_>) -> Result<Write> {
@@ -113,12 +121,12 @@ impl Backend for Mysql {
         sql::apply(self, load).await
     }
 
-    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
-        keys::preview_prune(&mut *self.connection().await?, table, floor).await
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<Step<PrunePreview>> {
+        sql::preview_prune(self, table, floor).await
     }
 
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
-        sql::prune(self, table, order).await
+    async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
+        sql::prune(self, table, floor).await
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {

@@ -23,6 +23,7 @@ pub(super) async fn prepare(
     table: &Table,
     dialect: Dialect,
 ) -> Result<()> {
+    registry::extend(connection).await?;
     let known = registry::read(connection, &table.name).await?;
     let mut existing = columns(connection, &table.name).await?;
     let mut is_made = false;

@@ -3,15 +3,16 @@
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
+use super::prepare::columns;
 use super::statement::{STORE, error, run};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, EntryColumns, Registered, signed};
+use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, \
      definition longtext NOT NULL, tombstones tinyint(1) NOT NULL DEFAULT 0, \
-     `floor` varbinary(26), pruned bigint NOT NULL DEFAULT 0) \
+     `floor` varbinary(26), pruned bigint NOT NULL DEFAULT 0, walks longtext) \
      ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4";
 
 /// One row for each lane of a dataset, only to be locked.
@@ -20,7 +21,25 @@ const CREATE_LANES: &str = "CREATE TABLE IF NOT EXISTS _landfall_lanes (\
      lane tinyint unsigned NOT NULL, PRIMARY KEY (dataset, lane)) ENGINE=InnoDB";
 
 const READ: &str =
-    "SELECT definition, tombstones, `floor`, pruned FROM _landfall WHERE dataset = ?";
+    "SELECT definition, tombstones, `floor`, pruned, walks FROM _landfall WHERE dataset = ?";
+
+/// Adds the columns that the registry of an earlier release lacks.
+pub(super) async fn extend(connection: &mut MySqlConnection) -> Result<()> {
+    let lacks_walks = async |connection: &mut MySqlConnection| {
+        let columns = columns(connection, REGISTRY).await?;
+        let has_walks = columns.iter().any(|column| column.name == "walks");
+        Ok::<_, StoreError>(!columns.is_empty() && !has_walks)
+    };
+    let add = "ALTER TABLE _landfall ADD COLUMN walks longtext";
+    if lacks_walks(connection).await?
+        && let Err(failure) = run(connection, add).await
+        // Another worker may have been first.
+        && lacks_walks(connection).await?
+    {
+        return Err(failure);
+    }
+    Ok(())
+}
 
 /// Returns the entry of a dataset, if there is one. Locks nothing.
 pub(super) async fn read(connection: &mut MySqlConnection, dataset: &str) -> Result<Option<Entry>> {
@@ -96,13 +115,14 @@ pub(super) async fn save(
     dataset: &str,
     entry: &Entry,
 ) -> Result<()> {
-    let save = "UPDATE _landfall SET definition = ?, tombstones = ?, `floor` = ?, pruned = ? \
-         WHERE dataset = ?";
+    let save = "UPDATE _landfall SET definition = ?, tombstones = ?, `floor` = ?, pruned = ?, \
+         walks = ? WHERE dataset = ?";
     sqlx::query(save)
         .bind(entry.registered.to_json(STORE)?)
         .bind(entry.tombstones)
         .bind(&entry.floor)
         .bind(signed(STORE, entry.pruned)?)
+        .bind(entry.walks_json(STORE)?)
         .bind(dataset)
         .execute(connection)
         .await

@@ -2,7 +2,7 @@
 //!
 //! The rows of the staged keys are aggregated before and after the write. The difference is added to the groups.
 
-use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
+use landfall_domain::{FieldType, Measure, Total, TotalColumn};
 use sqlx::MySqlConnection;
 
 use super::dialect::{BY_KEY, Dialect, name_for, quote};
@@ -10,7 +10,7 @@ use super::statement::run;
 use crate::error::Result;
 use crate::registry::Registered;
 use crate::schema::{ExistingColumn, Table, list};
-use crate::sql;
+use crate::sql::{self, Below};
 use crate::sql::totals::{extremes, measures};
 
 /// The maximum number of characters of a text in an index: 8 texts fit.
@@ -134,9 +134,11 @@ pub(super) async fn update(
     .await
 }
 
-/// Returns the table expression `t` of the rows below a version.
-pub(super) fn rows_below(table: &Table, version: &RowVersion) -> String {
-    format!("{} t WHERE t._version < x'{version}'", quote(&table.name))
+/// Returns the table expression `t` of the rows that a prune deletes.
+pub(super) fn rows_below(table: &Table, below: &Below<'_>) -> String {
+    let Below { floor, condition } = below;
+    let target = quote(&table.name);
+    format!("{target} t {BY_KEY} WHERE t._version < x'{floor}' AND {condition}")
 }
 
 async fn run_all(

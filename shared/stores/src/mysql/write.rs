@@ -1,14 +1,14 @@
 //! The steps of a chunk in a transaction.
 
 use async_trait::async_trait;
-use landfall_domain::{Row, RowVersion, StoreCounts, StoredKey};
+use landfall_domain::{Row, StoreCounts, StoredKey};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, Transaction};
 
 use super::columns::Updates;
 use super::dialect::Dialect;
-use super::keys::{self, Keys};
-use super::registry;
+use super::keys::Keys;
+use super::{ranges, registry};
 use super::statement::{error, run, unavailable};
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
@@ -17,7 +17,8 @@ use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
-use crate::sql::{self, Change, SqlTransaction};
+use crate::sql::{self, Below, Change, SqlTransaction};
+use crate::walk::Range;
 
 pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
 
@@ -69,8 +70,8 @@ impl Write {
         })
     }
 
-    /// Stages a prune, and begins its transaction.
-    pub(super) async fn prune(
+    /// Stages a step of a walk, and begins its transaction.
+    pub(super) async fn walk(
         mut connection: PoolConnection<MySql>,
         table: &Table,
         dialect: Dialect,
@@ -154,7 +155,7 @@ impl SqlTransaction<Statements> for Write {
     ) -> Result<()> {
         let rows = match change {
             Change::Chunk(chunk) => chunk.statements.keys.rows(table),
-            Change::Below(version) => totals::rows_below(table, version),
+            Change::Below(below) => totals::rows_below(table, below),
         };
         totals::stage_before(&mut self.transaction, &self.totals, &rows).await?;
         self.written = matches!(change, Change::Chunk(_)).then_some(rows);
@@ -214,13 +215,22 @@ impl SqlTransaction<Statements> for Write {
         keys.delete(&mut self.transaction, chunk.deletes).await
     }
 
-    async fn delete_below(
+    async fn range(
         &mut self,
         table: &Table,
-        version: &RowVersion,
-        has_tombstones: bool,
-    ) -> Result<u64> {
-        keys::delete_below(&mut self.transaction, table, version, has_tombstones).await
+        name: &str,
+        place: Option<&str>,
+        rows: u64,
+    ) -> Result<Range> {
+        ranges::next(&mut self.transaction, table, name, place, rows).await
+    }
+
+    async fn count_below(&mut self, table: &Table, below: &Below<'_>) -> Result<[u64; 2]> {
+        ranges::count_below(&mut self.transaction, &table.name, below).await
+    }
+
+    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
+        ranges::delete_below(&mut self.transaction, name, below).await
     }
 
     async fn update_totals(&mut self) -> Result<()> {

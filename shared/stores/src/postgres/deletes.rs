@@ -1,11 +1,11 @@
-//! Deletes of single keys, which leave tombstones, and of what a snapshot lacks.
+//! Deletes of single keys, which leave tombstones.
 
-use landfall_domain::{PrunePreview, RowVersion, StoreCounts};
-use sqlx::{AssertSqlSafe, PgConnection};
+use landfall_domain::StoreCounts;
+use sqlx::PgConnection;
 
 use super::destination::Destination;
 use super::merge::same_key;
-use super::statement::{STORE, count, error, run};
+use super::statement::{STORE, count, run};
 use super::table::{definition, name_for, quote};
 use crate::error::Result;
 use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted};
@@ -131,49 +131,6 @@ impl Deletes {
 
 pub(super) fn tombstone_table(table: &Table) -> String {
     quote(tombstones_of(&table.name))
-}
-
-/// Counts the rows, and those below a version.
-pub(super) async fn preview(
-    connection: &mut PgConnection,
-    table: &Table,
-    version: RowVersion,
-) -> Result<PrunePreview> {
-    let statement = format!(
-        "SELECT count(*), count(*) FILTER (WHERE _version < '\\x{version}'::bytea) FROM {}",
-        quote(&table.name)
-    );
-    let [rows, deletes] = count(connection, statement).await?;
-    Ok(PrunePreview { rows, deletes })
-}
-
-/// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
-pub(super) async fn delete_below(
-    connection: &mut PgConnection,
-    table: &Table,
-    version: &RowVersion,
-    has_tombstones: bool,
-) -> Result<u64> {
-    let pruned = delete_older(connection, &quote(&table.name), version).await?;
-    if has_tombstones {
-        delete_older(connection, &tombstone_table(table), version).await?;
-    }
-    Ok(pruned)
-}
-
-async fn delete_older(
-    connection: &mut PgConnection,
-    table: &str,
-    version: &RowVersion,
-) -> Result<u64> {
-    let delete = format!("DELETE FROM {table} WHERE _version < $1");
-    let done = sqlx::query(AssertSqlSafe(delete))
-        .persistent(false)
-        .bind(version.as_bytes())
-        .execute(connection)
-        .await
-        .map_err(error)?;
-    Ok(done.rows_affected())
 }
 
 /// Drops the tombstones of a table that no longer exists.

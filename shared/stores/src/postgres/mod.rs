@@ -44,6 +44,7 @@ mod destination;
 mod known;
 mod merge;
 mod prepare;
+mod ranges;
 mod read;
 mod registry;
 mod statement;
@@ -54,9 +55,7 @@ mod write;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_domain::{
-    Dataset, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind,
-};
+use landfall_domain::{Dataset, PrunePreview, Row, RowVersion, StoreCounts, StoreKind};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -67,6 +66,7 @@ use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
 use crate::sql::{self, SqlDatabase, SqlTransaction as _};
 use crate::store::{Backend, Load, StoreOptions};
+use crate::walk::Step;
 use chunk::{Chunk, Statements};
 use known::Hashed;
 pub(crate) use read::ReadPostgres;
@@ -85,6 +85,7 @@ const FLUSH: &str = "SELECT pg_logical_emit_message(true, 'landfall', '')";
 pub(crate) struct Postgres {
     pool: PgPool,
     timeout: Duration,
+    step_rows: u64,
 }
 
 impl Postgres {
@@ -100,6 +101,7 @@ impl Postgres {
                 session,
             )?,
             timeout: options.timeout,
+            step_rows: options.step_rows,
         })
     }
 
@@ -177,7 +179,11 @@ impl SqlDatabase for Postgres {
         Ok(Some(are_new))
     }
 
-    async fn begin_prune(&self, _: &Table) -> Result<Write> {
+    fn step_rows(&self) -> u64 {
+        self.step_rows
+    }
+
+    async fn begin_walk(&self, _: &Table) -> Result<Write> {
         self.begin().await
     }
 
@@ -244,16 +250,12 @@ impl Backend for Postgres {
         sql::apply(self, load).await
     }
 
-    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
-        // In a transaction, which ends in time also on the server.
-        let mut write = self.begin().await?;
-        let preview = deletes::preview(&mut write.transaction, table, floor).await?;
-        write.rollback().await?;
-        Ok(preview)
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<Step<PrunePreview>> {
+        sql::preview_prune(self, table, floor).await
     }
 
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
-        sql::prune(self, table, order).await
+    async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
+        sql::prune(self, table, floor).await
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {

@@ -3,17 +3,17 @@
 use sqlx::PgConnection;
 
 use super::known;
-use super::statement::{STORE, error, run};
+use super::statement::{STORE, count, error, run};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, EntryColumns, Registered, signed};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
      dataset text COLLATE \"C\" PRIMARY KEY, definition text NOT NULL, \
-     tombstones boolean NOT NULL DEFAULT false, floor bytea, pruned bigint NOT NULL DEFAULT 0)";
+     tombstones boolean NOT NULL DEFAULT false, floor bytea, pruned bigint NOT NULL DEFAULT 0, walks text)";
 
 const ENTRY: &str =
-    "SELECT definition, tombstones, floor, pruned FROM _landfall WHERE dataset = $1";
+    "SELECT definition, tombstones, floor, pruned, walks FROM _landfall WHERE dataset = $1";
 
 /// Creates the registry and the table of hashes if they are missing. One worker at a time: `IF NOT EXISTS` fails if
 /// two create the same table at once.
@@ -23,6 +23,12 @@ pub(super) async fn make(connection: &mut PgConnection) -> Result<()> {
         format!("SELECT pg_advisory_xact_lock(hashtextextended('landfall', 0)); {CREATE}"),
     )
     .await?;
+    // Registries of earlier releases have no walks. `IF NOT EXISTS` would lock the table in every case.
+    let has_walks = "SELECT count(*) FROM pg_attribute \
+         WHERE attrelid = '_landfall'::regclass AND attname = 'walks'";
+    if count(connection, has_walks).await? == [0] {
+        run(connection, "ALTER TABLE _landfall ADD COLUMN walks text").await?;
+    }
     known::make(connection).await
 }
 
@@ -69,8 +75,10 @@ pub(super) fn not_registered() -> StoreError {
 pub(super) async fn entry(connection: &mut PgConnection, dataset: &str) -> Result<Option<Entry>> {
     let found = sqlx::query_as(ENTRY).bind(dataset);
     match found.fetch_optional(connection).await {
-        // There is no registry yet.
-        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
+        // There is no registry yet, or it is that of an earlier release.
+        Err(sqlx::Error::Database(refused))
+            if matches!(refused.code().as_deref(), Some("42P01" | "42703")) =>
+        {
             Ok(None)
         }
         found => {
@@ -85,14 +93,15 @@ pub(super) async fn save(
     dataset: &str,
     entry: &Entry,
 ) -> Result<()> {
-    let save = "UPDATE _landfall SET definition = $2, tombstones = $3, floor = $4, pruned = $5 \
-         WHERE dataset = $1";
+    let save = "UPDATE _landfall SET definition = $2, tombstones = $3, floor = $4, pruned = $5, \
+         walks = $6 WHERE dataset = $1";
     sqlx::query(save)
         .bind(dataset)
         .bind(entry.registered.to_json(STORE)?)
         .bind(entry.tombstones)
         .bind(&entry.floor)
         .bind(signed(STORE, entry.pruned)?)
+        .bind(entry.walks_json(STORE)?)
         .execute(connection)
         .await
         .map(drop)

@@ -7,7 +7,7 @@
 //! A group is identified by the SHA-256 of its values. They may be long or null, and the author of a file must not
 //! be able to merge two groups into one.
 
-use landfall_domain::{FieldType, Measure, RowVersion, Total, TotalColumn};
+use landfall_domain::{FieldType, Measure, Total, TotalColumn};
 use sqlx::PgConnection;
 
 use super::deletes::Deletes;
@@ -17,7 +17,7 @@ use super::table::{field_type, name_for, quote};
 use crate::error::{Result, StoreError};
 use crate::registry::Registered;
 use crate::schema::{Table, list};
-use crate::sql;
+use crate::sql::{self, Below};
 use crate::sql::totals::{extremes, measures};
 
 /// The statements of one table of totals, for one transaction.
@@ -124,10 +124,13 @@ impl<'a> Totals<'a> {
         )
     }
 
-    /// Returns the query of the rows below a version, which a prune deletes: a sign and the total's fields.
-    pub(super) fn rows_below(&self, table: &Table, version: &RowVersion) -> String {
+    /// Returns the query of the rows that a prune deletes: a sign and the total's fields.
+    pub(super) fn rows_below(&self, table: &Table, below: &Below<'_>) -> String {
         let (target, old) = (quote(&table.name), &self.old_values);
-        format!("SELECT -1, {old} FROM {target} t WHERE t._version < '\\x{version}'")
+        let Below { floor, condition } = below;
+        format!(
+            "SELECT -1, {old} FROM {target} t WHERE t._version < '\\x{floor}'::bytea AND {condition}"
+        )
     }
 
     pub(super) fn sum_up(&self, changes: &str) -> String {

@@ -1,20 +1,21 @@
 //! The steps of a chunk in a transaction.
 
 use async_trait::async_trait;
-use landfall_domain::{RowVersion, StoreCounts, StoredKey};
+use landfall_domain::{StoreCounts, StoredKey};
 use sqlx::{Postgres as Driver, Transaction};
 
 use super::chunk::{Chunk, Statements};
 use super::merge::Counters;
 use super::statement::{error, run};
 use super::totals::Totals;
-use super::{deletes, registry};
+use super::{ranges, registry};
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
-use crate::sql::{Change, SqlTransaction};
+use crate::sql::{Below, Change, SqlTransaction};
+use crate::walk::Range;
 
 /// A transaction, and the state between its steps.
 pub(crate) struct Write {
@@ -70,7 +71,7 @@ impl SqlTransaction<Statements> for Write {
                     let deletes = (chunk.deletes > 0).then_some(deletes);
                     total.rows_of_chunk(table, merge, deletes)
                 }
-                Change::Below(version) => total.rows_below(table, version),
+                Change::Below(below) => total.rows_below(table, below),
             };
             run(&mut self.transaction, total.sum_up(&rows)).await?;
             self.update_totals.push(total.update);
@@ -117,13 +118,22 @@ impl SqlTransaction<Statements> for Write {
         deletes.run(&mut self.transaction, chunk.deletes).await
     }
 
-    async fn delete_below(
+    async fn range(
         &mut self,
-        table: &Table,
-        version: &RowVersion,
-        has_tombstones: bool,
-    ) -> Result<u64> {
-        deletes::delete_below(&mut self.transaction, table, version, has_tombstones).await
+        _: &Table,
+        name: &str,
+        place: Option<&str>,
+        rows: u64,
+    ) -> Result<Range> {
+        ranges::next(&mut self.transaction, name, place, rows).await
+    }
+
+    async fn count_below(&mut self, table: &Table, below: &Below<'_>) -> Result<[u64; 2]> {
+        ranges::count_below(&mut self.transaction, &table.name, below).await
+    }
+
+    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
+        ranges::delete_below(&mut self.transaction, name, below).await
     }
 
     async fn update_totals(&mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What an SQL server supplies to the write path.
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts, StoredKey};
+use landfall_domain::{Dataset, Row, RowVersions, StoreCounts, StoredKey};
 
 use super::lanes::{self, LaneLock};
 use crate::columns::{Columns, Plan};
@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 use crate::store::Backend;
+use crate::walk::Range;
 
 /// Rows of one object on their way into a table. `S` are the database's statements for the table.
 pub(crate) struct Chunk<'a, S> {
@@ -36,8 +37,16 @@ impl<S> Chunk<'_, S> {
 pub(crate) enum Change<'a, S> {
     /// The keys of a staged chunk.
     Chunk(&'a Chunk<'a, S>),
-    /// All rows below this version, which are deleted.
-    Below(RowVersion),
+    /// Rows that a prune deletes.
+    Below(&'a Below<'a>),
+}
+
+/// The rows of a range that are below a floor.
+pub(crate) struct Below<'a> {
+    /// The floor in hexadecimal.
+    pub(crate) floor: &'a str,
+    /// The condition of the range, on the alias `t`.
+    pub(crate) condition: &'a str,
 }
 
 /// A database server that chunks are written to.
@@ -52,8 +61,11 @@ pub(crate) trait SqlDatabase: Backend {
     /// or none if it cannot. Locks nothing.
     async fn look_up(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Option<bool>>;
 
-    /// Begins a transaction that prunes a table.
-    async fn begin_prune(&self, table: &Table) -> Result<Self::Transaction>;
+    /// Returns the approximate number of rows of a range.
+    fn step_rows(&self) -> u64;
+
+    /// Begins a transaction that handles a range of a table.
+    async fn begin_walk(&self, table: &Table) -> Result<Self::Transaction>;
 
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
@@ -136,13 +148,21 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
     /// Deletes the keys of the staged rows that do so, and leaves tombstones.
     async fn delete(&mut self, chunk: &Chunk<'_, S>) -> Result<StoreCounts>;
 
-    /// Deletes the rows below a version, and the tombstones if there are any. Returns the number of rows.
-    async fn delete_below(
+    /// Returns the range of about so many rows that begins at a place, of the table with this name, which has the rows or
+    /// the tombstones.
+    async fn range(
         &mut self,
         table: &Table,
-        version: &RowVersion,
-        has_tombstones: bool,
-    ) -> Result<u64>;
+        name: &str,
+        place: Option<&str>,
+        rows: u64,
+    ) -> Result<Range>;
+
+    /// Counts the rows of a range, and those below the floor.
+    async fn count_below(&mut self, table: &Table, below: &Below<'_>) -> Result<[u64; 2]>;
+
+    /// Deletes rows or tombstones, from the table with this name, and returns their number.
+    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64>;
 
     /// Adds what was summed up to the tables of totals, once the rows are written.
     async fn update_totals(&mut self) -> Result<()>;

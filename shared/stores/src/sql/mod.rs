@@ -1,6 +1,6 @@
 //! The write path of SQL servers: one sequence, and the steps that each database supplies.
 //!
-//! [`write`] applies chunks and prunes in transactions of these steps:
+//! [`write`] applies chunks in transactions of these steps:
 //!
 //! 1. Stage the chunk, beside other writers.
 //! 2. Lock the dataset, or the lane of the chunk's keys ([`lanes`]), and read its registry entry.
@@ -12,7 +12,8 @@
 //! 7. Update the tables of totals.
 //! 8. Save the registry entry if it has changed; commit.
 //!
-//! Rows that are merged by column take another sequence ([`columns`]).
+//! Rows that are merged by column take another sequence ([`columns`]). A prune deletes a range in each transaction
+//! ([`prune`]).
 //!
 //! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same
 //! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
@@ -26,9 +27,11 @@ mod columns;
 mod database;
 pub(crate) mod error;
 pub(crate) mod lanes;
+mod prune;
 pub(crate) mod tls;
 pub(crate) mod totals;
 mod write;
 
-pub(crate) use database::{Change, Chunk, SqlDatabase, SqlTransaction};
-pub(crate) use write::{apply, prune};
+pub(crate) use database::{Below, Change, Chunk, SqlDatabase, SqlTransaction};
+pub(crate) use prune::{preview_prune, prune};
+pub(crate) use write::apply;

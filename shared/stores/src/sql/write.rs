@@ -1,7 +1,7 @@
-//! The sequence: chunks by lane, each lane in a transaction, and prunes.
+//! The sequence: chunks by lane, each lane in a transaction.
 
 use futures::future;
-use landfall_domain::{Mode, ObjectOrder, StoreCounts};
+use landfall_domain::{Mode, StoreCounts};
 
 use super::columns;
 use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
@@ -9,7 +9,6 @@ use super::lanes::{self, LaneLock, LaneRows};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, all_stale};
 use crate::retry::with_retries;
-use crate::schema::Table;
 use crate::store::Load;
 
 /// Applies rows of one object, and waits until they are durable.
@@ -30,36 +29,6 @@ pub(crate) async fn apply<D: SqlDatabase>(database: &D, load: Load<'_>) -> Resul
     };
     database.flush().await?;
     Ok(counts)
-}
-
-/// Deletes the rows that are older than all of a snapshot, and returns their number.
-pub(crate) async fn prune<D: SqlDatabase>(
-    database: &D,
-    table: &Table,
-    order: &ObjectOrder,
-) -> Result<u64> {
-    let (name, version) = (&table.name, order.at(0));
-    let mut transaction = database.begin_prune(table).await?;
-    let mut entry = transaction.lock(name, LaneLock::All).await?;
-    if transaction.is_outdated(&entry) {
-        return Err(outdated::<D>());
-    }
-    if let Some(pruned) = entry.pruned_by(version) {
-        transaction.rollback().await?;
-        return Ok(pruned);
-    }
-    let (has_tombstones, change) = (entry.tombstones, Change::Below(version));
-    transaction
-        .sum_totals(table, &entry.registered, &change)
-        .await?;
-    entry.pruned = transaction
-        .delete_below(table, &version, has_tombstones)
-        .await?;
-    transaction.update_totals().await?;
-    entry.floor = Some(version.as_bytes().to_vec());
-    transaction.save(name, &entry).await?;
-    transaction.commit().await?;
-    Ok(entry.pruned)
 }
 
 /// Applies a chunk lane by lane where its rows concern no other lane, else in one transaction.

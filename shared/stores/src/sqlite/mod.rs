@@ -36,14 +36,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, ObjectOrder, PrunePreview, RowVersion, StoreCounts, StoreKind};
+use landfall_domain::{Dataset, PrunePreview, RowVersion, StoreCounts, StoreKind};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use crate::error::{Result, StoreError};
 use crate::retry::with_retries;
 use crate::schema::Table;
-use crate::store::{Backend, Load};
+use crate::store::{Backend, Load, StoreOptions};
+use crate::walk::Step;
 use error::{cut_off, unavailable};
 use file::{BUSY_TIMEOUT, absolute};
 pub(crate) use read::ReadSqlite;
@@ -55,6 +56,7 @@ const LOG_BYTES: u64 = 128 << 20;
 
 pub(crate) struct Sqlite {
     file: Arc<Database>,
+    step_rows: u64,
 }
 
 struct Database {
@@ -70,13 +72,14 @@ struct Opened {
 
 impl Sqlite {
     /// Opens the file when first used, and creates it if it is missing.
-    pub(crate) fn new(path: &str) -> Result<Self> {
+    pub(crate) fn new(path: &str, options: StoreOptions) -> Result<Self> {
         let file = Database {
             path: absolute(path)?,
             opened: Mutex::new(None),
         };
         Ok(Self {
             file: Arc::new(file),
+            step_rows: options.step_rows,
         })
     }
 
@@ -207,15 +210,15 @@ impl Backend for Sqlite {
         with_retries(attempt).await
     }
 
-    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<PrunePreview> {
-        let table = table.clone();
-        self.transact(move |transaction| prune::preview(transaction, &table, floor))
+    async fn preview_prune(&self, table: &Table, floor: RowVersion) -> Result<Step<PrunePreview>> {
+        let (table, rows) = (table.clone(), self.step_rows);
+        self.transact(move |transaction| prune::preview(transaction, &table, floor, rows))
             .await
     }
 
-    async fn prune(&self, table: &Table, order: &ObjectOrder) -> Result<u64> {
-        let (table, floor) = (table.clone(), order.at(0));
-        self.transact(move |transaction| prune::rows_below(transaction, &table, floor))
+    async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
+        let (table, rows) = (table.clone(), self.step_rows);
+        self.transact(move |transaction| prune::step(transaction, &table, floor, rows))
             .await
     }
 

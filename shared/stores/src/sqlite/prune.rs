@@ -1,84 +1,131 @@
-//! Counts and deletes what a snapshot lacks.
+//! Counts and deletes what a snapshot lacks, a range of row ids in each transaction.
+//!
+//! A row keeps its id, except if the file is vacuumed. That raises the version of the schema, with which a walk starts
+//! again.
 
 use landfall_domain::{PrunePreview, RowVersion};
-use rusqlite::{Row, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::error::STORE;
 use super::registry;
-use super::table::{quote, tombstones};
+use super::table::quote;
 use super::totals::Totals;
 use crate::error::Result;
-use crate::registry::unsigned;
+use crate::registry::{tombstones_of, unsigned};
 use crate::schema::{Table, VERSION};
+use crate::walk::Step;
 
-/// Rows of one round. Totals are written after each, once its rows are deleted.
-const ROWS: usize = 10_000;
+/// A range of row ids.
+struct Range {
+    first: i64,
+    /// The id after the range.
+    end: Option<i64>,
+    next: Option<String>,
+}
 
-/// Counts the rows, and those below the floor.
+impl Range {
+    /// Returns the range of a table that begins at a place: `<version of the schema> <row id>`.
+    fn next(
+        transaction: &Transaction<'_>,
+        name: &str,
+        place: Option<&str>,
+        rows: u64,
+    ) -> Result<Self> {
+        let schema: i64 = transaction.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+        let place = place.and_then(|place| place.split_once(' '));
+        let place = place.filter(|(other, _)| *other == schema.to_string());
+        let first = place.and_then(|(_, id)| id.parse().ok());
+        let first = first.unwrap_or(i64::MIN);
+        let select = format!(
+            "SELECT _rowid_ FROM {} WHERE _rowid_ >= ? ORDER BY _rowid_ LIMIT 1 OFFSET {rows}",
+            quote(name)
+        );
+        let end = transaction.query_row(&select, [first], |row| row.get(0));
+        let end: Option<i64> = end.optional()?;
+        Ok(Self {
+            first,
+            end,
+            next: end.map(|end| format!("{schema} {end}")),
+        })
+    }
+
+    fn condition(&self) -> String {
+        let up_to = self.end.map(|end| format!(" AND _rowid_ < {end}"));
+        format!("_rowid_ >= {}{}", self.first, up_to.unwrap_or_default())
+    }
+}
+
+/// Counts the rows of the next range, and those below the floor.
 pub(super) fn preview(
     transaction: &Transaction<'_>,
     table: &Table,
     floor: RowVersion,
-) -> Result<PrunePreview> {
+    step_rows: u64,
+) -> Result<Step<PrunePreview>> {
+    let mut entry = registry::prepared(transaction, &table.name)?;
+    let known = entry.walks.count(floor);
+    if let Some(done) = known.done() {
+        return Ok(Step::Done(done));
+    }
+    let range = Range::next(transaction, &table.name, known.place.as_deref(), step_rows)?;
     let count = format!(
-        "SELECT COUNT(*), COUNT(*) FILTER (WHERE {VERSION} < ?) FROM {}",
-        quote(&table.name)
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE {VERSION} < ?) FROM {} WHERE {}",
+        quote(&table.name),
+        range.condition()
     );
     let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let (rows, deletes) = transaction.query_row(&count, [floor.as_bytes()], counts)?;
-    Ok(PrunePreview {
-        rows: unsigned(STORE, rows)?,
-        deletes: unsigned(STORE, deletes)?,
-    })
+    let (rows, deletes) = (unsigned(STORE, rows)?, unsigned(STORE, deletes)?);
+    let count = known.add(rows, deletes, range.next);
+    let step = count.step();
+    entry.walks.set_count(floor, count);
+    registry::set_walks(transaction, &table.name, &entry)?;
+    Ok(step)
 }
 
-/// Deletes the rows below the floor, and returns their number.
-pub(super) fn rows_below(
+/// Deletes the rows, or then the tombstones, of the next range that are below the floor.
+pub(super) fn step(
     transaction: &Transaction<'_>,
     table: &Table,
     floor: RowVersion,
-) -> Result<u64> {
-    let entry = registry::prepared(transaction, &table.name)?;
+    step_rows: u64,
+) -> Result<Step<u64>> {
+    let mut entry = registry::prepared(transaction, &table.name)?;
     if let Some(pruned) = entry.pruned_by(floor) {
-        return Ok(pruned);
+        return Ok(Step::Done(pruned));
     }
-    let floor = floor.as_bytes();
+    let prune = entry.begin_prune(floor);
+    let tombstones = tombstones_of(&table.name);
+    let name = if prune.is_in_tombstones {
+        &tombstones
+    } else {
+        &table.name
+    };
+    let range = Range::next(transaction, name, prune.place.as_deref(), step_rows)?;
     let mut totals = Totals::new(&table.name, &entry.registered);
-    let target = quote(&table.name);
-    let select = format!(
-        "SELECT _rowid_{} FROM {target} WHERE _rowid_ >= ? AND {VERSION} < ? ORDER BY _rowid_ LIMIT {ROWS}",
-        totals.select()
-    );
-    let delete = format!("DELETE FROM {target} WHERE _rowid_ = ?");
-    let mut select = transaction.prepare(&select)?;
-    let mut delete = transaction.prepare(&delete)?;
-    let mut pruned = 0;
-    let mut from = i64::MIN;
-    loop {
-        let mut ids = Vec::new();
-        let mut rows = select.query((from, floor))?;
+    if !prune.is_in_tombstones && !totals.is_empty() {
+        let select = format!(
+            "SELECT 0{} FROM {} WHERE {VERSION} < ? AND {}",
+            totals.select(),
+            quote(name),
+            range.condition()
+        );
+        let mut select = transaction.prepare(&select)?;
+        let mut rows = select.query([&entry.floor])?;
         while let Some(row) = rows.next()? {
-            ids.push(row.get(0)?);
             let old = totals.values_for_totals(row, 1)?;
             totals.change(Some(&old), None)?;
         }
-        drop(rows);
-        for id in &ids {
-            delete.execute([id])?;
-        }
-        totals.write(transaction)?;
-        pruned += ids.len() as u64;
-        from = match ids.last().and_then(|last: &i64| last.checked_add(1)) {
-            Some(next) if ids.len() == ROWS => next,
-            _ => break,
-        };
     }
-    // The floor makes the rows stale that these tombstones would.
-    let sweep = format!(
-        "DELETE FROM {} WHERE {VERSION} < ?",
-        tombstones(&table.name)
+    let delete = format!(
+        "DELETE FROM {} WHERE {VERSION} < ? AND {}",
+        quote(name),
+        range.condition()
     );
-    transaction.execute(&sweep, [floor])?;
-    registry::set_floor(transaction, &table.name, floor, pruned)?;
-    Ok(pruned)
+    let deleted = transaction.execute(&delete, [&entry.floor])? as u64;
+    // Extremes are looked up among the rows that are left.
+    totals.write(transaction)?;
+    entry.advance_prune(prune, deleted, range.next);
+    registry::set_walks(transaction, &table.name, &entry)?;
+    Ok(entry.prune_step(floor))
 }

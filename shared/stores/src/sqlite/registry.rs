@@ -9,14 +9,22 @@ use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
     let create = format!(
         "CREATE TABLE IF NOT EXISTS {REGISTRY} (dataset TEXT PRIMARY KEY, definition TEXT NOT NULL, \
-         tombstones INTEGER NOT NULL DEFAULT FALSE, floor BLOB, pruned INTEGER) STRICT"
+         tombstones INTEGER NOT NULL DEFAULT FALSE, floor BLOB, pruned INTEGER, walks TEXT) STRICT"
     );
-    Ok(transaction.execute_batch(&create)?)
+    transaction.execute_batch(&create)?;
+    // Registries of earlier releases have no walks.
+    let select = format!(
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('{REGISTRY}') WHERE name = 'walks')"
+    );
+    if !transaction.query_row(&select, [], |row| row.get(0))? {
+        transaction.execute_batch(&format!("ALTER TABLE {REGISTRY} ADD COLUMN walks TEXT"))?;
+    }
+    Ok(())
 }
 
 pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Option<Entry>> {
     let select = format!(
-        "SELECT definition, tombstones, floor, COALESCE(pruned, 0) FROM {REGISTRY} WHERE dataset = ?"
+        "SELECT definition, tombstones, floor, COALESCE(pruned, 0), walks FROM {REGISTRY} WHERE dataset = ?"
     );
     let mut select = transaction.prepare_cached(&select)?;
     let found = select.query_row([dataset], |row| EntryColumns::try_from(row));
@@ -60,13 +68,15 @@ pub(super) fn set_tombstones(
     Ok(())
 }
 
-pub(super) fn set_floor(
+/// Saves floor and walks.
+pub(super) fn set_walks(
     transaction: &Transaction<'_>,
     dataset: &str,
-    floor: &[u8],
-    pruned: u64,
+    entry: &Entry,
 ) -> Result<()> {
-    let update = format!("UPDATE {REGISTRY} SET floor = ?, pruned = ? WHERE dataset = ?");
-    transaction.execute(&update, (floor, signed(STORE, pruned)?, dataset))?;
+    let update =
+        format!("UPDATE {REGISTRY} SET floor = ?, pruned = ?, walks = ? WHERE dataset = ?");
+    let (pruned, walks) = (signed(STORE, entry.pruned)?, entry.walks_json(STORE)?);
+    transaction.execute(&update, (&entry.floor, pruned, walks, dataset))?;
     Ok(())
 }

@@ -102,7 +102,11 @@ impl Database {
 
     /// Returns a store with its own pool, like another process.
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
-        let (url, options) = (self.url(), StoreOptions::default());
+        self.store_with(StoreOptions::default()).await
+    }
+
+    pub(crate) async fn store_with(&self, options: StoreOptions) -> Arc<dyn Store> {
+        let url = self.url();
         let store = if self.is_mongodb() {
             connect_mongodb(&url, options).await
         } else {

@@ -23,6 +23,7 @@ mod tables;
 mod totals;
 mod values;
 mod versions;
+mod walks;
 mod wide;
 mod worker;
 
@@ -89,6 +90,9 @@ macro_rules! conformance {
                 deletes::a_snapshot_prunes_what_it_no_longer_has,
                 deletes::a_snapshot_beside_deleted_keys,
                 deletes::late_rows_beside_a_snapshot_that_closes,
+                walks::a_prune_survives_crashes_between_and_within_steps,
+                walks::writers_go_on_beside_a_prune,
+                walks::a_newer_snapshot_takes_over_a_prune,
                 merge::columns_that_a_file_lacks_stay,
                 merge::every_type_is_merged,
                 merge::deletes_and_columns,
@@ -153,6 +157,7 @@ mod sql {
                     totals::two_prepare_totals_at_once,
                     totals::totals_are_rebuilt,
                     totals::a_prune_updates_totals,
+                    walks::totals_are_exact_after_each_step_of_a_prune,
                     evolution::an_older_definition_keeps_newer_totals,
                     filters::pages_of_totals,
                 }

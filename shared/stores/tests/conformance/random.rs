@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use landfall_domain::{Dataset, FieldType, Mode, Row, StoreCounts, Value, latest_by_key};
+use landfall_stores::{Step, StoreOptions};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -71,13 +72,18 @@ async fn run(database: &Database, seed: u64) {
     let random = &mut StdRng::seed_from_u64(seed);
     let case = Case::new(random);
     let dataset = &case.dataset;
-    let mut store = database.store().await;
+    // Several steps for a prune.
+    let options = StoreOptions {
+        step_rows: random.random_range(1..100),
+        ..StoreOptions::default()
+    };
+    let mut store = database.store_with(options).await;
     store.prepare(dataset).await.unwrap();
     let mut model = Model::default();
     for (step, delivery) in case.deliveries(random).into_iter().enumerate() {
         if random.random_ratio(1, 10) {
             // Another worker.
-            store = database.store().await;
+            store = database.store_with(options).await;
             store.prepare(dataset).await.unwrap();
         }
         let after = match delivery {
@@ -90,7 +96,12 @@ async fn run(database: &Database, seed: u64) {
             }
             Delivery::Prune { moment } => {
                 let expected = model.prune(moment);
-                let pruned = store.prune(dataset, &order(moment)).await.unwrap();
+                let pruned = loop {
+                    let step = store.prune(dataset, &order(moment)).await;
+                    if let Step::Done(pruned) = step.unwrap() {
+                        break pruned;
+                    }
+                };
                 assert_eq!(
                     pruned, expected,
                     "step {step}, end of {moment}, {dataset:?}"

@@ -232,12 +232,12 @@ pub(crate) async fn totals_at_every_commit(database: &Database) {
 }
 
 /// Returns a worker for a dataset with all totals.
-async fn worker_of(database: &Database) -> Worker<'_> {
+pub(crate) async fn worker_of(database: &Database) -> Worker<'_> {
     Worker::new(database, dataset_with(TOTALS)).await
 }
 
 /// Returns rows of these ids and any values.
-fn any_products(dataset: &Dataset, ids: Range<i64>, random: &mut StdRng) -> Vec<Row> {
+pub(crate) fn any_products(dataset: &Dataset, ids: Range<i64>, random: &mut StdRng) -> Vec<Row> {
     ids.map(|id| any_product(dataset, id, random)).collect()
 }
 

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use landfall_domain::{Dataset, Row, StoreCounts, Value, latest_by_key};
-use landfall_stores::{Store, StoreError};
+use landfall_stores::{Step, Store, StoreError};
 
 use crate::client::Found;
 use crate::databases::{Database, dataset, redefined};
@@ -85,14 +85,22 @@ impl<'a> Worker<'a> {
     /// Returns the number of rows, and of those that a prune would delete.
     pub(crate) async fn preview_prune(&self, moment: i64) -> (u64, u64) {
         let order = order(moment);
-        let preview = self.store.preview_prune(&self.dataset, &order).await;
-        let preview = preview.unwrap();
-        (preview.rows, preview.deletes)
+        loop {
+            let step = self.store.preview_prune(&self.dataset, &order).await;
+            if let Step::Done(preview) = step.unwrap() {
+                return (preview.rows, preview.deletes);
+            }
+        }
     }
 
     pub(crate) async fn prune(&self, moment: i64) -> u64 {
         let order = order(moment);
-        self.store.prune(&self.dataset, &order).await.unwrap()
+        loop {
+            let step = self.store.prune(&self.dataset, &order).await;
+            if let Step::Done(pruned) = step.unwrap() {
+                return pruned;
+            }
+        }
     }
 
     /// Returns all rows, in the database's own order.

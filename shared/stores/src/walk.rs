@@ -1,0 +1,162 @@
+//! Walks: work on a whole table in steps of bounded time.
+//!
+//! Each step handles one range of the table in its own short transaction, which also saves in the registry where the
+//! next step continues. A step that fails or whose process dies leaves nothing, so any worker can take the next one, at
+//! any time, and other writers go on between two steps.
+
+use std::collections::BTreeMap;
+
+use landfall_domain::{PrunePreview, RowVersion};
+use serde::{Deserialize, Serialize};
+
+/// The maximum number of previews of a dataset whose counts are kept.
+const MAX_COUNTS: usize = 8;
+
+/// The result of a step of work on a whole table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// More is left: take the next step.
+    Continues,
+    /// All of it is done, with this result.
+    Done(T),
+}
+
+/// The walks of a dataset that have begun; JSON in the registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Walks {
+    /// Deletes what is below the floor, until nothing is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prune: Option<Prune>,
+    /// Count what a prune would delete, by its floor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    counts: BTreeMap<String, Count>,
+}
+
+/// How far a prune is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prune {
+    /// Whether all rows are deleted, and tombstones are next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_in_tombstones: bool,
+    /// Where the next range begins, as the database writes it; none for the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+}
+
+/// How far a count is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
+    /// Where the next range begins; none for the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    is_done: bool,
+    rows: u64,
+    deletes: u64,
+}
+
+/// The rows of one step.
+pub(crate) struct Range {
+    /// SQL condition on the alias `t`.
+    pub(crate) condition: String,
+    /// Where the next range begins; none if this is the last one.
+    pub(crate) next: Option<String>,
+}
+
+impl Walks {
+    /// Starts a prune. Counts for this floor and older ones are of no use any more.
+    pub(crate) fn begin_prune(&mut self, floor: RowVersion) {
+        self.prune = Some(Prune::default());
+        let newer = floor.to_string() + "~";
+        self.counts = self.counts.split_off(&newer);
+    }
+
+    /// Returns the count for a floor, which may not have begun.
+    pub(crate) fn count(&self, floor: RowVersion) -> Count {
+        let known = self.counts.get(&floor.to_string());
+        known.cloned().unwrap_or_default()
+    }
+
+    /// Saves the count for a floor. If there are too many, the one of the oldest snapshot starts again.
+    pub(crate) fn set_count(&mut self, floor: RowVersion, count: Count) {
+        let floor = floor.to_string();
+        self.counts.insert(floor.clone(), count);
+        if self.counts.len() > MAX_COUNTS
+            && let Some(oldest) = self.counts.keys().find(|other| **other != floor).cloned()
+        {
+            self.counts.remove(&oldest);
+        }
+    }
+}
+
+impl Prune {
+    /// Returns how far the prune is after a range that ends at `next`; none at its end.
+    pub(crate) fn after(self, next: Option<String>, has_tombstones: bool) -> Option<Self> {
+        let is_at_end = next.is_none();
+        (!is_at_end || (has_tombstones && !self.is_in_tombstones)).then_some(Self {
+            is_in_tombstones: self.is_in_tombstones || is_at_end,
+            place: next,
+        })
+    }
+}
+
+impl Count {
+    /// Returns what was counted, once it is all.
+    pub(crate) fn done(&self) -> Option<PrunePreview> {
+        self.is_done.then_some(PrunePreview {
+            rows: self.rows,
+            deletes: self.deletes,
+        })
+    }
+
+    /// Adds a range that ends at `next`.
+    #[must_use]
+    pub(crate) fn add(&self, rows: u64, deletes: u64, next: Option<String>) -> Self {
+        Self {
+            is_done: next.is_none(),
+            place: next,
+            rows: self.rows + rows,
+            deletes: self.deletes + deletes,
+        }
+    }
+
+    /// Returns the step that ends here.
+    pub(crate) fn step(&self) -> Step<PrunePreview> {
+        self.done().map_or(Step::Continues, Step::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_domain::{JobId, ObjectOrder};
+
+    use super::*;
+
+    #[test]
+    fn a_prune_passes_over_rows_and_then_over_tombstones() {
+        let next = || Some("7".to_owned());
+        let prune = Prune::default().after(next(), true).unwrap();
+        assert_eq!((prune.is_in_tombstones, &prune.place), (false, &next()));
+        assert_eq!(prune.clone().after(None, false), None);
+        let prune = prune.after(None, true).unwrap();
+        assert_eq!((prune.is_in_tombstones, &prune.place), (true, &None));
+        let prune = prune.after(next(), true).unwrap();
+        assert!(prune.is_in_tombstones);
+        assert_eq!(prune.after(None, true), None);
+    }
+
+    #[test]
+    fn counts_are_bounded_and_end_with_their_prune() {
+        let job = JobId::for_object("inbox", "a", "1");
+        let floor = |time| ObjectOrder::new(time, "01", job).unwrap().at(0);
+        let mut walks = Walks::default();
+        for time in 0..20 {
+            let count = Count::default().add(1, 1, Some("7".to_owned()));
+            walks.set_count(floor(time), count);
+        }
+        assert_eq!(walks.counts.len(), MAX_COUNTS);
+        assert_eq!(walks.count(floor(19)).rows, 1);
+        walks.begin_prune(floor(18));
+        assert_eq!(walks.count(floor(18)), Count::default());
+        assert_eq!(walks.count(floor(19)).rows, 1);
+    }
+}
