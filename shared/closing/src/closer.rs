@@ -57,6 +57,10 @@ impl Closer {
         if head.state == JobState::Open {
             head = self.close_open(head).await?;
         }
+        if head.state == JobState::Open && head.cancelled.is_some() {
+            // It may have been cancelled meanwhile, which changes the outcome.
+            head = self.close_open(head).await?;
+        }
         if head.state == JobState::Open {
             return Ok(head);
         }
@@ -78,7 +82,7 @@ impl Closer {
         {
             let decided = self.decide_prune(&head, dataset, &sums.counts).await?;
             let Some(decision) = decided.prune else {
-                // Another caller has closed the job.
+                // Another caller has closed the job, or it was cancelled.
                 return Ok(decided);
             };
             if let Some(held) = decision.held {
