@@ -3,10 +3,24 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use landfall_closing::confirm_prune;
-use landfall_domain::{JobId, PruneState};
-use landfall_ledger::Ledger;
+use landfall_closing::{cancel_job, confirm_prune};
+use landfall_domain::{JobId, JobState, PruneState};
+use landfall_ledger::{JobHead, Ledger};
 use landfall_runtime::Environment;
+
+/// Cancels an open job. Returns its state.
+pub(crate) async fn cancel(job: JobId, by: &str) -> Result<JobState> {
+    let environment = Environment::load().await;
+    let ledger = Ledger::new(Arc::new(environment.ledger_table()?));
+    let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
+    let head = head_of(&ledger, job).await?;
+    Ok(cancel_job(&ledger, &queue, head, by).await?.state)
+}
+
+async fn head_of(ledger: &Ledger, job: JobId) -> Result<JobHead> {
+    let head = ledger.head(job).await?;
+    head.with_context(|| format!("there is no job {job}"))
+}
 
 /// Confirms the prune of a job that was held back. Returns how far it is.
 pub(crate) async fn prune(job: JobId) -> Result<Option<PruneState>> {
@@ -14,8 +28,7 @@ pub(crate) async fn prune(job: JobId) -> Result<Option<PruneState>> {
     let ledger = Ledger::new(Arc::new(environment.ledger_table()?));
     let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
     let datasets = environment.datasets()?;
-    let head = ledger.head(job).await?;
-    let head = head.with_context(|| format!("there is no job {job}"))?;
+    let head = head_of(&ledger, job).await?;
     let head = confirm_prune(&ledger, &datasets, &queue, head).await?;
     Ok(head.prune_state())
 }

@@ -113,8 +113,24 @@ enum Totals {
     },
 }
 
+#[derive(Args)]
+struct Operator {
+    /// Who does this, for the ledger
+    #[arg(long = "by", env = "USER", default_value = "command line")]
+    name: String,
+}
+
 #[derive(Subcommand)]
 enum Jobs {
+    /// Cancel an open job: no further chunk of it is processed. Rows that are in the stores already stay there.
+    /// Needs the functions' `LANDFALL_LEDGER_TABLE` and `LANDFALL_CHUNK_QUEUE_URL`, as in the environment file that
+    /// `cargo local` prints
+    Cancel {
+        /// Id of the job
+        job: JobId,
+        #[command(flatten)]
+        operator: Operator,
+    },
     /// Delete the rows that a snapshot lacks, which was held back because they were too many (problem `prune_held`).
     /// Needs the functions' `LANDFALL_LEDGER_TABLE`, `LANDFALL_CHUNK_QUEUE_URL` and
     /// `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local` prints
@@ -164,6 +180,14 @@ async fn main() -> Result<ExitCode> {
             };
             seed::write_revision(kind, rows, seed, revision, BufWriter::new(out))
                 .context("cannot write the file")?;
+        }
+        Command::Jobs(Jobs::Cancel { job, operator }) => {
+            match jobs::cancel(job, &operator.name).await? {
+                JobState::Open => {
+                    println!("cancelled: the job closes once the chunks in progress are done");
+                }
+                _ => println!("the job is cancelled and closed"),
+            }
         }
         Command::Jobs(Jobs::Prune { job }) => match jobs::prune(job).await? {
             Some(PruneState::Done) => println!("the rows are deleted"),

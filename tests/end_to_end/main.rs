@@ -5,6 +5,7 @@
 
 mod browser;
 mod cases;
+mod control;
 mod delivery;
 mod document;
 mod failing;

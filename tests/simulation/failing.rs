@@ -1,10 +1,11 @@
-//! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good.
-//! Each kills its chunk with a reason, and the job closes with everything else.
+//! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good, and
+//! jobs that are cancelled at any moment. Each kills its chunk with a reason, and the job closes with everything else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
-use landfall_domain::{CompletionEvent, DeadChunk, DeadCode, JobState};
+use landfall_aws::WorkMessage;
+use landfall_domain::{CompletionEvent, DeadChunk, DeadCode, JobId, JobState, ProblemCode};
 use landfall_ledger::{LedgerTable, SHARD_CHUNKS, shards_of};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -56,6 +57,53 @@ impl Deliveries {
     }
 }
 
+/// Jobs that are cancelled.
+#[derive(Default)]
+struct Cancellations {
+    /// When each is cancelled, from the last step to the first.
+    planned: Vec<(u32, JobId)>,
+    /// The jobs for which a cancellation has ended, and the chunks that a worker had received before.
+    ended: HashMap<JobId, HashSet<u32>>,
+    received: HashMap<JobId, HashSet<u32>>,
+}
+
+impl Cancellations {
+    /// Cancels some of the jobs once, some of them twice, at any moment.
+    fn of(files: &[File], rng: &mut StdRng) -> Self {
+        let mut planned = Vec::new();
+        for file in files {
+            let job = JobId::for_object("inbox", &file.key, &file.version);
+            let times = [0, 0, 1, 2].choose(rng).unwrap();
+            planned.extend((0..*times).map(|_| (rng.random_range(0..400), job)));
+        }
+        planned.sort_unstable_by_key(|(step, _)| std::cmp::Reverse(*step));
+        Self {
+            planned,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the job to cancel in this step, if it has started.
+    async fn next(&mut self, world: &World, step: u32) -> Option<JobId> {
+        let (_, job) = self.planned.pop_if(|(planned, _)| *planned <= step)?;
+        world.table.0.head(job).await.unwrap().map(|_| job)
+    }
+
+    fn received(&mut self, messages: &[Message]) {
+        for (body, _) in messages {
+            if let Ok(WorkMessage::Chunk(chunk)) = WorkMessage::parse(body) {
+                let received = self.received.entry(chunk.job).or_default();
+                received.insert(chunk.ordinal);
+            }
+        }
+    }
+
+    fn ended(&mut self, job: JobId) {
+        let received = self.received.get(&job).cloned().unwrap_or_default();
+        self.ended.entry(job).or_insert(received);
+    }
+}
+
 pub async fn simulate(seed: u64) -> Trace {
     let mut rng = StdRng::seed_from_u64(seed);
     let chunk_bytes = *[1, 60, 200, 100_000].choose(&mut rng).unwrap();
@@ -71,6 +119,7 @@ pub async fn simulate(seed: u64) -> Trace {
 
     let faults_until = rng.random_range(0..2_000);
     let mut crashes = rng.random_range(0..6);
+    let mut cancellations = Cancellations::of(&files, &mut rng);
     let mut deliveries = Deliveries::default();
     let mut schedule = Schedule::new();
     let mut trace = Trace::new();
@@ -87,12 +136,21 @@ pub async fn simulate(seed: u64) -> Trace {
         if notifications.is_empty() && waiting == 0 && schedule.len() == 0 {
             break;
         }
+        if let Some(job) = cancellations.next(&world, step).await {
+            let cause = Cause::Cancellation(job);
+            let task = world.call(&cause);
+            schedule.start(&mut rng, cause, task);
+            continue;
+        }
         let may_start = schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2));
         if may_start && (waiting > 0 || !notifications.is_empty()) {
             let cause = match notifications.pop_if(|_| waiting == 0 || rng.random_bool(0.3)) {
                 Some(event) => Cause::Notification(event),
                 None => Cause::Messages(deliveries.receive(&world, &mut rng)),
             };
+            if let Cause::Messages(messages) = &cause {
+                cancellations.received(messages);
+            }
             let task = world.call(&cause);
             schedule.start(&mut rng, cause, task);
             continue;
@@ -112,11 +170,13 @@ pub async fn simulate(seed: u64) -> Trace {
                 let failed = messages.into_iter().filter(|(body, _)| failed(body));
                 deliveries.put_back(&world, failed.collect());
             }
+            (Cause::Cancellation(job), Ok(_)) => cancellations.ended(job),
+            (Cause::Cancellation(job), Err(())) => cancellations.planned.push((step, job)),
             (Cause::Notification(_) | Cause::Confirmation(_), _) => {}
         }
     }
     assert_eq!(deliveries.dead_letters, [""; 0]);
-    check(&world, &files).await;
+    check(&world, &files, &cancellations).await;
     trace
 }
 
@@ -144,7 +204,7 @@ fn files(rng: &mut StdRng) -> Vec<File> {
         .collect()
 }
 
-async fn check(world: &World, files: &[File]) {
+async fn check(world: &World, files: &[File], cancellations: &Cancellations) {
     let mut events: BTreeMap<String, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {
         let key = event.object.key.clone();
@@ -158,11 +218,26 @@ async fn check(world: &World, files: &[File]) {
         assert_eq!(event.dead_chunks.by_code.values().sum::<u32>(), event.dead);
         assert!(dead.starts_with(&event.dead_chunks.first));
         assert_eq!(event.dead_chunks.first.len(), dead.len().min(5));
-        let expected = match event.dead {
-            0 => JobState::Succeeded,
-            _ => JobState::Partial,
+        let head = world.table.0.head(event.job).await.unwrap().unwrap();
+        let expected = match (&head.cancelled, event.dead) {
+            (Some(_), _) => JobState::Cancelled,
+            (None, 0) => JobState::Succeeded,
+            (None, _) => JobState::Partial,
         };
         assert_eq!(event.state, expected, "{:?}", event.problem);
+        let is_cancelled = head.cancelled.is_some();
+        let skipped = event.dead_chunks.by_code.contains_key(&DeadCode::Cancelled);
+        assert!(is_cancelled || !skipped, "only cancelled jobs skip chunks");
+        if is_cancelled {
+            let problem = event.problem.as_ref().unwrap();
+            assert_eq!(problem.code, ProblemCode::Cancelled);
+            assert!(problem.message.contains("operator"), "{problem}");
+            check_cancelled(world, event, cancellations).await;
+        }
+        if event.chunks == 0 {
+            assert!(is_cancelled, "only a cancelled job is not planned");
+            continue;
+        }
         check_rows(world, file, event, &dead);
     }
 }
@@ -202,6 +277,18 @@ fn check_rows(world: &World, file: &File, event: &CompletionEvent, dead: &[DeadC
             text.contains(name) || dead.iter().all(|chunk| chunk.code != code),
             "{code:?} without a cause"
         );
+    }
+}
+
+/// Checks that no chunk was processed whose message was first received after the job had been cancelled.
+async fn check_cancelled(world: &World, event: &CompletionEvent, cancellations: &Cancellations) {
+    let Some(before) = cancellations.ended.get(&event.job) else {
+        // The cancellation died in its last step.
+        return;
+    };
+    let shards = world.table.0.shards(event.job, &[0]).await.unwrap();
+    for ordinal in shards.iter().flat_map(|shard| &shard.done) {
+        assert!(before.contains(ordinal), "chunk {ordinal} came too late");
     }
 }
 

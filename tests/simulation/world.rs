@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
-use landfall_closing::{ConfirmError, confirm_prune};
+use landfall_closing::{CancelError, ConfirmError, cancel_job, confirm_prune};
 use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
 };
@@ -38,6 +38,8 @@ pub enum Cause {
     Messages(Vec<Message>),
     /// A confirmation of a prune that was held back.
     Confirmation(JobId),
+    /// A cancellation of a job.
+    Cancellation(JobId),
 }
 
 /// A delivery of a message: its body and its receive count.
@@ -155,6 +157,17 @@ impl World {
                     }
                 })
             }
+            Cause::Cancellation(job) => {
+                let ledger = Ledger::new(Arc::clone(&self.table) as Arc<dyn LedgerTable>);
+                let (queue, job) = (Arc::clone(&self.queue), *job);
+                Box::pin(async move {
+                    let head = ledger.head(job).await.unwrap().unwrap();
+                    match cancel_job(&ledger, &*queue, head, "operator").await {
+                        Ok(_) | Err(CancelError::Refused(_)) => Ok(HashSet::new()),
+                        Err(other) => panic!("{other}"),
+                    }
+                })
+            }
         }
     }
 }
@@ -243,6 +256,9 @@ impl World {
             match schedule.step(rng, dies).await {
                 Step::Progress
                 | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
+                Step::Ended(Cause::Cancellation(_), _) | Step::Died(Cause::Cancellation(_)) => {
+                    unreachable!("no job is cancelled");
+                }
                 Step::Ended(Cause::Confirmation(job), Err(()))
                 | Step::Died(Cause::Confirmation(job)) => {
                     confirmations.waiting.push(job);

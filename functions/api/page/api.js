@@ -59,6 +59,11 @@ export function post(path, body, { type = 'application/json', query, signal } = 
   return request(url(path, query), { method: 'POST', headers, body: content }, { signal });
 }
 
+/** Sends a DELETE request once. */
+export function remove(path) {
+  return request(url(path), { method: 'DELETE', headers: { accept: 'application/json' } }, {});
+}
+
 /** Downloads a response as a file, or `all` pages from that one on. */
 export async function download(path, { query, accept, name, all = false }) {
   const parts = [];

@@ -9,6 +9,7 @@ const STATES = {
   succeeded: ['Succeeded', '✓'],
   partial: ['Partial', '!'],
   failed: ['Failed', '✕'],
+  cancelled: ['Cancelled', '⊘'],
 };
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;

@@ -1,5 +1,6 @@
 import { announce, fill, h, setText } from './dom.js';
 import { bytes, duration, fileName, fullTime, number, store, time } from './format.js';
+import { actionsPart } from './job-actions.js';
 import { isFinal, watchJob } from './live.js';
 import { badge, bar, column, fact, loading, numeric, problemPanel, stateName, table } from './parts.js';
 import { rejectsPart } from './rejects.js';
@@ -17,7 +18,7 @@ export function jobView(id) {
 
   function changed(job) {
     if (!parts) {
-      parts = layout(job);
+      parts = layout(job, changed);
       setText(title, fileName(job.object.key));
       document.title = `${fileName(job.object.key)} · Landfall`;
       fill(content, parts.nodes);
@@ -60,18 +61,19 @@ function announcement(job, before) {
     : null;
 }
 
-function layout(first) {
+function layout(first, changed) {
   const progress = bar('Progress of this job');
   const state = h('span');
   const summary = h('span', { class: 'muted' });
   const figures = h('dl', { class: 'figures' });
   const problem = h('div');
+  const actions = actionsPart(first, changed);
   const stores = h('div');
   const dead = h('div');
   const rejects = rejectsPart(first);
   const about = h('dl', { class: 'facts' });
   const nodes = [
-    h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures),
+    h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures, actions.node),
     stores,
     dead,
     rejects.node,
@@ -107,18 +109,21 @@ function layout(first) {
     fill(stores, job.counts && storesTable(job.counts.stores));
     fill(dead, job.chunks.dead > 0 && deadChunks(job));
     fill(about, aboutOf(job));
+    actions.set(job);
     rejects.set(job);
   }
   return { nodes, set };
 }
 
-function summaryOf({ state, chunks, problem, warnings, closed_at, created_at }) {
+function summaryOf({ state, cancelled, chunks, problem, warnings, closed_at, created_at }) {
+  if (state === 'open' && cancelled) return `${cancelled.by} has cancelled the job. It closes soon.`;
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
   if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks remaining.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
   if (state === 'succeeded')
     return `${problem || warnings.length > 0 ? 'No row is missing, but see below.' : 'Every row is in the stores or among the rejects.'}${took}`;
   if (state === 'partial') return `Some chunks failed; their rows are missing.${took}`;
+  if (state === 'cancelled') return `The rows of the chunks that were processed before are in the stores.${took}`;
   return `The rows that were read before the failure are in the stores.${took}`;
 }
 

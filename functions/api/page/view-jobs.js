@@ -13,6 +13,7 @@ const STATES = [
   ['succeeded', 'Succeeded'],
   ['partial', 'Partial'],
   ['failed', 'Failed'],
+  ['cancelled', 'Cancelled'],
 ];
 
 /** The list of jobs, newest first. Open jobs update themselves. */

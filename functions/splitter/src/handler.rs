@@ -330,10 +330,11 @@ impl Planner<'_> {
                 );
                 return Err(Problem::new(ProblemCode::TooLarge, message).into());
             }
-            self.context
-                .ledger
-                .expect_chunk(self.head.job, self.chunks)
-                .await?;
+            let ledger = &self.context.ledger;
+            if !ledger.expect_chunk(self.head.job, self.chunks).await? {
+                let message = "the job was cancelled before the file was read to its end";
+                return Err(Problem::new(ProblemCode::Cancelled, message).into());
+            }
             let message = ChunkMessage {
                 job: self.head.job,
                 ordinal: self.chunks,

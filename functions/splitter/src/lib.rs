@@ -13,6 +13,9 @@
 //! the head (object version, definition, chunk size, order, limits). It finds the same chunks, and the messages it
 //! repeats meet chunks that are already marked.
 //!
+//! The splitter of a cancelled job stops before the first shard of 128 chunks that no splitter has begun. Workers skip
+//! the chunks that are sent already.
+//!
 //! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] plus one segment of the object, the chunks of those
 //! segments, and 160 messages, whatever the size of the object.
 //!

@@ -103,11 +103,15 @@ async fn outcome(
 
 fn dead(message: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> ChunkOutcome {
     let dead = DeadChunk::new(message, code, reason);
-    error!(
-        code = code.as_str(),
-        reason = dead.reason,
-        "the chunk is dead"
-    );
+    if code == DeadCode::Cancelled {
+        info!("the chunk is not processed, because its job is cancelled");
+    } else {
+        error!(
+            code = code.as_str(),
+            reason = dead.reason,
+            "the chunk is dead"
+        );
+    }
     ChunkOutcome::Dead(dead)
 }
 
@@ -132,7 +136,9 @@ async fn ingest_safely(
 async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
     let chunk = planned(message);
     let bytes = context.objects.read(&message.object, chunk.bytes());
-    let (bytes, prepared) = future::join(bytes, prepare(context, message)).await;
+    let inputs = async { Ok(future::join(bytes, prepare(context, message)).await) };
+    // Reading the ledger costs no time beside the object, and ends both if the job is cancelled.
+    let ((), (bytes, prepared)) = future::try_join(check_job(context, message), inputs).await?;
     // The object comes first: if it is gone, the chunk is dead, whatever else failed.
     let bytes = bytes?;
     let (dataset, header) = prepared?;
@@ -187,6 +193,14 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     written?;
     counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
     Ok(counts)
+}
+
+/// Fails if the job is cancelled.
+async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
+    if context.ledger.is_cancelled(message.job).await? {
+        return Err(WorkError::Cancelled);
+    }
+    Ok(())
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does

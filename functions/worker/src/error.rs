@@ -41,6 +41,9 @@ pub enum WorkError {
         /// What the chunk holds.
         kind: ChunkKind,
     },
+    /// The job was cancelled.
+    #[error("the job was cancelled before this chunk was processed")]
+    Cancelled,
     /// No time is left for another step.
     #[error("the time of the worker was over")]
     OutOfTime,
@@ -66,6 +69,7 @@ impl WorkError {
             }
             Self::Header(_) => Some(DeadCode::HeaderMismatch),
             Self::RecordCount { .. } => Some(DeadCode::RecordCount),
+            Self::Cancelled => Some(DeadCode::Cancelled),
             Self::Panicked => Some(DeadCode::Panicked),
             Self::Reject(_) => Some(DeadCode::RejectInvalid),
             Self::Message(_)
@@ -92,6 +96,7 @@ impl Retryable for WorkError {
             Self::Message(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
+            | Self::Cancelled
             | Self::Panicked
             | Self::Reject(_) => false,
         }

@@ -17,6 +17,8 @@
 //! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long each
 //!   time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32 receives of
 //!   the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
+//! - A chunk of a cancelled job is marked dead before any of its rows is written. The job is checked once, while the
+//!   object is read: a chunk whose rows are being written when the cancellation arrives is finished.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is

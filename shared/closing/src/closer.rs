@@ -63,6 +63,10 @@ impl Closer {
         if head.state == JobState::Open {
             head = self.close_open(head, until).await?;
         }
+        if head.state == JobState::Open && head.cancelled.is_some() {
+            // It may have been cancelled meanwhile, which changes the outcome.
+            head = self.close_open(head).await?;
+        }
         if head.state == JobState::Open {
             return Ok(head);
         }
@@ -87,7 +91,7 @@ impl Closer {
                 return self.continue_later(head).await;
             };
             let Some(decision) = decided.prune else {
-                // Another caller has closed the job.
+                // Another caller has closed the job, or it was cancelled.
                 return Ok(decided);
             };
             if let Some(held) = decision.held {

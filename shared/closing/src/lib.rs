@@ -15,16 +15,22 @@
 //! Once somebody confirms a prune that was held back, the closer deletes the rows in every store, records their
 //! numbers, and publishes the completion event again, with another id and without the problem.
 //!
+//! [`cancel_job`] cancels an open job. Its chunks that are not processed yet are marked dead, and it closes like any
+//! other, but as cancelled and without a prune. The decision on a prune and a cancellation exclude each other, and a
+//! close is only recorded with the outcome that fits; otherwise the closer determines it again.
+//!
 //! Every step can be repeated, and a step found done leads to the next one, so any number of callers may close a job
 //! at the same time. If a worker dies anywhere, the redelivered message completes the rest.
 //!
 //! Workers run the closer after each mark and for each close message. The splitter and the API never write to a
 //! store, so they enqueue a close message instead.
 
+mod cancel;
 mod closer;
 mod confirm;
 mod error;
 
+pub use cancel::{CancelError, cancel_job};
 pub use closer::Closer;
 pub use confirm::{ConfirmError, confirm_prune};
 pub use error::CloseError;

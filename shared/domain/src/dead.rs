@@ -41,6 +41,8 @@ pub enum DeadCode {
     RetriesExhausted,
     /// The last attempt ended without a result: its worker ran out of memory or time, or could not reach the ledger.
     WorkerDied,
+    /// The job was cancelled before the chunk was processed.
+    Cancelled,
 }
 
 impl DeadCode {
@@ -57,6 +59,7 @@ impl DeadCode {
             Self::Panicked => "panicked",
             Self::RetriesExhausted => "retries_exhausted",
             Self::WorkerDied => "worker_died",
+            Self::Cancelled => "cancelled",
         }
     }
 }

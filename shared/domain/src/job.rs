@@ -10,6 +10,7 @@
 //! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone` | failed |
 //! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch`, `unknown_job` | failed |
 //! | `dead_chunks` | partial |
+//! | `cancelled` | cancelled |
 //! | `empty_object`, `no_records`, `not_pruned`, `prune_held` | succeeded |
 //!
 //! CSV whose last quote is never closed is `malformed`, because everything after that quote would be one cell.
@@ -127,6 +128,8 @@ pub enum JobState {
     Partial,
     /// The object could not be ingested, or too many of its records were rejected.
     Failed,
+    /// Somebody cancelled the job while it was open, so rows may be missing.
+    Cancelled,
 }
 
 impl JobState {
@@ -137,6 +140,7 @@ impl JobState {
             Self::Succeeded => "succeeded",
             Self::Partial => "partial",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -170,6 +174,8 @@ pub enum ProblemCode {
     TooManyRejects,
     /// Chunks could not be processed.
     DeadChunks,
+    /// The job was cancelled.
+    Cancelled,
     /// A table or collection does not match the definition of the dataset.
     SchemaMismatch,
     /// A snapshot had rejects, so the rows that it lacks were not deleted.

@@ -272,14 +272,27 @@ impl LedgerTable for DynamoTable {
                         .expression_attribute_values(":problem", attribute(&key, problem)?),
                 }
             }
+            HeadUpdate::Cancel(cancelled) => request
+                .condition_expression(
+                    "#state = :open AND attribute_not_exists(cancelled) AND attribute_not_exists(prune)",
+                )
+                .update_expression("SET cancelled = :cancelled")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":cancelled", attribute(&key, cancelled)?),
             HeadUpdate::Prune(decision) => request
-                .condition_expression("#state = :open AND attribute_not_exists(prune)")
+                .condition_expression(
+                    "#state = :open AND attribute_not_exists(prune) AND attribute_not_exists(cancelled)",
+                )
                 .update_expression("SET prune = :prune")
                 .expression_attribute_names("#state", "state")
                 .expression_attribute_values(":open", text(JobState::Open.as_str()))
                 .expression_attribute_values(":prune", attribute(&key, decision)?),
             HeadUpdate::Close(close) => request
-                .condition_expression("#state = :open")
+                .condition_expression(match close.state {
+                    JobState::Cancelled => "#state = :open AND attribute_exists(cancelled)",
+                    _ => "#state = :open AND attribute_not_exists(cancelled)",
+                })
                 .update_expression(
                     "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, dead_chunks = :dead_chunks, closed_at = :closed_at",
                 )

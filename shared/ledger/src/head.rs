@@ -8,7 +8,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Sums, shards_of};
+use crate::{Cancellation, Sums, shards_of};
 
 /// How many dead chunks a completion event lists.
 const DEAD_IN_EVENT: usize = 5;
@@ -69,6 +69,9 @@ pub struct JobHead {
     /// The dead chunks, once the job is closed.
     #[serde(default, skip_serializing_if = "DeadChunks::is_empty")]
     pub dead_chunks: DeadChunks,
+    /// Who cancelled the job, if somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Cancellation>,
     /// Whether the rows that a snapshot lacks are deleted before the job closes, once that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneDecision>,
@@ -116,6 +119,7 @@ impl JobHead {
             counts: None,
             dead: 0,
             dead_chunks: DeadChunks::default(),
+            cancelled: None,
             prune: None,
             prune_confirmed_at: None,
             pruned: None,
@@ -148,6 +152,9 @@ impl JobHead {
 
     /// Returns the final state of a complete job and its problem, given what its chunks add up to.
     pub fn outcome(&self, sums: &Sums) -> (JobState, Option<Problem>) {
+        if let Some(problem) = self.cancelled_problem(sums) {
+            return (JobState::Cancelled, Some(problem));
+        }
         let (counts, dead) = (&sums.counts, sums.dead);
         if let Some(problem) = &self.problem
             && problem.code.fails()

@@ -8,8 +8,8 @@ use landfall_domain::{
 use crate::head::now;
 use crate::progress::SHARDS_AT_ONCE;
 use crate::{
-    ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Seal, Shard,
-    chunks_in, shard_of, shards_of,
+    Cancellation, ChunkOutcome, Close, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS,
+    Seal, Shard, chunks_in, shard_of, shards_of,
 };
 
 /// Records the steps of a job and answers questions about them. Each step may be repeated.
@@ -52,11 +52,36 @@ impl Ledger {
     }
 
     /// Creates the shard of a chunk, if it is the first one. Must precede the message of the chunk.
-    pub async fn expect_chunk(&self, job: JobId, ordinal: u32) -> Result<(), LedgerError> {
-        if ordinal == shard_of(ordinal) * SHARD_CHUNKS {
-            self.table.create_shard(job, shard_of(ordinal)).await?;
+    ///
+    /// Returns whether the chunk may be sent: not if the job is cancelled and no splitter has sent chunks of the shard.
+    /// A splitter that resumes a cancelled job thus plans every chunk that was sent.
+    pub async fn expect_chunk(&self, job: JobId, ordinal: u32) -> Result<bool, LedgerError> {
+        let shard = shard_of(ordinal);
+        if ordinal != shard * SHARD_CHUNKS {
+            return Ok(true);
         }
-        Ok(())
+        if self.is_cancelled(job).await? && self.table.shards(job, &[shard]).await?.is_empty() {
+            return Ok(false);
+        }
+        self.table.create_shard(job, shard).await?;
+        Ok(true)
+    }
+
+    /// Returns whether somebody has cancelled the job.
+    pub async fn is_cancelled(&self, job: JobId) -> Result<bool, LedgerError> {
+        let head = self.table.head(job).await?;
+        let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
+        Ok(head.cancelled.is_some())
+    }
+
+    /// Records that an open job is cancelled. Check [`JobHead::check_cancel`] before and afterwards.
+    pub async fn cancel(&self, job: JobId, by: &str) -> Result<JobHead, LedgerError> {
+        let cancelled = Cancellation {
+            by: by.to_owned(),
+            at: now(),
+        };
+        let update = HeadUpdate::Cancel(cancelled);
+        self.table.update_head(job, &update).await
     }
 
     /// Records how many chunks a job has, once all their messages are sent.
@@ -235,11 +260,14 @@ impl Ledger {
 
 fn check_plan(head: JobHead, seal: &Seal) -> Result<JobHead, LedgerError> {
     match head.chunks {
-        Some(sealed) if sealed != seal.chunks => Err(LedgerError::PlanChanged {
-            job: head.job,
-            sealed,
-            planned: seal.chunks,
-        }),
+        // Splitters that find out at different times that a job is cancelled plan different numbers of chunks.
+        Some(sealed) if sealed != seal.chunks && head.cancelled.is_none() => {
+            Err(LedgerError::PlanChanged {
+                job: head.job,
+                sealed,
+                planned: seal.chunks,
+            })
+        }
         _ => Ok(head),
     }
 }

@@ -25,6 +25,10 @@
 //! `tests/simulation/closing/crashes.rs` kills a caller before and after every step of every job size, and the rest of
 //! `tests/simulation` does the same to the handlers.
 //!
+//! An open job can be cancelled: the attribute `cancelled` of its head, which workers read before they write a chunk, and
+//! splitters before they create a shard. Cancellation, prune and close exclude one another by the conditions of their
+//! updates.
+//!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
 //! job is applied and before the job closes. An answer that was read under the present generation therefore
 //! contains the rows of all closed jobs. It is a counter rather than the time of the last close, because the clocks
@@ -43,6 +47,7 @@
 //!
 //! The ledger only records. The `Closer` checks, prunes, closes and publishes.
 
+mod cancel;
 mod dynamo;
 mod dynamo_index;
 mod error;
@@ -60,6 +65,7 @@ mod shard;
 mod table;
 mod view;
 
+pub use cancel::{CancelRefusal, Cancellation};
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;

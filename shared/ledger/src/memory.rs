@@ -128,10 +128,13 @@ impl LedgerTable for MemoryTable {
                 head.problem = seal.problem.clone().or(head.problem.take());
                 head.warnings.clone_from(&seal.warnings);
             }
-            HeadUpdate::Prune(decision) if is_open => {
+            HeadUpdate::Cancel(cancelled) if is_open && head.prune.is_none() => {
+                head.cancelled.get_or_insert_with(|| cancelled.clone());
+            }
+            HeadUpdate::Prune(decision) if is_open && head.cancelled.is_none() => {
                 head.prune.get_or_insert_with(|| decision.clone());
             }
-            HeadUpdate::Close(close) if is_open => {
+            HeadUpdate::Close(close) if is_open && close.fits(head) => {
                 head.state = close.state;
                 head.problem.clone_from(&close.problem);
                 head.counts = Some(close.counts.clone());
@@ -152,6 +155,7 @@ impl LedgerTable for MemoryTable {
             HeadUpdate::PrunePublished => head.prune_published = true,
             HeadUpdate::Problem(_)
             | HeadUpdate::Seal(_)
+            | HeadUpdate::Cancel(_)
             | HeadUpdate::Prune(_)
             | HeadUpdate::Close(_) => {}
         }

@@ -6,7 +6,7 @@ use landfall_domain::{
     Warning,
 };
 
-use crate::{JobHead, LedgerError, Shard};
+use crate::{Cancellation, JobHead, LedgerError, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +26,11 @@ pub enum HeadUpdate {
     Problem(Problem),
     /// Seals a job that is not sealed.
     Seal(Seal),
-    /// Sets the decision on the prune of an open job that has none.
+    /// Cancels an open job, unless it is cancelled, or the decision on its prune is taken.
+    Cancel(Cancellation),
+    /// Sets the decision on the prune of an open job that has none, unless it is cancelled.
     Prune(PruneDecision),
-    /// Closes an open job.
+    /// Closes an open job, as cancelled if and only if it is.
     Close(Close),
     /// Sets that the completion event of a closed job is published, and when that was first recorded.
     Published(String),
@@ -66,6 +68,13 @@ pub struct Close {
     pub dead_chunks: DeadChunks,
     /// See [`JobHead::closed_at`].
     pub closed_at: String,
+}
+
+impl Close {
+    /// Returns whether the outcome takes into account whether the job is cancelled.
+    pub(crate) fn fits(&self, head: &JobHead) -> bool {
+        head.cancelled.is_some() == (self.state == JobState::Cancelled)
+    }
 }
 
 /// The atomic updates of single items that the ledger consists of.

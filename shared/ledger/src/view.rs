@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
-use crate::{JobHead, LedgerError, LedgerTable, Progress};
+use crate::{Cancellation, JobHead, LedgerError, LedgerTable, Progress};
 
 /// The maximum progress of a job whose number of chunks is unknown.
 const MAX_UNSEALED_PROGRESS: f64 = 0.99;
@@ -43,6 +43,9 @@ pub struct JobView {
     pub counts: Option<Counts>,
     /// Why it is not a plain success, and what to do.
     pub problem: Option<Problem>,
+    /// Who cancelled it, if somebody did. It closes when its chunks that are being processed are done.
+    #[serde(default)]
+    pub cancelled: Option<Cancellation>,
     /// How far its prune is, if that was held back; `null` for other jobs.
     #[serde(default)]
     pub prune: Option<PruneState>,
@@ -125,6 +128,7 @@ impl JobView {
             counts: (processed > 0 || head.state != JobState::Open)
                 .then(|| progress.counts.clone()),
             problem: head.open_problem().cloned(),
+            cancelled: head.cancelled.clone(),
             prune: head.prune_state(),
             closing: closing_step(head),
             warnings: head.warnings(&progress.counts),

@@ -1,5 +1,6 @@
 //! How jobs close: after crashes at every step, and with snapshots.
 
+mod cancelled;
 mod crashes;
 mod held;
 mod snapshots;

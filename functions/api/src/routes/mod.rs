@@ -1,6 +1,7 @@
 //! The routes of the API.
 
 mod accepted;
+mod cancel;
 mod datasets;
 mod fixed_rejects;
 mod jobs;
@@ -38,7 +39,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(uploads::begin))
         .routes(routes!(uploads::complete))
         .routes(routes!(jobs::list))
-        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::one, cancel::cancel))
         .routes(routes!(prune::confirm))
         .routes(routes!(rejects::list, fixed_rejects::post))
 }

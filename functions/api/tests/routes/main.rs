@@ -4,6 +4,7 @@
 
 mod access;
 mod buckets;
+mod cancel;
 mod fakes;
 mod files;
 mod fixed;

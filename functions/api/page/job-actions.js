@@ -1,0 +1,31 @@
+import { remove } from './api.js';
+import { fill, h } from './dom.js';
+import { isFinal } from './live.js';
+import { problemPanel } from './parts.js';
+import { may } from './session.js';
+
+/** The buttons of a job. `changed` receives the job as it is after a click. */
+export function actionsPart({ id }, changed) {
+  const path = `jobs/${encodeURIComponent(id)}`;
+  const outcome = h('div');
+  const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => act(cancel, () => remove(path)) }, 'Cancel job');
+  const node = h('div', {}, h('p', { class: 'actions' }, cancel), outcome);
+
+  function set(job) {
+    cancel.hidden = isFinal(job) || job.cancelled !== null || !may('write');
+    node.hidden = cancel.hidden;
+  }
+
+  async function act(button, send) {
+    button.disabled = true;
+    fill(outcome);
+    try {
+      changed(await send());
+    } catch (error) {
+      fill(outcome, problemPanel(error));
+    } finally {
+      button.disabled = false;
+    }
+  }
+  return { node, set };
+}
