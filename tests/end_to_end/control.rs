@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_domain::{DeadCode, JobState, ProblemCode};
+use landfall_domain::{DeadCode, JobState, ProblemCode, StoreCounts};
 use landfall_local::Sql;
 use landfall_tests::Products;
 use reqwest::{Method, StatusCode};
@@ -40,7 +40,7 @@ async fn a_cancelled_job_closes_without_its_other_chunks_and_its_file_can_be_upl
     assert!(event.counts.rows < 50_000);
     // What the event says is in the stores, and nothing else.
     let rows = api.rows("datasets/products/rows?limit=1000").await;
-    let inserted = event.counts.stores.values().map(|counts| counts.total());
+    let inserted = event.counts.stores.values().map(StoreCounts::total);
     assert!(inserted.clone().all(|total| total == event.counts.rows));
     assert!(rows.len() as u64 <= event.counts.rows);
 

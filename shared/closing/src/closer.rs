@@ -54,18 +54,19 @@ impl Closer {
         }
         // Published first, so that subscribers receive the events in their order.
         if head.published && head.awaits_prune() {
-            head = self.prune_confirmed(head, until).await?;
+            head = Box::pin(self.prune_confirmed(head, until)).await?;
         }
         Ok(head)
     }
 
     async fn finish(&self, mut head: JobHead, until: Instant) -> Result<JobHead, CloseError> {
         if head.state == JobState::Open {
-            head = self.close_open(head, until).await?;
+            // Boxed, as it is large, and most calls end here.
+            head = Box::pin(self.close_open(head, until)).await?;
         }
         if head.state == JobState::Open && head.cancelled.is_some() {
             // It may have been cancelled meanwhile, which changes the outcome.
-            head = self.close_open(head).await?;
+            head = Box::pin(self.close_open(head, until)).await?;
         }
         if head.state == JobState::Open {
             return Ok(head);
@@ -90,11 +91,11 @@ impl Closer {
             let Some(decided) = decided.await? else {
                 return self.continue_later(head).await;
             };
-            let Some(decision) = decided.prune else {
+            let Some(decision) = &decided.prune else {
                 // Another caller has closed the job, or it was cancelled.
                 return Ok(decided);
             };
-            if let Some(held) = decision.held {
+            if let Some(held) = &decision.held {
                 problem = Some(held.problem(head.job));
             } else {
                 let Some(pruned) = self.prune(&head, dataset, until).await? else {

@@ -55,7 +55,8 @@ impl JobHead {
             cancelled.by
         );
         if failed > 0 {
-            message.push_str(&format!(", and {failed} could not be processed"));
+            let failed = format!(", and {failed} could not be processed");
+            message.push_str(&failed);
         }
         // The splitter seals the job with this problem if it stops early.
         let is_cut_short = self.problem.as_ref();

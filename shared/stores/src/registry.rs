@@ -10,6 +10,7 @@
 //! succeed. A merge updates all registered totals, not just those of its definition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use landfall_domain::{
     Dataset, FieldType, Mode, RowVersion, StoreCounts, StoreKind, Total, UnknownColumns,
@@ -132,8 +133,12 @@ impl Entry {
 
     /// Returns the floor in hexadecimal, empty if there is none.
     pub(crate) fn floor_hex(&self) -> String {
-        let bytes = self.floor.iter().flatten();
-        bytes.map(|byte| format!("{byte:02x}")).collect()
+        let mut hex = String::new();
+        for byte in self.floor.iter().flatten() {
+            // Writing to a text cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
     }
 }
 

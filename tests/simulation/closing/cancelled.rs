@@ -12,6 +12,7 @@ use landfall_domain::{
 use landfall_ledger::{CancelRefusal, ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
+use super::far;
 use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked};
 
 const DEFINITION: &str = r#"
@@ -41,8 +42,8 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
     };
     let job = head_of("products/a.csv").job;
     let order = |time| ObjectOrder::new(time, "01", job).unwrap();
-    let older = store.apply(&dataset, &order(1), &Arc::new(vec![row]));
-    older.await.unwrap();
+    let (older, rows) = (order(1), Arc::new(vec![row]));
+    store.apply(&dataset, &older, &rows).await.unwrap();
     let head = JobHead {
         dataset: Some(DatasetRef {
             name: "products".to_owned(),
@@ -65,12 +66,13 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
     let closer = Closer::new(
         ledger.clone(),
         Arc::clone(&bus) as Arc<dyn Publisher>,
+        Arc::<Queue>::default(),
         datasets,
         vec![Arc::clone(&store) as Arc<dyn Store>],
         "rejects",
     );
 
-    let mut close = pin!(closer.close(mark.to_close.unwrap()));
+    let mut close = pin!(closer.close(mark.to_close.unwrap(), far()));
     for _ in 0..steps {
         let polled = std::future::poll_fn(|context| Poll::Ready(close.as_mut().poll(context)));
         if polled.await.is_ready() {
@@ -84,6 +86,7 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
         Err(other) => panic!("{other}"),
     };
     let head = close.await.unwrap();
+    let floor = ledger.floor(head.dataset.as_ref().unwrap()).await.unwrap();
     let events = locked(&bus.events);
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].state, head.state);
@@ -92,10 +95,7 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
         assert_eq!(head.state, JobState::Cancelled);
         assert!(rows.contains_key("old"), "after {steps} steps");
         assert_eq!(head.prune, None);
-        assert_eq!(
-            ledger.floor(head.dataset.as_ref().unwrap()).await.unwrap(),
-            None
-        );
+        assert_eq!(floor, None);
     } else {
         assert_eq!(head.state, JobState::Succeeded);
         assert!(!rows.contains_key("old"), "after {steps} steps");

@@ -10,8 +10,8 @@ use landfall_ledger::{
     ChunkOutcome, JobHead, Ledger, LedgerError, LedgerTable, MemoryTable, Seal, shard_of,
 };
 
-use super::Caller;
-use crate::fakes::{Buckets, Bus, Table, dead_chunk, head_of};
+use super::{Caller, far};
+use crate::fakes::{Buckets, Bus, Queue, Table, dead_chunk, head_of};
 
 /// What a worker closes jobs with; the splitter uses the ledger alone. One call may die.
 struct Functions {

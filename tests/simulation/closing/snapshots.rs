@@ -10,9 +10,10 @@ use landfall_domain::{
     ProblemCode, PrunePreview, Row, StoreCounts, StoreKind,
 };
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
-use landfall_stores::{Store, StoreError};
+use landfall_stores::{Step, Store, StoreError};
 
-use crate::fakes::{Buckets, Bus, dead_chunk, head_of};
+use super::far;
+use crate::fakes::{Buckets, Bus, Queue, dead_chunk, head_of};
 
 const DEFINITION: &str = r#"
 name = "products"

@@ -168,8 +168,7 @@ mod tests {
         let key = |kinds: &[FieldType]| Key {
             columns: kinds.iter().map(|kind| ("k", *kind)).collect(),
         };
-        let compare =
-            |kinds: &[FieldType], place: &str| key(kinds).compare(place, "<", "<=").ok();
+        let compare = |kinds: &[FieldType], place: &str| key(kinds).compare(place, "<", "<=").ok();
         let text = compare(&[FieldType::Text], r#"["61"]"#);
         assert_eq!(text.as_deref(), Some("t.`k` <= _utf8mb4 x'61'"));
         let two = compare(&[FieldType::Integer, FieldType::Text], r#"["-7",""]"#);

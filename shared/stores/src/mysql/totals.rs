@@ -10,8 +10,8 @@ use super::statement::run;
 use crate::error::Result;
 use crate::registry::Registered;
 use crate::schema::{ExistingColumn, Table, list};
-use crate::sql::{self, Below};
 use crate::sql::totals::{extremes, measures};
+use crate::sql::{self, Below};
 
 /// The maximum number of characters of a text in an index: 8 texts fit.
 const INDEXED_CHARACTERS: u32 = 64;

@@ -109,7 +109,10 @@ mod tests {
             ]
         );
         // The table was rewritten.
-        assert_eq!(range(8, 2_500, Some("7 1000"), 20_000).condition, conditions[0]);
+        assert_eq!(
+            range(8, 2_500, Some("7 1000"), 20_000).condition,
+            conditions[0]
+        );
         assert_eq!(range(7, 0, None, 20_000).next, None);
     }
 }

@@ -17,8 +17,8 @@ use super::table::{field_type, name_for, quote};
 use crate::error::{Result, StoreError};
 use crate::registry::Registered;
 use crate::schema::{Table, list};
-use crate::sql::{self, Below};
 use crate::sql::totals::{extremes, measures};
+use crate::sql::{self, Below};
 
 /// The statements of one table of totals, for one transaction.
 ///

@@ -69,11 +69,7 @@ pub(super) fn set_tombstones(
 }
 
 /// Saves floor and walks.
-pub(super) fn set_walks(
-    transaction: &Transaction<'_>,
-    dataset: &str,
-    entry: &Entry,
-) -> Result<()> {
+pub(super) fn set_walks(transaction: &Transaction<'_>, dataset: &str, entry: &Entry) -> Result<()> {
     let update =
         format!("UPDATE {REGISTRY} SET floor = ?, pruned = ?, walks = ? WHERE dataset = ?");
     let (pruned, walks) = (signed(STORE, entry.pruned)?, entry.walks_json(STORE)?);

@@ -108,7 +108,10 @@ pub(crate) async fn writers_go_on_beside_a_prune(database: &Database) {
     worker.apply(10, pairs(0..800, "10")).await;
     worker.apply(50, pairs(0..100, "50")).await;
     // The floor is raised.
-    let step = store(&worker).await.prune(&worker.dataset, &order(50)).await;
+    let step = store(&worker)
+        .await
+        .prune(&worker.dataset, &order(50))
+        .await;
     assert_eq!(step.unwrap(), Step::Continues);
     let (done, other) = (AtomicBool::new(false), worker.other().await);
     let write = async {
@@ -162,8 +165,12 @@ pub(crate) async fn totals_are_exact_after_each_step_of_a_prune(database: &Datab
     let worker = totals::worker_of(database).await;
     let dataset = &worker.dataset;
     let random = &mut StdRng::seed_from_u64(10);
-    worker.apply(1, totals::any_products(dataset, 0..300, random)).await;
-    worker.apply(2, totals::any_products(dataset, 100..150, random)).await;
+    worker
+        .apply(1, totals::any_products(dataset, 0..300, random))
+        .await;
+    worker
+        .apply(2, totals::any_products(dataset, 100..150, random))
+        .await;
     let store = store(&worker).await;
     let mut steps = 0;
     loop {
