@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use uuid::{Uuid, uuid};
 
+use crate::counts::StoreKind;
 use crate::dataset::{Dataset, Total};
-use crate::job::StoreKind;
 use crate::query::{Condition, Filter, QueryError, Sort, position_kinds};
 use crate::value::{FieldType, Value};
 

@@ -6,6 +6,8 @@
 
 mod chunk;
 mod columns;
+mod completion;
+mod counts;
 mod cursor;
 mod dataset;
 mod dead;
@@ -14,21 +16,23 @@ mod encoding;
 mod excerpt;
 mod exported;
 mod fixed;
+mod fold;
 mod job;
+mod problem;
 mod prune;
 mod query;
 mod reject;
 mod row;
+mod row_versions;
 mod similar;
 mod value;
 mod version;
 mod warning;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, Reading};
-pub use columns::{
-    Change, ColumnSet, Folded, Merged, Parts, RowUpdate, StoredKey, VersionsError, fold_by_key,
-    merge,
-};
+pub use columns::{Change, ColumnSet, Merged, Parts, RowUpdate, StoredKey, VersionsError, merge};
+pub use completion::{CompletionEvent, RejectsLocation};
+pub use counts::{Counts, StoreCounts, StoreKind};
 pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
@@ -41,16 +45,16 @@ pub use encoding::Encoding;
 pub use excerpt::excerpt;
 pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};
 pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
-pub use job::{
-    CompletionEvent, Counts, JobId, JobState, ObjectRef, Problem, ProblemCode, RejectsLocation,
-    StoreCounts, StoreKind,
-};
+pub use fold::{Folded, fold_by_key};
+pub use job::{JobId, JobState, ObjectRef};
+pub use problem::{Problem, ProblemCode};
 pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{
     Condition, Filter, MAX_FILTERS, MAX_PAGE_ROWS, QueryError, RowQuery, SORTED_CHARS, Sort, Start,
 };
 pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
+pub use row_versions::RowVersions;
 pub use value::{FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json};
-pub use version::{ObjectOrder, RowVersion, RowVersions, VersionError};
+pub use version::{ObjectOrder, RowVersion, VersionError};
 pub use warning::{Warning, WarningCode};

@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{JobId, Problem, ProblemCode, StoreKind};
+use crate::counts::StoreKind;
+use crate::job::JobId;
+use crate::problem::{Problem, ProblemCode};
 
 /// The share of a table that a snapshot may delete without a confirmation, unless the definition says otherwise.
 pub(crate) const MAX_DELETE_SHARE: f64 = 0.2;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use smallvec::SmallVec;
 
-use crate::columns::Parts;
+use crate::columns::{Change, ColumnSet, Parts};
 use crate::dataset::Dataset;
 use crate::value::Value;
+use crate::version::RowVersion;
 
 /// The values of a row. Up to four are stored inline: rows are read in the order of their keys, and a
 /// cache miss per row would cost more than everything else done with it.
@@ -63,6 +64,42 @@ impl Row {
             .map(|index| self.values[*index].cmp_key(&other.values[*index]))
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)
+    }
+
+    /// Returns what the row, of this version, brings to its key. `columns` are the registered numbers of the columns of its
+    /// dataset: of its fields, none for those of the key, then of unknown columns.
+    pub fn change(&self, version: &RowVersion, columns: &[Option<usize>]) -> Change {
+        let bytes = |version: &RowVersion| version.as_bytes()[..].to_vec();
+        if self.deleted {
+            return Change {
+                delete: Some(bytes(version)),
+                ..Change::default()
+            };
+        }
+        let numbers = |has: &dyn Fn(usize) -> bool| -> ColumnSet {
+            let columns = columns.iter().enumerate();
+            let has = columns.filter(|(column, _)| has(*column));
+            has.filter_map(|(_, number)| *number).collect()
+        };
+        let (own, rest) = match self.parts.as_deref() {
+            None => (numbers(&|_| true), Change::default()),
+            Some(parts) => {
+                let older = parts.older.iter().map(|(version, columns)| {
+                    let columns = numbers(&|column| columns.contains(column));
+                    (bytes(version), columns)
+                });
+                let rest = Change {
+                    row: None,
+                    delete: parts.deleted.as_ref().map(bytes),
+                    columns: older.collect(),
+                };
+                (numbers(&|column| parts.own.contains(column)), rest)
+            }
+        };
+        let mut change = rest;
+        change.columns.push((bytes(version), own));
+        change.row = Some(bytes(version));
+        change
     }
 
     /// Returns a number that is ordered as the values of this field, which is an integer, date or timestamp. It is 0,

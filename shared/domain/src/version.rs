@@ -33,7 +33,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::excerpt::excerpt;
 use crate::job::JobId;
-use crate::row::Row;
 
 const TIME: usize = 6;
 const SEQUENCER: usize = 10;
@@ -56,14 +55,6 @@ pub struct RowVersion {
     /// Followed by zeros in a version without a value.
     bytes: [u8; Self::MAX_LEN],
     length: u8,
-}
-
-/// The versions of the rows of one object.
-#[derive(Clone, Copy, Debug)]
-pub struct RowVersions {
-    object: ObjectOrder,
-    /// Index of the field whose value comes first.
-    field: Option<usize>,
 }
 
 /// Why an object order received from outside is invalid.
@@ -112,8 +103,8 @@ impl ObjectOrder {
         version
     }
 
-    /// Returns the version of the record at this offset whose `order` has this rank, as [`Row::rank`] returns it.
-    fn ranked_at(&self, rank: u64, offset: u64) -> RowVersion {
+    /// Returns the version of the record at this offset whose `order` has this rank.
+    pub(crate) fn ranked_at(&self, rank: u64, offset: u64) -> RowVersion {
         let mut version = RowVersion::zero(RowVersion::MAX_LEN);
         version.bytes[0] = RANKED;
         version.bytes[1..RANK].copy_from_slice(&rank.to_be_bytes());
@@ -152,28 +143,6 @@ impl RowVersion {
     }
 }
 
-impl RowVersions {
-    pub(crate) fn new(object: ObjectOrder, field: Option<usize>) -> Self {
-        Self { object, field }
-    }
-
-    /// Returns the version of a row of the object.
-    pub fn of(&self, row: &Row) -> RowVersion {
-        match self.field {
-            None => self.object.at(row.offset),
-            Some(field) => self.object.ranked_at(row.rank(Some(field)), row.offset),
-        }
-    }
-
-    /// Returns the least version that a row of the object can have.
-    pub fn first(&self) -> RowVersion {
-        match self.field {
-            None => self.object.at(0),
-            Some(_) => self.object.ranked_at(0, 0),
-        }
-    }
-}
-
 impl fmt::Display for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.as_bytes()))
@@ -185,7 +154,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::value::Value;
 
     fn order(time: i64, sequencer: &str, key: &str) -> ObjectOrder {
         ObjectOrder::new(time, sequencer, JobId::for_object("inbox", key, "1")).unwrap()
@@ -222,44 +190,7 @@ mod tests {
         }
     }
 
-    fn with_value(offset: u64, value: i64) -> Row {
-        Row {
-            offset,
-            deleted: false,
-            values: vec![Value::Integer(value)].into(),
-            extra: None,
-            parts: None,
-        }
-    }
-
-    prop_compose! {
-        /// Values, objects and offsets of which two are often the same.
-        fn place()(
-            value in prop_oneof![any::<i64>(), -2_i64..2],
-            time in prop_oneof![0i64..1 << 47, 0_i64..2],
-            offset in prop_oneof![0_u64..1 << 48, 0_u64..2],
-        ) -> (i64, i64, u64) {
-            (value, time, offset)
-        }
-    }
-
     proptest! {
-        #[test]
-        fn the_bytes_of_a_version_are_ordered_by_value_then_object_then_offset(a in place(), b in place()) {
-            let version = |field, (value, time, offset): (i64, i64, u64)| {
-                let versions = RowVersions::new(order(time, "0A", "k"), field);
-                let version = versions.of(&with_value(offset, value));
-                assert!(versions.first() <= version);
-                version
-            };
-            let (with, without) = (|place| version(Some(0), place), |place| version(None, place));
-            prop_assert_eq!(with(a).cmp(&with(b)), a.cmp(&b));
-            prop_assert_eq!(with(a).as_bytes().cmp(with(b).as_bytes()), a.cmp(&b));
-            prop_assert_eq!(without(a).cmp(&without(b)), (a.1, a.2).cmp(&(b.1, b.2)));
-            prop_assert!(without(a) < with(b));
-            prop_assert!(without(a).as_bytes() < with(b).as_bytes());
-        }
-
         #[test]
         fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 47, sequencer in "[0-9A-Fa-f]{0,24}") {
             let order = order(time, &sequencer, "k");

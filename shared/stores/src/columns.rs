@@ -2,7 +2,7 @@
 //! versions of the keys, lets it decide, and writes the result while nothing else can change the rows.
 
 use landfall_domain::{
-    Change, ColumnSet, Dataset, Merged, Row, RowUpdate, RowVersion, StoreCounts, StoreKind,
+    ColumnSet, Dataset, Merged, Row, RowUpdate, RowVersion, StoreCounts, StoreKind,
     StoredKey, UnknownColumns, VersionsError, merge,
 };
 
@@ -59,7 +59,7 @@ impl Columns {
         version: &RowVersion,
         stored: &StoredKey,
     ) -> Result<Merged, VersionsError> {
-        let change = Change::of_row(row, version, &self.numbers);
+        let change = row.change(version, &self.numbers);
         merge(stored, &change, self.count())
     }
 

@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use landfall_domain::{
-    Dataset, FieldType, Mode, RowVersion, StoreCounts, StoreKind, Total, UnknownColumns,
+    Dataset, EXTRA_COLUMN, FieldType, Mode, RowVersion, StoreCounts, StoreKind, Total,
+    UnknownColumns,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
-use crate::schema::EXTRA;
 use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
@@ -246,7 +246,7 @@ impl Registered {
     fn add_merged(&mut self, columns: Vec<String>) {
         let mut missing = columns;
         if self.is_merged() || !missing.is_empty() {
-            let extra = self.extra.then(|| EXTRA.to_owned());
+            let extra = self.extra.then(|| EXTRA_COLUMN.to_owned());
             missing.extend(self.fields.keys().cloned().chain(extra));
         }
         for column in missing {
@@ -337,6 +337,6 @@ fn value_columns(dataset: &Dataset) -> Vec<String> {
     let fields = fields.filter(|(index, _)| !dataset.key_indexes().contains(index));
     let fields = fields.map(|(_, field)| field.name.as_str());
     let keeps = dataset.unknown_columns == UnknownColumns::Keep;
-    let extra = keeps.then_some(EXTRA);
+    let extra = keeps.then_some(EXTRA_COLUMN);
     fields.chain(extra).map(str::to_owned).collect()
 }

@@ -5,13 +5,13 @@
 //! workers that find the same column missing do not conflict. If a definition no longer has a field, its column
 //! keeps its values in SQL; in MongoDB, a document loses the field with its next change.
 
+/// Name of the column with the input columns that the dataset does not define.
+pub(crate) use landfall_domain::EXTRA_COLUMN as EXTRA;
 use landfall_domain::{Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name};
 
 use crate::error::{Result, StoreError};
 use crate::registry::Registered;
 
-/// Name of the column with the input columns that the dataset does not define.
-pub(crate) const EXTRA: &str = "_extra";
 pub(crate) const VERSION: &str = "_version";
 /// Name of the column with the versions of the columns that are older than their row.
 pub(crate) const VERSIONS: &str = "_versions";

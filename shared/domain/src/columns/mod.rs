@@ -14,7 +14,6 @@
 //! States of a key form a semilattice: merging takes the greater version of each part. It is therefore commutative,
 //! associative and idempotent, which makes order and repetition irrelevant.
 
-mod fold;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -22,11 +21,9 @@ mod versions;
 
 use std::cmp::Ordering;
 
-pub use fold::{Folded, fold_by_key};
 pub use set::ColumnSet;
 pub use versions::VersionsError;
 
-use crate::row::Row;
 use crate::version::RowVersion;
 use versions::State;
 
@@ -52,44 +49,6 @@ pub struct Change {
     pub delete: Option<Vec<u8>>,
     /// The columns that it has, by version. No column is in two of these.
     pub columns: Vec<(Vec<u8>, ColumnSet)>,
-}
-
-impl Change {
-    /// Returns the change of a row of this version. `columns` are the registered numbers of the columns of its dataset:
-    /// of its fields, none for those of the key, then of unknown columns.
-    pub fn of_row(row: &Row, version: &RowVersion, columns: &[Option<usize>]) -> Self {
-        let bytes = |version: &RowVersion| version.as_bytes()[..].to_vec();
-        if row.deleted {
-            return Self {
-                delete: Some(bytes(version)),
-                ..Self::default()
-            };
-        }
-        let numbers = |has: &dyn Fn(usize) -> bool| {
-            let columns = columns.iter().enumerate();
-            let has = columns.filter(|(column, _)| has(*column));
-            has.filter_map(|(_, number)| *number).collect()
-        };
-        let (own, rest) = match row.parts.as_deref() {
-            None => (numbers(&|_| true), Self::default()),
-            Some(parts) => {
-                let older = parts.older.iter().map(|(version, columns)| {
-                    let columns = numbers(&|column| columns.contains(column));
-                    (bytes(version), columns)
-                });
-                let rest = Self {
-                    row: None,
-                    delete: parts.deleted.as_ref().map(bytes),
-                    columns: older.collect(),
-                };
-                (numbers(&|column| parts.own.contains(column)), rest)
-            }
-        };
-        let mut change = rest;
-        change.columns.push((bytes(version), own));
-        change.row = Some(bytes(version));
-        change
-    }
 }
 
 /// What a store has for a key.

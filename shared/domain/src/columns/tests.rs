@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::Dataset;
+use crate::fold::fold_by_key;
 use crate::job::JobId;
 use crate::row::Row;
 use crate::value::Value;
@@ -219,7 +220,7 @@ proptest! {
             prop_assert_eq!(folded.rows.len() as u64 + folded.merged + folded.superseded, count);
             for row in &folded.rows {
                 let columns: Vec<Option<usize>> = vec![None, Some(0), Some(1), Some(2), Some(3)];
-                let change = Change::of_row(row, &order.at(row.offset), &columns);
+                let change = row.change(&order.at(row.offset), &columns);
                 let values = (0..COLUMNS).filter_map(|column| match (column, &row.values.get(column + 1)) {
                     (3, _) => Some((3, row.extra.as_ref()?.parse().unwrap())),
                     (_, Some(Value::Integer(value))) => Some((column, u8::try_from(*value).unwrap())),

@@ -8,7 +8,6 @@ mod total;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
-use crate::version::{ObjectOrder, RowVersions};
 
 pub use field::Field;
 pub use name::is_name;
@@ -76,11 +75,6 @@ impl Dataset {
     /// Returns the field whose value decides which of two rows of a key is newer, before the time of their objects.
     pub fn order(&self) -> Option<&Field> {
         self.fields.get(self.order?)
-    }
-
-    /// Returns the versions of the rows of an object.
-    pub fn versions(&self, object: ObjectOrder) -> RowVersions {
-        RowVersions::new(object, self.order)
     }
 
     /// Returns whether a row that deletes its key has a value of the field with this index.

@@ -1,5 +1,7 @@
 //! Values as JSON, for people and clients.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -23,12 +25,19 @@ impl Serialize for JsonOf<'_> {
     }
 }
 
-/// Serializes JSON text unchanged. Text that is not JSON, which another program must have stored, becomes a string.
+/// Serializes JSON text as it is, but on one line. Text that is not JSON, which another program must have stored, becomes
+/// a string.
 pub struct JsonText<'a>(pub &'a str);
 
 impl Serialize for JsonText<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serde_json::from_str::<&RawValue>(self.0) {
+        // Line ends are between tokens only.
+        let line = if self.0.contains(['\n', '\r']) {
+            Cow::Owned(self.0.replace(['\n', '\r'], " "))
+        } else {
+            Cow::Borrowed(self.0)
+        };
+        match serde_json::from_str::<&RawValue>(&line) {
             Ok(raw) => raw.serialize(serializer),
             Err(_) => self.0.serialize(serializer),
         }

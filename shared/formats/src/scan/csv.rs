@@ -4,6 +4,7 @@ use landfall_domain::{ByteRange, CsvOptions, Encoding, Problem, ProblemCode, Rea
 use memchr::{memchr2, memchr3};
 
 use super::Grammar;
+use super::other_order::OtherOrder;
 use super::planner::{Planner, Position};
 use crate::block::{BLOCK, Bits, mask, odd};
 use crate::csv::dialect::Dialect;
@@ -17,6 +18,7 @@ pub(super) struct CsvScanner {
     /// Records that are still to be read before the header is complete.
     header_records: u32,
     header_start: Option<u64>,
+    other_order: OtherOrder,
     state: State,
     record: Position,
     /// The byte order mark that is skipped at the start of records.
@@ -55,6 +57,7 @@ impl CsvScanner {
             skip_lines,
             header_records: options.header_records,
             header_start: None,
+            other_order: OtherOrder::default(),
             state: if skip_lines > 0 {
                 State::SkippedLine
             } else {
@@ -141,7 +144,7 @@ impl Grammar for CsvScanner {
                     at = self.unquoted(bytes, at, delimiter, planner)?;
                 }
                 State::CellStart | State::Unquoted(_) | State::QuoteInQuoted if is_end => {
-                    self.end_record(base + at as u64, planner)?;
+                    self.end_record(bytes, at, planner)?;
                 }
                 _ => {
                     planner.count_line(byte);
@@ -152,6 +155,9 @@ impl Grammar for CsvScanner {
         }
         if self.header_records > 0 && self.is_in_record() {
             self.check_header(base + bytes.len() as u64, planner)?;
+        }
+        if self.is_in_record() {
+            self.keep(bytes, planner);
         }
         Ok(())
     }
@@ -168,7 +174,7 @@ impl Grammar for CsvScanner {
             planner.open_quote = Some(self.record.line);
         }
         if self.is_in_record() {
-            self.end_record(planner.position.offset, planner)?;
+            self.end_record(&[], 0, planner)?;
         }
         // A file may end before its header is complete.
         if let (Some(start), 1..) = (self.header_start, self.header_records) {
@@ -191,6 +197,7 @@ impl CsvScanner {
         planner: &mut Planner,
     ) -> usize {
         let quote = self.dialect.quote;
+        let header_length = self.other_order.length();
         let is_before_cell =
             |byte: u8| (byte == delimiter) | (byte == b'\n') | (Some(byte) == quote);
         planner.pass();
@@ -219,7 +226,10 @@ impl CsvScanner {
                         let has_return = found > start && bytes[found - 1] == b'\r';
                         let end = found - usize::from(has_return);
                         if end > start {
-                            if self.mark.first() == Some(&bytes[start]) {
+                            if self.mark.first() == Some(&bytes[start])
+                                || (end - start == header_length
+                                    && self.other_order.is_header(&bytes[start..end]))
+                            {
                                 return start;
                             }
                             let record = Position {
@@ -258,6 +268,10 @@ impl CsvScanner {
             line: planner.position.line,
         };
         self.state = State::CellStart;
+        // The mark may have begun in an earlier slice.
+        let before = planner.position.offset.saturating_sub(offset);
+        let before = usize::try_from(before).map_or(seen, |before| before.min(seen));
+        self.other_order.start(&self.mark[..before]);
         for byte in &self.mark[..seen] {
             self.step(*byte, planner);
         }
@@ -363,23 +377,53 @@ impl CsvScanner {
                 Ok(at + found + 1)
             }
             Some(found) => {
-                self.end_record(planner.position.offset + (at + found) as u64, planner)?;
+                self.end_record(bytes, at + found, planner)?;
                 Ok(at + found)
             }
         }
     }
 
-    fn end_record(&mut self, end: u64, planner: &mut Planner) -> Result<(), Problem> {
+    /// Keeps the bytes of the record that are in this slice, as far as they are needed.
+    fn keep(&mut self, bytes: &[u8], planner: &Planner) {
+        let most = if self.header_records > 0 {
+            usize::MAX
+        } else {
+            self.other_order.length()
+        };
+        let start = self.record.offset.saturating_sub(planner.position.offset);
+        let own = usize::try_from(start).map_or(&[][..], |start| &bytes[start..]);
+        self.other_order.keep(own, most);
+    }
+
+    /// Ends the record before byte `at` of the slice.
+    fn end_record(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        planner: &mut Planner,
+    ) -> Result<(), Problem> {
         self.state = State::RecordStart(0);
+        let end = planner.position.offset + at as u64;
         if self.header_records == 0 {
+            if end - self.record.offset == self.other_order.length() as u64 {
+                self.keep(&bytes[..at], planner);
+                if let Some(problem) = self.other_order.problem(self.record.line) {
+                    planner.close();
+                    return Err(problem);
+                }
+            }
             planner.add_record(self.record, end);
             return Ok(());
         }
         self.check_header(end, planner)?;
+        self.keep(&bytes[..at], planner);
         self.header_records -= 1;
         let start = *self.header_start.get_or_insert(self.record.offset);
         if self.header_records == 0 {
             planner.set_header(ByteRange { start, end });
+            if start == self.record.offset {
+                self.other_order.set_header(&self.dialect);
+            }
         }
         Ok(())
     }

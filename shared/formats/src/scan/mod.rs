@@ -10,6 +10,7 @@
 mod csv;
 mod json;
 mod ndjson;
+mod other_order;
 mod planner;
 
 use landfall_domain::{ByteRange, Dataset, Encoding, Format, Problem, Reading};
@@ -78,9 +79,10 @@ impl Scanner {
     /// Scans the next bytes of the object, split at any position, and appends the completed chunks.
     ///
     /// # Errors
-    /// `Malformed` if a JSON document becomes invalid; `out` then contains every record before that.
-    /// `HeaderMismatch` for a header record over the limit, and `FormatMismatch` for a JSON document
-    /// without the array; there are no chunks then. The scanner must not be used after an error.
+    /// `Malformed` if a JSON document becomes invalid, and `HeaderMismatch` if a record is a header with the columns in
+    /// another order; `out` then contains every record before that. `HeaderMismatch` for a header record over the
+    /// limit, and `FormatMismatch` for a JSON document without the array; there are no chunks then. The scanner must
+    /// not be used after an error.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
         let narrowed = self.narrower.as_mut().map(|it| it.narrow(bytes));
         let mut bytes = narrowed.as_deref().unwrap_or(bytes);

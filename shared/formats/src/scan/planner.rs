@@ -11,7 +11,7 @@ const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
 const MERGE_BYTES: u64 = 512;
 /// Version of the rules by which objects are divided into chunks. A job cannot continue under other
 /// rules, because its done chunks would be different ones.
-pub const CUTTING_RULES: u32 = 5;
+pub const CUTTING_RULES: u32 = 6;
 
 /// A chunk for a worker to process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! CSV and TSV as people and programs get it wrong.
 
 use landfall_domain::{Dataset, Format, ProblemCode, RejectCode, Row, Value, WarningCode};
-use landfall_formats::{Decoded, Header};
+use landfall_formats::{Decoded, Header, Scanner};
 
 use crate::{csv, dataset, ingest, text};
 
@@ -82,6 +82,48 @@ fn a_header_in_another_order_rejects_what_follows_it_and_fails_the_job() {
     // Data may contain the name of a column.
     let data = decoded("", "size,,\nsku,sku,sku\nsize,note,x\n");
     assert_eq!((data.rows.len(), data.other_headers), (3, 0));
+}
+
+#[test]
+fn nothing_after_a_header_in_another_order_is_read_in_any_chunk() {
+    let dataset = articles("");
+    let rows = "A,1,x\nB,2,y\n".repeat(20);
+    for (header, other, is_found) in [
+        ("sku,size,note", "note,sku,size", true),
+        (
+            "\"sku\",\"size\",\"note\"",
+            "\"note\",\"sku\",\"size\"",
+            true,
+        ),
+        ("sku,size,note", "\u{feff}size,sku,note", true),
+        ("sku,size,note", "sku,size,note", false),
+        ("sku,size,note", "skus,ize,note", false),
+        ("sku,size,note", "note,note,sku", false),
+    ] {
+        let file = format!("{header}\n{rows}{other}\nnote,A,1\n{rows}");
+        for piece in [1, 7, file.len()] {
+            let reading = Format::Csv.into();
+            let mut scanner = Scanner::new(&dataset, &reading, 16);
+            let mut chunks = Vec::new();
+            let mut pieces = file.as_bytes().chunks(piece);
+            let fed = pieces.try_for_each(|piece| scanner.feed(piece, &mut chunks));
+            let ended = fed.and_then(|()| scanner.finish(&mut chunks).map(drop));
+            let planned: u64 = chunks.iter().map(|chunk| chunk.records).sum();
+            assert_eq!(
+                (planned == 40, ended.is_err()),
+                (is_found, is_found),
+                "{other}"
+            );
+            if let Err(problem) = ended {
+                assert_eq!(problem.code, ProblemCode::HeaderMismatch);
+                assert!(
+                    problem.message.starts_with("line 42 "),
+                    "{}",
+                    problem.message
+                );
+            }
+        }
+    }
 }
 
 #[test]

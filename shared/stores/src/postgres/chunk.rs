@@ -5,10 +5,10 @@ use std::time::Duration;
 use landfall_domain::{Row, RowVersion};
 use sqlx::PgConnection;
 
-use super::columns::Keys;
 use super::copy;
 use super::deletes::Deletes;
 use super::destination::Destination;
+use super::keys::Keys;
 use super::merge::{Merge, rows_suppressed};
 use super::statement::{error, run};
 use crate::error::Result;

@@ -41,6 +41,7 @@ mod columns;
 mod copy;
 mod deletes;
 mod destination;
+mod keys;
 mod known;
 mod merge;
 mod prepare;

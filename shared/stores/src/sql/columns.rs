@@ -10,9 +10,8 @@
 
 use landfall_domain::StoreCounts;
 
-use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
+use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated};
 use super::lanes::LaneLock;
-use super::write::outdated;
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::all_stale;

@@ -5,7 +5,7 @@ use landfall_domain::{Dataset, Row, RowVersions, StoreCounts, StoredKey};
 
 use super::lanes::{self, LaneLock};
 use crate::columns::{Columns, Plan};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 use crate::store::Backend;
@@ -170,4 +170,9 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
     async fn commit(self) -> Result<()>;
 
     async fn rollback(self) -> Result<()>;
+}
+
+/// Another worker changed the registry after the transaction was staged.
+pub(super) fn outdated<D: SqlDatabase>() -> StoreError {
+    StoreError::contended(D::KIND, "the dataset's registration changed")
 }

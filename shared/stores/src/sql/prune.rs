@@ -2,9 +2,8 @@
 
 use landfall_domain::{PrunePreview, RowVersion};
 
-use super::database::{Below, Change, SqlDatabase, SqlTransaction};
+use super::database::{Below, Change, SqlDatabase, SqlTransaction, outdated};
 use super::lanes::LaneLock;
-use super::write::outdated;
 use crate::error::{Result, StoreError};
 use crate::registry::tombstones_of;
 use crate::schema::Table;

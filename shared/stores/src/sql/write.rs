@@ -4,9 +4,9 @@ use futures::future;
 use landfall_domain::{Mode, StoreCounts};
 
 use super::columns;
-use super::database::{Change, Chunk, SqlDatabase, SqlTransaction};
+use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated};
 use super::lanes::{self, LaneLock, LaneRows};
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::registry::{Entry, all_stale};
 use crate::retry::with_retries;
 use crate::store::Load;
@@ -147,9 +147,4 @@ async fn write<S: Sync>(
         "each row is counted once"
     );
     Ok(counts)
-}
-
-/// Another worker changed the registry after the transaction was staged.
-pub(super) fn outdated<D: SqlDatabase>() -> StoreError {
-    StoreError::contended(D::KIND, "the dataset's registration changed")
 }

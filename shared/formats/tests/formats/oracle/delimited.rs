@@ -1,5 +1,6 @@
 //! Checks CSV and TSV against a parser that reads all bytes at once, and this parser against the `csv` crate.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use landfall_domain::{CsvOptions, Dataset, Format, ProblemCode, Quote, RejectCode, Value, Values};
@@ -44,6 +45,37 @@ impl Expected {
                 || cells.is_empty() && !(options.quoted_empty && self.any_quoted))
     }
 
+    /// Returns whether the record is as long as the header, and has the same cells in another order.
+    fn is_in_other_order(&self, header: &Self, setup: &Setup, data: &[u8]) -> bool {
+        let parser = Parser::new(setup, data);
+        let special: Vec<u8> = parser.quote.into_iter().chain(setup.csv.escape).collect();
+        let is_special = |byte: &u8| special.contains(byte) || parser.delimiter.contains(byte);
+        let trimmed = |record: &Self| -> Vec<Vec<u8>> {
+            let cells = record.cells.iter();
+            cells.map(|cell| cell.trim_ascii().to_vec()).collect()
+        };
+        let (names, cells) = (trimmed(header), trimmed(self));
+        let different: BTreeSet<_> = names.iter().collect();
+        let is_simple = names.iter().all(|name| {
+            let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+            name.iter().any(is_letter) && !name.iter().any(is_special)
+        });
+        let raw = &data[header.start..header.end];
+        let is_escaped = setup.csv.escape.is_some_and(|escape| raw.contains(&escape));
+        self.end - self.start == raw.len()
+            && parser.delimiter.len() == 1
+            && is_simple
+            && !is_escaped
+            && !header.unclosed
+            && !header.text_after_quote
+            && !self.unclosed
+            && !self.text_after_quote
+            && different.len() == names.len()
+            && different == cells.iter().collect()
+            && cells.len() == names.len()
+            && cells != names
+    }
+
     /// Returns whether the record names the columns in another place.
     fn is_other_header(&self) -> bool {
         let filled = self.cells.iter().map(|cell| cell.trim_ascii());
@@ -73,6 +105,18 @@ pub(super) fn check(setup: &Setup, data: &[u8]) {
     }
     let headers = (setup.csv.header_records as usize).min(expected.len());
     let header: Vec<Expected> = expected.drain(..headers).collect();
+    if let [header] = header.as_slice()
+        && setup.csv.header_records == 1
+        && (header.end - header.start) as u64 <= setup.record_bytes
+        && let Some(other) = expected
+            .iter()
+            .position(|record| record.is_in_other_order(header, setup, data))
+    {
+        assert_eq!(found.end.unwrap_err().code, ProblemCode::HeaderMismatch);
+        let planned: u64 = found.chunks.iter().map(|chunk| chunk.records).sum();
+        assert_eq!(planned, other as u64);
+        return;
+    }
     if let (Some(first), Some(last)) = (header.first(), header.last()) {
         let (start, end) = (first.start as u64, last.end as u64);
         if end - start > setup.record_bytes {

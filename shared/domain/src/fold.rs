@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ColumnSet, Parts};
+use crate::columns::{ColumnSet, Parts};
 use crate::dataset::{Dataset, Mode};
 use crate::row::{Row, arrange, key_order, latest_by_key};
 use crate::value::Value;
