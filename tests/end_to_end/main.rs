@@ -10,6 +10,7 @@ mod delivery;
 mod document;
 mod failing;
 mod http;
+mod job_lists;
 mod keys;
 mod limits;
 mod objects;

@@ -12,7 +12,8 @@ use landfall_domain::{
 use landfall_ledger::{CancelRefusal, ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
-use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked};
+use super::far;
+use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked, metrics};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -65,12 +66,14 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
     let closer = Closer::new(
         ledger.clone(),
         Arc::clone(&bus) as Arc<dyn Publisher>,
+        Arc::<Queue>::default(),
         datasets,
         vec![Arc::clone(&store) as Arc<dyn Store>],
         "rejects",
+        metrics(),
     );
 
-    let mut close = pin!(closer.close(mark.to_close.unwrap()));
+    let mut close = pin!(closer.close(mark.to_close.unwrap(), far()));
     for _ in 0..steps {
         let polled = std::future::poll_fn(|context| Poll::Ready(close.as_mut().poll(context)));
         if polled.await.is_ready() {

@@ -12,7 +12,7 @@ use landfall_domain::{
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Store, StoreError};
 
-use crate::fakes::{Buckets, Bus, dead_chunk, head_of};
+use crate::fakes::{Buckets, Bus, dead_chunk, head_of, metrics};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -88,6 +88,7 @@ impl Snapshot {
             datasets,
             stores,
             "rejects",
+            metrics(),
         );
         let dataset = DatasetRef {
             name: "products".to_owned(),
