@@ -98,11 +98,11 @@ impl Closer {
             let Some(decided) = decided.await? else {
                 return self.continue_later(head).await;
             };
-            let Some(decision) = decided.prune else {
+            let Some(decision) = &decided.prune else {
                 // Another caller has closed the job, or it was cancelled.
                 return Ok(decided);
             };
-            if let Some(held) = decision.held {
+            if let Some(held) = &decision.held {
                 problem = Some(held.problem(head.job));
             } else {
                 let Some(pruned) = self.prune(&head, dataset, until).await? else {
