@@ -13,6 +13,7 @@ mod http;
 mod job_lists;
 mod keys;
 mod limits;
+mod logs;
 mod objects;
 mod outcomes;
 mod paging;

@@ -146,10 +146,9 @@ impl<B: Backend> BoundedStore<B> {
 
     /// Returns the table of a dataset, which this stack owns.
     fn table(&self, dataset: &Dataset) -> Result<Table> {
-        Ok(Table {
-            owner: self.owner.clone(),
-            ..Table::new(dataset, B::KIND)?
-        })
+        let mut table = Table::new(dataset, B::KIND)?;
+        table.owner.clone_from(&self.owner);
+        Ok(table)
     }
 
     /// Makes the next `prepare` look at the table again.
