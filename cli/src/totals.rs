@@ -24,6 +24,6 @@ pub(crate) async fn rebuild(definition: &Path, sql_url: &str) -> Result<Vec<(Str
         timeout: TIMEOUT,
         ..StoreOptions::default()
     };
-    let store = connect_sql(sql_url, options).await?;
+    let store = connect_sql(sql_url, options, None).await?;
     Ok(store.rebuild_totals(&dataset).await?)
 }

@@ -97,3 +97,42 @@ class Encrypted(CloudFormationLintRule):
             for name, resource in sorted(resources.items())
             if '"KmsKeyArn"' not in json.dumps(resource["Properties"])
         ]
+
+
+class Bounded(CloudFormationLintRule):
+    id = "E9105"
+    shortdesc = "Numbers have bounds"
+    description = "A parameter that is a number has no minimum or no maximum."
+    tags = ["landfall"]
+
+    def match(self, cfn):
+        return [
+            RuleMatch(["Parameters", name], f"{name} needs {bound}")
+            for name, parameter in sorted(cfn.template["Parameters"].items())
+            for bound in ("MinValue", "MaxValue")
+            if parameter["Type"] == "Number" and bound not in parameter
+        ]
+
+
+class Traced(CloudFormationLintRule):
+    id = "E9106"
+    shortdesc = "Functions may write traces"
+    description = "Lambda refuses a traced function whose role may not write to X-Ray."
+    tags = ["landfall"]
+
+    def match(self, cfn):
+        return [
+            RuleMatch(["Resources", name], f"{name} needs xray:PutTraceSegments and xray:PutTelemetryRecords")
+            for name, role in sorted(cfn.get_resources("AWS::IAM::Role").items())
+            if "lambda.amazonaws.com" in json.dumps(role["Properties"]["AssumeRolePolicyDocument"])
+            and not {"xray:PutTraceSegments", "xray:PutTelemetryRecords"} <= actions(role)
+        ]
+
+
+def actions(role):
+    found = set()
+    for policy in role["Properties"].get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            allowed = statement.get("Action", [])
+            found |= {allowed} if isinstance(allowed, str) else {*allowed}
+    return found

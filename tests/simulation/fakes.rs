@@ -15,13 +15,44 @@ use landfall_domain::{
 use landfall_ledger::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
 };
-use landfall_runtime::Visibility;
+use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
 
 use crate::schedule::pause;
 
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
+}
+
+/// Returns metrics that nobody reads.
+pub fn metrics() -> Metrics {
+    Metrics::new("simulation", std::io::sink())
+}
+
+/// The lines of the metrics in the functions' logs.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Returns the lines about a job.
+    pub fn lines(&self, job: JobId) -> Vec<serde_json::Value> {
+        let bytes = locked(&self.0);
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter();
+        let lines = lines.map(|line: Result<serde_json::Value, _>| line.unwrap());
+        lines
+            .filter(|line| line["job"] == job.to_string())
+            .collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        locked(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Returns a chunk that a store refused.

@@ -12,7 +12,7 @@ use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
 };
 use landfall_ledger::{Ledger, LedgerTable, PruneRefusal};
-use landfall_runtime::{Deadline, Visibility};
+use landfall_runtime::{Deadline, Metrics, Visibility};
 use landfall_stores::Store;
 use landfall_tests::Products;
 use rand::rngs::StdRng;
@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use worker::Redelivery;
 
-use crate::fakes::{Buckets, Bus, Map, Queue, Table};
+use crate::fakes::{Buckets, Bus, Log, Map, Queue, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
 use crate::schedule::{Schedule, Step, Task};
@@ -57,6 +57,7 @@ pub struct World {
     pub stores: [Arc<Map>; 2],
     pub splitter: Arc<splitter::Context>,
     pub worker: Arc<worker::Context>,
+    pub metrics: Log,
     datasets: Arc<Datasets>,
     /// Number of invocations of the worker.
     calls: AtomicUsize,
@@ -69,6 +70,7 @@ impl World {
             ("config".to_owned(), "datasets/products.toml".to_owned()),
             kind.definition().into(),
         );
+        let metrics = Log::default();
         let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
         let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
         let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
@@ -99,6 +101,7 @@ impl World {
                 visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
                 max_receives: MAX_RECEIVES,
             },
+            Metrics::new("simulation", metrics.clone()),
         );
         Self {
             buckets,
@@ -108,6 +111,7 @@ impl World {
             stores,
             splitter: Arc::new(splitter),
             worker: Arc::new(worker),
+            metrics,
             datasets: Arc::new(datasets()),
             calls: AtomicUsize::new(0),
         }
@@ -399,6 +403,7 @@ async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         assert_eq!(event.state, expected, "{:?}", event.problem);
         assert_eq!(event.counts.rows, alone.records);
         assert_eq!(event.counts.rejected, alone.rejected);
+        check_metrics(&world.metrics.lines(event.job), event);
         if alone.records > 0 {
             assert_eq!(event.counts.stores.len(), 2);
         } else {
@@ -439,5 +444,22 @@ async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
             })
             .collect();
         assert_eq!(rows, reference.rows, "{}", store.kind);
+    }
+}
+
+/// The close of a job is in its metrics at least once, and no row more than once.
+fn check_metrics(lines: &[serde_json::Value], event: &CompletionEvent) {
+    let sum = |name: &str| -> u64 { lines.iter().filter_map(|line| line[name].as_u64()).sum() };
+    let (succeeded, failed) = (sum("JobsSucceeded"), sum("JobsFailed"));
+    let (closed, other) = match event.state {
+        JobState::Succeeded => (succeeded, failed),
+        _ => (failed, succeeded),
+    };
+    assert!(closed > 0 && other == 0, "{event:?}: {lines:?}");
+    // A worker that dies after the mark, or whose mark is lost on the way back, writes none.
+    assert!(sum("Rows") <= event.counts.rows, "{lines:?}");
+    assert!(sum("Rejects") <= event.counts.rejected, "{lines:?}");
+    if closed == 1 && lines.len() == 1 + event.chunks as usize {
+        assert_eq!(sum("Rows"), event.counts.rows, "{lines:?}");
     }
 }

@@ -7,12 +7,11 @@ use landfall_auth::Tokens;
 use landfall_aws::{ChunkQueue, Datasets, Inbox, Lookup, Objects, S3Inbox};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
 use landfall_ledger::{JobIndex, Ledger, PermitTable};
-use landfall_runtime::{Environment, optional, required};
+use landfall_runtime::{Environment, Limiter, optional, required};
 use landfall_stores::Reader;
 
 use crate::ApiError;
 use crate::cache::ResponseCache;
-use crate::limiter::Limiter;
 use crate::routes::StoreChoice;
 
 /// Default of [`Settings::requests_per_second`].

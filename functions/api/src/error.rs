@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -7,6 +5,7 @@ use landfall_auth::{AuthError, Scope};
 use landfall_aws::AwsError;
 use landfall_domain::QueryError;
 use landfall_ledger::LedgerError;
+use landfall_runtime::LimitError;
 use landfall_stores::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,9 +67,9 @@ pub enum ApiError {
     /// The media type of the body is not supported.
     #[error("{0}")]
     MediaType(String),
-    /// Too many requests with this token; says how long to wait.
-    #[error("wait {} s, then try again", seconds(*.0))]
-    TooMany(Duration),
+    /// Too many requests with this token; says how many seconds to wait.
+    #[error("wait {0} s, then try again")]
+    TooMany(u64),
     /// A service or store does not respond, or the request took too long.
     #[error("{0}")]
     Unavailable(String),
@@ -154,7 +153,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::NoJob => Some(1),
-            Self::TooMany(wait) => Some(seconds(*wait)),
+            Self::TooMany(seconds) => Some(*seconds),
             Self::Unavailable(_) => Some(5),
             _ => None,
         }
@@ -184,11 +183,6 @@ impl ApiError {
     }
 }
 
-/// Rounds up to whole seconds, at least one.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + 1
-}
-
 impl IntoResponse for ApiError {
     /// Returns an empty response that carries the error to the outermost layer, which adds the request id.
     fn into_response(self) -> Response {
@@ -213,6 +207,15 @@ impl From<AwsError> for ApiError {
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
         failure(error.retryable(), error.to_string())
+    }
+}
+
+impl From<LimitError> for ApiError {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::TooMany(seconds) => Self::TooMany(seconds),
+            LimitError::Ledger(error) => error.into(),
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use lambda_http::request::RequestContext;
+use landfall_domain::JobId;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::field::display;
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -77,6 +79,7 @@ async fn finish(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "page".to_owned(), |path| path.as_str().to_owned());
+    let job = job_of(request.uri().path()).map(display);
     let mut response = match tokio::time::timeout(TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::Unavailable("the request timed out".to_owned()).into_response(),
@@ -84,7 +87,7 @@ async fn finish(request: Request, next: Next) -> Response {
     let TokenName(token) = response.extensions_mut().remove().unwrap_or_default();
     if let Some(failed) = response.extensions_mut().remove::<ApiError>() {
         if response.status().is_server_error() {
-            error!(request_id, error = %failed, "request failed");
+            error!(request_id, job, error = %failed, "request failed");
         }
         let allow = response.headers_mut().remove(header::ALLOW);
         let allow = allow.map(|allow| [(header::ALLOW, allow)]);
@@ -102,8 +105,13 @@ async fn finish(request: Request, next: Next) -> Response {
     let response = (headers, response).into_response();
     let status = response.status().as_u16();
     let milliseconds = started.elapsed().as_millis();
-    info!(request_id, %method, route, status, milliseconds, token, "request handled");
+    info!(request_id, %method, route, job, status, milliseconds, token, "request handled");
     response
+}
+
+/// Returns the job that a path names.
+fn job_of(path: &str) -> Option<JobId> {
+    path.strip_prefix("/jobs/")?.split('/').next()?.parse().ok()
 }
 
 /// Returns the gateway's request id if there is one, so that both logs can be joined.

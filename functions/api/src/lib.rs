@@ -41,7 +41,6 @@ mod encoding;
 mod error;
 mod extract;
 mod handler;
-mod limiter;
 mod openapi;
 mod page;
 mod responses;

@@ -1,8 +1,9 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use landfall_auth::Tokens;
 use landfall_ledger::JobIndex;
-use landfall_runtime::{Environment, Error, required};
+use landfall_runtime::{Environment, Error, Limiter, required};
 
 use crate::connections::Connections;
 use crate::dynamo::DynamoConnections;
@@ -13,6 +14,8 @@ use crate::queue::PushQueue;
 pub struct Context {
     /// The accepted tokens.
     pub tokens: Tokens,
+    /// Limits connects and messages, together with the requests to the HTTP API.
+    pub limiter: Limiter,
     /// Connections and their subscriptions.
     pub connections: Connections,
     /// The jobs.
@@ -32,14 +35,18 @@ impl Context {
         let tokens: String = required("LANDFALL_TOKENS_SECRET")?;
         let endpoint: String = required("LANDFALL_SOCKET_ENDPOINT")?;
 
+        let per_second: NonZeroU32 = required("LANDFALL_REQUESTS_PER_SECOND")?;
+
         let environment = Environment::load().await;
+        let ledger = Arc::new(environment.ledger_table()?);
         Ok(Self {
             tokens: Tokens::load(environment.sdk(), &tokens).await?,
             connections: Connections::new(Arc::new(DynamoConnections::new(
                 environment.dynamo(),
                 connections,
             ))),
-            ledger: Arc::new(environment.ledger_table()?),
+            limiter: Limiter::new(ledger.clone(), per_second),
+            ledger,
             gateway: Arc::new(ApiGateway::new(environment.sdk(), &endpoint)),
             queue: Arc::new(environment.queue("LANDFALL_PUSH_QUEUE_URL")?),
             token_in_query: environment.is_local(),

@@ -11,6 +11,9 @@
 //! completion at least once while it is connected. It gets the completion twice only if the function dies between
 //! push and mark. Failed progress pushes are not repeated, because the next one supersedes them.
 //!
+//! *Limits*: connects and messages of a token count together with its requests to the HTTP API. Over the limit, a
+//! connect gets 429, and a message an error that says how long to wait.
+//!
 //! *Failure policy*: if API Gateway reports that a connection is gone, the function removes it with all its
 //! subscriptions. A push that fails three times in five seconds does not delay other pushes. If it was a
 //! completion, the queue's message returns for the connections that lack it: after 2 seconds, then after twice as
@@ -18,7 +21,8 @@
 //! already accepted in that second.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` and `Query` on the
-//! connections table; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, and reading its stream;
+//! connections table; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, `UpdateItem` on its items
+//! `rate#…`, and reading its stream;
 //! `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on the
 //! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` on the tokens' secret; its logs.
 //!

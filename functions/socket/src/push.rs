@@ -7,7 +7,7 @@ use landfall_domain::JobId;
 use landfall_ledger::{JobHead, JobView};
 use landfall_runtime::{BatchLimits, Message, batch_response, process_batch, put_back};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, error_span, info, warn};
 
 use crate::connections::Subscriber;
 use crate::gateway::Delivery;
@@ -34,7 +34,7 @@ pub(crate) async fn push_batch(
         concurrency: CONCURRENT_JOBS,
     };
     // The FIFO group of a message is its job.
-    let failed = process_batch(event, limits, async |messages: &[Message]| {
+    let failed = process_batch(event, limits, span_of, async |messages: &[Message]| {
         for (job, audience) in audiences(messages) {
             push(context, job, &audience).await?;
         }
@@ -44,6 +44,16 @@ pub(crate) async fn push_batch(
     // Otherwise these jobs are not pushed until the visibility timeout is over.
     put_back(&*context.queue, &failed, LONGEST_DELAY).await;
     batch_response(failed)
+}
+
+/// Returns the span of the log lines about messages of one job. It has the level of errors, so that their lines have
+/// it, too.
+fn span_of(messages: &[Message]) -> Span {
+    let parsed = |message: &Message| serde_json::from_str::<PushMessage>(&message.body).ok();
+    match messages.iter().find_map(parsed) {
+        Some(message) => error_span!("push", job = %message.job),
+        None => Span::none(),
+    }
 }
 
 /// The subscribers to push to.
@@ -156,7 +166,7 @@ async fn push_progress(
     stream::iter(subscribers.into_values())
         .for_each_concurrent(CONCURRENT_PUSHES, |subscriber| async move {
             if let Err(error) = push_one(context, head, &subscriber, frame).await {
-                warn!(job = %head.job, connection = subscriber.connection, %error, "progress was not pushed");
+                warn!(connection = subscriber.connection, %error, "progress was not pushed");
             }
         })
         .await;
@@ -186,7 +196,7 @@ async fn push_completion(
                 Err(error) => Err(error),
             };
             notified.map_err(|error| {
-                warn!(%job, connection = subscriber.connection, %error, "completion was not pushed");
+                warn!(connection = subscriber.connection, %error, "completion was not pushed");
             })
         })
         .buffer_unordered(CONCURRENT_PUSHES)
@@ -194,7 +204,7 @@ async fn push_completion(
             result.map_or((notified, failed + 1), |count| (notified + count, failed))
         })
         .await;
-    info!(%job, notified, failed, "completion pushed");
+    info!(notified, failed, "completion pushed");
     if failed > 0 {
         return Err(SocketError::Undelivered(failed));
     }

@@ -1,9 +1,11 @@
 use aws_lambda_events::event::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
 use landfall_auth::Scope;
 use landfall_domain::JobState;
 use landfall_ledger::{JobHead, JobView, JobsQuery};
+use landfall_runtime::LimitError;
 use tracing::{info, warn};
 
 use crate::connections::{Connection, MAX_TOPICS};
@@ -70,6 +72,9 @@ async fn connect(
         );
         return Ok(status(StatusCode::FORBIDDEN));
     }
+    if excess(context, &grant.name).await?.is_some() {
+        return Ok(status(StatusCode::TOO_MANY_REQUESTS));
+    }
     info!(connection = id, token = grant.name, "connected");
     context.connections.open(id, grant).await?;
     let mut response = status(StatusCode::OK);
@@ -79,6 +84,19 @@ async fn connect(
             .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     Ok(response)
+}
+
+/// Counts a connect or a message of a token. Over the limit, returns what to do.
+async fn excess(context: &Context, token: &str) -> Result<Option<String>, SocketError> {
+    // Wall-clock time, because all instances share the windows.
+    match context.limiter.admit(token, Timestamp::now()).await {
+        Ok(()) => Ok(None),
+        Err(too_many @ LimitError::TooMany(_)) => {
+            info!(token, "refused: too many messages");
+            Ok(Some(format!("too many messages: {too_many}")))
+        }
+        Err(LimitError::Ledger(error)) => Err(error.into()),
+    }
 }
 
 /// The subprotocols that a client offers.
@@ -113,6 +131,9 @@ async fn message(context: &Context, id: &str, body: &str) -> Result<(), SocketEr
         reply_error(context, id, "this connection has expired: connect again").await?;
         return context.gateway.close(id).await;
     };
+    if let Some(excess) = excess(context, &connection.token).await? {
+        return reply_error(context, id, &excess).await;
+    }
     match ClientMessage::parse(body) {
         Err(detail) => reply_error(context, id, &detail).await,
         Ok(ClientMessage::Ping) => reply(context, id, &ServerMessage::Pong).await,

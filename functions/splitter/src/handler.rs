@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::s3::S3Event;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use landfall_aws::{AwsError, Lookup, MAX_BATCH, ObjectCreated, Objects, WorkMessage};
 use landfall_domain::{
     ByteRange, ChunkMessage, Dataset, DatasetRef, Format, Mode, ObjectRef, Problem, ProblemCode,
@@ -13,7 +13,7 @@ use landfall_formats::{
 };
 use landfall_ledger::{JobHead, Seal};
 use tokio::sync::mpsc;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, error, error_span, info};
 
 use crate::{Context, SplitError, fixed};
 
@@ -44,17 +44,23 @@ pub async fn handle(context: &Context, event: serde_json::Value) -> Result<(), S
                 Ok(())
             }
             Ok(created) => {
-                let span = info_span!("job", id = %created.job, key = created.object.key);
-                split(context, &created).instrument(span).await
+                // It has the level of errors, so that their lines have it, too.
+                let span = error_span!("object", job = %created.job, key = created.object.key);
+                let split = split(context, &created);
+                split.inspect_err(log_failure).instrument(span).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error.into()).inspect_err(log_failure),
         };
-        if let Err(error) = result {
-            error!(%error, retryable = error.retryable(), "a notification could not be processed");
-            outcome = Err(error);
+        if result.is_err() {
+            outcome = result;
         }
     }
     outcome
+}
+
+fn log_failure(error: &SplitError) {
+    let retryable = error.retryable();
+    error!(%error, retryable, "a notification could not be processed");
 }
 
 /// The definition to plan a job with, or why the job has no chunks.

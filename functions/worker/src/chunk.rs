@@ -1,5 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, future};
@@ -9,9 +10,10 @@ use landfall_domain::{
 };
 use landfall_formats::{Header, PlannedChunk};
 use landfall_ledger::ChunkOutcome;
+use landfall_runtime::Metric;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
@@ -40,6 +42,7 @@ pub(crate) async fn process(
         info!("the chunk is marked already");
         mark
     } else {
+        let started = Instant::now();
         let mut outcome = outcome(context, message, delivery).await?;
         if let ChunkOutcome::Done(counts) = &mut outcome
             && !delivery.is_repeated()
@@ -47,6 +50,9 @@ pub(crate) async fn process(
             warn_of_unchanged(message, counts);
         }
         let mark = ledger.mark_chunk(job, ordinal, &outcome).await?;
+        if mark.added {
+            measure(context, message, &outcome, started.elapsed());
+        }
         info!(counted = mark.added, "the chunk is marked");
         mark
     };
@@ -67,6 +73,23 @@ fn warn_of_unchanged(message: &ChunkMessage, counts: &mut Counts) {
             .warnings
             .insert(WarningCode::UnchangedRejects, unchanged);
     }
+}
+
+/// Writes the metrics of a chunk that this worker has marked.
+fn measure(context: &Context, message: &ChunkMessage, outcome: &ChunkOutcome, time: Duration) {
+    let time = Metric::ChunkSeconds(time);
+    let metrics = match outcome {
+        ChunkOutcome::Done(counts) => &[
+            Metric::Rows(counts.rows),
+            Metric::Rejects(counts.rejected),
+            time,
+        ][..],
+        ChunkOutcome::Dead(_) => &[Metric::DeadChunk, time],
+    };
+    let dataset = message.dataset.name.as_str();
+    context
+        .metrics
+        .write(Some(dataset), Some(message.job), metrics);
 }
 
 /// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::Ledger;
-use landfall_runtime::{Environment, StoresError, Visibility, required};
+use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
 use landfall_stores::Store;
 
 use crate::header::HeaderCache;
@@ -32,6 +32,8 @@ pub struct Context {
     pub rejects_bucket: String,
     /// How messages are delivered again.
     pub redelivery: Redelivery,
+    /// What is counted and measured.
+    pub metrics: Metrics,
     /// Closes jobs.
     pub closer: Closer,
     pub(crate) headers: HeaderCache,
@@ -39,6 +41,7 @@ pub struct Context {
 
 impl Context {
     /// Returns a context with these dependencies.
+    #[expect(clippy::too_many_arguments, reason = "each is another service")]
     pub fn new(
         objects: Arc<dyn Objects>,
         datasets: Datasets,
@@ -47,6 +50,7 @@ impl Context {
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
         redelivery: Redelivery,
+        metrics: Metrics,
     ) -> Self {
         let datasets = Arc::new(datasets);
         let rejects_bucket = rejects_bucket.into();
@@ -59,12 +63,14 @@ impl Context {
                 Arc::clone(&datasets),
                 stores.clone(),
                 rejects_bucket.clone(),
+                metrics.clone(),
             ),
             datasets,
             ledger,
             stores,
             rejects_bucket,
             redelivery,
+            metrics,
             headers: HeaderCache::default(),
         }
     }
@@ -87,6 +93,7 @@ impl Context {
             environment.stores().await?,
             rejects_bucket,
             redelivery,
+            Metrics::from_environment()?,
         ))
     }
 }

@@ -8,7 +8,7 @@ use landfall_runtime::{
     BatchLimits, Deadline, Message, batch_response, keep_hidden, process_batch, put_back,
 };
 use tokio::time::Instant;
-use tracing::{Instrument, info_span};
+use tracing::{Span, error_span};
 
 use crate::delivery::Delivery;
 use crate::{Context, WorkError, chunk};
@@ -29,7 +29,7 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> S
         // The memory of the function is that of one chunk.
         concurrency: 1,
     };
-    let failed = process_batch(event, limits, async |messages: &[Message]| {
+    let failed = process_batch(event, limits, span_of, async |messages: &[Message]| {
         for message in messages {
             let work = Box::pin(process(context, message, deadline));
             keep_hidden(&*context.redelivery.visibility, message, work).await?;
@@ -39,6 +39,20 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> S
     let failed = failed.await;
     put_back(&*context.redelivery.visibility, &failed, LONGEST_DELAY).await;
     batch_response(failed)
+}
+
+/// Returns the span of the log lines about a message. It has the level of errors, so that their lines have it, too.
+fn span_of(messages: &[Message]) -> Span {
+    match messages
+        .first()
+        .map(|message| WorkMessage::parse(&message.body))
+    {
+        Some(Ok(WorkMessage::Chunk(chunk))) => {
+            error_span!("chunk", job = %chunk.job, ordinal = chunk.ordinal)
+        }
+        Some(Ok(WorkMessage::Close { job })) => error_span!("close", %job),
+        Some(Err(_)) | None => Span::none(),
+    }
 }
 
 async fn process(
@@ -55,9 +69,7 @@ async fn process(
                 ingest_until: deadline.stop_at(MARK_RESERVE),
                 close_until,
             };
-            let span = info_span!("chunk", job = %chunk.job, ordinal = chunk.ordinal);
-            let processed = chunk::process(context, &chunk, delivery);
-            processed.instrument(span).await
+            chunk::process(context, &chunk, delivery).await
         }
         WorkMessage::Close { job } => close(context, job, close_until).await,
     }

@@ -55,6 +55,7 @@ impl Stack {
             Some((directory, lock)) => (directory, Some(lock)),
             None => (run.subdirectory("data")?, None),
         };
+        let owner = lock.is_some().then(|| owner(&data)).transpose()?;
         let logs = run.subdirectory("logs")?;
         // In the order in which they are started; they are stopped in reverse.
         let mut processes = Vec::new();
@@ -115,6 +116,7 @@ impl Stack {
             ),
             ("WorkerConcurrency".to_owned(), workers().to_string()),
         ];
+        parameters.extend(owner.map(|owner| ("DatabaseOwner".to_owned(), owner)));
         for (name, value) in options.parameters {
             parameters.retain(|(known, _)| *known != name);
             parameters.push((name, value));
@@ -294,6 +296,15 @@ fn lock_directory(directory: &Path) -> Result<(PathBuf, File)> {
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Returns the id under which stacks with this directory own their datasets. It moves with the directory.
+fn owner(directory: &Path) -> Result<String> {
+    let file = directory.join("owner");
+    if !file.exists() {
+        fs::write(&file, format!("local/{:016x}", rand::random::<u64>()))?;
+    }
+    Ok(fs::read_to_string(file)?)
 }
 
 fn sqlite_url(path: &Path) -> Result<String> {

@@ -6,6 +6,7 @@ use landfall_domain::{
     CompletionEvent, Counts, Dataset, DatasetRef, JobId, JobState, PruneDecision, StoreKind,
 };
 use landfall_ledger::{JobHead, Ledger};
+use landfall_runtime::{Metric, Metrics};
 use landfall_stores::{Step, Store, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -20,6 +21,7 @@ pub struct Closer {
     datasets: Arc<Datasets>,
     stores: Vec<Arc<dyn Store>>,
     rejects_bucket: String,
+    metrics: Metrics,
 }
 
 impl Closer {
@@ -31,6 +33,7 @@ impl Closer {
         datasets: Arc<Datasets>,
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             ledger,
@@ -39,6 +42,7 @@ impl Closer {
             datasets,
             stores,
             rejects_bucket: rejects_bucket.into(),
+            metrics,
         }
     }
 
@@ -74,6 +78,10 @@ impl Closer {
         let job = head.job;
         self.publish(job, head.completion(&self.rejects_bucket))
             .await?;
+        // Before the event is recorded, so that no closed job is missing.
+        let dataset = head.dataset.as_ref().map(|dataset| dataset.name.as_str());
+        self.metrics
+            .write(dataset, Some(job), &[Metric::Closed(head.state)]);
         let head = self.ledger.record_published(job).await?;
         info!(%job, state = head.state.as_str(), "job closed");
         Ok(head)

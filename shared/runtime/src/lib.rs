@@ -5,9 +5,13 @@
 //! - [`init_tracing`] sets up logging, and [`serve`] runs a handler with its context, each event and a [`Deadline`].
 //! - [`process_batch`] processes a batch of SQS messages: per-item failures, panics, deadline, FIFO groups.
 //!   [`put_back`] has failed messages redelivered soon, and [`keep_hidden`] none while it is processed.
+//! - [`Limiter`] limits the requests and messages of each token, over all instances.
+//! - [`Metrics`] writes metrics for CloudWatch to the log.
 
 mod deadline;
 mod environment;
+mod limiter;
+mod metrics;
 mod redelivery;
 mod serve;
 mod settings;
@@ -18,6 +22,8 @@ mod stores;
 pub use deadline::Deadline;
 pub use environment::Environment;
 pub use lambda_runtime::Error;
+pub use limiter::{LimitError, Limiter};
+pub use metrics::{Metric, Metrics};
 pub use redelivery::{Visibility, keep_hidden, put_back};
 pub use serve::{init_tracing, serve};
 pub use settings::{SettingError, optional, required};

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::{FutureExt, StreamExt, future, stream};
 use tokio::time::{Instant, timeout_at};
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 /// An error that reports whether another attempt may succeed.
 pub trait Retryable: std::error::Error {
@@ -51,28 +51,33 @@ impl From<SqsMessage> for Message {
 /// Processes the messages of a batch and returns those that failed.
 ///
 /// The messages of a FIFO group are processed together, in order, and fail together. A message of a standard queue is
-/// a separate group. A panic fails the group that caused it.
+/// a separate group. A panic fails the group that caused it. `span` is that of the log lines of a group.
 pub async fn process_batch<E: Retryable>(
     event: SqsEvent,
     limits: BatchLimits,
+    span: impl Fn(&[Message]) -> Span,
     handle: impl AsyncFn(&[Message]) -> Result<(), E>,
 ) -> Vec<Message> {
-    let handle = &handle;
-    stream::iter(groups(event))
-        .map(|group| async move {
-            let handled = AssertUnwindSafe(handle(&group)).catch_unwind();
-            let handled = timeout_at(limits.stop_at, handled).await;
-            let messages: Vec<&str> = group.iter().map(|message| message.id.as_str()).collect();
-            match handled {
-                Ok(Ok(Ok(()))) => return None,
-                Ok(Ok(Err(error))) => {
-                    let retryable = error.retryable();
-                    error!(?messages, %error, retryable, "messages failed");
-                }
-                Ok(Err(_)) => error!(?messages, "messages failed: the handler panicked"),
-                Err(_) => error!(?messages, "messages failed: no time is left"),
+    let process = async |group: Vec<Message>| {
+        let handled = AssertUnwindSafe(handle(&group)).catch_unwind();
+        let handled = timeout_at(limits.stop_at, handled).await;
+        let messages: Vec<&str> = group.iter().map(|message| message.id.as_str()).collect();
+        match handled {
+            Ok(Ok(Ok(()))) => return None,
+            Ok(Ok(Err(error))) => {
+                let retryable = error.retryable();
+                error!(?messages, %error, retryable, "messages failed");
             }
-            Some(group)
+            Ok(Err(_)) => error!(?messages, "messages failed: the handler panicked"),
+            Err(_) => error!(?messages, "messages failed: no time is left"),
+        }
+        Some(group)
+    };
+    let process = &process;
+    stream::iter(groups(event))
+        .map(|group| {
+            let span = span(&group);
+            process(group).instrument(span)
         })
         .buffer_unordered(limits.concurrency)
         .filter_map(future::ready)
@@ -151,19 +156,24 @@ mod tests {
             stop_at: Instant::now() + Duration::from_millis(200),
             concurrency,
         };
-        let failed = process_batch(event, limits, async |messages: &[Message]| {
-            let bodies: Vec<&str> = messages.iter().map(|one| one.body.as_str()).collect();
-            calls.lock().unwrap().push(bodies.join(" "));
-            for body in bodies {
-                match body {
-                    "fails" => return Err(Failed),
-                    "panics" => panic!("a defect"),
-                    "hangs" => future::pending::<()>().await,
-                    _ => {}
+        let failed = process_batch(
+            event,
+            limits,
+            |_| Span::none(),
+            async |messages: &[Message]| {
+                let bodies: Vec<&str> = messages.iter().map(|one| one.body.as_str()).collect();
+                calls.lock().unwrap().push(bodies.join(" "));
+                for body in bodies {
+                    match body {
+                        "fails" => return Err(Failed),
+                        "panics" => panic!("a defect"),
+                        "hangs" => future::pending::<()>().await,
+                        _ => {}
+                    }
                 }
-            }
-            Ok(())
-        });
+                Ok(())
+            },
+        );
         let failures = batch_response(failed.await).batch_item_failures.into_iter();
         let failures = failures.map(|failure| failure.item_identifier).collect();
         (calls.into_inner().unwrap(), failures)

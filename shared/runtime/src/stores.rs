@@ -40,15 +40,17 @@ pub enum StoresError {
 }
 
 impl Environment {
-    /// Opens the databases in `LANDFALL_STORES_SECRET` for writing.
+    /// Opens the databases in `LANDFALL_STORES_SECRET` for writing, as the owner in `LANDFALL_DATABASE_OWNER`.
     pub async fn stores(&self) -> Result<Vec<Arc<dyn Store>>, StoresError> {
+        let owner: String = required("LANDFALL_DATABASE_OWNER")?;
+        let owner = Some(owner.as_str());
         let addresses = self.store_addresses().await?;
         let mut stores = Vec::new();
         if let Some(uri) = &addresses.mongodb_uri {
-            stores.push(connect_mongodb(uri, StoreOptions::default()).await?);
+            stores.push(connect_mongodb(uri, StoreOptions::default(), owner).await?);
         }
         if let Some(url) = &addresses.sql_url {
-            stores.push(connect_sql(url, StoreOptions::default()).await?);
+            stores.push(connect_sql(url, StoreOptions::default(), owner).await?);
         }
         Ok(stores)
     }

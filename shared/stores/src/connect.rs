@@ -34,13 +34,28 @@ impl<'u> Sql<'u> {
 
 /// Returns a store for `postgres://`, `postgresql://`, `mysql://`, `mariadb://` or `sqlite:///absolute/path`.
 ///
+/// The stack `owner` becomes the owner of datasets without one, and the store refuses those of other stacks. `None`
+/// checks nothing.
+///
 /// The first call connects, and returns connection errors. A server on another machine must have a valid certificate for its
 /// name, unless the URL has an `sslmode`.
-pub async fn connect_sql(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn connect_sql(
+    url: &str,
+    options: StoreOptions,
+    owner: Option<&str>,
+) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match Sql::parse(url)? {
-        Sql::Postgres(url) => Arc::new(BoundedStore::new(Postgres::new(url, options)?, options)),
-        Sql::Mysql(url) => Arc::new(BoundedStore::new(Mysql::new(url, options)?, options)),
-        Sql::Sqlite(path) => Arc::new(BoundedStore::new(Sqlite::new(path, options)?, options)),
+        Sql::Postgres(url) => Arc::new(BoundedStore::new(
+            Postgres::new(url, options)?,
+            options,
+            owner,
+        )),
+        Sql::Mysql(url) => Arc::new(BoundedStore::new(Mysql::new(url, options)?, options, owner)),
+        Sql::Sqlite(path) => Arc::new(BoundedStore::new(
+            Sqlite::new(path, options)?,
+            options,
+            owner,
+        )),
     })
 }
 
@@ -57,13 +72,14 @@ pub async fn read_sql(url: &str, options: ReadOptions) -> Result<Arc<dyn Reader>
 
 /// Returns a store for a `mongodb://` or `mongodb+srv://` URI, in the database `landfall` if the URI names none.
 ///
-/// The first call of the store connects. A `mongodb+srv://` name is resolved here.
+/// `owner` is as for an SQL store. The first call of the store connects. A `mongodb+srv://` name is resolved here.
 pub async fn connect_mongodb(
     uri: &str,
     options: StoreOptions,
+    owner: Option<&str>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let mongodb = Mongodb::new(uri, options).await?;
-    Ok(Arc::new(BoundedStore::new(mongodb, options)))
+    Ok(Arc::new(BoundedStore::new(mongodb, options, owner)))
 }
 
 /// Returns a reader for a `mongodb://` or `mongodb+srv://` URI, of the database `landfall` if the URI names none.

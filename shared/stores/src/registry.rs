@@ -8,6 +8,9 @@
 //! Preparing a table only adds to the registry. A changed type, key or `order` is refused with a remedy, before any
 //! store is changed: the chunk is marked dead and the job fails with `schema_mismatch`, because a retry could not
 //! succeed. A merge updates all registered totals, not just those of its definition.
+//!
+//! A dataset has one owner, the first stack that prepares it. Another stack is refused in the same way, because each
+//! would prune the rows of the other. A table that somebody drops has no owner any more, except in MongoDB.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +22,7 @@ use landfall_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
+use crate::schema::Table;
 use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
@@ -192,6 +196,9 @@ pub(crate) struct Registered {
     /// Whether any definition keeps unknown columns.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) extra: bool,
+    /// The stack that owns the dataset. Others would prune its rows, and order theirs by other objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
     /// Whether any definition is that of snapshots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) snapshots: bool,
@@ -199,7 +206,7 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// Returns what a dataset's first definition registers.
-    pub(crate) fn new(dataset: &Dataset) -> Self {
+    pub(crate) fn new(dataset: &Dataset, table: &Table) -> Self {
         let fields = dataset.fields.iter();
         Self {
             fields: fields
@@ -221,6 +228,7 @@ impl Registered {
                 Vec::new()
             },
             extra: dataset.unknown_columns == UnknownColumns::Keep,
+            owner: table.owner.clone(),
             snapshots: dataset.mode == Mode::Snapshot,
         }
     }
@@ -234,11 +242,11 @@ impl Registered {
     }
 
     /// Returns what a definition registers except its totals and indexes, which are registered once they are created.
-    pub(crate) fn columns_of(dataset: &Dataset) -> Self {
+    pub(crate) fn columns_of(dataset: &Dataset, table: &Table) -> Self {
         Self {
             totals: Vec::new(),
             indexes: BTreeSet::new(),
-            ..Self::new(dataset)
+            ..Self::new(dataset, table)
         }
     }
 
@@ -272,9 +280,29 @@ impl Registered {
             .map_err(|_| StoreError::unavailable(store, "the registry entry cannot be decoded"))
     }
 
+    /// Fails if another stack owns the dataset.
+    pub(crate) fn check_owner(
+        &self,
+        other: Option<&str>,
+        dataset: &str,
+        store: StoreKind,
+    ) -> Result<()> {
+        match (&self.owner, other) {
+            (Some(owner), Some(other)) if owner != other => {
+                let reason = format!(
+                    "it belongs to the stack {owner}, and this is {other}: use another database or another dataset name; \
+                     if that stack no longer exists, deploy this one with the parameter DatabaseOwner={owner}"
+                );
+                Err(StoreError::schema(store, dataset, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Adds what another definition of the dataset has. Fails if that would change what is registered.
     pub(crate) fn merged_with(&self, new: Self, dataset: &str, store: StoreKind) -> Result<Self> {
         let mismatch = |reason: String| Err(StoreError::schema(store, dataset, reason));
+        self.check_owner(new.owner.as_deref(), dataset, store)?;
         if self.key != new.key {
             let (is, was) = (new.key.join(", "), self.key.join(", "));
             return mismatch(format!(
@@ -295,6 +323,7 @@ impl Registered {
         }
         let mut all = self.clone();
         all.order = new.order;
+        all.owner = all.owner.or(new.owner);
         for (name, kind) in new.fields {
             let known = *all.fields.entry(name.clone()).or_insert(kind);
             if known != kind {

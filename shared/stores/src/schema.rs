@@ -76,6 +76,8 @@ pub(crate) struct Table {
     pub(crate) indexes: Vec<Index>,
     /// The field whose value decides which row is newer.
     pub(crate) order: Option<String>,
+    /// The stack that prepares the table, if the caller says so.
+    pub(crate) owner: Option<String>,
     store: StoreKind,
 }
 
@@ -140,6 +142,7 @@ impl Table {
                 .map(|field| Index::new(dataset, field))
                 .collect(),
             order: dataset.order().map(|field| field.name.clone()),
+            owner: None,
             store,
         })
     }

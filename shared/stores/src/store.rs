@@ -126,20 +126,29 @@ pub(crate) trait Backend: Send + Sync {
 pub(crate) struct BoundedStore<B> {
     backend: B,
     timeout: Duration,
+    owner: Option<String>,
     prepared: Mutex<HashMap<String, Table>>,
 }
 
 impl<B: Backend> BoundedStore<B> {
-    pub(crate) fn new(backend: B, options: StoreOptions) -> Self {
+    pub(crate) fn new(backend: B, options: StoreOptions, owner: Option<&str>) -> Self {
         Self {
             backend,
             timeout: options.timeout,
+            owner: owner.map(str::to_owned),
             prepared: Mutex::default(),
         }
     }
 
     async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         with_timeout(B::KIND, self.timeout, work).await
+    }
+
+    /// Returns the table of a dataset, which this stack owns.
+    fn table(&self, dataset: &Dataset) -> Result<Table> {
+        let mut table = Table::new(dataset, B::KIND)?;
+        table.owner.clone_from(&self.owner);
+        Ok(table)
     }
 
     /// Makes the next `prepare` look at the table again.
@@ -159,7 +168,7 @@ impl<B: Backend> Store for BoundedStore<B> {
     }
 
     async fn prepare(&self, dataset: &Dataset) -> Result<()> {
-        let table = Table::new(dataset, B::KIND)?;
+        let table = self.table(dataset)?;
         if self.prepared().get(&table.name) != Some(&table) {
             self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
                 .await?;
@@ -208,7 +217,7 @@ impl<B: Backend> Store for BoundedStore<B> {
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>> {
-        let table = Table::new(dataset, B::KIND)?;
+        let table = self.table(dataset)?;
         self.with_timeout(with_retries(|| {
             self.backend.rebuild_totals(dataset, &table)
         }))

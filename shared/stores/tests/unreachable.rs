@@ -38,9 +38,9 @@ async fn an_absent_database_is_worth_a_retry() {
         format!("sqlite://{}/absent/landfall.db", directory.path().display()),
     ] {
         let store = if url.starts_with("mongodb") {
-            connect_mongodb(&url, OPTIONS).await.unwrap()
+            connect_mongodb(&url, OPTIONS, None).await.unwrap()
         } else {
-            connect_sql(&url, OPTIONS).await.unwrap()
+            connect_sql(&url, OPTIONS, None).await.unwrap()
         };
         let error = store.prepare(&dataset).await.unwrap_err();
         assert!(error.is_retryable(), "{url}: {error}");
@@ -64,7 +64,7 @@ async fn nothing_is_sent_to_another_machine_without_tls() {
     });
     // Leads to this machine, but is no loopback address.
     let url = format!("postgres://user:{PASSWORD}@0.0.0.0:{port}/landfall");
-    let store = connect_sql(&url, OPTIONS).await.unwrap();
+    let store = connect_sql(&url, OPTIONS, None).await.unwrap();
     let error = store.prepare(&dataset).await.unwrap_err();
     assert_no_secret(&error);
     assert!(server.join().unwrap().is_empty());
@@ -113,14 +113,14 @@ async fn an_invalid_url_is_refused_at_once() {
         format!("mysql://user:{PASSWORD}@localhost"),
         "sqlite://relative/landfall.db".to_owned(),
     ] {
-        let Err(error) = connect_sql(&url, OPTIONS).await else {
+        let Err(error) = connect_sql(&url, OPTIONS, None).await else {
             panic!("{url} can't be used");
         };
         assert!(matches!(error, StoreError::Config(_)), "{error}");
         assert_no_secret(&error);
     }
     let uri = format!("mongodb://user:{PASSWORD}@/landfall");
-    let Err(error) = connect_mongodb(&uri, OPTIONS).await else {
+    let Err(error) = connect_mongodb(&uri, OPTIONS, None).await else {
         panic!("{uri} can't be used");
     };
     assert!(matches!(error, StoreError::Config(_)), "{error}");

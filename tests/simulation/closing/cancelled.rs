@@ -13,7 +13,7 @@ use landfall_ledger::{CancelRefusal, ChunkOutcome, JobHead, Ledger, LedgerTable,
 use landfall_stores::Store;
 
 use super::far;
-use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked};
+use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked, metrics};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -70,6 +70,7 @@ async fn cancelled_after(steps: usize) -> Option<bool> {
         datasets,
         vec![Arc::clone(&store) as Arc<dyn Store>],
         "rejects",
+        metrics(),
     );
 
     let mut close = pin!(closer.close(mark.to_close.unwrap(), far()));

@@ -11,7 +11,7 @@ use landfall_ledger::{
 };
 
 use super::{Caller, far};
-use crate::fakes::{Buckets, Bus, Queue, Table, dead_chunk, head_of};
+use crate::fakes::{Buckets, Bus, Queue, Table, dead_chunk, head_of, metrics};
 
 /// What a worker closes jobs with; the splitter uses the ledger alone. One call may die.
 struct Functions {
@@ -60,6 +60,7 @@ impl Functions {
                 datasets,
                 Vec::new(),
                 "rejects",
+                metrics(),
             ),
             table,
             bus,

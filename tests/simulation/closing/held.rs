@@ -13,7 +13,7 @@ use landfall_ledger::{ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
 use super::{Caller, far};
-use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked};
+use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked, metrics};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -115,6 +115,7 @@ impl Scene {
                 Arc::new(datasets()),
                 of_closer.into(),
                 "rejects",
+                metrics(),
             ),
             datasets: datasets(),
             queue: Queue::default(),

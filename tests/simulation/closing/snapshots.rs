@@ -13,7 +13,7 @@ use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Step, Store, StoreError};
 
 use super::far;
-use crate::fakes::{Buckets, Bus, Queue, dead_chunk, head_of};
+use crate::fakes::{Buckets, Bus, Queue, dead_chunk, head_of, metrics};
 
 const DEFINITION: &str = r#"
 name = "products"
@@ -89,6 +89,7 @@ impl Snapshot {
             datasets,
             stores,
             "rejects",
+            metrics(),
         );
         let dataset = DatasetRef {
             name: "products".to_owned(),

@@ -20,6 +20,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Returns one token for all datasets and one for each, with the list that the socket checks them against.
     pub fn all() -> (Vec<Self>, TokenList) {
         let only = |name: &str| Access::Only([name.to_owned()].into());

@@ -4,6 +4,7 @@ mod check;
 mod clients;
 mod fakes;
 mod jobs;
+mod limits;
 
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -12,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use landfall_auth::Tokens;
 use landfall_domain::JobId;
-use landfall_ledger::JobIndex;
-use landfall_runtime::Deadline;
+use landfall_ledger::{JobIndex, MemoryTable};
+use landfall_runtime::{Deadline, Limiter};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -56,6 +57,11 @@ pub struct World {
     is_calm: bool,
 }
 
+fn limiter(per_second: u32) -> Limiter {
+    let permits = Arc::new(MemoryTable::default());
+    Limiter::new(permits, per_second.try_into().unwrap())
+}
+
 impl World {
     fn new(rng: &mut StdRng) -> Self {
         let is_calm = rng.random_bool(0.25);
@@ -73,6 +79,8 @@ impl World {
         let (credentials, tokens) = Credentials::all();
         let socket = socket::Context {
             tokens: Tokens::fixed(tokens),
+            // More than the clients send.
+            limiter: limiter(1_000_000),
             connections: socket::Connections::new(
                 Arc::clone(&connections) as Arc<dyn socket::ConnectionTable>
             ),

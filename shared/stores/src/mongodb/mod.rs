@@ -122,7 +122,7 @@ impl Mongodb {
 impl Backend for Mongodb {
     const KIND: StoreKind = StoreKind::Mongodb;
 
-    async fn prepare(&self, dataset: &Dataset, _: &Table) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
         let name = dataset.name.as_str();
         let mismatch = |reason| StoreError::schema(StoreKind::Mongodb, name, reason);
         if let Err(error) = self.database.create_collection(name).await {
@@ -160,7 +160,9 @@ impl Backend for Mongodb {
             let rows = self.database.collection::<Document>(name);
             rows.create_index(by).await?;
         }
-        Registry::new(&self.database, name).register(dataset).await
+        Registry::new(&self.database, name)
+            .register(dataset, table)
+            .await
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

@@ -11,6 +11,7 @@ use super::key_text;
 use super::prune::Walk;
 use crate::error::{Result, StoreError};
 use crate::registry::{REGISTRY, Registered, tombstones_of};
+use crate::schema::Table;
 
 /// How many times a document is read again that others change meanwhile.
 const ROUNDS: usize = 16;
@@ -139,11 +140,11 @@ impl<'a> Registry<'a> {
     }
 
     /// Registers a definition. Fails if it does not fit the registered one.
-    pub(super) async fn register(&self, dataset: &Dataset) -> Result<()> {
+    pub(super) async fn register(&self, dataset: &Dataset, table: &Table) -> Result<()> {
         // Only SQL stores have totals.
         let new = Registered {
             totals: Vec::new(),
-            ..Registered::new(dataset)
+            ..Registered::new(dataset, table)
         };
         let field = if key_text::is_used(dataset) {
             TEXT_KEY_DEFINITION

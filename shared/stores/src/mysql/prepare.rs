@@ -27,12 +27,14 @@ pub(super) async fn prepare(
     let known = registry::read(connection, &table.name).await?;
     let mut existing = columns(connection, &table.name).await?;
     let mut is_made = false;
+    let was_known = known.is_some();
     let is_there = !existing.is_empty();
     if let Some(known) = known.filter(|_| is_there) {
         // Checks that it fits before anything changes.
-        let all = known
-            .registered
-            .merged_with(Registered::new(dataset), &table.name, STORE)?;
+        let all =
+            known
+                .registered
+                .merged_with(Registered::new(dataset, table), &table.name, STORE)?;
         is_made =
             all == known.registered && misses_nothing(connection, table, &all, dialect).await?;
     }
@@ -47,14 +49,19 @@ pub(super) async fn prepare(
     }
     let is_new = make_table(connection, table, is_there, &missing, dialect).await?;
     make_indexes(connection, table, dialect).await?;
-    let registered = Registered::columns_of(dataset);
+    let registered = Registered::columns_of(dataset, table);
     registry::add(connection, &table.name, &registered).await?;
     let entry = registry::registered(connection, &table.name).await?;
-    let registered = with(connection, &entry, dataset, is_new).await?;
+    if is_new && !was_known {
+        // Another stack may have registered the table before this one created it.
+        let owner = table.owner.as_deref();
+        entry.registered.check_owner(owner, &table.name, STORE)?;
+    }
+    let registered = with(connection, &entry, dataset, table, is_new).await?;
     let created = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
-    let registered = with(&mut transaction, &entry, dataset, is_new).await?;
+    let registered = with(&mut transaction, &entry, dataset, table, is_new).await?;
     for total in &registered.totals {
         let is_known = entry.registered.totals.contains(total) && !is_new;
         if !is_known || created.contains(&total.name) {
@@ -108,16 +115,17 @@ async fn with(
     connection: &mut MySqlConnection,
     entry: &Entry,
     dataset: &Dataset,
+    table: &Table,
     is_new: bool,
 ) -> Result<Registered> {
     let all = entry
         .registered
-        .merged_with(Registered::new(dataset), &dataset.name, STORE);
+        .merged_with(Registered::new(dataset, table), &dataset.name, STORE);
     if !is_new {
         return all;
     }
-    let mut all = all.unwrap_or_else(|_| Registered::new(dataset));
-    let new = Registered::new(dataset);
+    let mut all = all.unwrap_or_else(|_| Registered::new(dataset, table));
+    let new = Registered::new(dataset, table);
     (all.indexes, all.merged, all.snapshots) = (new.indexes, new.merged, new.snapshots);
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);

@@ -38,7 +38,7 @@ pub(super) async fn is_done(
         return Ok(false);
     };
     Ok(
-        registered.merged_with(Registered::new(dataset), &table.name, STORE)? == registered
+        registered.merged_with(Registered::new(dataset, table), &table.name, STORE)? == registered
             && table::missing(connection, table)
                 .await?
                 .is_some_and(|missing| missing.is_empty())
@@ -62,7 +62,7 @@ pub(super) async fn make(
     }
     let mut entry = make_table(connection, dataset, table).await?;
     let before = entry.registered;
-    entry.registered = before.merged_with(Registered::new(dataset), &table.name, STORE)?;
+    entry.registered = before.merged_with(Registered::new(dataset, table), &table.name, STORE)?;
     for index in &table.indexes {
         if !before.indexes.contains(&index.field) {
             run(connection, table::create_index(table, index)).await?;
@@ -102,7 +102,7 @@ async fn make_table(
     dataset: &Dataset,
     table: &Table,
 ) -> Result<Entry> {
-    let columns = Registered::columns_of(dataset);
+    let columns = Registered::columns_of(dataset, table);
     registry::add(connection, &table.name, &columns).await?;
     let mut entry = registry::lock(connection, &table.name, LaneLock::All).await?;
     if let Some(missing) = table::missing(connection, table).await? {

@@ -25,8 +25,8 @@ pub(super) fn make(transaction: &Transaction<'_>, dataset: &Dataset, table: &Tab
     create(transaction, table)?;
     let known = known.map(|entry| entry.registered);
     let registered = match &known {
-        Some(known) => known.merged_with(Registered::new(dataset), &table.name, STORE)?,
-        None => Registered::new(dataset),
+        Some(known) => known.merged_with(Registered::new(dataset, table), &table.name, STORE)?,
+        None => Registered::new(dataset, table),
     };
     add_columns(transaction, table)?;
     for index in &table.indexes {

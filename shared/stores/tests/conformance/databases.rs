@@ -105,12 +105,21 @@ impl Database {
         self.store_with(StoreOptions::default()).await
     }
 
+    /// Returns a store of a stack.
+    pub(crate) async fn store_of(&self, owner: &str) -> Arc<dyn Store> {
+        self.connect(StoreOptions::default(), Some(owner)).await
+    }
+
     pub(crate) async fn store_with(&self, options: StoreOptions) -> Arc<dyn Store> {
+        self.connect(options, None).await
+    }
+
+    async fn connect(&self, options: StoreOptions, owner: Option<&str>) -> Arc<dyn Store> {
         let url = self.url();
         let store = if self.is_mongodb() {
-            connect_mongodb(&url, options).await
+            connect_mongodb(&url, options, owner).await
         } else {
-            connect_sql(&url, options).await
+            connect_sql(&url, options, owner).await
         };
         store.unwrap()
     }

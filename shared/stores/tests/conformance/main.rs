@@ -16,6 +16,7 @@ mod merge;
 mod merge_random;
 mod ordered;
 mod overlap;
+mod owners;
 mod random;
 mod reads;
 mod rows;
@@ -76,6 +77,8 @@ macro_rules! conformance {
                 evolution::another_type_is_refused,
                 evolution::another_key_is_refused,
                 evolution::eight_workers_add_fields_at_once,
+                owners::the_first_stack_owns_a_dataset,
+                owners::of_two_stacks_that_begin_at_once_one_owns_the_dataset,
                 first_load::new_and_known_keys_in_big_chunks,
                 first_load::small_chunks_between_big_ones,
                 overlap::two_overlapping_files_at_once,

@@ -1,28 +1,38 @@
-//! Limits the requests of each token, over all instances.
+//! Limits the requests and messages of each token, over all instances of all functions.
 //!
 //! A Lambda instance handles one request at a time and has no view of the others, so a limit within one instance
-//! would never apply. Requests are therefore counted in the ledger, in items `rate#<token>/<start>`, for windows of
+//! would never apply. Requests to the HTTP API and messages to the WebSocket API are therefore counted together in the
+//! ledger, in items `rate#<token>/<start>`, for windows of
 //! five seconds. An instance takes a twentieth of the window's allowance with one `UpdateItem` and spends it from
 //! memory. What is left at the end of the window is lost.
 //!
 //! No window thus admits more requests than its allowance, and each write covers a block of requests. Because the
 //! window is part of the key, nothing has to be reset, and instances whose clocks differ do no harm. If the ledger
-//! is unavailable, the API answers 503: it could not show rows or jobs either.
+//! is unavailable, nothing is admitted: the functions could not show rows or jobs either.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_ledger::PermitTable;
+use landfall_ledger::{LedgerError, PermitTable};
 use tokio::sync::Mutex as AsyncMutex;
-
-use crate::ApiError;
 
 /// Length of a window in seconds.
 const WINDOW: u32 = 5;
 /// Blocks in an allowance. They are small, because unspent permits are lost when the window ends.
 const BLOCKS: u32 = 20;
+
+/// Why a request is not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    /// The token has used up its allowance; in so many seconds, it gets the next one.
+    #[error("wait {0} s, then try again")]
+    TooMany(u64),
+    /// The ledger does not count.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
 
 /// The permits that this instance holds for a token.
 #[derive(Default)]
@@ -34,7 +44,8 @@ struct Held {
     used_up: bool,
 }
 
-pub(crate) struct Limiter {
+/// Admits the requests of each token up to a rate.
+pub struct Limiter {
     table: Arc<dyn PermitTable>,
     /// Permits of a token in a window.
     allowance: u32,
@@ -45,7 +56,7 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// Creates a limiter for this rate of each token, on average over a window.
-    pub(crate) fn new(table: Arc<dyn PermitTable>, per_second: NonZeroU32) -> Self {
+    pub fn new(table: Arc<dyn PermitTable>, per_second: NonZeroU32) -> Self {
         Self {
             table,
             // More than 800 million requests a second are no limit anyway.
@@ -56,7 +67,7 @@ impl Limiter {
 
     /// Admits a request, or returns an error with the time to wait. If the ledger is not available, no request is
     /// admitted: nearly all of them need it anyway.
-    pub(crate) async fn admit(&self, token: &str, now: Timestamp) -> Result<(), ApiError> {
+    pub async fn admit(&self, token: &str, now: Timestamp) -> Result<(), LimitError> {
         let window = now.as_second() - now.as_second().rem_euclid(WINDOW.into());
         let held = self.held(token);
         let mut held = held.lock().await;
@@ -75,7 +86,7 @@ impl Limiter {
             held.used_up = held.left < block;
         }
         let Some(left) = held.left.checked_sub(1) else {
-            return Err(ApiError::TooMany(until_end(window, now)));
+            return Err(LimitError::TooMany(until_end(window, now)));
         };
         held.left = left;
         Ok(())
@@ -87,12 +98,13 @@ impl Limiter {
     }
 }
 
-/// Returns the time until a window ends.
-fn until_end(window: i64, now: Timestamp) -> std::time::Duration {
+/// Returns the seconds until a window ends, rounded up.
+fn until_end(window: i64, now: Timestamp) -> u64 {
     let end = SignedDuration::from_secs(window + i64::from(WINDOW));
     let left = end - now.duration_since(Timestamp::UNIX_EPOCH);
     debug_assert!(left.is_positive(), "{now} is not in the window at {window}");
-    left.try_into().unwrap_or_default()
+    // At the very end of a second, one more than necessary.
+    left.as_secs().unsigned_abs() + 1
 }
 
 #[cfg(test)]
@@ -201,10 +213,10 @@ mod tests {
         for _ in 0..5 {
             instance.admit("a", at("06")).await.unwrap();
         }
-        let Err(ApiError::TooMany(wait)) = instance.admit("a", at("07.25")).await else {
+        let Err(LimitError::TooMany(wait)) = instance.admit("a", at("07.25")).await else {
             panic!("admitted");
         };
-        assert_eq!(wait, std::time::Duration::from_millis(2_750));
+        assert_eq!(wait, 3);
         instance.admit("a", at("10")).await.unwrap();
     }
 
@@ -216,6 +228,6 @@ mod tests {
         });
         let instance = instances(&table, 1, 1).remove(0);
         let result = instance.admit("a", at("00")).await;
-        assert!(matches!(result, Err(ApiError::Unavailable(_))));
+        assert!(matches!(result, Err(LimitError::Ledger(error)) if error.retryable()));
     }
 }
