@@ -64,7 +64,11 @@ impl World {
             ("config".to_owned(), "datasets/products.toml".to_owned()),
             kind.definition().into(),
         );
-        let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
+        let (bus, table) = (Arc::default(), Arc::default());
+        let queue = Arc::new(Queue {
+            table: Arc::clone(&table),
+            ..Queue::default()
+        });
         let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
         let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
         let objects = Arc::clone(&buckets) as Arc<dyn Objects>;

@@ -24,7 +24,7 @@ mod value;
 mod version;
 mod warning;
 
-pub use chunk::{ByteRange, ChunkKind, ChunkMessage, Reading};
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
 pub use columns::{
     Change, ColumnSet, Folded, Merged, Parts, RowUpdate, StoredKey, VersionsError, fold_by_key,
     merge,

@@ -18,7 +18,8 @@ use serde::Serialize;
 use crate::head::expiry;
 use crate::item::{KIND, dataset_key, head_key, read, read_shard, shard_key};
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Shard, shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard,
+    shard_of,
 };
 
 const BATCH_GET: &str = "BatchGetItem";
@@ -121,6 +122,32 @@ impl DynamoTable {
         }
     }
 
+    /// Reads at most 100 items. Those that do not exist are not in the answer.
+    pub(crate) async fn get_all(&self, keys: Vec<String>) -> Result<Vec<Item>, LedgerError> {
+        let mut keys: Vec<Item> = keys
+            .into_iter()
+            .map(|key| Item::from([("pk".to_owned(), text(key))]))
+            .collect();
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(BATCH_RETRIES);
+        let mut delays = backoff.build();
+        let mut found = Vec::with_capacity(keys.len());
+        while !keys.is_empty() {
+            let (items, unprocessed) = self.batch_get(keys).await?;
+            found.extend(items);
+            keys = unprocessed;
+            if !keys.is_empty() {
+                let Some(delay) = delays.next() else {
+                    let reason = format!("{} keys stayed unprocessed", keys.len());
+                    return Err(AwsError::unavailable(BATCH_GET, &self.table, reason).into());
+                };
+                DefaultSleeper::default().sleep(delay).await;
+            }
+        }
+        Ok(found)
+    }
+
     /// Returns the items that were found, and the keys that were not processed.
     async fn batch_get(&self, keys: Vec<Item>) -> Result<(Vec<Item>, Vec<Item>), AwsError> {
         let request = KeysAndAttributes::builder()
@@ -181,29 +208,16 @@ impl LedgerTable for DynamoTable {
 
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
         let keys = shards.iter().map(|shard| shard_key(job, *shard));
-        let mut keys: Vec<Item> = keys
-            .map(|key| Item::from([("pk".to_owned(), text(key))]))
-            .collect();
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_times(BATCH_RETRIES);
-        let mut delays = backoff.build();
-        let mut found = Vec::with_capacity(shards.len());
-        while !keys.is_empty() {
-            let (items, unprocessed) = self.batch_get(keys).await?;
-            for item in items {
-                found.push(read_shard(&item)?);
-            }
-            keys = unprocessed;
-            if !keys.is_empty() {
-                let Some(delay) = delays.next() else {
-                    let reason = format!("{} keys stayed unprocessed", keys.len());
-                    return Err(AwsError::unavailable(BATCH_GET, &self.table, reason).into());
-                };
-                DefaultSleeper::default().sleep(delay).await;
-            }
-        }
-        Ok(found)
+        let items = self.get_all(keys.collect()).await?;
+        items.iter().map(read_shard).collect()
+    }
+
+    async fn put_plan(&self, job: JobId, block: &PlanBlock) -> Result<(), LedgerError> {
+        self.put_block(job, block).await
+    }
+
+    async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
+        self.blocks(job, shards).await
     }
 
     async fn add_chunk(
