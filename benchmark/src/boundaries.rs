@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use landfall_cli::seed::{Kind, write};
-use landfall_domain::{Dataset, Format};
-use landfall_formats::{PlannedChunk, Scanner};
+use landfall_domain::{Dataset, Format, PlannedChunk};
+use landfall_formats::Scanner;
 use landfall_local::{Lines, Progress, definitions};
 
 use crate::Plan;

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode, ObjectOrder, ObjectRef,
-    PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
+    ByteRange, ChunkMessage, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode,
+    ObjectOrder, ObjectRef, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, Shard,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, PlanBlock, Shard,
+    shard_of,
 };
 use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
@@ -152,6 +153,8 @@ impl Objects for Buckets {
 /// The chunk queue: messages that wait for delivery.
 #[derive(Default)]
 pub struct Queue {
+    /// The ledger, in which every chunk must be planned before its message is sent.
+    pub table: Arc<Table>,
     pub waiting: Mutex<Vec<String>>,
     /// The jobs that close messages were sent for.
     pub closes: Mutex<HashSet<JobId>>,
@@ -164,12 +167,25 @@ impl ChunkQueue for Queue {
             pause().await;
             let body = serde_json::to_string(message).unwrap();
             locked(&self.waiting).push(body);
-            if let WorkMessage::Close { job } = message {
-                locked(&self.closes).insert(*job);
+            match message {
+                WorkMessage::Chunk(chunk) => self.check_planned(chunk).await,
+                WorkMessage::Close { job } => {
+                    locked(&self.closes).insert(*job);
+                }
             }
         }
         pause().await;
         Ok(())
+    }
+}
+
+impl Queue {
+    async fn check_planned(&self, chunk: &ChunkMessage) {
+        let table = Arc::clone(&self.table);
+        let head = table.0.head(chunk.job).await.unwrap().unwrap();
+        let blocks = table.0.plan(chunk.job, &[shard_of(chunk.ordinal)]).await;
+        let planned = blocks.unwrap()[0].message(&head, chunk.ordinal);
+        assert_eq!(planned.as_ref(), Some(chunk));
     }
 }
 
@@ -222,6 +238,12 @@ impl LedgerTable for Table {
     }
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError> {
         paused!(self.0.shards(job, shards))
+    }
+    async fn put_plan(&self, job: JobId, block: &PlanBlock) -> Result<(), LedgerError> {
+        paused!(self.0.put_plan(job, block))
+    }
+    async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
+        paused!(self.0.plan(job, shards))
     }
     async fn add_chunk(
         &self,

@@ -13,6 +13,7 @@ mod fakes;
 mod files;
 mod fixed;
 mod live;
+mod planned;
 mod samples;
 mod schedule;
 mod world;

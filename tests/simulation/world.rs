@@ -71,7 +71,11 @@ impl World {
             kind.definition().into(),
         );
         let metrics = Log::default();
-        let (queue, bus, table) = (Arc::default(), Arc::default(), Arc::default());
+        let (bus, table) = (Arc::default(), Arc::default());
+        let queue = Arc::new(Queue {
+            table: Arc::clone(&table),
+            ..Queue::default()
+        });
         let stores = [Map::new(StoreKind::Mongodb), Map::new(StoreKind::Postgres)];
         let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
         let objects = Arc::clone(&buckets) as Arc<dyn Objects>;

@@ -39,7 +39,10 @@ mod context;
 mod error;
 mod fixed;
 mod handler;
+mod plan;
+mod send;
 
 pub use context::Context;
 pub use error::SplitError;
-pub use handler::{SEGMENT_BYTES, SEGMENTS_AHEAD, handle};
+pub use handler::handle;
+pub use plan::{SEGMENT_BYTES, SEGMENTS_AHEAD};

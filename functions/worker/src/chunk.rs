@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, Problem, ProblemCode, Reject,
-    RejectsLocation, StoreCounts, WarningCode,
+    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
+    Reject, RejectsLocation, StoreCounts, WarningCode,
 };
-use landfall_formats::{Header, PlannedChunk};
+use landfall_formats::{Header, decode_chunk};
 use landfall_ledger::ChunkOutcome;
 use landfall_runtime::Metric;
 use serde::Serialize;
@@ -166,7 +166,7 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     let bytes = bytes?;
     let (dataset, header) = prepared?;
     let header = header.as_deref();
-    let decoded = chunk.decode(&dataset, &message.reading, header, &bytes);
+    let decoded = decode_chunk(&chunk, &dataset, &message.reading, header, &bytes);
     // The raw bytes are no longer needed.
     drop(bytes);
     if decoded.records != message.records {

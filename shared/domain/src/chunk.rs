@@ -8,6 +8,7 @@ use crate::dataset::{DatasetRef, Format};
 use crate::encoding::Encoding;
 use crate::fixed::RejectsOrigin;
 use crate::job::{JobId, ObjectRef};
+use crate::reject::MAX_RAW_BYTES;
 use crate::version::ObjectOrder;
 
 /// The bytes from `start` up to, but not including, `end`.
@@ -56,6 +57,31 @@ pub enum ChunkKind {
     Records,
     /// One record that is longer than the dataset allows. It becomes a reject, and only its beginning is read.
     Oversize,
+}
+
+/// A chunk as the splitter plans it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChunk {
+    /// From the first byte of the first record to the last byte of the last record. The terminator or
+    /// comma after that is not included, nor is anything else between chunks.
+    pub range: ByteRange,
+    /// Line of the first byte, from 1. Lines end in LF, CR, or both.
+    pub first_line: u64,
+    /// Number of records.
+    pub records: u64,
+    /// What the chunk contains.
+    pub kind: ChunkKind,
+}
+
+impl PlannedChunk {
+    /// Returns the bytes to read and decode: only the first ones of a record that is over the size limit.
+    pub fn bytes(&self) -> ByteRange {
+        let mut range = self.range;
+        if self.kind == ChunkKind::Oversize {
+            range.end = range.end.min(range.start + MAX_RAW_BYTES as u64);
+        }
+        range
+    }
 }
 
 /// How an object is read, as decided once from its name and its first bytes.

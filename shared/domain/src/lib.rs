@@ -29,7 +29,7 @@ mod value;
 mod version;
 mod warning;
 
-pub use chunk::{ByteRange, ChunkKind, ChunkMessage, Reading};
+pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
 pub use columns::{Change, ColumnSet, Merged, Parts, RowUpdate, StoredKey, VersionsError, merge};
 pub use completion::{CompletionEvent, RejectsLocation};
 pub use counts::{Counts, StoreCounts, StoreKind};

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use landfall_domain::{
-    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_RAW_BYTES, Mode, Problem,
+    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, Mode, PlannedChunk, Problem,
     ProblemCode, Reading, Row, Warning, WarningCode,
 };
 
 use crate::csv::header::Header;
 use crate::decode::{Decoded, decode, oversize};
 use crate::detect::{HEAD_BYTES, detect, quoting_warning};
-use crate::scan::{PlannedChunk, Scanner, Summary};
+use crate::scan::{Scanner, Summary};
 
 /// The maximum size of an object in bytes: what can be read within the timeout of a Lambda function.
 const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
@@ -62,40 +62,29 @@ impl Summary {
     }
 }
 
-impl PlannedChunk {
-    /// Returns the bytes to read and decode: only the first ones of a record that is over the size limit.
-    pub fn bytes(&self) -> ByteRange {
-        let mut range = self.range;
-        if self.kind == ChunkKind::Oversize {
-            range.end = range.end.min(range.start + MAX_RAW_BYTES as u64);
-        }
-        range
+/// Decodes the [bytes](PlannedChunk::bytes) of a chunk.
+pub fn decode_chunk(
+    chunk: &PlannedChunk,
+    dataset: &Dataset,
+    reading: &Reading,
+    header: Option<&Header>,
+    bytes: &[u8],
+) -> Decoded {
+    let (start, line) = (chunk.range.start, chunk.first_line);
+    if chunk.kind == ChunkKind::Oversize {
+        let limit = match reading.rejects_of {
+            None => dataset.limits.record_bytes,
+            Some(_) => MAX_FIXED_BYTES,
+        };
+        let place = (start, line);
+        let reject = oversize(bytes, reading.format, place, chunk.range.len(), limit);
+        return Decoded {
+            rejects: vec![reject],
+            records: 1,
+            ..Decoded::default()
+        };
     }
-
-    /// Decodes the [bytes](Self::bytes) of the chunk.
-    pub fn decode(
-        &self,
-        dataset: &Dataset,
-        reading: &Reading,
-        header: Option<&Header>,
-        bytes: &[u8],
-    ) -> Decoded {
-        let (start, line) = (self.range.start, self.first_line);
-        if self.kind == ChunkKind::Oversize {
-            let limit = match reading.rejects_of {
-                None => dataset.limits.record_bytes,
-                Some(_) => MAX_FIXED_BYTES,
-            };
-            let place = (start, line);
-            let reject = oversize(bytes, reading.format, place, self.range.len(), limit);
-            return Decoded {
-                rejects: vec![reject],
-                records: 1,
-                ..Decoded::default()
-            };
-        }
-        decode(dataset, reading, header, bytes, start, line)
-    }
+    decode(dataset, reading, header, bytes, start, line)
 }
 
 impl Decoded {
@@ -277,7 +266,7 @@ where
             let range = chunk.bytes();
             let bytes = self.read(range.start, range.len())?;
             let header = self.header.as_ref();
-            let decoded = chunk.decode(self.dataset, reading, header, &bytes);
+            let decoded = decode_chunk(&chunk, self.dataset, reading, header, &bytes);
             debug_assert_eq!(decoded.records, chunk.records, "decoded and planned");
             self.findings.chunks += 1;
             (self.each)(header, decoded);

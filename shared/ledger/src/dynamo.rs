@@ -21,7 +21,8 @@ use crate::partitions::{
     DATASET, KIND, OPEN, dataset_partition, index_shard, kind_partition, open_partition,
 };
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, SHARD_CHUNKS, Shard, shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard,
+    shard_of,
 };
 
 const BATCH_GET: &str = "BatchGetItem";
@@ -216,6 +217,14 @@ impl LedgerTable for DynamoTable {
         let keys = shards.iter().map(|shard| shard_key(job, *shard));
         let items = self.get_all(keys).await?;
         items.iter().map(read_shard).collect()
+    }
+
+    async fn put_plan(&self, job: JobId, block: &PlanBlock) -> Result<(), LedgerError> {
+        self.put_block(job, block).await
+    }
+
+    async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
+        self.blocks(job, shards).await
     }
 
     async fn add_chunk(

@@ -26,6 +26,11 @@ pub(crate) fn shard_key(job: JobId, shard: u32) -> String {
     format!("job/{job}/{shard}")
 }
 
+/// Returns the key of the plan of a shard.
+pub(crate) fn plan_key(job: JobId, shard: u32) -> String {
+    format!("plan/{job}/{shard}")
+}
+
 /// Returns the key of a dataset's generation.
 pub(crate) fn dataset_key(dataset: &str) -> String {
     format!("dataset#{dataset}")

@@ -17,7 +17,7 @@ use crate::{
 /// It does not close jobs: a caller that gets a head which [awaits its close](JobHead::awaits_close) has it closed.
 #[derive(Clone)]
 pub struct Ledger {
-    table: Arc<dyn LedgerTable>,
+    pub(crate) table: Arc<dyn LedgerTable>,
 }
 
 /// A chunk that is done or dead.

@@ -10,6 +10,8 @@
 //!   One `UpdateItem` marks a chunk: `ADD done :ordinal, rows :n, …`, on the condition that the item exists and
 //!   neither set contains the ordinal. A failed condition means *already counted*. The caller still runs the
 //!   completion check, because the process that counted the chunk may have died right afterwards.
+//! - `plan/<id>/<n>`, the **plan** of the shard: its chunks, recorded before their messages are sent.
+//!   [`Ledger::planned_chunks`] rebuilds the messages.
 //!
 //! A dead chunk is also in the set of its reason, `dead_code_<code>`. The first 20 dead chunks of a shard have an
 //! attribute of their own with place and reason, `dead_chunk_<ordinal>`. The close copies at most 20 to the head.
@@ -59,6 +61,7 @@ mod marks;
 mod memory;
 mod partitions;
 mod permits;
+mod plan;
 mod progress;
 mod prune;
 mod shard;
@@ -74,6 +77,7 @@ pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use memory::MemoryTable;
 pub use permits::PermitTable;
+pub use plan::PlanBlock;
 pub use progress::Progress;
 pub use prune::PruneRefusal;
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};

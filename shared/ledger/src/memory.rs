@@ -6,7 +6,7 @@ use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder};
 
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
-    LedgerTable, SHARD_CHUNKS, Shard, shard_of,
+    LedgerTable, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -19,6 +19,7 @@ pub struct MemoryTable {
 pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
+    plans: HashMap<(JobId, u32), PlanBlock>,
     generations: HashMap<String, u64>,
     floors: HashMap<String, ObjectOrder>,
     pub(crate) permits: HashMap<(String, i64), u32>,
@@ -71,6 +72,24 @@ impl LedgerTable for MemoryTable {
         Ok(shards
             .iter()
             .filter_map(|shard| items.shards.get(&(job, *shard)).cloned())
+            .collect())
+    }
+
+    async fn put_plan(&self, job: JobId, block: &PlanBlock) -> Result<(), LedgerError> {
+        let mut items = self.items();
+        let stored = items.plans.entry((job, block.shard));
+        let stored = stored.or_insert_with(|| block.clone());
+        if stored.chunks.len() < block.chunks.len() {
+            *stored = block.clone();
+        }
+        Ok(())
+    }
+
+    async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
+        let items = self.items();
+        Ok(shards
+            .iter()
+            .filter_map(|shard| items.plans.get(&(job, *shard)).cloned())
             .collect())
     }
 

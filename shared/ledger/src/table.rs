@@ -6,7 +6,7 @@ use landfall_domain::{
     Warning,
 };
 
-use crate::{Cancellation, JobHead, LedgerError, Shard};
+use crate::{Cancellation, JobHead, LedgerError, PlanBlock, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +93,12 @@ pub trait LedgerTable: Send + Sync {
 
     /// Returns these shards of a job, at most 100, without those that do not exist.
     async fn shards(&self, job: JobId, shards: &[u32]) -> Result<Vec<Shard>, LedgerError>;
+
+    /// Stores the planned chunks of a shard, unless as many are stored.
+    async fn put_plan(&self, job: JobId, block: &PlanBlock) -> Result<(), LedgerError>;
+
+    /// Returns the planned chunks of these shards of a job, at most 100, without the shards that have none.
+    async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError>;
 
     /// Adds a chunk and its counts to its shard, unless it is in one of the sets. What is known of a dead chunk is kept
     /// for the first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others

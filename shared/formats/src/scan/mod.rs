@@ -13,7 +13,7 @@ mod ndjson;
 mod other_order;
 mod planner;
 
-use landfall_domain::{ByteRange, Dataset, Encoding, Format, Problem, Reading};
+use landfall_domain::{ByteRange, Dataset, Encoding, Format, PlannedChunk, Problem, Reading};
 
 use crate::exported::in_file;
 use crate::syntax::BOM;
@@ -23,7 +23,7 @@ use json::JsonScanner;
 use ndjson::NdjsonScanner;
 use planner::Planner;
 
-pub use planner::{CUTTING_RULES, MAX_CHUNK_RECORDS, PlannedChunk};
+pub use planner::{CUTTING_RULES, MAX_CHUNK_RECORDS};
 
 /// Summary of a complete object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

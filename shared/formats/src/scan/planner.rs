@@ -1,6 +1,8 @@
 //! Groups records into chunks.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, MAX_FIXED_BYTES, Mode, Reading, Row};
+use landfall_domain::{
+    ByteRange, ChunkKind, Dataset, MAX_FIXED_BYTES, Mode, PlannedChunk, Reading, Row,
+};
 
 /// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 100_000;
@@ -12,20 +14,6 @@ const MERGE_BYTES: u64 = 512;
 /// Version of the rules by which objects are divided into chunks. A job cannot continue under other
 /// rules, because its done chunks would be different ones.
 pub const CUTTING_RULES: u32 = 6;
-
-/// A chunk for a worker to process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedChunk {
-    /// From the first byte of the first record to the last byte of the last record. The terminator or
-    /// comma after that is not included, nor is anything else between chunks.
-    pub range: ByteRange,
-    /// Line of the first byte, from 1. Lines end in LF, CR, or both.
-    pub first_line: u64,
-    /// Number of records.
-    pub records: u64,
-    /// What the chunk contains.
-    pub kind: ChunkKind,
-}
 
 /// A position in an object.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Planned chunks, and the problems of objects that violate their format.
 
-use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, Problem, ProblemCode};
-use landfall_formats::{MAX_CHUNK_RECORDS, PlannedChunk, Scanner, Summary};
+use landfall_domain::{ByteRange, ChunkKind, Dataset, Format, PlannedChunk, Problem, ProblemCode};
+use landfall_formats::{MAX_CHUNK_RECORDS, Scanner, Summary};
 
 fn dataset(settings: &str) -> Dataset {
     crate::dataset(settings, "")

@@ -4,8 +4,10 @@
 mod delimited;
 mod json;
 
-use landfall_domain::{ChunkKind, CsvOptions, Dataset, Format, Problem, Reading, Reject, Row};
-use landfall_formats::{PlannedChunk, Scanner, Summary, decode};
+use landfall_domain::{
+    ChunkKind, CsvOptions, Dataset, Format, PlannedChunk, Problem, Reading, Reject, Row,
+};
+use landfall_formats::{Scanner, Summary, decode};
 
 /// How to read some bytes.
 #[derive(Clone, Debug)]

@@ -1,0 +1,82 @@
+//! Records the plan of a job, and sends the messages of its chunks.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use landfall_aws::{MAX_BATCH, WorkMessage};
+use landfall_domain::{ByteRange, PlannedChunk, Reading};
+use landfall_ledger::{JobHead, PlanBlock, SHARD_CHUNKS};
+use tokio::sync::mpsc;
+
+use crate::{Context, SplitError};
+
+/// Batches of messages that are sent at the same time.
+const BATCHES_AT_ONCE: usize = 8;
+
+/// Chunks that were found and not sent yet.
+pub(crate) struct Found {
+    /// How the object is read, the same for all chunks.
+    pub(crate) reading: Reading,
+    /// Position of the header, the same for all chunks.
+    pub(crate) header: Option<ByteRange>,
+    /// The chunks, which follow those before in the object.
+    pub(crate) chunks: Vec<PlannedChunk>,
+}
+
+/// Records and sends chunks until the channel is closed. Returns the number of planned chunks if the job was cancelled
+/// before.
+pub(crate) async fn send_all(
+    context: &Context,
+    head: &JobHead,
+    mut receiver: mpsc::Receiver<Found>,
+) -> Result<Option<u32>, SplitError> {
+    let mut block: Option<PlanBlock> = None;
+    while let Some(found) = receiver.recv().await {
+        let block = block.get_or_insert(PlanBlock {
+            shard: 0,
+            reading: found.reading,
+            header: found.header,
+            chunks: Vec::new(),
+        });
+        let cancelled_at = send(context, head, block, found.chunks).await?;
+        if cancelled_at.is_some() {
+            return Ok(cancelled_at);
+        }
+    }
+    Ok(None)
+}
+
+/// Adds chunks to the plan, which is recorded up to `block`, and sends their messages. Returns the first one that is not
+/// planned if the job was cancelled.
+async fn send(
+    context: &Context,
+    head: &JobHead,
+    block: &mut PlanBlock,
+    chunks: Vec<PlannedChunk>,
+) -> Result<Option<u32>, SplitError> {
+    let ledger = &context.ledger;
+    let mut chunks = chunks.into_iter();
+    while chunks.len() > 0 {
+        if block.is_full() {
+            block.shard += 1;
+            block.chunks.clear();
+        }
+        let first = block.end();
+        let room = SHARD_CHUNKS as usize - block.chunks.len();
+        block.chunks.extend(chunks.by_ref().take(room));
+        let (may_send, ()) = futures::try_join!(
+            ledger.expect_chunk(head.job, first),
+            ledger.record_plan(head.job, block),
+        )?;
+        if !may_send {
+            return Ok(Some(first));
+        }
+        let messages = (first..block.end()).filter_map(|ordinal| block.message(head, ordinal));
+        let messages = messages.map(|message| WorkMessage::Chunk(Box::new(message)));
+        stream::iter(messages)
+            .chunks(MAX_BATCH)
+            .map(|batch| async move { context.queue.send(&batch).await })
+            .buffer_unordered(BATCHES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+    }
+    Ok(None)
+}
