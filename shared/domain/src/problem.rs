@@ -34,7 +34,7 @@ pub enum ProblemCode {
     NoRecords,
     /// The content does not have the format that the name or the dataset says.
     FormatMismatch,
-    /// The header lacks columns that the dataset requires, or names one twice.
+    /// The header lacks columns that the dataset requires, or names one twice, or another header follows.
     HeaderMismatch,
     /// The content violates its format at some position; the records before it were ingested.
     Malformed,

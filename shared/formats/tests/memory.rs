@@ -6,7 +6,7 @@
 use landfall_domain::{Dataset, Format};
 use landfall_formats::decode;
 
-const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 /// Of which 16 MiB are for records, and the rest for 100,000 places and reasons, and what the decoder needs.
 const MEMORY: usize = 100 * 1024 * 1024;
 

@@ -25,6 +25,7 @@ mod prune;
 mod read;
 mod registry;
 mod upserts;
+mod walk;
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, PoisonError};

@@ -8,7 +8,7 @@ use mongodb::{Collection, Database};
 use super::document::binary_value;
 use super::error::{STORE, contended, is_duplicate_key, unavailable};
 use super::key_text;
-use super::prune::Walk;
+use super::walk::Walk;
 use crate::error::{Result, StoreError};
 use crate::registry::{REGISTRY, Registered, tombstones_of};
 use crate::schema::Table;

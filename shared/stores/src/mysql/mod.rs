@@ -15,6 +15,7 @@
 
 mod columns;
 mod dialect;
+mod existing;
 mod keys;
 mod prepare;
 mod ranges;

@@ -3,7 +3,7 @@
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
-use super::prepare::columns;
+use super::existing::columns;
 use super::statement::{STORE, error, run};
 use crate::error::{Result, StoreError};
 use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};

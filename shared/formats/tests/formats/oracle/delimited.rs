@@ -78,10 +78,11 @@ impl Expected {
 
     /// Returns whether the record names the columns in another place.
     fn is_other_header(&self) -> bool {
-        let filled = self.cells.iter().map(|cell| cell.trim_ascii());
-        let mut filled: Vec<&[u8]> = filled.filter(|cell| !cell.is_empty()).collect();
+        let cells = self.cells.iter().map(|cell| std::str::from_utf8(cell));
+        let filled = cells.map(|cell| cell.unwrap_or("?").trim());
+        let mut filled: Vec<&str> = filled.filter(|cell| !cell.is_empty()).collect();
         filled.sort_unstable();
-        filled == [b"k", b"v"]
+        filled == ["k", "v"]
     }
 }
 
