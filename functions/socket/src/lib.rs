@@ -24,7 +24,8 @@
 //! connections table; `GetItem`, `BatchGetItem` and `Query` on the ledger and its indexes, `UpdateItem` on its items
 //! `rate#…`, and reading its stream;
 //! `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on the
-//! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` on the tokens' secret; its logs.
+//! push queue; `execute-api:ManageConnections`; `secretsmanager:GetSecretValue` on the tokens' secret; its logs
+//! and traces.
 //!
 //! *Memory*: the subscribers of [`CONCURRENT_JOBS`] jobs, some hundred bytes each.
 //!
