@@ -22,7 +22,7 @@ use landfall_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
-use crate::schema::Table;
+use crate::schema::{Column, ColumnKind, Table};
 use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
@@ -239,6 +239,18 @@ impl Registered {
     /// overwrite the newer columns of a row that is older as a whole.
     pub(crate) fn is_merged(&self) -> bool {
         !self.merged.is_empty()
+    }
+
+    /// Returns the columns that are merged.
+    pub(crate) fn merged_columns(&self) -> impl Iterator<Item = Column> {
+        self.merged.iter().map(|name| Column {
+            name: name.clone(),
+            kind: if name == EXTRA_COLUMN {
+                ColumnKind::Extra
+            } else {
+                ColumnKind::Field(self.kind_of(name))
+            },
+        })
     }
 
     /// Returns what a definition registers except its totals and indexes, which are registered once they are created.

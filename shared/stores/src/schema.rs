@@ -10,7 +10,6 @@ pub(crate) use landfall_domain::EXTRA_COLUMN as EXTRA;
 use landfall_domain::{Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name};
 
 use crate::error::{Result, StoreError};
-use crate::registry::Registered;
 
 pub(crate) const VERSION: &str = "_version";
 /// Name of the column with the versions of the columns that are older than their row.
@@ -147,25 +146,17 @@ impl Table {
         })
     }
 
-    /// Returns the table with all columns that are registered for a merge by column, after those of the key.
-    pub(crate) fn merged(&self, registered: &Registered) -> Self {
+    /// Returns the table with these columns, which are merged by column, after those of the key.
+    pub(crate) fn merged(&self, columns: impl Iterator<Item = Column>) -> Self {
         let is_key = |column: &&Column| matches!(column.kind, ColumnKind::Key(_));
         let key = self.columns.iter().filter(is_key).cloned();
-        let merged = registered.merged.iter().map(|name| Column {
-            name: name.clone(),
-            kind: if name == EXTRA {
-                ColumnKind::Extra
-            } else {
-                ColumnKind::Field(registered.kind_of(name))
-            },
-        });
         let version = Column {
             name: VERSION.to_owned(),
             kind: ColumnKind::Version,
         };
         let versions = [version, versions_column()];
         Self {
-            columns: key.chain(merged).chain(versions).collect(),
+            columns: key.chain(columns).chain(versions).collect(),
             ..self.clone()
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn attempt<D: SqlDatabase>(
 ) -> Result<StoreCounts> {
     let name = &chunk.table.name;
     let known = database.entry(name).await?.registered;
-    let table = chunk.table.merged(&known);
+    let table = chunk.table.merged(known.merged_columns());
     let chunk = Chunk {
         table: &table,
         statements: &database.statements(&table).await?,
