@@ -10,7 +10,6 @@
 mod csv;
 mod json;
 mod ndjson;
-mod other_order;
 mod planner;
 
 use landfall_domain::{ByteRange, Dataset, Encoding, Format, PlannedChunk, Problem, Reading};
