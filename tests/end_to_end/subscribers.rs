@@ -109,7 +109,11 @@ async fn store_subscriber(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_500_subscribers_receives_the_completion_once() {
-    let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
+    let parameters = [
+        ("ChunkBytes", "65536"),
+        ("TokenRequestsPerSecond", "100000"),
+    ];
+    let stack = start(Sql::Sqlite, &parameters).await;
     set_delivery(&stack, false).await;
     let job = upload(&stack, KEY, products_file(30_000, 6)).await;
 

@@ -79,11 +79,13 @@ async fn finish(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "page".to_owned(), |path| path.as_str().to_owned());
-    let job = job_of(request.uri().path()).map(display);
+    let named = job_of(request.uri().path());
     let mut response = match tokio::time::timeout(TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::Unavailable("the request timed out".to_owned()).into_response(),
     };
+    let started_job = response.extensions().get::<JobId>().copied();
+    let job = started_job.or(named).map(display);
     let TokenName(token) = response.extensions_mut().remove().unwrap_or_default();
     if let Some(failed) = response.extensions_mut().remove::<ApiError>() {
         if response.status().is_server_error() {

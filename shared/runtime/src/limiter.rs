@@ -2,9 +2,8 @@
 //!
 //! A Lambda instance handles one request at a time and has no view of the others, so a limit within one instance
 //! would never apply. Requests to the HTTP API and messages to the WebSocket API are therefore counted together in the
-//! ledger, in items `rate#<token>/<start>`, for windows of
-//! five seconds. An instance takes a twentieth of the window's allowance with one `UpdateItem` and spends it from
-//! memory. What is left at the end of the window is lost.
+//! ledger, in items `rate#<token>/<start>`, for windows of five seconds. An instance takes a twentieth of the window's
+//! allowance with one `UpdateItem` and spends it from memory. What is left at the end of the window is lost.
 //!
 //! No window thus admits more requests than its allowance, and each write covers a block of requests. Because the
 //! window is part of the key, nothing has to be reset, and instances whose clocks differ do no harm. If the ledger

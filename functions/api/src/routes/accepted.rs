@@ -1,8 +1,8 @@
 //! The response to rows and files that were stored in the inbox.
 
-use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use landfall_aws::Stored;
 use landfall_domain::JobId;
 use serde::Serialize;
@@ -49,6 +49,8 @@ impl Accepted {
             status_url: format!("/jobs/{job}"),
         };
         let location = [(header::LOCATION, format!("{root}jobs/{job}"))];
-        (StatusCode::ACCEPTED, location, Json(accepted)).into_response()
+        // For the log.
+        let job = Extension(job);
+        (StatusCode::ACCEPTED, location, job, Json(accepted)).into_response()
     }
 }
