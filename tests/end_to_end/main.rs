@@ -20,6 +20,7 @@ mod paging;
 mod products;
 mod public_files;
 mod snapshots;
+mod splitting;
 mod submissions;
 mod subscribers;
 mod support;

@@ -12,6 +12,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use crate::files::{File, Kind};
+use crate::planned;
 use crate::schedule::{Schedule, Step};
 use crate::world::{Cause, MAX_RECEIVES, Message, RUNNING, World, notification};
 
@@ -132,6 +133,7 @@ pub async fn simulate(seed: u64) -> Trace {
                 store.is_down.store(is_down, Ordering::Relaxed);
             }
         }
+        notifications.append(&mut world.resumes(&mut rng));
         let waiting = world.queue.waiting.lock().unwrap().len();
         if notifications.is_empty() && waiting == 0 && schedule.len() == 0 {
             break;
@@ -176,6 +178,7 @@ pub async fn simulate(seed: u64) -> Trace {
         }
     }
     assert_eq!(deliveries.dead_letters, [""; 0]);
+    planned::check(&world, &Kind::Plain.definition()).await;
     check(&world, &files, &cancellations).await;
     trace
 }

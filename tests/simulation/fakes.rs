@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
+use landfall_aws::{
+    AwsError, ChunkQueue, Listed, Objects, Publisher, SplitMessage, SplitQueue, WorkMessage,
+};
 use landfall_domain::{
     ByteRange, ChunkMessage, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode,
     ObjectOrder, ObjectRef, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, PlanBlock, Shard,
-    shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, PlanBlock,
+    RecordedCheckpoint, Shard, shard_of,
 };
 use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
+use serde_json::json;
 
 use crate::schedule::pause;
 
@@ -179,6 +182,24 @@ impl ChunkQueue for Queue {
     }
 }
 
+/// The split queue: events with one message each that wait for delivery.
+#[derive(Default)]
+pub struct Splits {
+    pub waiting: Mutex<Vec<serde_json::Value>>,
+}
+
+#[async_trait]
+impl SplitQueue for Splits {
+    async fn resume(&self, job: JobId) -> Result<(), AwsError> {
+        pause().await;
+        let body = serde_json::to_string(&SplitMessage::Resume { job }).unwrap();
+        let message = json!({ "eventSource": "aws:sqs", "messageId": "1", "body": body });
+        locked(&self.waiting).push(json!({ "Records": [message] }));
+        pause().await;
+        Ok(())
+    }
+}
+
 impl Queue {
     async fn check_planned(&self, chunk: &ChunkMessage) {
         let table = Arc::clone(&self.table);
@@ -244,6 +265,16 @@ impl LedgerTable for Table {
     }
     async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
         paused!(self.0.plan(job, shards))
+    }
+    async fn put_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: &RecordedCheckpoint,
+    ) -> Result<RecordedCheckpoint, LedgerError> {
+        paused!(self.0.put_checkpoint(job, checkpoint))
+    }
+    async fn checkpoint(&self, job: JobId) -> Result<Option<RecordedCheckpoint>, LedgerError> {
+        paused!(self.0.checkpoint(job))
     }
     async fn add_chunk(
         &self,

@@ -1,11 +1,14 @@
-//! The messages of chunks can be rebuilt from the ledger, whatever the kind of file.
+//! The plan in the ledger is that of one splitter that reads the whole object, and the messages that were sent.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use landfall_aws::WorkMessage;
-use landfall_domain::{ChunkKind, ChunkMessage, Format, JobId};
+use landfall_domain::{ChunkKind, ChunkMessage, Dataset, Format, JobId, PlannedChunk, ProblemCode};
+use landfall_formats::Scanner;
 use landfall_ledger::{Ledger, LedgerError, LedgerTable};
+use landfall_runtime::Deadline;
 
 use crate::files::{File, Kind};
 use crate::world::{World, notification};
@@ -38,13 +41,67 @@ fn files() -> Vec<(&'static str, Bytes)> {
     ]
 }
 
+/// Asserts that every job is planned as one scanner alone plans its object.
+pub async fn check(world: &World, definition: &str) {
+    let dataset = Dataset::from_toml("products.toml", definition).unwrap();
+    let ledger = Ledger::new(world.table.clone());
+    let events = world.bus.events.lock().unwrap().clone();
+    for event in events {
+        let head = world.table.0.head(event.job).await.unwrap().unwrap();
+        let ordinals: Vec<u32> = (0..event.chunks).collect();
+        let planned = ledger.planned_chunks(&head, &ordinals).await.unwrap();
+        let Some(first) = planned.first() else {
+            continue;
+        };
+        let place = (
+            event.object.key.clone(),
+            event.object.version.clone().unwrap(),
+        );
+        let bytes = world.buckets.versions.lock().unwrap()[&place].clone();
+        let mut scanner = Scanner::new(&dataset, &first.reading, head.chunk_bytes);
+        let mut alone = Vec::new();
+        scanner.feed(&bytes, &mut alone).unwrap();
+        let header = scanner.finish(&mut alone).unwrap().header;
+        let planned = planned.into_iter().map(|message| {
+            assert_eq!(message.header, header);
+            PlannedChunk {
+                range: message.range,
+                first_line: message.first_line,
+                records: message.records,
+                kind: message.kind,
+            }
+        });
+        assert_eq!(planned.collect::<Vec<_>>(), alone);
+    }
+}
+
+/// Runs the splitter until the object is read, each time for one segment, and returns the number of invocations.
+async fn split_in_steps(world: &World, file: &File) -> usize {
+    let mut event = Some(notification(file));
+    let mut invocations = 0;
+    while let Some(next) = event {
+        let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(30));
+        let response = splitter::handle(&world.splitter, next, deadline).await;
+        assert!(response.unwrap().batch_item_failures.is_empty());
+        invocations += 1;
+        event = world.splits.waiting.lock().unwrap().pop();
+    }
+    invocations
+}
+
 async fn split(world: &World, file: &File) -> Vec<ChunkMessage> {
     let place = (file.key.clone(), file.version.clone());
     let bytes = file.bytes.clone();
     world.buckets.versions.lock().unwrap().insert(place, bytes);
-    splitter::handle(&world.splitter, notification(file))
+    let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
+    splitter::handle(&world.splitter, notification(file), deadline)
         .await
         .unwrap();
+    sent(world)
+}
+
+/// Removes the chunk messages that were sent, and returns them in the order of the object.
+fn sent(world: &World) -> Vec<ChunkMessage> {
     let sent = std::mem::take(&mut *world.queue.waiting.lock().unwrap());
     let sent = sent
         .iter()
@@ -98,4 +155,58 @@ async fn messages_are_rebuilt_as_the_splitter_has_sent_them() {
         let beyond = ledger.planned_chunks(&head, &[head.chunks.unwrap()]).await;
         assert!(matches!(beyond, Err(LedgerError::Missing(_))));
     }
+}
+
+#[tokio::test]
+async fn an_object_is_read_by_many_invocations_and_no_message_is_sent_twice() {
+    for (index, (name, bytes)) in (0..).zip(files()) {
+        // Every invocation of the largest one would read 64 of 1,100,000 bytes.
+        if name == "e.csv" {
+            continue;
+        }
+        let file = File {
+            key: format!("products/{name}"),
+            version: "v".to_owned(),
+            bytes,
+            time_ms: 1_000 + index,
+        };
+        let (whole, parts) = (World::new(100, Kind::Plain), World::new(100, Kind::Plain));
+        let expected = split(&whole, &file).await;
+        let place = (file.key.clone(), file.version.clone());
+        let bytes = file.bytes.clone();
+        parts.buckets.versions.lock().unwrap().insert(place, bytes);
+        let invocations = split_in_steps(&parts, &file).await;
+        assert_eq!(invocations, file.bytes.len().div_ceil(64), "{name}");
+        assert_eq!(sent(&parts), expected, "{name}");
+        let jobs = [&whole, &parts].map(|world| &world.table.0);
+        let [whole, parts] = jobs.map(|table| table.head(expected[0].job));
+        let (whole, parts) = (whole.await.unwrap().unwrap(), parts.await.unwrap().unwrap());
+        assert_eq!(parts.chunks, Some(u32::try_from(expected.len()).unwrap()));
+        assert_eq!(
+            (parts.problem, parts.warnings),
+            (whole.problem, whole.warnings)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_object_with_too_many_chunks_is_refused_before_it_is_read() {
+    let world = World::new(1 << 20, Kind::Plain);
+    let file = File {
+        key: "products/a.csv".to_owned(),
+        version: "v".to_owned(),
+        bytes: Bytes::new(),
+        time_ms: 1_000,
+    };
+    let mut event = notification(&file);
+    event["Records"][0]["s3"]["object"]["size"] = (5_u64 << 40).into();
+    let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
+    let handled = splitter::handle(&world.splitter, event, deadline).await;
+    handled.unwrap();
+    let job = JobId::for_object("inbox", "products/a.csv", "v");
+    let head = world.table.0.head(job).await.unwrap().unwrap();
+    assert_eq!(head.chunks, Some(0));
+    let problem = head.problem.unwrap();
+    assert_eq!(problem.code, ProblemCode::TooLarge);
+    assert!(problem.message.contains("4194304000000"), "{problem:?}");
 }

@@ -24,7 +24,8 @@ fn event(name: &str) -> Value {
 #[tokio::test]
 async fn sample_events_are_accepted() {
     let world = World::new(1_000_000, Kind::Plain);
-    splitter::handle(&world.splitter, event("s3-test-event.json"))
+    let deadline = Deadline::new(SystemTime::now() + Duration::from_mins(2));
+    splitter::handle(&world.splitter, event("s3-test-event.json"), deadline)
         .await
         .unwrap();
     assert!(world.queue.waiting.lock().unwrap().is_empty());
@@ -43,7 +44,9 @@ async fn sample_events_are_accepted() {
         .lock()
         .unwrap()
         .insert(version, bytes);
-    splitter::handle(&world.splitter, created).await.unwrap();
+    splitter::handle(&world.splitter, created, deadline)
+        .await
+        .unwrap();
     let sent: Value = serde_json::from_str(&world.queue.waiting.lock().unwrap()[0]).unwrap();
 
     let chunks = event("sqs-chunks.json");
@@ -53,9 +56,13 @@ async fn sample_events_are_accepted() {
         "events/sqs-chunks.json must equal the message that the splitter sends: {sent}"
     );
     let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
-    let deadline = SystemTime::now() + Duration::from_mins(1);
-    let response = worker::handle(&world.worker, chunks, Deadline::new(deadline)).await;
+    let response = worker::handle(&world.worker, chunks, deadline).await;
     assert!(response.batch_item_failures.is_empty());
+
+    // The whole object is read, so there is nothing to continue.
+    let resumed = splitter::handle(&world.splitter, event("sqs-resume.json"), deadline).await;
+    assert!(resumed.unwrap().batch_item_failures.is_empty());
+    assert_eq!(world.queue.waiting.lock().unwrap().len(), 1);
 
     let rows = world.stores[0].rows.lock().unwrap();
     assert_eq!(rows.keys().collect::<Vec<_>>(), ["A-1", "A-2"]);

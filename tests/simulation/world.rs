@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
+use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher, SplitQueue};
 use landfall_closing::{CancelError, ConfirmError, cancel_job, confirm_prune};
 use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
@@ -21,11 +21,18 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use worker::Redelivery;
 
-use crate::fakes::{Buckets, Bus, Log, Map, Queue, Table};
+use crate::fakes::{Buckets, Bus, Log, Map, Queue, Splits, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
+use crate::planned;
 use crate::schedule::{Schedule, Step, Task};
 
+/// Longer than any invocation takes.
+const HOUR: Duration = Duration::from_hours(1);
+/// The time of an invocation that must stop as soon as it has done something.
+const HURRIED: Duration = Duration::from_secs(30);
+/// Size of one read of the splitter, so that small files have many.
+const SEGMENT_BYTES: u64 = 64;
 /// How often a message is received before it goes to the dead-letter queue.
 pub const MAX_RECEIVES: u32 = 8;
 
@@ -52,6 +59,7 @@ pub type Outcome = Result<HashSet<String>, ()>;
 pub struct World {
     pub buckets: Arc<Buckets>,
     pub queue: Arc<Queue>,
+    pub splits: Arc<Splits>,
     pub bus: Arc<Bus>,
     pub table: Arc<Table>,
     pub stores: [Arc<Map>; 2],
@@ -61,6 +69,8 @@ pub struct World {
     datasets: Arc<Datasets>,
     /// Number of invocations of the worker.
     calls: AtomicUsize,
+    /// Number of invocations of the splitter.
+    pub splitters: AtomicUsize,
 }
 
 impl World {
@@ -71,7 +81,7 @@ impl World {
             kind.definition().into(),
         );
         let metrics = Log::default();
-        let (bus, table) = (Arc::default(), Arc::default());
+        let (splits, bus, table) = (Arc::<Splits>::default(), Arc::default(), Arc::default());
         let queue = Arc::new(Queue {
             table: Arc::clone(&table),
             ..Queue::default()
@@ -85,7 +95,11 @@ impl World {
             datasets: datasets(),
             ledger: ledger.clone(),
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+            splits: Arc::clone(&splits) as Arc<dyn SplitQueue>,
+            visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
             chunk_bytes,
+            segment_bytes: SEGMENT_BYTES,
+            longest: HOUR,
         };
         let both = stores
             .iter()
@@ -110,9 +124,11 @@ impl World {
         Self {
             buckets,
             queue,
+            splits,
             bus,
             table,
             stores,
+            splitters: AtomicUsize::default(),
             splitter: Arc::new(splitter),
             worker: Arc::new(worker),
             metrics,
@@ -125,9 +141,22 @@ impl World {
         match cause {
             Cause::Notification(event) => {
                 let (context, event) = (Arc::clone(&self.splitter), event.clone());
+                // Most have only the time for one segment.
+                let calls = self.splitters.fetch_add(1, Ordering::Relaxed);
+                let left = if calls % 4 == 3 {
+                    HOUR
+                } else {
+                    Duration::from_secs(30)
+                };
                 Box::pin(async move {
-                    let done = splitter::handle(&context, event).await;
-                    done.map(|()| HashSet::new()).map_err(drop)
+                    let deadline = Deadline::new(SystemTime::now() + left);
+                    let done = splitter::handle(&context, event, deadline).await;
+                    match done {
+                        Ok(response) if response.batch_item_failures.is_empty() => {
+                            Ok(HashSet::new())
+                        }
+                        Ok(_) | Err(_) => Err(()),
+                    }
                 })
             }
             Cause::Messages(bodies) => {
@@ -143,8 +172,8 @@ impl World {
                 }
                 // Every other invocation has time for one step of a prune.
                 let is_hurried = self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1;
-                let left = if is_hurried { 30 } else { 3_600 };
-                let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(left));
+                let left = if is_hurried { HURRIED } else { HOUR };
+                let deadline = Deadline::new(SystemTime::now() + left);
                 Box::pin(async move {
                     let response = worker::handle(&context, event, deadline).await;
                     let failed = response.batch_item_failures.into_iter();
@@ -209,6 +238,7 @@ pub async fn simulate(seed: u64) {
     ingest(fixed.iter().map(|fixed| &fixed.again).collect(), &mut rng).await;
     files.extend(late);
     check(&world, &files, &fixed, kind).await;
+    planned::check(&world, &kind.definition()).await;
 }
 
 impl World {
@@ -227,6 +257,17 @@ impl World {
         notifications
     }
 
+    /// Returns the events of the split queue, some of them twice.
+    pub fn resumes(&self, rng: &mut StdRng) -> Vec<serde_json::Value> {
+        let mut resumes = std::mem::take(&mut *self.splits.waiting.lock().unwrap());
+        for index in 0..resumes.len() {
+            if rng.random_bool(0.1) {
+                resumes.push(resumes[index].clone());
+            }
+        }
+        resumes
+    }
+
     /// Runs the functions until nothing is left to do.
     async fn run(
         &self,
@@ -238,6 +279,7 @@ impl World {
         let mut schedule = Schedule::new();
         loop {
             confirmations.extend(self, rng);
+            notifications.append(&mut self.resumes(rng));
             let waiting = self.queue.waiting.lock().unwrap().len();
             let idle = notifications.is_empty() && waiting == 0 && confirmations.waiting.is_empty();
             if idle && schedule.len() == 0 {

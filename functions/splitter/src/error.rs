@@ -1,11 +1,12 @@
 use landfall_aws::{AwsError, NotificationError};
 use landfall_ledger::LedgerError;
+use landfall_runtime::Retryable;
 
-/// Why a notification could not be processed. Problems of the object itself are reported by its job instead.
+/// Why a notification or a message could not be processed. Problems of the object itself are reported by its job instead.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
-    /// The event is not an S3 event.
-    #[error("not an S3 event: {0}")]
+    /// The event or the message has another form, or the state of a scanner has none.
+    #[error("not an event of S3, nor of the split queue: {0}")]
     Event(#[from] serde_json::Error),
     /// The notification is invalid.
     #[error(transparent)]
@@ -24,9 +25,9 @@ pub enum SplitError {
     QueueClosed,
 }
 
-impl SplitError {
-    /// Returns whether another attempt may succeed. Lambda retries in either case.
-    pub fn retryable(&self) -> bool {
+impl Retryable for SplitError {
+    /// Returns whether another attempt may succeed. Lambda and the queue retry in either case.
+    fn retryable(&self) -> bool {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),

@@ -1,23 +1,38 @@
 //! **Splitter**: creates a job for each new object in the inbox, and a message for each of its chunks.
 //!
-//! *Input*: S3 notifications of created objects, delivered at least once and in any order.
+//! *Input*: S3 notifications of created objects, delivered at least once and in any order, and messages of the split
+//! queue, which name jobs to continue.
 //!
-//! *Output*: the job's head and shards in the ledger; one message per chunk in the chunk queue, sent while the
+//! *Output*: the job's head, shards and plan in the ledger; one message per chunk in the chunk queue, sent while the
 //! object is still being read; finally the seal, with the number of chunks. If all chunks were marked before the
 //! seal, or there are none, the splitter enqueues a close message. It never closes a job itself, because closing a
 //! snapshot deletes rows, and only workers write to the stores.
 //!
 //! *Failure policy*: a problem with the object itself (no such dataset, another format, empty) ends the job with a
-//! [`landfall_domain::Problem`], because a retry would find the same. Everything else is an error: Lambda retries
-//! twice, then the notification goes to the dead-letter queue. A retry plans with what the first attempt pinned in
-//! the head (object version, definition, chunk size, order, limits). It finds the same chunks, and the messages it
-//! repeats meet chunks that are already marked.
+//! [`landfall_domain::Problem`], because a retry would find the same. Everything else is an error: Lambda retries a
+//! notification twice, and the split queue a message nine times, before it goes to the dead-letter queue. A retry plans
+//! with what the first attempt pinned in the head (object version, definition, chunk size, order, limits), and continues
+//! from the last checkpoint. It finds the same chunks, and the messages it repeats meet chunks that are already marked.
 //!
 //! The splitter of a cancelled job stops before the first shard of 128 chunks that no splitter has begun. Workers skip
 //! the chunks that are sent already.
 //!
-//! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] plus one segment of the object, the chunks of those
-//! segments, and 160 messages, whatever the size of the object.
+//! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] plus one segment of the object, three groups of at most 1,000
+//! chunks and those of a segment, and 80 messages, whatever the size of the object.
+//!
+//! # How another invocation continues
+//!
+//! An invocation reads for at most 14 minutes. Chunks are sent in groups, after 128 MiB or 1,000 chunks at the latest: first
+//! the plan of a group is recorded, then its messages are sent, and then a checkpoint is recorded with the state of the
+//! scanner. An invocation that continues from there, after the time was over or after a crash, finds the same chunks as
+//! one splitter alone, and repeats at most the messages of one group.
+//!
+//! An invocation that stops early enqueues a message in the split queue. A second notification of the object continues
+//! in the same way. If two splitters read an object at the same time, the one that finds a checkpoint ahead of its own
+//! stops: the other one is alive, or its notification or message is delivered again.
+//!
+//! Lambda stops functions that invoke themselves through a queue after 16 rounds, unless `RecursiveLoop` allows it. Here
+//! each round reads at least one segment further, so they end with the object.
 //!
 //! # Why the splitter reads every byte
 //!
@@ -26,14 +41,14 @@
 //! memory. Finding boundaries is far from being the bottleneck:
 //! `cargo run --release -p landfall-formats --example throughput` prints its MB/s, beside those of decoding.
 //!
-//! It also bounds the size of an object: 32 GiB is what can be read within the 15 minutes of a Lambda function.
-//!
 //! # Why chunks have one size
 //!
 //! A chunk has 8 MiB or 100,000 records, whichever comes first, unless configured otherwise. It is what a worker
 //! holds in memory and what a store applies at once. The larger it is, the more of its keys are neighbours in an
-//! index, and the less each key costs. If an object would have more than a million chunks, chunks grow with the
-//! object, to keep the set of full shards in the job's head small.
+//! index, and the less each key costs.
+//!
+//! A job has at most 4,000,000 chunks: the head of a job lists its full shards of 128 chunks, and an item of the ledger
+//! has at most 400 KB.
 
 mod context;
 mod error;

@@ -7,8 +7,9 @@ use splitter::{Context, handle};
 async fn main() -> Result<(), Error> {
     init_tracing();
     let context = Context::from_environment().await?;
-    serve(context, async |context: &Context, event, _: Deadline| {
-        handle(context, event).await
-    })
+    serve(
+        context,
+        async |context: &Context, event, deadline: Deadline| handle(context, event, deadline).await,
+    )
     .await
 }

@@ -2,58 +2,72 @@
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use landfall_aws::{AwsError, Objects};
+use landfall_aws::AwsError;
 use landfall_domain::{
     ByteRange, Dataset, Format, ObjectRef, PlannedChunk, Problem, ProblemCode, Reading, Warning,
 };
-use landfall_formats::{Header, Scanner, detect, quoting_warning};
-use landfall_ledger::{JobHead, Seal};
+use landfall_formats::{Header, MAX_CHUNKS, Scanner, detect, quoting_warning};
+use landfall_ledger::{Checkpoint, JobHead, Seal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::send::{Found, send_all};
+use crate::handler::other_release;
+use crate::send::{Found, Sent, send_all};
 use crate::{Context, SplitError};
 
-/// Size of one read of the object in bytes.
+/// Size of one read of an object in bytes.
 pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// Concurrent reads of the object.
 pub const SEGMENTS_AHEAD: usize = 4;
-/// The number of bytes after which the chunks in them are sent at the latest.
-const SEND_BYTES: u64 = 128 * 1024 * 1024;
-/// The maximum number of chunks of a job. Only an object with many records over the size limit has more, because
-/// each of them is a chunk.
-const MAX_CHUNKS: u32 = 4_000_000;
+/// The number of segments after which the chunks in them are sent at the latest.
+const SEND_SEGMENTS: u64 = 32;
+/// The number of chunks from which on they are sent after the segment.
+const SEND_CHUNKS: usize = 1_000;
 
-/// Reads the object, and sends the messages of its chunks meanwhile.
+/// How the planning of a job ended.
+pub(crate) enum Planned {
+    /// At the end of the object, or with a problem of it.
+    Completely(Seal),
+    /// For lack of time. Everything before the checkpoint is recorded and sent.
+    Partly,
+    /// Another splitter reads the same object, and is ahead.
+    Overtaken,
+}
+
+/// Reads the object from where an earlier invocation has stopped, and sends the messages of its chunks meanwhile, until
+/// it is time to stop.
 pub(crate) async fn plan(
     context: &Context,
     head: &JobHead,
     dataset: &Dataset,
-) -> Result<Seal, SplitError> {
+    stop_at: Instant,
+) -> Result<Planned, SplitError> {
+    let mut from = None;
+    // A smaller object has none.
+    if head.object.size > context.segment_bytes {
+        from = context.ledger.checkpoint(head.job).await?;
+    }
+    let mut block = None;
+    if let Some(from) = &from {
+        block = Some(context.ledger.plan_at(head.job, &from.checkpoint).await?);
+    }
     let (sender, receiver) = mpsc::channel(1);
-    let planner = Planner {
-        context,
-        head,
-        dataset,
-        reading: None,
-        header: None,
-        warnings: Vec::new(),
-        chunks: 0,
-        found: Vec::new(),
-        sent_to: 0,
-        sender,
-    };
-    let (planned, sent) = futures::join!(planner.run(), send_all(context, head, receiver));
+    let planner = Planner::new(context, head, dataset, sender);
+    let planned = planner.run(from.map(|from| from.checkpoint), stop_at);
+    let sent = send_all(context, head, block, receiver);
+    let (planned, sent) = futures::join!(planned, sent);
     // If sending failed or ended, planning stopped because of it.
     match sent? {
-        None => planned,
-        Some(chunks) => Ok(Seal {
+        Sent::All => planned,
+        Sent::Overtaken => Ok(Planned::Overtaken),
+        Sent::Cancelled(chunks) => Ok(Planned::Completely(Seal {
             chunks,
             problem: Some(Problem::new(
                 ProblemCode::Cancelled,
                 "the job was cancelled before the file was read to its end",
             )),
             warnings: Vec::new(),
-        }),
+        })),
     }
 }
 
@@ -61,7 +75,9 @@ pub(crate) async fn plan(
 enum Stop {
     /// The object has a problem. The chunks before it remain.
     Problem(Problem),
-    /// Something else failed. The next attempt starts over.
+    /// No time is left.
+    OutOfTime,
+    /// Something else failed. The next attempt continues from the last checkpoint.
     Error(SplitError),
 }
 
@@ -77,7 +93,7 @@ impl From<Problem> for Stop {
     }
 }
 
-/// Cuts an object into chunks and queues their messages for sending.
+/// Cuts an object into chunks, and has them recorded and sent.
 struct Planner<'a> {
     context: &'a Context,
     head: &'a JobHead,
@@ -89,83 +105,133 @@ struct Planner<'a> {
     chunks: u32,
     /// The chunks that are still to be sent.
     found: Vec<PlannedChunk>,
-    /// Where the bytes begin whose chunks are still to be sent.
-    sent_to: u64,
     sender: mpsc::Sender<Found>,
 }
 
-impl Planner<'_> {
-    async fn run(mut self) -> Result<Seal, SplitError> {
-        let problem = match self.plan().await {
+impl<'a> Planner<'a> {
+    fn new(
+        context: &'a Context,
+        head: &'a JobHead,
+        dataset: &'a Dataset,
+        sender: mpsc::Sender<Found>,
+    ) -> Self {
+        Self {
+            context,
+            head,
+            dataset,
+            reading: None,
+            header: None,
+            warnings: Vec::new(),
+            chunks: 0,
+            found: Vec::new(),
+            sender,
+        }
+    }
+
+    async fn run(
+        mut self,
+        from: Option<Checkpoint>,
+        stop_at: Instant,
+    ) -> Result<Planned, SplitError> {
+        let problem = match self.plan(from, stop_at).await {
             Ok(()) => None,
             Err(Stop::Problem(problem)) => Some(problem),
+            Err(Stop::OutOfTime) => return Ok(Planned::Partly),
             Err(Stop::Error(error)) => return Err(error),
         };
-        self.send().await?;
-        Ok(Seal {
+        self.send(None).await?;
+        Ok(Planned::Completely(Seal {
             chunks: self.chunks,
             problem,
             warnings: self.warnings,
-        })
+        }))
     }
 
-    /// Plans all chunks.
-    async fn plan(&mut self) -> Result<(), Stop> {
+    /// Plans all chunks after the checkpoint.
+    async fn plan(&mut self, from: Option<Checkpoint>, stop_at: Instant) -> Result<(), Stop> {
         let object = &self.head.object;
-        let mut segments = std::pin::pin!(segments(&*self.context.objects, object));
+        let mut start = from.as_ref().map_or(0, |from| from.scanned);
+        let mut segments = std::pin::pin!(segments(self.context, object, start));
         let segment = or_gone(segments.next().await.transpose())?;
         // Only an empty object has no segment, and it is not planned.
         debug_assert!(segment.is_some(), "an object without segments");
         let mut segment = segment.unwrap_or_default();
-        let reading = &match &self.head.rejects_of {
-            None => detect(&object.key, &segment, self.dataset)?,
+        let mut scanner = match from {
+            Some(from) => self.resume(from)?,
+            None => self.start(&segment)?,
+        };
+        let mut found = Vec::new();
+        let mut sent_to = start;
+        loop {
+            let scanned = scanner.feed(&segment, &mut found);
+            self.check_header(scanner.header(), (start, &segment))
+                .await?;
+            self.add(&mut found)?;
+            scanned?;
+            let end = start + segment.len() as u64;
+            if end == object.size {
+                break;
+            }
+            let is_late = Instant::now() >= stop_at;
+            // Small parts first, so that workers start soon.
+            let enough = sent_to.min(SEND_SEGMENTS * self.context.segment_bytes);
+            if is_late || end - sent_to >= enough || self.found.len() >= SEND_CHUNKS {
+                self.send(Some((end, &scanner))).await?;
+                sent_to = end;
+            }
+            if is_late {
+                return Err(Stop::OutOfTime);
+            }
+            let Some(next) = or_gone(segments.next().await.transpose())? else {
+                break;
+            };
+            (start, segment) = (end, next);
+        }
+        let finished = scanner.finish(&mut found);
+        let header = finished.as_ref().ok().and_then(|summary| summary.header);
+        self.check_header(header, (start, &segment)).await?;
+        self.add(&mut found)?;
+        let summary = finished?;
+        let quoting = self.reading.as_ref();
+        let quoting = quoting.and_then(|it| quoting_warning(self.dataset, it, summary.saw_quoted));
+        self.warnings.extend(quoting);
+        Ok(summary.check()?)
+    }
+
+    /// Starts with the first segment of the object.
+    fn start(&mut self, segment: &[u8]) -> Result<Scanner, Problem> {
+        let reading = match &self.head.rejects_of {
+            None => detect(&self.head.object.key, segment, self.dataset)?,
             Some(origin) => Reading {
                 rejects_of: Some(origin.clone()),
                 ..Reading::from(Format::Ndjson)
             },
         };
-        self.reading = Some(reading.clone());
-        let mut scanner = Scanner::new(self.dataset, reading, self.head.chunk_bytes);
-        let (mut found, mut start) = (Vec::new(), 0);
-        loop {
-            let scanned = scanner.feed(&segment, &mut found);
-            self.check_header(scanner.header(), reading, (start, &segment))
-                .await?;
-            self.add(&mut found)?;
-            scanned?;
-            // Small parts first, so that workers start soon.
-            let end = start + segment.len() as u64;
-            if end - self.sent_to >= self.sent_to.min(SEND_BYTES) {
-                self.send().await?;
-                self.sent_to = end;
-            }
-            match or_gone(segments.next().await.transpose())? {
-                Some(next) => {
-                    start += segment.len() as u64;
-                    segment = next;
-                }
-                None => break,
-            }
-        }
-        let finished = scanner.finish(&mut found);
-        let header = finished.as_ref().ok().and_then(|summary| summary.header);
-        self.check_header(header, reading, (start, &segment))
-            .await?;
-        self.add(&mut found)?;
-        let summary = finished?;
-        self.warnings
-            .extend(quoting_warning(self.dataset, reading, summary.saw_quoted));
-        Ok(summary.check()?)
+        let scanner = Scanner::new(self.dataset, &reading, self.head.chunk_bytes);
+        self.reading = Some(reading);
+        Ok(scanner)
+    }
+
+    /// Continues from a checkpoint.
+    fn resume(&mut self, from: Checkpoint) -> Result<Scanner, Problem> {
+        self.header = from.header;
+        self.warnings = from.warnings;
+        self.chunks = from.chunks;
+        let state = serde_json::from_str(&from.scanner).ok();
+        let scanner = state.and_then(|state| {
+            Scanner::resume(self.dataset, &from.reading, self.head.chunk_bytes, state)
+        });
+        self.reading = Some(from.reading);
+        scanner.ok_or_else(other_release)
     }
 
     /// Checks the header before the first chunk is sent. It nearly always lies in the segment that starts here.
     async fn check_header(
         &mut self,
         header: Option<ByteRange>,
-        reading: &Reading,
         (start, segment): (u64, &[u8]),
     ) -> Result<(), Stop> {
-        let (None, Some(range)) = (self.header, header) else {
+        let (None, Some(range), Some(reading)) = (self.header, header, &self.reading) else {
             return Ok(());
         };
         let position = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
@@ -184,7 +250,7 @@ impl Planner<'_> {
 
     /// Adds the chunks that were found to those that are still to be sent.
     fn add(&mut self, found: &mut Vec<PlannedChunk>) -> Result<(), Problem> {
-        let room = (MAX_CHUNKS - self.chunks) as usize;
+        let room = MAX_CHUNKS.saturating_sub(self.chunks) as usize;
         let added = found.len().min(room);
         self.found.extend(found.drain(..added));
         self.chunks += u32::try_from(added).unwrap_or(MAX_CHUNKS);
@@ -192,20 +258,34 @@ impl Planner<'_> {
             return Ok(());
         }
         let message = format!(
-            "the object has more than {MAX_CHUNKS} chunks: check whether most of its records are over the size limit"
+            "the object has more than {MAX_CHUNKS} chunks: check whether most of its records are over the size limit, \
+             or split it and upload the parts"
         );
         Err(Problem::new(ProblemCode::TooLarge, message))
     }
 
-    /// Has the chunks that were found recorded and sent.
-    async fn send(&mut self) -> Result<(), SplitError> {
-        let Some(reading) = self.reading.clone().filter(|_| !self.found.is_empty()) else {
+    /// Has the chunks that were found recorded and sent, and then the checkpoint after so many bytes recorded.
+    async fn send(&mut self, at: Option<(u64, &Scanner)>) -> Result<(), SplitError> {
+        let Some(reading) = self.reading.clone() else {
+            // Not even the format is known.
             return Ok(());
+        };
+        let checkpoint = match at {
+            None => None,
+            Some((scanned, scanner)) => Some(Checkpoint {
+                scanned,
+                chunks: self.chunks,
+                reading: reading.clone(),
+                header: self.header,
+                warnings: self.warnings.clone(),
+                scanner: serde_json::to_string(&scanner.state())?,
+            }),
         };
         let found = Found {
             reading,
             header: self.header,
             chunks: std::mem::take(&mut self.found),
+            checkpoint,
         };
         let sent = self.sender.send(found).await;
         sent.map_err(|_| SplitError::QueueClosed)
@@ -225,14 +305,16 @@ fn or_gone<T>(result: Result<T, AwsError>) -> Result<T, Stop> {
 }
 
 fn segments<'a>(
-    objects: &'a dyn Objects,
+    context: &'a Context,
     object: &'a ObjectRef,
+    from: u64,
 ) -> impl Stream<Item = Result<Bytes, AwsError>> + 'a {
-    stream::iter(0..object.size.div_ceil(SEGMENT_BYTES))
+    let size = context.segment_bytes;
+    stream::iter(0..(object.size - from).div_ceil(size))
         .map(move |index| {
-            let start = index * SEGMENT_BYTES;
-            let end = (start + SEGMENT_BYTES).min(object.size);
-            objects.read(object, ByteRange { start, end })
+            let start = from + index * size;
+            let end = (start + size).min(object.size);
+            context.objects.read(object, ByteRange { start, end })
         })
         .buffered(SEGMENTS_AHEAD)
 }

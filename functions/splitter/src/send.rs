@@ -3,7 +3,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use landfall_aws::{MAX_BATCH, WorkMessage};
 use landfall_domain::{ByteRange, PlannedChunk, Reading};
-use landfall_ledger::{JobHead, PlanBlock, SHARD_CHUNKS};
+use landfall_ledger::{Checkpoint, JobHead, PlanBlock, SHARD_CHUNKS};
 use tokio::sync::mpsc;
 
 use crate::{Context, SplitError};
@@ -19,29 +19,46 @@ pub(crate) struct Found {
     pub(crate) header: Option<ByteRange>,
     /// The chunks, which follow those before in the object.
     pub(crate) chunks: Vec<PlannedChunk>,
+    /// How to continue after them; `None` at the end of the object.
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
-/// Records and sends chunks until the channel is closed. Returns the number of planned chunks if the job was cancelled
-/// before.
+/// How sending ended.
+pub(crate) enum Sent {
+    /// Everything is sent.
+    All,
+    /// Another splitter of the same job is ahead. The rest is left to it.
+    Overtaken,
+    /// The job was cancelled, and only so many chunks are planned.
+    Cancelled(u32),
+}
+
+/// Records and sends chunks until the channel is closed. `block` has the last ones before them.
 pub(crate) async fn send_all(
     context: &Context,
     head: &JobHead,
+    mut block: Option<PlanBlock>,
     mut receiver: mpsc::Receiver<Found>,
-) -> Result<Option<u32>, SplitError> {
-    let mut block: Option<PlanBlock> = None;
+) -> Result<Sent, SplitError> {
     while let Some(found) = receiver.recv().await {
-        let block = block.get_or_insert(PlanBlock {
+        let block = block.get_or_insert_with(|| PlanBlock {
             shard: 0,
             reading: found.reading,
-            header: found.header,
+            header: None,
             chunks: Vec::new(),
         });
-        let cancelled_at = send(context, head, block, found.chunks).await?;
-        if cancelled_at.is_some() {
-            return Ok(cancelled_at);
+        block.header = found.header;
+        if let Some(chunks) = send(context, head, block, found.chunks).await? {
+            return Ok(Sent::Cancelled(chunks));
+        }
+        if let Some(checkpoint) = found.checkpoint {
+            let recorded = context.ledger.record_checkpoint(head.job, checkpoint);
+            if !recorded.await? {
+                return Ok(Sent::Overtaken);
+            }
         }
     }
-    Ok(None)
+    Ok(Sent::All)
 }
 
 /// Adds chunks to the plan, which is recorded up to `block`, and sends their messages. Returns the first one that is not

@@ -42,6 +42,8 @@ pub struct Outputs {
     pub chunk_queue_url: String,
     /// Queue of the chunks that every retry failed to process.
     pub chunk_dead_letter_queue_url: String,
+    /// Queue of the jobs whose objects are not read to their end.
+    pub split_queue_url: String,
     /// Queue of the notifications that every retry failed to process.
     pub splitter_dead_letter_queue_url: String,
     /// Queue of the pushes that every retry failed to send.

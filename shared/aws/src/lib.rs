@@ -1,6 +1,7 @@
 //! Thin, typed clients for S3, SQS, DynamoDB, EventBridge and Secrets Manager. Every response is checked.
 //!
-//! Each external dependency of a function is a trait here ([`Objects`], [`Inbox`], [`ChunkQueue`], [`Publisher`]).
+//! Each external dependency of a function is a trait here ([`Objects`], [`Inbox`], [`ChunkQueue`], [`SplitQueue`],
+//! [`Publisher`]).
 //! The deployed functions use the AWS implementation, the simulation and the tests use fakes.
 //!
 //! Every failed call is an [`AwsError`]; one list of error codes decides whether it is worth retrying.
@@ -23,8 +24,8 @@ pub use datasets::{Datasets, DefinitionError, Lookup};
 pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};
-pub use message::{MessageError, WorkMessage};
+pub use message::{MessageError, SplitMessage, WorkMessage};
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
-pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SqsQueue};
+pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SplitQueue, SqsQueue};
 pub use secret::Secret;

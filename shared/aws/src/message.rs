@@ -19,6 +19,17 @@ pub enum WorkMessage {
     },
 }
 
+/// A message of the split queue, as JSON tagged by `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SplitMessage {
+    /// A job whose object is not read to its end.
+    Resume {
+        /// The job.
+        job: JobId,
+    },
+}
+
 /// The body of a message is not one of a [`WorkMessage`].
 #[derive(Debug, thiserror::Error)]
 #[error("not a message of the chunk queue: {0}")]

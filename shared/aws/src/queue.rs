@@ -7,9 +7,11 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchResultEntry, SendMessageBatchRequestEntry,
     SendMessageBatchResultEntry,
 };
+use landfall_domain::JobId;
+use serde::Serialize;
 
 use crate::batch::{RejectedEntry, send_batch};
-use crate::{AwsError, Failure, WorkMessage};
+use crate::{AwsError, Failure, SplitMessage, WorkMessage};
 
 const SEND: &str = "SendMessageBatch";
 const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
@@ -21,6 +23,13 @@ pub const MAX_BATCH: usize = 10;
 pub trait ChunkQueue: Send + Sync {
     /// Sends up to [`MAX_BATCH`] messages, each at least once.
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError>;
+}
+
+/// Sends messages to the split queue.
+#[async_trait]
+pub trait SplitQueue: Send + Sync {
+    /// Has the splitter continue a job, at least once.
+    async fn resume(&self, job: JobId) -> Result<(), AwsError>;
 }
 
 /// A queue in SQS.
@@ -71,6 +80,18 @@ impl SqsQueue {
             send_batch(batch.to_vec(), |batch| self.change_once(batch)).await?;
         }
         Ok(())
+    }
+
+    async fn send_all<T: Serialize>(&self, messages: &[T]) -> Result<(), AwsError> {
+        let messages: Vec<OutgoingMessage> = messages
+            .iter()
+            .map(|message| {
+                let body =
+                    serde_json::to_string(message).map_err(|error| self.refused(SEND, error))?;
+                Ok(OutgoingMessage { body, fifo: None })
+            })
+            .collect::<Result<_, AwsError>>()?;
+        self.send_messages(&messages).await
     }
 
     async fn send_once(
@@ -175,14 +196,13 @@ impl SqsQueue {
 #[async_trait]
 impl ChunkQueue for SqsQueue {
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
-        let messages: Vec<OutgoingMessage> = messages
-            .iter()
-            .map(|message| {
-                let body =
-                    serde_json::to_string(message).map_err(|error| self.refused(SEND, error))?;
-                Ok(OutgoingMessage { body, fifo: None })
-            })
-            .collect::<Result<_, AwsError>>()?;
-        self.send_messages(&messages).await
+        self.send_all(messages).await
+    }
+}
+
+#[async_trait]
+impl SplitQueue for SqsQueue {
+    async fn resume(&self, job: JobId) -> Result<(), AwsError> {
+        self.send_all(&[SplitMessage::Resume { job }]).await
     }
 }

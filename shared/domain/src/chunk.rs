@@ -60,7 +60,7 @@ pub enum ChunkKind {
 }
 
 /// A chunk as the splitter plans it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedChunk {
     /// From the first byte of the first record to the last byte of the last record. The terminator or
     /// comma after that is not included, nor is anything else between chunks.

@@ -4,11 +4,13 @@
 //! writers put no line ends between objects. Splitter and worker apply the same rules.
 
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 
 use crate::json_value::JsonValue;
 use crate::syntax::is_between_json;
 
 /// Follows one record of a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum LineRecord {
     /// In an object.
     Object(JsonValue),

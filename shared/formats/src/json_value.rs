@@ -4,6 +4,7 @@
 //! continues with the next one.
 
 use memchr::memchr2;
+use serde::{Deserialize, Serialize};
 
 use crate::block::{BLOCK, Bits, mask, odd};
 
@@ -12,6 +13,7 @@ use crate::block::{BLOCK, Bits, mask, odd};
 const MATCHED_DEPTH: usize = 512;
 
 /// Follows one value from its first byte to its last, over any number of slices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JsonValue {
     /// One bit for each of the first open brackets, set for an object.
     open: [u64; MATCHED_DEPTH / 64],
@@ -19,7 +21,7 @@ pub(crate) struct JsonValue {
     state: State,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// Between the tokens of an array or object.
     Between,

@@ -65,4 +65,4 @@ pub use csv::header::Header;
 pub use decode::{Decoded, Skipped, decode, oversize};
 pub use detect::{detect, quoting_warning};
 pub use object::{CHUNK_BYTES, Findings, Object, check_size, decode_chunk, decode_object};
-pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, Scanner, Summary};
+pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, MAX_CHUNKS, Scanner, ScannerState, Summary};

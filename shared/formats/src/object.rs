@@ -10,29 +10,29 @@ use landfall_domain::{
 use crate::csv::header::Header;
 use crate::decode::{Decoded, decode, oversize};
 use crate::detect::{HEAD_BYTES, detect, quoting_warning};
-use crate::scan::{Scanner, Summary};
+use crate::scan::{MAX_CHUNKS, Scanner, Summary};
 
-/// The maximum size of an object in bytes: what can be read within the timeout of a Lambda function.
-const MAX_OBJECT_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// The size of a chunk in bytes, unless configured otherwise.
 pub const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 /// The maximum number of fields without a value, or with values that lost precision, that are counted for a chunk.
 const MAX_COUNTED_FIELDS: usize = 32;
 
-/// Checks the size of an object.
+/// Checks the size of an object that is read in chunks of this many bytes.
 ///
 /// # Errors
 /// `EmptyObject` and `TooLarge`.
-pub fn check_size(size: u64) -> Result<(), Problem> {
+pub fn check_size(size: u64, chunk_bytes: u64) -> Result<(), Problem> {
     if size == 0 {
         return Err(Problem::new(
             ProblemCode::EmptyObject,
             "the object is empty",
         ));
     }
-    if size > MAX_OBJECT_BYTES {
+    let max = u64::from(MAX_CHUNKS).saturating_mul(chunk_bytes);
+    if size > max {
         let message = format!(
-            "the object has {size} bytes, but the maximum is {MAX_OBJECT_BYTES}: split it and upload the parts"
+            "the object has {size} bytes, but the maximum is {max}, {MAX_CHUNKS} chunks of {chunk_bytes} bytes: split \
+             it and upload the parts, or raise the chunk size of the deployment"
         );
         return Err(Problem::new(ProblemCode::TooLarge, message));
     }
@@ -222,7 +222,7 @@ where
 {
     fn run(&mut self) -> Result<(), Stop<E>> {
         let Object { key, size, .. } = self.object;
-        check_size(size)?;
+        check_size(size, self.object.chunk_bytes)?;
         let head = self.read(0, HEAD_BYTES as u64)?;
         let reading = &detect(key, &head, self.dataset)?;
         self.findings.reading = Some(reading.clone());

@@ -109,6 +109,16 @@ impl Narrower {
         })
     }
 
+    /// Returns the first byte of a unit whose second one has not been seen.
+    pub(crate) fn half(&self) -> Option<u8> {
+        self.half
+    }
+
+    /// Continues after the first byte of a unit.
+    pub(crate) fn after(self, half: Option<u8>) -> Self {
+        Self { half, ..self }
+    }
+
     /// Returns a byte for each unit that is complete.
     pub(crate) fn narrow(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut narrowed = Vec::with_capacity(bytes.len() / 2 + 1);

@@ -16,13 +16,13 @@ use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
 
 use crate::head::expiry;
-use crate::item::{dataset_key, head_key, read, read_shard, shard_key};
+use crate::item::{checkpoint_key, dataset_key, head_key, read, read_shard, shard_key};
 use crate::partitions::{
     DATASET, KIND, OPEN, dataset_partition, index_shard, kind_partition, open_partition,
 };
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard,
-    shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, RecordedCheckpoint,
+    SHARD_CHUNKS, Shard, shard_of,
 };
 
 const BATCH_GET: &str = "BatchGetItem";
@@ -225,6 +225,20 @@ impl LedgerTable for DynamoTable {
 
     async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError> {
         self.blocks(job, shards).await
+    }
+
+    async fn put_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: &RecordedCheckpoint,
+    ) -> Result<RecordedCheckpoint, LedgerError> {
+        self.put_checkpoint_item(job, checkpoint).await
+    }
+
+    async fn checkpoint(&self, job: JobId) -> Result<Option<RecordedCheckpoint>, LedgerError> {
+        let key = checkpoint_key(job);
+        let item = self.get(&key).await?;
+        item.map(|item| read(&key, item)).transpose()
     }
 
     async fn add_chunk(

@@ -26,6 +26,11 @@ pub(crate) fn shard_key(job: JobId, shard: u32) -> String {
     format!("job/{job}/{shard}")
 }
 
+/// Returns the key of the checkpoint of a job.
+pub(crate) fn checkpoint_key(job: JobId) -> String {
+    format!("plan/{job}")
+}
+
 /// Returns the key of the plan of a shard.
 pub(crate) fn plan_key(job: JobId, shard: u32) -> String {
     format!("plan/{job}/{shard}")

@@ -12,6 +12,7 @@
 //!   completion check, because the process that counted the chunk may have died right afterwards.
 //! - `plan/<id>/<n>`, the **plan** of the shard: its chunks, recorded before their messages are sent.
 //!   [`Ledger::planned_chunks`] rebuilds the messages.
+//! - `plan/<id>`, the **checkpoint** of a splitter that has not reached the end of its object.
 //!
 //! A dead chunk is also in the set of its reason, `dead_code_<code>`. The first 20 dead chunks of a shard have an
 //! attribute of their own with place and reason, `dead_chunk_<ordinal>`. The close copies at most 20 to the head.
@@ -50,6 +51,7 @@
 //! The ledger only records. The `Closer` checks, prunes, closes and publishes.
 
 mod cancel;
+mod checkpoint;
 mod dynamo;
 mod dynamo_index;
 mod error;
@@ -69,6 +71,7 @@ mod table;
 mod view;
 
 pub use cancel::{CancelRefusal, Cancellation};
+pub use checkpoint::{Checkpoint, RecordedCheckpoint};
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;

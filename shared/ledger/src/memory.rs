@@ -6,7 +6,7 @@ use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder};
 
 use crate::{
     ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
-    LedgerTable, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
+    LedgerTable, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -19,6 +19,7 @@ pub struct MemoryTable {
 pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
     shards: HashMap<(JobId, u32), Shard>,
+    checkpoints: HashMap<JobId, RecordedCheckpoint>,
     plans: HashMap<(JobId, u32), PlanBlock>,
     generations: HashMap<String, u64>,
     floors: HashMap<String, ObjectOrder>,
@@ -91,6 +92,24 @@ impl LedgerTable for MemoryTable {
             .iter()
             .filter_map(|shard| items.plans.get(&(job, *shard)).cloned())
             .collect())
+    }
+
+    async fn put_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: &RecordedCheckpoint,
+    ) -> Result<RecordedCheckpoint, LedgerError> {
+        let mut items = self.items();
+        let stored = items.checkpoints.entry(job);
+        let stored = stored.or_insert_with(|| checkpoint.clone());
+        if stored.checkpoint.scanned < checkpoint.checkpoint.scanned {
+            *stored = checkpoint.clone();
+        }
+        Ok(stored.clone())
+    }
+
+    async fn checkpoint(&self, job: JobId) -> Result<Option<RecordedCheckpoint>, LedgerError> {
+        Ok(self.items().checkpoints.get(&job).cloned())
     }
 
     async fn add_chunk(

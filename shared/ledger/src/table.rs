@@ -6,7 +6,7 @@ use landfall_domain::{
     Warning,
 };
 
-use crate::{Cancellation, JobHead, LedgerError, PlanBlock, Shard};
+use crate::{Cancellation, JobHead, LedgerError, PlanBlock, RecordedCheckpoint, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +99,16 @@ pub trait LedgerTable: Send + Sync {
 
     /// Returns the planned chunks of these shards of a job, at most 100, without the shards that have none.
     async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError>;
+
+    /// Stores a checkpoint, unless one is stored that is as far. Returns the stored one.
+    async fn put_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: &RecordedCheckpoint,
+    ) -> Result<RecordedCheckpoint, LedgerError>;
+
+    /// Returns the checkpoint of a job.
+    async fn checkpoint(&self, job: JobId) -> Result<Option<RecordedCheckpoint>, LedgerError>;
 
     /// Adds a chunk and its counts to its shard, unless it is in one of the sets. What is known of a dead chunk is kept
     /// for the first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others

@@ -2,14 +2,22 @@
 
 use landfall_domain::{Problem, ProblemCode};
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 
-use super::Grammar;
 use super::planner::{Planner, Position};
 use crate::json_value::JsonValue;
 use crate::syntax::is_between_json;
 
 pub(super) struct JsonScanner {
     path: Vec<String>,
+    /// The maximum length of a name on the path, with quotes and every character escaped.
+    max_key_bytes: usize,
+    place: Place,
+}
+
+/// Where a scanner is between two bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Place {
     /// The number of open objects on the path.
     level: usize,
     /// The number of names on the path found so far. Each may occur once.
@@ -21,11 +29,10 @@ pub(super) struct JsonScanner {
     state: State,
     /// The current property name as JSON, up to `max_key_bytes`.
     key: Vec<u8>,
-    /// The maximum length of a name on the path, with quotes and every character escaped.
-    max_key_bytes: usize,
     element: Position,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
     /// Before the root, or before the value of a property on the path.
     PathValue,
@@ -70,20 +77,34 @@ impl JsonScanner {
         let longest = path.iter().map(String::len).max().unwrap_or(0);
         Self {
             path,
-            level: 0,
-            matched: 0,
-            found: false,
-            is_sequence: false,
-            state: State::PathValue,
-            key: Vec::new(),
             max_key_bytes: longest * 6 + 2,
-            element: Position::START,
+            place: Place {
+                level: 0,
+                matched: 0,
+                found: false,
+                is_sequence: false,
+                state: State::PathValue,
+                key: Vec::new(),
+                element: Position::START,
+            },
         }
+    }
+
+    /// Returns where the scanner is.
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Continues at a place of a scanner with the same settings. Returns `None` if its settings were others.
+    pub(super) fn at(self, place: Place) -> Option<Self> {
+        let fits = place.level <= self.path.len() && place.key.len() <= self.max_key_bytes;
+        fits.then_some(Self { place, ..self })
     }
 }
 
-impl Grammar for JsonScanner {
-    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
+impl JsonScanner {
+    /// Scans the next bytes, which start at the offset of the planner.
+    pub(super) fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
         let mut at = 0;
         // Number of bytes whose newlines are included in the line of the planner.
         let mut counted = 0;
@@ -103,16 +124,17 @@ impl Grammar for JsonScanner {
         Ok(())
     }
 
-    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
-        let position = match self.state {
+    /// Ends the scan at the offset of the planner.
+    pub(super) fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+        let position = match self.place.state {
             // Nothing but white space, which is an object without records.
-            State::PathValue if self.level == 0 => return Ok(()),
+            State::PathValue if self.place.level == 0 => return Ok(()),
             State::AfterObject => return Ok(()),
-            State::InElement(ref value) if self.is_sequence && value.is_scalar() => {
-                planner.add_record(self.element, planner.position.offset);
+            State::InElement(ref value) if self.place.is_sequence && value.is_scalar() => {
+                planner.add_record(self.place.element, planner.position.offset);
                 return Ok(());
             }
-            State::End if self.found => return Ok(()),
+            State::End if self.place.found => return Ok(()),
             State::End => {
                 let message = format!(
                     "the document has no property {}: correct json.path",
@@ -121,7 +143,10 @@ impl Grammar for JsonScanner {
                 return Err(Problem::new(ProblemCode::FormatMismatch, message));
             }
             State::InElement(_) => {
-                format!("in the record that starts at byte {}", self.element.offset)
+                format!(
+                    "in the record that starts at byte {}",
+                    self.place.element.offset
+                )
             }
             State::FirstElement | State::Element | State::ArrayComma => {
                 "before the array of rows is closed".to_owned()
@@ -146,25 +171,26 @@ impl JsonScanner {
         planner: &mut Planner,
     ) -> Result<usize, Fault> {
         if let State::InKey(value) | State::InOther(value) | State::InElement(value) =
-            &mut self.state
+            &mut self.place.state
         {
             let length = value
                 .feed(&bytes[at..])
                 .map_err(|broken| malformed(at + broken.at, broken.message))?;
             let end = length.map_or(bytes.len(), |length| at + length);
-            if let State::InKey(_) = self.state {
-                let room = self.max_key_bytes - self.key.len();
-                self.key.extend(bytes[at..end].iter().take(room));
+            if let State::InKey(_) = self.place.state {
+                let room = self.max_key_bytes - self.place.key.len();
+                self.place.key.extend(bytes[at..end].iter().take(room));
             }
             if length.is_some() {
-                self.state = match self.state {
+                self.place.state = match self.place.state {
                     State::InKey(_) => State::Colon {
                         on_path: self.match_key(at)?,
                     },
                     State::InOther(_) => State::ObjectComma,
                     _ => {
-                        planner.add_record(self.element, planner.position.offset + end as u64);
-                        if self.is_sequence {
+                        planner
+                            .add_record(self.place.element, planner.position.offset + end as u64);
+                        if self.place.is_sequence {
                             State::AfterObject
                         } else {
                             State::ArrayComma
@@ -178,19 +204,19 @@ impl JsonScanner {
         if is_between_json(byte) {
             return Ok(at + 1);
         }
-        self.state = match (&self.state, byte) {
+        self.place.state = match (&self.place.state, byte) {
             (State::PathValue, b'{') if self.path.is_empty() => {
-                self.is_sequence = true;
+                self.place.is_sequence = true;
                 self.start_element(bytes, at, counted, planner)?
             }
             (State::PathValue, _) => self.path_value(byte, at)?,
             (State::FirstKey | State::ObjectComma, b'}') => {
-                self.level -= 1;
+                self.place.level -= 1;
                 self.after_value()
             }
             (State::FirstKey | State::Key, b'"') => {
-                self.key.clear();
-                self.key.push(byte);
+                self.place.key.clear();
+                self.place.key.push(byte);
                 State::InKey(start_value(byte, at)?)
             }
             (State::Colon { on_path: true }, b':') => State::PathValue,
@@ -237,7 +263,7 @@ impl JsonScanner {
         let value = start_value(bytes[at], at)?;
         planner.position.line += lines(&bytes[*counted..at]);
         *counted = at;
-        self.element = Position {
+        self.place.element = Position {
             offset: planner.position.offset + at as u64,
             line: planner.position.line,
         };
@@ -246,14 +272,14 @@ impl JsonScanner {
 
     /// Opens the root, or a value on the path, and returns the next state.
     fn path_value(&mut self, byte: u8, at: usize) -> Result<State, Fault> {
-        let expects_array = self.level == self.path.len();
+        let expects_array = self.place.level == self.path.len();
         match byte {
             b'[' if expects_array => {
-                self.found = true;
+                self.place.found = true;
                 return Ok(State::FirstElement);
             }
             b'{' if !expects_array => {
-                self.level += 1;
+                self.place.level += 1;
                 return Ok(State::FirstKey);
             }
             _ => start_value(byte, at)?,
@@ -265,7 +291,7 @@ impl JsonScanner {
             _ => "a single value",
         };
         let path = self.path.join(".");
-        let message = match (self.level, expects_array) {
+        let message = match (self.place.level, expects_array) {
             (0, true) => format!("the document is {what}, not an array of rows"),
             (0, false) => {
                 format!("the document is {what}, so it has no property {path}: correct json.path")
@@ -284,7 +310,7 @@ impl JsonScanner {
     }
 
     fn after_value(&self) -> State {
-        if self.level == 0 {
+        if self.place.level == 0 {
             State::End
         } else {
             State::ObjectComma
@@ -293,18 +319,19 @@ impl JsonScanner {
 
     /// Returns whether the current property name is the next one on the path.
     fn match_key(&mut self, at: usize) -> Result<bool, Fault> {
-        let name = &self.path[self.level - 1];
+        let name = &self.path[self.place.level - 1];
         // A name that was cut has no closing quote.
-        let on_path = serde_json::from_slice::<String>(&self.key).is_ok_and(|key| key == *name);
+        let on_path =
+            serde_json::from_slice::<String>(&self.place.key).is_ok_and(|key| key == *name);
         if on_path {
-            if self.matched >= self.level {
+            if self.place.matched >= self.place.level {
                 let message = format!(
                     "the property {} occurs twice, so it is ambiguous which one contains the rows: remove one",
-                    self.path[..self.level].join(".")
+                    self.path[..self.place.level].join(".")
                 );
                 return Err(malformed(at, message));
             }
-            self.matched = self.level;
+            self.place.matched = self.place.level;
         }
         Ok(on_path)
     }

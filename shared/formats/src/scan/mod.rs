@@ -6,6 +6,9 @@
 //! A job pins [`CUTTING_RULES`]. If a splitter dies, its successor may be of a newer release. If that release cut
 //! the object elsewhere, the existing marks would stand for other chunks. It therefore closes the job with
 //! `other_release` instead.
+//!
+//! A scanner can stop between any two bytes and another one continue there ([`Scanner::state`]), also in another
+//! process: both together find the same chunks as one alone.
 
 mod csv;
 mod json;
@@ -13,16 +16,17 @@ mod ndjson;
 mod planner;
 
 use landfall_domain::{ByteRange, Dataset, Encoding, Format, PlannedChunk, Problem, Reading};
+use serde::{Deserialize, Serialize};
 
 use crate::exported::in_file;
 use crate::syntax::BOM;
 use crate::transcode::{NARROW_MARK, Narrower};
-use csv::CsvScanner;
+use csv::{CsvScanner, Kept};
 use json::JsonScanner;
 use ndjson::NdjsonScanner;
 use planner::Planner;
 
-pub use planner::{CUTTING_RULES, MAX_CHUNK_RECORDS};
+pub use planner::{CUTTING_RULES, MAX_CHUNK_RECORDS, MAX_CHUNKS};
 
 /// Summary of a complete object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +48,57 @@ pub struct Scanner {
     bom: Option<usize>,
     /// Turns UTF-16 into bytes; positions and lengths are in units of 16 bits then.
     narrower: Option<Narrower>,
-    grammar: Box<dyn Grammar + Send + Sync>,
+    grammar: Grammar,
     planner: Planner,
 }
 
 /// Finds the records of one format.
-trait Grammar {
-    /// Scans the next bytes, which start at the offset of the planner.
-    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem>;
+enum Grammar {
+    Csv(CsvScanner),
+    Ndjson(NdjsonScanner),
+    Json(JsonScanner),
+}
 
-    /// Ends the scan at the offset of the planner.
-    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem>;
+impl Grammar {
+    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
+        match self {
+            Self::Csv(csv) => csv.feed(bytes, planner),
+            Self::Ndjson(ndjson) => {
+                ndjson.feed(bytes, planner);
+                Ok(())
+            }
+            Self::Json(json) => json.feed(bytes, planner),
+        }
+    }
+
+    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+        match self {
+            Self::Csv(csv) => csv.finish(planner),
+            Self::Ndjson(ndjson) => {
+                ndjson.finish(planner);
+                Ok(())
+            }
+            Self::Json(json) => json.finish(planner),
+        }
+    }
+}
+
+/// Where a scanner is between two bytes of an object, to continue there later.
+///
+/// Its form and its meaning belong to the [`CUTTING_RULES`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ScannerState {
+    bom: Option<usize>,
+    half: Option<u8>,
+    grammar: GrammarState,
+    planner: planner::Place,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum GrammarState {
+    Csv(csv::Place, Kept),
+    Ndjson(NdjsonScanner),
+    Json(json::Place),
 }
 
 impl Scanner {
@@ -67,12 +111,56 @@ impl Scanner {
             bom: (reading.encoding == Encoding::UTF_8).then_some(0),
             narrower: Narrower::new(reading.encoding),
             grammar: match reading.format {
-                Format::Csv | Format::Tsv => Box::new(CsvScanner::new(&dataset.csv, reading)),
-                Format::Ndjson => Box::new(NdjsonScanner::default()),
-                Format::Json => Box::new(JsonScanner::new(dataset.json.path.clone())),
+                Format::Csv | Format::Tsv => Grammar::Csv(CsvScanner::new(&dataset.csv, reading)),
+                Format::Ndjson => Grammar::Ndjson(NdjsonScanner::default()),
+                Format::Json => Grammar::Json(JsonScanner::new(dataset.json.path.clone())),
             },
             planner: Planner::new(dataset, reading, chunk_bytes),
         }
+    }
+
+    /// Returns where the scanner is. The chunks that it has completed are no part of that.
+    pub fn state(&self) -> ScannerState {
+        ScannerState {
+            bom: self.bom,
+            half: self.narrower.as_ref().and_then(Narrower::half),
+            grammar: match &self.grammar {
+                Grammar::Csv(csv) => {
+                    let (place, kept) = csv.place();
+                    GrammarState::Csv(place, kept)
+                }
+                Grammar::Ndjson(ndjson) => GrammarState::Ndjson(ndjson.clone()),
+                Grammar::Json(json) => GrammarState::Json(json.place()),
+            },
+            planner: self.planner.place(),
+        }
+    }
+
+    /// Continues where a scanner was that was created with the same arguments. Returns `None` if they were others, as
+    /// far as that shows.
+    pub fn resume(
+        dataset: &Dataset,
+        reading: &Reading,
+        chunk_bytes: u64,
+        state: ScannerState,
+    ) -> Option<Self> {
+        let fresh = Self::new(dataset, reading, chunk_bytes);
+        if state.bom.is_some_and(|seen| seen >= BOM.len()) {
+            return None;
+        }
+        Some(Self {
+            bom: state.bom,
+            narrower: fresh.narrower.map(|it| it.after(state.half)),
+            grammar: match (fresh.grammar, state.grammar) {
+                (Grammar::Csv(csv), GrammarState::Csv(place, kept)) => {
+                    Grammar::Csv(csv.at(place, kept)?)
+                }
+                (Grammar::Ndjson(_), GrammarState::Ndjson(ndjson)) => Grammar::Ndjson(ndjson),
+                (Grammar::Json(json), GrammarState::Json(place)) => Grammar::Json(json.at(place)?),
+                _ => return None,
+            },
+            planner: fresh.planner.at(state.planner),
+        })
     }
 
     /// Scans the next bytes of the object, split at any position, and appends the completed chunks.

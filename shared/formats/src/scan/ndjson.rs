@@ -1,9 +1,8 @@
 //! Record boundaries of NDJSON: every line that is not blank is a record, or several objects.
 
-use landfall_domain::Problem;
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
-use super::Grammar;
 use super::planner::{Planner, Position};
 use crate::json_line::{LineRecord, may_have_several};
 use crate::syntax::is_between_json;
@@ -11,19 +10,21 @@ use crate::syntax::is_between_json;
 /// The number of bytes that are searched at a time for objects that follow others: few enough to remain in the cache.
 const LOOK_BYTES: usize = 4096;
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct NdjsonScanner {
     /// The open record of a line that continues, or that may have several.
     open: Option<Open>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     start: Position,
     record: LineRecord,
 }
 
-impl Grammar for NdjsonScanner {
-    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
+impl NdjsonScanner {
+    /// Scans the next bytes, which start at the offset of the planner.
+    pub(super) fn feed(&mut self, bytes: &[u8], planner: &mut Planner) {
         let base = planner.position.offset;
         let mut at = 0;
         let mut objects = Objects::of(bytes);
@@ -55,14 +56,13 @@ impl Grammar for NdjsonScanner {
                 at += 1;
             }
         }
-        Ok(())
     }
 
-    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+    /// Ends the scan at the offset of the planner.
+    pub(super) fn finish(&mut self, planner: &mut Planner) {
         if let Some(open) = self.open.take() {
             planner.add_record(open.start, planner.position.offset);
         }
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use landfall_domain::{
     ByteRange, ChunkKind, Dataset, MAX_FIXED_BYTES, Mode, PlannedChunk, Reading, Row,
 };
+use serde::{Deserialize, Serialize};
 
 /// The maximum number of records in a chunk, which bounds a worker's rows where records are tiny.
 pub const MAX_CHUNK_RECORDS: u64 = 100_000;
@@ -11,12 +12,16 @@ pub const MAX_CHUNK_RECORDS: u64 = 100_000;
 const MAX_ROW_BYTES: u64 = 32 * 1024 * 1024;
 /// What a row needs in a dataset that is merged by column: the stored versions of its key, and the new ones.
 const MERGE_BYTES: u64 = 512;
-/// Version of the rules by which objects are divided into chunks. A job cannot continue under other
-/// rules, because its done chunks would be different ones.
+/// Version of the rules by which objects are divided into chunks, and of the states of scanners. A job cannot continue
+/// under other rules, because its done chunks would be different ones.
 pub const CUTTING_RULES: u32 = 6;
+/// The maximum number of chunks of a job. The head of a job lists its shards, and would not fit an item of the ledger
+/// otherwise. Only an object with many records over the size limit has more than its size suggests, because each of them
+/// is a chunk.
+pub const MAX_CHUNKS: u32 = 4_000_000;
 
 /// A position in an object.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Byte, from 0.
     pub(super) offset: u64,
@@ -26,6 +31,18 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) const START: Self = Self { offset: 0, line: 1 };
+}
+
+/// Where a planner is between two records or in one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Place {
+    position: Position,
+    header: Option<ByteRange>,
+    open_quote: Option<u64>,
+    saw_quoted: bool,
+    after_return: bool,
+    records: u64,
+    open: Option<PlannedChunk>,
 }
 
 /// Groups the records of an object into chunks.
@@ -83,6 +100,45 @@ impl Planner {
             row_bytes: row_bytes(dataset),
             open: None,
             closed: Vec::new(),
+        }
+    }
+
+    /// Returns where the planner is. The closed chunks must have been taken.
+    pub(super) fn place(&self) -> Place {
+        debug_assert!(self.closed.is_empty(), "closed chunks would be lost");
+        Place {
+            position: self.position,
+            header: self.header,
+            open_quote: self.open_quote,
+            saw_quoted: self.saw_quoted,
+            after_return: self.after_return,
+            records: self.records,
+            open: self.open.clone(),
+        }
+    }
+
+    /// Continues at a place of a planner with the same settings.
+    pub(super) fn at(mut self, place: Place) -> Self {
+        let Place {
+            position,
+            header,
+            open_quote,
+            saw_quoted,
+            after_return,
+            records,
+            open,
+        } = place;
+        if let Some(header) = header {
+            self.set_header(header);
+        }
+        Self {
+            position,
+            open_quote,
+            saw_quoted,
+            after_return,
+            records,
+            open,
+            ..self
         }
     }
 

@@ -15,6 +15,10 @@ fn read(dataset: &Dataset, reading: &Reading, bytes: &[u8]) -> Vec<Outcome> {
     let mut chunks = Vec::new();
     for piece in bytes.chunks(7) {
         scanner.feed(piece, &mut chunks).unwrap();
+        // Another scanner continues, also between the bytes of a character.
+        let state = serde_json::to_string(&scanner.state()).unwrap();
+        let state = serde_json::from_str(&state).unwrap();
+        scanner = Scanner::resume(dataset, reading, 20, state).unwrap();
     }
     let summary = scanner.finish(&mut chunks).unwrap();
     let slice = |range: landfall_domain::ByteRange| {

@@ -20,6 +20,7 @@ mod mistakes;
 mod nulls;
 mod oracle;
 mod positions;
+mod resume;
 mod scan;
 mod texts;
 

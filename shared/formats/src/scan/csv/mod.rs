@@ -5,29 +5,37 @@ mod plain;
 
 use landfall_domain::{ByteRange, CsvOptions, Encoding, Problem, ProblemCode, Reading};
 use memchr::{memchr2, memchr3};
+use serde::{Deserialize, Serialize};
 
-use super::Grammar;
 use super::planner::{Planner, Position};
 use crate::csv::dialect::Dialect;
 use crate::syntax::BOM;
 use crate::transcode::NARROW_MARK;
-use other_order::OtherOrder;
+use other_order::{MAX_HEADER, OtherOrder};
+
+pub(super) use other_order::Kept;
 
 pub(super) struct CsvScanner {
     dialect: Dialect,
+    /// The byte order mark that is skipped at the start of records.
+    mark: &'static [u8],
+    other_order: OtherOrder,
+    place: Place,
+}
+
+/// Where a scanner is between two bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Place {
     /// Lines that are still to be skipped before the first record.
     skip_lines: u32,
     /// Records that are still to be read before the header is complete.
     header_records: u32,
     header_start: Option<u64>,
-    other_order: OtherOrder,
     state: State,
     record: Position,
-    /// The byte order mark that is skipped at the start of records.
-    mark: &'static [u8],
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// In a line to skip, up to its end.
     SkippedLine,
@@ -56,16 +64,6 @@ impl CsvScanner {
         let skip_lines = options.skip_lines + u32::from(has_line);
         Self {
             dialect: Dialect::new(options, reading),
-            skip_lines,
-            header_records: options.header_records,
-            header_start: None,
-            other_order: OtherOrder::default(),
-            state: if skip_lines > 0 {
-                State::SkippedLine
-            } else {
-                State::RecordStart(0)
-            },
-            record: Position::START,
             mark: if reading.encoding == Encoding::UTF_8 {
                 &BOM
             } else if reading.encoding.is_utf_16() {
@@ -73,12 +71,44 @@ impl CsvScanner {
             } else {
                 &[]
             },
+            other_order: OtherOrder::default(),
+            place: Place {
+                skip_lines,
+                header_records: options.header_records,
+                header_start: None,
+                state: if skip_lines > 0 {
+                    State::SkippedLine
+                } else {
+                    State::RecordStart(0)
+                },
+                record: Position::START,
+            },
         }
+    }
+
+    /// Returns where the scanner is, and which bytes it keeps.
+    pub(super) fn place(&self) -> (Place, Kept) {
+        (self.place.clone(), self.other_order.kept())
+    }
+
+    /// Continues at a place of a scanner with the same settings. Returns `None` if its settings were others.
+    pub(super) fn at(self, place: Place, kept: Kept) -> Option<Self> {
+        let fits = match place.state {
+            State::RecordStart(seen) => seen == 0 || seen < self.mark.len(),
+            State::Unquoted(seen) => seen < self.dialect.delimiter.len(),
+            _ => true,
+        };
+        fits.then(|| Self {
+            other_order: OtherOrder::of(kept, &self.dialect),
+            place,
+            ..self
+        })
     }
 }
 
-impl Grammar for CsvScanner {
-    fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
+impl CsvScanner {
+    /// Scans the next bytes, which start at the offset of the planner.
+    pub(super) fn feed(&mut self, bytes: &[u8], planner: &mut Planner) -> Result<(), Problem> {
         let base = planner.position.offset;
         let plain = self.dialect.plain_delimiter();
         let mut at = 0;
@@ -86,7 +116,7 @@ impl Grammar for CsvScanner {
         let mut plain_at = 0;
         while let Some(&byte) = bytes.get(at) {
             let is_end = matches!(byte, b'\r' | b'\n');
-            match self.state {
+            match self.place.state {
                 State::SkippedReturn => {
                     at += usize::from(byte == b'\n');
                     self.after_skipped_line();
@@ -98,15 +128,15 @@ impl Grammar for CsvScanner {
                         continue;
                     };
                     at += length;
-                    if self.state == State::Comment {
-                        self.state = State::RecordStart(0);
+                    if self.place.state == State::Comment {
+                        self.place.state = State::RecordStart(0);
                         continue;
                     }
                     at += 1;
                     planner.position.line += 1;
-                    self.skip_lines -= 1;
+                    self.place.skip_lines -= 1;
                     if rest[length] == b'\r' {
-                        self.state = State::SkippedReturn;
+                        self.place.state = State::SkippedReturn;
                     } else {
                         self.after_skipped_line();
                     }
@@ -118,7 +148,7 @@ impl Grammar for CsvScanner {
                 State::RecordStart(0)
                     if let Some(delimiter) = plain
                         && at >= plain_at
-                        && self.header_records == 0
+                        && self.place.header_records == 0
                         && self.dialect.comment.is_none() =>
                 {
                     at = self.plain_records(bytes, at, delimiter, planner);
@@ -126,12 +156,12 @@ impl Grammar for CsvScanner {
                 }
                 State::RecordStart(0) if Some(byte) == self.dialect.comment => {
                     planner.pass();
-                    self.state = State::Comment;
+                    self.place.state = State::Comment;
                 }
                 State::RecordStart(seen) if self.mark.get(seen) == Some(&byte) => {
                     planner.pass();
                     at += 1;
-                    self.state = State::RecordStart((seen + 1) % self.mark.len());
+                    self.place.state = State::RecordStart((seen + 1) % self.mark.len());
                 }
                 State::RecordStart(seen) => {
                     planner.pass();
@@ -141,7 +171,8 @@ impl Grammar for CsvScanner {
                 State::Quoted => at = self.quoted(bytes, at, planner),
                 State::Unquoted(0) | State::CellStart
                     if let Some(delimiter) = plain
-                        && (self.state != State::CellStart || Some(byte) != self.dialect.quote) =>
+                        && (self.place.state != State::CellStart
+                            || Some(byte) != self.dialect.quote) =>
                 {
                     at = self.unquoted(bytes, at, delimiter, planner)?;
                 }
@@ -155,7 +186,7 @@ impl Grammar for CsvScanner {
                 }
             }
         }
-        if self.header_records > 0 && self.is_in_record() {
+        if self.place.header_records > 0 && self.is_in_record() {
             self.check_header(base + bytes.len() as u64, planner)?;
         }
         if self.is_in_record() {
@@ -164,22 +195,26 @@ impl Grammar for CsvScanner {
         Ok(())
     }
 
-    fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
-        if self.skip_lines > 0 && planner.position.offset > 0 {
+    /// Ends the scan at the offset of the planner.
+    pub(super) fn finish(&mut self, planner: &mut Planner) -> Result<(), Problem> {
+        if self.place.skip_lines > 0 && planner.position.offset > 0 {
             let message = "the file ends within the lines that csv.skip_lines skips: correct it";
             return Err(Problem::new(ProblemCode::HeaderMismatch, message));
         }
-        if let State::RecordStart(seen @ 1..) = self.state {
+        if let State::RecordStart(seen @ 1..) = self.place.state {
             self.start_record(planner.position.offset - seen as u64, seen, planner);
         }
-        if matches!(self.state, State::Quoted | State::Escaped { quoted: true }) {
-            planner.open_quote = Some(self.record.line);
+        if matches!(
+            self.place.state,
+            State::Quoted | State::Escaped { quoted: true }
+        ) {
+            planner.open_quote = Some(self.place.record.line);
         }
         if self.is_in_record() {
             self.end_record(&[], 0, planner)?;
         }
         // A file may end before its header is complete.
-        if let (Some(start), 1..) = (self.header_start, self.header_records) {
+        if let (Some(start), 1..) = (self.place.header_start, self.place.header_records) {
             let end = planner.position.offset;
             planner.set_header(ByteRange { start, end });
         }
@@ -189,7 +224,7 @@ impl Grammar for CsvScanner {
 
 impl CsvScanner {
     fn after_skipped_line(&mut self) {
-        self.state = if self.skip_lines > 0 {
+        self.place.state = if self.place.skip_lines > 0 {
             State::SkippedLine
         } else {
             State::RecordStart(0)
@@ -198,11 +233,11 @@ impl CsvScanner {
 
     /// Starts a record at `offset`, whose first `seen` bytes look like a byte order mark.
     fn start_record(&mut self, offset: u64, seen: usize, planner: &mut Planner) {
-        self.record = Position {
+        self.place.record = Position {
             offset,
             line: planner.position.line,
         };
-        self.state = State::CellStart;
+        self.place.state = State::CellStart;
         // The mark may have begun in an earlier slice.
         let before = planner.position.offset.saturating_sub(offset);
         let before = usize::try_from(before).map_or(seen, |before| before.min(seen));
@@ -214,7 +249,7 @@ impl CsvScanner {
 
     fn is_in_record(&self) -> bool {
         !matches!(
-            self.state,
+            self.place.state,
             State::SkippedLine | State::SkippedReturn | State::Comment | State::RecordStart(_)
         )
     }
@@ -222,7 +257,7 @@ impl CsvScanner {
     /// Moves on by one byte inside a record that is not its end.
     fn step(&mut self, byte: u8, planner: &mut Planner) {
         let is = |special: Option<u8>| special == Some(byte);
-        self.state = match self.state {
+        self.place.state = match self.place.state {
             State::Escaped { quoted: false } => State::Unquoted(0),
             State::Quoted if is(self.dialect.escape) => State::Escaped { quoted: true },
             State::Quoted if is(self.dialect.quote) => State::QuoteInQuoted,
@@ -295,7 +330,7 @@ impl CsvScanner {
         };
         match found {
             None => {
-                self.state = if rest.last() == Some(&delimiter) {
+                self.place.state = if rest.last() == Some(&delimiter) {
                     State::CellStart
                 } else {
                     State::Unquoted(0)
@@ -303,7 +338,7 @@ impl CsvScanner {
                 Ok(bytes.len())
             }
             Some(found) if Some(rest[found]) == self.dialect.quote => {
-                self.state = if found > 0 && rest[found - 1] == delimiter {
+                self.place.state = if found > 0 && rest[found - 1] == delimiter {
                     planner.saw_quoted = true;
                     State::Quoted
                 } else {
@@ -320,12 +355,16 @@ impl CsvScanner {
 
     /// Keeps the bytes of the record that are in this slice, as far as they are needed.
     fn keep(&mut self, bytes: &[u8], planner: &Planner) {
-        let most = if self.header_records > 0 {
-            usize::MAX
+        let most = if self.place.header_records > 0 {
+            MAX_HEADER + 1
         } else {
             self.other_order.length()
         };
-        let start = self.record.offset.saturating_sub(planner.position.offset);
+        let start = self
+            .place
+            .record
+            .offset
+            .saturating_sub(planner.position.offset);
         let own = usize::try_from(start).map_or(&[][..], |start| &bytes[start..]);
         self.other_order.keep(own, most);
     }
@@ -337,26 +376,29 @@ impl CsvScanner {
         at: usize,
         planner: &mut Planner,
     ) -> Result<(), Problem> {
-        self.state = State::RecordStart(0);
+        self.place.state = State::RecordStart(0);
         let end = planner.position.offset + at as u64;
-        if self.header_records == 0 {
-            if end - self.record.offset == self.other_order.length() as u64 {
+        if self.place.header_records == 0 {
+            if end - self.place.record.offset == self.other_order.length() as u64 {
                 self.keep(&bytes[..at], planner);
-                if let Some(problem) = self.other_order.problem(self.record.line) {
+                if let Some(problem) = self.other_order.problem(self.place.record.line) {
                     planner.close();
                     return Err(problem);
                 }
             }
-            planner.add_record(self.record, end);
+            planner.add_record(self.place.record, end);
             return Ok(());
         }
         self.check_header(end, planner)?;
         self.keep(&bytes[..at], planner);
-        self.header_records -= 1;
-        let start = *self.header_start.get_or_insert(self.record.offset);
-        if self.header_records == 0 {
+        self.place.header_records -= 1;
+        let start = *self
+            .place
+            .header_start
+            .get_or_insert(self.place.record.offset);
+        if self.place.header_records == 0 {
             planner.set_header(ByteRange { start, end });
-            if start == self.record.offset {
+            if start == self.place.record.offset {
                 self.other_order.set_header(&self.dialect);
             }
         }
@@ -364,9 +406,9 @@ impl CsvScanner {
     }
 
     fn check_header(&self, end: u64, planner: &Planner) -> Result<(), Problem> {
-        let Position { offset, line } = self.record;
+        let Position { offset, line } = self.place.record;
         let limit = planner.record_bytes;
-        if end - self.header_start.unwrap_or(offset) <= limit {
+        if end - self.place.header_start.unwrap_or(offset) <= limit {
             return Ok(());
         }
         let message = format!(

@@ -4,8 +4,12 @@
 //! their values in the wrong columns.
 
 use landfall_domain::{Problem, ProblemCode};
+use serde::{Deserialize, Serialize};
 
 use crate::csv::dialect::Dialect;
+
+/// The maximum length in bytes of a header that records are compared with. It bounds the state of a scanner.
+pub(super) const MAX_HEADER: usize = 8 * 1024;
 
 /// Compares the records of an object with its header.
 #[derive(Default)]
@@ -16,7 +20,33 @@ pub(super) struct OtherOrder {
     head: Vec<u8>,
 }
 
+/// The bytes that are kept between two slices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::scan) struct Kept {
+    /// The header, if records are compared with it.
+    header: Vec<u8>,
+    /// The first bytes of the current record.
+    head: Vec<u8>,
+}
+
 impl OtherOrder {
+    /// Returns the bytes that are kept.
+    pub(super) fn kept(&self) -> Kept {
+        let header = self.columns.as_ref();
+        Kept {
+            header: header.map_or_else(Vec::new, |columns| columns.header.clone()),
+            head: self.head.clone(),
+        }
+    }
+
+    /// Continues with bytes that were kept.
+    pub(super) fn of(kept: Kept, dialect: &Dialect) -> Self {
+        Self {
+            columns: Columns::of(&kept.header, dialect),
+            head: kept.head,
+        }
+    }
+
     /// Sets the header, which is the record that was kept.
     pub(super) fn set_header(&mut self, dialect: &Dialect) {
         self.columns = Columns::of(&self.head, dialect);
@@ -24,7 +54,9 @@ impl OtherOrder {
 
     /// Returns the length in bytes of a record that has to be checked. No record has the length 0.
     pub(super) fn length(&self) -> usize {
-        self.columns.as_ref().map_or(0, |columns| columns.length)
+        self.columns
+            .as_ref()
+            .map_or(0, |columns| columns.header.len())
     }
 
     /// Starts a record, of which these bytes are in an earlier slice.
@@ -60,8 +92,8 @@ impl OtherOrder {
 
 /// The columns of a header that is one record, each with a different name.
 struct Columns {
-    /// The length of the header. In another order, the same names have the same length, which few rows have.
-    length: usize,
+    /// The header. In another order, the same names have the same length, which few rows have.
+    header: Vec<u8>,
     delimiter: u8,
     quote: Option<u8>,
     trim: bool,
@@ -75,8 +107,11 @@ impl Columns {
         let &[delimiter] = &*dialect.delimiter else {
             return None;
         };
+        if header.len() > MAX_HEADER {
+            return None;
+        }
         let mut columns = Self {
-            length: header.len(),
+            header: header.to_vec(),
             delimiter,
             quote: dialect.quote,
             trim: dialect.trim,

@@ -71,12 +71,30 @@ impl Outcome {
     }
 }
 
+#[derive(Debug, PartialEq)]
 struct Scan {
     chunks: Vec<PlannedChunk>,
     end: Result<Summary, Problem>,
 }
 
+/// Scans in one go, and with another scanner for each piece, which must find the same.
 fn scan(setup: &Setup, dataset: &Dataset, data: &[u8]) -> Scan {
+    let scanned = scan_in(setup, dataset, data, |scanner| scanner);
+    let resumed = scan_in(setup, dataset, data, |scanner| {
+        let state = serde_json::to_string(&scanner.state()).unwrap();
+        let state = serde_json::from_str(&state).unwrap();
+        Scanner::resume(dataset, &setup.reading(), setup.chunk_bytes, state).unwrap()
+    });
+    assert_eq!(scanned, resumed);
+    scanned
+}
+
+fn scan_in(
+    setup: &Setup,
+    dataset: &Dataset,
+    data: &[u8],
+    between: impl Fn(Scanner) -> Scanner,
+) -> Scan {
     let mut scanner = Scanner::new(dataset, &setup.reading(), setup.chunk_bytes);
     let mut chunks = Vec::new();
     let mut rest = data;
@@ -92,6 +110,7 @@ fn scan(setup: &Setup, dataset: &Dataset, data: &[u8]) -> Scan {
                 end: Err(problem),
             };
         }
+        scanner = between(scanner);
     }
     let header = scanner.header();
     let end = scanner.finish(&mut chunks);
