@@ -54,7 +54,7 @@ async fn notify(stack: &Stack, key: &str, version: &str, size: usize) {
 }
 
 /// Removes all messages from the chunk queue, and returns their bodies.
-async fn drain(stack: &Stack) -> Vec<String> {
+pub async fn drain(stack: &Stack) -> Vec<String> {
     let sqs = aws_sdk_sqs::Client::new(stack.sdk_config());
     let queue = &stack.outputs().chunk_queue_url;
     let mut bodies = Vec::new();
@@ -83,7 +83,7 @@ async fn drain(stack: &Stack) -> Vec<String> {
     }
 }
 
-async fn wait_for_seal(stack: &Stack, job: landfall_domain::JobId) -> u32 {
+pub async fn wait_for_seal(stack: &Stack, job: landfall_domain::JobId) -> u32 {
     let client = aws_sdk_dynamodb::Client::new(stack.sdk_config());
     let table = DynamoTable::new(client, &stack.outputs().ledger_table);
     for _ in 0..600 {

@@ -2,7 +2,6 @@
 //! jobs that are cancelled at any moment. Each kills its chunk with a reason, and the job closes with everything else.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use landfall_aws::WorkMessage;
 use landfall_domain::{CompletionEvent, DeadChunk, DeadCode, JobId, JobState, ProblemCode};
@@ -12,11 +11,12 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use crate::files::{File, Kind};
+use crate::outages::Outages;
 use crate::schedule::{Schedule, Step};
-use crate::world::{Cause, MAX_RECEIVES, Message, RUNNING, World, notification};
+use crate::world::{Cause, MAX_RECEIVES, Message, RUNNING, STORE_WAIT, World, notification};
 
-/// Steps within which every job closes once stores are up and functions do not die any more.
-const CLOSES_WITHIN: u32 = 100_000;
+/// Milliseconds within which every job closes once stores are up and functions do not die any more.
+const CLOSES_WITHIN: i64 = 180_000;
 
 /// What happened: for each step that ended an invocation, its number, whether the invocation died, and its messages.
 type Trace = Vec<(u32, bool, Vec<Message>)>;
@@ -43,7 +43,9 @@ impl Deliveries {
 
     fn put_back(&mut self, world: &World, messages: Vec<Message>) {
         for (body, receives) in messages {
-            if receives < MAX_RECEIVES {
+            // The copies of a message share their count, which starts again once one is done.
+            let counted = self.receives.get(&body).copied().unwrap_or_default();
+            if receives.min(counted) < MAX_RECEIVES {
                 world.queue.waiting.lock().unwrap().push(body);
             } else {
                 self.dead_letters.push(body);
@@ -104,11 +106,29 @@ impl Cancellations {
     }
 }
 
+/// Simulates files with bad rows, crashes, and stores that are down for a while.
 pub async fn simulate(seed: u64) -> Trace {
     let mut rng = StdRng::seed_from_u64(seed);
-    let chunk_bytes = *[1, 60, 200, 100_000].choose(&mut rng).unwrap();
+    let outages = Outages::random(&mut rng);
+    let (trace, dead) = run(&outages, &mut rng).await;
+    assert!(
+        dead.iter().all(|chunk| chunk.code != DeadCode::StoreDown),
+        "a chunk did not wait for its store"
+    );
+    trace
+}
+
+/// Simulates a store that does not return.
+pub async fn simulate_endless_outage(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let outages = Outages::endless(&mut rng);
+    run(&outages, &mut rng).await;
+}
+
+async fn run(outages: &Outages, rng: &mut StdRng) -> (Trace, Vec<DeadChunk>) {
+    let chunk_bytes = *[1, 60, 200, 100_000].choose(rng).unwrap();
     let world = World::new(chunk_bytes, Kind::Plain);
-    let files = files(&mut rng);
+    let files = files(rng);
     let mut notifications = Vec::new();
     for file in &files {
         let place = (file.key.clone(), file.version.clone());
@@ -119,56 +139,70 @@ pub async fn simulate(seed: u64) -> Trace {
 
     let faults_until = rng.random_range(0..2_000);
     let mut crashes = rng.random_range(0..6);
-    let mut cancellations = Cancellations::of(&files, &mut rng);
+    let mut cancellations = Cancellations::of(&files, rng);
     let mut deliveries = Deliveries::default();
     let mut schedule = Schedule::new();
     let mut trace = Trace::new();
+    let store_wait = i64::try_from(STORE_WAIT.as_millis()).unwrap();
+    let mut calm_at = outages.end(store_wait);
     for step in 0.. {
-        assert!(step < faults_until + CLOSES_WITHIN, "the jobs do not close");
-        let faults = step < faults_until;
-        for store in &world.stores {
-            if !faults || rng.random_bool(0.01) {
-                let is_down = faults && rng.random_bool(0.4);
-                store.is_down.store(is_down, Ordering::Relaxed);
-            }
-        }
+        let time = &world.queue.time;
+        time.pass(rng.random_range(1..10));
+        outages.apply(&world);
+        let now = time.millis();
+        assert!(now < calm_at + CLOSES_WITHIN, "the jobs do not close");
+        let next = world.queue.deliver_due();
         let waiting = world.queue.waiting.lock().unwrap().len();
         if notifications.is_empty() && waiting == 0 && schedule.len() == 0 {
-            break;
+            let Some(next) = next else { break };
+            time.pass(next - now);
+            continue;
         }
         if let Some(job) = cancellations.next(&world, step).await {
             let cause = Cause::Cancellation(job);
             let task = world.call(&cause);
-            schedule.start(&mut rng, cause, task);
+            schedule.start(rng, cause, task);
             continue;
         }
         let may_start = schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2));
         if may_start && (waiting > 0 || !notifications.is_empty()) {
             let cause = match notifications.pop_if(|_| waiting == 0 || rng.random_bool(0.3)) {
                 Some(event) => Cause::Notification(event),
-                None => Cause::Messages(deliveries.receive(&world, &mut rng)),
+                None => Cause::Messages(deliveries.receive(&world, rng)),
             };
             if let Cause::Messages(messages) = &cause {
                 cancellations.received(messages);
             }
             let task = world.call(&cause);
-            schedule.start(&mut rng, cause, task);
+            schedule.start(rng, cause, task);
             continue;
         }
-        let dies = faults && crashes > 0 && deliveries.may_die() && rng.random_bool(0.02);
-        crashes -= usize::from(dies);
-        let (cause, outcome) = match schedule.step(&mut rng, dies).await {
+        if schedule.len() == 0 {
+            continue;
+        }
+        let may_die = step < faults_until && crashes > 0 && deliveries.may_die();
+        let dies = may_die && rng.random_bool(0.02);
+        let (cause, outcome) = match schedule.step(rng, dies).await {
             Step::Progress => continue,
             Step::Ended(cause, outcome) => (cause, outcome),
-            Step::Died(cause) => (cause, Err(())),
+            Step::Died(cause) => {
+                crashes -= 1;
+                calm_at = calm_at.max(now);
+                (cause, Err(()))
+            }
         };
         match (cause, outcome) {
             (Cause::Notification(event), Err(())) => notifications.push(event),
             (Cause::Messages(messages), outcome) => {
                 trace.push((step, dies, messages.clone()));
                 let failed = |body: &String| outcome.as_ref().map_or(true, |it| it.contains(body));
-                let failed = messages.into_iter().filter(|(body, _)| failed(body));
-                deliveries.put_back(&world, failed.collect());
+                let (failed, done): (Vec<_>, Vec<_>) =
+                    messages.into_iter().partition(|(body, _)| failed(body));
+                // A message that waits may be sent again with the same body. It is another message.
+                deliveries
+                    .receives
+                    .retain(|body, _| done.iter().all(|(done, _)| done != body));
+                deliveries.put_back(&world, failed);
             }
             (Cause::Cancellation(job), Ok(_)) => cancellations.ended(job),
             (Cause::Cancellation(job), Err(())) => cancellations.planned.push((step, job)),
@@ -176,8 +210,7 @@ pub async fn simulate(seed: u64) -> Trace {
         }
     }
     assert_eq!(deliveries.dead_letters, [""; 0]);
-    check(&world, &files, &cancellations).await;
-    trace
+    (trace, check(&world, &files, &cancellations).await)
 }
 
 /// Generates files with rows of keys of their own, a few of which no store accepts.
@@ -204,7 +237,9 @@ fn files(rng: &mut StdRng) -> Vec<File> {
         .collect()
 }
 
-async fn check(world: &World, files: &[File], cancellations: &Cancellations) {
+/// Checks every job and every row. Returns all dead chunks.
+async fn check(world: &World, files: &[File], cancellations: &Cancellations) -> Vec<DeadChunk> {
+    let mut all_dead = Vec::new();
     let mut events: BTreeMap<String, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {
         let key = event.object.key.clone();
@@ -239,7 +274,9 @@ async fn check(world: &World, files: &[File], cancellations: &Cancellations) {
             continue;
         }
         check_rows(world, file, event, &dead);
+        all_dead.extend(dead);
     }
+    all_dead
 }
 
 /// Checks that every row is in both stores unless its chunk is dead, and that no row that fails is in a live chunk.
@@ -272,6 +309,7 @@ fn check_rows(world: &World, file: &File, event: &CompletionEvent, dead: &[DeadC
     for (name, code) in [
         ("refused", DeadCode::StoreRefused),
         ("panics", DeadCode::Panicked),
+        ("unavailable", DeadCode::RetriesExhausted),
     ] {
         assert!(
             text.contains(name) || dead.iter().all(|chunk| chunk.code != code),

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, WorkMessage};
+use jiff::Timestamp;
+use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, Work, WorkMessage};
 use landfall_domain::{
     ByteRange, ChunkMessage, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode,
     ObjectOrder, ObjectRef, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, PlanBlock, Shard,
-    shard_of,
+    ChunkOutcome, Circuit, CircuitTable, HeadUpdate, JobHead, LedgerError, LedgerTable,
+    MemoryTable, PlanBlock, Shard, shard_of,
 };
 use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
@@ -150,14 +151,46 @@ impl Objects for Buckets {
     }
 }
 
+/// The time in milliseconds since 1970. It passes only if the simulation says so.
+#[derive(Clone, Default)]
+pub struct SimulatedTime(Arc<AtomicI64>);
+
+impl SimulatedTime {
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.millis()).unwrap()
+    }
+
+    pub fn millis(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
 /// The chunk queue: messages that wait for delivery.
 #[derive(Default)]
 pub struct Queue {
     /// The ledger, in which every chunk must be planned before its message is sent.
     pub table: Arc<Table>,
+    pub time: SimulatedTime,
     pub waiting: Mutex<Vec<String>>,
+    /// Messages that are delivered later, and when.
+    later: Mutex<Vec<(i64, String)>>,
     /// The jobs that close messages were sent for.
     pub closes: Mutex<HashSet<JobId>>,
+}
+
+impl Queue {
+    /// Delivers the messages whose time has come. Returns when the next one follows.
+    pub fn deliver_due(&self) -> Option<i64> {
+        let now = self.time.millis();
+        let mut later = locked(&self.later);
+        let due = later.extract_if(.., |(at, _)| *at <= now);
+        locked(&self.waiting).extend(due.map(|(_, body)| body));
+        later.iter().map(|(at, _)| *at).min()
+    }
 }
 
 #[async_trait]
@@ -173,6 +206,20 @@ impl ChunkQueue for Queue {
                     locked(&self.closes).insert(*job);
                 }
             }
+        }
+        pause().await;
+        Ok(())
+    }
+
+    async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
+        assert!((1..=30).contains(&seconds), "{seconds}");
+        pause().await;
+        let body = serde_json::to_string(work).unwrap();
+        {
+            let mut later = locked(&self.later);
+            // `seconds` are random, and only the seed may determine the schedule.
+            let millis = 1_000 * (1 + 7 * i64::try_from(later.len()).unwrap() % 30);
+            later.push((self.time.millis() + millis, body));
         }
         pause().await;
         Ok(())
@@ -270,6 +317,22 @@ impl LedgerTable for Table {
     }
 }
 
+#[async_trait]
+impl CircuitTable for Table {
+    async fn open_circuits(&self) -> Result<Vec<Circuit>, LedgerError> {
+        paused!(self.0.open_circuits())
+    }
+    async fn open_circuit(&self, circuit: &Circuit) -> Result<Circuit, LedgerError> {
+        paused!(self.0.open_circuit(circuit))
+    }
+    async fn claim_probe(&self, circuit: &Circuit, next: Timestamp) -> Result<bool, LedgerError> {
+        paused!(self.0.claim_probe(circuit, next))
+    }
+    async fn close_circuit(&self, circuit: &Circuit) -> Result<(), LedgerError> {
+        paused!(self.0.close_circuit(circuit))
+    }
+}
+
 /// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
 pub type Stored = (RowVersion, Option<Vec<Value>>);
 
@@ -279,7 +342,7 @@ const STEP_ROWS: usize = 7;
 /// A store: a map with the version guard of the real ones.
 pub struct Map {
     pub kind: StoreKind,
-    /// Whether the store is unavailable.
+    /// Whether the store cannot be reached.
     pub is_down: AtomicBool,
     pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
@@ -354,7 +417,7 @@ impl Map {
 fn unavailable(store: StoreKind) -> StoreError {
     StoreError::Unavailable {
         store,
-        reason: "down".to_owned(),
+        reason: "overloaded".to_owned(),
     }
 }
 
@@ -376,7 +439,10 @@ impl Store for Map {
     ) -> Result<StoreCounts, StoreError> {
         pause().await;
         if self.is_down.load(Ordering::Relaxed) {
-            return Err(unavailable(self.kind));
+            return Err(StoreError::Down {
+                store: self.kind,
+                reason: "connection refused".to_owned(),
+            });
         }
         self.check(rows)?;
         let mut counts = StoreCounts::default();

@@ -54,7 +54,7 @@ async fn sample_events_are_accepted() {
     );
     let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
     let deadline = SystemTime::now() + Duration::from_mins(1);
-    let response = worker::handle(&world.worker, chunks, Deadline::new(deadline)).await;
+    let response = worker::handle(&world.workers[0], chunks, Deadline::new(deadline)).await;
     assert!(response.batch_item_failures.is_empty());
 
     let rows = world.stores[0].rows.lock().unwrap();

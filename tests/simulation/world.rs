@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use jiff::SignedDuration;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_closing::{CancelError, ConfirmError, cancel_job, confirm_prune};
 use landfall_domain::{
@@ -28,6 +29,9 @@ use crate::schedule::{Schedule, Step, Task};
 
 /// How often a message is received before it goes to the dead-letter queue.
 pub const MAX_RECEIVES: u32 = 8;
+
+/// How long a chunk waits for a store that is down.
+pub const STORE_WAIT: SignedDuration = SignedDuration::from_hours(72);
 
 /// Invocations that run at the same time.
 pub const RUNNING: usize = 6;
@@ -56,7 +60,8 @@ pub struct World {
     pub table: Arc<Table>,
     pub stores: [Arc<Map>; 2],
     pub splitter: Arc<splitter::Context>,
-    pub worker: Arc<worker::Context>,
+    /// Instances of the worker, each with its own caches. They are invoked in turn.
+    pub workers: [Arc<worker::Context>; 2],
     pub metrics: Log,
     datasets: Arc<Datasets>,
     /// Number of invocations of the worker.
@@ -71,7 +76,8 @@ impl World {
             kind.definition().into(),
         );
         let metrics = Log::default();
-        let (bus, table) = (Arc::default(), Arc::default());
+        let bus: Arc<Bus> = Arc::default();
+        let table: Arc<Table> = Arc::default();
         let queue = Arc::new(Queue {
             table: Arc::clone(&table),
             ..Queue::default()
@@ -87,34 +93,37 @@ impl World {
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
             chunk_bytes,
         };
-        let both = stores
-            .iter()
-            .map(|store| Arc::clone(store) as Arc<dyn Store>)
-            .collect();
         // The splitter has neither the bus nor the stores: only the worker closes jobs.
-        let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
-        let worker = worker::Context::new(
-            Arc::clone(&objects),
-            datasets(),
-            ledger,
-            publisher,
-            both,
-            "rejects",
-            Redelivery {
-                queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
-                visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
-                max_receives: MAX_RECEIVES,
-            },
-            Metrics::new("simulation", metrics.clone()),
-        );
+        let worker = || {
+            let both = stores
+                .iter()
+                .map(|store| Arc::clone(store) as Arc<dyn Store>);
+            let time = queue.time.clone();
+            Arc::new(worker::Context::new(
+                Arc::clone(&objects),
+                datasets(),
+                Arc::clone(&table),
+                Arc::clone(&bus) as Arc<dyn Publisher>,
+                both.collect(),
+                "rejects",
+                Redelivery {
+                    visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
+                    max_receives: MAX_RECEIVES,
+                    queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+                    store_wait: STORE_WAIT,
+                },
+                Metrics::new("simulation", metrics.clone()),
+                Arc::new(move || time.now()),
+            ))
+        };
         Self {
+            workers: [worker(), worker()],
             buckets,
             queue,
             bus,
             table,
             stores,
             splitter: Arc::new(splitter),
-            worker: Arc::new(worker),
             metrics,
             datasets: Arc::new(datasets()),
             calls: AtomicUsize::new(0),
@@ -131,7 +140,8 @@ impl World {
                 })
             }
             Cause::Messages(bodies) => {
-                let context = Arc::clone(&self.worker);
+                let call = self.calls.fetch_add(1, Ordering::Relaxed);
+                let context = Arc::clone(&self.workers[call / 2 % self.workers.len()]);
                 let mut event = SqsEvent::default();
                 for (body, received) in bodies {
                     let mut message = SqsMessage::default();
@@ -142,7 +152,7 @@ impl World {
                     event.records.push(message);
                 }
                 // Every other invocation has time for one step of a prune.
-                let is_hurried = self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+                let is_hurried = call % 2 == 1;
                 let left = if is_hurried { 30 } else { 3_600 };
                 let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(left));
                 Box::pin(async move {

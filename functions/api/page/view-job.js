@@ -86,6 +86,14 @@ function layout(first, changed) {
     progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
     fill(
       problem,
+      job.waiting_for.map((down) =>
+        h(
+          'div',
+          { class: 'panel warning' },
+          h('p', {}, h('strong', {}, `Waiting for ${store(down.store)} since ${time(down.since)}`)),
+          h('p', {}, `${down.reason}. The job continues by itself once the database is back.`),
+        ),
+      ),
       job.problem &&
         h(
           'div',

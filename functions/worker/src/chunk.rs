@@ -9,8 +9,9 @@ use landfall_domain::{
     Reject, RejectsLocation, StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, decode_chunk};
-use landfall_ledger::ChunkOutcome;
+use landfall_ledger::{ChunkOutcome, JobHead};
 use landfall_runtime::Metric;
+use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
@@ -57,7 +58,7 @@ pub(crate) async fn process(
         mark
     };
     if let Some(head) = mark.to_close {
-        context.closer.close(head, delivery.close_until).await?;
+        close(context, head, delivery.close_until).await?;
     }
     Ok(())
 }
@@ -92,7 +93,20 @@ fn measure(context: &Context, message: &ChunkMessage, outcome: &ChunkOutcome, ti
         .write(Some(dataset), Some(message.job), metrics);
 }
 
-/// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.
+/// Closes a job, or has the message wait if a store is down that rows must be deleted from.
+pub(crate) async fn close(
+    context: &Context,
+    head: JobHead,
+    until: Instant,
+) -> Result<(), WorkError> {
+    match context.closer.close(head, until).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(context.circuits.wait_if_down(error.into()).await),
+    }
+}
+
+/// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for a
+/// store.
 async fn outcome(
     context: &Context,
     message: &ChunkMessage,
@@ -103,10 +117,31 @@ async fn outcome(
                       reach the ledger";
         return Ok(dead(message, DeadCode::WorkerDied, reason));
     }
-    let error = match ingest_safely(context, message, delivery).await {
-        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
-        Err(error) => error,
+    let attempt = async {
+        if let Err(wait) = context.circuits.admit().await {
+            // A chunk of a cancelled job need not wait.
+            check_job(context, message).await?;
+            return Err(wait);
+        }
+        ingest_safely(context, message, delivery).await
     };
+    let error = match attempt.await {
+        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
+        Err(error) => context.circuits.wait_if_down(error).await,
+    };
+    if let WorkError::Wait(wait) = &error {
+        let limit = context.redelivery.store_wait;
+        let waits_too_long = delivery.down_since.filter(|since| {
+            wait.store.is_some() && context.circuits.now().duration_since(*since) > limit
+        });
+        return match waits_too_long {
+            Some(since) => {
+                let reason = format!("waited since {since:.0}: {wait}");
+                Ok(dead(message, DeadCode::StoreDown, reason))
+            }
+            None => Err(error),
+        };
+    }
     match error.dead_code() {
         Some(code) => {
             let reason = error.to_string();
@@ -194,7 +229,11 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     }
     let rows = Arc::new(rows);
     let applied = context.stores.iter().map(|store| async {
-        let mut counts = store.apply(&dataset, &message.order, &rows).await?;
+        let applied = store.apply(&dataset, &message.order, &rows).await;
+        if !rows.is_empty() && !matches!(applied, Err(StoreError::Down { .. })) {
+            context.circuits.note_response(store.kind()).await;
+        }
+        let mut counts = applied?;
         counts.stale += superseded;
         counts.updated += merged;
         debug_assert_eq!(

@@ -1,6 +1,7 @@
 //! Dead chunks: chunks that could not be processed, with place and reason.
 //!
-//! A chunk dies at once if retrying cannot help, and otherwise on the last delivery of its message. Its rows may be in
+//! A chunk dies at once if retrying cannot help, and otherwise on the last delivery of its message. While a store is
+//! down, it waits. Its rows may be in
 //! some stores and missing in others. Uploading the object again repairs that, once the cause is removed.
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub enum DeadCode {
     RejectInvalid,
     /// The worker panicked twice.
     Panicked,
+    /// A store was down for longer than chunks wait.
+    StoreDown,
     /// Every delivery failed with an error that another one might not have met.
     RetriesExhausted,
     /// The last attempt ended without a result: its worker ran out of memory or time, or could not reach the ledger.
@@ -57,6 +60,7 @@ impl DeadCode {
             Self::DefinitionGone => "definition_gone",
             Self::RejectInvalid => "reject_invalid",
             Self::Panicked => "panicked",
+            Self::StoreDown => "store_down",
             Self::RetriesExhausted => "retries_exhausted",
             Self::WorkerDied => "worker_died",
             Self::Cancelled => "cancelled",

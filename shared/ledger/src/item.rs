@@ -18,6 +18,9 @@ const TRUNCATED: &str = "truncated_";
 const DEAD_CODE: &str = "dead_code_";
 const DEAD_CHUNK: &str = "dead_chunk_";
 
+/// The key of the item with the open circuits of the stores.
+pub(crate) const CIRCUITS_KEY: &str = "circuits";
+
 pub(crate) fn head_key(job: JobId) -> String {
     format!("job/{job}")
 }

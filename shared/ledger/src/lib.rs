@@ -42,7 +42,8 @@
 //! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
 //! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.
 //!
-//! The table also counts the requests of each token: see [`PermitTable`].
+//! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
+//! [`CircuitTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].
@@ -50,6 +51,7 @@
 //! The ledger only records. The `Closer` checks, prunes, closes and publishes.
 
 mod cancel;
+mod circuit;
 mod dynamo;
 mod dynamo_index;
 mod error;
@@ -69,6 +71,7 @@ mod table;
 mod view;
 
 pub use cancel::{CancelRefusal, Cancellation};
+pub use circuit::{Circuit, CircuitTable, StoreDown};
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;

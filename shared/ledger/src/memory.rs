@@ -1,12 +1,12 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder};
+use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder, StoreKind};
 
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError,
-    LedgerTable, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
+    ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
+    LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -23,6 +23,7 @@ pub(crate) struct Items {
     generations: HashMap<String, u64>,
     floors: HashMap<String, ObjectOrder>,
     pub(crate) permits: HashMap<(String, i64), u32>,
+    pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
 }
 
 impl Items {

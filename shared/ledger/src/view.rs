@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
-use crate::{Cancellation, JobHead, LedgerError, LedgerTable, Progress};
+use crate::{
+    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, StoreDown,
+};
 
 /// The maximum progress of a job whose number of chunks is unknown.
 const MAX_UNSEALED_PROGRESS: f64 = 0.99;
@@ -31,6 +33,9 @@ pub struct JobView {
     pub closed_at: Option<String>,
     /// Its chunks.
     pub chunks: ChunksView,
+    /// The stores that are down, if the job is open: its remaining chunks wait for them.
+    #[serde(default)]
+    pub waiting_for: Vec<StoreDown>,
     /// The chunks that could not be processed, and why.
     #[serde(default)]
     pub dead_chunks: DeadChunks,
@@ -99,7 +104,7 @@ pub struct ChunksView {
 }
 
 impl JobView {
-    /// Builds the view. `now` is used for the rows per second.
+    /// Builds the view of a job that waits for no store. `now` is used for the rows per second.
     pub fn new(head: &JobHead, progress: &Progress, now: Timestamp) -> Self {
         let planned = head.chunks;
         let processed = progress.processed();
@@ -122,6 +127,7 @@ impl JobView {
                 // Never below zero, even while a second splitter has a shard of another size.
                 remaining: planned.map(|planned| planned.saturating_sub(processed)),
             },
+            waiting_for: Vec::new(),
             dead_chunks: progress.dead_chunks.clone(),
             progress: share(head, processed),
             rows_per_second: rate(head, progress.counts.rows, now),
@@ -136,12 +142,17 @@ impl JobView {
     }
 
     /// Reads the progress of a job and returns its view.
-    pub async fn read<T: LedgerTable + ?Sized>(
+    pub async fn read<T: LedgerTable + CircuitTable + ?Sized>(
         table: &T,
         head: &JobHead,
     ) -> Result<Self, LedgerError> {
         let progress = Progress::read(table, head).await?;
-        Ok(Self::new(head, &progress, Timestamp::now()))
+        let mut view = Self::new(head, &progress, Timestamp::now());
+        if head.state == JobState::Open {
+            let circuits = table.open_circuits().await?.into_iter();
+            view.waiting_for = circuits.map(StoreDown::from).collect();
+        }
+        Ok(view)
     }
 }
 

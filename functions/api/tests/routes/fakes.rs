@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{AwsError, ChunkQueue, Datasets, WorkMessage};
+use landfall_aws::{AwsError, ChunkQueue, Datasets, Work, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
@@ -98,6 +98,11 @@ pub(crate) struct SentMessages(pub(crate) Mutex<Vec<WorkMessage>>);
 impl ChunkQueue for SentMessages {
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
         self.0.lock().unwrap().extend_from_slice(messages);
+        Ok(())
+    }
+
+    async fn send_later(&self, work: &Work, _: u32) -> Result<(), AwsError> {
+        self.0.lock().unwrap().push(work.message.clone());
         Ok(())
     }
 }
