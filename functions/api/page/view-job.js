@@ -93,6 +93,8 @@ function layout(first, changed) {
     progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
     fill(
       problem,
+      job.paused &&
+        h('div', { class: 'panel warning' }, h('p', {}, h('strong', {}, 'The dataset is paused. The other chunks wait until it is resumed.'))),
       job.waiting_for.map((down) =>
         h(
           'div',
