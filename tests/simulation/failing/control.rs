@@ -132,6 +132,8 @@ impl Pause {
 pub(super) struct Redrives {
     /// How many are left.
     pub(super) left: usize,
+    /// The jobs whose redrive died, so that somebody repeats it.
+    pub(super) again: Vec<JobId>,
     /// Whether one must follow in this step.
     pub(super) is_due: bool,
     jobs: Vec<JobId>,
@@ -141,6 +143,7 @@ impl Redrives {
     pub(super) fn of(files: &[File], rng: &mut StdRng) -> Self {
         Self {
             left: *[0, 1, 3, 6].choose(rng).unwrap(),
+            again: Vec::new(),
             is_due: false,
             jobs: files.iter().map(job_of).collect(),
         }
@@ -154,6 +157,9 @@ impl Redrives {
             return None;
         }
         self.left -= 1;
+        if let Some(job) = self.again.pop() {
+            return Some(job);
+        }
         if rng.random_bool(0.2) {
             for store in &world.stores {
                 store.is_repaired.store(true, Ordering::Relaxed);

@@ -176,8 +176,10 @@ async fn run(outages: &Outages, rng: &mut StdRng) -> (Trace, Vec<DeadChunk>) {
             }
             (Cause::Cancellation(job), Ok(_)) => cancellations.ended(&world, job).await,
             (Cause::Cancellation(job), Err(())) => cancellations.planned.push((step, job)),
-            // Somebody repeats a redrive that failed.
-            (Cause::Redrive(_), Err(())) => redrives.left += 1,
+            (Cause::Redrive(job), Err(())) => {
+                redrives.again.push(job);
+                redrives.left += 1;
+            }
             (Cause::Notification(_) | Cause::Confirmation(_) | Cause::Redrive(_), _) => {}
         }
     }
