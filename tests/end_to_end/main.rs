@@ -9,6 +9,7 @@ mod control;
 mod delivery;
 mod document;
 mod failing;
+mod faults;
 mod http;
 mod job_lists;
 mod keys;

@@ -14,7 +14,7 @@ use landfall_domain::{CompletionEvent, JobId, Reject};
 use landfall_local::{Silent, Sql, Stack, StackOptions};
 use landfall_tests::Products;
 use mongodb::bson::{Bson, Document, doc};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, MySqlConnection, PgConnection, Row};
 
 /// Names and descriptions by sku.
 pub type Rows = BTreeMap<String, (String, Option<String>)>;
@@ -193,6 +193,12 @@ async fn products_in_sql(url: &str) -> Rows {
             .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
             .unwrap();
         return rows.map(Result::unwrap).collect();
+    }
+    if url.starts_with("mysql://") {
+        let mut connection = MySqlConnection::connect(url).await.unwrap();
+        let rows = sqlx::query(SELECT).fetch(&mut connection);
+        let rows = rows.map_ok(|row| (row.get(0), (row.get(1), row.get(2))));
+        return rows.try_collect().await.unwrap();
     }
     let mut connection = PgConnection::connect(url).await.unwrap();
     let rows = sqlx::query(SELECT).fetch(&mut connection);

@@ -1,22 +1,23 @@
 //! The dependencies of the functions, in memory. A caller can die at each call.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use landfall_aws::{
-    AwsError, ChunkQueue, Listed, Objects, Publisher, SplitMessage, SplitQueue, WorkMessage,
+    AwsError, ChunkQueue, Listed, Objects, Publisher, SplitMessage, SplitQueue, Work, WorkMessage,
 };
 use landfall_domain::{
     ByteRange, ChunkMessage, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode,
     ObjectOrder, ObjectRef, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, MemoryTable, PlanBlock,
-    RecordedCheckpoint, Shard, shard_of,
+    ChunkOutcome, Circuit, CircuitTable, HeadUpdate, JobHead, LedgerError, LedgerTable,
+    MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard, shard_of,
 };
 use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
@@ -67,6 +68,7 @@ pub fn dead_chunk(ordinal: u32) -> DeadChunk {
         first_line: 2,
         code: DeadCode::StoreRefused,
         reason: "refused".to_owned(),
+        attempt: 1,
     }
 }
 
@@ -153,14 +155,46 @@ impl Objects for Buckets {
     }
 }
 
+/// The time in milliseconds since 1970. It passes only if the simulation says so.
+#[derive(Clone, Default)]
+pub struct SimulatedTime(Arc<AtomicI64>);
+
+impl SimulatedTime {
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.millis()).unwrap()
+    }
+
+    pub fn millis(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
 /// The chunk queue: messages that wait for delivery.
 #[derive(Default)]
 pub struct Queue {
     /// The ledger, in which every chunk must be planned before its message is sent.
     pub table: Arc<Table>,
+    pub time: SimulatedTime,
     pub waiting: Mutex<Vec<String>>,
+    /// Messages that are delivered later, and when.
+    pub later: Mutex<Vec<(i64, String)>>,
     /// The jobs that close messages were sent for.
     pub closes: Mutex<HashSet<JobId>>,
+}
+
+impl Queue {
+    /// Delivers the messages whose time has come. Returns when the next one follows.
+    pub fn deliver_due(&self) -> Option<i64> {
+        let now = self.time.millis();
+        let mut later = locked(&self.later);
+        let due = later.extract_if(.., |(at, _)| *at <= now);
+        locked(&self.waiting).extend(due.map(|(_, body)| body));
+        later.iter().map(|(at, _)| *at).min()
+    }
 }
 
 #[async_trait]
@@ -175,7 +209,22 @@ impl ChunkQueue for Queue {
                 WorkMessage::Close { job } => {
                     locked(&self.closes).insert(*job);
                 }
+                WorkMessage::Redrive { .. } => {}
             }
+        }
+        pause().await;
+        Ok(())
+    }
+
+    async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
+        assert!((1..=300).contains(&seconds), "{seconds}");
+        pause().await;
+        let body = serde_json::to_string(work).unwrap();
+        {
+            let mut later = locked(&self.later);
+            // `seconds` are random, and only the seed may determine the schedule.
+            let millis = 1_000 * (1 + 7 * i64::try_from(later.len()).unwrap() % 30);
+            later.push((self.time.millis() + millis, body));
         }
         pause().await;
         Ok(())
@@ -205,8 +254,11 @@ impl Queue {
         let table = Arc::clone(&self.table);
         let head = table.0.head(chunk.job).await.unwrap().unwrap();
         let blocks = table.0.plan(chunk.job, &[shard_of(chunk.ordinal)]).await;
-        let planned = blocks.unwrap()[0].message(&head, chunk.ordinal);
-        assert_eq!(planned.as_ref(), Some(chunk));
+        let mut planned = blocks.unwrap()[0].message(&head, chunk.ordinal).unwrap();
+        // A sender of an earlier attempt may be late.
+        assert!(chunk.attempt <= planned.attempt);
+        planned.attempt = chunk.attempt;
+        assert_eq!(planned, *chunk);
     }
 }
 
@@ -287,6 +339,24 @@ impl LedgerTable for Table {
     async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError> {
         paused!(self.0.size_shard(job, shard, chunks))
     }
+    async fn reset_dead(
+        &self,
+        job: JobId,
+        shard: &Shard,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<Shard, LedgerError> {
+        paused!(self.0.reset_dead(job, shard, ordinals, attempt))
+    }
+    async fn remove_resent(
+        &self,
+        job: JobId,
+        shard: u32,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<(), LedgerError> {
+        paused!(self.0.remove_resent(job, shard, ordinals, attempt))
+    }
     async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         paused!(self.0.update_head(job, update))
     }
@@ -299,6 +369,31 @@ impl LedgerTable for Table {
     async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
         paused!(self.0.floor(dataset))
     }
+    async fn pause(&self, dataset: &str, pause: &Pause) -> Result<Pause, LedgerError> {
+        paused!(self.0.pause(dataset, pause))
+    }
+    async fn resume(&self, dataset: &str) -> Result<(), LedgerError> {
+        paused!(self.0.resume(dataset))
+    }
+    async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError> {
+        paused!(self.0.find_pause(dataset))
+    }
+}
+
+#[async_trait]
+impl CircuitTable for Table {
+    async fn open_circuits(&self) -> Result<Vec<Circuit>, LedgerError> {
+        paused!(self.0.open_circuits())
+    }
+    async fn open_circuit(&self, circuit: &Circuit) -> Result<Circuit, LedgerError> {
+        paused!(self.0.open_circuit(circuit))
+    }
+    async fn claim_probe(&self, circuit: &Circuit, next: Timestamp) -> Result<bool, LedgerError> {
+        paused!(self.0.claim_probe(circuit, next))
+    }
+    async fn close_circuit(&self, circuit: &Circuit) -> Result<(), LedgerError> {
+        paused!(self.0.close_circuit(circuit))
+    }
 }
 
 /// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
@@ -310,8 +405,10 @@ const STEP_ROWS: usize = 7;
 /// A store: a map with the version guard of the real ones.
 pub struct Map {
     pub kind: StoreKind,
-    /// Whether the store is unavailable.
+    /// Whether the store cannot be reached.
     pub is_down: AtomicBool,
+    /// Whether the store accepts every row.
+    pub is_repaired: AtomicBool,
     pub rows: Mutex<BTreeMap<String, Stored>>,
     floor: Mutex<Option<RowVersion>>,
     /// Number of rows that the prune of the floor has deleted.
@@ -327,6 +424,7 @@ impl Map {
         Arc::new(Self {
             kind,
             is_down: AtomicBool::default(),
+            is_repaired: AtomicBool::default(),
             rows: Mutex::default(),
             floor: Mutex::default(),
             pruned: Mutex::default(),
@@ -361,6 +459,9 @@ impl Map {
 impl Map {
     /// Fails for rows whose name says so.
     fn check(&self, rows: &[Row]) -> Result<(), StoreError> {
+        if self.is_repaired.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         for row in rows {
             let Some(Value::Text(name)) = row.values.get(1) else {
                 continue;
@@ -385,7 +486,7 @@ impl Map {
 fn unavailable(store: StoreKind) -> StoreError {
     StoreError::Unavailable {
         store,
-        reason: "down".to_owned(),
+        reason: "overloaded".to_owned(),
     }
 }
 
@@ -407,7 +508,10 @@ impl Store for Map {
     ) -> Result<StoreCounts, StoreError> {
         pause().await;
         if self.is_down.load(Ordering::Relaxed) {
-            return Err(unavailable(self.kind));
+            return Err(StoreError::Down {
+                store: self.kind,
+                reason: "connection refused".to_owned(),
+            });
         }
         self.check(rows)?;
         let mut counts = StoreCounts::default();

@@ -1,6 +1,7 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
-//! `world` simulates ingestion, `failing` chunks that cannot be processed, and `live` the pushes of the socket. `closing` stops the closer at each of its steps.
+//! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, and `live` the pushes
+//! of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -13,6 +14,7 @@ mod fakes;
 mod files;
 mod fixed;
 mod live;
+mod outages;
 mod planned;
 mod samples;
 mod schedule;
@@ -56,6 +58,19 @@ fn every_job_closes_whatever_fails() {
     run(async |seed| {
         failing::simulate(seed).await;
     });
+}
+
+#[test]
+fn a_job_closes_as_partial_if_its_store_does_not_return() {
+    for seed in 0..5 {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(tokio::task::coop::unconstrained(
+                failing::simulate_endless_outage(seed),
+            ));
+    }
 }
 
 #[test]

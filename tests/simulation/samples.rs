@@ -56,7 +56,7 @@ async fn sample_events_are_accepted() {
         "events/sqs-chunks.json must equal the message that the splitter sends: {sent}"
     );
     let chunks: SqsEvent = serde_json::from_value(chunks).unwrap();
-    let response = worker::handle(&world.worker, chunks, deadline).await;
+    let response = worker::handle(&world.workers[0], chunks, deadline).await;
     assert!(response.batch_item_failures.is_empty());
 
     // The whole object is read, so there is nothing to continue.

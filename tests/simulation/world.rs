@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use jiff::SignedDuration;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher, SplitQueue};
-use landfall_closing::{CancelError, ConfirmError, cancel_job, confirm_prune};
+use landfall_closing::{
+    CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
+};
 use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
 };
@@ -36,6 +39,9 @@ const SEGMENT_BYTES: u64 = 64;
 /// How often a message is received before it goes to the dead-letter queue.
 pub const MAX_RECEIVES: u32 = 8;
 
+/// How long a chunk waits for a store that is down.
+pub const STORE_WAIT: SignedDuration = SignedDuration::from_hours(72);
+
 /// Invocations that run at the same time.
 pub const RUNNING: usize = 6;
 
@@ -47,6 +53,8 @@ pub enum Cause {
     Confirmation(JobId),
     /// A cancellation of a job.
     Cancellation(JobId),
+    /// A redrive of a job.
+    Redrive(JobId),
 }
 
 /// A delivery of a message: its body and its receive count.
@@ -64,7 +72,8 @@ pub struct World {
     pub table: Arc<Table>,
     pub stores: [Arc<Map>; 2],
     pub splitter: Arc<splitter::Context>,
-    pub worker: Arc<worker::Context>,
+    /// Instances of the worker, each with its own caches. They are invoked in turn.
+    pub workers: [Arc<worker::Context>; 2],
     pub metrics: Log,
     datasets: Arc<Datasets>,
     /// Number of invocations of the worker.
@@ -81,7 +90,9 @@ impl World {
             kind.definition().into(),
         );
         let metrics = Log::default();
-        let (splits, bus, table) = (Arc::<Splits>::default(), Arc::default(), Arc::default());
+        let splits: Arc<Splits> = Arc::default();
+        let bus: Arc<Bus> = Arc::default();
+        let table: Arc<Table> = Arc::default();
         let queue = Arc::new(Queue {
             table: Arc::clone(&table),
             ..Queue::default()
@@ -101,27 +112,31 @@ impl World {
             segment_bytes: SEGMENT_BYTES,
             longest: HOUR,
         };
-        let both = stores
-            .iter()
-            .map(|store| Arc::clone(store) as Arc<dyn Store>)
-            .collect();
         // The splitter has neither the bus nor the stores: only the worker closes jobs.
-        let publisher = Arc::clone(&bus) as Arc<dyn Publisher>;
-        let worker = worker::Context::new(
-            Arc::clone(&objects),
-            datasets(),
-            ledger,
-            publisher,
-            both,
-            "rejects",
-            Redelivery {
-                queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
-                visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
-                max_receives: MAX_RECEIVES,
-            },
-            Metrics::new("simulation", metrics.clone()),
-        );
+        let worker = || {
+            let both = stores
+                .iter()
+                .map(|store| Arc::clone(store) as Arc<dyn Store>);
+            let time = queue.time.clone();
+            Arc::new(worker::Context::new(
+                Arc::clone(&objects),
+                datasets(),
+                Arc::clone(&table),
+                Arc::clone(&bus) as Arc<dyn Publisher>,
+                both.collect(),
+                "rejects",
+                Redelivery {
+                    visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
+                    max_receives: MAX_RECEIVES,
+                    queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+                    store_wait: STORE_WAIT,
+                },
+                Metrics::new("simulation", metrics.clone()),
+                Arc::new(move || time.now()),
+            ))
+        };
         Self {
+            workers: [worker(), worker()],
             buckets,
             queue,
             splits,
@@ -130,7 +145,6 @@ impl World {
             stores,
             splitters: AtomicUsize::default(),
             splitter: Arc::new(splitter),
-            worker: Arc::new(worker),
             metrics,
             datasets: Arc::new(datasets()),
             calls: AtomicUsize::new(0),
@@ -160,7 +174,8 @@ impl World {
                 })
             }
             Cause::Messages(bodies) => {
-                let context = Arc::clone(&self.worker);
+                let call = self.calls.fetch_add(1, Ordering::Relaxed);
+                let context = Arc::clone(&self.workers[call / 2 % self.workers.len()]);
                 let mut event = SqsEvent::default();
                 for (body, received) in bodies {
                     let mut message = SqsMessage::default();
@@ -171,7 +186,7 @@ impl World {
                     event.records.push(message);
                 }
                 // Every other invocation has time for one step of a prune.
-                let is_hurried = self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+                let is_hurried = call % 2 == 1;
                 let left = if is_hurried { HURRIED } else { HOUR };
                 let deadline = Deadline::new(SystemTime::now() + left);
                 Box::pin(async move {
@@ -190,6 +205,17 @@ impl World {
                         Ok(_) | Err(ConfirmError::Refused(PruneRefusal::Superseded)) => {
                             Ok(HashSet::new())
                         }
+                        Err(other) => panic!("{other}"),
+                    }
+                })
+            }
+            Cause::Redrive(job) => {
+                let ledger = Ledger::new(Arc::clone(&self.table) as Arc<dyn LedgerTable>);
+                let (queue, job) = (Arc::clone(&self.queue), *job);
+                Box::pin(async move {
+                    let head = ledger.head(job).await.unwrap().unwrap();
+                    match redrive_job(&ledger, &*queue, head, "operator").await {
+                        Ok(_) | Err(RedriveError::Refused(_)) => Ok(HashSet::new()),
                         Err(other) => panic!("{other}"),
                     }
                 })
@@ -306,8 +332,9 @@ impl World {
             match schedule.step(rng, dies).await {
                 Step::Progress
                 | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
-                Step::Ended(Cause::Cancellation(_), _) | Step::Died(Cause::Cancellation(_)) => {
-                    unreachable!("no job is cancelled");
+                Step::Ended(Cause::Cancellation(_) | Cause::Redrive(_), _)
+                | Step::Died(Cause::Cancellation(_) | Cause::Redrive(_)) => {
+                    unreachable!("no job is cancelled or redriven");
                 }
                 Step::Ended(Cause::Confirmation(job), Err(()))
                 | Step::Died(Cause::Confirmation(job)) => {
@@ -414,7 +441,7 @@ async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         let is_held = event.prune == Some(PruneState::Held);
         if let Some(pruned) = pruned.get(&event.job) {
             assert!(is_held && head.prune_published);
-            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job));
+            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job, 1));
             assert_eq!(pruned.problem, None);
         }
         let has_pruned = pruned.contains_key(&event.job)

@@ -18,7 +18,7 @@ export function jobView(id) {
 
   function changed(job) {
     if (!parts) {
-      parts = layout(job, changed);
+      parts = layout(job, acted);
       setText(title, fileName(job.object.key));
       document.title = `${fileName(job.object.key)} · Landfall`;
       fill(content, parts.nodes);
@@ -44,8 +44,15 @@ export function jobView(id) {
     else fill(content, problemPanel(error));
   }
 
-  const stop = watchJob(id, changed, failed);
-  return { title: 'Job', node, stop };
+  /** Shows the job as it is after a click. It may be open again, so it is watched again. */
+  function acted(job) {
+    changed(job);
+    stop();
+    stop = watchJob(id, changed, failed);
+  }
+
+  let stop = watchJob(id, changed, failed);
+  return { title: 'Job', node, stop: () => stop() };
 }
 
 /** Returns what to announce to screen readers: each quarter and the end. */
@@ -73,7 +80,15 @@ function layout(first, changed) {
   const rejects = rejectsPart(first);
   const about = h('dl', { class: 'facts' });
   const nodes = [
-    h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures, actions.node),
+    h(
+      'div',
+      { class: 'panel head' },
+      h('p', { class: 'state-line' }, state, summary),
+      progress.node,
+      problem,
+      figures,
+      actions.node,
+    ),
     stores,
     dead,
     rejects.node,
@@ -86,6 +101,21 @@ function layout(first, changed) {
     progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
     fill(
       problem,
+      job.paused &&
+        h(
+          'div',
+          { class: 'panel warning' },
+          h('p', {}, h('strong', {}, 'The dataset is paused')),
+          h('p', {}, 'The other chunks wait until it is resumed.'),
+        ),
+      job.waiting_for.map((down) =>
+        h(
+          'div',
+          { class: 'panel warning' },
+          h('p', {}, h('strong', {}, `Waiting for ${store(down.store)} since ${time(down.since)}`)),
+          h('p', {}, `${down.reason}. The job continues by itself once the database is back.`),
+        ),
+      ),
       job.problem &&
         h(
           'div',
@@ -180,7 +210,7 @@ function deadChunks({ chunks, dead_chunks: { first, by_code } }) {
     h(
       'p',
       { class: 'muted' },
-      `Rows of these parts of the file may be missing. Remove the cause and upload the file again. ${reasons.join(', ')}.`,
+      `Rows of these parts of the file may be missing. Remove the cause, then process them again. ${reasons.join(', ')}.`,
       chunks.dead > first.length && ` The first ${number(first.length)}:`,
     ),
     first.length > 0 && table('Failed chunks', head, h('tbody', {}, first.map(row)), 'rejects'),
@@ -198,6 +228,11 @@ function aboutOf(job) {
     fact('Size', bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
+    job.redrives.length > 0 &&
+      fact(
+        'Processed again',
+        job.redrives.map(({ by, at: when, chunks }) => h('p', {}, `${number(chunks)} chunks, by ${by}, `, at(when))),
+      ),
     fact('Job', h('code', {}, job.id)),
   ];
 }

@@ -4,23 +4,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, future};
+use jiff::Timestamp;
 use landfall_domain::{
     ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
     Reject, RejectsLocation, StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, decode_chunk};
-use landfall_ledger::ChunkOutcome;
-use landfall_runtime::Metric;
+use landfall_ledger::{ChunkOutcome, JobHead, Pause};
+use landfall_runtime::{Metric, jittered};
+use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
-use crate::{Context, WorkError};
+use crate::{Context, Wait, WorkError};
 
 /// The length of a rejects object after which further lines hold no record.
 const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
+
+/// The shortest and the longest time in seconds after which a chunk of a paused dataset is delivered again.
+const SHORTEST_PAUSE: i64 = 60;
+const LONGEST_PAUSE: i64 = 300;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
@@ -43,7 +49,10 @@ pub(crate) async fn process(
         mark
     } else {
         let started = Instant::now();
-        let mut outcome = outcome(context, message, delivery).await?;
+        let Some(mut outcome) = outcome(context, message, delivery).await? else {
+            info!("the job has been redriven since the message was sent");
+            return Ok(());
+        };
         if let ChunkOutcome::Done(counts) = &mut outcome
             && !delivery.is_repeated()
         {
@@ -57,7 +66,7 @@ pub(crate) async fn process(
         mark
     };
     if let Some(head) = mark.to_close {
-        context.closer.close(head, delivery.close_until).await?;
+        close(context, head, delivery.close_until).await?;
     }
     Ok(())
 }
@@ -92,21 +101,59 @@ fn measure(context: &Context, message: &ChunkMessage, outcome: &ChunkOutcome, ti
         .write(Some(dataset), Some(message.job), metrics);
 }
 
-/// Ingests a chunk. It is dead if retrying cannot help, or if this is the last delivery.
+/// Closes a job, or has the message wait if a store is down that rows must be deleted from.
+pub(crate) async fn close(
+    context: &Context,
+    head: JobHead,
+    until: Instant,
+) -> Result<(), WorkError> {
+    match context.closer.close(head, until).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(context.circuits.wait_if_down(error.into()).await),
+    }
+}
+
+/// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for a
+/// store. A message of an earlier attempt of the job has no outcome: the chunk is done, or its message is sent again.
 async fn outcome(
     context: &Context,
     message: &ChunkMessage,
     delivery: Delivery,
-) -> Result<ChunkOutcome, WorkError> {
+) -> Result<Option<ChunkOutcome>, WorkError> {
     if delivery.is_beyond_last() {
+        if let Err(WorkError::Superseded) = check_job(context, message).await {
+            return Ok(None);
+        }
         let reason = "the last attempt ended without a result: its worker ran out of memory or time, or could not \
                       reach the ledger";
-        return Ok(dead(message, DeadCode::WorkerDied, reason));
+        return Ok(Some(dead(message, DeadCode::WorkerDied, reason)));
     }
-    let error = match ingest_safely(context, message, delivery).await {
-        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
-        Err(error) => error,
+    let attempt = async {
+        if let Err(wait) = context.circuits.admit().await {
+            // A chunk of a cancelled job need not wait.
+            check_job(context, message).await?;
+            return Err(wait);
+        }
+        ingest_safely(context, message, delivery).await
     };
+    let error = match attempt.await {
+        Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
+        Err(WorkError::Superseded) => return Ok(None),
+        Err(error) => context.circuits.wait_if_down(error).await,
+    };
+    if let WorkError::Wait(wait) = &error {
+        let limit = context.redelivery.store_wait;
+        let waits_too_long = delivery.down_since.filter(|since| {
+            wait.store.is_some() && context.circuits.now().duration_since(*since) > limit
+        });
+        return match waits_too_long {
+            Some(since) => {
+                let reason = format!("waited since {since:.0}: {wait}");
+                Ok(Some(dead(message, DeadCode::StoreDown, reason)))
+            }
+            None => Err(error),
+        };
+    }
     match error.dead_code() {
         Some(code) => {
             let reason = error.to_string();
@@ -114,11 +161,11 @@ async fn outcome(
                 let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
                 context.ledger.add_problem(message.job, problem).await?;
             }
-            Ok(dead(message, code, reason))
+            Ok(Some(dead(message, code, reason)))
         }
         None if delivery.is_last() => {
             let reason = format!("every attempt failed; the last error: {error}");
-            Ok(dead(message, DeadCode::RetriesExhausted, reason))
+            Ok(Some(dead(message, DeadCode::RetriesExhausted, reason)))
         }
         None => Err(error),
     }
@@ -194,7 +241,11 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     }
     let rows = Arc::new(rows);
     let applied = context.stores.iter().map(|store| async {
-        let mut counts = store.apply(&dataset, &message.order, &rows).await?;
+        let applied = store.apply(&dataset, &message.order, &rows).await;
+        if !rows.is_empty() && !matches!(applied, Err(StoreError::Down { .. })) {
+            context.circuits.note_response(store.kind()).await;
+        }
+        let mut counts = applied?;
         counts.stale += superseded;
         counts.updated += merged;
         debug_assert_eq!(
@@ -218,12 +269,33 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     Ok(counts)
 }
 
-/// Fails if the job is cancelled.
+/// Fails if the job is cancelled, or was redriven since the message was sent, or if the dataset is paused.
 async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
-    if context.ledger.is_cancelled(message.job).await? {
+    let ledger = &context.ledger;
+    let head = ledger.require_head(message.job);
+    let (head, pause) = future::try_join(head, ledger.find_pause(&message.dataset)).await?;
+    if message.attempt < head.attempt {
+        return Err(WorkError::Superseded);
+    }
+    if head.cancelled.is_some() {
         return Err(WorkError::Cancelled);
     }
-    Ok(())
+    match pause {
+        Some(pause) => Err(wait_for_resume(&pause, context.circuits.now()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Returns how long a chunk waits: as long as its dataset has been paused, within limits.
+fn wait_for_resume(pause: &Pause, now: Timestamp) -> Wait {
+    let since = pause.at.parse().unwrap_or(now);
+    let paused_for = now.duration_since(since).as_secs();
+    let longest = paused_for.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    Wait {
+        seconds: jittered(u32::try_from(longest).unwrap_or_default()),
+        reason: format!("{} has paused the dataset", pause.by),
+        store: None,
+    }
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does

@@ -1,21 +1,25 @@
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
 use landfall_closing::Closer;
-use landfall_ledger::Ledger;
+use landfall_ledger::{CircuitTable, Ledger, LedgerTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
 use landfall_stores::Store;
 
+use crate::circuit::{Circuits, Clock};
 use crate::header::HeaderCache;
 
 /// How the messages of the chunk queue are delivered again.
 pub struct Redelivery {
-    /// The queue, for close messages that continue a prune.
+    /// The queue, for close messages that continue a prune, chunks that are sent again, and work that has to wait.
     pub queue: Arc<dyn ChunkQueue>,
     /// Sets when messages become visible again.
     pub visibility: Arc<dyn Visibility>,
     /// The `maxReceiveCount` of the queue, after which a message goes to the dead-letter queue.
     pub max_receives: u32,
+    /// How long a chunk waits for a store that is down.
+    pub store_wait: SignedDuration,
 }
 
 /// The dependencies of the worker.
@@ -36,22 +40,26 @@ pub struct Context {
     pub metrics: Metrics,
     /// Closes jobs.
     pub closer: Closer,
+    pub(crate) circuits: Circuits,
     pub(crate) headers: HeaderCache,
 }
 
 impl Context {
     /// Returns a context with these dependencies.
     #[expect(clippy::too_many_arguments, reason = "each is another service")]
-    pub fn new(
+    pub fn new<L: LedgerTable + CircuitTable + 'static>(
         objects: Arc<dyn Objects>,
         datasets: Datasets,
-        ledger: Ledger,
+        ledger: Arc<L>,
         publisher: Arc<dyn Publisher>,
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
         redelivery: Redelivery,
         metrics: Metrics,
+        clock: Clock,
     ) -> Self {
+        let circuits = Circuits::new(ledger.clone(), clock);
+        let ledger = Ledger::new(ledger);
         let datasets = Arc::new(datasets);
         let rejects_bucket = rejects_bucket.into();
         Self {
@@ -71,6 +79,7 @@ impl Context {
             rejects_bucket,
             redelivery,
             metrics,
+            circuits,
             headers: HeaderCache::default(),
         }
     }
@@ -84,16 +93,18 @@ impl Context {
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
             visibility: queue,
             max_receives: required("LANDFALL_CHUNK_RECEIVES")?,
+            store_wait: SignedDuration::from_hours(required("LANDFALL_STORE_WAIT_HOURS")?),
         };
         Ok(Self::new(
             environment.objects(),
             environment.datasets()?,
-            Ledger::new(Arc::new(environment.ledger_table()?)),
+            Arc::new(environment.ledger_table()?),
             Arc::new(environment.event_bus()?),
             environment.stores().await?,
             rejects_bucket,
             redelivery,
             Metrics::from_environment()?,
+            Arc::new(Timestamp::now),
         ))
     }
 }

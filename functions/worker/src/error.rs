@@ -1,6 +1,6 @@
 use landfall_aws::{AwsError, DefinitionError, MessageError};
 use landfall_closing::CloseError;
-use landfall_domain::{ChunkKind, DeadCode, Problem};
+use landfall_domain::{ChunkKind, DeadCode, Problem, StoreKind};
 use landfall_ledger::LedgerError;
 use landfall_runtime::Retryable;
 use landfall_stores::StoreError;
@@ -44,6 +44,12 @@ pub enum WorkError {
     /// The job was cancelled.
     #[error("the job was cancelled before this chunk was processed")]
     Cancelled,
+    /// The work has to wait. Its message is sent again with a delay, and this delivery does not count as a try.
+    #[error(transparent)]
+    Wait(#[from] Wait),
+    /// The message belongs to an earlier attempt of its job, which has closed.
+    #[error("the job has been redriven since this message was sent")]
+    Superseded,
     /// No time is left for another step.
     #[error("the time of the worker was over")]
     OutOfTime,
@@ -55,7 +61,31 @@ pub enum WorkError {
     Reject(serde_json::Error),
 }
 
+/// Work that has to wait, whatever becomes of an attempt.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Wait {
+    /// Seconds until it is delivered again, at most 900.
+    pub seconds: u32,
+    /// Why, for people.
+    pub reason: String,
+    /// The store that is down, if it waits for one.
+    pub store: Option<StoreKind>,
+}
+
 impl WorkError {
+    /// Returns the store that is down, and what is known about that.
+    pub(crate) fn store_down(&self) -> Option<(StoreKind, &str)> {
+        match self {
+            Self::Store(StoreError::Down { store, reason })
+            | Self::Close(CloseError::Prune {
+                source: StoreError::Down { store, reason },
+                ..
+            }) => Some((*store, reason)),
+            _ => None,
+        }
+    }
+
     /// Returns why a chunk with this error is dead at once; `None` if the error may be temporary.
     ///
     /// A refused call of AWS may be temporary: permissions take effect with a delay, and somebody may correct them.
@@ -78,6 +108,8 @@ impl WorkError {
             | Self::Store(_)
             | Self::Close(_)
             | Self::Definition(DefinitionError::Aws(_))
+            | Self::Wait(_)
+            | Self::Superseded
             | Self::OutOfTime => None,
         }
     }
@@ -92,11 +124,12 @@ impl Retryable for WorkError {
             Self::Store(error) => error.is_retryable(),
             Self::Close(error) => error.retryable(),
             Self::Definition(error) => error.retryable(),
-            Self::OutOfTime => true,
+            Self::Wait(_) | Self::OutOfTime => true,
             Self::Message(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
             | Self::Cancelled
+            | Self::Superseded
             | Self::Panicked
             | Self::Reject(_) => false,
         }

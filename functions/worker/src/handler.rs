@@ -1,17 +1,16 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use landfall_aws::WorkMessage;
+use landfall_aws::{Work, WorkMessage};
 use landfall_domain::JobId;
-use landfall_ledger::LedgerError;
 use landfall_runtime::{
     BatchLimits, Deadline, Message, batch_response, keep_hidden, process_batch, put_back,
 };
 use tokio::time::Instant;
-use tracing::{Span, error_span};
+use tracing::{Span, error_span, info};
 
 use crate::delivery::Delivery;
-use crate::{Context, WorkError, chunk};
+use crate::{Context, Wait, WorkError, chunk, redrive};
 
 /// Time that is reserved for the response.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -51,6 +50,9 @@ fn span_of(messages: &[Message]) -> Span {
             error_span!("chunk", job = %chunk.job, ordinal = chunk.ordinal)
         }
         Some(Ok(WorkMessage::Close { job })) => error_span!("close", %job),
+        Some(Ok(WorkMessage::Redrive { job, attempt, .. })) => {
+            error_span!("redrive", %job, attempt)
+        }
         Some(Err(_)) | None => Span::none(),
     }
 }
@@ -60,24 +62,53 @@ async fn process(
     message: &Message,
     deadline: Deadline,
 ) -> Result<(), WorkError> {
-    let close_until = deadline.stop_at(STEP_RESERVE);
-    match WorkMessage::parse(&message.body)? {
-        WorkMessage::Chunk(chunk) => {
-            let delivery = Delivery {
-                receives: message.receive_count,
-                max_receives: context.redelivery.max_receives,
-                ingest_until: deadline.stop_at(MARK_RESERVE),
-                close_until,
-            };
-            chunk::process(context, &chunk, delivery).await
-        }
-        WorkMessage::Close { job } => close(context, job, close_until).await,
+    let work = Work::parse(&message.body)?;
+    let delivery = Delivery::new(
+        message.receive_count,
+        work.earlier,
+        context.redelivery.max_receives,
+        deadline.stop_at(MARK_RESERVE),
+        deadline.stop_at(STEP_RESERVE),
+    );
+    let done = match &work.message {
+        WorkMessage::Chunk(chunk) => chunk::process(context, chunk, delivery).await,
+        WorkMessage::Close { job } => close(context, *job, delivery.close_until).await,
+        WorkMessage::Redrive {
+            job,
+            attempt,
+            shard,
+        } => redrive::resend(context, (*job, *attempt), *shard, delivery.close_until).await,
+    };
+    match done {
+        Err(WorkError::Wait(wait)) => put_off(context, work.message, delivery, &wait).await,
+        done => done,
     }
 }
 
 async fn close(context: &Context, job: JobId, until: Instant) -> Result<(), WorkError> {
-    let head = context.ledger.head(job).await?;
-    let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
-    context.closer.close(head, until).await?;
+    let head = context.ledger.require_head(job).await?;
+    chunk::close(context, head, until).await
+}
+
+/// Sends work again that has to wait, before its message is deleted. If the worker dies in between, both messages remain,
+/// which is harmless.
+async fn put_off(
+    context: &Context,
+    message: WorkMessage,
+    delivery: Delivery,
+    wait: &Wait,
+) -> Result<(), WorkError> {
+    let since = || {
+        delivery
+            .down_since
+            .unwrap_or_else(|| context.circuits.now())
+    };
+    let work = Work {
+        message,
+        earlier: delivery.after_wait(wait.store.map(|_| since())),
+    };
+    let queue = &context.redelivery.queue;
+    queue.send_later(&work, wait.seconds).await?;
+    info!(seconds = wait.seconds, reason = wait.reason, "waiting");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! **Worker**: applies the rows of a chunk to every store.
 //!
-//! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk) and
-//! *close* (close a job).
+//! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk), *close*
+//! (close a job) and *redrive* (send the dead chunks of a reopened job again).
 //!
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
@@ -19,6 +19,12 @@
 //!   the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
 //! - A chunk of a cancelled job is marked dead before any of its rows is written. The job is checked once, while the
 //!   object is read: a chunk whose rows are being written when the cancellation arrives is finished.
+//! - If a store is down ([`landfall_stores::StoreError::Down`]), its circuit opens: chunks wait up to 30 seconds at a time,
+//!   and one at a time tries whether the store is back. These deliveries do not count as attempts. A chunk that has waited
+//!   for 72 hours, or what the template says, is marked dead. Work waits as a new message with a delay, which carries over
+//!   what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
+//! - A chunk of a paused dataset waits, like one whose store is down: its message is sent again with a delay of half a
+//!   minute to five minutes, and the delivery does not count.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is
@@ -32,12 +38,15 @@
 //! records up to 16 MiB, and their object has records up to 32 MiB. After that, they have only place and reason.
 
 mod chunk;
+mod circuit;
 mod context;
 mod delivery;
 mod error;
 mod handler;
 mod header;
+mod redrive;
 
+pub use circuit::Clock;
 pub use context::{Context, Redelivery};
-pub use error::WorkError;
+pub use error::{Wait, WorkError};
 pub use handler::handle;

@@ -15,7 +15,12 @@ const INSTALL: &str = "apt-get install -y mariadb-server";
 const NAME: &str = "landfall";
 
 /// Starts a server on the directory `data`, which is initialised if missing, and returns the URL of its database.
-pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Process, String)> {
+pub(crate) async fn start(
+    data: &Path,
+    sockets: &Path,
+    log: &Path,
+    port: u16,
+) -> Result<(Process, String)> {
     let server = find("mariadbd")?;
     let account = Account::for_server("mysql")?;
     let password_file = data.with_added_extension("password");
@@ -39,7 +44,6 @@ pub(crate) async fn start(data: &Path, sockets: &Path, log: &Path) -> Result<(Pr
     )?;
     account.make_owner(&accounts)?;
 
-    let port = servers::free_port()?;
     let mut command = command(&server, data);
     command
         .arg(format!("--port={port}"))

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::processes::function_processes;
+
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The peak resident memory of a function's processes (Linux's `VmHWM`).
@@ -24,7 +26,7 @@ pub struct Peak {
 #[derive(Debug)]
 pub struct MemoryWatch {
     stop: Arc<AtomicBool>,
-    watcher: JoinHandle<HashMap<String, (String, f64)>>,
+    watcher: JoinHandle<HashMap<u32, (String, f64)>>,
 }
 
 impl MemoryWatch {
@@ -61,34 +63,20 @@ impl MemoryWatch {
     }
 }
 
-fn sample(endpoint: &str, peaks: &mut HashMap<String, (String, f64)>) {
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let process = entry.file_name().to_string_lossy().into_owned();
+fn sample(endpoint: &str, peaks: &mut HashMap<u32, (String, f64)>) {
+    for process in function_processes(endpoint) {
         // A process that ends during the sample keeps its previous one.
-        if let Some(found) = peak(&process, endpoint) {
-            peaks.insert(process, found);
+        if let Some(mebibytes) = peak(process.id) {
+            peaks.insert(process.id, (process.function, mebibytes));
         }
     }
 }
 
-fn peak(process: &str, endpoint: &str) -> Option<(String, f64)> {
-    process
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then_some(())?;
-    let environment = fs::read(format!("/proc/{process}/environ")).ok()?;
-    let value = |name: &str| {
-        environment
-            .split(|byte| *byte == 0)
-            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
-            .find_map(|(found, value)| (found == name).then(|| value.to_owned()))
-    };
-    let function = value("AWS_LAMBDA_FUNCTION_NAME")?;
-    (value("AWS_ENDPOINT_URL")? == endpoint).then_some(())?;
+fn peak(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
-    Some((function, kibibytes / 1024.0))
+    Some(kibibytes / 1024.0)
 }

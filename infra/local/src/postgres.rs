@@ -17,7 +17,7 @@ const INSTALL: &str = "apt-get install -y postgresql";
 const NAME: &str = "landfall";
 
 /// Starts a cluster on the directory `data`, which is initialised if missing, and returns the URL of its database.
-pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> {
+pub(crate) async fn start(data: &Path, log: &Path, port: u16) -> Result<(Process, String)> {
     let server = program("postgres")?;
     let account = Account::for_server("postgres")?;
     let password_file = data.with_added_extension("password");
@@ -28,7 +28,6 @@ pub(crate) async fn start(data: &Path, log: &Path) -> Result<(Process, String)> 
     let password = fs::read_to_string(&password_file)
         .with_context(|| format!("cannot read {}", password_file.display()))?;
 
-    let port = servers::free_port()?;
     let mut command = processes::command(server);
     command
         .arg("-D")

@@ -18,7 +18,9 @@ use crate::aws::Aws;
 use crate::deploy::{self, Outputs};
 use crate::events::{Event, Subscriber};
 use crate::options::{Sql, StackOptions, Stores, workers};
+use crate::processes::{FunctionProcess, function_processes};
 use crate::run::RunDirectory;
+use crate::servers::free_port;
 use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens};
 
 /// A running stack. Dropping it stops it.
@@ -67,8 +69,8 @@ impl Stack {
         } else {
             let server = find_or_build(progress).await?;
             progress.step("starting MongoDB");
-            let (process, uri) =
-                mongodb::start(&server, &data.join("mongodb"), &logs.join("mongodb.log")).await?;
+            let (log, port) = (logs.join("mongodb.log"), free_port()?);
+            let (process, uri) = mongodb::start(&server, &data.join("mongodb"), &log, port).await?;
             processes.push(process);
             uri
         };
@@ -80,15 +82,16 @@ impl Stack {
             _ if options.stores == Stores::Mongodb => String::new(),
             Sql::Sqlite => sqlite_url(&data.join("landfall.sqlite"))?,
             Sql::Postgres => {
-                let (process, url) =
-                    postgres::start(&data.join("postgres"), &logs.join("postgres.log")).await?;
+                let (log, port) = (logs.join("postgres.log"), free_port()?);
+                let (process, url) = postgres::start(&data.join("postgres"), &log, port).await?;
                 processes.push(process);
                 url
             }
             Sql::Mysql => {
                 let sockets = run.subdirectory("sockets")?;
-                let log = logs.join("mariadb.log");
-                let (process, url) = mariadb::start(&data.join("mariadb"), &sockets, &log).await?;
+                let (log, port) = (logs.join("mariadb.log"), free_port()?);
+                let (process, url) =
+                    mariadb::start(&data.join("mariadb"), &sockets, &log, port).await?;
                 processes.push(process);
                 url
             }
@@ -264,6 +267,13 @@ impl Stack {
     /// Returns the next completion event, or nothing if none arrives in time.
     pub async fn next_event(&self, timeout: Duration) -> Result<Option<Event>> {
         self.events.next(timeout).await
+    }
+
+    /// Returns the processes of a function, by its name in the outputs.
+    pub fn processes_of(&self, function: &str) -> Vec<FunctionProcess> {
+        let mut processes = function_processes(self.endpoint());
+        processes.retain(|process| process.function == function);
+        processes
     }
 
     /// Returns the last lines that the functions logged. The lines of an invocation appear when it ends.

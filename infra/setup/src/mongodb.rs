@@ -18,7 +18,7 @@ const SECANTUS: Tool = Tool {
 };
 
 /// The program of a server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Server {
     /// `MongoDB`'s own.
     Mongod(PathBuf),

@@ -55,6 +55,14 @@ impl Process {
         &self.name
     }
 
+    /// Sends a signal to the process and its group.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("the process has no valid id")?;
+        kill_process_group(pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to {}", self.name))
+    }
+
     /// Returns the exit status if the process has exited.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         self.child

@@ -1,8 +1,13 @@
-//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk) and *close* (close a job).
+//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and *redrive*
+//! (send the dead chunks of a job again).
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
 //! releases is still read for one more release. Unknown types are refused with an error.
+//!
+//! Work that has to wait is sent again with a delay. SQS counts the receives of the new message from zero, so the message
+//! carries what is known from [`Earlier`] ones.
 
+use jiff::Timestamp;
 use landfall_domain::{ChunkMessage, JobId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +22,58 @@ pub enum WorkMessage {
         /// The job.
         job: JobId,
     },
+    /// Dead chunks of a job to send again.
+    Redrive {
+        /// The job.
+        job: JobId,
+        /// The attempt that they belong to.
+        attempt: u32,
+        /// The first shard of the ledger whose chunks are not sent again yet.
+        shard: u32,
+    },
+}
+
+/// What a message carries over from earlier ones for the same work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// How often they were received, without the receives after which the work had to wait.
+    #[serde(default, rename = "earlier_receives", skip_serializing_if = "is_zero")]
+    pub receives: u32,
+    /// Whether the work had to wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_waited: bool,
+    /// Since when the work has waited for a store that is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_since: Option<Timestamp>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The work of a message, and what it carries over from earlier messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Work {
+    /// What to do.
+    #[serde(flatten)]
+    pub message: WorkMessage,
+    /// What it carries over.
+    #[serde(flatten)]
+    pub earlier: Earlier,
+}
+
+impl Work {
+    /// Parses the body of a message.
+    pub fn parse(body: &str) -> Result<Self, MessageError> {
+        Ok(Self {
+            message: WorkMessage::parse(body)?,
+            earlier: serde_json::from_str(body)?,
+        })
+    }
 }
 
 /// A message of the split queue, as JSON tagged by `type`.
@@ -105,12 +162,33 @@ mod tests {
     }
 
     #[test]
+    fn work_that_waits_keeps_what_happened_earlier() {
+        for message in [chunk(), close()] {
+            let body = serde_json::to_string(&message).unwrap();
+            let first = Work::parse(&body).unwrap();
+            assert_eq!(first.earlier, Earlier::default());
+            assert_eq!(
+                serde_json::to_value(&first).unwrap(),
+                serde_json::to_value(&message).unwrap()
+            );
+            let earlier = Earlier {
+                receives: 3,
+                has_waited: true,
+                down_since: Some("2026-11-20T08:30:00Z".parse().unwrap()),
+            };
+            let waiting = Work { message, earlier };
+            let body = serde_json::to_string(&waiting).unwrap();
+            assert_eq!(Work::parse(&body).unwrap(), waiting);
+        }
+    }
+
+    #[test]
     fn unknown_types_are_refused() {
         let job = JobId::for_object("inbox", "products/a.csv", "v1");
         let body = json!({ "type": "reopen", "job": job, "close": job }).to_string();
         let error = WorkMessage::parse(&body).unwrap_err().to_string();
         assert!(
-            error.contains("unknown variant `reopen`, expected `chunk` or `close`"),
+            error.contains("unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`"),
             "{error}"
         );
         for wrong in ["", "[]", "{}", r#"{"type":1}"#, r#"{"type":"chunk"}"#] {

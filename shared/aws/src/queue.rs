@@ -11,9 +11,10 @@ use landfall_domain::JobId;
 use serde::Serialize;
 
 use crate::batch::{RejectedEntry, send_batch};
-use crate::{AwsError, Failure, SplitMessage, WorkMessage};
+use crate::{AwsError, Failure, SplitMessage, Work, WorkMessage};
 
 const SEND: &str = "SendMessageBatch";
+const SEND_LATER: &str = "SendMessage";
 const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
 /// The maximum number of messages in a batch.
 pub const MAX_BATCH: usize = 10;
@@ -23,6 +24,9 @@ pub const MAX_BATCH: usize = 10;
 pub trait ChunkQueue: Send + Sync {
     /// Sends up to [`MAX_BATCH`] messages, each at least once.
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError>;
+
+    /// Sends work that is delivered after so many seconds, at most 900.
+    async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError>;
 }
 
 /// Sends messages to the split queue.
@@ -197,6 +201,22 @@ impl SqsQueue {
 impl ChunkQueue for SqsQueue {
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
         self.send_all(messages).await
+    }
+
+    async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
+        let refused =
+            |error: &dyn std::fmt::Display| AwsError::refused(SEND_LATER, &self.url, error);
+        let body = serde_json::to_string(work).map_err(|error| refused(&error))?;
+        let seconds = i32::try_from(seconds).map_err(|error| refused(&error))?;
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .delay_seconds(seconds)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| AwsError::from_sdk(SEND_LATER, &self.url, &error))
     }
 }
 

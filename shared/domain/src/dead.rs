@@ -1,6 +1,7 @@
 //! Dead chunks: chunks that could not be processed, with place and reason.
 //!
-//! A chunk dies at once if retrying cannot help, and otherwise on the last delivery of its message. Its rows may be in
+//! A chunk dies at once if retrying cannot help, and otherwise on the last delivery of its message. While a store is
+//! down, it waits. Its rows may be in
 //! some stores and missing in others. Uploading the object again repairs that, once the cause is removed.
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::{ByteRange, ChunkMessage};
+use crate::chunk::{ByteRange, ChunkMessage, first_attempt};
 
 /// The maximum number of dead chunks of a job that are listed with place and reason. The others are counted by reason.
 pub const MAX_LISTED: usize = 20;
@@ -37,6 +38,8 @@ pub enum DeadCode {
     RejectInvalid,
     /// The worker panicked twice.
     Panicked,
+    /// A store was down for longer than chunks wait.
+    StoreDown,
     /// Every delivery failed with an error that another one might not have met.
     RetriesExhausted,
     /// The last attempt ended without a result: its worker ran out of memory or time, or could not reach the ledger.
@@ -57,6 +60,7 @@ impl DeadCode {
             Self::DefinitionGone => "definition_gone",
             Self::RejectInvalid => "reject_invalid",
             Self::Panicked => "panicked",
+            Self::StoreDown => "store_down",
             Self::RetriesExhausted => "retries_exhausted",
             Self::WorkerDied => "worker_died",
             Self::Cancelled => "cancelled",
@@ -78,6 +82,9 @@ pub struct DeadChunk {
     pub code: DeadCode,
     /// Why, for people; at most 300 characters.
     pub reason: String,
+    /// The attempt of the job in which it died, from 1.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
 }
 
 impl DeadChunk {
@@ -94,6 +101,7 @@ impl DeadChunk {
             first_line: chunk.first_line,
             code,
             reason,
+            attempt: chunk.attempt,
         }
     }
 }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use landfall_domain::{JobId, JobState};
 use serde::{Deserialize, Serialize};
 
-use crate::{JobHead, LedgerError, LedgerTable};
+use crate::{CircuitTable, JobHead, LedgerError, LedgerTable};
 
 /// Which jobs to list, newest first.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct JobsPage {
 
 /// Queries of the ledger.
 #[async_trait]
-pub trait JobIndex: LedgerTable {
+pub trait JobIndex: LedgerTable + CircuitTable {
     /// Lists jobs, newest first. A job that was created less than a second ago may be missing.
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError>;
 

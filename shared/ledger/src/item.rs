@@ -18,6 +18,9 @@ const TRUNCATED: &str = "truncated_";
 const DEAD_CODE: &str = "dead_code_";
 const DEAD_CHUNK: &str = "dead_chunk_";
 
+/// The key of the item with the open circuits of the stores.
+pub(crate) const CIRCUITS_KEY: &str = "circuits";
+
 pub(crate) fn head_key(job: JobId) -> String {
     format!("job/{job}")
 }
@@ -150,6 +153,8 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         dead: find(item, "dead")?.unwrap_or_default(),
         dead_by_code,
         dead_chunks,
+        resend: find(item, "resend")?.unwrap_or_default(),
+        attempt: find(item, "attempt")?.unwrap_or_default(),
         counts,
     })
 }

@@ -32,18 +32,23 @@
 //! splitters before they create a shard. Cancellation, prune and close exclude one another by the conditions of their
 //! updates.
 //!
+//! A closed job with dead chunks can be redriven, as its next attempt: `attempt`, `resending` and `redrives` of the head,
+//! and `resend` and `attempt` of the shards. Its done chunks stay done, and its shards may be full while others are not,
+//! so only the sums of all shards decide whether it is complete.
+//!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
 //! job is applied and before the job closes. An answer that was read under the present generation therefore
 //! contains the rows of all closed jobs. It is a counter rather than the time of the last close, because the clocks
 //! of functions differ. If a worker dies between raising it and closing the job, the next one raises it again,
 //! which costs one extra read.
 //!
-//! The same item has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
+//! The same item says who has *paused* the dataset, and has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
 //!
 //! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
 //! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.
 //!
-//! The table also counts the requests of each token: see [`PermitTable`].
+//! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
+//! [`CircuitTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].
@@ -52,6 +57,7 @@
 
 mod cancel;
 mod checkpoint;
+mod circuit;
 mod dynamo;
 mod dynamo_index;
 mod error;
@@ -62,16 +68,19 @@ mod ledger;
 mod marks;
 mod memory;
 mod partitions;
+mod pause;
 mod permits;
 mod plan;
 mod progress;
 mod prune;
+mod redrive;
 mod shard;
 mod table;
 mod view;
 
 pub use cancel::{CancelRefusal, Cancellation};
 pub use checkpoint::{Checkpoint, RecordedCheckpoint};
+pub use circuit::{Circuit, CircuitTable, StoreDown};
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;
@@ -79,10 +88,12 @@ pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use memory::MemoryTable;
+pub use pause::Pause;
 pub use permits::PermitTable;
 pub use plan::PlanBlock;
 pub use progress::Progress;
 pub use prune::PruneRefusal;
+pub use redrive::{Redrive, RedriveRefusal, Reopen};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

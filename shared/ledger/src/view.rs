@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
-use crate::{Cancellation, JobHead, LedgerError, LedgerTable, Progress};
+use crate::{
+    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, Redrive, StoreDown,
+};
 
 /// The maximum progress of a job whose number of chunks is unknown.
 const MAX_UNSEALED_PROGRESS: f64 = 0.99;
@@ -31,6 +33,12 @@ pub struct JobView {
     pub closed_at: Option<String>,
     /// Its chunks.
     pub chunks: ChunksView,
+    /// Whether the dataset is paused, if the job is open: its remaining chunks wait until it is resumed.
+    #[serde(default)]
+    pub paused: bool,
+    /// The stores that are down, if the job is open: its remaining chunks wait for them.
+    #[serde(default)]
+    pub waiting_for: Vec<StoreDown>,
     /// The chunks that could not be processed, and why.
     #[serde(default)]
     pub dead_chunks: DeadChunks,
@@ -43,6 +51,12 @@ pub struct JobView {
     pub counts: Option<Counts>,
     /// Why it is not a plain success, and what to do.
     pub problem: Option<Problem>,
+    /// Its attempt, from 1: one more after each redrive.
+    #[serde(default)]
+    pub attempt: u32,
+    /// How often its dead chunks were sent again, by whom, and what came of it.
+    #[serde(default)]
+    pub redrives: Vec<Redrive>,
     /// Who cancelled it, if somebody did. It closes when its chunks that are being processed are done.
     #[serde(default)]
     pub cancelled: Option<Cancellation>,
@@ -99,7 +113,7 @@ pub struct ChunksView {
 }
 
 impl JobView {
-    /// Builds the view. `now` is used for the rows per second.
+    /// Builds the view of a job that waits for no store. `now` is used for the rows per second.
     pub fn new(head: &JobHead, progress: &Progress, now: Timestamp) -> Self {
         let planned = head.chunks;
         let processed = progress.processed();
@@ -122,12 +136,16 @@ impl JobView {
                 // Never below zero, even while a second splitter has a shard of another size.
                 remaining: planned.map(|planned| planned.saturating_sub(processed)),
             },
+            paused: false,
+            waiting_for: Vec::new(),
             dead_chunks: progress.dead_chunks.clone(),
             progress: share(head, processed),
             rows_per_second: rate(head, progress.counts.rows, now),
             counts: (processed > 0 || head.state != JobState::Open)
                 .then(|| progress.counts.clone()),
             problem: head.open_problem().cloned(),
+            attempt: head.attempt,
+            redrives: head.redrives.clone(),
             cancelled: head.cancelled.clone(),
             prune: head.prune_state(),
             closing: closing_step(head),
@@ -136,12 +154,20 @@ impl JobView {
     }
 
     /// Reads the progress of a job and returns its view.
-    pub async fn read<T: LedgerTable + ?Sized>(
+    pub async fn read<T: LedgerTable + CircuitTable + ?Sized>(
         table: &T,
         head: &JobHead,
     ) -> Result<Self, LedgerError> {
         let progress = Progress::read(table, head).await?;
-        Ok(Self::new(head, &progress, Timestamp::now()))
+        let mut view = Self::new(head, &progress, Timestamp::now());
+        if head.state == JobState::Open {
+            let circuits = table.open_circuits().await?.into_iter();
+            view.waiting_for = circuits.map(StoreDown::from).collect();
+            if let Some(dataset) = &view.dataset {
+                view.paused = table.find_pause(dataset).await?.is_some();
+            }
+        }
+        Ok(view)
     }
 }
 

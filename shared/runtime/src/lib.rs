@@ -24,7 +24,7 @@ pub use environment::Environment;
 pub use lambda_runtime::Error;
 pub use limiter::{LimitError, Limiter};
 pub use metrics::{Metric, Metrics};
-pub use redelivery::{Visibility, keep_hidden, put_back};
+pub use redelivery::{Visibility, jittered, keep_hidden, put_back};
 pub use serve::{init_tracing, serve};
 pub use settings::{SettingError, optional, required};
 pub use sqs::{BatchLimits, Message, Retryable, batch_response, process_batch};

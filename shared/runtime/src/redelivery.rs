@@ -44,7 +44,8 @@ pub async fn put_back<Q: Visibility + ?Sized>(queue: &Q, failed: &[Message], lon
         .iter()
         .map(|message| {
             let delay = delay(message.receive_count.unwrap_or(1), longest);
-            (message.receipt.clone(), jittered(delay))
+            let seconds = i32::try_from(jittered(delay)).unwrap_or(i32::MAX);
+            (message.receipt.clone(), seconds)
         })
         .collect();
     match timeout(PUT_BACK_TIMEOUT, queue.change(&changes)).await {
@@ -71,10 +72,11 @@ async fn hide_every<T, Q: Visibility + ?Sized>(
 ) -> T {
     let heartbeat = async {
         loop {
-            sleep(interval).await;
+            // At once: the queue's own timeout, after which the message of a dead worker returns, is longer.
             if let Err(error) = queue.change(&[(message.receipt.clone(), HIDDEN)]).await {
                 warn!(%error, "a message may be redelivered while it is processed");
             }
+            sleep(interval).await;
         }
     };
     match future::select(pin!(work), pin!(heartbeat)).await {
@@ -92,9 +94,8 @@ fn delay(receive_count: u32, longest: u32) -> u32 {
 }
 
 /// Returns a random number of seconds from half the delay, so that messages that failed together are spread.
-fn jittered(delay: u32) -> i32 {
-    let seconds = rand::random_range(delay.div_ceil(2)..=delay);
-    i32::try_from(seconds).unwrap_or(i32::MAX)
+pub fn jittered(delay: u32) -> u32 {
+    rand::random_range(delay.div_ceil(2)..=delay)
 }
 
 #[cfg(test)]

@@ -13,7 +13,15 @@ pub enum StoreError {
     /// The URL or URI of a store is invalid.
     #[error("{0}")]
     Config(String),
-    /// The database cannot be reached, is overloaded, or rejects the credentials.
+    /// The database cannot be reached, refuses connections, or accepts no writes, whatever the call.
+    #[error("{store} is down: {reason}")]
+    Down {
+        /// The store.
+        store: StoreKind,
+        /// Code and kind of the error.
+        reason: String,
+    },
+    /// The database did not respond in time, is overloaded, or responded with something unexpected.
     #[error("{store} is not available: {reason}")]
     Unavailable {
         /// The store.
@@ -71,6 +79,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(crate) fn down(store: StoreKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Down { store, reason }
+    }
+
     pub(crate) fn unavailable(store: StoreKind, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::Unavailable { store, reason }
@@ -111,6 +124,9 @@ impl StoreError {
 
     /// Returns whether the same call can succeed later with the same rows, definition and table.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
+        matches!(
+            self,
+            Self::Down { .. } | Self::Unavailable { .. } | Self::Contended { .. }
+        )
     }
 }

@@ -27,7 +27,7 @@ fn assert_no_secret(error: &StoreError) {
 }
 
 #[tokio::test]
-async fn an_absent_database_is_worth_a_retry() {
+async fn an_absent_database_is_down() {
     let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let directory = tempfile::TempDir::new().unwrap();
     // Nothing listens on port 1.
@@ -43,7 +43,8 @@ async fn an_absent_database_is_worth_a_retry() {
             connect_sql(&url, OPTIONS, None).await.unwrap()
         };
         let error = store.prepare(&dataset).await.unwrap_err();
-        assert!(error.is_retryable(), "{url}: {error}");
+        assert!(matches!(error, StoreError::Down { .. }), "{url}: {error}");
+        assert!(error.is_retryable());
         assert_no_secret(&error);
     }
 }
@@ -96,7 +97,7 @@ async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_query() {
             };
             let error = reader.rows(&dataset, &query).await.unwrap_err();
             assert!(
-                matches!(error, StoreError::Unavailable { .. }),
+                matches!(error, StoreError::Down { .. }),
                 "{scheme} at {server}: {error}"
             );
             assert_no_secret(&error);

@@ -7,8 +7,10 @@ mod fixed_rejects;
 mod jobs;
 mod key;
 mod paging;
+mod pause;
 mod post_rows;
 mod prune;
+mod redrive;
 mod rejects;
 mod rows;
 mod session;
@@ -33,6 +35,8 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(session::session))
         .routes(routes!(datasets::list))
         .routes(routes!(datasets::one))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume))
         .routes(routes!(rows::list, post_rows::post_rows))
         .routes(routes!(rows::one))
         .routes(routes!(totals::list))
@@ -41,5 +45,6 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::one, cancel::cancel))
         .routes(routes!(prune::confirm))
+        .routes(routes!(redrive::redrive))
         .routes(routes!(rejects::list, fixed_rejects::post))
 }

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{AwsError, ChunkQueue, Datasets, WorkMessage};
+use landfall_aws::{AwsError, ChunkQueue, Datasets, Work, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
@@ -100,6 +100,11 @@ impl ChunkQueue for SentMessages {
         self.0.lock().unwrap().extend_from_slice(messages);
         Ok(())
     }
+
+    async fn send_later(&self, work: &Work, _: u32) -> Result<(), AwsError> {
+        self.0.lock().unwrap().push(work.message.clone());
+        Ok(())
+    }
 }
 
 /// An API with its fakes and tokens.
@@ -111,7 +116,7 @@ pub(crate) struct Api {
     pub(crate) ledger: Ledger,
     pub(crate) queue: Arc<SentMessages>,
     pub(crate) token: Token,
-    /// Tokens by name: `reader`, `writer`, `stranger` (for dataset `orders` only).
+    /// Tokens by name: `reader`, `writer`, `operator`, `stranger` (for dataset `orders` only).
     pub(crate) others: BTreeMap<&'static str, Token>,
 }
 
@@ -140,6 +145,7 @@ impl Api {
         let others = BTreeMap::from([
             ("reader", add("reader", &[Scope::Read], Access::All)),
             ("writer", add("writer", &[Scope::Write], Access::All)),
+            ("operator", add("operator", &[Scope::Admin], Access::All)),
             (
                 "stranger",
                 add("stranger", &all, Access::Only(["orders".to_owned()].into())),
@@ -258,7 +264,7 @@ impl Api {
         let closed = self
             .ledger
             .record_close(&head, JobState::Succeeded, None, Sums::default());
-        closed.await.unwrap();
-        self.ledger.record_published(job).await.unwrap();
+        let head = closed.await.unwrap();
+        self.ledger.record_published(&head).await.unwrap();
     }
 }

@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use landfall_domain::{Format, JobId, Reject, RejectCode, RejectsLocation};
+use landfall_domain::{Format, JobId, Reject, RejectCode, RejectsLocation, StoreKind};
+use landfall_ledger::{Circuit, CircuitTable};
+use serde_json::json;
 
 use crate::fakes::Api;
 
@@ -56,6 +58,29 @@ async fn a_job_has_its_progress() {
     assert_eq!(closed["state"], "succeeded");
     assert_eq!(closed["progress"], 1.0);
     assert_eq!(closed["counts"]["rows"], 0);
+}
+
+#[tokio::test]
+async fn an_open_job_shows_which_stores_it_waits_for() {
+    let api = Api::new();
+    let job = api.start_job("products/1.csv").await.job;
+    let path = format!("/jobs/{job}");
+    assert_eq!(api.get(&path).await.json()["waiting_for"], json!([]));
+    let circuit = Circuit {
+        store: StoreKind::Postgres,
+        since: "2026-11-20T08:30:00Z".parse().unwrap(),
+        reason: "I/O: connection refused".to_owned(),
+        probe_at: "2026-11-20T08:30:05Z".parse().unwrap(),
+    };
+    api.table.open_circuit(&circuit).await.unwrap();
+    let down = json!([{
+        "store": "postgres",
+        "since": "2026-11-20T08:30:00Z",
+        "reason": "I/O: connection refused",
+    }]);
+    assert_eq!(api.get(&path).await.json()["waiting_for"], down);
+    api.close_job(job).await;
+    assert_eq!(api.get(&path).await.json()["waiting_for"], json!([]));
 }
 
 #[tokio::test]

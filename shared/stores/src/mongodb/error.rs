@@ -12,6 +12,10 @@ const DUPLICATE_KEY: i32 = 11000;
 /// names, document validation failure, object or key too large.
 const REFUSED: [i32; 10] = [2, 9, 14, 15, 22, 52, 57, 121, 10334, 17280];
 
+/// Host unreachable or not found, network timeout, shutdown, interrupted by it, not the primary, no primary, not
+/// authorized to connect, out of disk space.
+const DOWN: [i32; 12] = [6, 7, 18, 89, 91, 133, 189, 9001, 10107, 11600, 13435, 14031];
+
 /// Time limit exceeded, memory limit of a sort exceeded.
 const BEYOND_BOUNDS: [i32; 2] = [50, 292];
 
@@ -27,6 +31,10 @@ pub(super) fn unavailable(reason: &str) -> StoreError {
     StoreError::unavailable(STORE, reason)
 }
 
+fn down(reason: &str) -> StoreError {
+    StoreError::down(STORE, reason)
+}
+
 pub(super) fn contended(reason: &str) -> StoreError {
     StoreError::contended(STORE, reason)
 }
@@ -37,6 +45,7 @@ pub(super) fn from_code(code: i32, what: &str) -> StoreError {
     match code {
         WRITE_CONFLICT | DUPLICATE_KEY => contended(&reason),
         code if REFUSED.contains(&code) => refused(&reason),
+        code if DOWN.contains(&code) => down(&reason),
         _ => unavailable(&reason),
     }
 }
@@ -61,11 +70,11 @@ impl From<Error> for StoreError {
             ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => {
                 unavailable(&format!("{} write concern", concern.code))
             }
-            ErrorKind::Io(error) => unavailable(&format!("I/O: {}", error.kind())),
-            ErrorKind::ServerSelection { .. } => unavailable("no server was found in time"),
-            ErrorKind::Authentication { .. } => unavailable("authentication failed"),
-            ErrorKind::ConnectionPoolCleared { .. } => unavailable("the connections were closed"),
-            ErrorKind::DnsResolve { .. } => unavailable("its name was not found"),
+            ErrorKind::Io(error) => down(&format!("I/O: {}", error.kind())),
+            ErrorKind::ServerSelection { .. } => down("no server was found in time"),
+            ErrorKind::Authentication { .. } => down("authentication failed"),
+            ErrorKind::ConnectionPoolCleared { .. } => down("the connections were closed"),
+            ErrorKind::DnsResolve { .. } => down("its name was not found"),
             ErrorKind::InvalidArgument { .. }
             | ErrorKind::BsonSerialization(_)
             | ErrorKind::Bson(_) => refused("the driver cannot encode the data"),

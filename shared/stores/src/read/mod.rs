@@ -33,7 +33,8 @@ pub struct ReadOptions {
     /// The maximum number of connections of this process.
     pub connections: u32,
     /// The statement timeout. A longer statement fails with [`StoreError::Exceeded`]. A call that gets no connection
-    /// within half of it, or no answer soon after it, fails with [`StoreError::Unavailable`].
+    /// within half of it fails with [`StoreError::Down`], and one that gets no answer soon after it with
+    /// [`StoreError::Unavailable`].
     pub timeout: Duration,
     /// Approximate bytes of values after which a page ends before its limit. It has at least one row.
     pub page_bytes: usize,

@@ -2,6 +2,7 @@
 
 use landfall_domain::StoreKind;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::error::StoreError;
 
@@ -17,15 +18,20 @@ pub(crate) fn from_sqlx(store: StoreKind, error: sqlx::Error) -> StoreError {
             sqlx::Error::PoolTimedOut => "no connection became free or could be opened".to_owned(),
             sqlx::Error::PoolClosed => "the pool is closed".to_owned(),
             sqlx::Error::Configuration(_) => "its settings are invalid".to_owned(),
-            _ => "the response could not be decoded".to_owned(),
+            _ => {
+                return StoreError::unavailable(store, "the response could not be decoded");
+            }
         };
-        return StoreError::Unavailable { store, reason };
+        return StoreError::down(store, reason);
     };
     let (code, class) = if let Some(mysql) = database.try_downcast_ref::<MySqlDatabaseError>() {
         (mysql.number().to_string(), mysql_class(mysql))
     } else {
         let code = database.code().unwrap_or_default().into_owned();
-        let class = postgres_class(&code);
+        let postgres = database.try_downcast_ref::<PgDatabaseError>();
+        let severity = postgres.map(PgDatabaseError::severity);
+        let is_fatal = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
+        let class = postgres_class(&code, is_fatal);
         (code, class)
     };
     let mut reason = format!("{code} {}", without_values(database.message()));
@@ -54,12 +60,20 @@ pub(crate) fn from_read(store: StoreKind, error: sqlx::Error) -> StoreError {
 type Class = fn(StoreKind, String) -> StoreError;
 
 const CONTENDED: Class = StoreError::contended;
+const DOWN: Class = StoreError::down;
 const UNAVAILABLE: Class = StoreError::unavailable;
 const REFUSED: Class = StoreError::refused;
 const TOO_WIDE: Class = StoreError::too_wide;
 
-fn postgres_class(code: &str) -> Class {
+/// `is_fatal` says whether the error ended the connection, or kept it from being made.
+fn postgres_class(code: &str, is_fatal: bool) -> Class {
+    let class = code.get(..2).unwrap_or_default();
     match code {
+        // Read-only, as a replica is after a failover; disk full.
+        "25006" | "53100" => DOWN,
+        // The server shuts down, starts, or has no such database, no more connections or other credentials. Timeouts of
+        // idle sessions and transactions (25) are those of this function.
+        _ if class == "08" || (is_fatal && class != "25") => DOWN,
         // Serialization failure, deadlock, lock not available.
         "40001" | "40P01" | "55P03" => CONTENDED,
         // Undefined table: dropped after it was prepared, and created again by the next delivery.
@@ -69,14 +83,18 @@ fn postgres_class(code: &str) -> Class {
         // Statement too complex (nesting), too many arguments.
         "54001" | "54023" => REFUSED,
         // Unsupported, data, integrity, syntax or access rule, check option.
-        _ if ["0A", "22", "23", "42", "44"].contains(&code.get(..2).unwrap_or_default()) => REFUSED,
-        // Connections, resources, operator intervention, the system, and unknown codes.
+        _ if ["0A", "22", "23", "42", "44"].contains(&class) => REFUSED,
+        // Resources, operator intervention, the system, and unknown codes.
         _ => UNAVAILABLE,
     }
 }
 
 fn mysql_class(error: &MySqlDatabaseError) -> Class {
     match error.number() {
+        // Too many connections (of all, or of this user), access denied (to the server, or to the database), unknown
+        // database, shutdown, host blocked or not allowed, connection killed (MariaDB), read-only, disk full.
+        1040 | 1203 | 1226 | 1045 | 1698 | 1044 | 1049 | 1053 | 1129 | 1130 | 1927 | 1290
+        | 1836 | 1021 => DOWN,
         // Lock wait timeout, deadlock, record changed since last read (MariaDB).
         1205 | 1213 | 1020 => CONTENDED,
         // No such table.
@@ -101,6 +119,33 @@ pub(crate) fn without_values(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_down_differs_from_other_failures() {
+        let kind = |class: Class| match class(StoreKind::Postgres, String::new()) {
+            StoreError::Down { .. } => "down",
+            StoreError::Unavailable { .. } => "unavailable",
+            StoreError::Refused { .. } => "refused",
+            _ => "another",
+        };
+        for (code, is_fatal, expected) in [
+            ("57P01", true, "down"),
+            ("57P03", true, "down"),
+            ("53300", true, "down"),
+            ("28P01", true, "down"),
+            ("3D000", true, "down"),
+            // The database does not accept connections.
+            ("55000", true, "down"),
+            ("08006", false, "down"),
+            ("25006", false, "down"),
+            ("25P03", true, "unavailable"),
+            ("57014", false, "unavailable"),
+            ("53200", false, "unavailable"),
+            ("23514", false, "refused"),
+        ] {
+            assert_eq!(kind(postgres_class(code, is_fatal)), expected, "{code}");
+        }
+    }
 
     #[test]
     fn messages_lose_their_values() {

@@ -49,6 +49,11 @@ impl From<rusqlite::Error> for StoreError {
             ErrorCode::OperationInterrupted => {
                 StoreError::exceeded(STORE, "the statement timed out")
             }
+            ErrorCode::CannotOpen
+            | ErrorCode::DiskFull
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure => StoreError::down(STORE, reason),
             // Includes missing tables and columns.
             ErrorCode::Unknown => unavailable(&format!(
                 "{reason} {}",

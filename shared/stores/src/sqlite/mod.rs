@@ -45,7 +45,7 @@ use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
 use crate::walk::Step;
-use error::{cut_off, unavailable};
+use error::cut_off;
 use file::{BUSY_TIMEOUT, absolute};
 pub(crate) use read::ReadSqlite;
 
@@ -164,7 +164,7 @@ fn sibling_path(path: &Path, end: &str) -> PathBuf {
     reason = "it stands where errors are mapped"
 )]
 fn io(error: std::io::Error) -> StoreError {
-    unavailable(&format!("I/O: {}", error.kind()))
+    StoreError::down(StoreKind::Sqlite, format!("I/O: {}", error.kind()))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
