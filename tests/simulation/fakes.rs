@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use landfall_aws::{AwsError, ChunkQueue, Listed, Objects, Publisher, Work, WorkMessage};
+use landfall_aws::{AwsError, Listed, Objects, Publisher};
 use landfall_domain::{
     ByteRange, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode, ObjectOrder, ObjectRef,
     PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
@@ -17,7 +17,7 @@ use landfall_ledger::{
     ChunkOutcome, Circuit, CircuitTable, HeadUpdate, JobHead, LedgerError, LedgerTable,
     MemoryTable, Shard,
 };
-use landfall_runtime::{Metrics, Visibility};
+use landfall_runtime::Metrics;
 use landfall_stores::{Step, Store, StoreError};
 
 use crate::schedule::pause;
@@ -147,83 +147,6 @@ impl Objects for Buckets {
         pause().await;
         locked(&self.latest).insert((bucket.to_owned(), key.to_owned()), body);
         pause().await;
-        Ok(())
-    }
-}
-
-/// The time in milliseconds since 1970. It passes only if the simulation says so.
-#[derive(Clone, Default)]
-pub struct SimulatedTime(Arc<AtomicI64>);
-
-impl SimulatedTime {
-    pub fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.millis()).unwrap()
-    }
-
-    pub fn millis(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn pass(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::Relaxed);
-    }
-}
-
-/// The chunk queue: messages that wait for delivery.
-#[derive(Default)]
-pub struct Queue {
-    pub time: SimulatedTime,
-    pub waiting: Mutex<Vec<String>>,
-    /// Messages that are delivered later, and when.
-    later: Mutex<Vec<(i64, String)>>,
-    /// The jobs that close messages were sent for.
-    pub closes: Mutex<HashSet<JobId>>,
-}
-
-impl Queue {
-    /// Delivers the messages whose time has come. Returns when the next one follows.
-    pub fn deliver_due(&self) -> Option<i64> {
-        let now = self.time.millis();
-        let mut later = locked(&self.later);
-        let due = later.extract_if(.., |(at, _)| *at <= now);
-        locked(&self.waiting).extend(due.map(|(_, body)| body));
-        later.iter().map(|(at, _)| *at).min()
-    }
-}
-
-#[async_trait]
-impl ChunkQueue for Queue {
-    async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
-        for message in messages {
-            pause().await;
-            let body = serde_json::to_string(message).unwrap();
-            locked(&self.waiting).push(body);
-            if let WorkMessage::Close { job } = message {
-                locked(&self.closes).insert(*job);
-            }
-        }
-        pause().await;
-        Ok(())
-    }
-
-    async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
-        assert!((1..=30).contains(&seconds), "{seconds}");
-        pause().await;
-        let body = serde_json::to_string(work).unwrap();
-        {
-            let mut later = locked(&self.later);
-            // `seconds` are random, and only the seed may determine the schedule.
-            let millis = 1_000 * (1 + 7 * i64::try_from(later.len()).unwrap() % 30);
-            later.push((self.time.millis() + millis, body));
-        }
-        pause().await;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Visibility for Queue {
-    async fn change(&self, _: &[(String, i32)]) -> Result<(), AwsError> {
         Ok(())
     }
 }

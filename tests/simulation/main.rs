@@ -15,6 +15,7 @@ mod files;
 mod fixed;
 mod live;
 mod outages;
+mod queue;
 mod samples;
 mod schedule;
 mod world;

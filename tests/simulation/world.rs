@@ -22,9 +22,10 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use worker::Redelivery;
 
-use crate::fakes::{Buckets, Bus, Log, Map, Queue, Table};
+use crate::fakes::{Buckets, Bus, Log, Map, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
+use crate::queue::Queue;
 use crate::schedule::{Schedule, Step, Task};
 
 /// How often a message is received before it goes to the dead-letter queue.

@@ -4,9 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, StoreDown,
-};
+use crate::{Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, StoreDown};
 
 /// The maximum progress of a job whose number of chunks is unknown.
 const MAX_UNSEALED_PROGRESS: f64 = 0.99;
