@@ -16,6 +16,7 @@ mod fixed;
 mod live;
 mod outages;
 mod planned;
+mod queue;
 mod samples;
 mod schedule;
 mod world;

@@ -24,10 +24,11 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use worker::Redelivery;
 
-use crate::fakes::{Buckets, Bus, Log, Map, Queue, Splits, Table};
+use crate::fakes::{Buckets, Bus, Log, Map, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
 use crate::planned;
+use crate::queue::{Queue, Splits};
 use crate::schedule::{Schedule, Step, Task};
 
 /// Longer than any invocation takes.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use landfall_domain::StoreKind;
 use landfall_ledger::{Circuit, CircuitTable, LedgerError};
-use landfall_runtime::jittered;
+use landfall_runtime::{Metric, Metrics, jittered};
 use tracing::{error, info, warn};
 
 use crate::{Wait, WorkError};
@@ -32,6 +32,7 @@ const LONGEST_WAIT: i64 = 30;
 pub(crate) struct Circuits {
     table: Arc<dyn CircuitTable>,
     clock: Clock,
+    metrics: Metrics,
     cached: Mutex<Cached>,
 }
 
@@ -42,10 +43,11 @@ struct Cached {
 }
 
 impl Circuits {
-    pub(crate) fn new(table: Arc<dyn CircuitTable>, clock: Clock) -> Self {
+    pub(crate) fn new(table: Arc<dyn CircuitTable>, clock: Clock, metrics: Metrics) -> Self {
         Self {
             table,
             clock,
+            metrics,
             cached: Mutex::default(),
         }
     }
@@ -96,6 +98,7 @@ impl Circuits {
         let Some((store, reason)) = error.store_down() else {
             return error;
         };
+        self.metrics.write(None, None, &[Metric::StoreDown]);
         let now = self.now();
         let circuit = Circuit {
             store,

@@ -58,7 +58,7 @@ impl Context {
         metrics: Metrics,
         clock: Clock,
     ) -> Self {
-        let circuits = Circuits::new(ledger.clone(), clock);
+        let circuits = Circuits::new(ledger.clone(), clock, metrics.clone());
         let ledger = Ledger::new(ledger);
         let datasets = Arc::new(datasets);
         let rejects_bucket = rejects_bucket.into();

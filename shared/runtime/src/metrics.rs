@@ -31,6 +31,8 @@ pub enum Metric {
     ChunkSeconds(Duration),
     /// A chunk that could not be processed.
     DeadChunk,
+    /// A failed attempt to reach a store that is down.
+    StoreDown,
     /// A job that closed with this state. If the caller dies, it is counted twice.
     Closed(JobState),
     /// The age of the oldest job that is open.
@@ -44,6 +46,7 @@ impl Metric {
             Self::Rejects(_) => "Rejects",
             Self::ChunkSeconds(_) => "ChunkSeconds",
             Self::DeadChunk => "DeadChunks",
+            Self::StoreDown => "StoreDown",
             Self::Closed(JobState::Succeeded) => "JobsSucceeded",
             Self::Closed(JobState::Partial) => "JobsPartial",
             Self::Closed(JobState::Failed) => "JobsFailed",
@@ -66,7 +69,7 @@ impl Metric {
             Self::ChunkSeconds(time) | Self::OldestOpenJobSeconds(time) => {
                 time.as_secs_f64().into()
             }
-            Self::DeadChunk | Self::Closed(_) => 1.into(),
+            Self::DeadChunk | Self::StoreDown | Self::Closed(_) => 1.into(),
         }
     }
 }

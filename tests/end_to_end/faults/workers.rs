@@ -73,6 +73,8 @@ async fn killed_before_the_commit(faults: &Faults) -> JobId {
 
 /// A worker dies once the rows are committed, and before the mark.
 async fn killed_after_the_commit(faults: &Faults) -> JobId {
+    // A new worker would wait for MongoDB before it reads the chunk.
+    land(&faults.stack, "products/warm.csv", products("warm", 10)).await;
     faults.mongodb.pause().unwrap();
     let job = upload(&faults.stack, "products/after.csv", products("after", ROWS)).await;
     let query = "SELECT count(*) FROM products WHERE sku LIKE 'after%'";
@@ -223,6 +225,7 @@ pub(super) async fn check(faults: &Faults) -> Products {
     for prefix in ["two", "before", "after", "poison"] {
         expected.read(&products(prefix, ROWS));
     }
+    expected.read(&products("warm", 10));
     expected.read(&products("gone", 20_000));
     assert_products(&faults.stack, &expected.rows).await;
     // No job completes twice, not even late.

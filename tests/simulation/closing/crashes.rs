@@ -11,7 +11,8 @@ use landfall_ledger::{
 };
 
 use super::{Caller, far};
-use crate::fakes::{Buckets, Bus, Queue, Table, dead_chunk, head_of, metrics};
+use crate::fakes::{Buckets, Bus, Table, dead_chunk, head_of, metrics};
+use crate::queue::Queue;
 
 /// What a worker closes jobs with; the splitter uses the ledger alone. One call may die.
 struct Functions {

@@ -13,7 +13,8 @@ use landfall_ledger::{ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
 use super::{Caller, far};
-use crate::fakes::{Buckets, Bus, Map, Queue, Table, head_of, locked, metrics};
+use crate::fakes::{Buckets, Bus, Map, Table, head_of, locked, metrics};
+use crate::queue::Queue;
 
 const DEFINITION: &str = r#"
 name = "products"

@@ -13,7 +13,8 @@ use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
 use landfall_stores::{Step, Store, StoreError};
 
 use super::far;
-use crate::fakes::{Buckets, Bus, Queue, dead_chunk, head_of, metrics};
+use crate::fakes::{Buckets, Bus, dead_chunk, head_of, metrics};
+use crate::queue::Queue;
 
 const DEFINITION: &str = r#"
 name = "products"
