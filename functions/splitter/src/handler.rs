@@ -12,7 +12,7 @@ use landfall_runtime::{
     BatchLimits, Deadline, Message, Retryable, batch_response, keep_hidden, process_batch, put_back,
 };
 use tokio::time::Instant;
-use tracing::{Instrument, error, error_span, info};
+use tracing::{Instrument, Span, error, error_span, info};
 
 use crate::plan::{Planned, plan};
 use crate::{Context, SplitError, fixed};
@@ -88,21 +88,29 @@ async fn resume_all(
     stop_at: Instant,
 ) -> Result<SqsBatchResponse, SplitError> {
     let visibility = &*context.visibility;
-    let failed = process_batch(event, limits, async |messages: &[Message]| {
+    let failed = process_batch(event, limits, span_of, async |messages: &[Message]| {
         for message in messages {
             let SplitMessage::Resume { job } = serde_json::from_str(&message.body)?;
-            let span = error_span!("object", %job);
             visibility
                 .change(&[(message.receipt.clone(), HIDDEN)])
                 .await?;
-            let work = resume(context, job, stop_at).instrument(span);
-            keep_hidden(visibility, message, Box::pin(work)).await?;
+            let work = Box::pin(resume(context, job, stop_at));
+            keep_hidden(visibility, message, work).await?;
         }
         Ok::<_, SplitError>(())
     });
     let failed = failed.await;
     put_back(visibility, &failed, LONGEST_DELAY).await;
     Ok(batch_response(failed))
+}
+
+/// Returns the span of the log lines about a message. It has the level of errors, so that their lines have it, too.
+fn span_of(messages: &[Message]) -> Span {
+    let message = messages.first();
+    match message.map(|message| serde_json::from_str(&message.body)) {
+        Some(Ok(SplitMessage::Resume { job })) => error_span!("resume", %job),
+        Some(Err(_)) | None => Span::none(),
+    }
 }
 
 /// The definition to plan a job with, or why the job has no chunks.
