@@ -147,8 +147,9 @@ async fn a_redrive_with_the_latest_definition_is_another_job() {
 
     // Until it is planned, it is the only redrive.
     let path = format!("/jobs/{job}/redrive");
-    let again = api.post_json(&path, &json!({ "definition": "latest" }));
-    assert_eq!(again.await.json()["id"], derived.to_string());
+    let body = json!({ "definition": "latest" });
+    let again = api.post_json(&path, &body).await;
+    assert_eq!(again.json()["id"], derived.to_string());
     assert_eq!(sent(&api), [message]);
     let other = redrive(&api, job).await;
     assert_eq!(other.status, StatusCode::CONFLICT);
