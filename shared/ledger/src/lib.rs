@@ -58,6 +58,7 @@
 mod cancel;
 mod checkpoint;
 mod circuit;
+mod derived;
 mod dynamo;
 mod dynamo_index;
 mod error;
