@@ -28,6 +28,7 @@ impl JobId {
     }
 
     /// Returns the id of the job that the redrive with this number derives from this job.
+    #[must_use]
     pub fn for_redrive(self, number: usize) -> Self {
         Self(Uuid::new_v5(
             &self.0,
