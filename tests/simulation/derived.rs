@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use landfall_aws::{ChunkQueue as _, Datasets, Lookup, Objects, WorkMessage};
 use landfall_domain::{CompletionEvent, DatasetRef, JobId, JobState};
 use landfall_ledger::{Ledger, LedgerTable};
+use landfall_runtime::Deadline;
 
 use crate::files::{File, Kind};
 use crate::world::{Cause, World, notification};
@@ -54,7 +56,8 @@ async fn a_derived_job_processes_exactly_the_dead_chunks() {
     let place = (file.key.clone(), file.version.clone());
     let bytes = file.bytes.clone();
     world.buckets.versions.lock().unwrap().insert(place, bytes);
-    let split = splitter::handle(&world.splitter, notification(&file));
+    let deadline = Deadline::new(SystemTime::now() + Duration::from_mins(2));
+    let split = splitter::handle(&world.splitter, notification(&file), deadline);
     split.await.unwrap();
     drain(&world).await;
     let job = JobId::for_object("inbox", &file.key, &file.version);

@@ -55,16 +55,15 @@ pub async fn redrive_with_latest(
 ) -> Result<JobHead, RedriveError> {
     check(ledger, &head).await?;
     let (dataset, reference) = latest(datasets, &head).await?;
-    let job = match unplanned(ledger, &head).await? {
-        Some(job) => job,
-        None => {
-            let job = head.job.for_redrive(head.redrives.len() + 1);
-            let recorded = ledger.record_derived(&head, job, by).await?;
-            if recorded.last_derived() != Some(job) {
-                return Err(RedriveRefusal::Busy.into());
-            }
-            job
+    let job = if let Some(job) = unplanned(ledger, &head).await? {
+        job
+    } else {
+        let job = head.job.for_redrive(head.redrives.len() + 1);
+        let recorded = ledger.record_derived(&head, job, by).await?;
+        if recorded.last_derived() != Some(job) {
+            return Err(RedriveRefusal::Busy.into());
         }
+        job
     };
     let derived = ledger.start(&head.derive(job, &dataset, reference)).await?;
     send(queue, &derived).await?;

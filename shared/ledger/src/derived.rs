@@ -17,6 +17,7 @@ impl JobHead {
     }
 
     /// Returns the head of the derived job with this id, which processes the dead chunks with this definition.
+    #[must_use]
     pub fn derive(&self, job: JobId, dataset: &Dataset, reference: DatasetRef) -> Self {
         let mode = match dataset.mode {
             // A part of a snapshot deletes nothing.
