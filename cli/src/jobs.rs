@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use landfall_closing::{cancel_job, confirm_prune};
+use landfall_closing::{cancel_job, confirm_prune, redrive_job};
 use landfall_domain::{JobId, JobState, PruneState};
 use landfall_ledger::{JobHead, Ledger};
 use landfall_runtime::Environment;
@@ -15,6 +15,17 @@ pub(crate) async fn cancel(job: JobId, by: &str) -> Result<JobState> {
     let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
     let head = head_of(&ledger, job).await?;
     Ok(cancel_job(&ledger, &queue, head, by).await?.state)
+}
+
+/// Has the dead chunks of a closed job processed again. Returns their number and the attempt.
+pub(crate) async fn redrive(job: JobId, by: &str) -> Result<(u32, u32)> {
+    let environment = Environment::load().await;
+    let ledger = Ledger::new(Arc::new(environment.ledger_table()?));
+    let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
+    let head = head_of(&ledger, job).await?;
+    let head = redrive_job(&ledger, &queue, head, by).await?;
+    let chunks = head.redrives.last().map_or(0, |redrive| redrive.chunks);
+    Ok((chunks, head.attempt))
 }
 
 async fn head_of(ledger: &Ledger, job: JobId) -> Result<JobHead> {

@@ -131,6 +131,14 @@ enum Jobs {
         #[command(flatten)]
         operator: Operator,
     },
+    /// Process the dead chunks of a closed job again, once their cause is removed. Rows never overwrite newer ones.
+    /// Needs the same variables as `cancel`
+    Redrive {
+        /// Id of the job
+        job: JobId,
+        #[command(flatten)]
+        operator: Operator,
+    },
     /// Delete the rows that a snapshot lacks, which was held back because they were too many (problem `prune_held`).
     /// Needs the functions' `LANDFALL_LEDGER_TABLE`, `LANDFALL_CHUNK_QUEUE_URL` and
     /// `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local` prints
@@ -188,6 +196,10 @@ async fn main() -> Result<ExitCode> {
                 }
                 _ => println!("the job is cancelled and closed"),
             }
+        }
+        Command::Jobs(Jobs::Redrive { job, operator }) => {
+            let (chunks, attempt) = jobs::redrive(job, &operator.name).await?;
+            println!("the job is open again (attempt {attempt}): dead chunks to process: {chunks}");
         }
         Command::Jobs(Jobs::Prune { job }) => match jobs::prune(job).await? {
             Some(PruneState::Done) => println!("the rows are deleted"),

@@ -6,6 +6,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use landfall_domain::{CompletionEvent, DeadCode, JobState, ProblemCode};
 use landfall_local::{Sql, Stack};
 use landfall_tests::Products;
+use reqwest::StatusCode;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::http::Api;
@@ -44,6 +45,17 @@ pub async fn dead_letters(stack: &Stack) -> String {
     attributes.unwrap().attributes.unwrap()[&messages].clone()
 }
 
+/// Waits for the completion of this attempt of a job.
+async fn attempt(stack: &Stack, first: &CompletionEvent, attempt: u32) -> CompletionEvent {
+    loop {
+        let event = stack.next_event(Duration::from_mins(5)).await.unwrap();
+        let event = event.expect("the attempt closes").detail;
+        if (event.job, event.attempt) == (first.job, attempt) {
+            return event;
+        }
+    }
+}
+
 async fn wait_for(stack: &Stack, job: landfall_domain::JobId) -> CompletionEvent {
     completions(stack, &[job]).await.remove(&job).unwrap()
 }
@@ -66,7 +78,8 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     let took = started.elapsed();
     assert!(took < Duration::from_mins(1), "{took:?}");
     assert_eq!(event.state, JobState::Partial);
-    assert_eq!(event.problem.unwrap().code, ProblemCode::DeadChunks);
+    let problem = event.problem.as_ref().unwrap();
+    assert_eq!(problem.code, ProblemCode::DeadChunks);
     assert!(event.chunks > 2);
     assert_eq!((event.dead, event.dead_chunks.first.len()), (1, 1));
     let dead = &event.dead_chunks.first[0];
@@ -86,18 +99,29 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
         dead.reason.as_str()
     );
 
-    // Once the cause is removed, the same file repairs the job.
-    execute(
-        &stack,
-        "landfall",
-        &["ALTER TABLE products DROP CONSTRAINT sound"],
-    )
-    .await;
-    let again = land(&stack, "products/poison.csv", file.clone().into_bytes()).await;
+    // Once the cause is removed, a redrive of the dead chunk repairs the job. A newer row of the chunk stays.
+    let drop = "ALTER TABLE products DROP CONSTRAINT sound";
+    execute(&stack, "landfall", &[drop]).await;
+    let newer = "sku,name,description\ns501,newer,\n";
+    land(&stack, "products/newer.csv", newer.as_bytes().to_vec()).await;
+    let path = format!("jobs/{}/redrive", event.job);
+    let api = Api::new(&stack);
+    let open = api.post(&path, &serde_json::Value::Null, StatusCode::ACCEPTED);
+    assert_eq!(open.await["attempt"], 2);
+    let again = attempt(&stack, &event, 2).await;
     assert_eq!(again.state, JobState::Succeeded, "{:?}", again.problem);
+    assert_ne!(again.id, event.id);
+    assert_eq!((again.counts.rows, again.dead), (1_000, 0));
+    for counts in again.counts.stores.values() {
+        assert_eq!((counts.total(), counts.stale), (1_000, 1));
+    }
     let mut expected = Products::from_file(first.as_bytes());
     expected.read(file.as_bytes());
+    expected.read(newer.as_bytes());
     assert_products(&stack, &expected.rows).await;
+    let job = Api::new(&stack).json(&format!("jobs/{}", event.job)).await;
+    assert_eq!(job["redrives"][0]["state"], "succeeded");
+    assert_eq!(job["redrives"][0]["chunks"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

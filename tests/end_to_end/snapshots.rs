@@ -81,7 +81,7 @@ async fn a_snapshot_that_lacks_most_rows_deletes_none_until_that_is_confirmed() 
     let prune = format!("jobs/{}/prune", cut.job);
     let confirmed = api.post(&prune, &Value::Null, StatusCode::ACCEPTED).await;
     assert_eq!(confirmed["prune"], "confirmed");
-    let event = next_event(&stack, CompletionEvent::id_after_prune(cut.job)).await;
+    let event = next_event(&stack, CompletionEvent::id_after_prune(cut.job, 1)).await;
     assert_eq!((event.prune, event.problem), (Some(PruneState::Done), None));
     for store in [StoreKind::Mongodb, StoreKind::Sqlite] {
         assert_eq!(event.counts.stores[&store].pruned, 490, "{store}");

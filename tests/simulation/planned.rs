@@ -50,7 +50,9 @@ async fn split(world: &World, file: &File) -> Vec<ChunkMessage> {
         .iter()
         .map(|body| match WorkMessage::parse(body).unwrap() {
             WorkMessage::Chunk(chunk) => *chunk,
-            WorkMessage::Close { .. } => panic!("the job has chunks"),
+            WorkMessage::Close { .. } | WorkMessage::Redrive { .. } => {
+                panic!("the job has chunks")
+            }
         });
     let mut sent: Vec<ChunkMessage> = sent.collect();
     sent.sort_by_key(|chunk| chunk.ordinal);

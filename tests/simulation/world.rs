@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
 use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
-use landfall_closing::{CancelError, ConfirmError, cancel_job, confirm_prune};
+use landfall_closing::{
+    CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
+};
 use landfall_domain::{
     CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
 };
@@ -44,6 +46,8 @@ pub enum Cause {
     Confirmation(JobId),
     /// A cancellation of a job.
     Cancellation(JobId),
+    /// A redrive of a job.
+    Redrive(JobId),
 }
 
 /// A delivery of a message: its body and its receive count.
@@ -175,6 +179,17 @@ impl World {
                     }
                 })
             }
+            Cause::Redrive(job) => {
+                let ledger = Ledger::new(Arc::clone(&self.table) as Arc<dyn LedgerTable>);
+                let (queue, job) = (Arc::clone(&self.queue), *job);
+                Box::pin(async move {
+                    let head = ledger.head(job).await.unwrap().unwrap();
+                    match redrive_job(&ledger, &*queue, head, "operator").await {
+                        Ok(_) | Err(RedriveError::Refused(_)) => Ok(HashSet::new()),
+                        Err(other) => panic!("{other}"),
+                    }
+                })
+            }
             Cause::Cancellation(job) => {
                 let ledger = Ledger::new(Arc::clone(&self.table) as Arc<dyn LedgerTable>);
                 let (queue, job) = (Arc::clone(&self.queue), *job);
@@ -274,8 +289,9 @@ impl World {
             match schedule.step(rng, dies).await {
                 Step::Progress
                 | Step::Ended(Cause::Notification(_) | Cause::Confirmation(_), Ok(_)) => {}
-                Step::Ended(Cause::Cancellation(_), _) | Step::Died(Cause::Cancellation(_)) => {
-                    unreachable!("no job is cancelled");
+                Step::Ended(Cause::Cancellation(_) | Cause::Redrive(_), _)
+                | Step::Died(Cause::Cancellation(_) | Cause::Redrive(_)) => {
+                    unreachable!("no job is cancelled or redriven");
                 }
                 Step::Ended(Cause::Confirmation(job), Err(()))
                 | Step::Died(Cause::Confirmation(job)) => {
@@ -382,7 +398,7 @@ async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         let is_held = event.prune == Some(PruneState::Held);
         if let Some(pruned) = pruned.get(&event.job) {
             assert!(is_held && head.prune_published);
-            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job));
+            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job, 1));
             assert_eq!(pruned.problem, None);
         }
         let has_pruned = pruned.contains_key(&event.job)

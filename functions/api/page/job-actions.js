@@ -1,4 +1,4 @@
-import { remove } from './api.js';
+import { post, remove } from './api.js';
 import { fill, h } from './dom.js';
 import { isFinal } from './live.js';
 import { problemPanel } from './parts.js';
@@ -9,11 +9,17 @@ export function actionsPart({ id }, changed) {
   const path = `jobs/${encodeURIComponent(id)}`;
   const outcome = h('div');
   const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => act(cancel, () => remove(path)) }, 'Cancel job');
-  const node = h('div', {}, h('p', { class: 'actions' }, cancel), outcome);
+  const redrive = h(
+    'button',
+    { type: 'button', onclick: () => act(redrive, () => post(`${path}/redrive`, '')) },
+    'Process failed chunks again',
+  );
+  const node = h('div', {}, h('p', { class: 'actions' }, cancel, redrive), outcome);
 
   function set(job) {
     cancel.hidden = isFinal(job) || job.cancelled !== null || !may('write');
-    node.hidden = cancel.hidden;
+    redrive.hidden = !isFinal(job) || job.chunks.dead === 0 || !may('write');
+    node.hidden = cancel.hidden && redrive.hidden;
   }
 
   async function act(button, send) {

@@ -72,6 +72,7 @@ function watch(name, subject, handler) {
 
 /** Reports whether a job is older than the known one: responses and pushes can overtake one another. */
 function isOlder(job, known) {
+  if (known !== undefined && job.attempt !== known.attempt) return job.attempt < known.attempt;
   return (
     known !== undefined &&
     !isFinal(job) &&

@@ -18,7 +18,7 @@ export function jobView(id) {
 
   function changed(job) {
     if (!parts) {
-      parts = layout(job, changed);
+      parts = layout(job, acted);
       setText(title, fileName(job.object.key));
       document.title = `${fileName(job.object.key)} · Landfall`;
       fill(content, parts.nodes);
@@ -44,8 +44,15 @@ export function jobView(id) {
     else fill(content, problemPanel(error));
   }
 
-  const stop = watchJob(id, changed, failed);
-  return { title: 'Job', node, stop };
+  /** Shows the job as it is after a click. It may be open again, so it is watched again. */
+  function acted(job) {
+    changed(job);
+    stop();
+    stop = watchJob(id, changed, failed);
+  }
+
+  let stop = watchJob(id, changed, failed);
+  return { title: 'Job', node, stop: () => stop() };
 }
 
 /** Returns what to announce to screen readers: each quarter and the end. */
@@ -188,7 +195,7 @@ function deadChunks({ chunks, dead_chunks: { first, by_code } }) {
     h(
       'p',
       { class: 'muted' },
-      `Rows of these parts of the file may be missing. Remove the cause and upload the file again. ${reasons.join(', ')}.`,
+      `Rows of these parts of the file may be missing. Remove the cause, then process them again. ${reasons.join(', ')}.`,
       chunks.dead > first.length && ` The first ${number(first.length)}:`,
     ),
     first.length > 0 && table('Failed chunks', head, h('tbody', {}, first.map(row)), 'rejects'),
@@ -206,6 +213,8 @@ function aboutOf(job) {
     fact('Size', bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
+    job.redrives.length > 0 &&
+      fact('Processed again', job.redrives.map(({ by, at: when, chunks }) => h('p', {}, `${number(chunks)} chunks, by ${by}, `, at(when)))),
     fact('Job', h('code', {}, job.id)),
   ];
 }

@@ -42,7 +42,7 @@ pub struct Context {
     pub tokens: Tokens,
     /// Jobs and generations of datasets.
     pub jobs: Arc<dyn JobIndex>,
-    /// The same ledger, to cancel jobs and confirm prunes.
+    /// The same ledger, to cancel and redrive jobs and confirm prunes.
     pub ledger: Ledger,
     /// The chunk queue, for messages to the closer.
     pub queue: Arc<dyn ChunkQueue>,

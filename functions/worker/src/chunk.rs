@@ -44,7 +44,10 @@ pub(crate) async fn process(
         mark
     } else {
         let started = Instant::now();
-        let mut outcome = outcome(context, message, delivery).await?;
+        let Some(mut outcome) = outcome(context, message, delivery).await? else {
+            info!("the job has been redriven since the message was sent");
+            return Ok(());
+        };
         if let ChunkOutcome::Done(counts) = &mut outcome
             && !delivery.is_repeated()
         {
@@ -106,16 +109,19 @@ pub(crate) async fn close(
 }
 
 /// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for a
-/// store.
+/// store. A message of an earlier attempt of the job has no outcome: the chunk is done, or its message is sent again.
 async fn outcome(
     context: &Context,
     message: &ChunkMessage,
     delivery: Delivery,
-) -> Result<ChunkOutcome, WorkError> {
+) -> Result<Option<ChunkOutcome>, WorkError> {
     if delivery.is_beyond_last() {
+        if let Err(WorkError::Superseded) = check_job(context, message).await {
+            return Ok(None);
+        }
         let reason = "the last attempt ended without a result: its worker ran out of memory or time, or could not \
                       reach the ledger";
-        return Ok(dead(message, DeadCode::WorkerDied, reason));
+        return Ok(Some(dead(message, DeadCode::WorkerDied, reason)));
     }
     let attempt = async {
         if let Err(wait) = context.circuits.admit().await {
@@ -126,7 +132,8 @@ async fn outcome(
         ingest_safely(context, message, delivery).await
     };
     let error = match attempt.await {
-        Ok(counts) => return Ok(ChunkOutcome::Done(counts)),
+        Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
+        Err(WorkError::Superseded) => return Ok(None),
         Err(error) => context.circuits.wait_if_down(error).await,
     };
     if let WorkError::Wait(wait) = &error {
@@ -137,7 +144,7 @@ async fn outcome(
         return match waits_too_long {
             Some(since) => {
                 let reason = format!("waited since {since:.0}: {wait}");
-                Ok(dead(message, DeadCode::StoreDown, reason))
+                Ok(Some(dead(message, DeadCode::StoreDown, reason)))
             }
             None => Err(error),
         };
@@ -149,11 +156,11 @@ async fn outcome(
                 let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
                 context.ledger.add_problem(message.job, problem).await?;
             }
-            Ok(dead(message, code, reason))
+            Ok(Some(dead(message, code, reason)))
         }
         None if delivery.is_last() => {
             let reason = format!("every attempt failed; the last error: {error}");
-            Ok(dead(message, DeadCode::RetriesExhausted, reason))
+            Ok(Some(dead(message, DeadCode::RetriesExhausted, reason)))
         }
         None => Err(error),
     }
@@ -257,12 +264,16 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     Ok(counts)
 }
 
-/// Fails if the job is cancelled.
+/// Fails if the job is cancelled, or was redriven since the message was sent.
 async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
-    if context.ledger.is_cancelled(message.job).await? {
-        return Err(WorkError::Cancelled);
+    let head = context.ledger.require_head(message.job).await?;
+    if message.attempt < head.attempt {
+        return Err(WorkError::Superseded);
     }
-    Ok(())
+    match head.cancelled {
+        Some(_) => Err(WorkError::Cancelled),
+        None => Ok(()),
+    }
 }
 
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does

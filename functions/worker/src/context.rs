@@ -12,7 +12,7 @@ use crate::header::HeaderCache;
 
 /// How the messages of the chunk queue are delivered again.
 pub struct Redelivery {
-    /// The queue, for close messages that continue a prune, and for work that has to wait.
+    /// The queue, for close messages that continue a prune, chunks that are sent again, and work that has to wait.
     pub queue: Arc<dyn ChunkQueue>,
     /// Sets when messages become visible again.
     pub visibility: Arc<dyn Visibility>,

@@ -47,6 +47,9 @@ pub enum WorkError {
     /// The work has to wait. Its message is sent again with a delay, and this delivery does not count as a try.
     #[error(transparent)]
     Wait(#[from] Wait),
+    /// The message belongs to an earlier attempt of its job, which has closed.
+    #[error("the job has been redriven since this message was sent")]
+    Superseded,
     /// No time is left for another step.
     #[error("the time of the worker was over")]
     OutOfTime,
@@ -106,6 +109,7 @@ impl WorkError {
             | Self::Close(_)
             | Self::Definition(DefinitionError::Aws(_))
             | Self::Wait(_)
+            | Self::Superseded
             | Self::OutOfTime => None,
         }
     }
@@ -125,6 +129,7 @@ impl Retryable for WorkError {
             | Self::Header(_)
             | Self::RecordCount { .. }
             | Self::Cancelled
+            | Self::Superseded
             | Self::Panicked
             | Self::Reject(_) => false,
         }

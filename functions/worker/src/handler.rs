@@ -3,7 +3,6 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use landfall_aws::{Work, WorkMessage};
 use landfall_domain::JobId;
-use landfall_ledger::LedgerError;
 use landfall_runtime::{
     BatchLimits, Deadline, Message, batch_response, keep_hidden, process_batch, put_back,
 };
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Span, error_span, info};
 
 use crate::delivery::Delivery;
-use crate::{Context, Wait, WorkError, chunk};
+use crate::{Context, Wait, WorkError, chunk, redrive};
 
 /// Time that is reserved for the response.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -51,6 +50,9 @@ fn span_of(messages: &[Message]) -> Span {
             error_span!("chunk", job = %chunk.job, ordinal = chunk.ordinal)
         }
         Some(Ok(WorkMessage::Close { job })) => error_span!("close", %job),
+        Some(Ok(WorkMessage::Redrive { job, attempt, .. })) => {
+            error_span!("redrive", %job, attempt)
+        }
         Some(Err(_)) | None => Span::none(),
     }
 }
@@ -71,6 +73,11 @@ async fn process(
     let done = match &work.message {
         WorkMessage::Chunk(chunk) => chunk::process(context, chunk, delivery).await,
         WorkMessage::Close { job } => close(context, *job, delivery.close_until).await,
+        WorkMessage::Redrive {
+            job,
+            attempt,
+            shard,
+        } => redrive::resend(context, (*job, *attempt), *shard, delivery.close_until).await,
     };
     match done {
         Err(WorkError::Wait(wait)) => put_off(context, work.message, delivery, &wait).await,
@@ -79,8 +86,7 @@ async fn process(
 }
 
 async fn close(context: &Context, job: JobId, until: Instant) -> Result<(), WorkError> {
-    let head = context.ledger.head(job).await?;
-    let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
+    let head = context.ledger.require_head(job).await?;
     chunk::close(context, head, until).await
 }
 

@@ -1,7 +1,7 @@
 //! **Worker**: applies the rows of a chunk to every store.
 //!
-//! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk) and
-//! *close* (close a job).
+//! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk), *close*
+//! (close a job) and *redrive* (send the dead chunks of a reopened job again).
 //!
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
@@ -42,6 +42,7 @@ mod delivery;
 mod error;
 mod handler;
 mod header;
+mod redrive;
 
 pub use circuit::Clock;
 pub use context::{Context, Redelivery};

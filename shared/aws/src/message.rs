@@ -1,4 +1,5 @@
-//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk) and *close* (close a job).
+//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and *redrive*
+//! (send the dead chunks of a job again).
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
 //! releases is still read for one more release. Unknown types are refused with an error.
@@ -20,6 +21,15 @@ pub enum WorkMessage {
     Close {
         /// The job.
         job: JobId,
+    },
+    /// Dead chunks of a job to send again.
+    Redrive {
+        /// The job.
+        job: JobId,
+        /// The attempt that they belong to.
+        attempt: u32,
+        /// The first shard of the ledger whose chunks are not sent again yet.
+        shard: u32,
     },
 }
 
@@ -167,7 +177,7 @@ mod tests {
         let body = json!({ "type": "reopen", "job": job, "close": job }).to_string();
         let error = WorkMessage::parse(&body).unwrap_err().to_string();
         assert!(
-            error.contains("unknown variant `reopen`, expected `chunk` or `close`"),
+            error.contains("unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`"),
             "{error}"
         );
         for wrong in ["", "[]", "{}", r#"{"type":1}"#, r#"{"type":"chunk"}"#] {

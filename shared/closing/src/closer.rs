@@ -82,7 +82,7 @@ impl Closer {
         let dataset = head.dataset.as_ref().map(|dataset| dataset.name.as_str());
         self.metrics
             .write(dataset, Some(job), &[Metric::Closed(head.state)]);
-        let head = self.ledger.record_published(job).await?;
+        let head = self.ledger.record_published(&head).await?;
         info!(%job, state = head.state.as_str(), "job closed");
         Ok(head)
     }

@@ -130,7 +130,7 @@ impl From<Format> for Reading {
 /// The location of a chunk, without its rows.
 ///
 /// The message holds everything a worker needs except the dataset's definition and the bytes
-/// themselves, so processing a chunk does not read the job from the ledger first.
+/// themselves. The worker reads the job from the ledger only to find out whether it is cancelled or redriven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMessage {
     /// Job that the chunk belongs to.
@@ -158,6 +158,22 @@ pub struct ChunkMessage {
     /// What the chunk contains.
     #[serde(default)]
     pub kind: ChunkKind,
+    /// The attempt of the job that the message belongs to, from 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
+}
+
+/// Returns the number of the first attempt of a job.
+pub(crate) fn first_attempt() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_first_attempt(attempt: &u32) -> bool {
+    *attempt == first_attempt()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::chunk::first_attempt;
 use crate::counts::Counts;
 use crate::dead::DeadChunks;
 use crate::job::{JobId, JobState, ObjectRef};
@@ -41,6 +42,9 @@ pub struct CompletionEvent {
     pub id: Uuid,
     /// The job.
     pub job: JobId,
+    /// Which attempt of the job has closed, from 1: one more after each redrive.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
     /// Its dataset, if the key names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
@@ -85,13 +89,23 @@ impl CompletionEvent {
     /// `detail-type` of the event on EventBridge.
     pub const DETAIL_TYPE: &'static str = "landfall.job.completed";
 
-    /// Returns the id of the completion of a job.
-    pub fn id_for(job: JobId) -> Uuid {
-        Uuid::new_v5(&job.0, Self::DETAIL_TYPE.as_bytes())
+    /// Returns the id of the completion of this attempt of a job.
+    pub fn id_for(job: JobId, attempt: u32) -> Uuid {
+        Self::derive_id(job, attempt, "")
     }
 
-    /// Returns the id of the second completion of a job, after a prune that was held back.
-    pub fn id_after_prune(job: JobId) -> Uuid {
-        Uuid::new_v5(&job.0, b"landfall.job.completed/pruned")
+    /// Returns the id of the completion after a prune that was held back when this attempt of the job closed.
+    pub fn id_after_prune(job: JobId, attempt: u32) -> Uuid {
+        Self::derive_id(job, attempt, "/pruned")
+    }
+
+    fn derive_id(job: JobId, attempt: u32, suffix: &str) -> Uuid {
+        let kind = Self::DETAIL_TYPE;
+        let name = if attempt == first_attempt() {
+            format!("{kind}{suffix}")
+        } else {
+            format!("{kind}{suffix}/{attempt}")
+        };
+        Uuid::new_v5(&job.0, name.as_bytes())
     }
 }

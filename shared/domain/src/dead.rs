@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::{ByteRange, ChunkMessage};
+use crate::chunk::{ByteRange, ChunkMessage, first_attempt};
 
 /// The maximum number of dead chunks of a job that are listed with place and reason. The others are counted by reason.
 pub const MAX_LISTED: usize = 20;
@@ -82,6 +82,9 @@ pub struct DeadChunk {
     pub code: DeadCode,
     /// Why, for people; at most 300 characters.
     pub reason: String,
+    /// The attempt of the job in which it died, from 1.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
 }
 
 impl DeadChunk {
@@ -98,6 +101,7 @@ impl DeadChunk {
             first_line: chunk.first_line,
             code,
             reason,
+            attempt: chunk.attempt,
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,10 @@ use crate::{
     ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard,
     shard_of,
 };
+
+/// Conditions on the state and the attempt of a head. Heads of an earlier release have no attempt: it is their first.
+const OPEN_ATTEMPT: &str = "#state = :open AND (attempt = :attempt OR (attribute_not_exists(attempt) AND :attempt = :first))";
+const CLOSED_ATTEMPT: &str = "#state <> :open AND (attempt = :attempt OR (attribute_not_exists(attempt) AND :attempt = :first))";
 
 const BATCH_GET: &str = "BatchGetItem";
 /// How often the unprocessed keys of a batch are requested again.
@@ -251,6 +256,28 @@ impl LedgerTable for DynamoTable {
         read_shard(&item)
     }
 
+    async fn reset_dead(
+        &self,
+        job: JobId,
+        shard: &Shard,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<Shard, LedgerError> {
+        let key = shard_key(job, shard.index);
+        self.reset(key, shard, ordinals, attempt).await
+    }
+
+    async fn remove_resent(
+        &self,
+        job: JobId,
+        shard: u32,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<(), LedgerError> {
+        self.remove_from_resend(shard_key(job, shard), ordinals, attempt)
+            .await
+    }
+
     async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         let key = head_key(job);
         let request = self.update(&key);
@@ -274,10 +301,13 @@ impl LedgerTable for DynamoTable {
                     .expression_attribute_values(":chunks", number(seal.chunks))
                     .expression_attribute_values(":warnings", attribute(&key, &seal.warnings)?);
                 let set = "SET chunks = :chunks, warnings = :warnings";
+                // What the job keeps if it is opened again.
                 match &seal.problem {
                     None => request.update_expression(set),
                     Some(problem) => request
-                        .update_expression(format!("{set}, problem = :problem"))
+                        .update_expression(format!(
+                            "{set}, problem = :problem, plan_problem = :problem"
+                        ))
                         .expression_attribute_values(":problem", attribute(&key, problem)?),
                 }
             }
@@ -299,11 +329,11 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":prune", attribute(&key, decision)?),
             HeadUpdate::Close(close) => request
                 .condition_expression(match close.state {
-                    JobState::Cancelled => "#state = :open AND attribute_exists(cancelled)",
-                    _ => "#state = :open AND attribute_not_exists(cancelled)",
+                    JobState::Cancelled => format!("{OPEN_ATTEMPT} AND attribute_exists(cancelled)"),
+                    _ => format!("{OPEN_ATTEMPT} AND attribute_not_exists(cancelled)"),
                 })
                 .update_expression(
-                    "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, dead_chunks = :dead_chunks, closed_at = :closed_at",
+                    "SET #state = :state, problem = :problem, #counts = :counts, dead = :dead, dead_chunks = :dead_chunks, closed_at = :closed_at, redrives = :redrives",
                 )
                 .expression_attribute_names("#state", "state")
                 .expression_attribute_names("#counts", "counts")
@@ -311,20 +341,51 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":state", text(close.state.as_str()))
                 .expression_attribute_values(":problem", attribute(&key, &close.problem)?)
                 .expression_attribute_values(":counts", attribute(&key, &close.counts)?)
+                .expression_attribute_values(":attempt", number(close.attempt))
+                .expression_attribute_values(":first", number(1))
+                .expression_attribute_values(":redrives", attribute(&key, &close.redrives)?)
                 .expression_attribute_values(":dead", number(close.dead))
                 .expression_attribute_values(
                     ":dead_chunks",
                     attribute(&key, &close.dead_chunks)?,
                 )
                 .expression_attribute_values(":closed_at", text(&close.closed_at)),
-            HeadUpdate::Published(at) => request
-                .condition_expression("attribute_exists(pk)")
+            HeadUpdate::Published { attempt, at } => request
+                .condition_expression(CLOSED_ATTEMPT)
                 .update_expression(
                     "SET published = :yes, published_at = if_not_exists(published_at, :at) REMOVE #open",
                 )
+                .expression_attribute_names("#state", "state")
                 .expression_attribute_names("#open", OPEN)
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":attempt", number(*attempt))
+                .expression_attribute_values(":first", number(1))
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .expression_attribute_values(":at", text(at)),
+            HeadUpdate::Reopen(reopen) => request
+                .condition_expression(format!("{CLOSED_ATTEMPT} AND published = :yes"))
+                .update_expression(
+                    "SET #state = :open, attempt = :next, resending = :yes, redrives = :redrives, problem = :problem, #counts = :null, dead = :zero, closed_at = :null, published = :no, #open = :partition REMOVE cancelled, dead_chunks, published_at",
+                )
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_names("#counts", "counts")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":attempt", number(reopen.attempt))
+                .expression_attribute_values(":first", number(1))
+                .expression_attribute_names("#open", OPEN)
+                .expression_attribute_values(":partition", text(open_partition(index_shard(job))))
+                .expression_attribute_values(":next", number(reopen.attempt + 1))
+                .expression_attribute_values(":redrives", attribute(&key, &reopen.redrives)?)
+                .expression_attribute_values(":problem", attribute(&key, &reopen.problem)?)
+                .expression_attribute_values(":zero", number(0))
+                .expression_attribute_values(":null", AttributeValue::Null(true))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                .expression_attribute_values(":no", AttributeValue::Bool(false)),
+            HeadUpdate::Resent { attempt } => request
+                .condition_expression("attempt = :attempt")
+                .update_expression("SET resending = :no")
+                .expression_attribute_values(":attempt", number(*attempt))
+                .expression_attribute_values(":no", AttributeValue::Bool(false)),
             HeadUpdate::ConfirmPrune(at) => request
                 .condition_expression(
                     "attribute_exists(pk) AND attribute_not_exists(prune_confirmed_at)",

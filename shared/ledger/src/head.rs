@@ -8,7 +8,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cancellation, Sums, shards_of};
+use crate::{Cancellation, Redrive, Sums, shards_of};
 
 /// How many dead chunks a completion event lists.
 const DEAD_IN_EVENT: usize = 5;
@@ -69,6 +69,18 @@ pub struct JobHead {
     /// The dead chunks, once the job is closed.
     #[serde(default, skip_serializing_if = "DeadChunks::is_empty")]
     pub dead_chunks: DeadChunks,
+    /// The attempt, from 1: one more after each redrive.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
+    /// Whether dead chunks are still to be sent again in this attempt.
+    #[serde(default)]
+    pub resending: bool,
+    /// How often its dead chunks were sent again, by whom, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redrives: Vec<Redrive>,
+    /// The problem that the splitter found, whatever the job has closed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_problem: Option<Problem>,
     /// Who cancelled the job, if somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Cancellation>,
@@ -98,6 +110,10 @@ pub struct JobHead {
     pub expires_at: i64,
 }
 
+fn first_attempt() -> u32 {
+    1
+}
+
 impl JobHead {
     /// Returns the head of a job that starts now. The caller adds what else it pins.
     pub fn new(job: JobId, object: ObjectRef, order: ObjectOrder) -> Self {
@@ -119,6 +135,10 @@ impl JobHead {
             counts: None,
             dead: 0,
             dead_chunks: DeadChunks::default(),
+            attempt: first_attempt(),
+            resending: false,
+            redrives: Vec::new(),
+            plan_problem: None,
             cancelled: None,
             prune: None,
             prune_confirmed_at: None,
@@ -134,10 +154,11 @@ impl JobHead {
 
     /// Returns whether the number of chunks is known and every chunk is done or dead.
     pub fn is_complete(&self) -> bool {
-        self.chunks.is_some_and(|chunks| {
-            let shards = shards_of(chunks);
-            self.full.range(..shards).count() == shards as usize
-        })
+        !self.resending
+            && self.chunks.is_some_and(|chunks| {
+                let shards = shards_of(chunks);
+                self.full.range(..shards).count() == shards as usize
+            })
     }
 
     /// Returns whether the job is complete, but not closed, or its completion event may not be published.
@@ -169,8 +190,8 @@ impl JobHead {
             let total = self.chunks.map(|chunks| format!(" of {chunks}"));
             let first = sums.dead_chunks.first.first();
             let message = format!(
-                "{dead}{} chunks could not be processed, so rows may be missing; remove the cause and upload the file \
-                 again{}",
+                "{dead}{} chunks could not be processed, so rows may be missing; remove the cause, then redrive the job or \
+                 upload the file again{}",
                 total.unwrap_or_default(),
                 first.map(|chunk| format!("; {chunk}")).unwrap_or_default()
             );
@@ -272,8 +293,9 @@ impl JobHead {
             .filter(|_| counts.rejected > 0)
             .map(|dataset| RejectsLocation::new(rejects_bucket, &dataset.name, self.job));
         Some(CompletionEvent {
-            id: CompletionEvent::id_for(self.job),
+            id: CompletionEvent::id_for(self.job, self.attempt),
             job: self.job,
+            attempt: self.attempt,
             dataset: self.dataset.as_ref().map(|dataset| dataset.name.clone()),
             object: self.object.clone(),
             rejects_of: self.rejects_of.as_ref().map(|origin| origin.job),

@@ -148,6 +148,8 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         dead: find(item, "dead")?.unwrap_or_default(),
         dead_by_code,
         dead_chunks,
+        resend: find(item, "resend")?.unwrap_or_default(),
+        attempt: find(item, "attempt")?.unwrap_or_default(),
         counts,
     })
 }

@@ -60,18 +60,19 @@ impl Ledger {
         if ordinal != shard * SHARD_CHUNKS {
             return Ok(true);
         }
-        if self.is_cancelled(job).await? && self.table.shards(job, &[shard]).await?.is_empty() {
+        if self.require_head(job).await?.cancelled.is_some()
+            && self.table.shards(job, &[shard]).await?.is_empty()
+        {
             return Ok(false);
         }
         self.table.create_shard(job, shard).await?;
         Ok(true)
     }
 
-    /// Returns whether somebody has cancelled the job.
-    pub async fn is_cancelled(&self, job: JobId) -> Result<bool, LedgerError> {
+    /// Returns the head of a job that exists.
+    pub async fn require_head(&self, job: JobId) -> Result<JobHead, LedgerError> {
         let head = self.table.head(job).await?;
-        let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
-        Ok(head.cancelled.is_some())
+        head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))
     }
 
     /// Records that an open job is cancelled. Check [`JobHead::check_cancel`] before and afterwards.
@@ -123,7 +124,6 @@ impl Ledger {
         outcome: &ChunkOutcome,
     ) -> Result<Mark, LedgerError> {
         let (shard, added) = self.table.add_chunk(job, ordinal, outcome).await?;
-        debug_assert!(shard.has(ordinal), "chunk {ordinal} is not in {shard:?}");
         self.marked(job, &shard, added).await
     }
 
@@ -180,6 +180,8 @@ impl Ledger {
             self.table.raise_generation(&dataset.name).await?;
         }
         let close = HeadUpdate::Close(Close {
+            attempt: head.attempt,
+            redrives: head.redrives_closed(state, sums.dead),
             state,
             problem,
             counts: sums.counts,
@@ -191,9 +193,12 @@ impl Ledger {
     }
 
     /// Records that the completion event of a closed job is published.
-    pub async fn record_published(&self, job: JobId) -> Result<JobHead, LedgerError> {
-        let update = HeadUpdate::Published(now());
-        self.table.update_head(job, &update).await
+    pub async fn record_published(&self, head: &JobHead) -> Result<JobHead, LedgerError> {
+        let update = HeadUpdate::Published {
+            attempt: head.attempt,
+            at: now(),
+        };
+        self.table.update_head(head.job, &update).await
     }
 
     /// Records the decision on the prune of an open job, unless it is taken. Returns the head with the one that counts.

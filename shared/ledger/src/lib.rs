@@ -31,6 +31,10 @@
 //! splitters before they create a shard. Cancellation, prune and close exclude one another by the conditions of their
 //! updates.
 //!
+//! A closed job with dead chunks can be redriven, as its next attempt: `attempt`, `resending` and `redrives` of the head,
+//! and `resend` and `attempt` of the shards. Its done chunks stay done, and its shards may be full while others are not,
+//! so only the sums of all shards decide whether it is complete.
+//!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
 //! job is applied and before the job closes. An answer that was read under the present generation therefore
 //! contains the rows of all closed jobs. It is a counter rather than the time of the last close, because the clocks
@@ -66,6 +70,7 @@ mod permits;
 mod plan;
 mod progress;
 mod prune;
+mod redrive;
 mod shard;
 mod table;
 mod view;
@@ -83,6 +88,7 @@ pub use permits::PermitTable;
 pub use plan::PlanBlock;
 pub use progress::Progress;
 pub use prune::PruneRefusal;
+pub use redrive::{Redrive, RedriveRefusal, Reopen};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

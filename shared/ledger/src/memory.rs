@@ -1,8 +1,10 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use landfall_domain::{JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder, StoreKind};
+use landfall_domain::{
+    DeadChunks, JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder, StoreKind,
+};
 
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
@@ -102,7 +104,11 @@ impl LedgerTable for MemoryTable {
     ) -> Result<(Shard, bool), LedgerError> {
         let mut items = self.items();
         let shard = items.shard(job, shard_of(ordinal))?;
-        let added = !shard.has(ordinal);
+        let is_late = match outcome {
+            ChunkOutcome::Done(_) => false,
+            ChunkOutcome::Dead(dead) => dead.attempt < shard.attempt,
+        };
+        let added = !shard.has(ordinal) && !is_late;
         if added {
             match outcome {
                 ChunkOutcome::Done(counts) => {
@@ -132,6 +138,43 @@ impl LedgerTable for MemoryTable {
         Ok(shard.clone())
     }
 
+    async fn reset_dead(
+        &self,
+        job: JobId,
+        shard: &Shard,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<Shard, LedgerError> {
+        let mut items = self.items();
+        let shard = items.shard(job, shard.index)?;
+        if shard.attempt < attempt {
+            shard.attempt = attempt;
+            shard.resend.extend(ordinals);
+            let is_kept = |ordinal: &u32| !ordinals.contains(ordinal);
+            shard.dead.retain(is_kept);
+            shard.dead_chunks.retain(|ordinal, _| is_kept(ordinal));
+            for chunks in shard.dead_by_code.values_mut() {
+                chunks.retain(is_kept);
+            }
+        }
+        Ok(shard.clone())
+    }
+
+    async fn remove_resent(
+        &self,
+        job: JobId,
+        shard: u32,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<(), LedgerError> {
+        let mut items = self.items();
+        let shard = items.shard(job, shard)?;
+        if shard.attempt == attempt {
+            shard.resend.retain(|ordinal| !ordinals.contains(ordinal));
+        }
+        Ok(())
+    }
+
     async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
         let head = items.head(job)?;
@@ -145,6 +188,7 @@ impl LedgerTable for MemoryTable {
             }
             HeadUpdate::Seal(seal) if head.chunks.is_none() => {
                 head.chunks = Some(seal.chunks);
+                head.plan_problem.clone_from(&seal.problem);
                 head.problem = seal.problem.clone().or(head.problem.take());
                 head.warnings.clone_from(&seal.warnings);
             }
@@ -161,11 +205,32 @@ impl LedgerTable for MemoryTable {
                 head.dead = close.dead;
                 head.dead_chunks.clone_from(&close.dead_chunks);
                 head.closed_at = Some(close.closed_at.clone());
+                head.redrives.clone_from(&close.redrives);
             }
-            HeadUpdate::Published(at) => {
+            HeadUpdate::Published { attempt, at } if !is_open && head.attempt == *attempt => {
                 head.published = true;
                 head.published_at.get_or_insert_with(|| at.clone());
             }
+            HeadUpdate::Reopen(reopen)
+                if !is_open && head.published && head.attempt == reopen.attempt =>
+            {
+                *head = JobHead {
+                    state: JobState::Open,
+                    attempt: reopen.attempt + 1,
+                    resending: true,
+                    redrives: reopen.redrives.clone(),
+                    problem: reopen.problem.clone(),
+                    cancelled: None,
+                    counts: None,
+                    dead: 0,
+                    dead_chunks: DeadChunks::default(),
+                    closed_at: None,
+                    published: false,
+                    published_at: None,
+                    ..head.clone()
+                };
+            }
+            HeadUpdate::Resent { attempt } if head.attempt == *attempt => head.resending = false,
             HeadUpdate::ConfirmPrune(at) => {
                 head.prune_confirmed_at.get_or_insert_with(|| at.clone());
             }
@@ -177,7 +242,10 @@ impl LedgerTable for MemoryTable {
             | HeadUpdate::Seal(_)
             | HeadUpdate::Cancel(_)
             | HeadUpdate::Prune(_)
-            | HeadUpdate::Close(_) => {}
+            | HeadUpdate::Close(_)
+            | HeadUpdate::Published { .. }
+            | HeadUpdate::Reopen(_)
+            | HeadUpdate::Resent { .. } => {}
         }
         Ok(head.clone())
     }

@@ -60,6 +60,7 @@ impl PlanBlock {
             records: chunk.records,
             header: self.header,
             kind: chunk.kind,
+            attempt: head.attempt,
         })
     }
 

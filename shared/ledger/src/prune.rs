@@ -89,7 +89,7 @@ impl JobHead {
             return None;
         }
         Some(CompletionEvent {
-            id: CompletionEvent::id_after_prune(self.job),
+            id: CompletionEvent::id_after_prune(self.job, self.attempt),
             problem: None,
             counts: self.final_counts()?,
             prune,

@@ -39,6 +39,10 @@ pub struct Shard {
     pub dead_by_code: BTreeMap<DeadCode, BTreeSet<u32>>,
     /// The dead chunks by ordinal, as many as are kept.
     pub dead_chunks: BTreeMap<u32, DeadChunk>,
+    /// Ordinals of the chunks that were dead and are about to be sent again.
+    pub resend: BTreeSet<u32>,
+    /// The attempt of the job in which dead chunks were last taken out; 0 if they never were.
+    pub attempt: u32,
     /// Summed counts of the done chunks.
     pub counts: Counts,
 }
@@ -60,6 +64,11 @@ impl Shard {
     /// Returns the number of planned chunks that are dead.
     pub fn dead_count(&self) -> u32 {
         self.planned(&self.dead)
+    }
+
+    /// Returns the planned chunks that are dead.
+    pub(crate) fn planned_dead(&self) -> BTreeSet<u32> {
+        self.dead.range(self.ordinals()).copied().collect()
     }
 
     /// Returns the planned chunks that are dead, and why.

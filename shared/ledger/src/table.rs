@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use landfall_domain::{
@@ -6,7 +6,7 @@ use landfall_domain::{
     Warning,
 };
 
-use crate::{Cancellation, JobHead, LedgerError, PlanBlock, Shard};
+use crate::{Cancellation, JobHead, LedgerError, PlanBlock, Redrive, Reopen, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +30,22 @@ pub enum HeadUpdate {
     Cancel(Cancellation),
     /// Sets the decision on the prune of an open job that has none, unless it is cancelled.
     Prune(PruneDecision),
-    /// Closes an open job, as cancelled if and only if it is.
+    /// Closes an open job in this attempt, as cancelled if and only if it is.
     Close(Close),
-    /// Sets that the completion event of a closed job is published, and when that was first recorded.
-    Published(String),
+    /// Sets that the completion event of a closed job is published.
+    Published {
+        /// The attempt that it closed in.
+        attempt: u32,
+        /// When that was first recorded.
+        at: String,
+    },
+    /// Opens a closed job, whose event is published, as the next attempt.
+    Reopen(Reopen),
+    /// Sets that all dead chunks of an open job are sent again in this attempt.
+    Resent {
+        /// The attempt.
+        attempt: u32,
+    },
     /// Sets when the prune that was held back was first confirmed.
     ConfirmPrune(String),
     /// Sets how many rows the confirmed prune has deleted in each store, unless that is set.
@@ -56,6 +68,10 @@ pub struct Seal {
 /// How a job closes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Close {
+    /// See [`JobHead::attempt`].
+    pub attempt: u32,
+    /// See [`JobHead::redrives`].
+    pub redrives: Vec<Redrive>,
     /// The final state.
     pub state: JobState,
     /// See [`JobHead::problem`].
@@ -71,9 +87,10 @@ pub struct Close {
 }
 
 impl Close {
-    /// Returns whether the outcome takes into account whether the job is cancelled.
+    /// Returns whether this is the present attempt, and the outcome takes into account whether the job is cancelled.
     pub(crate) fn fits(&self, head: &JobHead) -> bool {
-        head.cancelled.is_some() == (self.state == JobState::Cancelled)
+        head.attempt == self.attempt
+            && head.cancelled.is_some() == (self.state == JobState::Cancelled)
     }
 }
 
@@ -100,7 +117,8 @@ pub trait LedgerTable: Send + Sync {
     /// Returns the planned chunks of these shards of a job, at most 100, without the shards that have none.
     async fn plan(&self, job: JobId, shards: &[u32]) -> Result<Vec<PlanBlock>, LedgerError>;
 
-    /// Adds a chunk and its counts to its shard, unless it is in one of the sets. What is known of a dead chunk is kept
+    /// Adds a chunk and its counts to its shard, unless it is in one of the sets, or it is dead in an attempt before the one
+    /// in which dead chunks were last taken out of the shard. What is known of a dead chunk is kept
     /// for the first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others
     /// only the code. Returns the shard as it is
     /// afterwards, and whether this call added the chunk.
@@ -113,6 +131,25 @@ pub trait LedgerTable: Send + Sync {
 
     /// Sets the number of chunks in a shard. Returns the shard as it is afterwards.
     async fn size_shard(&self, job: JobId, shard: u32, chunks: u32) -> Result<Shard, LedgerError>;
+
+    /// Moves dead chunks of a shard to those that are about to be sent again, unless that was done in this attempt.
+    /// Returns the shard as it is afterwards.
+    async fn reset_dead(
+        &self,
+        job: JobId,
+        shard: &Shard,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<Shard, LedgerError>;
+
+    /// Removes chunks from those that are about to be sent again, unless that began in another attempt.
+    async fn remove_resent(
+        &self,
+        job: JobId,
+        shard: u32,
+        ordinals: &BTreeSet<u32>,
+        attempt: u32,
+    ) -> Result<(), LedgerError>;
 
     /// Updates the head of a job, if the condition of the update is met. Returns the head as it is afterwards.
     async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError>;

@@ -5,7 +5,7 @@ use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneS
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, StoreDown,
+    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, Redrive, StoreDown,
 };
 
 /// The maximum progress of a job whose number of chunks is unknown.
@@ -48,6 +48,12 @@ pub struct JobView {
     pub counts: Option<Counts>,
     /// Why it is not a plain success, and what to do.
     pub problem: Option<Problem>,
+    /// Its attempt, from 1: one more after each redrive.
+    #[serde(default)]
+    pub attempt: u32,
+    /// How often its dead chunks were sent again, by whom, and what came of it.
+    #[serde(default)]
+    pub redrives: Vec<Redrive>,
     /// Who cancelled it, if somebody did. It closes when its chunks that are being processed are done.
     #[serde(default)]
     pub cancelled: Option<Cancellation>,
@@ -134,6 +140,8 @@ impl JobView {
             counts: (processed > 0 || head.state != JobState::Open)
                 .then(|| progress.counts.clone()),
             problem: head.open_problem().cloned(),
+            attempt: head.attempt,
+            redrives: head.redrives.clone(),
             cancelled: head.cancelled.clone(),
             prune: head.prune_state(),
             closing: closing_step(head),

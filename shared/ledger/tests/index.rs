@@ -25,6 +25,7 @@ fn dead_chunk(ordinal: u32) -> DeadChunk {
         first_line: 7,
         code: DeadCode::StoreRefused,
         reason: "refused".to_owned(),
+        attempt: 1,
     }
 }
 
@@ -141,7 +142,7 @@ async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     assert_eq!((view.chunks.done, view.chunks.dead), (1, 1));
     assert_eq!(view.dead_chunks.first, [dead_chunk(1)]);
     let problem = view.problem.unwrap().message;
-    let expected = "1 of 2 chunks could not be processed, so rows may be missing; remove the cause and upload the file again; \
+    let expected = "1 of 2 chunks could not be processed, so rows may be missing; remove the cause, then redrive the job or upload the file again; \
          chunk 1 (bytes 100 to 200, from line 7): refused";
     assert_eq!(problem, expected);
     assert_eq!(view.chunks.remaining, Some(0));
@@ -193,9 +194,9 @@ async fn a_job_is_listed_as_open_until_its_event_is_published() {
     let sealed = ledger.seal(oldest, &seal).await.unwrap();
     let sums = ledger.sums(&sealed).await.unwrap().unwrap();
     let closed = ledger.record_close(&sealed, JobState::Succeeded, None, sums);
-    closed.await.unwrap();
+    let closed = closed.await.unwrap();
     assert_eq!(open(None, 9).await.0, [oldest, other, newest]);
-    ledger.record_published(oldest).await.unwrap();
+    ledger.record_published(&closed).await.unwrap();
     assert_eq!(open(None, 9).await.0, [other, newest]);
 }
 

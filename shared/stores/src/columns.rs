@@ -2,8 +2,8 @@
 //! versions of the keys, lets it decide, and writes the result while nothing else can change the rows.
 
 use landfall_domain::{
-    ColumnSet, Dataset, Merged, Row, RowUpdate, RowVersion, StoreCounts, StoreKind,
-    StoredKey, UnknownColumns, VersionsError, merge,
+    ColumnSet, Dataset, Merged, Row, RowUpdate, RowVersion, StoreCounts, StoreKind, StoredKey,
+    UnknownColumns, VersionsError, merge,
 };
 
 use crate::error::StoreError;

@@ -229,7 +229,7 @@ async fn run(meanwhile: Meanwhile, dies_in: Option<usize>) -> (usize, bool) {
     let events = scene.events();
     assert_eq!(events.len(), 1, "{place}");
     let first = &events[0];
-    assert_eq!(first.id, CompletionEvent::id_for(job));
+    assert_eq!(first.id, CompletionEvent::id_for(job, 1));
     let is_held = first.prune == Some(PruneState::Held);
     if is_held {
         let problem = first.problem.as_ref().unwrap();
@@ -253,7 +253,7 @@ async fn run(meanwhile: Meanwhile, dies_in: Option<usize>) -> (usize, bool) {
         assert_eq!(events.len(), 2, "{place}");
         assert_eq!(&events[0], first);
         let second = &events[1];
-        assert_eq!(second.id, CompletionEvent::id_after_prune(job));
+        assert_eq!(second.id, CompletionEvent::id_after_prune(job, 1));
         assert_eq!(second.prune, Some(PruneState::Done), "{place}");
         assert_eq!(second.problem, None, "{place}");
         if dies_in.is_none() {

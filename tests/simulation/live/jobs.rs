@@ -93,6 +93,8 @@ impl Job {
         let states = [JobState::Succeeded, JobState::Partial, JobState::Failed];
         let now = Timestamp::now().to_string();
         let close = Close {
+            attempt: 1,
+            redrives: Vec::new(),
             state: *states.choose(rng).unwrap(),
             problem: None,
             counts: Counts::default(),
@@ -102,7 +104,10 @@ impl Job {
         };
         writes.extend([
             Write::head(HeadUpdate::Close(close)),
-            Write::head(HeadUpdate::Published(now)),
+            Write::head(HeadUpdate::Published {
+                attempt: 1,
+                at: now,
+            }),
         ]);
         if rng.random_bool(0.3) {
             writes.truncate(rng.random_range(1..writes.len()));
@@ -144,7 +149,7 @@ impl Job {
                 }
                 Write::Head(update) => {
                     ledger.write(job, "", table.update_head(job, update)).await;
-                    if let HeadUpdate::Published(_) = &**update {
+                    if let HeadUpdate::Published { .. } = &**update {
                         let mut published = ledger.published.lock().unwrap();
                         let at = ledger.changed.lock().unwrap()[&job];
                         published.entry(job).or_insert(at);

@@ -9,6 +9,7 @@ mod key;
 mod paging;
 mod post_rows;
 mod prune;
+mod redrive;
 mod rejects;
 mod rows;
 mod session;
@@ -41,5 +42,6 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::one, cancel::cancel))
         .routes(routes!(prune::confirm))
+        .routes(routes!(redrive::redrive))
         .routes(routes!(rejects::list, fixed_rejects::post))
 }

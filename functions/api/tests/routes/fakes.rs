@@ -263,7 +263,7 @@ impl Api {
         let closed = self
             .ledger
             .record_close(&head, JobState::Succeeded, None, Sums::default());
-        closed.await.unwrap();
-        self.ledger.record_published(job).await.unwrap();
+        let head = closed.await.unwrap();
+        self.ledger.record_published(&head).await.unwrap();
     }
 }

@@ -11,5 +11,6 @@ mod fixed;
 mod jobs;
 mod prune;
 mod reader;
+mod redrive;
 mod rows;
 mod shape;

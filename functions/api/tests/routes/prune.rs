@@ -32,8 +32,8 @@ async fn held(api: &Api, key: &str) -> JobId {
     let closed =
         api.ledger
             .record_close(&head, JobState::Succeeded, Some(problem), Sums::default());
-    closed.await.unwrap();
-    api.ledger.record_published(head.job).await.unwrap();
+    let head = closed.await.unwrap();
+    api.ledger.record_published(&head).await.unwrap();
     head.job
 }
 

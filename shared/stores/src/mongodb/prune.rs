@@ -4,8 +4,8 @@
 //! the process dies in between, the next step deletes the recorded range, and does not count it again.
 
 use landfall_domain::{PrunePreview, RowVersion};
-use mongodb::bson::{Bson, Document, doc};
 use mongodb::Database;
+use mongodb::bson::{Bson, Document, doc};
 
 use super::document::binary_value;
 use super::error::{STORE, contended, unavailable};
