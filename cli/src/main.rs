@@ -3,6 +3,7 @@
 mod check;
 mod check_file;
 mod jobs;
+mod pause;
 mod report;
 mod tokens;
 mod totals;
@@ -150,6 +151,20 @@ enum Jobs {
 
 #[derive(Subcommand)]
 enum Datasets {
+    /// Have the chunks of a dataset wait, also those of files that arrive later, until it is resumed. Needs the
+    /// functions' `LANDFALL_LEDGER_TABLE` and `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local`
+    /// prints
+    Pause {
+        /// Name of the dataset
+        dataset: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Resume a paused dataset. Its chunks continue within five minutes
+    Resume {
+        /// Name of the dataset
+        dataset: String,
+    },
     /// Check definitions, and print the file, line and field of the first error in each. With --file, print what would
     /// happen to a file: the state of its job, its rows, rejects and warnings. No database is needed
     Check {
@@ -228,6 +243,14 @@ async fn main() -> Result<ExitCode> {
         }
         Command::Tokens(Tokens::Remove { name, secret }) => {
             secret.open().await.remove(&name).await?;
+        }
+        Command::Datasets(Datasets::Pause { dataset, operator }) => {
+            let paused = pause::pause(&dataset, &operator.name).await?;
+            println!("{dataset} is paused, by {} since {}", paused.by, paused.at);
+        }
+        Command::Datasets(Datasets::Resume { dataset }) => {
+            pause::resume(&dataset).await?;
+            println!("{dataset} is not paused");
         }
         Command::Datasets(Datasets::Check {
             paths,

@@ -15,7 +15,7 @@ use landfall_domain::{
 };
 use landfall_ledger::{
     ChunkOutcome, Circuit, CircuitTable, HeadUpdate, JobHead, LedgerError, LedgerTable,
-    MemoryTable, PlanBlock, Shard, shard_of,
+    MemoryTable, Pause, PlanBlock, Shard, shard_of,
 };
 use landfall_runtime::{Metrics, Visibility};
 use landfall_stores::{Step, Store, StoreError};
@@ -214,7 +214,7 @@ impl ChunkQueue for Queue {
     }
 
     async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
-        assert!((1..=30).contains(&seconds), "{seconds}");
+        assert!((1..=300).contains(&seconds), "{seconds}");
         pause().await;
         let body = serde_json::to_string(work).unwrap();
         {
@@ -337,6 +337,15 @@ impl LedgerTable for Table {
     }
     async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
         paused!(self.0.floor(dataset))
+    }
+    async fn pause(&self, dataset: &str, pause: &Pause) -> Result<Pause, LedgerError> {
+        paused!(self.0.pause(dataset, pause))
+    }
+    async fn resume(&self, dataset: &str) -> Result<(), LedgerError> {
+        paused!(self.0.resume(dataset))
+    }
+    async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError> {
+        paused!(self.0.find_pause(dataset))
     }
 }
 

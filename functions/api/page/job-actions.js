@@ -8,7 +8,11 @@ import { may } from './session.js';
 export function actionsPart({ id }, changed) {
   const path = `jobs/${encodeURIComponent(id)}`;
   const outcome = h('div');
-  const cancel = h('button', { type: 'button', class: 'quiet', onclick: () => act(cancel, () => remove(path)) }, 'Cancel job');
+  const cancel = h(
+    'button',
+    { type: 'button', class: 'quiet', onclick: () => act(cancel, () => remove(path)) },
+    'Cancel job',
+  );
   const redrive = h(
     'button',
     { type: 'button', onclick: () => act(redrive, () => post(`${path}/redrive`, '')) },

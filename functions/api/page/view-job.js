@@ -80,7 +80,15 @@ function layout(first, changed) {
   const rejects = rejectsPart(first);
   const about = h('dl', { class: 'facts' });
   const nodes = [
-    h('div', { class: 'panel head' }, h('p', { class: 'state-line' }, state, summary), progress.node, problem, figures, actions.node),
+    h(
+      'div',
+      { class: 'panel head' },
+      h('p', { class: 'state-line' }, state, summary),
+      progress.node,
+      problem,
+      figures,
+      actions.node,
+    ),
     stores,
     dead,
     rejects.node,
@@ -93,6 +101,13 @@ function layout(first, changed) {
     progress.set(job.state === 'succeeded' ? 1 : job.progress, job.state);
     fill(
       problem,
+      job.paused &&
+        h(
+          'div',
+          { class: 'panel warning' },
+          h('p', {}, h('strong', {}, 'The dataset is paused')),
+          h('p', {}, 'The other chunks wait until it is resumed.'),
+        ),
       job.waiting_for.map((down) =>
         h(
           'div',
@@ -214,7 +229,10 @@ function aboutOf(job) {
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
     job.redrives.length > 0 &&
-      fact('Processed again', job.redrives.map(({ by, at: when, chunks }) => h('p', {}, `${number(chunks)} chunks, by ${by}, `, at(when)))),
+      fact(
+        'Processed again',
+        job.redrives.map(({ by, at: when, chunks }) => h('p', {}, `${number(chunks)} chunks, by ${by}, `, at(when))),
+      ),
     fact('Job', h('code', {}, job.id)),
   ];
 }

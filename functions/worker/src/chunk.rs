@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, future};
+use jiff::Timestamp;
 use landfall_domain::{
     ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
     Reject, RejectsLocation, StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, decode_chunk};
-use landfall_ledger::{ChunkOutcome, JobHead};
-use landfall_runtime::Metric;
+use landfall_ledger::{ChunkOutcome, JobHead, Pause};
+use landfall_runtime::{Metric, jittered};
 use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -18,10 +19,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
-use crate::{Context, WorkError};
+use crate::{Context, Wait, WorkError};
 
 /// The length of a rejects object after which further lines hold no record.
 const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
+
+/// The shortest and the longest time in seconds after which a chunk of a paused dataset is delivered again.
+const SHORTEST_PAUSE: i64 = 60;
+const LONGEST_PAUSE: i64 = 300;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
@@ -264,15 +269,32 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     Ok(counts)
 }
 
-/// Fails if the job is cancelled, or was redriven since the message was sent.
+/// Fails if the job is cancelled, or was redriven since the message was sent, or if the dataset is paused.
 async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
-    let head = context.ledger.require_head(message.job).await?;
+    let ledger = &context.ledger;
+    let head = ledger.require_head(message.job);
+    let (head, pause) = future::try_join(head, ledger.find_pause(&message.dataset)).await?;
     if message.attempt < head.attempt {
         return Err(WorkError::Superseded);
     }
-    match head.cancelled {
-        Some(_) => Err(WorkError::Cancelled),
+    if head.cancelled.is_some() {
+        return Err(WorkError::Cancelled);
+    }
+    match pause {
+        Some(pause) => Err(wait_for_resume(&pause, context.circuits.now()).into()),
         None => Ok(()),
+    }
+}
+
+/// Returns how long a chunk waits: as long as its dataset has been paused, within limits.
+fn wait_for_resume(pause: &Pause, now: Timestamp) -> Wait {
+    let since = pause.at.parse().unwrap_or(now);
+    let paused_for = now.duration_since(since).as_secs();
+    let longest = paused_for.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    Wait {
+        seconds: jittered(u32::try_from(longest).unwrap_or_default()),
+        reason: format!("{} has paused the dataset", pause.by),
+        store: None,
     }
 }
 

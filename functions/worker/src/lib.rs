@@ -23,6 +23,8 @@
 //!   and one at a time tries whether the store is back. These deliveries do not count as attempts. A chunk that has waited
 //!   for 72 hours, or what the template says, is marked dead. Work waits as a new message with a delay, which carries over
 //!   what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
+//! - A chunk of a paused dataset waits, like one whose store is down: its message is sent again with a delay of half a
+//!   minute to five minutes, and the delivery does not count.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 use backon::{BackoffBuilder, DefaultSleeper, ExponentialBuilder, Sleeper};
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{
-    Item, find, is_condition_failure, number, number_set, text, to_attribute, to_item,
+    Item, find, is_condition_failure, number, number_set, require, text, to_attribute, to_item,
 };
 use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
@@ -22,8 +22,8 @@ use crate::partitions::{
     DATASET, KIND, OPEN, dataset_partition, index_shard, kind_partition, open_partition,
 };
 use crate::{
-    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard,
-    shard_of,
+    ChunkOutcome, HeadUpdate, JobHead, LedgerError, LedgerTable, Pause, PlanBlock, SHARD_CHUNKS,
+    Shard, shard_of,
 };
 
 /// Conditions on the state and the attempt of a head. Heads of an earlier release have no attempt: it is their first.
@@ -438,6 +438,34 @@ impl LedgerTable for DynamoTable {
             return Ok(None);
         };
         find(&item, "floor").map_err(|error| LedgerError::corrupt(&key, error))
+    }
+
+    async fn pause(&self, dataset: &str, pause: &Pause) -> Result<Pause, LedgerError> {
+        let key = dataset_key(dataset);
+        let request = self
+            .update(&key)
+            .update_expression("SET paused = if_not_exists(paused, :pause)")
+            .expression_attribute_values(":pause", attribute(&key, pause)?);
+        let (Updated::Applied(item) | Updated::Unmet(item)) =
+            self.send(key.clone(), request).await?;
+        require(&item, "paused").map_err(|error| LedgerError::corrupt(&key, error))
+    }
+
+    async fn resume(&self, dataset: &str) -> Result<(), LedgerError> {
+        let key = dataset_key(dataset);
+        let request = self.update(&key).update_expression("REMOVE paused");
+        let removed = request.send().await;
+        removed
+            .map(drop)
+            .map_err(|error| AwsError::from_sdk("UpdateItem", &key, &error).into())
+    }
+
+    async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError> {
+        let key = dataset_key(dataset);
+        let Some(item) = self.get(&key).await? else {
+            return Ok(None);
+        };
+        find(&item, "paused").map_err(|error| LedgerError::corrupt(&key, error))
     }
 }
 

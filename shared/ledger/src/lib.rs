@@ -41,7 +41,7 @@
 //! of functions differ. If a worker dies between raising it and closing the job, the next one raises it again,
 //! which costs one extra read.
 //!
-//! The same item has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
+//! The same item says who has *paused* the dataset, and has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
 //!
 //! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
 //! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.
@@ -66,6 +66,7 @@ mod ledger;
 mod marks;
 mod memory;
 mod partitions;
+mod pause;
 mod permits;
 mod plan;
 mod progress;
@@ -84,6 +85,7 @@ pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use memory::MemoryTable;
+pub use pause::Pause;
 pub use permits::PermitTable;
 pub use plan::PlanBlock;
 pub use progress::Progress;

@@ -8,7 +8,7 @@ use landfall_domain::{
 
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
-    LedgerError, LedgerTable, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
+    LedgerError, LedgerTable, Pause, PlanBlock, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -24,6 +24,7 @@ pub(crate) struct Items {
     plans: HashMap<(JobId, u32), PlanBlock>,
     generations: HashMap<String, u64>,
     floors: HashMap<String, ObjectOrder>,
+    pauses: HashMap<String, Pause>,
     pub(crate) permits: HashMap<(String, i64), u32>,
     pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
 }
@@ -265,6 +266,21 @@ impl LedgerTable for MemoryTable {
 
     async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError> {
         Ok(self.items().floors.get(dataset).copied())
+    }
+
+    async fn pause(&self, dataset: &str, pause: &Pause) -> Result<Pause, LedgerError> {
+        let mut items = self.items();
+        let stored = items.pauses.entry(dataset.to_owned());
+        Ok(stored.or_insert_with(|| pause.clone()).clone())
+    }
+
+    async fn resume(&self, dataset: &str) -> Result<(), LedgerError> {
+        self.items().pauses.remove(dataset);
+        Ok(())
+    }
+
+    async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError> {
+        Ok(self.items().pauses.get(dataset).cloned())
     }
 }
 

@@ -6,7 +6,7 @@ use landfall_domain::{
     Warning,
 };
 
-use crate::{Cancellation, JobHead, LedgerError, PlanBlock, Redrive, Reopen, Shard};
+use crate::{Cancellation, JobHead, LedgerError, Pause, PlanBlock, Redrive, Reopen, Shard};
 
 /// How a chunk ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,4 +163,13 @@ pub trait LedgerTable: Send + Sync {
 
     /// Returns the order of the newest pruned snapshot of a dataset.
     async fn floor(&self, dataset: &str) -> Result<Option<ObjectOrder>, LedgerError>;
+
+    /// Pauses a dataset, unless it is paused. Returns the pause as it is afterwards.
+    async fn pause(&self, dataset: &str, pause: &Pause) -> Result<Pause, LedgerError>;
+
+    /// Ends the pause of a dataset.
+    async fn resume(&self, dataset: &str) -> Result<(), LedgerError>;
+
+    /// Returns the pause of a dataset.
+    async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError>;
 }

@@ -33,6 +33,9 @@ pub struct JobView {
     pub closed_at: Option<String>,
     /// Its chunks.
     pub chunks: ChunksView,
+    /// Whether the dataset is paused, if the job is open: its remaining chunks wait until it is resumed.
+    #[serde(default)]
+    pub paused: bool,
     /// The stores that are down, if the job is open: its remaining chunks wait for them.
     #[serde(default)]
     pub waiting_for: Vec<StoreDown>,
@@ -133,6 +136,7 @@ impl JobView {
                 // Never below zero, even while a second splitter has a shard of another size.
                 remaining: planned.map(|planned| planned.saturating_sub(processed)),
             },
+            paused: false,
             waiting_for: Vec::new(),
             dead_chunks: progress.dead_chunks.clone(),
             progress: share(head, processed),
@@ -159,6 +163,9 @@ impl JobView {
         if head.state == JobState::Open {
             let circuits = table.open_circuits().await?.into_iter();
             view.waiting_for = circuits.map(StoreDown::from).collect();
+            if let Some(dataset) = &view.dataset {
+                view.paused = table.find_pause(dataset).await?.is_some();
+            }
         }
         Ok(view)
     }

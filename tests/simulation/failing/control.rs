@@ -14,6 +14,9 @@ use super::job_of;
 use crate::files::File;
 use crate::world::{Message, World};
 
+/// The chunks of jobs that a worker has received.
+type Received = HashMap<JobId, HashSet<u32>>;
+
 /// Jobs that are cancelled.
 #[derive(Default)]
 pub(super) struct Cancellations {
@@ -21,7 +24,7 @@ pub(super) struct Cancellations {
     pub(super) planned: Vec<(u32, JobId)>,
     /// The attempts of jobs for which a cancellation has ended, and the chunks that a worker had received before.
     pub(super) ended: HashMap<(JobId, u32), HashSet<u32>>,
-    received: HashMap<JobId, HashSet<u32>>,
+    received: Received,
 }
 
 impl Cancellations {
@@ -61,6 +64,66 @@ impl Cancellations {
             let received = self.received.get(&job).cloned().unwrap_or_default();
             let ended = self.ended.entry((job, head.attempt));
             ended.or_insert(received);
+        }
+    }
+}
+
+/// A pause of the dataset.
+pub(super) struct Pause {
+    /// When it begins and ends, in milliseconds, until it has ended.
+    planned: Option<(i64, i64)>,
+    /// The chunks that were received before it began.
+    received: Option<Received>,
+}
+
+impl Pause {
+    /// Returns a pause that lasts from a second to about an hour, or none.
+    pub(super) fn random(rng: &mut StdRng) -> Self {
+        let seconds = 10_f64.powf(rng.random_range(0.0..3.6));
+        #[expect(clippy::cast_possible_truncation, reason = "less than a day")]
+        let millis = (seconds * 1_000.0) as i64;
+        let from = rng.random_range(0..3_000);
+        Self {
+            planned: rng.random_bool(0.3).then_some((from, from + millis)),
+            received: None,
+        }
+    }
+
+    /// Returns when it ends.
+    pub(super) fn end(&self) -> i64 {
+        self.planned.map_or(0, |(_, until)| until)
+    }
+
+    /// Pauses or resumes the dataset, if it is time. Checks that no chunk was processed that was first received in
+    /// between.
+    pub(super) async fn apply(&mut self, world: &World, cancellations: &Cancellations) {
+        let Some((from, until)) = self.planned else {
+            return;
+        };
+        let now = world.queue.time.millis();
+        let table = &world.table.0;
+        match &self.received {
+            None if now >= from => {
+                let pause = landfall_ledger::Pause {
+                    by: "operator".to_owned(),
+                    at: world.queue.time.now().to_string(),
+                };
+                table.pause("products", &pause).await.unwrap();
+                self.received = Some(cancellations.received.clone());
+            }
+            Some(before) if now >= until => {
+                for job in cancellations.received.keys() {
+                    let known = before.get(job);
+                    let shards = table.shards(*job, &[0]).await.unwrap();
+                    for ordinal in shards.iter().flat_map(|shard| &shard.done) {
+                        let is_known = known.is_some_and(|known| known.contains(ordinal));
+                        assert!(is_known, "chunk {ordinal} did not wait");
+                    }
+                }
+                table.resume("products").await.unwrap();
+                self.planned = None;
+            }
+            None | Some(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good, and
 //! jobs that are cancelled at any moment. Each kills its chunk with a reason, and the job closes with everything else.
-//! Jobs are redriven at any moment, before or after the cause is removed.
+//! Jobs are redriven at any moment, before or after the cause is removed, and the dataset is paused for a while.
 
 mod check;
 mod control;
@@ -13,7 +13,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
 use self::check::check;
-use self::control::{Cancellations, Redrives};
+use self::control::{Cancellations, Pause, Redrives};
 use crate::files::{File, Kind};
 use crate::outages::Outages;
 use crate::schedule::{Schedule, Step};
@@ -98,15 +98,17 @@ async fn run(outages: &Outages, rng: &mut StdRng) -> (Trace, Vec<DeadChunk>) {
     let mut crashes = rng.random_range(0..6);
     let mut cancellations = Cancellations::of(&files, rng);
     let mut redrives = Redrives::of(&files, rng);
+    let mut pause = Pause::random(rng);
     let mut deliveries = Deliveries::default();
     let mut schedule = Schedule::new();
     let mut trace = Trace::new();
     let store_wait = i64::try_from(STORE_WAIT.as_millis()).unwrap();
-    let mut calm_at = outages.end(store_wait);
+    let mut calm_at = outages.end(store_wait).max(pause.end());
     for step in 0.. {
         let time = &world.queue.time;
         time.pass(rng.random_range(1..10));
         outages.apply(&world);
+        pause.apply(&world, &cancellations).await;
         let now = time.millis();
         assert!(now < calm_at + CLOSES_WITHIN, "the jobs do not close");
         let next = world.queue.deliver_due();

@@ -7,6 +7,7 @@ mod fixed_rejects;
 mod jobs;
 mod key;
 mod paging;
+mod pause;
 mod post_rows;
 mod prune;
 mod redrive;
@@ -34,6 +35,8 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(session::session))
         .routes(routes!(datasets::list))
         .routes(routes!(datasets::one))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume))
         .routes(routes!(rows::list, post_rows::post_rows))
         .routes(routes!(rows::one))
         .routes(routes!(totals::list))

@@ -116,7 +116,7 @@ pub(crate) struct Api {
     pub(crate) ledger: Ledger,
     pub(crate) queue: Arc<SentMessages>,
     pub(crate) token: Token,
-    /// Tokens by name: `reader`, `writer`, `stranger` (for dataset `orders` only).
+    /// Tokens by name: `reader`, `writer`, `operator`, `stranger` (for dataset `orders` only).
     pub(crate) others: BTreeMap<&'static str, Token>,
 }
 
@@ -145,6 +145,7 @@ impl Api {
         let others = BTreeMap::from([
             ("reader", add("reader", &[Scope::Read], Access::All)),
             ("writer", add("writer", &[Scope::Write], Access::All)),
+            ("operator", add("operator", &[Scope::Admin], Access::All)),
             (
                 "stranger",
                 add("stranger", &all, Access::Only(["orders".to_owned()].into())),

@@ -9,6 +9,7 @@ mod fakes;
 mod files;
 mod fixed;
 mod jobs;
+mod pause;
 mod prune;
 mod reader;
 mod redrive;

@@ -75,7 +75,7 @@ async fn a_redriven_job_is_open_in_its_next_attempt_until_a_worker_has_sent_its_
         attempt: 2,
         shard: 0,
     };
-    assert_eq!(sent(&api), [message.clone()]);
+    assert_eq!(sent(&api), std::slice::from_ref(&message));
     // The message may be lost; nothing else happens again.
     let again = redrive(&api, job).await.json();
     assert_eq!(again["redrives"], shown["redrives"]);
