@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use landfall_closing::{cancel_job, confirm_prune, redrive_job};
+use landfall_closing::{cancel_job, confirm_prune, redrive_job, redrive_with_latest};
 use landfall_domain::{JobId, JobState, PruneState};
 use landfall_ledger::{JobHead, Ledger};
 use landfall_runtime::Environment;
@@ -15,6 +15,17 @@ pub(crate) async fn cancel(job: JobId, by: &str) -> Result<JobState> {
     let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
     let head = head_of(&ledger, job).await?;
     Ok(cancel_job(&ledger, &queue, head, by).await?.state)
+}
+
+/// Has another job process the dead chunks of a closed job with the latest definition. Returns its id.
+pub(crate) async fn redrive_latest(job: JobId, by: &str) -> Result<JobId> {
+    let environment = Environment::load().await;
+    let ledger = Ledger::new(Arc::new(environment.ledger_table()?));
+    let queue = environment.queue("LANDFALL_CHUNK_QUEUE_URL")?;
+    let datasets = environment.datasets()?;
+    let head = head_of(&ledger, job).await?;
+    let derived = redrive_with_latest(&ledger, &datasets, &queue, head, by).await?;
+    Ok(derived.job)
 }
 
 /// Has the dead chunks of a closed job processed again. Returns their number and the attempt.

@@ -121,6 +121,11 @@ struct Operator {
     name: String,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DefinitionChoice {
+    Latest,
+}
+
 #[derive(Subcommand)]
 enum Jobs {
     /// Cancel an open job: no further chunk of it is processed. Rows that are in the stores already stay there.
@@ -133,10 +138,13 @@ enum Jobs {
         operator: Operator,
     },
     /// Process the dead chunks of a closed job again, once their cause is removed. Rows never overwrite newer ones.
-    /// Needs the same variables as `cancel`
+    /// Needs the same variables as `cancel`, and with a definition `LANDFALL_CONFIG_BUCKET`
     Redrive {
         /// Id of the job
         job: JobId,
+        /// Process them with the latest definition instead of the one of the job, as another job
+        #[arg(long)]
+        definition: Option<DefinitionChoice>,
         #[command(flatten)]
         operator: Operator,
     },
@@ -212,7 +220,15 @@ async fn main() -> Result<ExitCode> {
                 _ => println!("the job is cancelled and closed"),
             }
         }
-        Command::Jobs(Jobs::Redrive { job, operator }) => {
+        Command::Jobs(Jobs::Redrive {
+            job,
+            definition: Some(DefinitionChoice::Latest),
+            operator,
+        }) => {
+            let derived = jobs::redrive_latest(job, &operator.name).await?;
+            println!("job {derived} processes the dead chunks with the latest definition");
+        }
+        Command::Jobs(Jobs::Redrive { job, operator, .. }) => {
             let (chunks, attempt) = jobs::redrive(job, &operator.name).await?;
             println!("the job is open again (attempt {attempt}): dead chunks to process: {chunks}");
         }

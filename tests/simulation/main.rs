@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod closing;
+mod derived;
 mod failing;
 mod fakes;
 mod files;

@@ -41,6 +41,7 @@ mod chunk;
 mod circuit;
 mod context;
 mod delivery;
+mod derived;
 mod error;
 mod handler;
 mod header;

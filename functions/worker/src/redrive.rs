@@ -3,13 +3,13 @@ use landfall_domain::JobId;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::{Context, WorkError, chunk};
+use crate::{Context, WorkError, chunk, derived};
 
 /// Chunks after which another message continues, which waits behind them in the queue. So other jobs get their turn, and
 /// a worker has time for all of them.
 const CHUNKS_PER_MESSAGE: usize = 500;
 
-/// Sends the dead chunks of a reopened job again, from this shard on.
+/// Sends the dead chunks of a reopened job again, or those of a derived job, from this shard on.
 pub(crate) async fn resend(
     context: &Context,
     (job, attempt): (JobId, u32),
@@ -18,6 +18,9 @@ pub(crate) async fn resend(
 ) -> Result<(), WorkError> {
     let ledger = &context.ledger;
     let head = ledger.require_head(job).await?;
+    if let (Some(origin), None) = (head.redrive_of, head.chunks) {
+        return derived::plan(context, (&head, origin), shard, close_until).await;
+    }
     if head.attempt != attempt || !head.resending {
         info!("the chunks are sent again already");
         return Ok(());

@@ -38,4 +38,4 @@ pub use cancel::{CancelError, cancel_job};
 pub use closer::Closer;
 pub use confirm::{ConfirmError, confirm_prune};
 pub use error::CloseError;
-pub use redrive::{RedriveError, redrive_job};
+pub use redrive::{RedriveError, redrive_job, redrive_with_latest};

@@ -27,6 +27,14 @@ impl JobId {
         Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
     }
 
+    /// Returns the id of the job that the redrive with this number derives from this job.
+    pub fn for_redrive(self, number: usize) -> Self {
+        Self(Uuid::new_v5(
+            &self.0,
+            format!("redrive/{number}").as_bytes(),
+        ))
+    }
+
     /// Returns the bytes of the id.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -30,6 +30,10 @@ use crate::{
 const OPEN_ATTEMPT: &str = "#state = :open AND (attempt = :attempt OR (attribute_not_exists(attempt) AND :attempt = :first))";
 const CLOSED_ATTEMPT: &str = "#state <> :open AND (attempt = :attempt OR (attribute_not_exists(attempt) AND :attempt = :first))";
 
+/// The condition that the redrives of a head are as many as were known.
+const NO_OTHER_REDRIVE: &str =
+    "(size(redrives) = :known OR (attribute_not_exists(redrives) AND :known = :none))";
+
 const BATCH_GET: &str = "BatchGetItem";
 /// How often the unprocessed keys of a batch are requested again.
 const BATCH_RETRIES: usize = 7;
@@ -362,8 +366,23 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":first", number(1))
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .expression_attribute_values(":at", text(at)),
+            HeadUpdate::Derive(derive) => request
+                .condition_expression(format!(
+                    "{CLOSED_ATTEMPT} AND published = :yes AND {NO_OTHER_REDRIVE}"
+                ))
+                .update_expression("SET redrives = :redrives")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_values(":open", text(JobState::Open.as_str()))
+                .expression_attribute_values(":attempt", number(derive.attempt))
+                .expression_attribute_values(":first", number(1))
+                .expression_attribute_values(":known", number(derive.redrives.len() - 1))
+                .expression_attribute_values(":none", number(0))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                .expression_attribute_values(":redrives", attribute(&key, &derive.redrives)?),
             HeadUpdate::Reopen(reopen) => request
-                .condition_expression(format!("{CLOSED_ATTEMPT} AND published = :yes"))
+                .condition_expression(format!(
+                    "{CLOSED_ATTEMPT} AND published = :yes AND {NO_OTHER_REDRIVE}"
+                ))
                 .update_expression(
                     "SET #state = :open, attempt = :next, resending = :yes, redrives = :redrives, problem = :problem, #counts = :null, dead = :zero, closed_at = :null, published = :no, #open = :partition REMOVE cancelled, dead_chunks, published_at",
                 )
@@ -374,6 +393,8 @@ impl LedgerTable for DynamoTable {
                 .expression_attribute_values(":first", number(1))
                 .expression_attribute_names("#open", OPEN)
                 .expression_attribute_values(":partition", text(open_partition(index_shard(job))))
+                .expression_attribute_values(":known", number(reopen.redrives.len() - 1))
+                .expression_attribute_values(":none", number(0))
                 .expression_attribute_values(":next", number(reopen.attempt + 1))
                 .expression_attribute_values(":redrives", attribute(&key, &reopen.redrives)?)
                 .expression_attribute_values(":problem", attribute(&key, &reopen.problem)?)

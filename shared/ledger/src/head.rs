@@ -49,6 +49,9 @@ pub struct JobHead {
     /// The job whose fixed rejects the object holds. `order` is that of its object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects_of: Option<RejectsOrigin>,
+    /// The job whose dead chunks are the chunks of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive_of: Option<JobId>,
     /// The state of the job.
     pub state: JobState,
     /// Number of chunks, once the job is sealed.
@@ -127,6 +130,7 @@ impl JobHead {
             reject_limits: RejectLimits::default(),
             mode: Mode::default(),
             rejects_of: None,
+            redrive_of: None,
             state: JobState::Open,
             chunks: None,
             full: BTreeSet::new(),

@@ -56,6 +56,7 @@
 
 mod cancel;
 mod circuit;
+mod derived;
 mod dynamo;
 mod dynamo_index;
 mod error;

@@ -212,9 +212,10 @@ impl LedgerTable for MemoryTable {
                 head.published = true;
                 head.published_at.get_or_insert_with(|| at.clone());
             }
-            HeadUpdate::Reopen(reopen)
-                if !is_open && head.published && head.attempt == reopen.attempt =>
-            {
+            HeadUpdate::Derive(derive) if derive.fits(head) => {
+                head.redrives.clone_from(&derive.redrives);
+            }
+            HeadUpdate::Reopen(reopen) if reopen.fits(head) => {
                 *head = JobHead {
                     state: JobState::Open,
                     attempt: reopen.attempt + 1,
@@ -246,6 +247,7 @@ impl LedgerTable for MemoryTable {
             | HeadUpdate::Close(_)
             | HeadUpdate::Published { .. }
             | HeadUpdate::Reopen(_)
+            | HeadUpdate::Derive(_)
             | HeadUpdate::Resent { .. } => {}
         }
         Ok(head.clone())

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{ChunkMessage, JobState, Problem, ProblemCode};
+use landfall_domain::{ChunkMessage, JobId, JobState, Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
 
 use crate::head::now;
@@ -41,6 +41,9 @@ pub struct Redrive {
     pub state: Option<JobState>,
     /// Number of chunks that were dead then.
     pub dead: Option<u32>,
+    /// The job that processes the chunks, if that is another one: with the latest definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
 }
 
 /// Why a job cannot be redriven.
@@ -60,6 +63,25 @@ pub enum RedriveRefusal {
         "the job was started by a release that did not record its chunks: upload the file again"
     )]
     NoPlan,
+    /// The chunks of the last redrive are not sent yet.
+    #[error("another redrive of the job has just begun: try again shortly")]
+    Busy,
+    /// The latest definition is the one that the job has.
+    #[error(
+        "the definition has not changed since the job was planned: redrive it without the latest definition"
+    )]
+    SameDefinition,
+    /// The definition that the job was planned with, or the latest one, cannot be read.
+    #[error(
+        "the definition of the job or the latest one is gone or invalid: upload the file again"
+    )]
+    NoDefinition,
+    /// The latest definition divides the object into other records.
+    #[error(
+        "the latest definition reads files in another way (format, encoding, csv, json, limits.record_bytes or \
+         positions), so that other records would result: upload the file again"
+    )]
+    OtherRecords,
     /// Deletes may be forgotten that are newer than the object.
     #[error(
         "the job is older than 14 days, so that rows deleted since could return: upload the file again"
@@ -79,6 +101,16 @@ pub struct Reopen {
     pub problem: Option<Problem>,
     /// Its redrives, with the new one.
     pub redrives: Vec<Redrive>,
+}
+
+impl Reopen {
+    /// Returns whether the job is closed in this attempt, and no other redrive was faster.
+    pub(crate) fn fits(&self, head: &JobHead) -> bool {
+        head.state != JobState::Open
+            && head.published
+            && head.attempt == self.attempt
+            && head.redrives.len() + 1 == self.redrives.len()
+    }
 }
 
 impl JobHead {
@@ -123,6 +155,7 @@ impl Ledger {
             chunks: head.dead,
             state: None,
             dead: None,
+            job: None,
         });
         let update = HeadUpdate::Reopen(Reopen {
             attempt: head.attempt,

@@ -41,6 +41,8 @@ pub enum HeadUpdate {
     },
     /// Opens a closed job, whose event is published, as the next attempt.
     Reopen(Reopen),
+    /// Adds a derived job to the redrives of a closed job, whose event is published.
+    Derive(Reopen),
     /// Sets that all dead chunks of an open job are sent again in this attempt.
     Resent {
         /// The attempt.

@@ -57,6 +57,9 @@ pub struct JobView {
     /// How often its dead chunks were sent again, by whom, and what came of it.
     #[serde(default)]
     pub redrives: Vec<Redrive>,
+    /// The job whose dead chunks it processes, with a newer definition.
+    #[serde(default)]
+    pub redrive_of: Option<JobId>,
     /// Who cancelled it, if somebody did. It closes when its chunks that are being processed are done.
     #[serde(default)]
     pub cancelled: Option<Cancellation>,
@@ -146,6 +149,7 @@ impl JobView {
             problem: head.open_problem().cloned(),
             attempt: head.attempt,
             redrives: head.redrives.clone(),
+            redrive_of: head.redrive_of,
             cancelled: head.cancelled.clone(),
             prune: head.prune_state(),
             closing: closing_step(head),

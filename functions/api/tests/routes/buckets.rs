@@ -15,6 +15,8 @@ use landfall_domain::{ByteRange, ObjectRef};
 pub(crate) struct Buckets {
     pub(crate) objects: Mutex<BTreeMap<(String, String), Bytes>>,
     versions: AtomicUsize,
+    /// All texts that were put, by version.
+    texts: Mutex<Vec<((String, String), Bytes)>>,
     /// Whether the function lacks the permission to join parts.
     pub(crate) is_denied: AtomicBool,
 }
@@ -26,7 +28,16 @@ impl Buckets {
 
     fn put_bytes(&self, bucket: &str, key: &str, bytes: Bytes) {
         let place = (bucket.to_owned(), key.to_owned());
+        let text = (place.clone(), bytes.clone());
+        self.texts.lock().unwrap().push(text);
         self.objects.lock().unwrap().insert(place, bytes);
+    }
+
+    /// Returns the latest version of a text.
+    pub(crate) fn version(&self, bucket: &str, key: &str) -> Option<String> {
+        let texts = self.texts.lock().unwrap();
+        let is_it = |((of, name), _): &((String, String), Bytes)| of == bucket && name == key;
+        texts.iter().rposition(is_it).map(|at| at.to_string())
     }
 
     pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
@@ -48,11 +59,19 @@ impl Objects for Buckets {
         &self,
         bucket: &str,
         key: &str,
-        _: Option<&str>,
+        version: Option<&str>,
         _: usize,
     ) -> Result<Option<(String, Option<String>)>, AwsError> {
-        let found = self.get(bucket, key);
-        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+        let version = version.map(ToOwned::to_owned);
+        let version = version.or_else(|| self.version(bucket, key));
+        let found = match &version {
+            Some(version) => {
+                let at: usize = version.parse().unwrap();
+                Some(self.texts.lock().unwrap()[at].1.clone())
+            }
+            None => self.get(bucket, key),
+        };
+        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), version)))
     }
 
     async fn list(

@@ -109,6 +109,19 @@ impl Dataset {
         fields.chain(operation).max()
     }
 
+    /// Returns whether the records of an object are the same with another definition, whatever their values become.
+    pub fn has_records_of(&self, other: &Self) -> bool {
+        let rules = |dataset: &Self| {
+            (
+                dataset.format,
+                dataset.encoding,
+                dataset.limits.record_bytes,
+                dataset.last_position().is_some(),
+            )
+        };
+        rules(self) == rules(other) && self.csv == other.csv && self.json == other.json
+    }
+
     /// Returns the key fields, in the order of the key.
     pub fn key_fields(&self) -> impl Iterator<Item = &Field> {
         self.key.iter().map(|index| &self.fields[*index])
