@@ -50,7 +50,7 @@
 //! newer one, so everything older than the whole snapshot is missing from it. The first step of [`Store::prune`] raises
 //! the table's *floor* to the order of the snapshot. A late chunk of an older object is below the floor. Each key it
 //! could add is either in the snapshot or deleted by it, so the whole chunk is stale. Each step then deletes the rows
-//! below the floor in one range of the table ([`walk`]), and updates totals with them. Until the last step, readers may
+//! below the floor in one range of the table (`walk`), and updates totals with them. Until the last step, readers may
 //! see rows that the snapshot lacks.
 //!
 //! Pruning happens between the last mark and the close, and only if the job is going to succeed without rejects. If
