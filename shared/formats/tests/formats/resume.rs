@@ -22,7 +22,7 @@ fn a_state_that_does_not_fit_the_definition_is_refused() {
     );
     let deep = r#"{"a":{"b":{"#;
     let deep = state(
-        r#"json.path = ["a", "b", "c"]"#,
+        r#"json.path = "a.b.c""#,
         &Format::Json.into(),
         deep.as_bytes(),
     );
@@ -30,8 +30,8 @@ fn a_state_that_does_not_fit_the_definition_is_refused() {
         (&wide, r#"csv.delimiter = "||||""#, Format::Csv, true),
         (&wide, r#"csv.delimiter = "||""#, Format::Csv, false),
         (&wide, "", Format::Ndjson, false),
-        (&deep, r#"json.path = ["a", "b", "c"]"#, Format::Json, true),
-        (&deep, r#"json.path = ["a"]"#, Format::Json, false),
+        (&deep, r#"json.path = "a.b.c""#, Format::Json, true),
+        (&deep, r#"json.path = "a""#, Format::Json, false),
     ] {
         let state = serde_json::from_value(state.clone()).unwrap();
         let resumed = Scanner::resume(&dataset(settings, ""), &format.into(), 1_000, state);
