@@ -64,12 +64,12 @@ pub(crate) async fn redrive(
     Segments(id): Segments<String>,
     Body(body): Body,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
+    let head = head_for(&context, &caller, &id, Scope::Write).await?;
     let request: Option<RedriveRequest> = match &*body {
         [] => None,
         body => serde_json::from_slice(body)
             .map_err(|error| ApiError::Invalid(format!("body: {error}")))?,
     };
-    let head = head_for(&context, &caller, &id, Scope::Write).await?;
     let (ledger, queue, by) = (&context.ledger, &*context.queue, &caller.0.name);
     let head = match request.unwrap_or_default().definition {
         Definition::Planned => redrive_job(ledger, queue, head, by).await?,
