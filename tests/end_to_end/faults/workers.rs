@@ -6,6 +6,7 @@ use landfall_aws::{Earlier, Work};
 use landfall_domain::{DeadCode, JobId, JobState, StoreKind};
 use landfall_tests::Products;
 use sqlx::Connection;
+use tokio::time::sleep;
 
 use super::{Faults, products, wait_until};
 use crate::delivery::{drain, set_delivery, wait_for_seal};
@@ -20,6 +21,8 @@ fields = [{ name = "sku", type = "text" }, { name = "pieces", type = "integer" }
 
 /// Fewer than a chunk has at most, and too few for two lanes.
 const ROWS: u32 = 500;
+/// Enough for several chunks.
+const MANY: u32 = 20_000;
 
 /// Sends work to the workers.
 async fn send(faults: &Faults, work: &Work) {
@@ -73,8 +76,10 @@ async fn killed_before_the_commit(faults: &Faults) -> JobId {
 
 /// A worker dies once the rows are committed, and before the mark.
 async fn killed_after_the_commit(faults: &Faults) -> JobId {
-    // A new worker would wait for MongoDB before it reads the chunk.
-    land(&faults.stack, "products/warm.csv", products("warm", 10)).await;
+    // A new worker would wait for MongoDB before it reads the chunk, so all of them process a chunk first.
+    sleep(Duration::from_secs(3)).await;
+    let warm = land(&faults.stack, "products/warm.csv", products("warm", MANY)).await;
+    assert_eq!(warm.state, JobState::Succeeded, "{:?}", warm.problem);
     faults.mongodb.pause().unwrap();
     let job = upload(&faults.stack, "products/after.csv", products("after", ROWS)).await;
     let query = "SELECT count(*) FROM products WHERE sku LIKE 'after%'";
@@ -135,7 +140,7 @@ async fn object_deleted(faults: &Faults) -> (JobId, u32) {
     let key = "products/gone.csv";
     let version = faults
         .stack
-        .put_object(key, products("gone", 20_000))
+        .put_object(key, products("gone", MANY))
         .await
         .unwrap();
     let inbox = &faults.stack.outputs().inbox_bucket;
@@ -215,7 +220,7 @@ pub(super) async fn check(faults: &Faults) -> Products {
         JobState::Succeeded,
         "uploading it again repairs it"
     );
-    let last = land(&faults.stack, "products/gone.csv", products("gone", 20_000)).await;
+    let last = land(&faults.stack, "products/gone.csv", products("gone", MANY)).await;
     assert_eq!(
         last.state,
         JobState::Succeeded,
@@ -225,8 +230,8 @@ pub(super) async fn check(faults: &Faults) -> Products {
     for prefix in ["two", "before", "after", "poison"] {
         expected.read(&products(prefix, ROWS));
     }
-    expected.read(&products("warm", 10));
-    expected.read(&products("gone", 20_000));
+    expected.read(&products("warm", MANY));
+    expected.read(&products("gone", MANY));
     assert_products(&faults.stack, &expected.rows).await;
     // No job completes twice, not even late.
     while let Some(late) = faults
