@@ -2,6 +2,7 @@
 
 mod check;
 mod check_file;
+mod infer;
 mod jobs;
 mod pause;
 mod report;
@@ -44,6 +45,16 @@ enum Command {
         /// File to write; standard output by default
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Print the definition of a dataset that fits a file: format, types, key. Comments say what is uncertain, and how
+    /// many rows of the file fit
+    Infer {
+        /// CSV, TSV, JSON or NDJSON
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Name of the dataset; that of the file by default
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Check definitions of datasets, and files against them
     #[command(subcommand)]
@@ -267,6 +278,11 @@ async fn main() -> Result<ExitCode> {
         Command::Datasets(Datasets::Resume { dataset }) => {
             pause::resume(&dataset).await?;
             println!("{dataset} is not paused");
+        }
+        Command::Infer { files, name } => {
+            for file in files {
+                print!("{}", infer::infer_file(&file, name.as_deref())?);
+            }
         }
         Command::Datasets(Datasets::Check {
             paths,

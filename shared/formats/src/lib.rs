@@ -53,6 +53,7 @@ mod csv;
 mod decode;
 mod detect;
 mod exported;
+pub mod infer;
 mod json_line;
 mod json_value;
 mod object;
