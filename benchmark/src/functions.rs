@@ -82,7 +82,7 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     Ok(part)
 }
 
-/// Calls the functions that a load does not use: reads pages from the API, and connects to the socket.
+/// Calls the functions that a load does not use: reads pages from the API, connects to the socket, and runs the janitor.
 async fn call_apis(stack: &Stack) -> Result<()> {
     for store in ["sql", "mongodb"] {
         let url = format!(
@@ -93,14 +93,20 @@ async fn call_apis(stack: &Stack) -> Result<()> {
         let answer = request.send().await?.error_for_status()?;
         ensure!(!answer.bytes().await?.is_empty(), "an empty page");
     }
-    let connect = fs::read(workspace()?.join("events/socket-connect.json"))?;
-    aws_sdk_lambda::Client::new(stack.sdk_config())
-        .invoke()
-        .function_name(&stack.outputs().socket_function)
-        .payload(Blob::new(connect))
-        .send()
-        .await
-        .context("cannot call the socket")?;
+    let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
+    for (function, event) in [
+        (&stack.outputs().socket_function, "socket-connect"),
+        (&stack.outputs().janitor_function, "schedule"),
+    ] {
+        let event = fs::read(workspace()?.join(format!("events/{event}.json")))?;
+        lambda
+            .invoke()
+            .function_name(function)
+            .payload(Blob::new(event))
+            .send()
+            .await
+            .with_context(|| format!("cannot call {function}"))?;
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod job_lists;
 mod keys;
 mod limits;
 mod logs;
+mod losing;
 mod objects;
 mod outcomes;
 mod paging;

@@ -14,8 +14,8 @@ use landfall_domain::{
     PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
 use landfall_ledger::{
-    ChunkOutcome, Circuit, CircuitTable, HeadUpdate, JobHead, LedgerError, LedgerTable,
-    MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard,
+    ChunkOutcome, Circuit, CircuitTable, CursorTable, HeadUpdate, JobHead, LedgerError,
+    LedgerTable, MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard,
 };
 use landfall_runtime::Metrics;
 use landfall_stores::{Step, Store, StoreError};
@@ -276,6 +276,16 @@ impl CircuitTable for Table {
     }
     async fn close_circuit(&self, circuit: &Circuit) -> Result<(), LedgerError> {
         paused!(self.0.close_circuit(circuit))
+    }
+}
+
+#[async_trait]
+impl CursorTable for Table {
+    async fn cursor(&self, task: &str) -> Result<Option<String>, LedgerError> {
+        paused!(self.0.cursor(task))
+    }
+    async fn save_cursor(&self, task: &str, position: &str) -> Result<(), LedgerError> {
+        paused!(self.0.save_cursor(task, position))
     }
 }
 

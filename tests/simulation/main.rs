@@ -1,6 +1,7 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
-//! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, and `live` the pushes
+//! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing`
+//! lost messages and the janitor, and `live` the pushes
 //! of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
@@ -14,7 +15,9 @@ mod failing;
 mod fakes;
 mod files;
 mod fixed;
+mod giving_up;
 mod live;
+mod losing;
 mod outages;
 mod planned;
 mod queue;
@@ -77,15 +80,18 @@ fn a_job_closes_as_partial_if_its_store_does_not_return() {
 
 #[test]
 fn a_seed_determines_the_schedule() {
+    fn trace<T>(simulation: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(tokio::task::coop::unconstrained(simulation))
+    }
     for seed in 0..20 {
-        let trace = || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .unwrap()
-                .block_on(tokio::task::coop::unconstrained(failing::simulate(seed)))
-        };
-        assert_eq!(trace(), trace(), "seed {seed}");
+        let failing = || trace(failing::simulate(seed));
+        assert_eq!(failing(), failing(), "seed {seed}");
+        let losing = || trace(losing::simulate(seed));
+        assert_eq!(losing(), losing(), "seed {seed}");
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Outputs {
     pub api_function: String,
     /// Name of the WebSocket API's function.
     pub socket_function: String,
+    /// Name of the janitor's function.
+    pub janitor_function: String,
     /// Log group of the splitter.
     pub splitter_log_group: String,
     /// Log group of the worker.
@@ -66,6 +68,8 @@ pub struct Outputs {
     pub api_log_group: String,
     /// Log group of the WebSocket API's function.
     pub socket_log_group: String,
+    /// Log group of the janitor.
+    pub janitor_log_group: String,
 }
 
 /// Uploads the zips, and creates or updates the stack.

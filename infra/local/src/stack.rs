@@ -214,6 +214,7 @@ impl Stack {
             &self.outputs.worker_function,
             &self.outputs.api_function,
             &self.outputs.socket_function,
+            &self.outputs.janitor_function,
         ];
         let text = environment::env_file(&self.aws, &functions).await?;
         let path = self.run.path().join("functions.env");
@@ -283,6 +284,7 @@ impl Stack {
             &self.outputs.worker_log_group,
             &self.outputs.api_log_group,
             &self.outputs.socket_log_group,
+            &self.outputs.janitor_log_group,
         ];
         logs::tail(&self.aws, &groups, lines).await
     }

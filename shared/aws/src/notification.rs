@@ -1,4 +1,5 @@
 use aws_lambda_events::event::s3::S3EventRecord;
+use jiff::Timestamp;
 use landfall_domain::{JobId, ObjectOrder, ObjectRef, VersionError};
 use percent_encoding::percent_decode_str;
 
@@ -11,6 +12,8 @@ pub struct ObjectCreated {
     pub job: JobId,
     /// Its position in the order of objects.
     pub order: ObjectOrder,
+    /// When it was created.
+    pub time: Timestamp,
 }
 
 /// A notification that lacks something, or is invalid.
@@ -63,9 +66,10 @@ impl TryFrom<S3EventRecord> for ObjectCreated {
             None => format!("{}/{sequencer}", object.etag),
         };
         let job = JobId::for_object(&object.bucket, &object.key, &named);
-        let time = record.event_time.timestamp_millis();
+        let time_ms = record.event_time.timestamp_millis();
         Ok(Self {
-            order: ObjectOrder::new(time, &sequencer, job)?,
+            order: ObjectOrder::new(time_ms, &sequencer, job)?,
+            time: Timestamp::from_millisecond(time_ms).map_err(|_| VersionError::Time(time_ms))?,
             object,
             job,
         })

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    ChangeMessageVisibilityBatchResultEntry, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchResultEntry, QueueAttributeName, SendMessageBatchRequestEntry,
     SendMessageBatchResultEntry,
 };
 use landfall_domain::JobId;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::batch::{RejectedEntry, send_batch};
 use crate::{AwsError, Failure, SplitMessage, Work, WorkMessage};
 
+const ATTRIBUTES: &str = "GetQueueAttributes";
 const SEND: &str = "SendMessageBatch";
 const SEND_LATER: &str = "SendMessage";
 const CHANGE_VISIBILITY: &str = "ChangeMessageVisibilityBatch";
@@ -76,6 +77,38 @@ impl SqsQueue {
             send_batch(batch.to_vec(), |batch| self.send_once(batch)).await?;
         }
         Ok(())
+    }
+
+    /// Returns how many messages wait, are delayed, or are being processed. May be a minute behind.
+    pub async fn message_count(&self) -> Result<u64, AwsError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
+        };
+        let names = [
+            ApproximateNumberOfMessages,
+            ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
+        ];
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(names.to_vec()))
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(ATTRIBUTES, &self.url, &error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let counts = names.iter().map(|name| {
+            let count = attributes
+                .get(name)
+                .and_then(|count| count.parse::<u64>().ok());
+            count.ok_or_else(|| {
+                let reason = format!("no {name}");
+                AwsError::unexpected_response(ATTRIBUTES, &self.url, reason)
+            })
+        });
+        counts.sum()
     }
 
     /// Makes received messages, given by their receipt handles, visible again after so many seconds.

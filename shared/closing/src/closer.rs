@@ -123,6 +123,7 @@ impl Closer {
     /// Has a worker continue a prune for which no time is left.
     async fn continue_later(&self, head: JobHead) -> Result<JobHead, CloseError> {
         let job = head.job;
+        self.ledger.record_progress(job).await?;
         let sent = self.queue.send(&[WorkMessage::Close { job }]).await;
         sent.map_err(|source| CloseError::Continue { job, source })?;
         info!(%job, "the prune continues with the next close message");

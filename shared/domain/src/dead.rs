@@ -46,6 +46,8 @@ pub enum DeadCode {
     WorkerDied,
     /// The job was cancelled before the chunk was processed.
     Cancelled,
+    /// No worker recorded a result, although the message was sent again.
+    Lost,
 }
 
 impl DeadCode {
@@ -64,6 +66,7 @@ impl DeadCode {
             Self::RetriesExhausted => "retries_exhausted",
             Self::WorkerDied => "worker_died",
             Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
         }
     }
 }

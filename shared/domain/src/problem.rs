@@ -62,6 +62,10 @@ pub enum ProblemCode {
     Warnings,
     /// The object holds fixed rejects of a job that does not exist, or is of another dataset.
     UnknownJob,
+    /// The splitter failed in every attempt.
+    SplitFailed,
+    /// Every attempt to delete the rows that a snapshot lacks failed.
+    CloseFailed,
 }
 
 impl ProblemCode {

@@ -16,7 +16,7 @@ use landfall_aws::dynamo::{
 use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::Serialize;
 
-use crate::head::expiry;
+use crate::head::{expiry, now};
 use crate::item::{checkpoint_key, dataset_key, head_key, read, read_shard, shard_key};
 use crate::partitions::{
     DATASET, KIND, OPEN, dataset_partition, index_shard, kind_partition, open_partition,
@@ -301,9 +301,11 @@ impl LedgerTable for DynamoTable {
         let request = self.update(&key);
         let request = match update {
             HeadUpdate::Full(shard) => request
-                .condition_expression("attribute_exists(pk)")
-                .update_expression("ADD #full :shard")
+                .condition_expression("attribute_exists(pk) AND NOT contains(#full, :index)")
+                .update_expression("SET progressed_at = :now ADD #full :shard")
                 .expression_attribute_names("#full", "full")
+                .expression_attribute_values(":index", number(shard))
+                .expression_attribute_values(":now", text(now()))
                 .expression_attribute_values(":shard", number_set(shard)),
             HeadUpdate::Problem(problem) => request
                 .condition_expression("#state = :open AND attribute_type(problem, :null)")
@@ -317,8 +319,9 @@ impl LedgerTable for DynamoTable {
                     .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
                     .expression_attribute_values(":null", text("NULL"))
                     .expression_attribute_values(":chunks", number(seal.chunks))
-                    .expression_attribute_values(":warnings", attribute(&key, &seal.warnings)?);
-                let set = "SET chunks = :chunks, warnings = :warnings";
+                    .expression_attribute_values(":warnings", attribute(&key, &seal.warnings)?)
+                    .expression_attribute_values(":now", text(now()));
+                let set = "SET chunks = :chunks, warnings = :warnings, progressed_at = :now";
                 // What the job keeps if it is opened again.
                 match &seal.problem {
                     None => request.update_expression(set),
@@ -438,6 +441,29 @@ impl LedgerTable for DynamoTable {
                 .update_expression("SET prune_published = :yes REMOVE #open")
                 .expression_attribute_names("#open", OPEN)
                 .expression_attribute_values(":yes", AttributeValue::Bool(true)),
+            HeadUpdate::Progress => request
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("SET progressed_at = :now")
+                .expression_attribute_values(":now", text(now())),
+            HeadUpdate::Repair { seen, repairs } => {
+                let request = request
+                    .update_expression("SET #repairs = :repairs")
+                    .expression_attribute_names("#repairs", "repairs")
+                    .expression_attribute_values(":repairs", attribute(&key, repairs)?);
+                match seen {
+                    None => request.condition_expression(
+                        "attribute_exists(pk) AND attribute_not_exists(#repairs)",
+                    ),
+                    Some(seen) => request
+                        .condition_expression("#repairs.last_at = :seen")
+                        .expression_attribute_values(":seen", text(&seen.last_at)),
+                }
+            }
+            HeadUpdate::SplitError(error) => request
+                .condition_expression("attribute_exists(pk) AND attribute_type(chunks, :null)")
+                .update_expression("SET split_error = :error")
+                .expression_attribute_values(":null", text("NULL"))
+                .expression_attribute_values(":error", text(error)),
         };
         let (Updated::Applied(item) | Updated::Unmet(item)) =
             self.send(key.clone(), request).await?;

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use landfall_domain::{
@@ -8,7 +9,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cancellation, Redrive, Sums, shards_of};
+use crate::{Cancellation, Redrive, Repairs, Sums, shards_of};
 
 /// How many dead chunks a completion event lists.
 const DEAD_IN_EVENT: usize = 5;
@@ -21,9 +22,19 @@ pub(crate) fn expiry() -> i64 {
     Timestamp::now().as_second() + LIFETIME_SECONDS
 }
 
-/// Returns the current time as RFC 3339, always with six fractional digits so that texts sort like times.
+/// Returns the current time as RFC 3339, always with six fractional digits so that texts sort like times. Within a
+/// process, every call returns a later time.
 pub(crate) fn now() -> String {
-    format!("{:.6}", Timestamp::now())
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = Timestamp::now().as_microsecond();
+    let last = LAST.fetch_max(now, Ordering::Relaxed);
+    let next = if now > last {
+        now
+    } else {
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
+    };
+    let time = Timestamp::from_microsecond(next).unwrap_or(Timestamp::MAX);
+    format!("{time:.6}")
 }
 
 /// The head of a job. It pins everything that a second notification or a retry of the splitter must plan by.
@@ -109,6 +120,15 @@ pub struct JobHead {
     /// When that was first recorded; RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,
+    /// When the job was sealed, a shard of it became full, or a long prune took steps, whichever was last; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressed_at: Option<String>,
+    /// The attempts to repair it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<Repairs>,
+    /// The last error with which the splitter gave up its attempts on the object, while it is not sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_error: Option<String>,
     /// When the item may be deleted, in seconds since 1970.
     pub expires_at: i64,
 }
@@ -152,6 +172,9 @@ impl JobHead {
             closed_at: None,
             published: false,
             published_at: None,
+            progressed_at: None,
+            repairs: None,
+            split_error: None,
             expires_at: expiry(),
         }
     }

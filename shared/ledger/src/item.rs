@@ -49,6 +49,11 @@ pub(crate) fn permits_key(name: &str, window: i64) -> String {
     format!("rate#{name}/{window}")
 }
 
+/// Returns the key of a cursor.
+pub(crate) fn cursor_key(name: &str) -> String {
+    format!("cursor#{name}")
+}
+
 /// Returns the attribute with the set of dead chunks of a code.
 pub(crate) fn dead_code(code: DeadCode) -> String {
     format!("{DEAD_CODE}{}", code.as_str())
@@ -156,5 +161,6 @@ fn shard_attributes(item: &Item, index: u32) -> Result<Shard, ItemError> {
         resend: find(item, "resend")?.unwrap_or_default(),
         attempt: find(item, "attempt")?.unwrap_or_default(),
         counts,
+        marked_at: find(item, "marked_at")?,
     })
 }

@@ -47,6 +47,9 @@
 //! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
 //! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.
 //!
+//! The janitor finds jobs that make no progress. For that, a shard has the time of its last mark, `marked_at`, and the
+//! head `progressed_at`, the time of its seal or of its last full shard, and `repairs`, what has been tried since.
+//!
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].
 //!
@@ -58,6 +61,7 @@
 mod cancel;
 mod checkpoint;
 mod circuit;
+mod cursor;
 mod derived;
 mod dynamo;
 mod dynamo_index;
@@ -75,6 +79,7 @@ mod plan;
 mod progress;
 mod prune;
 mod redrive;
+mod repair;
 mod shard;
 mod table;
 mod view;
@@ -82,6 +87,7 @@ mod view;
 pub use cancel::{CancelRefusal, Cancellation};
 pub use checkpoint::{Checkpoint, RecordedCheckpoint};
 pub use circuit::{Circuit, CircuitTable, StoreDown};
+pub use cursor::CursorTable;
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;
@@ -95,6 +101,7 @@ pub use plan::PlanBlock;
 pub use progress::Progress;
 pub use prune::PruneRefusal;
 pub use redrive::{Redrive, RedriveRefusal, Reopen};
+pub use repair::Repairs;
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

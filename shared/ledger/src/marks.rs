@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use landfall_aws::dynamo::{number, number_set};
+use landfall_aws::dynamo::{number, number_set, text};
 use landfall_domain::{Counts, DeadChunk, MAX_LISTED_DEAD_CHUNKS};
 
 use crate::dynamo::{DynamoTable, Updated, attribute};
+use crate::head::now;
 use crate::item::{dead_chunk, dead_code, flat, read_shard};
 use crate::{LedgerError, Shard};
 
@@ -25,7 +26,7 @@ impl DynamoTable {
         counts: &Counts,
     ) -> Result<(Shard, bool), LedgerError> {
         let mut update = self.update_unmarked(&key, ordinal, "");
-        let mut add = String::from("ADD #done :set");
+        let mut add = String::from("SET marked_at = :now ADD #done :set");
         for (index, (name, count)) in flat(counts).into_iter().enumerate() {
             // Writing to a string cannot fail.
             let _ = write!(add, ", #c{index} :c{index}");
@@ -47,12 +48,14 @@ impl DynamoTable {
             let attempt = " AND (attribute_not_exists(attempt) OR attempt <= :attempt)";
             self.update_unmarked(&key, dead.ordinal, &format!("{attempt}{and}"))
                 .expression_attribute_values(":attempt", number(dead.attempt))
-                .update_expression(format!("ADD #dead :set, #code :set{set}"))
+                .update_expression(format!(
+                    "SET marked_at = :now{set} ADD #dead :set, #code :set"
+                ))
                 .expression_attribute_names("#code", dead_code(dead.code))
         };
         let known = update(
             " AND (attribute_not_exists(#dead) OR size(#dead) < :listed)",
-            " SET #chunk = :chunk",
+            ", #chunk = :chunk",
         )
         .expression_attribute_names("#chunk", dead_chunk(dead.ordinal))
         .expression_attribute_values(":chunk", attribute(&key, dead)?)
@@ -134,6 +137,7 @@ impl DynamoTable {
             .expression_attribute_names("#dead", "dead")
             .expression_attribute_values(":ordinal", number(ordinal))
             .expression_attribute_values(":set", number_set(ordinal))
+            .expression_attribute_values(":now", text(now()))
     }
 
     async fn send_mark(

@@ -6,6 +6,7 @@ use landfall_domain::{
     DeadChunks, JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder, StoreKind,
 };
 
+use crate::head::now;
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
     LedgerError, LedgerTable, Pause, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
@@ -28,6 +29,7 @@ pub(crate) struct Items {
     pauses: HashMap<String, Pause>,
     pub(crate) permits: HashMap<(String, i64), u32>,
     pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
+    pub(crate) cursors: HashMap<String, String>,
 }
 
 impl Items {
@@ -130,6 +132,7 @@ impl LedgerTable for MemoryTable {
         };
         let added = !shard.has(ordinal) && !is_late;
         if added {
+            shard.marked_at = Some(now());
             match outcome {
                 ChunkOutcome::Done(counts) => {
                     shard.done.insert(ordinal);
@@ -201,7 +204,9 @@ impl LedgerTable for MemoryTable {
         let is_open = head.state == JobState::Open;
         match update {
             HeadUpdate::Full(shard) => {
-                head.full.insert(*shard);
+                if head.full.insert(*shard) {
+                    head.progressed_at = Some(now());
+                }
             }
             HeadUpdate::Problem(problem) if is_open => {
                 head.problem.get_or_insert_with(|| problem.clone());
@@ -211,6 +216,7 @@ impl LedgerTable for MemoryTable {
                 head.plan_problem.clone_from(&seal.problem);
                 head.problem = seal.problem.clone().or(head.problem.take());
                 head.warnings.clone_from(&seal.warnings);
+                head.progressed_at = Some(now());
             }
             HeadUpdate::Cancel(cancelled) if is_open && head.prune.is_none() => {
                 head.cancelled.get_or_insert_with(|| cancelled.clone());
@@ -259,6 +265,13 @@ impl LedgerTable for MemoryTable {
                 head.pruned.get_or_insert_with(|| pruned.clone());
             }
             HeadUpdate::PrunePublished => head.prune_published = true,
+            HeadUpdate::Progress => head.progressed_at = Some(now()),
+            HeadUpdate::Repair { seen, repairs } if head.repairs == *seen => {
+                head.repairs = Some(repairs.clone());
+            }
+            HeadUpdate::SplitError(error) if head.chunks.is_none() => {
+                head.split_error = Some(error.clone());
+            }
             HeadUpdate::Problem(_)
             | HeadUpdate::Seal(_)
             | HeadUpdate::Cancel(_)
@@ -267,7 +280,9 @@ impl LedgerTable for MemoryTable {
             | HeadUpdate::Published { .. }
             | HeadUpdate::Reopen(_)
             | HeadUpdate::Derive(_)
-            | HeadUpdate::Resent { .. } => {}
+            | HeadUpdate::Resent { .. }
+            | HeadUpdate::Repair { .. }
+            | HeadUpdate::SplitError(_) => {}
         }
         Ok(head.clone())
     }

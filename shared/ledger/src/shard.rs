@@ -45,12 +45,19 @@ pub struct Shard {
     pub attempt: u32,
     /// Summed counts of the done chunks.
     pub counts: Counts,
+    /// When the last of its chunks was marked; RFC 3339.
+    pub marked_at: Option<String>,
 }
 
 impl Shard {
     /// Returns whether a chunk is done or dead.
     pub fn has(&self, ordinal: u32) -> bool {
         self.done.contains(&ordinal) || self.dead.contains(&ordinal)
+    }
+
+    /// Returns the planned chunks that are neither done nor dead.
+    pub fn missing(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.ordinals().filter(|ordinal| !self.has(*ordinal))
     }
 
     /// Returns the number of planned chunks that are done.

@@ -8,7 +8,7 @@ use landfall_domain::{
 
 use crate::{
     Cancellation, JobHead, LedgerError, Pause, PlanBlock, RecordedCheckpoint, Redrive, Reopen,
-    Shard,
+    Repairs, Shard,
 };
 
 /// How a chunk ended.
@@ -23,7 +23,7 @@ pub enum ChunkOutcome {
 /// A conditional update of the head of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HeadUpdate {
-    /// Adds a shard to the full ones.
+    /// Adds a shard to the full ones, unless it is one of them.
     Full(u32),
     /// Sets the problem of an open job that has none.
     Problem(Problem),
@@ -57,6 +57,17 @@ pub enum HeadUpdate {
     Pruned(BTreeMap<StoreKind, u64>),
     /// Sets that the completion event of the confirmed prune is published.
     PrunePublished,
+    /// Sets that the job makes progress now.
+    Progress,
+    /// Sets the attempts to repair the job, unless somebody else has tried since the last one that the caller has seen.
+    Repair {
+        /// The attempts that the caller has seen.
+        seen: Option<Repairs>,
+        /// The attempts with the one that begins.
+        repairs: Repairs,
+    },
+    /// Sets why the splitter has given up its attempts on the object of a job that is not sealed.
+    SplitError(String),
 }
 
 /// What a splitter records once it has sent every chunk of a job.

@@ -12,11 +12,7 @@ use crate::files::File;
 use crate::world::World;
 
 /// Checks every job and every row. Returns all dead chunks.
-pub(super) async fn check(
-    world: &World,
-    files: &[File],
-    cancellations: &Cancellations,
-) -> Vec<DeadChunk> {
+pub async fn check(world: &World, files: &[File], cancellations: &Cancellations) -> Vec<DeadChunk> {
     let mut all_dead = Vec::new();
     let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
     for event in world.bus.events.lock().unwrap().iter() {

@@ -19,7 +19,7 @@ type Received = HashMap<JobId, HashSet<u32>>;
 
 /// Jobs that are cancelled.
 #[derive(Default)]
-pub(super) struct Cancellations {
+pub struct Cancellations {
     /// When each is cancelled, from the last step to the first.
     pub(super) planned: Vec<(u32, JobId)>,
     /// The attempts of jobs for which a cancellation has ended, and the chunks that a worker had received before.

@@ -12,8 +12,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-use self::check::check;
-use self::control::{Cancellations, Pause, Redrives};
+pub use self::check::check;
+pub use self::control::Cancellations;
+use self::control::{Pause, Redrives};
 use crate::files::{File, Kind};
 use crate::outages::Outages;
 use crate::planned;

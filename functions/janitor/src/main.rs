@@ -1,0 +1,11 @@
+//! The janitor as a Lambda function.
+
+use janitor::{Context, handle};
+use landfall_runtime::{Error, init_tracing, serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    init_tracing();
+    let context = Context::from_environment().await?;
+    serve(context, handle).await
+}
