@@ -167,7 +167,6 @@ async fn repair_chunks(
     let now = Timestamp::now();
     let missing = shards.iter().flat_map(Shard::missing).take(*room);
     match decide_chunks(head, &shards, idle, context.patience, now) {
-        ChunksDecision::Wait => {}
         ChunksDecision::Probe(chunk, attempt) if *room > 0 => {
             if ledger.begin_repair(head, attempt, Some(chunk)).await? {
                 info!(%job, attempt, chunk, "no chunk was marked for a while: the message of one is sent again");
@@ -189,8 +188,11 @@ async fn repair_chunks(
             *room -= missing.len();
             report.dead += give_up(context, head, &missing).await?;
         }
-        // The run has sent enough.
-        ChunksDecision::Probe(..) | ChunksDecision::SendAll(_) | ChunksDecision::GiveUp => {}
+        // Or the run has sent enough.
+        ChunksDecision::Wait
+        | ChunksDecision::Probe(..)
+        | ChunksDecision::SendAll(_)
+        | ChunksDecision::GiveUp => {}
     }
     Ok(())
 }
