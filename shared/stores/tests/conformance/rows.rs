@@ -1,7 +1,10 @@
 //! Rows of the tests, and how they are applied.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use landfall_domain::{Dataset, JobId, ObjectOrder, Row, StoreCounts, Value, latest_by_key};
 use rand::Rng;
@@ -84,6 +87,22 @@ pub(crate) fn counts(inserted: u64, updated: u64, unchanged: u64, stale: u64) ->
         stale,
         ..StoreCounts::default()
     }
+}
+
+/// Polls a call so many times. Returns none if it has not ended by then: its process has died.
+pub(crate) async fn dies_after<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
+    let (mut call, mut left) = (pin!(call), polls);
+    poll_fn(|context| {
+        if let Poll::Ready(result) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(result));
+        }
+        let Some(less) = left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        left = less;
+        Poll::Pending
+    })
+    .await
 }
 
 /// Notes by id, with their versions.

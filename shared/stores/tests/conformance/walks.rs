@@ -10,10 +10,9 @@ use landfall_domain::{PrunePreview, Row};
 use landfall_stores::{Step, Store, StoreOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::timeout;
 
 use crate::databases::Database;
-use crate::rows::{Notes, PAIRS, counts, deleted_pair, note, order, pair};
+use crate::rows::{Notes, PAIRS, counts, deleted_pair, dies_after, note, order, pair};
 use crate::totals;
 use crate::worker::Worker;
 
@@ -51,8 +50,7 @@ async fn prune_with_crashes(worker: &Worker<'_>, moment: i64, random: &mut StdRn
         let order = order(moment);
         let step = running.prune(&worker.dataset, &order);
         if random.random_bool(0.3) {
-            let lives_for = Duration::from_micros(random.random_range(0..4_000));
-            let Ok(step) = timeout(lives_for, step).await else {
+            let Some(step) = dies_after(random.random_range(0..10), step).await else {
                 crashes += 1;
                 running = store(worker).await;
                 continue;
