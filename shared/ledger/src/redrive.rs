@@ -114,6 +114,20 @@ impl Reopen {
 }
 
 impl JobHead {
+    /// Returns the redrives of the job and one that begins now.
+    pub(crate) fn with_redrive(&self, by: &str, job: Option<JobId>) -> Vec<Redrive> {
+        let mut redrives = self.redrives.clone();
+        redrives.push(Redrive {
+            by: by.to_owned(),
+            at: now(),
+            chunks: self.dead,
+            state: None,
+            dead: None,
+            job,
+        });
+        redrives
+    }
+
     /// Checks whether the dead chunks of the job can be sent again.
     pub fn check_redrive(&self) -> Result<(), RedriveRefusal> {
         let is_old = |created: Timestamp| Timestamp::now().duration_since(created) > REDRIVE_WITHIN;
@@ -148,15 +162,7 @@ impl Ledger {
     /// Opens a closed job again, as its next attempt. Check [`JobHead::check_redrive`] before. Returns the head as it
     /// is afterwards, also if another caller was faster.
     pub async fn reopen(&self, head: &JobHead, by: &str) -> Result<JobHead, LedgerError> {
-        let mut redrives = head.redrives.clone();
-        redrives.push(Redrive {
-            by: by.to_owned(),
-            at: now(),
-            chunks: head.dead,
-            state: None,
-            dead: None,
-            job: None,
-        });
+        let redrives = head.with_redrive(by, None);
         let update = HeadUpdate::Reopen(Reopen {
             attempt: head.attempt,
             problem: head.plan_problem.clone(),
