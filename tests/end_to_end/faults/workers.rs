@@ -238,10 +238,7 @@ pub(super) async fn check(faults: &Faults) -> Products {
         .unwrap()
     {
         let mut known = [&twice].into_iter().chain(events.values());
-        assert!(
-            known.any(|event| *event == late.detail),
-            "{late:?}"
-        );
+        assert!(known.any(|event| *event == late.detail), "{late:?}");
     }
     expected
 }
