@@ -202,29 +202,34 @@ impl Facts {
             first.field.kind == FieldType::Integer && kind.field.kind == FieldType::Date && says_day
         };
         let best = *kinds.iter().find(is_day).unwrap_or(first);
+        (Some(best), self.doubts(name, best, &kinds))
+    }
+
+    /// Returns what the values could be instead of the best kind.
+    fn doubts(&self, name: &str, best: &Kind, kinds: &[&Kind]) -> String {
         let others = kinds
             .iter()
+            .filter(|kind| !std::ptr::eq(**kind, best))
             .filter(|kind| best.conflicts(kind) || kind.conflicts(best));
-        let others = others.filter(|kind| !std::ptr::eq(**kind, best));
         let others: Vec<_> = others.map(|kind| kind.describe()).collect();
-        let mut notes = Vec::new();
+        let mut doubts = Vec::new();
         if !others.is_empty() {
-            notes.push(format!(
+            doubts.push(format!(
                 "every value that was looked at could also be {}",
                 others.join(", or ")
             ));
         }
-        notes.extend(self.epoch_note(name));
+        doubts.extend(self.epoch_note(name));
         let is_flag = best.field.kind == FieldType::Integer
             && (self.least, self.greatest) == (Some(0), Some(1));
         if is_flag {
-            notes.push("only 0 and 1: could also be boolean".to_owned());
+            doubts.push("only 0 and 1: could also be boolean".to_owned());
         }
-        let is_local = best.field.kind == FieldType::Timestamp;
-        if is_local && !best.settings.iter().any(|(_, value)| value.ends_with('z')) {
-            notes.push("times without an offset are in UTC, unless timezone is set".to_owned());
+        let has_offset = best.settings.iter().any(|(_, value)| value.ends_with('z'));
+        if best.field.kind == FieldType::Timestamp && !has_offset {
+            doubts.push("times without an offset are in UTC, unless timezone is set".to_owned());
         }
-        (Some(best), notes.join("; "))
+        doubts.join("; ")
     }
 
     /// Returns whether most values are no numbers anyway, which needs no explanation.
