@@ -133,7 +133,10 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
         let (status, _, text) = call(&all, method, path).await;
         if path == "/uploads/complete" {
             assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
-        } else if path.ends_with("/prune") {
+        } else if path.ends_with("/prune")
+            || path.ends_with("/redrive")
+            || (*method == Method::DELETE && path.starts_with("/jobs/"))
+        {
             assert_eq!(status, StatusCode::CONFLICT, "{text}");
         } else if *method == Method::POST && path.ends_with("/rejects") {
             assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{text}");
