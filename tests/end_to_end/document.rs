@@ -59,6 +59,7 @@ async fn call(api: &Api, method: &Method, path: &str) -> (StatusCode, String, St
             "/uploads/complete" => {
                 json!({"key": "products/uploads/6a0e4bd2-9d1c-4d1b-9a7c-2f110f0b3a0a/a.csv"})
             }
+            _ if path.ends_with("/redrive") => json!({}),
             _ => json!([{"sku": SKU, "name": "Lamp"}]),
         });
     }
@@ -165,8 +166,9 @@ workers = 2
 request-timeout = 30
 hooks = "{hooks}"
 continue-on-failure = true
-# Without existing data, requests would test little.
-warnings = {{ fail-on = ["base_url_mismatch", "missing_auth", "missing_test_data", "rate_limited"] }}
+# Without existing data, requests would test little. A wrong address would be missing data for every operation; with
+# some seeds, the few calls that cancel a job all name one that does not exist.
+warnings = {{ fail-on = ["missing_auth", "missing_test_data", "rate_limited"] }}
 headers = {{ Authorization = "Bearer ${{LANDFALL_TOKEN}}" }}
 
 [generation]
