@@ -1,8 +1,6 @@
 //! The dependencies of the functions, in memory. A caller can die at each call.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -10,15 +8,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use landfall_aws::{AwsError, Listed, Objects, Publisher};
 use landfall_domain::{
-    ByteRange, CompletionEvent, Dataset, DeadChunk, DeadCode, JobId, Mode, ObjectOrder, ObjectRef,
-    PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
+    ByteRange, CompletionEvent, DeadChunk, DeadCode, JobId, ObjectOrder, ObjectRef,
 };
 use landfall_ledger::{
     ChunkOutcome, Circuit, CircuitTable, CursorTable, HeadUpdate, JobHead, LedgerError,
     LedgerTable, MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard,
 };
 use landfall_runtime::Metrics;
-use landfall_stores::{Step, Store, StoreError};
 
 use crate::schedule::pause;
 
@@ -286,230 +282,5 @@ impl CursorTable for Table {
     }
     async fn save_cursor(&self, task: &str, position: &str) -> Result<(), LedgerError> {
         paused!(self.0.save_cursor(task, position))
-    }
-}
-
-/// What a store has for a key: the greatest version and its values, or `None` if that version deleted the key.
-pub type Stored = (RowVersion, Option<Vec<Value>>);
-
-/// The number of rows that a step of a prune deletes.
-const STEP_ROWS: usize = 7;
-
-/// A store: a map with the version guard of the real ones.
-pub struct Map {
-    pub kind: StoreKind,
-    /// Whether the store cannot be reached.
-    pub is_down: AtomicBool,
-    /// Whether the store accepts every row.
-    pub is_repaired: AtomicBool,
-    pub rows: Mutex<BTreeMap<String, Stored>>,
-    floor: Mutex<Option<RowVersion>>,
-    /// Number of rows that the prune of the floor has deleted.
-    pruned: Mutex<u64>,
-    /// The snapshots whose previews have begun.
-    counted: Mutex<HashSet<ObjectOrder>>,
-    /// The versions of columns of rows that are merged by column.
-    columns: Mutex<BTreeMap<(String, usize), RowVersion>>,
-}
-
-impl Map {
-    pub fn new(kind: StoreKind) -> Arc<Self> {
-        Arc::new(Self {
-            kind,
-            is_down: AtomicBool::default(),
-            is_repaired: AtomicBool::default(),
-            rows: Mutex::default(),
-            floor: Mutex::default(),
-            pruned: Mutex::default(),
-            counted: Mutex::default(),
-            columns: Mutex::default(),
-        })
-    }
-
-    /// Merges the columns that a row has beside its key, the first one. Returns whether any changes.
-    fn merge(&self, row: &Row, version: RowVersion, values: &mut [Value], key: &str) -> bool {
-        let mut columns = locked(&self.columns);
-        let parts = row
-            .parts
-            .as_deref()
-            .expect("a row says which columns it has");
-        let own = (version, parts.own.clone());
-        let mut changes = false;
-        for (version, part) in parts.older.iter().chain([&own]) {
-            for column in (1..values.len()).filter(|column| part.contains(*column)) {
-                let known = columns.entry((key.to_owned(), column)).or_insert(*version);
-                if *known <= *version {
-                    *known = *version;
-                    changes |= values[column] != row.values[column];
-                    values[column] = row.values[column].clone();
-                }
-            }
-        }
-        changes
-    }
-}
-
-impl Map {
-    /// Fails for rows whose name says so.
-    fn check(&self, rows: &[Row]) -> Result<(), StoreError> {
-        if self.is_repaired.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        for row in rows {
-            let Some(Value::Text(name)) = row.values.get(1) else {
-                continue;
-            };
-            match (&**name, self.kind) {
-                ("refused", StoreKind::Postgres) => {
-                    return Err(StoreError::Refused {
-                        store: self.kind,
-                        reason: "22003 out of range".to_owned(),
-                    });
-                }
-                // Without a message of the panic hook.
-                ("panics", StoreKind::Mongodb) => resume_unwind(Box::new("a defect")),
-                ("unavailable", _) => return Err(unavailable(self.kind)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unavailable(store: StoreKind) -> StoreError {
-    StoreError::Unavailable {
-        store,
-        reason: "overloaded".to_owned(),
-    }
-}
-
-#[async_trait]
-impl Store for Map {
-    fn kind(&self) -> StoreKind {
-        self.kind
-    }
-
-    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn apply(
-        &self,
-        dataset: &Dataset,
-        order: &ObjectOrder,
-        rows: &Arc<Vec<Row>>,
-    ) -> Result<StoreCounts, StoreError> {
-        pause().await;
-        if self.is_down.load(Ordering::Relaxed) {
-            return Err(StoreError::Down {
-                store: self.kind,
-                reason: "connection refused".to_owned(),
-            });
-        }
-        self.check(rows)?;
-        let mut counts = StoreCounts::default();
-        {
-            let mut stored = locked(&self.rows);
-            let floor = *locked(&self.floor);
-            for row in rows.iter() {
-                let Value::Text(key) = &row.values[0] else {
-                    panic!("a row without a key was applied");
-                };
-                let version = dataset.versions(*order).of(row);
-                let values = (!row.deleted).then(|| row.values.to_vec());
-                if dataset.mode == Mode::Merge {
-                    let is_new = !stored.contains_key(key.as_str());
-                    let empty = vec![Value::Null; row.values.len()];
-                    let merged = stored.entry(key.to_string());
-                    let merged = merged.or_insert((version, Some(empty)));
-                    merged.0 = merged.0.max(version);
-                    let values = merged.1.as_mut().unwrap();
-                    values[0] = row.values[0].clone();
-                    *match (is_new, self.merge(row, version, values, key)) {
-                        (true, _) => &mut counts.inserted,
-                        (false, true) => &mut counts.updated,
-                        (false, false) => &mut counts.unchanged,
-                    } += 1;
-                    continue;
-                }
-                let existing = stored.get(key.as_str());
-                if existing.is_some_and(|(existing, _)| *existing == version) {
-                    counts.unchanged += 1;
-                    continue;
-                }
-                if existing.is_some_and(|(existing, _)| *existing > version)
-                    || floor > Some(version)
-                {
-                    counts.stale += 1;
-                    continue;
-                }
-                *match (existing, &values) {
-                    (Some((_, existing)), _) if *existing == values => &mut counts.unchanged,
-                    (Some((_, Some(_))), Some(_)) => &mut counts.updated,
-                    (_, Some(_)) => &mut counts.inserted,
-                    (Some(_), None) => &mut counts.deleted,
-                    (None, None) => &mut counts.unchanged,
-                } += 1;
-                stored.insert(key.to_string(), (version, values));
-            }
-        }
-        pause().await;
-        Ok(counts)
-    }
-
-    async fn preview_prune(
-        &self,
-        _: &Dataset,
-        order: &ObjectOrder,
-    ) -> Result<Step<PrunePreview>, StoreError> {
-        pause().await;
-        let is_first = locked(&self.counted).insert(*order);
-        let preview = {
-            let stored = locked(&self.rows);
-            let rows = stored.values().filter(|(_, values)| values.is_some());
-            let deletes = rows.clone().filter(|(version, _)| *version < order.at(0));
-            PrunePreview {
-                rows: rows.count() as u64,
-                deletes: deletes.count() as u64,
-            }
-        };
-        pause().await;
-        Ok(if is_first {
-            Step::Continues
-        } else {
-            Step::Done(preview)
-        })
-    }
-
-    async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<Step<u64>, StoreError> {
-        pause().await;
-        let step = {
-            let (own, mut floor) = (order.at(0), locked(&self.floor));
-            let mut pruned = locked(&self.pruned);
-            if *floor < Some(own) {
-                (*floor, *pruned) = (Some(own), 0);
-            }
-            let mut rows = locked(&self.rows);
-            let is_below = |(version, _): &Stored| Some(*version) < *floor;
-            let below = rows.iter().filter(|(_, stored)| is_below(stored));
-            let below: Vec<String> = below.map(|(key, _)| key.clone()).collect();
-            for key in below.iter().take(STEP_ROWS) {
-                let removed = rows.remove(key);
-                *pruned += u64::from(removed.is_some_and(|(_, values)| values.is_some()));
-            }
-            if below.len() > STEP_ROWS {
-                Step::Continues
-            } else if *floor == Some(own) {
-                Step::Done(*pruned)
-            } else {
-                Step::Done(0)
-            }
-        };
-        pause().await;
-        Ok(step)
-    }
-
-    async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
-        Ok(Vec::new())
     }
 }

@@ -19,10 +19,12 @@ mod giving_up;
 mod live;
 mod losing;
 mod outages;
+mod outcome;
 mod planned;
 mod queue;
 mod samples;
 mod schedule;
+mod stores;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
-//! One world of the simulation: uploads files, invokes the functions, and checks the final state.
+//! One world of the simulation: uploads files and invokes the functions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,25 +11,24 @@ use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher, SplitQueue};
 use landfall_closing::{
     CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
 };
-use landfall_domain::{
-    CompletionEvent, JobId, JobState, ProblemCode, PruneState, StoreKind, Value,
-};
+use landfall_domain::{JobId, PruneState, StoreKind};
 use landfall_ledger::{Ledger, LedgerTable, PruneRefusal};
 use landfall_runtime::{Deadline, Metrics, Visibility};
 use landfall_stores::Store;
-use landfall_tests::Products;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use worker::Redelivery;
 
-use crate::fakes::{Buckets, Bus, Log, Map, Table};
+use crate::fakes::{Buckets, Bus, Log, Table};
 use crate::files::{File, Kind, files};
 use crate::fixed::Fixed;
+use crate::outcome::check;
 use crate::planned;
 use crate::queue::{Queue, Splits};
 use crate::schedule::{Schedule, Step, Task};
+use crate::stores::Map;
 
 /// Longer than any invocation takes.
 const HOUR: Duration = Duration::from_hours(1);
@@ -409,131 +408,4 @@ pub fn notification(file: &File) -> serde_json::Value {
         "versionId": file.version, "sequencer": format!("{:018X}", file.time_ms),
     });
     landfall_tests::notification(&entity, "inbox", &time)
-}
-
-async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
-    let mut events: BTreeMap<_, CompletionEvent> = BTreeMap::new();
-    let mut pruned: BTreeMap<_, CompletionEvent> = BTreeMap::new();
-    for event in world.bus.events.lock().unwrap().iter() {
-        let same = match event.prune {
-            Some(PruneState::Done) => &mut pruned,
-            _ => &mut events,
-        };
-        let first = same.entry(event.job).or_insert_with(|| event.clone());
-        assert_eq!(first, event, "a job has two different completions");
-    }
-    let ids: HashSet<_> = events.values().map(|event| event.id).collect();
-    assert_eq!(
-        ids.len(),
-        files.len() + 2 * fixed.len(),
-        "one job and one completion for each version"
-    );
-
-    let mut reference = Products::default();
-    for file in files {
-        let event = events
-            .values()
-            .find(|event| event.object.version.as_deref() == Some(&file.version))
-            .expect("every job completes");
-        let head = world.table.0.head(event.job).await.unwrap().unwrap();
-        assert!(head.published);
-        let mut alone = Products::default();
-        kind.read(&mut alone, file);
-        let is_held = event.prune == Some(PruneState::Held);
-        if let Some(pruned) = pruned.get(&event.job) {
-            assert!(is_held && head.prune_published);
-            assert_eq!(pruned.id, CompletionEvent::id_after_prune(event.job, 1));
-            assert_eq!(pruned.problem, None);
-        }
-        let has_pruned = pruned.contains_key(&event.job)
-            || (kind == Kind::Snapshots
-                && event.problem.is_none()
-                && event.state == JobState::Succeeded);
-        if has_pruned {
-            reference = alone.clone();
-        } else if let Some(fixed) = fixed.iter().find(|fixed| fixed.first == file.version) {
-            reference.read(&fixed.whole);
-        } else {
-            kind.read(&mut reference, file);
-        }
-        if is_held {
-            assert_eq!(event.problem.as_ref().unwrap().code, ProblemCode::PruneHeld);
-            assert!(
-                event
-                    .counts
-                    .stores
-                    .values()
-                    .all(|counts| counts.pruned == 0)
-            );
-        } else if kind == Kind::Snapshots {
-            let is_complete = alone.records > 0 && alone.rejected == 0;
-            assert_eq!(has_pruned, is_complete, "{:?}", event.problem);
-        }
-        let expected = if alone.rejected > 0 && alone.rejected == alone.records {
-            JobState::Failed
-        } else {
-            JobState::Succeeded
-        };
-        assert_eq!(event.state, expected, "{:?}", event.problem);
-        assert_eq!(event.counts.rows, alone.records);
-        assert_eq!(event.counts.rejected, alone.rejected);
-        check_metrics(&world.metrics.lines(event.job), event);
-        if alone.records > 0 {
-            assert_eq!(event.counts.stores.len(), 2);
-        } else {
-            let closes = world.queue.closes.lock().unwrap();
-            assert!(closes.contains(&event.job), "no chunk can close the job");
-        }
-        for counts in event.counts.stores.values() {
-            assert_eq!(counts.total() + alone.rejected, alone.records);
-        }
-        let prefix = format!("products/{}/", event.job);
-        let buckets = world.buckets.latest.lock().unwrap();
-        let rejects = buckets
-            .iter()
-            .filter(|((bucket, key), _)| bucket == "rejects" && key.starts_with(&prefix))
-            .map(|(_, body)| String::from_utf8_lossy(body).lines().count() as u64);
-        assert_eq!(rejects.sum::<u64>(), alone.rejected);
-    }
-    for fixed in fixed {
-        fixed.check(&events);
-    }
-    for store in &world.stores {
-        let rows: BTreeMap<_, _> = store
-            .rows
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|(key, (_, values))| Some((key, values.as_ref()?)))
-            .map(|(key, values)| match &values[1..3] {
-                [Value::Text(name), Value::Null] => (key.clone(), (name.to_string(), None)),
-                [Value::Text(name), Value::Text(text)] => {
-                    (key.clone(), (name.to_string(), Some(text.to_string())))
-                }
-                [Value::Null, description] if kind == Kind::Merged => {
-                    let description = description.to_text().map(String::from);
-                    (key.clone(), (String::new(), description))
-                }
-                other => panic!("not a product: {other:?}"),
-            })
-            .collect();
-        assert_eq!(rows, reference.rows, "{}", store.kind);
-    }
-}
-
-/// The close of a job is in its metrics at least once, and no row more than once.
-fn check_metrics(lines: &[serde_json::Value], event: &CompletionEvent) {
-    let sum = |name: &str| -> u64 { lines.iter().filter_map(|line| line[name].as_u64()).sum() };
-    let (succeeded, failed) = (sum("JobsSucceeded"), sum("JobsFailed"));
-    let (closed, other) = match event.state {
-        JobState::Succeeded => (succeeded, failed),
-        _ => (failed, succeeded),
-    };
-    assert!(closed > 0 && other == 0, "{event:?}: {lines:?}");
-    // A worker that dies after the mark, or whose mark is lost on the way back, writes none.
-    assert!(sum("Rows") <= event.counts.rows, "{lines:?}");
-    assert!(sum("Rejects") <= event.counts.rejected, "{lines:?}");
-    if closed == 1 && lines.len() == 1 + event.chunks as usize {
-        assert_eq!(sum("Rows"), event.counts.rows, "{lines:?}");
-    }
 }

@@ -75,7 +75,8 @@ impl ConnectionTable for DynamoConnections {
         let update = self
             .update(pk, sk, topic)
             .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(topics) OR size(topics) < :most OR contains(topics, :key))",
+                "attribute_exists(pk) AND \
+                (attribute_not_exists(topics) OR size(topics) < :most OR contains(topics, :key))",
             )
             .update_expression("ADD topics :keys")
             .expression_attribute_values(":most", number(MAX_TOPICS))

@@ -52,7 +52,8 @@ impl ClientMessage {
         let raw = serde_json::from_str(frame).map_err(|error| {
             format!(
                 "not understood ({error}): send {{\"action\":\"subscribe\",\"job\":\"<id>\"}}, \
-                 {{\"action\":\"subscribe\",\"dataset\":\"<name>\"}}, the same with \"unsubscribe\", or {{\"action\":\"ping\"}}"
+                 {{\"action\":\"subscribe\",\"dataset\":\"<name>\"}}, the same with \"unsubscribe\", or \
+                 {{\"action\":\"ping\"}}"
             )
         })?;
         Ok(match raw {

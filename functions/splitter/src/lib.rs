@@ -29,8 +29,8 @@
 //! chunks as one splitter alone, and repeats at most the messages of one group.
 //!
 //! An invocation that stops early enqueues a message in the split queue. A second notification of the object continues
-//! in the same way. If two splitters read an object at the same time, the one that finds a checkpoint ahead of its own
-//! stops: the other one is alive, or its notification or message is delivered again.
+//! in the same way. If two splitters read an object at the same time, the slower one stops when it finds a checkpoint
+//! further on: the faster one is alive, or its notification or message is delivered again.
 //!
 //! Lambda stops functions that invoke themselves through a queue after 16 rounds, unless `RecursiveLoop` allows it.
 //! Here each round reads at least one segment further, so they end with the object.

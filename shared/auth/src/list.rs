@@ -35,12 +35,14 @@ struct Entry {
 pub enum ListError {
     /// The text is not a list of tokens.
     #[error(
-        "not a list of tokens like {{\"tokens\":[{{\"name\":\"…\",\"sha256\":\"…\",\"scopes\":[\"read\"],\"datasets\":\"all\"}}]}}"
+        "not a list of tokens like \
+        {{\"tokens\":[{{\"name\":\"…\",\"sha256\":\"…\",\"scopes\":[\"read\"],\"datasets\":\"all\"}}]}}"
     )]
     Shape,
     /// The name of a token is invalid.
     #[error(
-        "{0:?} cannot be the name of a token: it must start with a letter a-z and contain only a-z, 0-9 and _, at most 48 characters"
+        "{0:?} cannot be the name of a token: it must start with a letter a-z and contain only a-z, 0-9 and _, at \
+        most 48 characters"
     )]
     Name(String),
     /// Two tokens have the same name.

@@ -113,7 +113,8 @@ pub enum QueryError {
     Filters,
     /// Rows cannot be sorted by this field.
     #[error(
-        "rows cannot be sorted by {0}: sort by the first field of the key, or by a field whose definition has index = true"
+        "rows cannot be sorted by {0}: sort by the first field of the key, or by a field whose definition \
+        has index = true"
     )]
     Sort(String),
     /// The page size is out of range.
@@ -121,7 +122,8 @@ pub enum QueryError {
     Limit,
     /// The cursor is invalid, or belongs to another query.
     #[error(
-        "the cursor is invalid or belongs to another query: repeat the request without it; keep store, sort and conditions unchanged while paging"
+        "the cursor is invalid or belongs to another query: repeat the request without it; keep store, sort and \
+        conditions unchanged while paging"
     )]
     Cursor,
     /// The number of values is not that of the key fields.

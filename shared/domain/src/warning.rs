@@ -74,7 +74,8 @@ impl WarningCode {
             ),
             Self::SwallowedRows => format!(
                 "{count} rows have a quoted cell over several lines, each of which has the cells of a row: a stray \
-                 quote may have swallowed rows; if so, double the quotes that are data, or set csv.quote = \"\" if all are"
+                 quote may have swallowed rows; if so, double the quotes that are data, or set csv.quote = \"\" if \
+                 all are"
             ),
             Self::Encoding => format!(
                 "{count} rows are read in the encoding of the definition, but are valid UTF-8: if there are characters \

@@ -217,8 +217,8 @@ impl JobHead {
             let total = self.chunks.map(|chunks| format!(" of {chunks}"));
             let first = sums.dead_chunks.first.first();
             let message = format!(
-                "{dead}{} chunks could not be processed, so rows may be missing; remove the cause, then redrive the job or \
-                 upload the file again{}",
+                "{dead}{} chunks could not be processed, so rows may be missing; remove the cause, then redrive the \
+                 job or upload the file again{}",
                 total.unwrap_or_default(),
                 first.map(|chunk| format!("; {chunk}")).unwrap_or_default()
             );

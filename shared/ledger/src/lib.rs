@@ -65,6 +65,7 @@ mod circuit;
 mod cursor;
 mod derived;
 mod dynamo;
+mod dynamo_head;
 mod dynamo_index;
 mod error;
 mod head;

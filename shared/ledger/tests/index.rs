@@ -142,8 +142,8 @@ async fn a_view_shows_the_progress_of_a_job_until_it_closes() {
     assert_eq!((view.chunks.done, view.chunks.dead), (1, 1));
     assert_eq!(view.dead_chunks.first, [dead_chunk(1)]);
     let problem = view.problem.unwrap().message;
-    let expected = "1 of 2 chunks could not be processed, so rows may be missing; remove the cause, then redrive the job or upload the file again; \
-         chunk 1 (bytes 100 to 200, from line 7): refused";
+    let expected = "1 of 2 chunks could not be processed, so rows may be missing; remove the cause, then redrive the \
+                    job or upload the file again; chunk 1 (bytes 100 to 200, from line 7): refused";
     assert_eq!(problem, expected);
     assert_eq!(view.chunks.remaining, Some(0));
     assert_eq!(view.counts.unwrap().rows, 60);

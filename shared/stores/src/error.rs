@@ -49,7 +49,8 @@ pub enum StoreError {
     },
     /// The table has more or wider columns, or the row more values, than the database can hold.
     #[error(
-        "{store} cannot hold a row or table this wide ({reason}): give the dataset fewer fields, or divide them among datasets"
+        "{store} cannot hold a row or table this wide ({reason}): give the dataset fewer fields, or divide them \
+        among datasets"
     )]
     TooWide {
         /// The store.

@@ -302,8 +302,8 @@ impl Registered {
         match (&self.owner, other) {
             (Some(owner), Some(other)) if owner != other => {
                 let reason = format!(
-                    "it belongs to the stack {owner}, and this is {other}: use another database or another dataset name; \
-                     if that stack no longer exists, deploy this one with the parameter DatabaseOwner={owner}"
+                    "it belongs to the stack {owner}, and this is {other}: use another database or another dataset \
+                     name; if that stack no longer exists, deploy this one with the parameter DatabaseOwner={owner}"
                 );
                 Err(StoreError::schema(store, dataset, reason))
             }
@@ -318,7 +318,8 @@ impl Registered {
         if self.key != new.key {
             let (is, was) = (new.key.join(", "), self.key.join(", "));
             return mismatch(format!(
-                "the dataset's key is ({is}) and that of the table ({was}): keep the old key, or use another dataset name"
+                "the dataset's key is ({is}) and that of the table ({was}): keep the old key, or use another dataset \
+                name"
             ));
         }
         if let Some(order) = &self.order

@@ -13,8 +13,9 @@ use landfall_ledger::{ChunkOutcome, JobHead, Ledger, LedgerTable, Seal};
 use landfall_stores::Store;
 
 use super::{Caller, far};
-use crate::fakes::{Buckets, Bus, Map, Table, head_of, locked, metrics};
+use crate::fakes::{Buckets, Bus, Table, head_of, locked, metrics};
 use crate::queue::Queue;
+use crate::stores::Map;
 
 const DEFINITION: &str = r#"
 name = "products"

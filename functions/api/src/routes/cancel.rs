@@ -26,7 +26,8 @@ use crate::{ApiError, Context};
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
     responses(
-        (status = 202, description = "The job is cancelled, and open until the chunks in progress are done", body = JobView),
+        (status = 202, description = "The job is cancelled, and open until the chunks in progress are done",
+            body = JobView),
         CommonErrors, Forbidden, DatasetErrors
     )
 )]

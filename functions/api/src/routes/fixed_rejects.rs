@@ -30,7 +30,8 @@ use crate::{ApiError, Context};
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
     request_body(description = "Lines of rejects, at most 4 MiB", content((String = "application/x-ndjson"))),
     responses(
-        (status = 202, description = "The rejects are an object in the inbox", body = Accepted, headers(("location" = String, description = "The job of the fixed rejects"))),
+        (status = 202, description = "The rejects are an object in the inbox",
+            body = Accepted, headers(("location" = String, description = "The job of the fixed rejects"))),
         CommonErrors, Forbidden, DatasetErrors, BodyErrors
     )
 )]

@@ -30,7 +30,10 @@ pub(crate) struct DatasetPause {
     operation_id = "pause_dataset",
     tag = "datasets",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    responses((status = 200, description = "The dataset is paused", body = DatasetPause), CommonErrors, Forbidden, DatasetErrors)
+    responses(
+        (status = 200, description = "The dataset is paused", body = DatasetPause),
+        CommonErrors, Forbidden, DatasetErrors
+    )
 )]
 pub(crate) async fn pause(
     State(context): State<Arc<Context>>,
@@ -55,7 +58,10 @@ pub(crate) async fn pause(
     operation_id = "resume_dataset",
     tag = "datasets",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    responses((status = 200, description = "The dataset is not paused", body = DatasetPause), CommonErrors, Forbidden, DatasetErrors)
+    responses(
+        (status = 200, description = "The dataset is not paused", body = DatasetPause),
+        CommonErrors, Forbidden, DatasetErrors
+    )
 )]
 pub(crate) async fn resume(
     State(context): State<Arc<Context>>,

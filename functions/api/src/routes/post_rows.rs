@@ -22,12 +22,15 @@ use crate::{ApiError, Context};
     operation_id = "send_rows",
     tag = "rows",
     params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
-    request_body(description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB", content(
+    request_body(
+        description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB",
+        content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")
     )),
     responses(
-        (status = 202, description = "The rows are an object in the inbox", body = Accepted, headers(("location" = String, description = "The job"))),
+        (status = 202, description = "The rows are an object in the inbox",
+            body = Accepted, headers(("location" = String, description = "The job"))),
         CommonErrors, Forbidden, DatasetErrors, BodyErrors
     )
 )]

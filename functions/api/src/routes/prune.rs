@@ -41,7 +41,8 @@ struct ConfirmedPrune {
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid")),
     responses(
-        (status = 202, description = "The prune is confirmed", body = ConfirmedPrune, headers(("location" = String, description = "The job"))),
+        (status = 202, description = "The prune is confirmed",
+            body = ConfirmedPrune, headers(("location" = String, description = "The job"))),
         CommonErrors, Forbidden, DatasetErrors
     )
 )]

@@ -72,7 +72,8 @@ struct Place {
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job", format = "uuid"), RejectsParams),
     responses(
-        (status = 200, description = "A page of rejects", content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
+        (status = 200, description = "A page of rejects",
+            content((RejectsPage = "application/json"), (String = "application/x-ndjson")), headers(
             ("link" = Option<String>, description = "The next page, unless this is the last")
         )),
         CommonErrors, Forbidden, DatasetErrors, NotAcceptable

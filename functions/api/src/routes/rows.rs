@@ -145,7 +145,8 @@ pub(crate) async fn list(
         RowParams
     ),
     responses(
-        (status = 200, description = "The row", body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
+        (status = 200, description = "The row",
+            body = BTreeMap<String, serde_json::Value>, content_type = "application/json", headers(
             ("etag" = String, description = "Identifies this content")
         )),
         CommonErrors, Forbidden, DatasetErrors, NotAcceptable, ReadResponses

@@ -126,7 +126,10 @@ pub(crate) struct DonePart {
     operation_id = "begin_upload",
     tag = "uploads",
     request_body = Upload,
-    responses((status = 201, description = "Where to upload the file", body = UploadPlace), CommonErrors, Forbidden, DatasetErrors, BodyErrors)
+    responses(
+        (status = 201, description = "Where to upload the file", body = UploadPlace),
+        CommonErrors, Forbidden, DatasetErrors, BodyErrors
+    )
 )]
 pub(crate) async fn begin(
     State(context): State<Arc<Context>>,
@@ -186,7 +189,10 @@ pub(crate) async fn begin(
     operation_id = "complete_upload",
     tag = "uploads",
     request_body = Complete,
-    responses((status = 202, description = "The file is an object in the inbox", body = Accepted), CommonErrors, Forbidden, DatasetErrors, BodyErrors)
+    responses(
+        (status = 202, description = "The file is an object in the inbox", body = Accepted),
+        CommonErrors, Forbidden, DatasetErrors, BodyErrors
+    )
 )]
 pub(crate) async fn complete(
     State(context): State<Arc<Context>>,
@@ -224,7 +230,8 @@ pub(crate) async fn complete(
             ApiError::NotFound("there is no file with this key yet: post it first".to_owned())
         } else {
             ApiError::Conflict(
-                "the upload does not exist, or a part is missing or too small: put each part and send its ETag, or begin again"
+                "the upload does not exist, or a part is missing or too small: put each part and send its ETag, or \
+                begin again"
                     .to_owned(),
             )
         }

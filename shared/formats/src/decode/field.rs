@@ -93,7 +93,8 @@ pub(super) fn is_delete(operation: &Operation, text: &str) -> Result<bool, Fault
             ..
         } = operation;
         let message = format!(
-            "{:?} is neither in operation.delete {deletes:?} nor in operation.upsert {upserts:?}; add it to one of them",
+            "{:?} is neither in operation.delete {deletes:?} nor in operation.upsert {upserts:?}; add it to one of \
+            them",
             excerpt(text)
         );
         Fault::in_column(column, RejectCode::Operation, message)

@@ -172,7 +172,8 @@ impl Facts {
         }
     }
 
-    /// Returns the kind of the texts, and why it is that one. `None` means text, or what JSON says.
+    /// Returns the kind of the texts, and what is uncertain about it. There is none if they are mere text, or if all
+    /// values are JSON of other types.
     fn kind(&self, name: &str) -> (Option<&'static Kind>, String) {
         let texts = self.typed.values;
         if texts == 0 {

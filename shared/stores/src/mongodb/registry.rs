@@ -198,7 +198,8 @@ impl<'a> Registry<'a> {
                     self.dataset,
                     format!(
                         "{name} has documents of an earlier release, which made a document of a key of several \
-                         fields where _id is a text now; rename or drop {} and {tombstones}, and upload the files again",
+                         fields where _id is a text now; rename or drop {} and {tombstones}, and upload the files \
+                         again",
                         self.dataset
                     ),
                 ));

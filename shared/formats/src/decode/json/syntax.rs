@@ -44,7 +44,7 @@ pub(super) fn fault(text: &str, error: &serde_json::Error) -> Fault {
     }
 }
 
-/// Returns the message of an error, with a position that nobody takes for one in the file.
+/// Returns the message of an error. Says that its position is one in the record, not in the file.
 fn error_in_record(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let (line, column) = (error.line(), error.column());
