@@ -66,8 +66,8 @@ pub(super) fn find(text: &str, format: Format) -> Found {
         .filter(|delimiter| *delimiter == usual || tried.contains(*delimiter));
     for delimiter in sep.into_iter().chain(delimiters) {
         for (quote, escape) in quotings(tried, delimiter) {
-            for trim in [false, true] {
-                let Some(trial) = Trial::new(tried, delimiter, quote, escape, trim) else {
+            for trim in trims(tried, delimiter, quote) {
+                let Some(trial) = Trial::new(tried, delimiter, quote, escape, *trim) else {
                     continue;
                 };
                 let weight = RARE.iter().find(|(rare, _)| *rare == delimiter);
@@ -187,6 +187,16 @@ fn quotings(text: &str, delimiter: &str) -> Vec<(Option<u8>, Option<u8>)> {
     quotings
 }
 
+/// Returns whether spaces around cells may matter: they hide quotes.
+fn trims(text: &str, delimiter: &str, quote: Option<u8>) -> &'static [bool] {
+    let hides = |quote| text.contains(&format!("{delimiter} {}", char::from(quote)));
+    if quote.is_some_and(hides) {
+        &[false, true]
+    } else {
+        &[false]
+    }
+}
+
 fn dialect_of(delimiter: &str, quote: Option<u8>, escape: Option<u8>, trim: bool) -> Dialect {
     let options = CsvOptions {
         delimiter: Some(delimiter.to_owned()),
@@ -229,10 +239,6 @@ impl Trial {
     ) -> Option<Self> {
         let dialect = dialect_of(delimiter, quote, escape, trim);
         let read = Read::new(text, &dialect);
-        if trim && !read.any_quoted_after_space && quote.is_some() {
-            // Trimming makes no difference to what cells are, unless quotes follow spaces.
-            return None;
-        }
         let cells = read.usual_cells()?;
         let skip = read.preamble(cells);
         let kept = &read.records[skip..];
@@ -269,7 +275,6 @@ impl Trial {
 /// The records of a text under a dialect.
 struct Read {
     records: Vec<ReadRecord>,
-    any_quoted_after_space: bool,
 }
 
 struct ReadRecord {
@@ -286,7 +291,6 @@ impl Read {
         let mut all = Records::new(text.as_bytes(), dialect);
         let mut read = Self {
             records: Vec::new(),
-            any_quoted_after_space: false,
         };
         while read.records.len() < TRIED_RECORDS
             && let Some(block) = all.next_block()
@@ -298,12 +302,6 @@ impl Read {
                 if cells.are_blank() && cells.len() == 1 {
                     continue;
                 }
-                let raw = String::from_utf8_lossy(record.raw);
-                let spaced = dialect.quote.map(|quote| {
-                    let delimiter = String::from_utf8_lossy(&dialect.delimiter).into_owned();
-                    format!("{delimiter} {}", char::from(quote))
-                });
-                read.any_quoted_after_space |= spaced.is_some_and(|spaced| raw.contains(&spaced));
                 let known = cells.iter().filter(|cell| is_known(cell)).count();
                 read.records.push(ReadRecord {
                     start: record.start,

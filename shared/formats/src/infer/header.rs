@@ -65,20 +65,17 @@ fn check(first: &Record, rows: &[Record], cells: usize) -> Result<(), String> {
     if rows.is_empty() {
         return Ok(());
     }
-    // A value that is there again in the same column is one.
-    let repeated = first.iter().enumerate().find(|(column, name)| {
-        !name.trim().is_empty() && rows.iter().any(|row| row.get(*column) == Some(*name))
-    });
-    match repeated {
-        Some((_, name)) if names.len() * 2 < cells || cells > 1 => {
-            // Unless the whole header is repeated.
-            let is_header = |row: &Record| row == first;
-            if rows.iter().any(is_header) {
-                return Ok(());
-            }
-            Err(format!("{name:?} is a value of other rows, too"))
-        }
-        _ => Ok(()),
+    // The value of a single column may be repeated, and so may a whole header.
+    if cells == 1 || rows.contains(first) {
+        return Ok(());
+    }
+    let is_repeated = |column: usize, name: &String| {
+        !name.trim().is_empty() && rows.iter().any(|row| row.get(column) == Some(name))
+    };
+    let mut columns = first.iter().enumerate();
+    match columns.find(|(column, name)| is_repeated(*column, name)) {
+        Some((_, name)) => Err(format!("{name:?} is a value of other rows, too")),
+        None => Ok(()),
     }
 }
 

@@ -283,8 +283,9 @@ fn json_has_paths_and_the_types_of_its_values() {
 
 #[test]
 fn a_large_file_is_read_in_parts() {
-    let rows = (0..1_500_000).map(|row| format!("{row},{}.5,00{row}\n", row % 7));
-    let file = "id,price,code\n".to_owned() + &rows.collect::<Vec<_>>().concat();
+    let text = "a long text ".repeat(20);
+    let rows = (0..100_000).map(|row| format!("{row},{}.5,00{row},{text}\n", row % 7));
+    let file = "id,price,code,text\n".to_owned() + &rows.collect::<Vec<_>>().concat();
     let content = file.as_bytes();
     let mut read_bytes = 0;
     let source = Source {
@@ -301,7 +302,7 @@ fn a_large_file_is_read_in_parts() {
     assert!(read_bytes < 14 * 1024 * 1024, "{read_bytes}");
     assert_eq!(inferred.key.fields, ["id"]);
     let kinds: Vec<_> = inferred.fields.iter().map(|it| it.kind.as_str()).collect();
-    assert_eq!(kinds, ["integer", "decimal", "text"]);
+    assert_eq!(kinds, ["integer", "decimal", "text", "text"]);
     assert!(
         inferred
             .looked_at
