@@ -2,6 +2,7 @@
 
 mod check;
 mod check_file;
+mod explain;
 mod infer;
 mod jobs;
 mod pause;
@@ -55,6 +56,23 @@ enum Command {
         /// Name of the dataset; that of the file by default
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Explain a row: print the object, the line and the record that gave it, its job and definition; of a missing row,
+    /// the record that deleted it, for 30 days, or the snapshot. Jobs are kept for 90 days
+    Explain {
+        /// Name of the dataset
+        dataset: String,
+        /// Values of the key, in the order of the definition
+        #[arg(required = true)]
+        key: Vec<String>,
+        /// The store to read; by default the SQL database, if there is one
+        #[arg(long)]
+        store: Option<explain::StoreChoice>,
+        /// Print the answer of the API, which is JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        api: explain::Api,
     },
     /// Check definitions of datasets, and files against them
     #[command(subcommand)]
@@ -278,6 +296,20 @@ async fn main() -> Result<ExitCode> {
         Command::Datasets(Datasets::Resume { dataset }) => {
             pause::resume(&dataset).await?;
             println!("{dataset} is not paused");
+        }
+        Command::Explain {
+            dataset,
+            key,
+            store,
+            json,
+            api,
+        } => {
+            let (origin, answer) = api.origin(&dataset, &key, store).await?;
+            if json {
+                println!("{answer}");
+            } else {
+                print!("{}", explain::Explained(&origin));
+            }
         }
         Command::Infer { files, name } => {
             for file in files {

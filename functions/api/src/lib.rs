@@ -42,6 +42,7 @@ mod error;
 mod extract;
 mod handler;
 mod openapi;
+mod origin;
 mod page;
 mod responses;
 #[cfg(test)]

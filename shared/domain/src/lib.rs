@@ -18,6 +18,7 @@ mod exported;
 mod fixed;
 mod fold;
 mod job;
+mod origin;
 mod problem;
 mod prune;
 mod query;
@@ -30,7 +31,10 @@ mod version;
 mod warning;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
-pub use columns::{Change, ColumnSet, Merged, Parts, RowUpdate, StoredKey, VersionsError, merge};
+pub use columns::{
+    Change, ColumnSet, Merged, Parts, RowUpdate, StoredKey, VersionsError, columns_by_version,
+    merge,
+};
 pub use completion::{CompletionEvent, RejectsLocation};
 pub use counts::{Counts, StoreCounts, StoreKind};
 pub use cursor::CursorCodec;
@@ -47,6 +51,10 @@ pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};
 pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use fold::{Folded, fold_by_key};
 pub use job::{JobId, JobState, ObjectRef};
+pub use origin::{
+    KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord, Outcome,
+    RowOrigin, Source,
+};
 pub use problem::{Problem, ProblemCode};
 pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{

@@ -112,6 +112,12 @@ impl ObjectOrder {
         version
     }
 
+    /// Returns the time of the S3 event in milliseconds since 1970.
+    pub fn time_ms(&self) -> i64 {
+        let time = self.0[..TIME].iter();
+        time.fold(0, |time, byte| time << 8 | i64::from(*byte))
+    }
+
     fn write(&self, offset: u64, bytes: &mut [u8]) {
         const MAX_OFFSET: u64 = (1 << (8 * OFFSET)) - 1;
         debug_assert!(offset <= MAX_OFFSET, "{offset} is beyond any S3 object");
@@ -135,6 +141,37 @@ impl RowVersion {
             bytes: [0; Self::MAX_LEN],
             length: length as u8,
         }
+    }
+
+    /// Returns the version with these bytes, as stores keep them. `None` if no version has such bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let is_ranked = bytes.first().is_some_and(|first| *first >= RANKED);
+        let length = if is_ranked { Self::MAX_LEN } else { Self::LEN };
+        if bytes.len() != length {
+            return None;
+        }
+        let mut version = Self::zero(length);
+        version.bytes[..length].copy_from_slice(bytes);
+        Some(version)
+    }
+
+    /// Returns the order of the object that has the record.
+    pub fn object(&self) -> ObjectOrder {
+        let mut order = [0; ObjectOrder::LEN];
+        order.copy_from_slice(&self.place()[..ObjectOrder::LEN]);
+        ObjectOrder(order)
+    }
+
+    /// Returns the byte offset of the record in its object.
+    pub fn offset(&self) -> u64 {
+        let offset = self.place()[ObjectOrder::LEN..].iter();
+        offset.fold(0, |offset, byte| offset << 8 | u64::from(*byte))
+    }
+
+    /// Returns the bytes after the value of a field.
+    fn place(&self) -> &[u8] {
+        let bytes = self.as_bytes();
+        &bytes[bytes.len() - Self::LEN..]
     }
 
     /// Returns the bytes as stores keep and compare them.
@@ -190,7 +227,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bytes_of_other_lengths_are_no_version() {
+        let version = order(1, "0A", "a").at(7);
+        let ranked = order(1, "0A", "a").ranked_at(u64::MAX, 7);
+        for bytes in [version.as_bytes(), ranked.as_bytes()] {
+            assert!(RowVersion::from_bytes(bytes).is_some());
+            assert_eq!(RowVersion::from_bytes(&bytes[1..]), None);
+        }
+        assert_eq!(RowVersion::from_bytes(&[]), None);
+        assert_eq!(RowVersion::from_bytes(&[0; RowVersion::MAX_LEN]), None);
+        assert_eq!(RowVersion::from_bytes(&[RANKED; RowVersion::LEN]), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_version_says_its_object_and_its_offset(
+            time in 0i64..1 << 47,
+            offset in 0u64..1 << 48,
+            rank in any::<Option<u64>>(),
+        ) {
+            let order = order(time, "0055AED6DCD90281E5", "k");
+            let version = match rank {
+                None => order.at(offset),
+                Some(rank) => order.ranked_at(rank, offset),
+            };
+            let read = RowVersion::from_bytes(version.as_bytes()).unwrap();
+            prop_assert_eq!(read, version);
+            prop_assert_eq!((read.object(), read.offset()), (order, offset));
+            prop_assert_eq!(order.time_ms(), time);
+        }
+
         #[test]
         fn the_text_form_parses_to_the_same_order(time in 0i64..1 << 47, sequencer in "[0-9A-Fa-f]{0,24}") {
             let order = order(time, &sequencer, "k");

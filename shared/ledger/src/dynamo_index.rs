@@ -1,14 +1,17 @@
 use async_trait::async_trait;
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{Item, find, require, text};
-use landfall_domain::JobState;
+use landfall_domain::{JobState, ObjectOrder};
 
+use crate::dynamo::attribute;
 use crate::item::{dataset_key, head_key, job_of_item, read};
 use crate::partitions::{
     Answer, DATASET, Direction, KIND, OPEN, UNSHARDED_KIND, dataset_partition, index_shards,
     kind_partition, open_partition, read_page,
 };
-use crate::{DynamoTable, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError};
+use crate::{
+    DynamoTable, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError, OrderQuery,
+};
 
 /// The index of all jobs, by creation.
 const BY_CREATION: &str = "jobs_by_creation";
@@ -38,6 +41,7 @@ struct IndexQuery<'a> {
     direction: Direction,
     after: Option<&'a JobsCursor>,
     state: Option<JobState>,
+    order: Option<ObjectOrder>,
     /// Items that one query evaluates.
     limit: usize,
 }
@@ -73,6 +77,12 @@ impl DynamoTable {
             request = request
                 .expression_attribute_names("#state", "state")
                 .expression_attribute_values(":state", text(state.as_str()));
+        }
+        if let Some(order) = &query.order {
+            filters.push("#order = :order".to_owned());
+            request = request
+                .expression_attribute_names("#order", "order")
+                .expression_attribute_values(":order", attribute("of an index", order)?);
         }
         if !partition.datasets.is_empty() {
             let datasets = &partition.datasets;
@@ -129,6 +139,7 @@ impl JobIndex for DynamoTable {
             direction: Direction::NewestFirst,
             after: query.after.as_ref(),
             state: query.state,
+            order: None,
             limit: if is_filtered { MAX_ITEMS } else { share },
         };
         let read = async |partition: usize, start: Option<JobsCursor>| {
@@ -163,6 +174,7 @@ impl JobIndex for DynamoTable {
             direction: Direction::OldestFirst,
             after,
             state: None,
+            order: None,
             limit: MAX_ITEMS,
         };
         let read_keys = async |partition: usize, start: Option<JobsCursor>| {
@@ -186,6 +198,34 @@ impl JobIndex for DynamoTable {
             }
         }
         heads.sort_unstable_by_key(JobsCursor::after);
+        Ok(JobsPage { heads, next })
+    }
+
+    async fn jobs_of_order(&self, query: &OrderQuery) -> Result<JobsPage, LedgerError> {
+        let partitions = of_dataset(&query.dataset);
+        let index_query = IndexQuery {
+            index: BY_DATASET,
+            attribute: DATASET,
+            direction: Direction::OldestFirst,
+            after: Some(&query.after),
+            state: None,
+            order: Some(query.order),
+            limit: MAX_ITEMS,
+        };
+        let read = async |partition: usize, start: Option<JobsCursor>| {
+            let partition = &partitions[partition];
+            let (items, last) = self.query_index(&index_query, partition, start).await?;
+            let mut heads = Vec::with_capacity(items.len());
+            for (position, item) in items {
+                let head: JobHead = read(BY_DATASET, item)?;
+                if query.matches(&head) {
+                    heads.push((position, head));
+                }
+            }
+            Ok::<_, LedgerError>(Answer { items: heads, last })
+        };
+        let page = read_page(Direction::OldestFirst, MAX_ITEMS, partitions.len(), read);
+        let (heads, next) = page.await?;
         Ok(JobsPage { heads, next })
     }
 

@@ -129,6 +129,9 @@ pub struct JobHead {
     /// The last error with which the splitter gave up its attempts on the object, while it is not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_error: Option<String>,
+    /// The release that created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// When the item may be deleted, in seconds since 1970.
     pub expires_at: i64,
 }
@@ -175,6 +178,7 @@ impl JobHead {
             progressed_at: None,
             repairs: None,
             split_error: None,
+            release: Some(env!("CARGO_PKG_VERSION").to_owned()),
             expires_at: expiry(),
         }
     }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use landfall_domain::{JobId, JobState};
+use landfall_domain::{JobId, JobState, ObjectOrder};
 use serde::{Deserialize, Serialize};
 
 use crate::{CircuitTable, JobHead, LedgerError, LedgerTable};
@@ -57,6 +57,24 @@ pub struct JobsPage {
     pub next: Option<JobsCursor>,
 }
 
+/// Which jobs of an order to look for, oldest first.
+#[derive(Clone, Debug)]
+pub struct OrderQuery {
+    /// The dataset that the keys of their objects name.
+    pub dataset: String,
+    /// The order of their objects. A job of fixed rejects, and one of dead chunks, has that of the first object.
+    pub order: ObjectOrder,
+    /// The position to look from.
+    pub after: JobsCursor,
+}
+
+impl OrderQuery {
+    /// Returns whether a job has the dataset and the order.
+    pub(crate) fn matches(&self, head: &JobHead) -> bool {
+        head.order == self.order && head.object.dataset_name() == Some(&self.dataset)
+    }
+}
+
 /// Queries of the ledger.
 #[async_trait]
 pub trait JobIndex: LedgerTable + CircuitTable {
@@ -72,6 +90,10 @@ pub trait JobIndex: LedgerTable + CircuitTable {
         after: Option<&JobsCursor>,
         limit: usize,
     ) -> Result<JobsPage, LedgerError>;
+
+    /// Looks for the jobs of an order, oldest first, among a bounded number of jobs of the dataset: the page may have
+    /// none although more follow. A job that was created less than a second ago may be missing.
+    async fn jobs_of_order(&self, query: &OrderQuery) -> Result<JobsPage, LedgerError>;
 
     /// Returns the current generation of a dataset. Reads that follow see the rows of every job that has closed in
     /// this generation or an earlier one.

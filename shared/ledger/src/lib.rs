@@ -93,7 +93,7 @@ pub use cursor::CursorTable;
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;
-pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery};
+pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery, OrderQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use memory::MemoryTable;

@@ -9,7 +9,8 @@ use landfall_domain::{
 use crate::head::now;
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
-    LedgerError, LedgerTable, Pause, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
+    LedgerError, LedgerTable, OrderQuery, Pause, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS,
+    Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -357,6 +358,15 @@ impl JobIndex for MemoryTable {
         let heads: Vec<JobHead> = heads.into_iter().take(limit).cloned().collect();
         let next = heads.last().filter(|_| more).map(JobsCursor::after);
         Ok(JobsPage { heads, next })
+    }
+
+    async fn jobs_of_order(&self, query: &OrderQuery) -> Result<JobsPage, LedgerError> {
+        let items = self.items();
+        let is_after = |head: &&JobHead| JobsCursor::after(head) > query.after;
+        let heads = items.heads.values().filter(is_after);
+        let mut heads: Vec<JobHead> = heads.filter(|head| query.matches(head)).cloned().collect();
+        heads.sort_unstable_by_key(JobsCursor::after);
+        Ok(JobsPage { heads, next: None })
     }
 
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {

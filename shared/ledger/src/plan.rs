@@ -14,7 +14,7 @@ use crate::dynamo::{DynamoTable, attribute};
 use crate::head::expiry;
 use crate::item::plan_key;
 use crate::progress::SHARDS_AT_ONCE;
-use crate::{JobHead, Ledger, LedgerError, SHARD_CHUNKS, shard_of};
+use crate::{JobHead, Ledger, LedgerError, SHARD_CHUNKS, shard_of, shards_of};
 
 /// Marks a chunk that is a record over the size limit.
 const OVERSIZE: &str = "oversize";
@@ -174,6 +174,36 @@ impl Ledger {
         });
         messages.collect()
     }
+
+    /// Returns the planned chunk that has this byte of the object, if there is one. Reads at most 25 small items.
+    pub async fn chunk_at(
+        &self,
+        head: &JobHead,
+        offset: u64,
+    ) -> Result<Option<ChunkMessage>, LedgerError> {
+        // Before the seal, the number of chunks is unknown, but none is empty.
+        let most = u32::try_from(head.object.size).unwrap_or(u32::MAX);
+        let (mut low, mut high) = (0, shards_of(head.chunks.unwrap_or(most)));
+        let mut found: Option<PlanBlock> = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let block = self.table.plan(head.job, &[middle]).await?.pop();
+            let starts = |chunk: &PlannedChunk| chunk.range.start <= offset;
+            match block.filter(|block| block.chunks.first().is_some_and(starts)) {
+                Some(block) => {
+                    found = Some(block);
+                    low = middle + 1;
+                }
+                None => high = middle,
+            }
+        }
+        Ok(found.and_then(|block| {
+            let has = |chunk: &PlannedChunk| (chunk.range.start..chunk.range.end).contains(&offset);
+            let index = block.chunks.iter().position(has)?;
+            let ordinal = block.shard * SHARD_CHUNKS + u32::try_from(index).ok()?;
+            block.message(head, ordinal)
+        }))
+    }
 }
 
 impl DynamoTable {
@@ -330,6 +360,12 @@ mod tests {
         let planned = ledger.planned_chunks(&head, &[1, 0]).await.unwrap();
         let starts: Vec<u64> = planned.iter().map(|chunk| chunk.range.start).collect();
         assert_eq!(starts, [7, 0]);
+        let at = async |offset| {
+            let found = ledger.chunk_at(&head, offset).await.unwrap();
+            found.map(|chunk| chunk.ordinal)
+        };
+        assert_eq!((at(6).await, at(7).await), (Some(0), Some(1)));
+        assert_eq!((at(13).await, at(14).await), (Some(1), None));
         let missing = ledger.planned_chunks(&head, &[2]).await;
         assert!(matches!(missing, Err(LedgerError::Missing(_))));
     }

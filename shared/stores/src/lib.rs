@@ -77,7 +77,9 @@ mod walk;
 
 pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
-pub use read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
+pub use read::{
+    KeyVersions, ReadOptions, Reader, RowPage, StoredRow, StoredVersions, Tombstone, TotalsPage,
+};
 pub use size::check_row_size;
 pub use store::{Store, StoreOptions};
 pub use walk::Step;

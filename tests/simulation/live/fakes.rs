@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use landfall_aws::AwsError;
 use landfall_aws::dynamo::{Item, find, require};
 use landfall_domain::JobId;
-use landfall_ledger::{JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError};
+use landfall_ledger::{JobIndex, JobsCursor, JobsPage, JobsQuery, LedgerError, OrderQuery};
 use landfall_runtime::Visibility;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -289,6 +289,11 @@ impl JobIndex for Table {
     ) -> Result<JobsPage, LedgerError> {
         pause().await;
         self.0.open_jobs(after, limit).await
+    }
+
+    async fn jobs_of_order(&self, query: &OrderQuery) -> Result<JobsPage, LedgerError> {
+        pause().await;
+        self.0.jobs_of_order(query).await
     }
 
     async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {

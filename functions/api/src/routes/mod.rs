@@ -6,6 +6,7 @@ mod datasets;
 mod fixed_rejects;
 mod jobs;
 mod key;
+mod origin;
 mod paging;
 mod pause;
 mod post_rows;
@@ -39,6 +40,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(pause::resume))
         .routes(routes!(rows::list, post_rows::post_rows))
         .routes(routes!(rows::one))
+        .routes(routes!(origin::origin))
         .routes(routes!(totals::list))
         .routes(routes!(uploads::begin))
         .routes(routes!(uploads::complete))

@@ -196,7 +196,7 @@ pub(crate) async fn one(
 pub(crate) struct RowParams {
     /// The store to read from. Default: the SQL database if there is one, else MongoDB.
     #[param(inline)]
-    store: Option<StoreChoice>,
+    pub(super) store: Option<StoreChoice>,
 }
 
 /// Returns the list of a dataset's rows.

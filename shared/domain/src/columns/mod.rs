@@ -22,7 +22,7 @@ mod versions;
 use std::cmp::Ordering;
 
 pub use set::ColumnSet;
-pub use versions::VersionsError;
+pub use versions::{VersionsError, columns_by_version};
 
 use crate::version::RowVersion;
 use versions::State;

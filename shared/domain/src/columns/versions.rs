@@ -1,5 +1,7 @@
 //! The versions of a row's columns, and their stored form.
 
+use std::collections::BTreeMap;
+
 use super::ColumnSet;
 
 /// The stored versions of columns cannot be decoded. Something else has changed them.
@@ -83,6 +85,28 @@ impl State {
         }
         bytes
     }
+}
+
+/// Returns the columns of a row by the version of the record that they are from, the newest first: its columns have
+/// their numbers in the registry, of which there are `count`. A column that no record has set is in none.
+///
+/// `versions` are the stored versions of the columns. The columns of the newest delete are those that it made null.
+///
+/// # Errors
+/// [`VersionsError`] if these cannot be decoded.
+pub fn columns_by_version(
+    row: &[u8],
+    versions: &[u8],
+    count: usize,
+) -> Result<Vec<(Vec<u8>, ColumnSet)>, VersionsError> {
+    let state = State::of_row(row, Some(versions), count)?;
+    let mut groups: BTreeMap<Vec<u8>, ColumnSet> = BTreeMap::new();
+    for (column, version) in state.columns.into_iter().enumerate() {
+        if !version.is_empty() {
+            groups.entry(version).or_default().insert(column);
+        }
+    }
+    Ok(groups.into_iter().rev().collect())
 }
 
 /// Splits a number of 16 bits off.

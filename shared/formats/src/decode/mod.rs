@@ -17,7 +17,9 @@ use crate::scan::MAX_CHUNK_RECORDS;
 use crate::transcode::Transcoded;
 use sink::Sink;
 
+pub(crate) use json::{each_element, each_record};
 pub use sink::{Decoded, Skipped, oversize};
+pub(crate) use sink::{count_lines, raw_text};
 
 /// Decodes a chunk that a [`Scanner`](crate::Scanner) planned.
 ///

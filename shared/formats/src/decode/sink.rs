@@ -199,7 +199,7 @@ impl<'c> Sink<'c> {
         }
         self.decoded.rows.pop();
         let passed = &self.chunk[self.counted..start];
-        self.line += self.count_lines(passed);
+        self.line += count_lines(self.format, passed);
         self.counted = start;
         // Rejects stay small: a record that is cut in `raw` is left out here.
         let record = if raw.len() <= MAX_RAW_BYTES && self.budget.is_left() {
@@ -246,19 +246,19 @@ impl<'c> Sink<'c> {
             reject.line = fixed.line;
         }
     }
+}
 
-    /// Returns the number of line ends.
-    fn count_lines(&self, bytes: &[u8]) -> u64 {
-        let mut ends = memchr_iter(b'\n', bytes).count();
-        // CR ends a line of CSV, too.
-        if matches!(self.format, Format::Csv | Format::Tsv) {
-            let returns = memchr_iter(b'\r', bytes);
-            ends += returns
-                .filter(|at| bytes.get(at + 1) != Some(&b'\n'))
-                .count();
-        }
-        ends as u64
+/// Returns the number of line ends.
+pub(crate) fn count_lines(format: Format, bytes: &[u8]) -> u64 {
+    let mut ends = memchr_iter(b'\n', bytes).count();
+    // CR ends a line of CSV, too.
+    if matches!(format, Format::Csv | Format::Tsv) {
+        let returns = memchr_iter(b'\r', bytes);
+        ends += returns
+            .filter(|at| bytes.get(at + 1) != Some(&b'\n'))
+            .count();
     }
+    ends as u64
 }
 
 /// Returns the reject of a record that is longer than its dataset allows.
@@ -293,7 +293,7 @@ pub fn oversize(
 }
 
 /// Returns the first [`MAX_RAW_BYTES`] of a record of `raw_bytes` bytes as text.
-fn raw_text(raw: &[u8], raw_bytes: u64) -> String {
+pub(crate) fn raw_text(raw: &[u8], raw_bytes: u64) -> String {
     let head = &raw[..raw.len().min(MAX_RAW_BYTES)];
     let text = match std::str::from_utf8(head) {
         // The cut split the last character, which is no error of the record.

@@ -19,6 +19,9 @@ pub(super) const DIGEST: &str = "_digest";
 /// Name of the field with the fields of a key of several, in the order of the key.
 pub(super) const KEY: &str = "_key";
 
+/// Name of the field with the time of a delete in tombstones.
+pub(super) const DELETED_AT: &str = "_deleted_at";
+
 /// Servers accept documents of up to 16 MiB, and the command around one needs room too.
 pub(super) const MAX_BYTES: usize = (16 << 20) - (16 << 10);
 

@@ -25,6 +25,7 @@ mod prune;
 mod read;
 mod registry;
 mod upserts;
+mod versions;
 mod walk;
 
 use std::cmp::Ordering;

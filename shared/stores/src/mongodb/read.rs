@@ -14,10 +14,11 @@ use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
 use super::document::{DIGEST, KEY, compared, id_of_key, path};
 use super::error::{from_read, unavailable};
 use super::json::to_text;
+use super::versions::key_versions;
 use crate::error::Result;
 use crate::read::page::{PageBuilder, after_prefix, beginning};
 use crate::read::plan::{Bound, Comparison, Span, comparisons, spans};
-use crate::read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
+use crate::read::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::retry::with_timeout;
 use crate::schema::{EXTRA, Table, VERSION};
 
@@ -68,6 +69,11 @@ impl Reader for ReadMongodb {
         let find = walk.find(of_key, doc! {}, |_| false);
         with_timeout(StoreKind::Mongodb, self.options.call_timeout(), find).await?;
         Ok(walk.page.into_rows().pop())
+    }
+
+    async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions> {
+        let versions = key_versions(&self.database, self.options.timeout, dataset, key);
+        with_timeout(StoreKind::Mongodb, self.options.call_timeout(), versions).await
     }
 
     async fn totals(&self, _: &Dataset, _: &Total, _: &Start, _: u32) -> Result<TotalsPage> {

@@ -115,7 +115,8 @@ impl<'a> Registry<'a> {
         }
     }
 
-    async fn find(&self) -> Result<Option<Registration>> {
+    /// Returns the entry, if there is one.
+    pub(super) async fn find(&self) -> Result<Option<Registration>> {
         let found = self
             .documents
             .find_one(doc! { "_id": self.dataset })

@@ -12,14 +12,16 @@ use sqlx::{Arguments as _, Error, MySql, Row as _};
 use super::dialect::{beginning_of, index_name, quote};
 use super::existing::columns;
 use super::prepare::has_index;
+use super::registry;
 use super::statement::{STORE, Server};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::{self, ReadRows};
+use crate::read::key_versions::VersionColumns;
 use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, table_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
-use crate::registry::unsigned;
+use crate::registry::{Entry, tombstones_of, unsigned};
 use crate::schema::{EXTRA, Table};
 use crate::sql::error::from_read;
 use crate::text::timestamp_text;
@@ -124,6 +126,16 @@ impl SqlDatabase for ReadMysql {
             .map_err(error)?;
         unsigned(STORE, count)
     }
+
+    async fn entry(&self, dataset: &str) -> Result<Option<Entry>> {
+        let mut connection = self.server.pool.acquire().await.map_err(error)?;
+        registry::read(&mut connection, dataset).await
+    }
+
+    async fn versions(&self, statement: Statement) -> Result<Vec<VersionColumns>> {
+        let versions = fetch::versions(&self.server.pool, statement).await;
+        versions.map_err(error)
+    }
 }
 
 fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
@@ -156,6 +168,14 @@ impl Dialect for ReadMysql {
             FieldType::Timestamp => "CAST(? AS DATETIME(6))".to_owned(),
             _ => "?".to_owned(),
         }
+    }
+
+    fn tombstones(&self, dataset: &str) -> String {
+        quote(tombstones_of(dataset))
+    }
+
+    fn deleted_at(&self) -> &'static str {
+        "DATE_FORMAT(_deleted_at, '%Y-%m-%dT%H:%i:%s.%fZ')"
     }
 }
 

@@ -11,15 +11,17 @@ use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::{Arguments as _, Error, Postgres, Row as _};
 
 use super::copy::EPOCH_MICROSECONDS;
+use super::registry;
 use super::statement::{STORE, pool};
 use super::table::{beginning, field_type, missing, quote};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::{self, ReadRows};
+use crate::read::key_versions::VersionColumns;
 use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, table_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
-use crate::registry::unsigned;
+use crate::registry::{Entry, tombstones_of, unsigned};
 use crate::schema::{EXTRA, Table};
 use crate::sql::error::from_read;
 
@@ -96,6 +98,16 @@ impl SqlDatabase for ReadPostgres {
         let count = fetch::count(&self.pool, statement).await.map_err(error)?;
         unsigned(STORE, count)
     }
+
+    async fn entry(&self, dataset: &str) -> Result<Option<Entry>> {
+        let mut connection = self.pool.acquire().await.map_err(error)?;
+        registry::entry(&mut connection, dataset).await
+    }
+
+    async fn versions(&self, statement: Statement) -> Result<Vec<VersionColumns>> {
+        let versions = fetch::versions(&self.pool, statement).await;
+        versions.map_err(error)
+    }
 }
 
 fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
@@ -138,6 +150,22 @@ impl Dialect for ReadPostgres {
 
     fn ordered(&self, kind: FieldType, expression: &str) -> String {
         ordered(kind, expression)
+    }
+
+    fn tombstones(&self, dataset: &str) -> String {
+        format!("{} t", quote(tombstones_of(dataset)))
+    }
+
+    fn deleted_at(&self) -> &'static str {
+        "to_char(_deleted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+    }
+
+    fn no_bytes(&self) -> &'static str {
+        "NULL::bytea"
+    }
+
+    fn no_text(&self) -> &'static str {
+        "NULL::text"
     }
 }
 

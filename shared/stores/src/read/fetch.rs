@@ -8,6 +8,7 @@ use sqlx::{
 };
 
 use super::StoredRow;
+use super::key_versions::VersionColumns;
 use super::page::PageBuilder;
 use super::statement::{ReadTable, Statement};
 use crate::text::without_zeros;
@@ -93,4 +94,32 @@ where
     let arguments = D::arguments(statement.values)?;
     let count = sqlx::query_with(AssertSqlSafe(statement.sql), arguments);
     count.fetch_one(pool).await?.try_get(0)
+}
+
+/// Runs a statement that selects the versions of a key.
+///
+/// Unchecked: the types of versions differ, and a null has none.
+pub(crate) async fn versions<D>(
+    pool: &Pool<D>,
+    statement: Statement,
+) -> Result<Vec<VersionColumns>, Error>
+where
+    D: ReadRows,
+    D::Arguments: IntoArguments<D>,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+    for<'r> Vec<u8>: Decode<'r, D> + Type<D>,
+    for<'r> String: Decode<'r, D> + Type<D>,
+    usize: ColumnIndex<D::Row>,
+{
+    let arguments = D::arguments(statement.values)?;
+    let select = sqlx::query_with(AssertSqlSafe(statement.sql), arguments);
+    let rows = select.fetch_all(pool).await?;
+    let columns = |row: &D::Row| {
+        Ok((
+            row.try_get_unchecked(0)?,
+            row.try_get_unchecked(1)?,
+            row.try_get_unchecked(2)?,
+        ))
+    };
+    rows.iter().map(columns).collect()
 }

@@ -15,6 +15,7 @@
 //! early. Totals are sorted for each page, which has to read every group.
 
 pub(crate) mod fetch;
+pub(crate) mod key_versions;
 pub(crate) mod page;
 pub(crate) mod plan;
 pub(crate) mod sql;
@@ -93,6 +94,36 @@ pub struct TotalsPage {
     pub next: Option<Vec<Value>>,
 }
 
+/// What a store has of a key beside the values of its row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyVersions {
+    /// The row, if there is one.
+    pub row: Option<StoredVersions>,
+    /// The tombstone, if there is one.
+    pub tombstone: Option<Tombstone>,
+    /// The least version that a row of the newest snapshot can have that has deleted rows, or has begun to.
+    pub floor: Option<Vec<u8>>,
+}
+
+/// The versions of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersions {
+    /// The version of the row.
+    pub version: Vec<u8>,
+    /// The names of its columns by version, the newest first, if it is merged by column. Empty if all columns have the
+    /// version of the row.
+    pub columns: Vec<(Vec<u8>, Vec<String>)>,
+}
+
+/// What a delete leaves of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The version of the delete.
+    pub version: Vec<u8>,
+    /// When a worker wrote it; RFC 3339.
+    pub deleted_at: String,
+}
+
 /// A database that rows are read from.
 ///
 /// Pages continue after a key, not after a number of rows. So following `next` returns every row exactly once that
@@ -109,6 +140,9 @@ pub trait Reader: Send + Sync {
 
     /// Returns the row of a key, whose values are in the order of the key.
     async fn row(&self, dataset: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError>;
+
+    /// Returns what the store has of a key, whose values are in the order of the key.
+    async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions, StoreError>;
 
     /// Returns a page of at most `limit` groups of one of the dataset's totals, ordered by their values, nulls last.
     /// Only SQL stores have totals.

@@ -8,11 +8,13 @@ use landfall_domain::{
     Dataset, FieldType, Measure, QueryError, RowQuery, Start, StoreKind, Total, Value,
 };
 
+use super::key_versions::{self, VersionColumns};
 use super::page::{PageBuilder, cut};
 use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
-use super::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
+use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::Result;
+use crate::registry::Entry;
 use crate::retry::with_timeout;
 use crate::schema::{EXTRA, Table};
 use crate::text::without_zeros;
@@ -45,6 +47,12 @@ pub(crate) trait SqlDatabase: Dialect {
 
     /// Runs a statement that counts, and returns its number.
     async fn count(&self, statement: Statement) -> Result<u64>;
+
+    /// Returns the entry of a dataset in the registry, if it has one.
+    async fn entry(&self, dataset: &str) -> Result<Option<Entry>>;
+
+    /// Runs a statement that selects the versions of a key.
+    async fn versions(&self, statement: Statement) -> Result<Vec<VersionColumns>>;
 }
 
 pub(crate) struct SqlReader<D> {
@@ -119,6 +127,17 @@ impl<D: SqlDatabase> SqlReader<D> {
         Ok(page.finish(dataset, query))
     }
 
+    async fn key_versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions> {
+        RowQuery::of_key(dataset, key)?;
+        let Some(table) = self.table(dataset).await? else {
+            return Ok(KeyVersions::default());
+        };
+        let entry = self.database.entry(&dataset.name).await?;
+        let select = key_versions::select(&self.database, dataset, &table, entry.as_ref(), key);
+        let rows = self.database.versions(select).await?;
+        key_versions::found(D::KIND, entry, rows)
+    }
+
     async fn groups(
         &self,
         dataset: &Dataset,
@@ -188,6 +207,10 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         let query = RowQuery::of_key(dataset, key)?;
         let page = self.within(dataset, self.page(dataset, &query)).await?;
         Ok(page.rows.into_iter().next())
+    }
+
+    async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions> {
+        self.within(dataset, self.key_versions(dataset, key)).await
     }
 
     async fn totals(

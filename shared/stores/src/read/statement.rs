@@ -23,6 +23,22 @@ pub(crate) trait Dialect: Send + Sync {
         expression.to_owned()
     }
 
+    /// Returns the table of a dataset's tombstones, as `FROM` names it.
+    fn tombstones(&self, dataset: &str) -> String;
+
+    /// Returns the expression of the time of a tombstone as RFC 3339.
+    fn deleted_at(&self) -> &'static str;
+
+    /// Returns a null of the type of versions.
+    fn no_bytes(&self) -> &'static str {
+        "NULL"
+    }
+
+    /// Returns a null of the type of texts.
+    fn no_text(&self) -> &'static str {
+        "NULL"
+    }
+
     /// Returns the condition that a sort expression is not null, in a form that uses an index.
     fn present(&self, _kind: FieldType, ordered: &str) -> String {
         format!("{ordered} IS NOT NULL")

@@ -12,14 +12,16 @@ use tokio::time::timeout;
 
 use super::error::{STORE, cut_off, unavailable};
 use super::file::{BUSY_TIMEOUT, absolute};
-use super::table::{beginning, exists, missing, ordered, quote};
+use super::registry;
+use super::table::{DELETED_AT, beginning, exists, missing, ordered, quote, tombstones};
 use super::values::{bound, value};
 use crate::error::{Result, StoreError};
 use crate::read::ReadOptions;
+use crate::read::key_versions::VersionColumns;
 use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, table_of_totals};
 use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
-use crate::registry::unsigned;
+use crate::registry::{Entry, REGISTRY, unsigned};
 use crate::schema::{Column, EXTRA, Table};
 
 /// Number of prepared statements that a connection caches.
@@ -153,6 +155,28 @@ impl SqlDatabase for ReadSqlite {
         });
         counted.await?.ok_or_else(gone)
     }
+
+    async fn entry(&self, dataset: &str) -> Result<Option<Entry>> {
+        let dataset = dataset.to_owned();
+        let entry = self.read(move |connection| {
+            if exists(connection, REGISTRY)? {
+                registry::read(connection, &dataset)
+            } else {
+                Ok(None)
+            }
+        });
+        Ok(entry.await?.flatten())
+    }
+
+    async fn versions(&self, statement: Statement) -> Result<Vec<VersionColumns>> {
+        let found = self.read(move |connection| {
+            let mut select = connection.prepare_cached(&statement.sql)?;
+            let values = params_from_iter(statement.values.into_iter().map(bound));
+            let rows = select.query_map(values, |row| VersionColumns::try_from(row))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        });
+        found.await?.ok_or_else(gone)
+    }
 }
 
 fn gone() -> StoreError {
@@ -182,6 +206,14 @@ impl Dialect for ReadSqlite {
 
     fn ordered(&self, kind: FieldType, expression: &str) -> String {
         ordered(kind, expression)
+    }
+
+    fn tombstones(&self, dataset: &str) -> String {
+        tombstones(dataset)
+    }
+
+    fn deleted_at(&self) -> &'static str {
+        DELETED_AT
     }
 
     fn present(&self, kind: FieldType, ordered: &str) -> String {

@@ -1,6 +1,6 @@
 //! The registry entry of a dataset.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::error::{STORE, unavailable};
 use crate::error::Result;
@@ -22,11 +22,11 @@ pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn read(transaction: &Transaction<'_>, dataset: &str) -> Result<Option<Entry>> {
+pub(super) fn read(connection: &Connection, dataset: &str) -> Result<Option<Entry>> {
     let select = format!(
         "SELECT definition, tombstones, floor, COALESCE(pruned, 0), walks FROM {REGISTRY} WHERE dataset = ?"
     );
-    let mut select = transaction.prepare_cached(&select)?;
+    let mut select = connection.prepare_cached(&select)?;
     let found = select.query_row([dataset], |row| EntryColumns::try_from(row));
     let entry = |columns| Entry::from_columns(STORE, columns);
     found.optional()?.map(entry).transpose()

@@ -39,7 +39,7 @@ pub(super) fn decode_lines(dataset: &Dataset, is_exported: bool, sink: &mut Sink
 }
 
 /// Calls `record` with the start and the bytes of each record of an NDJSON chunk.
-fn each_record<'c>(chunk: &'c [u8], mut record: impl FnMut(usize, &'c [u8])) {
+pub(crate) fn each_record<'c>(chunk: &'c [u8], mut record: impl FnMut(usize, &'c [u8])) {
     let mut at = 0;
     while let Some(skipped) = chunk[at..].iter().position(|byte| !is_between_json(*byte)) {
         let start = at + skipped;
@@ -76,10 +76,14 @@ fn all_but_last<'c>(
 
 /// Decodes the records of a chunk of a JSON document.
 pub(super) fn decode_elements(dataset: &Dataset, is_exported: bool, sink: &mut Sink<'_>) {
-    let chunk = sink.chunk;
     let columns = Columns::new(dataset);
-    let mut decoder = Decoder::new(&columns, chunk);
+    let mut decoder = Decoder::new(&columns, sink.chunk);
     decoder.is_exported = is_exported;
+    each_element(sink.chunk, |start, raw| decoder.record(start, raw, sink));
+}
+
+/// Calls `record` with the start and the bytes of each record of a chunk of a JSON document.
+pub(crate) fn each_element<'c>(chunk: &'c [u8], mut record: impl FnMut(usize, &'c [u8])) {
     let mut at = 0;
     let is_separator = |byte: &u8| is_between_json(*byte) || *byte == b',';
     while let Some(skipped) = chunk[at..].iter().position(|byte| !is_separator(byte)) {
@@ -90,7 +94,7 @@ pub(super) fn decode_elements(dataset: &Dataset, is_exported: bool, sink: &mut S
             // The last element may be a number that ends with the chunk.
             .unwrap_or(rest.len());
         at = start + 1 + length;
-        decoder.record(start, &chunk[start..at], sink);
+        record(start, &chunk[start..at]);
     }
 }
 

@@ -1,0 +1,71 @@
+//! Explains a row: which object and which record in it gave the row of a key, or deleted it.
+//!
+//! No index leads from rows to objects. The version of a row says the time of its object, the first bytes of its job and
+//! the place of its record. The jobs of the dataset from that time on are read from the ledger until one has that order:
+//! mostly the first few. Fixed rejects and dead chunks that are processed with a newer definition have the order and
+//! the places of the first object. They are looked for only if that job did not make a row of the record itself.
+//!
+//! *Memory*: one chunk and its rows, at most [`MAX_ORIGINS`] times one after the other.
+
+mod decision;
+mod search;
+
+use landfall_domain::{Dataset, KeyState, MAX_ORIGINS, Origin, RowOrigin, RowVersion, Value};
+use landfall_stores::Reader;
+
+use crate::{ApiError, Context};
+use decision::Subject;
+
+/// Explains the row of a key, whose values are in the order of the key.
+pub(crate) async fn explain(
+    context: &Context,
+    reader: &dyn Reader,
+    dataset: &Dataset,
+    key: &[Value],
+) -> Result<RowOrigin, ApiError> {
+    let subject = Subject::of(reader.versions(dataset, key).await?);
+    let more = subject.versions.len().saturating_sub(MAX_ORIGINS);
+    let mut origins = Vec::new();
+    for (version, columns) in subject.versions.into_iter().take(MAX_ORIGINS) {
+        let version = parse(&version)?;
+        let candidates = search::candidates(context, &dataset.name, version).await?;
+        origins.push(candidates.into_origin(version, columns));
+    }
+    let pruned_by = match subject.floor {
+        Some(floor) if subject.state == KeyState::Absent => {
+            let first = parse(&floor)?;
+            let snapshot = search::snapshot(context, &dataset.name, first).await?;
+            Some(snapshot.into_origin(first, Vec::new()))
+        }
+        _ => None,
+    };
+    Ok(RowOrigin {
+        dataset: dataset.name.clone(),
+        store: reader.kind(),
+        state: subject.state,
+        origins,
+        more,
+        deleted_at: subject.deleted_at,
+        pruned_by,
+    })
+}
+
+fn parse(version: &[u8]) -> Result<RowVersion, ApiError> {
+    RowVersion::from_bytes(version)
+        .ok_or_else(|| ApiError::Internal("a store has a version of another length".to_owned()))
+}
+
+impl search::Candidates {
+    fn into_origin(self, version: RowVersion, columns: Vec<String>) -> Origin {
+        let (source, original) = decision::choose(self.found);
+        Origin {
+            version: version.to_string(),
+            columns,
+            event_time: search::event_time(version).to_string(),
+            offset: version.offset(),
+            source,
+            original,
+            is_cut_short: self.is_cut_short,
+        }
+    }
+}
