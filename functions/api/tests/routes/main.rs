@@ -9,6 +9,7 @@ mod fakes;
 mod files;
 mod fixed;
 mod jobs;
+mod origin;
 mod pause;
 mod prune;
 mod reader;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use landfall_domain::{Condition, Dataset, RowQuery, Start, StoreKind, Total, Value};
-use landfall_stores::{Reader, RowPage, StoreError, StoredRow, TotalsPage};
+use landfall_stores::{KeyVersions, Reader, RowPage, StoreError, StoredRow, TotalsPage};
 
 /// A store with rows in the order of their keys, which are their first values.
 #[derive(Default)]
@@ -13,6 +13,8 @@ pub(crate) struct FakeReader {
     pub(crate) rows: Mutex<Vec<StoredRow>>,
     pub(crate) reads: AtomicUsize,
     pub(crate) is_down: Mutex<bool>,
+    /// What the store has of every key.
+    pub(crate) versions: Mutex<KeyVersions>,
 }
 
 impl FakeReader {
@@ -74,6 +76,11 @@ impl Reader for FakeReader {
 
     async fn row(&self, _: &Dataset, key: &[Value]) -> Result<Option<StoredRow>, StoreError> {
         Ok(self.read()?.into_iter().find(|row| row.values[0] == key[0]))
+    }
+
+    async fn versions(&self, _: &Dataset, _: &[Value]) -> Result<KeyVersions, StoreError> {
+        self.read()?;
+        Ok(self.versions.lock().unwrap().clone())
     }
 
     async fn totals(

@@ -20,6 +20,7 @@ mod mistakes;
 mod nulls;
 mod oracle;
 mod positions;
+mod record_at;
 mod resume;
 mod scan;
 mod texts;

@@ -11,6 +11,7 @@ mod filters;
 mod first_load;
 mod generated;
 mod goods;
+mod key_versions;
 mod matrix;
 mod merge;
 mod merge_random;
@@ -113,6 +114,9 @@ macro_rules! conformance {
                 reads::readers_share_a_connection,
                 reads::bounds_of_a_read,
                 filters::conditions_of_every_type,
+                key_versions::versions_of_a_key,
+                key_versions::versions_of_keys_of_several_fields,
+                key_versions::versions_of_columns,
                 matrix::matrix_of_keys_and_sizes,
                 random::random_datasets_and_chunks,
             }

@@ -11,7 +11,7 @@ use crate::generated::{Rows, assert_rows, key_texts, value_of};
 use crate::rows::{TYPES, counts, deletion, order, row, text};
 use crate::worker::Worker;
 
-const CATALOG: &str = r#"
+pub(crate) const CATALOG: &str = r#"
 mode = "merge"
 key = ["sku"]
 unknown_columns = "drop"
@@ -44,7 +44,7 @@ fn decimal(number: &str) -> Value {
     Value::Decimal(number.parse().unwrap())
 }
 
-fn product(sku: &str, words: &str, price: &str) -> Row {
+pub(crate) fn product(sku: &str, words: &str, price: &str) -> Row {
     let description = text(&format!("about {words}"));
     row(0, vec![text(sku), text(words), description, decimal(price)])
 }
