@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, StatusCode};
 
 /// Longer than the API takes for any request.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The API of a stack.
 #[derive(clap::Args)]
@@ -134,16 +134,15 @@ fn write_origin(f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
     if !origin.columns.is_empty() {
         writeln!(f, "columns     {}", origin.columns.join(", "))?;
     }
-    match &origin.source {
-        Some(source) => write_source(f, source, origin.offset)?,
-        None => {
-            let (time, offset) = (&origin.event_time, origin.offset);
-            writeln!(f, "object      of {time}, the record at byte {offset}")?;
-            writeln!(
-                f,
-                "job         not in the ledger, which keeps jobs for 90 days"
-            )?;
-        }
+    if let Some(source) = &origin.source {
+        write_source(f, source, origin.offset)?;
+    } else {
+        let (time, offset) = (&origin.event_time, origin.offset);
+        writeln!(f, "object      of {time}, the record at byte {offset}")?;
+        writeln!(
+            f,
+            "job         not in the ledger, which keeps jobs for 90 days"
+        )?;
     }
     if let Some(original) = &origin.original {
         writeln!(f, "the version is that of the first record:")?;

@@ -8,6 +8,7 @@ mod cases;
 mod control;
 mod delivery;
 mod document;
+mod explain;
 mod failing;
 mod faults;
 mod http;

@@ -5,6 +5,7 @@ use landfall_local::{Sql, Stack};
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use crate::explain;
 use crate::http::Api;
 use crate::support::{documents, land, start};
 
@@ -99,4 +100,7 @@ async fn a_snapshot_that_lacks_most_rows_deletes_none_until_that_is_confirmed() 
     let small = land(&stack, "stock/small.csv", stock(9)).await;
     assert_eq!((small.problem, small.prune), (None, None));
     assert_eq!(rows(&stack).await, (9, 9));
+
+    explain::assert_snapshot(&api, small.job, "s3", "s450").await;
+    explain::every_row_is_explained(&stack, &api).await;
 }

@@ -24,14 +24,16 @@
 //! same request id. A read that takes too long is refused rather than left to the gateway's timeout.
 //!
 //! *Memory*: [`MAX_RESPONSE_BYTES`] per answer and [`MAX_BODY_BYTES`] per request (4 MiB each), the page of rows an
-//! answer is built from, and [`CACHE_BYTES`] (64 MiB) for all cached answers.
+//! answer is built from, and [`CACHE_BYTES`] (64 MiB) for all cached answers. To explain a row, a chunk is read and
+//! decoded as by a worker: about seven times its bytes.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, and
 //! `UpdateItem` of items at `rate#*` and `job/*`; `sqs:SendMessage` on the chunk queue; `s3:GetObject`,
-//! `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:PutObject`, `GetObject` (for
-//! HEAD) and `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts
-//! incomplete uploads; `secretsmanager:GetSecretValue` on the stores' and the tokens' secret; its logs and traces; and
-//! what a function in a VPC needs. The inbox needs CORS for `POST` and `PUT` from the page's origin, exposing `ETag`.
+//! `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:PutObject`, `GetObject`,
+//! `GetObjectVersion` (for HEAD, and for the records of rows) and `ListBucket` (so that HEAD distinguishes missing from
+//! denied) on the inbox, whose lifecycle aborts incomplete uploads; `secretsmanager:GetSecretValue` on the stores' and
+//! the tokens' secret; its logs and traces; and what a function in a VPC needs. The inbox needs CORS for `POST` and
+//! `PUT` from the page's origin, exposing `ETag`.
 
 mod auth;
 mod cache;

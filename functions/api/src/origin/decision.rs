@@ -111,21 +111,18 @@ mod tests {
 
     use super::*;
 
-    fn row(version: u8) -> Option<StoredVersions> {
-        Some(StoredVersions {
+    fn row(version: u8) -> StoredVersions {
+        StoredVersions {
             version: vec![version],
             columns: Vec::new(),
-        })
+        }
     }
 
-    fn tombstone(version: u8) -> Option<Tombstone> {
-        Some(Tombstone {
+    fn subject(row: Option<StoredVersions>, tombstone: Option<u8>) -> Subject {
+        let tombstone = tombstone.map(|version| Tombstone {
             version: vec![version],
             deleted_at: "2026-11-20T08:30:00Z".to_owned(),
-        })
-    }
-
-    fn subject(row: Option<StoredVersions>, tombstone: Option<Tombstone>) -> Subject {
+        });
         Subject::of(KeyVersions {
             row,
             tombstone,
@@ -135,19 +132,19 @@ mod tests {
 
     #[test]
     fn the_greater_version_of_row_and_tombstone_counts() {
-        for (row, tombstone, state, version) in [
-            (row(2), None, KeyState::Present, Some(2)),
-            (row(2), tombstone(1), KeyState::Present, Some(2)),
-            (row(2), tombstone(3), KeyState::Deleted, Some(3)),
-            (None, tombstone(3), KeyState::Deleted, Some(3)),
+        for (version, tombstone, state, expected) in [
+            (Some(2), None, KeyState::Present, Some(2)),
+            (Some(2), Some(1), KeyState::Present, Some(2)),
+            (Some(2), Some(3), KeyState::Deleted, Some(3)),
+            (None, Some(3), KeyState::Deleted, Some(3)),
             (None, None, KeyState::Absent, None),
         ] {
-            let subject = subject(row, tombstone);
+            let subject = subject(version.map(row), tombstone);
             assert_eq!(subject.state, state);
             let versions = subject.versions.into_iter().map(|(version, _)| version[0]);
-            assert_eq!(versions.collect::<Vec<_>>(), Vec::from_iter(version));
+            assert_eq!(versions.collect::<Vec<_>>(), Vec::from_iter(expected));
             assert_eq!(subject.deleted_at.is_some(), state == KeyState::Deleted);
-            // Only of a key without a trace, a snapshot is to be told.
+            // A snapshot matters only to a key without a trace.
             assert_eq!(subject.floor.is_some(), state == KeyState::Absent);
         }
     }

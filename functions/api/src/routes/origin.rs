@@ -11,7 +11,7 @@ use crate::auth::Caller;
 use crate::extract::{Query, Segments};
 use crate::origin::explain;
 use crate::responses::{CommonErrors, DatasetErrors, Forbidden};
-use crate::{ApiError, Context};
+use crate::{ApiError, Context, Problem};
 
 /// Explain a row: the record that gave it, or deleted it
 ///
@@ -33,6 +33,8 @@ use crate::{ApiError, Context};
     ),
     responses(
         (status = 200, description = "Where the row is from, or why there is none", body = RowOrigin),
+        (status = 422, description = "The read takes too long", body = Problem,
+            content_type = "application/problem+json"),
         CommonErrors, Forbidden, DatasetErrors
     )
 )]

@@ -60,17 +60,14 @@ pub(crate) fn found(
 ) -> Result<KeyVersions> {
     let mut found = KeyVersions::default();
     for (version, versions, deleted_at) in rows {
-        match deleted_at {
-            Some(deleted_at) => {
-                found.tombstone = Some(Tombstone {
-                    version,
-                    deleted_at,
-                });
-            }
-            None => {
-                let registered = entry.as_ref().map(|entry| &entry.registered);
-                found.row = Some(of_row(store, registered, version, versions)?);
-            }
+        if let Some(deleted_at) = deleted_at {
+            found.tombstone = Some(Tombstone {
+                version,
+                deleted_at,
+            });
+        } else {
+            let registered = entry.as_ref().map(|entry| &entry.registered);
+            found.row = Some(of_row(store, registered, version, versions)?);
         }
     }
     found.floor = entry.and_then(|entry| entry.floor);
