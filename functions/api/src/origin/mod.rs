@@ -10,7 +10,7 @@
 mod decision;
 mod search;
 
-use landfall_domain::{Dataset, KeyState, MAX_ORIGINS, Origin, RowOrigin, RowVersion, Value};
+use landfall_domain::{Dataset, MAX_ORIGINS, Origin, RowOrigin, RowVersion, Value};
 use landfall_stores::Reader;
 
 use crate::{ApiError, Context};
@@ -31,14 +31,12 @@ pub(crate) async fn explain(
         let candidates = search::candidates(context, &dataset.name, version).await?;
         origins.push(candidates.into_origin(version, columns));
     }
-    let pruned_by = match subject.floor {
-        Some(floor) if subject.state == KeyState::Absent => {
-            let first = parse(&floor)?;
-            let snapshot = search::snapshot(context, &dataset.name, first).await?;
-            Some(snapshot.into_origin(first, Vec::new()))
-        }
-        _ => None,
-    };
+    let mut pruned_by = None;
+    if let Some(floor) = subject.floor {
+        let first = parse(&floor)?;
+        let snapshot = search::snapshot(context, &dataset.name, first).await?;
+        pruned_by = Some(snapshot.into_origin(first, Vec::new()));
+    }
     Ok(RowOrigin {
         dataset: dataset.name.clone(),
         store: reader.kind(),
