@@ -151,7 +151,7 @@ fn write_origin(f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
     if origin.is_cut_short {
         writeln!(
             f,
-            "note        too many jobs followed the object to look at all: another one may have fixed the record"
+            "note        too many jobs followed the object to look at all of them: another one may have fixed the record"
         )?;
     }
     writeln!(f, "version     {}", origin.version)

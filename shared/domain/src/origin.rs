@@ -71,8 +71,8 @@ pub struct Origin {
     /// one that processed dead chunks with a newer definition.
     #[serde(default)]
     pub original: Option<Source>,
-    /// Whether too many jobs of the dataset followed the object to look at all of them, so that another one may have
-    /// given the row.
+    /// Whether too many jobs of the dataset, or of fixed rejects of the object, followed it to look at all of them, so
+    /// that another one may have given the row.
     #[serde(default)]
     pub is_cut_short: bool,
 }

@@ -18,6 +18,9 @@ const MAX_PAGES: usize = 4;
 /// Chunks of an object of fixed rejects that are searched for a record.
 const MAX_FIXED_CHUNKS: u32 = 4;
 
+/// Jobs of an order in which the record is looked for.
+const MAX_EXAMINED: usize = 16;
+
 /// The jobs that may have given a row.
 #[derive(Default)]
 pub(super) struct Candidates {
@@ -41,9 +44,15 @@ pub(super) async fn candidates(
 ) -> Result<Candidates, ApiError> {
     let mut candidates = Candidates::default();
     let mut query = query(dataset, version);
+    let mut examined = 0;
     for _ in 0..MAX_PAGES {
         let page = context.jobs.jobs_of_order(&query).await?;
         for head in page.heads {
+            if examined == MAX_EXAMINED {
+                candidates.is_cut_short = true;
+                return Ok(candidates);
+            }
+            examined += 1;
             let Some(candidate) = examine(context, &head, version.offset()).await? else {
                 continue;
             };

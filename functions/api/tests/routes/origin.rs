@@ -275,6 +275,21 @@ async fn a_fixed_reject_gave_the_row_at_the_place_of_its_record() {
 }
 
 #[tokio::test]
+async fn a_search_among_many_fixed_rejects_ends() {
+    let api = Api::new();
+    let first = file(&api, Chunks::Done { rejected: 1 }).await;
+    has(&api, row(first.order.at(place("b,"))));
+    let mut is_cut_short = Vec::new();
+    for number in 0..16 {
+        fix(&api, &first, &format!("bad{number}"), 50 + number, "y").await;
+        let origin = explained(&api).await["origins"][0].take();
+        assert_eq!(origin["source"]["job"], json!(first.job));
+        is_cut_short.push(origin["is_cut_short"].as_bool().unwrap());
+    }
+    assert_eq!(is_cut_short.iter().position(|cut| *cut), Some(15));
+}
+
+#[tokio::test]
 async fn dead_chunks_that_another_job_processed_gave_the_row_there() {
     let api = Api::new();
     let first = file(&api, Chunks::Dead).await;
