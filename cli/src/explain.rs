@@ -388,7 +388,7 @@ mod tests {
             tokio::join!(asked, answer_once(listener, "200 OK", body.clone()));
         assert_eq!(answered.unwrap(), (expected, body));
         let path =
-            "GET /datasets/products/rows/a%25252Cb%252Cc%25252Fd/origin?store=mongodb HTTP/1.1\r\n";
+            "GET /datasets/products/rows/a%252Cb%2Cc%252Fd/origin?store=mongodb HTTP/1.1\r\n";
         assert!(request.starts_with(path), "{request}");
         assert!(
             request.contains("authorization: Bearer secret\r\n"),
