@@ -13,11 +13,11 @@ async fn of(reader: &dyn Reader, worker: &Worker<'_>, key: &[Value]) -> KeyVersi
     reader.versions(&worker.dataset, key).await.unwrap()
 }
 
-fn whole(version: RowVersion) -> Option<StoredVersions> {
-    Some(StoredVersions {
+fn whole(version: RowVersion) -> StoredVersions {
+    StoredVersions {
         version: version.as_bytes().to_vec(),
         columns: Vec::new(),
-    })
+    }
 }
 
 fn at(mut row: Row, offset: u64) -> Row {
@@ -50,7 +50,7 @@ pub(crate) async fn versions_of_a_key(database: &Database) {
         .await;
     for (id, offset) in [("a", 7), ("b", 9)] {
         let found = of(reader, &worker, &key(id)).await;
-        assert_eq!(found.row, whole(order(10).at(offset)), "{id}");
+        assert_eq!(found.row, Some(whole(order(10).at(offset))), "{id}");
         assert_eq!((found.tombstone, found.floor), (None, None), "{id}");
     }
     // The same values, and other ones.
@@ -59,7 +59,7 @@ pub(crate) async fn versions_of_a_key(database: &Database) {
         .await;
     for (id, offset) in [("a", 1), ("b", 2)] {
         let found = of(reader, &worker, &key(id)).await;
-        assert_eq!(found.row, whole(order(20).at(offset)), "{id}");
+        assert_eq!(found.row, Some(whole(order(20).at(offset))), "{id}");
     }
     // A key that is deleted, one that never came, and one that comes back.
     worker.apply(30, vec![delete("a", 3), delete("c", 4)]).await;
@@ -70,7 +70,10 @@ pub(crate) async fn versions_of_a_key(database: &Database) {
     }
     worker.apply(40, vec![at(pair("a", "3"), 5)]).await;
     let back = of(reader, &worker, &key("a")).await;
-    assert_eq!((back.row, back.tombstone), (whole(order(40).at(5)), None));
+    assert_eq!(
+        (back.row, back.tombstone),
+        (Some(whole(order(40).at(5))), None)
+    );
     assert_eq!(of(reader, &worker, &key("z")).await, KeyVersions::default());
     // Texts are no patterns, and compare by their bytes.
     for other in ["A", "a ", "", "%", "a\u{301}"] {
@@ -137,7 +140,7 @@ pub(crate) async fn versions_of_keys_of_several_fields(database: &Database) {
             assert_eq!(found.row, None);
             assert_tombstone(found.tombstone, version);
         } else {
-            assert_eq!((found.row, found.tombstone), (whole(version), None));
+            assert_eq!((found.row, found.tombstone), (Some(whole(version)), None));
         }
         let read = RowVersion::from_bytes(version.as_bytes()).unwrap();
         assert_eq!((read.object(), read.offset()), (order(5), row.offset));
