@@ -298,6 +298,8 @@ pub async fn simulate(seed: u64) -> Trace {
     }
 
     let janitor = Janitor::new(&world, u32::MAX);
+    // Before that step, an earlier release runs, without a janitor and without an index of open jobs.
+    let upgraded_at = rng.random_range(0..200);
     let faults_until = rng.random_range(0..3_000);
     let mut crashes = rng.random_range(0..8);
     let mut schedule = Schedule::new();
@@ -305,6 +307,13 @@ pub async fn simulate(seed: u64) -> Trace {
     for step in 0.. {
         assert!(step < faults_until + CLOSES_WITHIN, "the jobs do not close");
         let faults = step < faults_until;
+        if step == upgraded_at {
+            for job in files.iter().map(job_of) {
+                if world.table.0.head(job).await.unwrap().is_some() {
+                    world.table.0.unlist(job);
+                }
+            }
+        }
         pending.notifications.extend(janitor.take_notifications());
         pending.notifications.append(&mut world.resumes(&mut rng));
         let idle = pending.is_empty(&world);
@@ -313,7 +322,8 @@ pub async fn simulate(seed: u64) -> Trace {
         }
         let may_start = schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2));
         if may_start {
-            let event = if (idle && schedule.len() == 0) || rng.random_bool(0.1) {
+            let is_run = (idle && schedule.len() == 0) || rng.random_bool(0.1);
+            let event = if is_run && step > upgraded_at {
                 Some(Event::Run)
             } else {
                 pending.next(&world, faults, &mut rng)
@@ -367,11 +377,14 @@ pub fn put(world: &World, file: &File) {
     locked(&world.buckets.versions).insert(place, file.bytes.clone());
 }
 
+fn job_of(file: &File) -> JobId {
+    JobId::for_object("inbox", &file.key, &file.version)
+}
+
 /// Returns whether every file has a job, and every job is closed and published.
 async fn are_closed(world: &World, files: &[File]) -> bool {
     for file in files {
-        let job = JobId::for_object("inbox", &file.key, &file.version);
-        let head = world.table.0.head(job).await.unwrap();
+        let head = world.table.0.head(job_of(file)).await.unwrap();
         if head.is_none_or(|head| !head.published) {
             return false;
         }

@@ -68,6 +68,13 @@ fn every_job_closes_whatever_fails() {
 }
 
 #[test]
+fn every_job_closes_whatever_is_lost() {
+    run(async |seed| {
+        losing::simulate(seed).await;
+    });
+}
+
+#[test]
 fn a_job_closes_as_partial_if_its_store_does_not_return() {
     for seed in 0..5 {
         tokio::runtime::Builder::new_current_thread()

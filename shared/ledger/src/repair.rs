@@ -46,6 +46,13 @@ impl Ledger {
         self.table.update_head(job, &update).await.map(drop)
     }
 
+    /// Adds an unfinished job to those that [`JobIndex::open_jobs`](crate::JobIndex::open_jobs) lists. Jobs that an
+    /// earlier release created are missing there.
+    pub async fn list_as_open(&self, job: JobId) -> Result<(), LedgerError> {
+        let update = HeadUpdate::ListAsOpen;
+        self.table.update_head(job, &update).await.map(drop)
+    }
+
     /// Records that an attempt to repair a job begins. Returns whether it may: no other caller has begun one since
     /// `head` was read.
     pub async fn begin_repair(
