@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_lambda::primitives::Blob;
 use landfall_domain::JobId;
 use landfall_ledger::{DynamoTable, JobIndex};
 use landfall_local::{Sql, Stack};
@@ -37,12 +38,40 @@ async fn move_to_earlier_release(stack: &Stack, job: JobId) {
         .update_item()
         .table_name(&stack.outputs().ledger_table)
         .key("pk", AttributeValue::S(format!("job/{job}")))
-        .update_expression("SET kind = :kind, dataset_name = :dataset")
+        .update_expression("SET kind = :kind, dataset_name = :dataset REMOVE open_shard")
         .expression_attribute_values(":kind", AttributeValue::S("job".to_owned()))
         .expression_attribute_values(":dataset", AttributeValue::S("products".to_owned()))
         .send()
         .await
         .unwrap();
+}
+
+/// Runs the janitor as after an upgrade from that release.
+async fn run_upgraded_janitor(stack: &Stack) {
+    aws_sdk_dynamodb::Client::new(stack.sdk_config())
+        .delete_item()
+        .table_name(&stack.outputs().ledger_table)
+        .key("pk", AttributeValue::S("cursor#unlisted_jobs".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let answer = aws_sdk_lambda::Client::new(stack.sdk_config())
+        .invoke()
+        .function_name(&stack.outputs().janitor_function)
+        .payload(Blob::new("{}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.function_error, None);
+}
+
+/// Returns the number of entries in the index of open jobs.
+async fn index_of_open_jobs(stack: &Stack) -> usize {
+    let scan = aws_sdk_dynamodb::Client::new(stack.sdk_config())
+        .scan()
+        .table_name(&stack.outputs().ledger_table)
+        .index_name("open_jobs");
+    scan.send().await.unwrap().items().len()
 }
 
 /// Returns the open jobs, oldest first.
@@ -84,6 +113,12 @@ async fn every_list_has_each_job_once_from_new_to_old() {
         jobs.iter().copied().collect(),
         "one entry per open job"
     );
+    for job in &waiting[20..30] {
+        move_to_earlier_release(&stack, *job).await;
+    }
+    assert_eq!(open_jobs(&table).await.len(), JOBS - 10, "no entries");
+    run_upgraded_janitor(&stack).await;
+    assert_eq!(open_jobs(&table).await, waiting, "the entries are added");
 
     set_delivery(&stack, true).await;
     completions(&stack, &jobs).await;
@@ -93,8 +128,10 @@ async fn every_list_has_each_job_once_from_new_to_old() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(open_jobs(&table).await, [], "no job is open");
-    for job in &waiting[10..30] {
+    // Nor does the janitor add jobs that are closed.
+    run_upgraded_janitor(&stack).await;
+    assert_eq!(index_of_open_jobs(&stack).await, 0, "no job is open");
+    for job in &waiting[10..20] {
         move_to_earlier_release(&stack, *job).await;
     }
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::fakes::locked;
 use crate::files::{File, Kind};
-use crate::losing::{Janitor, failed_notification, put};
+use crate::losing::{failed_notification, put};
+use crate::repair::Janitor;
 use crate::world::{Cause, World, notification};
 
 const ERROR: &str = "the configuration bucket is unavailable";

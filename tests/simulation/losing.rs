@@ -2,29 +2,21 @@
 //! at random moments, may die itself, and gets every job closed all the same.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use janitor::{Backlog, Inventory, Patience, Splitter, StoredVersion, VersionMarker};
-use jiff::SignedDuration;
-use landfall_aws::{AwsError, ChunkQueue, SplitQueue, WorkMessage};
-use landfall_domain::{JobId, ObjectRef};
-use landfall_ledger::{CursorTable, JobIndex, Ledger, LedgerTable};
-use landfall_runtime::{Deadline, Metrics};
+use landfall_aws::WorkMessage;
+use landfall_domain::{DeadCode, JobId};
+use landfall_ledger::LedgerTable;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::failing::{self, Cancellations};
-use crate::fakes::{Buckets, locked};
+use crate::fakes::locked;
 use crate::files::{File, Kind};
-use crate::queue::Queue;
-use crate::schedule::{Schedule, Step, Task, pause};
-use crate::world::{Cause, Outcome, RUNNING, World, notification};
+use crate::repair::Janitor;
+use crate::schedule::{Schedule, Step};
+use crate::world::{Cause, RUNNING, World, notification};
 
 /// Steps within which every job closes once nothing is lost and functions do not die any more.
 const CLOSES_WITHIN: u32 = 100_000;
@@ -53,148 +45,6 @@ impl Event {
             // Its body may have the time at which its job began.
             Self::DeadLetter(_) => "dead letter".to_owned(),
         }
-    }
-}
-
-/// The janitor, and its effects on the world.
-pub struct Janitor {
-    context: Arc<janitor::Context>,
-    /// The notifications that it has sent to the splitter.
-    notifications: Arc<Notifications>,
-    /// The messages that workers process.
-    in_progress: Arc<AtomicUsize>,
-}
-
-#[derive(Default)]
-struct Notifications(std::sync::Mutex<Vec<Value>>);
-
-#[async_trait]
-impl Splitter for Notifications {
-    async fn invoke(&self, event: &Value) -> Result<(), AwsError> {
-        pause().await;
-        locked(&self.0).push(event.clone());
-        pause().await;
-        Ok(())
-    }
-}
-
-struct Waiting(Arc<Queue>, Arc<AtomicUsize>);
-
-#[async_trait]
-impl Backlog for Waiting {
-    async fn is_empty(&self) -> Result<bool, AwsError> {
-        pause().await;
-        let in_progress = self.1.load(Ordering::Relaxed);
-        Ok(in_progress == 0 && locked(&self.0.waiting).is_empty())
-    }
-}
-
-/// The split queue, which is empty whenever the janitor gives up a job.
-struct NoBacklog;
-
-#[async_trait]
-impl Backlog for NoBacklog {
-    async fn is_empty(&self) -> Result<bool, AwsError> {
-        Ok(true)
-    }
-}
-
-#[async_trait]
-impl Inventory for Buckets {
-    async fn versions(
-        &self,
-        after: Option<&VersionMarker>,
-    ) -> Result<(Vec<StoredVersion>, Option<VersionMarker>), AwsError> {
-        pause().await;
-        let versions = locked(&self.versions);
-        let mut places: Vec<_> = versions.iter().collect();
-        places.sort_unstable_by_key(|(place, _)| *place);
-        let is_after = |key: &String| after.is_none_or(|after| *key > after.key);
-        let mut places = places.into_iter().filter(|((key, _), _)| is_after(key));
-        // One version in each page.
-        let Some(((key, version), bytes)) = places.next() else {
-            return Ok((Vec::new(), None));
-        };
-        let found = StoredVersion {
-            object: ObjectRef {
-                bucket: "inbox".to_owned(),
-                key: key.clone(),
-                version: Some(version.clone()),
-                etag: version.clone(),
-                size: bytes.len() as u64,
-            },
-            created_at: "2026-11-20T08:30:00Z".parse().unwrap(),
-        };
-        let next = places.next().map(|_| VersionMarker {
-            key: key.clone(),
-            version: Some(version.clone()),
-        });
-        Ok((vec![found], next))
-    }
-}
-
-impl Janitor {
-    /// Returns a janitor for which every pause is over, and which gives up after so many attempts.
-    pub fn new(world: &World, max_attempts: u32) -> Self {
-        let notifications = Arc::new(Notifications::default());
-        let in_progress = Arc::new(AtomicUsize::new(0));
-        let table = Arc::clone(&world.table);
-        let waiting = Waiting(Arc::clone(&world.queue), Arc::clone(&in_progress));
-        let context = janitor::Context {
-            ledger: Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>),
-            index: Arc::clone(&table) as Arc<dyn JobIndex>,
-            cursors: table as Arc<dyn CursorTable>,
-            queue: Arc::clone(&world.queue) as Arc<dyn ChunkQueue>,
-            backlog: Arc::new(waiting),
-            splits: Arc::clone(&world.splits) as Arc<dyn SplitQueue>,
-            splits_backlog: Arc::new(NoBacklog),
-            splitter: Arc::clone(&notifications) as Arc<dyn Splitter>,
-            inventory: Arc::clone(&world.buckets) as Arc<dyn Inventory>,
-            metrics: Metrics::new("simulation", std::io::sink()),
-            patience: Patience {
-                first: SignedDuration::ZERO,
-                max_attempts,
-                split_within: match max_attempts {
-                    u32::MAX => SignedDuration::MAX,
-                    _ => SignedDuration::ZERO,
-                },
-                max_object_age: SignedDuration::MAX,
-            },
-        };
-        Self {
-            context: Arc::new(context),
-            notifications,
-            in_progress,
-        }
-    }
-
-    /// Returns the notifications that the janitor has sent since the last call.
-    pub fn take_notifications(&self) -> Vec<Value> {
-        std::mem::take(&mut *locked(&self.notifications.0))
-    }
-
-    /// Runs the janitor, or has it process a dead letter.
-    pub fn call(&self, dead_letter: Option<String>) -> Task<Outcome> {
-        let context = Arc::clone(&self.context);
-        let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
-        Box::pin(async move {
-            let Some(body) = dead_letter else {
-                let report = janitor::run(&context, deadline).await;
-                let report = report.unwrap_or_else(|error| panic!("{error}"));
-                assert_eq!(report.failed, 0, "{report:?}");
-                return Ok(HashSet::new());
-            };
-            let mut message = SqsMessage::default();
-            message.message_id = Some(body.clone());
-            message.body = Some(body);
-            let mut event = SqsEvent::default();
-            event.records.push(message);
-            let event = serde_json::to_value(event).unwrap();
-            let response = janitor::handle(&context, event, deadline).await;
-            let failed = response.unwrap_or_else(|error| panic!("{error}"));
-            let failed = failed.unwrap().batch_item_failures.into_iter();
-            Ok(failed.map(|failure| failure.item_identifier).collect())
-        })
     }
 }
 
@@ -298,13 +148,23 @@ pub async fn simulate(seed: u64) -> Trace {
     }
 
     let janitor = Janitor::new(&world, u32::MAX);
+    // Before that step, an earlier release runs, without a janitor and without an index of open jobs.
+    let upgraded_at = rng.random_range(0..200);
     let faults_until = rng.random_range(0..3_000);
     let mut crashes = rng.random_range(0..8);
+    let mut redrives = rng.random_range(0..4);
     let mut schedule = Schedule::new();
     let mut trace = Trace::new();
     for step in 0.. {
         assert!(step < faults_until + CLOSES_WITHIN, "the jobs do not close");
         let faults = step < faults_until;
+        if step == upgraded_at {
+            for job in files.iter().map(job_of) {
+                if world.table.0.head(job).await.unwrap().is_some() {
+                    world.table.0.unlist(job);
+                }
+            }
+        }
         pending.notifications.extend(janitor.take_notifications());
         pending.notifications.append(&mut world.resumes(&mut rng));
         let idle = pending.is_empty(&world);
@@ -313,7 +173,16 @@ pub async fn simulate(seed: u64) -> Trace {
         }
         let may_start = schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2));
         if may_start {
-            let event = if (idle && schedule.len() == 0) || rng.random_bool(0.1) {
+            let redriven = dead_job(&world, &files, &mut rng).await;
+            if let Some(job) = redriven.filter(|_| faults && redrives > 0) {
+                redrives -= 1;
+                let cause = Cause::Redrive(job);
+                let task = world.call(&cause);
+                schedule.start(&mut rng, Event::Function(cause), task);
+                continue;
+            }
+            let is_run = (idle && schedule.len() == 0) || rng.random_bool(0.1);
+            let event = if is_run && step > upgraded_at {
                 Some(Event::Run)
             } else {
                 pending.next(&world, faults, &mut rng)
@@ -325,7 +194,7 @@ pub async fn simulate(seed: u64) -> Trace {
                     Event::DeadLetter(body) => janitor.call(Some(body.clone())),
                 };
                 if let Event::Function(Cause::Messages(_)) = &event {
-                    janitor.in_progress.fetch_add(1, Ordering::Relaxed);
+                    janitor.received();
                 }
                 schedule.start(&mut rng, event, task);
                 continue;
@@ -342,7 +211,7 @@ pub async fn simulate(seed: u64) -> Trace {
             Step::Died(event) => (event, true),
         };
         if let Event::Function(Cause::Messages(_)) = &event {
-            janitor.in_progress.fetch_sub(1, Ordering::Relaxed);
+            janitor.processed();
         }
         trace.push((step, event.name(), dies));
         if failed {
@@ -352,13 +221,23 @@ pub async fn simulate(seed: u64) -> Trace {
     failing::check(&world, &files, &Cancellations::default()).await;
     for event in locked(&world.bus.events).iter() {
         for dead in &event.dead_chunks.first {
+            let is_condemned = pending.condemned.contains(&(event.job, dead.ordinal));
             assert!(
-                pending.condemned.contains(&(event.job, dead.ordinal)),
+                is_condemned || dead.code == DeadCode::StoreRefused,
                 "{dead}"
             );
         }
     }
     trace
+}
+
+/// Returns a job that closed with dead chunks, at some moments.
+async fn dead_job(world: &World, files: &[File], rng: &mut StdRng) -> Option<JobId> {
+    let job = job_of(files.choose(rng)?);
+    let is_due = rng.random_bool(0.1);
+    let head = world.table.0.head(job).await.unwrap();
+    let head = head.filter(|head| is_due && head.published && head.dead > 0);
+    head.map(|head| head.job)
 }
 
 /// Puts a file into the inbox.
@@ -367,11 +246,14 @@ pub fn put(world: &World, file: &File) {
     locked(&world.buckets.versions).insert(place, file.bytes.clone());
 }
 
+pub fn job_of(file: &File) -> JobId {
+    JobId::for_object("inbox", &file.key, &file.version)
+}
+
 /// Returns whether every file has a job, and every job is closed and published.
 async fn are_closed(world: &World, files: &[File]) -> bool {
     for file in files {
-        let job = JobId::for_object("inbox", &file.key, &file.version);
-        let head = world.table.0.head(job).await.unwrap();
+        let head = world.table.0.head(job_of(file)).await.unwrap();
         if head.is_none_or(|head| !head.published) {
             return false;
         }
@@ -385,7 +267,11 @@ fn files(rng: &mut StdRng) -> Vec<File> {
         .map(|index| {
             let mut text = String::from("sku,name,description\n");
             let rows = rng.random_range(1..14);
-            text.extend((0..rows).map(|row| format!("{index}.{row},sound,\n")));
+            text.extend((0..rows).map(|row| {
+                let is_refused = rng.random_ratio(1, 20);
+                let name = if is_refused { "refused" } else { "sound" };
+                format!("{index}.{row},{name},\n")
+            }));
             File {
                 key: format!("products/{index}.csv"),
                 version: "v1".to_owned(),

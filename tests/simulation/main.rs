@@ -1,8 +1,8 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
-//! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing`
-//! lost messages and the janitor, and `live` the pushes
-//! of the socket. `closing` stops the closer at each of its steps.
+//! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing` lost
+//! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, and `live` the
+//! pushes of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -22,9 +22,11 @@ mod outages;
 mod outcome;
 mod planned;
 mod queue;
+mod repair;
 mod samples;
 mod schedule;
 mod stores;
+mod unprunable;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,6 +67,18 @@ fn every_job_closes_whatever_fails() {
     run(async |seed| {
         failing::simulate(seed).await;
     });
+}
+
+#[test]
+fn every_job_closes_whatever_is_lost() {
+    run(async |seed| {
+        losing::simulate(seed).await;
+    });
+}
+
+#[test]
+fn every_snapshot_closes_even_if_it_cannot_be_pruned() {
+    run(unprunable::simulate);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use landfall_domain::{CompletionEvent, JobState, ProblemCode, PruneState, Value}
 use landfall_ledger::LedgerTable as _;
 use landfall_tests::Products;
 
+use crate::fakes::locked;
 use crate::files::{File, Kind};
 use crate::fixed::Fixed;
+use crate::stores::Map;
 use crate::world::World;
 
 pub async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
@@ -98,26 +100,26 @@ pub async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         fixed.check(&events);
     }
     for store in &world.stores {
-        let rows: BTreeMap<_, _> = store
-            .rows
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|(key, (_, values))| Some((key, values.as_ref()?)))
-            .map(|(key, values)| match &values[1..3] {
-                [Value::Text(name), Value::Null] => (key.clone(), (name.to_string(), None)),
-                [Value::Text(name), Value::Text(text)] => {
-                    (key.clone(), (name.to_string(), Some(text.to_string())))
-                }
-                [Value::Null, description] if kind == Kind::Merged => {
-                    let description = description.to_text().map(String::from);
-                    (key.clone(), (String::new(), description))
-                }
-                other => panic!("not a product: {other:?}"),
-            })
-            .collect();
-        assert_eq!(rows, reference.rows, "{}", store.kind);
+        assert_eq!(rows(store, kind), reference.rows, "{}", store.kind);
     }
+}
+
+/// Returns the rows of a store: name and description by key.
+pub fn rows(store: &Map, kind: Kind) -> BTreeMap<String, (String, Option<String>)> {
+    let stored = locked(&store.rows);
+    let rows = stored
+        .iter()
+        .filter_map(|(key, (_, values))| Some((key.clone(), values.as_ref()?)));
+    let rows = rows.map(|(key, values)| match &values[1..3] {
+        [Value::Text(name), Value::Null] => (key, (name.to_string(), None)),
+        [Value::Text(name), Value::Text(text)] => (key, (name.to_string(), Some(text.to_string()))),
+        [Value::Null, description] if kind == Kind::Merged => {
+            let description = description.to_text().map(String::from);
+            (key, (String::new(), description))
+        }
+        other => panic!("not a product: {other:?}"),
+    });
+    rows.collect()
 }
 
 /// The close of a job is in its metrics at least once, and no row more than once.

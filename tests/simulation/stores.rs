@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -25,6 +25,9 @@ pub struct Map {
     pub kind: StoreKind,
     /// Whether the store cannot be reached.
     pub is_down: AtomicBool,
+    /// Whether every step of a prune fails, and how many have.
+    pub refuses_prunes: AtomicBool,
+    pub refused_prunes: AtomicUsize,
     /// Whether the store accepts every row.
     pub is_repaired: AtomicBool,
     pub rows: Mutex<BTreeMap<String, Stored>>,
@@ -42,6 +45,8 @@ impl Map {
         Arc::new(Self {
             kind,
             is_down: AtomicBool::default(),
+            refuses_prunes: AtomicBool::default(),
+            refused_prunes: AtomicUsize::default(),
             is_repaired: AtomicBool::default(),
             rows: Mutex::default(),
             floor: Mutex::default(),
@@ -208,6 +213,10 @@ impl Store for Map {
 
     async fn prune(&self, _: &Dataset, order: &ObjectOrder) -> Result<Step<u64>, StoreError> {
         pause().await;
+        if self.refuses_prunes.load(Ordering::Relaxed) {
+            self.refused_prunes.fetch_add(1, Ordering::Relaxed);
+            return Err(unavailable(self.kind));
+        }
         let step = {
             let (own, mut floor) = (order.at(0), locked(&self.floor));
             let mut pruned = locked(&self.pruned);

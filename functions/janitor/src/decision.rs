@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use landfall_domain::JobState;
-use landfall_ledger::{JobHead, Repairs, Shard};
+use landfall_ledger::{JobHead, Repairs, Shard, Unfinished};
 
 use crate::Patience;
 use crate::patience::is_over;
@@ -37,6 +37,8 @@ pub(crate) enum ChunksDecision {
     SendAll(u32),
     /// Mark the missing chunks dead: they were not marked after any attempt.
     GiveUp,
+    /// No chunk is missing: do this to close the job.
+    Complete(Decision),
 }
 
 /// Decides what to do for an unfinished job, from its head, and from when the splitter has last read a part of the
@@ -53,19 +55,10 @@ pub(crate) fn decide(
     };
     let History { attempts, since } = History::new(head, progress);
     let due = |pause| is_over(since, pause, now);
-    if head.awaits_close() || (head.published && head.awaits_prune()) {
-        if !due(patience.pause(attempts)) {
-            return Decision::Wait;
-        }
-        // A job whose event cannot be published is closed: there is nothing to give up.
-        return if attempts >= patience.max_attempts
-            && head.state == JobState::Open
-            && head.problem.is_none()
-        {
-            Decision::FailClose(attempts + 1)
-        } else {
-            Decision::Close(attempts + 1)
-        };
+    // A shard of a job that was opened again may be full in the head, although chunks of it are missing again.
+    let is_complete = head.awaits_close() && !is_reopened(head);
+    if is_complete || (head.published && head.awaits_prune()) {
+        return decide_close(head, progress, patience, now);
     }
     if head.resending {
         return if due(patience.pause(attempts)) {
@@ -91,22 +84,52 @@ pub(crate) fn decide(
     }
 }
 
-/// Decides what to do for a sealed job, from its shards with missing chunks. `idle` means that no message is in the
-/// chunk queue, and none is being processed.
+/// Returns whether a job is open again, in a later attempt.
+fn is_reopened(head: &JobHead) -> bool {
+    head.state == JobState::Open && head.attempt > 1
+}
+
+/// Decides what to do for a job that only has to be closed, or whose event or confirmed prune is missing.
+fn decide_close(
+    head: &JobHead,
+    progress: Timestamp,
+    patience: Patience,
+    now: Timestamp,
+) -> Decision {
+    let History { attempts, since } = History::new(head, progress);
+    if !is_over(since, patience.pause(attempts), now) {
+        return Decision::Wait;
+    }
+    // A job whose event cannot be published is closed: there is nothing to give up.
+    if attempts >= patience.max_attempts && head.state == JobState::Open && head.problem.is_none() {
+        Decision::FailClose(attempts + 1)
+    } else {
+        Decision::Close(attempts + 1)
+    }
+}
+
+/// Decides what to do for a sealed job, from its shards with missing chunks, and the time of the last mark in others.
+/// `idle` means that no message is in the chunk queue, and none is being processed.
 pub(crate) fn decide_chunks(
     head: &JobHead,
-    shards: &[Shard],
+    Unfinished { shards, marked_at }: &Unfinished,
     idle: bool,
     patience: Patience,
     now: Timestamp,
 ) -> ChunksDecision {
     let marks = shards.iter().filter_map(|shard| shard.marked_at.as_ref());
+    let marks = marks.chain(marked_at);
     let marks = marks.filter_map(|time| time.parse().ok());
     let Some(progress) = head.last_progress().into_iter().chain(marks).max() else {
         return ChunksDecision::Wait;
     };
     let Some(last) = shards.iter().rev().find_map(|shard| shard.missing().last()) else {
-        return ChunksDecision::Wait;
+        // Unless it is opened again, its head says so from now on.
+        return if is_reopened(head) {
+            ChunksDecision::Complete(decide_close(head, progress, patience, now))
+        } else {
+            ChunksDecision::Wait
+        };
     };
     let History { attempts, since } = History::new(head, progress);
     let probe = head.repairs.as_ref().and_then(|repairs| repairs.probe);
@@ -261,9 +284,40 @@ mod tests {
         }
     }
 
+    fn unfinished(shard: Shard) -> Unfinished {
+        Unfinished {
+            shards: vec![shard],
+            marked_at: None,
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_open_again_is_closed_only_if_no_chunk_is_missing() {
+        let mut head = head(Some(8));
+        // The shard was full in the first attempt.
+        head.full.insert(0);
+        let close = decide(&head, None, PATIENCE, at(9));
+        assert_eq!(close, Decision::Close(1));
+        head.attempt = 2;
+        let read = decide(&head, None, PATIENCE, at(9));
+        assert_eq!(read, Decision::ReadShards);
+        let decided = |shards, minute| decide_chunks(&head, &shards, true, PATIENCE, at(minute));
+        let missing = unfinished(shard(&[3], Some(10)));
+        assert_eq!(decided(missing, 12), ChunksDecision::SendAll(1));
+        let complete = |minute| {
+            let shards = Unfinished {
+                shards: Vec::new(),
+                marked_at: Some(at(10).to_string()),
+            };
+            decided(shards, minute)
+        };
+        assert_eq!(complete(11), ChunksDecision::Complete(Decision::Wait));
+        assert_eq!(complete(12), ChunksDecision::Complete(Decision::Close(1)));
+    }
+
     #[test]
     fn lost_messages_are_sent_again_while_the_queue_is_empty() {
-        let shards = [shard(&[3, 5], Some(10))];
+        let shards = unfinished(shard(&[3, 5], Some(10)));
         let decided =
             |head: &JobHead, minute| decide_chunks(head, &shards, true, PATIENCE, at(minute));
         let head = head(Some(8));
@@ -276,10 +330,10 @@ mod tests {
 
     #[test]
     fn one_message_is_sent_while_others_wait() {
-        let decided = |head: &JobHead, shards: &[Shard], minute| {
+        let decided = |head: &JobHead, shards: &Unfinished, minute| {
             decide_chunks(head, shards, false, PATIENCE, at(minute))
         };
-        let shards = [shard(&[3, 5], Some(10))];
+        let shards = unfinished(shard(&[3, 5], Some(10)));
         let new = head(Some(8));
         assert_eq!(decided(&new, &shards, 15), ChunksDecision::Wait);
         assert_eq!(decided(&new, &shards, 16), ChunksDecision::Probe(5, 1));
@@ -291,7 +345,7 @@ mod tests {
             ChunksDecision::Probe(5, 10)
         );
         // The probe is marked, so the other message is lost.
-        let shards = [shard(&[3], Some(40))];
+        let shards = unfinished(shard(&[3], Some(40)));
         assert_eq!(decided(&waiting, &shards, 41), ChunksDecision::Wait);
         assert_eq!(decided(&waiting, &shards, 42), ChunksDecision::SendAll(1));
     }

@@ -24,6 +24,12 @@
 //! hours after the last progress, and six for a job that is not sealed. A job whose event cannot be published is
 //! closed, and publishing is attempted forever, every 64 minutes.
 //!
+//! A job that is redriven has shards that are full in its head, although their dead chunks were taken out. So it counts
+//! as complete only if all its shards are.
+//!
+//! A job that was open before the ledger got its index of open jobs is in no such list. For an hour after its first run,
+//! the janitor walks through the list of all jobs, 1,000 in each run, and adds the open ones to the index.
+//!
 //! # Why a probe
 //!
 //! Chunks may wait in a long queue for hours, and their number must not grow meanwhile. SQS does not say which messages
@@ -60,6 +66,7 @@ mod notification;
 mod patience;
 mod report;
 mod sweep;
+mod upgrade;
 
 pub use context::{Backlog, Context, Splitter};
 pub use error::JanitorError;

@@ -39,6 +39,11 @@ impl Patience {
         self.first.saturating_mul(8)
     }
 
+    /// Returns for how long functions of an earlier release may run after the janitor's first run.
+    pub(crate) fn upgrades_within(self) -> SignedDuration {
+        self.first.saturating_mul(30)
+    }
+
     /// Returns the time from the beginning of one inventory of the inbox to that of the next.
     pub(crate) fn between_inventories(self) -> SignedDuration {
         self.first.saturating_mul(5)

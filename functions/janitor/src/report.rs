@@ -15,6 +15,8 @@ pub struct Report {
     pub dead: usize,
     /// Jobs that it has failed.
     pub given_up: usize,
+    /// Unfinished jobs that it has found in the list of all jobs.
+    pub listed: usize,
     /// Versions of objects that it has looked at.
     pub objects: usize,
     /// Objects whose notifications it has replaced.

@@ -109,17 +109,32 @@ async fn repair(
             }
         }
         Decision::ReadShards => repair_chunks(context, &head, report, room).await?,
+        close @ (Decision::Close(_) | Decision::FailClose(_)) => {
+            finish(context, &head, close, report).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Has a job closed that is complete, or published.
+async fn finish(
+    context: &Context,
+    head: &JobHead,
+    decision: Decision,
+    report: &mut Report,
+) -> Result<(), JanitorError> {
+    let (job, ledger) = (head.job, &context.ledger);
+    match decision {
         Decision::Close(attempt) => {
-            if ledger.begin_repair(&head, attempt, None).await? {
+            if ledger.begin_repair(head, attempt, None).await? {
                 info!(%job, attempt, "the job is complete, but not finished: a close message is sent");
-                close(context, &head).await?;
+                close(context, head).await?;
                 report.closes += 1;
             }
         }
         Decision::FailClose(attempt) => {
             // A close message waits while a store is down.
-            if context.backlog.is_empty().await?
-                && ledger.begin_repair(&head, attempt, None).await?
+            if context.backlog.is_empty().await? && ledger.begin_repair(head, attempt, None).await?
             {
                 error!(%job, "the job cannot be closed as it is: it fails");
                 let problem = Problem::new(
@@ -128,10 +143,15 @@ async fn repair(
                      there; its own rows are in the stores: see the worker's log, and upload the file again",
                 );
                 ledger.add_problem(job, problem).await?;
-                close(context, &head).await?;
+                close(context, head).await?;
                 report.given_up += 1;
             }
         }
+        Decision::Wait
+        | Decision::Split(_)
+        | Decision::FailSplit
+        | Decision::ReadShards
+        | Decision::Redrive(_) => {}
     }
     Ok(())
 }
@@ -162,11 +182,12 @@ async fn repair_chunks(
     room: &mut usize,
 ) -> Result<(), JanitorError> {
     let (job, ledger) = (head.job, &context.ledger);
-    let shards = ledger.unfinished_shards(head).await?;
+    let unfinished = ledger.unfinished_shards(head).await?;
     let idle = context.backlog.is_empty().await?;
     let now = Timestamp::now();
-    let missing = shards.iter().flat_map(Shard::missing).take(*room);
-    match decide_chunks(head, &shards, idle, context.patience, now) {
+    let missing = unfinished.shards.iter().flat_map(Shard::missing);
+    let missing = missing.take(*room);
+    match decide_chunks(head, &unfinished, idle, context.patience, now) {
         ChunksDecision::Probe(chunk, attempt) if *room > 0 => {
             if ledger.begin_repair(head, attempt, Some(chunk)).await? {
                 info!(%job, attempt, chunk, "no chunk was marked for a while: the message of one is sent again");
@@ -188,6 +209,7 @@ async fn repair_chunks(
             *room -= missing.len();
             report.dead += give_up(context, head, &missing).await?;
         }
+        ChunksDecision::Complete(close) => finish(context, head, close, report).await?,
         // Or the run has sent enough.
         ChunksDecision::Wait
         | ChunksDecision::Probe(..)

@@ -197,6 +197,16 @@ impl DynamoTable {
                 .update_expression("SET split_error = :error")
                 .expression_attribute_values(":null", text("NULL"))
                 .expression_attribute_values(":error", text(error)),
+            // As `JobHead::is_unfinished`.
+            HeadUpdate::ListAsOpen => request
+                .condition_expression(
+                    "published = :no OR (attribute_exists(prune_confirmed_at) AND \
+                     (attribute_not_exists(prune_published) OR prune_published = :no))",
+                )
+                .update_expression("SET #open = :partition")
+                .expression_attribute_names("#open", OPEN)
+                .expression_attribute_values(":partition", text(open_partition(index_shard(job))))
+                .expression_attribute_values(":no", AttributeValue::Bool(false)),
         };
         let (Updated::Applied(item) | Updated::Unmet(item)) =
             self.send(key.clone(), request).await?;

@@ -82,7 +82,8 @@ pub trait JobIndex: LedgerTable + CircuitTable {
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError>;
 
     /// Lists [unfinished](JobHead::is_unfinished) jobs after this position, oldest first, without reading others. A job
-    /// that was created less than a second ago may be missing, and so are jobs that an earlier release created.
+    /// that was created less than a second ago may be missing, and so are jobs that an earlier release created, until
+    /// [`Ledger::list_as_open`](crate::Ledger::list_as_open) adds them.
     ///
     /// `limit` is at most 100.
     async fn open_jobs(

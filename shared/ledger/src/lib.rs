@@ -103,7 +103,7 @@ pub use plan::PlanBlock;
 pub use progress::Progress;
 pub use prune::PruneRefusal;
 pub use redrive::{Redrive, RedriveRefusal, Reopen};
-pub use repair::Repairs;
+pub use repair::{Repairs, Unfinished};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

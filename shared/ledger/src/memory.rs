@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -22,6 +22,8 @@ pub struct MemoryTable {
 #[derive(Default)]
 pub(crate) struct Items {
     heads: HashMap<JobId, JobHead>,
+    /// Jobs that are missing in the index of open jobs.
+    unlisted: HashSet<JobId>,
     shards: HashMap<(JobId, u32), Shard>,
     checkpoints: HashMap<JobId, RecordedCheckpoint>,
     plans: HashMap<(JobId, u32), PlanBlock>,
@@ -48,6 +50,11 @@ impl Items {
 }
 
 impl MemoryTable {
+    /// Removes a job from the index of open jobs, as if an earlier release had created it.
+    pub fn unlist(&self, job: JobId) {
+        self.items().unlisted.insert(job);
+    }
+
     pub(crate) fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,6 +208,12 @@ impl LedgerTable for MemoryTable {
 
     async fn update_head(&self, job: JobId, update: &HeadUpdate) -> Result<JobHead, LedgerError> {
         let mut items = self.items();
+        if matches!(
+            update,
+            HeadUpdate::ListAsOpen | HeadUpdate::Reopen(_) | HeadUpdate::ConfirmPrune(_)
+        ) {
+            items.unlisted.remove(&job);
+        }
         let head = items.head(job)?;
         let is_open = head.state == JobState::Open;
         match update {
@@ -273,7 +286,8 @@ impl LedgerTable for MemoryTable {
             HeadUpdate::SplitError(error) if head.chunks.is_none() => {
                 head.split_error = Some(error.clone());
             }
-            HeadUpdate::Problem(_)
+            HeadUpdate::ListAsOpen
+            | HeadUpdate::Problem(_)
             | HeadUpdate::Seal(_)
             | HeadUpdate::Cancel(_)
             | HeadUpdate::Prune(_)
@@ -350,7 +364,7 @@ impl JobIndex for MemoryTable {
         let mut heads: Vec<&JobHead> = items
             .heads
             .values()
-            .filter(|head| head.is_unfinished())
+            .filter(|head| head.is_unfinished() && !items.unlisted.contains(&head.job))
             .filter(|head| after.is_none_or(|after| JobsCursor::after(head) > *after))
             .collect();
         heads.sort_unstable_by_key(|head| JobsCursor::after(head));

@@ -21,6 +21,15 @@ pub struct Repairs {
     pub probe: Option<u32>,
 }
 
+/// What is missing in a job.
+#[derive(Clone, Debug, Default)]
+pub struct Unfinished {
+    /// Shards with missing chunks.
+    pub shards: Vec<Shard>,
+    /// When a chunk was last marked in the full shards that were read; RFC 3339.
+    pub marked_at: Option<String>,
+}
+
 impl JobHead {
     /// Returns when the job last made progress, as far as the head records it.
     pub fn last_progress(&self) -> Option<Timestamp> {
@@ -43,6 +52,13 @@ impl Ledger {
     /// Records that a job makes progress that nothing else in the ledger shows.
     pub async fn record_progress(&self, job: JobId) -> Result<(), LedgerError> {
         let update = HeadUpdate::Progress;
+        self.table.update_head(job, &update).await.map(drop)
+    }
+
+    /// Adds an unfinished job to those that [`JobIndex::open_jobs`](crate::JobIndex::open_jobs) lists. Jobs that an
+    /// earlier release created are missing there.
+    pub async fn list_as_open(&self, job: JobId) -> Result<(), LedgerError> {
+        let update = HeadUpdate::ListAsOpen;
         self.table.update_head(job, &update).await.map(drop)
     }
 
@@ -69,24 +85,34 @@ impl Ledger {
 
     /// Returns the first shards of a sealed job with chunks that are neither done nor dead, at most 100, in order.
     ///
-    /// A shard that is full although the head does not say so is added to the head: a caller died before that.
-    pub async fn unfinished_shards(&self, head: &JobHead) -> Result<Vec<Shard>, LedgerError> {
-        let Some(chunks) = head.chunks else {
-            return Ok(Vec::new());
-        };
-        let shards = (0..shards_of(chunks)).filter(|shard| !head.full.contains(shard));
-        let shards: Vec<u32> = shards.take(SHARDS_AT_ONCE).collect();
-        let mut found = self.table.shards(head.job, &shards).await?;
-        found.sort_unstable_by_key(|shard| shard.index);
-        let mut unfinished = Vec::with_capacity(found.len());
-        for mut shard in found {
-            // A second splitter may have set another size.
-            shard.chunks = chunks_in(shard.index, chunks);
-            if shard.is_full() {
-                let full = HeadUpdate::Full(shard.index);
-                self.table.update_head(head.job, &full).await?;
-            } else {
-                unfinished.push(shard);
+    /// A shard that is full although the head does not say so is added to the head: a caller died before that. In a job
+    /// that was opened again, a shard may be full in the head although chunks of it are missing again, so all shards
+    /// are read.
+    pub async fn unfinished_shards(&self, head: &JobHead) -> Result<Unfinished, LedgerError> {
+        let chunks = head.chunks.unwrap_or(0);
+        let reads_all = head.attempt > 1;
+        let shards = (0..shards_of(chunks)).filter(|shard| reads_all || !head.full.contains(shard));
+        let shards: Vec<u32> = shards.collect();
+        let mut unfinished = Unfinished::default();
+        for page in shards.chunks(SHARDS_AT_ONCE) {
+            let mut found = self.table.shards(head.job, page).await?;
+            found.sort_unstable_by_key(|shard| shard.index);
+            for mut shard in found {
+                // A second splitter may have set another size.
+                shard.chunks = chunks_in(shard.index, chunks);
+                if !shard.is_full() {
+                    unfinished.shards.push(shard);
+                    continue;
+                }
+                if !head.full.contains(&shard.index) {
+                    let full = HeadUpdate::Full(shard.index);
+                    self.table.update_head(head.job, &full).await?;
+                }
+                // Times of the same form sort like texts.
+                unfinished.marked_at = unfinished.marked_at.max(shard.marked_at);
+            }
+            if !reads_all || !unfinished.shards.is_empty() {
+                break;
             }
         }
         Ok(unfinished)

@@ -68,6 +68,8 @@ pub enum HeadUpdate {
     },
     /// Sets why the splitter has given up its attempts on the object of a job that is not sealed.
     SplitError(String),
+    /// Adds an unfinished job to the index of open jobs.
+    ListAsOpen,
 }
 
 /// What a splitter records once it has sent every chunk of a job.

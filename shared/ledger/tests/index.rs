@@ -198,6 +198,16 @@ async fn a_job_is_listed_as_open_until_its_event_is_published() {
     assert_eq!(open(None, 9).await.0, [oldest, other, newest]);
     ledger.record_published(&closed).await.unwrap();
     assert_eq!(open(None, 9).await.0, [other, newest]);
+
+    // A job of an earlier release is missing until it is added.
+    table.unlist(other);
+    assert_eq!(open(None, 9).await.0, [newest]);
+    for _ in 0..2 {
+        ledger.list_as_open(other).await.unwrap();
+        assert_eq!(open(None, 9).await.0, [other, newest]);
+    }
+    ledger.list_as_open(oldest).await.unwrap();
+    assert_eq!(open(None, 9).await.0, [other, newest]);
 }
 
 #[test]
