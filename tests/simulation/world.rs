@@ -243,6 +243,7 @@ pub async fn simulate(seed: u64) {
         Kind::Snapshots,
         Kind::Ordered,
         Kind::Merged,
+        Kind::Placed,
     ];
     let kind = *kinds.choose(&mut rng).unwrap();
     let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);

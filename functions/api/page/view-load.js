@@ -94,6 +94,12 @@ const noScope = () =>
     '.',
   );
 
+/** Returns what the key of a dataset means. */
+const identity = (key) =>
+  key.includes('_offset')
+    ? 'Every row is kept: rows are identified by their file and their place in it, so the same file again changes nothing.'
+    : `Rows with the same ${key.join(' and ')} replace each other.`;
+
 function description({ mode, order, key, fields, stores }) {
   const rows = fields.map(({ name, type, required }) =>
     h(
@@ -108,7 +114,7 @@ function description({ mode, order, key, fields, stores }) {
     h(
       'p',
       { class: 'muted' },
-      `Rows with the same ${key.join(' and ')} replace each other. They are written to ${stores.map(store).join(' and ')}.`,
+      `${identity(key)} They are written to ${stores.map(store).join(' and ')}.`,
     ),
     order && h('p', { class: 'muted' }, 'Of such rows, the one with the greatest ', h('code', {}, order), ' stays.'),
     mode === 'merge' &&

@@ -6,7 +6,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::TryFutureExt;
 use landfall_aws::{Lookup, ObjectCreated, SplitMessage, WorkMessage};
 use landfall_domain::{Dataset, JobId, Mode, ObjectRef, Problem, ProblemCode, RejectsOrigin};
-use landfall_formats::{CUTTING_RULES, check_size};
+use landfall_formats::{CUTTING_RULES, check_place, check_size};
 use landfall_ledger::{JobHead, LedgerError, Seal};
 use landfall_runtime::{
     BatchLimits, Deadline, Message, Retryable, batch_response, keep_hidden, process_batch, put_back,
@@ -141,7 +141,7 @@ async fn proceed(context: &Context, head: JobHead, stop_at: Instant) -> Result<(
         return enqueue_close(context, &head).await;
     }
     let plannable = plannable(context, &head).await?;
-    let seal = match plannable.and_then(|dataset| check(&head).map(|()| dataset)) {
+    let seal = match plannable.and_then(|dataset| check(&head, &dataset).map(|()| dataset)) {
         Err(problem) => Seal {
             chunks: 0,
             problem: Some(problem),
@@ -226,8 +226,9 @@ async fn plannable(context: &Context, head: &JobHead) -> Result<Plannable, Split
 }
 
 /// Checks what is known of an object before it is read.
-fn check(head: &JobHead) -> Result<(), Problem> {
+fn check(head: &JobHead, dataset: &Dataset) -> Result<(), Problem> {
     check_size(head.object.size, head.chunk_bytes)?;
+    check_place(dataset, &head.object.key)?;
     if head.cutting_rules != CUTTING_RULES {
         return Err(other_release());
     }
