@@ -1,11 +1,8 @@
 //! `landfall`: the command line.
 
 mod check;
-mod check_file;
-mod infer;
 mod jobs;
 mod pause;
-mod report;
 mod tokens;
 mod totals;
 
@@ -17,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
+use landfall_cli::infer::{check_file, infer_file};
 use landfall_cli::seed;
 use landfall_domain::{JobId, JobState, PruneState};
 
@@ -281,7 +279,7 @@ async fn main() -> Result<ExitCode> {
         }
         Command::Infer { files, name } => {
             for file in files {
-                print!("{}", infer::infer_file(&file, name.as_deref())?);
+                print!("{}", infer_file(&file, name.as_deref())?.definition);
             }
         }
         Command::Datasets(Datasets::Check {
@@ -309,7 +307,7 @@ async fn main() -> Result<ExitCode> {
                 }
                 return Ok(code);
             };
-            let report = check_file::check_file(check::dataset_of(&file, &datasets)?, &file)?;
+            let report = check_file(check::dataset_of(&file, &datasets)?, &file)?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {

@@ -9,6 +9,9 @@ use crate::csv::records::{Quotes, Records};
 /// The most rows that are looked at. Later ones are left out.
 const MAX_ROWS: usize = 400_000;
 
+/// The most columns that become fields.
+pub(super) const MAX_COLUMNS: usize = 500;
+
 /// A cell: its text, JSON, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell {
@@ -81,9 +84,21 @@ impl Table {
                 found.cells
             ));
         }
+        if table.columns.len() > MAX_COLUMNS {
+            table.columns.truncate(MAX_COLUMNS);
+            table.notes.push(format!(
+                "only the first {MAX_COLUMNS} columns are fields; the others are kept in _extra"
+            ));
+        }
         let regular = records.into_iter().filter(|it| it.len() == found.cells);
         table.rows = regular
-            .map(|record| record.into_iter().map(Cell::Text).collect())
+            .map(|record| {
+                record
+                    .into_iter()
+                    .take(MAX_COLUMNS)
+                    .map(Cell::Text)
+                    .collect()
+            })
             .collect();
         table
     }
