@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use landfall_domain::FieldType;
+
 use super::Setting;
 use super::kinds::{Kinds, Seen};
 use super::table::{Column, Record, Table};
@@ -79,7 +81,7 @@ fn check(first: &Record, rows: &[Record], cells: usize) -> Result<(), String> {
     }
 }
 
-/// Returns whether a text is a number, a date or a time, but not a year, which may name a column.
+/// Returns whether a text is a number, a date or a time, but not a year, which may name a column, as may `y` and `n`.
 fn is_value(text: &str) -> bool {
     let text = text.trim();
     let is_year = text.len() == 4 && text.starts_with(['1', '2']) && text.parse::<u16>().is_ok();
@@ -88,5 +90,6 @@ fn is_value(text: &str) -> bool {
     }
     let mut seen = Seen::default();
     seen.add(Kinds::get(), text);
-    seen.is_typed()
+    let mut kinds = seen.kinds(Kinds::get()).into_iter();
+    kinds.any(|kind| kind.field.kind != FieldType::Boolean)
 }

@@ -18,6 +18,8 @@ fn inferred(file: &str, content: impl AsRef<[u8]>) -> Inferred {
     let text = inferred.to_string();
     let read = Dataset::from_toml("goods.toml", &text);
     assert!(read.is_ok(), "{read:?}\n{text}");
+    let short = Dataset::from_toml("goods.toml", &inferred.to_short_toml());
+    assert_eq!(read, short);
     inferred
 }
 
@@ -279,6 +281,36 @@ fn json_has_paths_and_the_types_of_its_values() {
     let lines = super::tests::inferred("a.ndjson", "{\"id\":1,\"x\":1}\n{\"id\":2,\"x\":\"a\"}\n");
     assert_eq!(lines.format, Format::Ndjson);
     assert_eq!(lines.fields[1].kind.as_str(), "text");
+}
+
+#[test]
+fn the_start_of_a_file_ends_with_a_whole_record() {
+    let source = Source {
+        dataset: "goods",
+        file: "a.csv",
+        size: 1_000,
+    };
+    let inferred = infer_parts(source, vec![b"id,at\n1,2026-01-05\n2,2026-0".to_vec()]).unwrap();
+    assert_eq!(inferred.fields[1].kind.as_str(), "date");
+    assert_eq!(inferred.looked_at, "1 rows, in 27 of 1000 bytes: the start");
+}
+
+#[test]
+fn a_budget_bounds_what_is_read() {
+    for size in [1, 1 << 20, (1 << 20) + 1, 5 << 40] {
+        let ranges = Budget::FUNCTION.ranges(size);
+        let bytes: u64 = ranges.iter().map(ByteRange::len).sum();
+        assert!(bytes <= 1 << 20, "{size}: {bytes}");
+        assert_eq!(ranges.last().map(|range| range.end), Some(size));
+        assert!(ranges.is_sorted_by(|one, other| one.end <= other.start));
+    }
+}
+
+#[test]
+fn names_may_be_words_for_true_and_false() {
+    let inferred = inferred("a.csv", "x,y,n\na,b,1\na,b,2\n");
+    assert_eq!(settings(&inferred), []);
+    assert_eq!(inferred.fields[1].name, "y");
 }
 
 #[test]
