@@ -25,6 +25,7 @@ mod queue;
 mod samples;
 mod schedule;
 mod stores;
+mod unknown;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +59,16 @@ fn run(simulate: impl AsyncFn(u64)) {
 #[test]
 fn every_row_lands_once_whatever_happens() {
     run(world::simulate);
+}
+
+#[test]
+fn objects_of_an_unknown_dataset_agree_on_its_definition() {
+    run(unknown::agree);
+}
+
+#[test]
+fn the_problem_of_an_unknown_dataset_has_a_definition() {
+    run(unknown::fail);
 }
 
 #[test]
