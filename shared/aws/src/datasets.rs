@@ -10,7 +10,7 @@ use crate::{AwsError, Failure, Objects};
 /// How long a definition is cached.
 const FRESH: Duration = Duration::from_mins(1);
 /// The maximum size of a definition in bytes.
-const MAX_BYTES: usize = 256 * 1024;
+pub const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 /// The maximum number of cached definitions.
 const MAX_CACHED: usize = 200;
 
@@ -141,7 +141,7 @@ impl Datasets {
         let version = requested.version.as_deref();
         let answer = self
             .objects
-            .read_text(&self.bucket, &key, version, MAX_BYTES);
+            .read_text(&self.bucket, &key, version, MAX_DEFINITION_BYTES);
         let (text, version) = match answer.await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Lookup::Unknown),

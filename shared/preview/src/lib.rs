@@ -3,10 +3,12 @@
 
 mod check;
 mod report;
+mod start;
 mod suggest;
 
 pub use check::check;
 pub use report::{FirstRow, Place, Reason, Report};
+pub use start::{check_start, suggest_start};
 pub use suggest::{Suggestion, suggest};
 
 #[cfg(test)]

@@ -33,10 +33,20 @@ pub fn suggest<E>(
     source: Source<'_>,
     mut read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
 ) -> Result<Result<Suggestion, Problem>, E> {
-    let inferred = match infer(source, &mut read)? {
-        Ok(inferred) => inferred,
-        Err(problem) => return Ok(Err(problem)),
-    };
+    match infer(source, &mut read)? {
+        Ok(inferred) => suggestion(inferred, source.file, |dataset| {
+            check(dataset, source.file, source.size, read)
+        }),
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+/// Returns a definition with what becomes of its file.
+pub(crate) fn suggestion<E>(
+    inferred: Inferred,
+    file: &str,
+    check: impl FnOnce(&Dataset) -> Result<Report, E>,
+) -> Result<Result<Suggestion, Problem>, E> {
     let text = inferred.to_string();
     let dataset = match Dataset::from_toml("inferred.toml", &text) {
         Ok(dataset) => dataset,
@@ -45,9 +55,9 @@ pub fn suggest<E>(
             return Ok(Err(Problem::new(ProblemCode::BadDataset, message)));
         }
     };
-    let report = check(&dataset, source.file, source.size, read)?;
+    let report = check(&dataset)?;
     Ok(Ok(Suggestion {
-        definition: comments(&report, source.file) + &text,
+        definition: comments(&report, file) + &text,
         inferred,
         dataset,
         report,
