@@ -46,7 +46,8 @@ pub(super) fn of_table(table: &Table, fields: &[InferredField]) -> Key {
         let others: Vec<_> = unique.iter().skip(1).take(NAMED).map(name).collect();
         let mut note = format!("unique and never empty in {looked_at}");
         if !others.is_empty() {
-            note += &format!("; so are {}", others.join(", "));
+            note.push_str("; so are ");
+            note.push_str(&others.join(", "));
         }
         return Key {
             fields: vec![name(best)],
@@ -63,10 +64,8 @@ pub(super) fn of_table(table: &Table, fields: &[InferredField]) -> Key {
         return Key::position(note);
     }
     let combined: Vec<usize> = candidates.into_iter().take(COMBINED).collect();
-    let found = [2, 3].into_iter();
-    let found = found
-        .filter_map(|size| combination(table, &combined, size))
-        .next();
+    let mut sizes = [2, 3].into_iter();
+    let found = sizes.find_map(|size| combination(table, &combined, size));
     let Some(found) = found else {
         let note = format!(
             "each row is kept, identified by its place in the file, because no field, and no two or three together, \

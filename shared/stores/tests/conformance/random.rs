@@ -143,9 +143,12 @@ impl Case {
         } else {
             key
         };
-        let dataset = dataset_of(|name| match by_place {
-            true => definition_by_place(&others, random),
-            false => definition(name, &key, &others, is_plain, random),
+        let dataset = dataset_of(|name| {
+            if by_place {
+                definition_by_place(&others, random)
+            } else {
+                definition(name, &key, &others, is_plain, random)
+            }
         });
         let most = if is_big { 6_000 } else { 150 };
         Self { dataset, key, most }
