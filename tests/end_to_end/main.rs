@@ -11,6 +11,7 @@ mod document;
 mod failing;
 mod faults;
 mod http;
+mod inferred;
 mod job_lists;
 mod keys;
 mod limits;
