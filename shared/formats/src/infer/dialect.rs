@@ -44,6 +44,8 @@ pub(super) struct Found {
     skip_lines: usize,
     /// The length of these lines in bytes.
     skipped: usize,
+    /// Whether all rows, unlike the header, end with a delimiter.
+    pub(super) has_surplus: bool,
     /// What other delimiter is nearly as likely.
     runner_up: Option<String>,
     has_sep_line: bool,
@@ -92,6 +94,7 @@ pub(super) fn find(text: &str, format: Format) -> Found {
         dialect: trial.dialect,
         cells: trial.cells,
         skip_lines: trial.skip_lines,
+        has_surplus: trial.has_surplus,
         skipped: trial.skipped + sep_line.map_or(0, |(_, length)| length),
         runner_up,
         has_sep_line: sep_line.is_some(),
@@ -146,6 +149,13 @@ impl Found {
                 "csv.trim",
                 "true",
                 "there are spaces around cells",
+            ));
+        }
+        if self.has_surplus {
+            settings.push(Setting::new(
+                "csv.flexible",
+                "true",
+                "rows end with a delimiter that the header does not have",
             ));
         }
         if self.skip_lines > 0 {
@@ -216,6 +226,7 @@ struct Trial {
     cells: usize,
     skip_lines: usize,
     skipped: usize,
+    has_surplus: bool,
 }
 
 impl Trial {
@@ -226,6 +237,7 @@ impl Trial {
             cells: 1,
             skip_lines: 0,
             skipped: 0,
+            has_surplus: false,
         }
     }
 
@@ -240,7 +252,12 @@ impl Trial {
         let dialect = dialect_of(delimiter, quote, escape, trim);
         let read = Read::new(text, &dialect);
         let cells = read.usual_cells()?;
-        let skip = read.preamble(cells);
+        let has_surplus = read.has_surplus(cells);
+        let skip = if has_surplus { 0 } else { read.preamble(cells) };
+        // A line without spaces above words is more likely the name of a single column.
+        if skip > 0 && delimiter == " " {
+            return None;
+        }
         let kept = &read.records[skip..];
         let mut patterns: BTreeMap<usize, usize> = BTreeMap::new();
         for record in kept {
@@ -265,7 +282,8 @@ impl Trial {
         Some(Self {
             dialect,
             score,
-            cells,
+            cells: cells - usize::from(has_surplus),
+            has_surplus,
             skip_lines: memchr_iter(b'\n', &text.as_bytes()[..skipped]).count(),
             skipped,
         })
@@ -284,6 +302,8 @@ struct ReadRecord {
     known: usize,
     /// Whether something is wrong with its quotes.
     is_faulty: bool,
+    /// Whether its last cell is empty.
+    ends_empty: bool,
 }
 
 impl Read {
@@ -308,6 +328,7 @@ impl Read {
                     cells: cells.len(),
                     known,
                     is_faulty: record.quotes != Quotes::Correct,
+                    ends_empty: cells.iter().last().is_some_and(str::is_empty),
                 });
             }
         }
@@ -324,6 +345,18 @@ impl Read {
             .into_iter()
             .max_by_key(|(cells, count)| (*count, *cells));
         most.map(|(cells, _)| cells)
+    }
+
+    /// Returns whether the first record lacks the last cell of the others, which is always empty.
+    fn has_surplus(&self, cells: usize) -> bool {
+        let Some((header, rows)) = self.records.split_first() else {
+            return false;
+        };
+        let mut usual = rows.iter().filter(|row| row.cells == cells);
+        header.cells > 1
+            && header.cells + 1 == cells
+            && !header.ends_empty
+            && usual.all(|row| row.ends_empty)
     }
 
     /// Returns the number of records before the first one of two with the usual number of cells.

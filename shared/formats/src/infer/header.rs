@@ -26,6 +26,8 @@ pub(super) fn take(table: &mut Table, records: &mut Vec<Record>, cells: usize) {
         return;
     }
     let mut header = records.remove(0);
+    // Files that were joined repeat it.
+    records.retain(|record| *record != header);
     header.resize(cells, String::new());
     let folded = |name: &str| name.trim().to_lowercase();
     let all: Vec<String> = header.iter().map(|name| folded(name)).collect();

@@ -66,7 +66,7 @@ impl Table {
             };
             records.extend(read(body, &found.dialect).filter(|record| {
                 // Parts that start inside of a quoted cell begin with records of other lengths.
-                index == 0 || record.len() == found.cells
+                index == 0 || record.len() == found.cells + usize::from(found.has_surplus)
             }));
             if records.len() > MAX_ROWS {
                 records.truncate(MAX_ROWS);
@@ -75,6 +75,14 @@ impl Table {
                     .push(format!("only the first {MAX_ROWS} rows were looked at"));
                 break;
             }
+        }
+        if found.has_surplus {
+            let surplus = |record: &&mut Record| {
+                record.len() == found.cells + 1 && record.last().is_some_and(String::is_empty)
+            };
+            records.iter_mut().filter(surplus).for_each(|record| {
+                record.pop();
+            });
         }
         let other = records.iter().filter(|it| it.len() != found.cells).count();
         header::take(&mut table, &mut records, found.cells);

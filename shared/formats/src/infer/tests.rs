@@ -314,6 +314,26 @@ fn names_may_be_words_for_true_and_false() {
 }
 
 #[test]
+fn polluted_files_are_read() {
+    let rows = |line: &dyn Fn(u32) -> String| (1..40).map(line).collect::<String>();
+    let surplus = format!("id,name\n{}", rows(&|row| format!("{row},n,\n")));
+    let found = inferred("a.csv", surplus);
+    assert_eq!(settings(&found), [("csv.flexible", "true")]);
+    assert_eq!(found.key.fields, ["id"]);
+    let single = format!("name\n{}", rows(&|row| format!("Item {row}\n")));
+    let found = inferred("a.csv", single);
+    assert_eq!(settings(&found), []);
+    assert_eq!(found.fields[0].name, "name");
+    let part = |first: u32| format!("id,at\n{first},2026-01-05\n");
+    let joined = inferred("a.csv", (1..9).map(part).collect::<String>());
+    let kinds: Vec<_> = joined.fields.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(
+        (kinds, settings(&joined)),
+        (vec!["integer", "date"], vec![])
+    );
+}
+
+#[test]
 fn a_large_file_is_read_in_parts() {
     let text = "a long text ".repeat(20);
     let rows = (0..100_000).map(|row| format!("{row},{}.5,00{row},{text}\n", row % 7));
