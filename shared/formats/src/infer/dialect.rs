@@ -304,6 +304,10 @@ struct ReadRecord {
     is_faulty: bool,
     /// Whether its last cell is empty.
     ends_empty: bool,
+    /// The number of its cells that are not empty.
+    filled: usize,
+    /// Whether it may be a title above the table: words in the first of several cells, or nothing.
+    is_title: bool,
 }
 
 impl Read {
@@ -323,7 +327,13 @@ impl Read {
                     continue;
                 }
                 let known = cells.iter().filter(|cell| is_known(cell)).count();
+                let filled = cells.iter().filter(|cell| !cell.is_empty()).count();
+                let first = cells.get_or_empty(0);
+                let is_word = first.is_empty() || first.chars().any(char::is_alphabetic);
+                let is_rest_empty = filled == usize::from(!first.is_empty());
                 read.records.push(ReadRecord {
+                    filled,
+                    is_title: cells.len() > 2 && is_word && is_rest_empty,
                     start: record.start,
                     cells: cells.len(),
                     known,
@@ -369,9 +379,15 @@ impl Read {
             record.is_none_or(|record| record.cells == cells)
         };
         let most = self.records.len().min(MAX_PREAMBLE);
-        (0..most)
-            .find(|index| is_usual(*index) && is_usual(index + 1))
-            .unwrap_or(0)
+        let first = (0..most).find(|index| is_usual(*index) && is_usual(index + 1));
+        let first = first.unwrap_or(0);
+        // Spreadsheets give a title as many cells as the table. A header without gaps follows it.
+        let rest = &self.records[first..];
+        let titles = rest.iter().take_while(|record| record.is_title).count();
+        match rest.get(titles) {
+            Some(header) if header.filled == cells => first + titles,
+            _ => first,
+        }
     }
 }
 

@@ -324,6 +324,13 @@ fn polluted_files_are_read() {
     let found = inferred("a.csv", single);
     assert_eq!(settings(&found), []);
     assert_eq!(found.fields[0].name, "name");
+    let titled = format!(
+        "Report,,\n,,\nid,n,m\n{}",
+        rows(&|row| format!("{row},,\n"))
+    );
+    let found = inferred("a.csv", titled);
+    assert_eq!(settings(&found), [("csv.skip_lines", "2")]);
+    assert_eq!(found.key.fields, ["id"]);
     let part = |first: u32| format!("id,at\n{first},2026-01-05\n");
     let joined = inferred("a.csv", (1..9).map(part).collect::<String>());
     let kinds: Vec<_> = joined.fields.iter().map(|it| it.kind.as_str()).collect();
