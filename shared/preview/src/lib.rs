@@ -2,6 +2,8 @@
 //! rejected and why. All steps are those of splitter and worker, and nothing is stored.
 
 mod check;
+#[cfg(test)]
+mod polluted;
 mod report;
 mod start;
 mod suggest;

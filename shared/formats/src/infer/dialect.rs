@@ -397,6 +397,11 @@ fn is_known(cell: &str) -> bool {
     if cell.is_empty() {
         return true;
     }
+    let is_in = |quote| cell.len() > 1 && cell.starts_with(quote) && cell.ends_with(quote);
+    if is_in('"') || is_in('\'') {
+        // These are more likely the quotes of the cell.
+        return false;
+    }
     let is_plain = |char: char| char.is_alphanumeric() || char == '_';
     let is_number = |char: char| char.is_ascii_digit() || "+-.,:/%eETZ() $€£'\u{a0}".contains(char);
     // Numbers, dates and times.
