@@ -1,86 +1,70 @@
 //! Infers definitions from files, and checks the files against them.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use landfall_domain::{Dataset, is_name};
-use landfall_formats::infer::{Inferred, Source, identifier, infer};
+use landfall_domain::{ByteRange, Dataset, is_name};
+use landfall_formats::infer::{Source, identifier};
+use landfall_preview::{Report, Suggestion};
 
-use crate::check_file::check_file;
-use crate::report::Report;
-
-/// The most reasons of rejects that a comment names.
-const REASONS: usize = 3;
-
-/// Returns the definition of a file, as TOML whose comments say what is uncertain and what becomes of the file.
-pub(crate) fn infer_file(path: &Path, name: Option<&str>) -> Result<String> {
-    let shown = path.display();
-    let dataset = match name {
-        Some(name) => {
-            ensure!(is_name(name), "{name:?} is no name of a dataset");
-            name.to_owned()
-        }
-        None => identifier(&path.file_stem().unwrap_or_default().to_string_lossy()),
-    };
-    let context = || format!("cannot read {shown}");
-    let mut file = File::open(path).with_context(context)?;
-    let metadata = file.metadata().with_context(context)?;
-    ensure!(metadata.is_file(), "{shown} is not a file");
-    let source = Source {
-        dataset: &dataset,
-        file: &path.file_name().unwrap_or_default().to_string_lossy(),
-        size: metadata.len(),
-    };
-    let inferred = infer(source, |range| {
-        let mut bytes = vec![0; usize::try_from(range.len()).map_err(std::io::Error::other)?];
-        file.seek(SeekFrom::Start(range.start))?;
-        file.read_exact(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    });
-    let inferred = inferred
-        .with_context(context)?
-        .map_err(|problem| anyhow!("{shown}: {}", problem.message))?;
-    let checked = checked(&inferred, path)?;
-    Ok(format!("{checked}{inferred}"))
+/// Returns the name of the dataset of a file: its name without the extension, made legal.
+pub fn dataset_name(path: &Path) -> String {
+    identifier(&path.file_stem().unwrap_or_default().to_string_lossy())
 }
 
-/// Returns comments that say what would become of the file.
-fn checked(inferred: &Inferred, path: &Path) -> Result<String> {
-    if inferred.key.fields.is_empty() {
-        return Ok(String::new());
-    }
-    let dataset = Dataset::from_toml("inferred.toml", &inferred.to_string());
-    let dataset =
-        dataset.context("the inferred definition is refused, which is a defect of Landfall")?;
-    let Report {
-        rows,
-        rejected,
-        rejects,
-        ..
-    } = check_file(&dataset, path)?;
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let file: String = file.chars().filter(|char| !char.is_control()).collect();
-    let mut comments = match rejected {
-        0 => format!("# All {rows} rows of {file} fit this definition.\n"),
-        _ => format!("# {rejected} of {rows} rows of {file} do not fit this definition:\n"),
+/// Returns the definition of a file. The dataset is named after the file by default.
+///
+/// # Errors
+/// The file cannot be read, or there is no definition that it fits.
+pub fn infer_file(path: &Path, name: Option<&str>) -> Result<Suggestion> {
+    let dataset = name.map_or_else(|| dataset_name(path), str::to_owned);
+    ensure!(is_name(&dataset), "{dataset:?} is no name of a dataset");
+    let (mut file, size) = open(path)?;
+    let source = Source {
+        dataset: &dataset,
+        file: &file_name(path),
+        size,
     };
-    for reason in rejects.iter().take(REASONS) {
-        for place in reason.first.iter().take(1) {
-            let message = place.message.replace(char::is_control, " ");
-            let column = place.column.as_ref();
-            let column = column.map_or_else(String::new, |column| format!("{column:?}: "));
-            // Writing to a text cannot fail.
-            let _ = writeln!(
-                comments,
-                "#   {} like that on line {}: {column}{message}",
-                reason.count, place.line
-            );
-        }
-    }
-    Ok(comments)
+    let shown = path.display();
+    let suggestion = landfall_preview::suggest(source, |range| read(&mut file, range));
+    suggestion
+        .with_context(|| format!("cannot read {shown}"))?
+        .map_err(|problem| anyhow!("{shown}: {}", problem.message))
+}
+
+/// Runs a file against a definition.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
+    let (mut file, size) = open(path)?;
+    let read = |range| read(&mut file, range);
+    landfall_preview::check(dataset, &file_name(path), size, read)
+        .with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Opens a file. Returns its size, too.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let context = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let metadata = file.metadata().with_context(context)?;
+    ensure!(metadata.is_file(), "{} is not a file", path.display());
+    Ok((file, metadata.len()))
+}
+
+fn read(file: &mut File, range: ByteRange) -> std::io::Result<Vec<u8>> {
+    let length = usize::try_from(range.len()).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(range.start))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -91,7 +75,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
-        infer_file(&path, dataset)
+        infer_file(&path, dataset).map(|suggestion| suggestion.definition)
     }
 
     #[test]
@@ -115,11 +99,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_key_has_a_definition_to_complete() {
+    fn rows_without_a_key_are_identified_by_their_place() {
         let text = inferred("a.csv", "x,y\na,b\na,b\n", None).unwrap();
-        assert!(text.contains("\nkey = []\n"), "{text}");
-        let error = Dataset::from_toml("a.toml", &text).unwrap_err();
-        assert_eq!(error.field, "key");
+        assert!(text.contains("\nkey = \"position\"\n"), "{text}");
+        assert!(text.contains("# All 2 rows of a.csv fit"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What other crates use of the command line: sample files, and the places of definitions.
+//! What other crates use of the command line: sample files, inferred definitions, and the places of definitions.
 
+pub mod infer;
 pub mod seed;
 
 use std::path::{Path, PathBuf};

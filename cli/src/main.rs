@@ -1,12 +1,9 @@
 //! `landfall`: the command line.
 
 mod check;
-mod check_file;
 mod explain;
-mod infer;
 mod jobs;
 mod pause;
-mod report;
 mod tokens;
 mod totals;
 
@@ -18,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
+use landfall_cli::infer::{check_file, infer_file};
 use landfall_cli::seed;
 use landfall_domain::{JobId, JobState, PruneState};
 
@@ -313,7 +311,7 @@ async fn main() -> Result<ExitCode> {
         }
         Command::Infer { files, name } => {
             for file in files {
-                print!("{}", infer::infer_file(&file, name.as_deref())?);
+                print!("{}", infer_file(&file, name.as_deref())?.definition);
             }
         }
         Command::Datasets(Datasets::Check {
@@ -341,7 +339,7 @@ async fn main() -> Result<ExitCode> {
                 }
                 return Ok(code);
             };
-            let report = check_file::check_file(check::dataset_of(&file, &datasets)?, &file)?;
+            let report = check_file(check::dataset_of(&file, &datasets)?, &file)?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {

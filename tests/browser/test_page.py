@@ -368,3 +368,25 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
     page.get_by_role("button", name="Sign out").click()
     expect(heading(page, "Sign in")).to_be_visible()
     check(page)
+
+
+def test_a_file_of_a_new_dataset_is_checked_before_it_is_loaded(visit: Visit, tmp_path: Path) -> None:
+    file = tmp_path / "Visits 2026.csv"
+    file.write_text("visit_id,visitors\n1,20\n2,many\n")
+    page = visit()
+    page.get_by_label("Dataset").select_option(label="New dataset, from a file")
+    drop(file, page.locator(".drop"))
+    definition = page.get_by_label("Definition")
+    expect(page.get_by_role("region", name="First rows")).to_contain_text("many")
+    inferred = definition.input_value()
+    assert 'name = "visits_2026"' in inferred and 'key = ["visit_id"]' in inferred
+    check(page)
+    before, after = inferred.rsplit('"text"', 1)
+    definition.fill(f'{before}"integer"{after}')
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_text("Line 3")).to_be_visible()
+    definition.fill(inferred)
+    page.get_by_role("button", name="Create and load").click()
+    page.get_by_role("link", name=file.name).click()
+    expect(page.locator(".state-line")).to_contain_text("Succeeded", timeout=WITHIN)
+    expect(figure(page, "Rows")).to_have_text("2")

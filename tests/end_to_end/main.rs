@@ -12,6 +12,7 @@ mod explain;
 mod failing;
 mod faults;
 mod http;
+mod inferred;
 mod job_lists;
 mod keys;
 mod limits;

@@ -8,8 +8,8 @@ use mongodb::bson::Document;
 
 use crate::support::{documents, fetch, rejects, start_with};
 
-const PACKAGE: &str = "https://registry.npmjs.org/vega-datasets/-/vega-datasets-3.2.1.tgz";
-const SHA512: &str = "9534b0640eb2abaa925366199bee9ba882e222f4cf3f19f88ad8abee33c61661c874fbd47d0f690b3cdcae4958cb030980b51b68879291941d88977ac01c4fba";
+pub const PACKAGE: &str = "https://registry.npmjs.org/vega-datasets/-/vega-datasets-3.2.1.tgz";
+pub const SHA512: &str = "9534b0640eb2abaa925366199bee9ba882e222f4cf3f19f88ad8abee33c61661c874fbd47d0f690b3cdcae4958cb030980b51b68879291941d88977ac01c4fba";
 
 const FILES: [&str; 5] = [
     "movies.json",

@@ -146,6 +146,25 @@ impl Objects for Buckets {
         pause().await;
         Ok(())
     }
+
+    async fn create(
+        &self,
+        bucket: &str,
+        key: &str,
+        _: &str,
+        body: Bytes,
+    ) -> Result<bool, AwsError> {
+        pause().await;
+        let is_new = {
+            let mut latest = locked(&self.latest);
+            let place = (bucket.to_owned(), key.to_owned());
+            let is_new = !latest.contains_key(&place);
+            latest.entry(place).or_insert(body);
+            is_new
+        };
+        pause().await;
+        Ok(is_new)
+    }
 }
 
 /// The event bus: all published events.

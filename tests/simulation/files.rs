@@ -8,10 +8,11 @@ use rand::seq::IndexedRandom;
 
 const DEFINITION: &str = r#"
 name = "products"
-key = ["sku"]
+key = KEY
 [[fields]]
 name = "sku"
 type = "text"
+required = true
 [[fields]]
 name = "name"
 type = "text"
@@ -29,19 +30,26 @@ pub enum Kind {
     Snapshots,
     Ordered,
     Merged,
+    /// A row is identified by its place.
+    Placed,
 }
 
 impl Kind {
     /// Returns the definition.
     pub fn definition(self) -> String {
         let settings = format!("{}[[fields]]", self.settings());
-        DEFINITION.replacen("[[fields]]", &settings, 1) + self.fields()
+        let key = match self {
+            Self::Placed => "\"position\"",
+            _ => "[\"sku\"]",
+        };
+        let definition = DEFINITION.replacen("KEY", key, 1);
+        definition.replacen("[[fields]]", &settings, 1) + self.fields()
     }
 
     /// Returns the lines that precede the fields.
     fn settings(self) -> &'static str {
         match self {
-            Self::Plain => "",
+            Self::Plain | Self::Placed => "",
             Self::WithDeletes => "operation = { column = \"op\" }\n",
             Self::Snapshots => "mode = \"snapshot\"\n",
             Self::Ordered => "order = \"changed\"\n",
@@ -55,16 +63,22 @@ impl Kind {
             Self::Ordered => {
                 "[[fields]]\nname = \"changed\"\ntype = \"integer\"\nrequired = true\n"
             }
-            Self::Plain | Self::WithDeletes | Self::Snapshots | Self::Merged => "",
+            Self::Plain | Self::WithDeletes | Self::Snapshots | Self::Merged | Self::Placed => "",
         }
     }
 
     /// Applies a file to what the stores must have.
     pub fn read(self, reference: &mut Products, file: &File) {
+        self.read_as(reference, file, &file.bytes);
+    }
+
+    /// Does the same for a file whose records have these bytes instead.
+    pub fn read_as(self, reference: &mut Products, file: &File, bytes: &[u8]) {
         match self {
-            Self::Merged => reference.read_columns(&file.bytes),
+            Self::Placed => reference.read_places(bytes, &file.key, &file.bytes),
+            Self::Merged => reference.read_columns(bytes),
             Self::Plain | Self::WithDeletes | Self::Ordered | Self::Snapshots => {
-                reference.read(&file.bytes);
+                reference.read(bytes);
             }
         }
     }
@@ -85,7 +99,7 @@ pub fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
     let last = match kind {
         Kind::WithDeletes => ",op\n",
         Kind::Ordered => ",changed\n",
-        Kind::Plain | Kind::Snapshots | Kind::Merged => "\n",
+        Kind::Plain | Kind::Snapshots | Kind::Merged | Kind::Placed => "\n",
     };
     // The first file is large, so that the prune of a later one is held back.
     let is_large = kind == Kind::Snapshots && rng.random_bool(0.8);
@@ -118,7 +132,7 @@ pub fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
                     Kind::WithDeletes if rng.random_bool(0.3) => text.push_str(",delete"),
                     Kind::WithDeletes => text.push(','),
                     Kind::Ordered => text.extend([',', *['1', '2', '3'].choose(rng).unwrap()]),
-                    Kind::Plain | Kind::Snapshots | Kind::Merged => {}
+                    Kind::Plain | Kind::Snapshots | Kind::Merged | Kind::Placed => {}
                 }
                 text.push('\n');
             }

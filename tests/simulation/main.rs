@@ -26,6 +26,7 @@ mod repair;
 mod samples;
 mod schedule;
 mod stores;
+mod unknown;
 mod unprunable;
 mod world;
 
@@ -60,6 +61,16 @@ fn run(simulate: impl AsyncFn(u64)) {
 #[test]
 fn every_row_lands_once_whatever_happens() {
     run(world::simulate);
+}
+
+#[test]
+fn objects_of_an_unknown_dataset_agree_on_its_definition() {
+    run(unknown::agree);
+}
+
+#[test]
+fn the_problem_of_an_unknown_dataset_has_a_definition() {
+    run(unknown::fail);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         if has_pruned {
             reference = alone.clone();
         } else if let Some(fixed) = fixed.iter().find(|fixed| fixed.first == file.version) {
-            reference.read(&fixed.whole);
+            kind.read_as(&mut reference, file, &fixed.whole);
         } else {
             kind.read(&mut reference, file);
         }

@@ -106,6 +106,16 @@ impl Map {
     }
 }
 
+/// Returns the values of the key as one text.
+fn key_text(dataset: &Dataset, row: &Row) -> String {
+    let values = dataset.key_indexes().iter();
+    let texts = values.map(|index| {
+        let text = row.values[*index].to_text();
+        text.expect("a row without a key was applied").into_owned()
+    });
+    texts.collect::<Vec<_>>().join("@")
+}
+
 fn unavailable(store: StoreKind) -> StoreError {
     StoreError::Unavailable {
         store,
@@ -142,27 +152,25 @@ impl Store for Map {
             let mut stored = locked(&self.rows);
             let floor = *locked(&self.floor);
             for row in rows.iter() {
-                let Value::Text(key) = &row.values[0] else {
-                    panic!("a row without a key was applied");
-                };
+                let key = key_text(dataset, row);
                 let version = dataset.versions(*order).of(row);
                 let values = (!row.deleted).then(|| row.values.to_vec());
                 if dataset.mode == Mode::Merge {
-                    let is_new = !stored.contains_key(key.as_str());
+                    let is_new = !stored.contains_key(&key);
                     let empty = vec![Value::Null; row.values.len()];
-                    let merged = stored.entry(key.to_string());
+                    let merged = stored.entry(key.clone());
                     let merged = merged.or_insert((version, Some(empty)));
                     merged.0 = merged.0.max(version);
                     let values = merged.1.as_mut().unwrap();
                     values[0] = row.values[0].clone();
-                    *match (is_new, self.merge(row, version, values, key)) {
+                    *match (is_new, self.merge(row, version, values, &key)) {
                         (true, _) => &mut counts.inserted,
                         (false, true) => &mut counts.updated,
                         (false, false) => &mut counts.unchanged,
                     } += 1;
                     continue;
                 }
-                let existing = stored.get(key.as_str());
+                let existing = stored.get(&key);
                 if existing.is_some_and(|(existing, _)| *existing == version) {
                     counts.unchanged += 1;
                     continue;
@@ -180,7 +188,7 @@ impl Store for Map {
                     (Some(_), None) => &mut counts.deleted,
                     (None, None) => &mut counts.unchanged,
                 } += 1;
-                stored.insert(key.to_string(), (version, values));
+                stored.insert(key, (version, values));
             }
         }
         pause().await;

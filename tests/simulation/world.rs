@@ -110,6 +110,7 @@ impl World {
             visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
             chunk_bytes,
             segment_bytes: SEGMENT_BYTES,
+            auto_datasets: true,
             longest: HOUR,
         };
         // The splitter has neither the bus nor the stores: only the worker closes jobs.
@@ -243,6 +244,7 @@ pub async fn simulate(seed: u64) {
         Kind::Snapshots,
         Kind::Ordered,
         Kind::Merged,
+        Kind::Placed,
     ];
     let kind = *kinds.choose(&mut rng).unwrap();
     let world = World::new(*[1, 40, 200, 100_000].choose(&mut rng).unwrap(), kind);
@@ -269,7 +271,7 @@ pub async fn simulate(seed: u64) {
 
 impl World {
     /// Puts files into the inbox, and returns their notifications, which arrive at least once, in any order.
-    fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
+    pub fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
         let mut notifications = Vec::new();
         for file in files {
             let place = (file.key.clone(), file.version.clone());
@@ -295,7 +297,7 @@ impl World {
     }
 
     /// Runs the functions until nothing is left to do.
-    async fn run(
+    pub async fn run(
         &self,
         mut notifications: Vec<serde_json::Value>,
         confirmations: &mut Confirmations,
@@ -361,7 +363,7 @@ impl World {
 
 /// The confirmations of prunes that were held back: most are confirmed, and some several times.
 #[derive(Default)]
-struct Confirmations {
+pub struct Confirmations {
     waiting: Vec<JobId>,
     seen: HashSet<JobId>,
 }

@@ -84,6 +84,29 @@ impl Products {
         }
     }
 
+    /// Applies a file whose rows are identified by object and byte offset. Their offsets are those of the records of
+    /// `placed`, which has as many.
+    pub fn read_places(&mut self, file: &[u8], object: &str, placed: &[u8]) {
+        let reader = |bytes| {
+            let mut builder = csv::ReaderBuilder::new();
+            builder.flexible(true).from_reader(bytes)
+        };
+        let records = |bytes| reader(bytes).into_byte_records();
+        for (record, place) in records(file).zip(records(placed)) {
+            self.records += 1;
+            let (record, place) = (record.expect("CSV"), place.expect("CSV"));
+            let offset = place.position().expect("a record of a file").byte();
+            let cell = |index: usize| String::from_utf8(record[index].to_vec()).expect("text");
+            if record.len() != 3 || record[0].is_empty() || record[1].is_empty() {
+                self.rejected += 1;
+                continue;
+            }
+            let description = Some(cell(2)).filter(|text| !text.is_empty());
+            let row = (cell(1), description);
+            self.rows.insert(format!("{object}@{offset}"), row);
+        }
+    }
+
     /// Parses a file.
     pub fn from_file(file: &[u8]) -> Self {
         let mut products = Self::default();

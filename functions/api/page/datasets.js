@@ -29,6 +29,11 @@ export async function dataset(name) {
   return (await datasets()).find((candidate) => candidate.name === name) ?? get(`datasets/${encodeURIComponent(name)}`);
 }
 
+/** Loads the datasets again the next time, because there is a new one. */
+export function forget() {
+  cached.until = 0;
+}
+
 let last = null;
 
 /** Remembers a dataset, for the next view. */

@@ -3,6 +3,7 @@ import { brokenDatasets, choose, chosen, datasets } from './datasets.js';
 import { announce, fill, h, labelled, select } from './dom.js';
 import { bytes, number, store } from './format.js';
 import { watchJob } from './live.js';
+import { newDataset } from './new-dataset.js';
 import { badge, bar, column, loading, problemPanel, table } from './parts.js';
 import { current, may } from './session.js';
 import { add, events, uploads } from './uploads.js';
@@ -13,6 +14,9 @@ const FORMATS = {
   csv: ['text/csv', 'CSV with a header'],
   tsv: ['text/tab-separated-values', 'TSV, as copied from spreadsheets'],
 };
+
+/** The choice of a dataset that does not exist yet. */
+const NEW = '';
 
 /** The view to drop files and paste rows. */
 export function loadView(name) {
@@ -26,22 +30,42 @@ export function loadView(name) {
     try {
       const [all, broken] = [await datasets(), await brokenDatasets()];
       if (stopped) return;
-      fill(content, broken.map(brokenDataset), all.length === 0 ? noDatasets() : !may('write') ? noScope() : form(all));
+      const none = all.length === 0 && !may('admin');
+      fill(content, broken.map(brokenDataset), none ? noDatasets() : !may('write') ? noScope() : form(all));
     } catch (error) {
       fill(content, problemPanel(error, start));
     }
   }
 
   function form(all) {
+    const names = all.map((one) => [one.name, one.name]);
     const choice = select(
-      all.map((one) => [one.name, one.name]),
-      chosen(all).name,
+      may('admin') ? [...names, [NEW, 'New dataset, from a file']] : names,
+      chosen(all)?.name ?? NEW,
       { name: 'dataset', onchange: describe },
     );
     const about = h('div', { class: 'about' });
+    const fresh = h('div');
     const sent = sentList(stops);
 
+    function drop(files) {
+      if (choice.value !== NEW) return false;
+      fill(
+        fresh,
+        newDataset(files[0], (name) => {
+          choose(name);
+          start();
+        }),
+      );
+      return true;
+    }
+
     function describe() {
+      fill(fresh);
+      if (choice.value === NEW) {
+        fill(about, h('p', { class: 'muted' }, 'Drop a file. Its definition is inferred, and you can change it.'));
+        return;
+      }
       choose(choice.value);
       fill(about, description(chosen(all)));
     }
@@ -52,9 +76,10 @@ export function loadView(name) {
       h(
         'div',
         { class: 'ways' },
-        dropZone(() => choice.value),
+        dropZone(() => choice.value, drop),
         pasteForm(() => choice.value, sent.pasted),
       ),
+      fresh,
       sent.node,
     ];
   }
@@ -94,6 +119,12 @@ const noScope = () =>
     '.',
   );
 
+/** Returns what the key of a dataset means. */
+const identity = (key) =>
+  key.includes('_offset')
+    ? 'Every row is kept: rows are identified by their file and their place in it, so the same file again changes nothing.'
+    : `Rows with the same ${key.join(' and ')} replace each other.`;
+
 function description({ mode, order, key, fields, stores }) {
   const rows = fields.map(({ name, type, required }) =>
     h(
@@ -108,7 +139,7 @@ function description({ mode, order, key, fields, stores }) {
     h(
       'p',
       { class: 'muted' },
-      `Rows with the same ${key.join(' and ')} replace each other. They are written to ${stores.map(store).join(' and ')}.`,
+      `${identity(key)} They are written to ${stores.map(store).join(' and ')}.`,
     ),
     order && h('p', { class: 'muted' }, 'Of such rows, the one with the greatest ', h('code', {}, order), ' stays.'),
     mode === 'merge' &&
@@ -128,7 +159,8 @@ function description({ mode, order, key, fields, stores }) {
   ];
 }
 
-function dropZone(dataset) {
+/** `instead` handles files of a new dataset, and returns whether they are. */
+function dropZone(dataset, instead) {
   const input = h('input', {
     type: 'file',
     multiple: true,
@@ -155,7 +187,7 @@ function dropZone(dataset) {
 
   function send(files) {
     const all = [...files];
-    if (all.length === 0) return;
+    if (all.length === 0 || instead(all)) return;
     add(dataset(), all);
     announce(all.length === 1 ? `Sending ${all[0].name}` : `Sending ${all.length} files`);
     input.value = '';

@@ -23,13 +23,20 @@ pub(crate) struct TokenName(pub(crate) String);
 impl Caller {
     /// Returns an error unless the token has the scope and covers the dataset.
     pub(crate) fn require(&self, scope: Scope, dataset: &str) -> Result<(), ApiError> {
-        if !self.0.has(scope) {
-            return Err(ApiError::Scope(scope));
-        }
+        self.require_scope(scope)?;
         if !self.0.covers(dataset) {
             return Err(ApiError::Dataset(dataset.to_owned()));
         }
         Ok(())
+    }
+
+    /// Fails if the token lacks the scope for every dataset.
+    pub(crate) fn require_scope(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.0.has(scope) {
+            Ok(())
+        } else {
+            Err(ApiError::Scope(scope))
+        }
     }
 
     /// Returns the names of the readable datasets, or `None` if the token covers all.

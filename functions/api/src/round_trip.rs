@@ -238,6 +238,26 @@ fn an_edited_cell_is_the_only_change() {
 }
 
 #[test]
+fn a_row_keeps_its_place() {
+    let definition =
+        "name = \"d\"\nkey = \"position\"\nfields = [{ name = \"a\", type = \"text\" }]\n";
+    let dataset = Dataset::from_toml("d.toml", definition).unwrap();
+    let row = |object: &str, offset: i64| StoredRow {
+        values: vec![
+            Value::Text("same".into()),
+            Value::Text(object.into()),
+            Value::Integer(offset),
+        ],
+        extra: None,
+    };
+    let rows = [row("d/1.csv", 0), row("d/1.csv", 9), row("d/=2.csv", 0)];
+    for encoding in [Encoding::Csv, Encoding::Ndjson] {
+        let file = write(&dataset, &rows, encoding);
+        assert_eq!(read(&dataset, &file), rows);
+    }
+}
+
+#[test]
 fn a_download_is_no_snapshot() {
     let dataset = dataset(&["type = \"text\""], &["mode = \"snapshot\""]);
     let row = StoredRow {

@@ -33,6 +33,8 @@ pub struct Context {
     pub chunk_bytes: u64,
     /// Size in bytes of one read of an object.
     pub segment_bytes: u64,
+    /// Whether a definition is created for objects of unknown datasets.
+    pub auto_datasets: bool,
     /// How long an invocation reads at most before another one continues.
     pub longest: Duration,
 }
@@ -53,6 +55,7 @@ impl Context {
             splits,
             chunk_bytes: chunk_bytes.get(),
             segment_bytes: SEGMENT_BYTES,
+            auto_datasets: optional("LANDFALL_AUTO_DATASETS")?.unwrap_or(false),
             longest: longest.map_or(LONGEST, Duration::from_secs),
         })
     }

@@ -5,8 +5,8 @@ use aws_lambda_events::event::s3::S3Event;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::TryFutureExt;
 use landfall_aws::{Lookup, ObjectCreated, SplitMessage, WorkMessage};
-use landfall_domain::{Dataset, JobId, Mode, ObjectRef, Problem, ProblemCode, RejectsOrigin};
-use landfall_formats::{CUTTING_RULES, check_size};
+use landfall_domain::{Dataset, JobId, Mode, Problem, ProblemCode, RejectsOrigin};
+use landfall_formats::{CUTTING_RULES, check_place, check_size};
 use landfall_ledger::{JobHead, LedgerError, Seal};
 use landfall_runtime::{
     BatchLimits, Deadline, Message, Retryable, batch_response, keep_hidden, process_batch, put_back,
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, error, error_span, info};
 
 use crate::plan::{Planned, plan};
-use crate::{Context, SplitError, fixed};
+use crate::{Context, SplitError, fixed, unknown};
 
 /// Time that is reserved to send what was found, and to record how to continue.
 const RESERVE: Duration = Duration::from_mins(1);
@@ -141,7 +141,7 @@ async fn proceed(context: &Context, head: JobHead, stop_at: Instant) -> Result<(
         return enqueue_close(context, &head).await;
     }
     let plannable = plannable(context, &head).await?;
-    let seal = match plannable.and_then(|dataset| check(&head).map(|()| dataset)) {
+    let seal = match plannable.and_then(|dataset| check(&head, &dataset).map(|()| dataset)) {
         Err(problem) => Seal {
             chunks: 0,
             problem: Some(problem),
@@ -178,10 +178,15 @@ async fn enqueue_close(context: &Context, head: &JobHead) -> Result<(), SplitErr
 /// Starts a job with the latest definition.
 async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, SplitError> {
     let object = &created.object;
-    let lookup = match object.dataset_name() {
-        Some(name) => context.datasets.latest(name).await?,
-        None => Lookup::Unknown,
+    let latest = async || match object.dataset_name() {
+        Some(name) => context.datasets.latest(name).await,
+        None => Ok(Lookup::Unknown),
     };
+    let mut lookup = latest().await?;
+    if matches!(lookup, Lookup::Unknown) {
+        unknown::define(context, object).await?;
+        lookup = latest().await?;
+    }
     let mut head = JobHead::new(created.job, object.clone(), created.order);
     head.chunk_bytes = context.chunk_bytes;
     head.cutting_rules = CUTTING_RULES;
@@ -211,7 +216,7 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, Sp
 /// Returns the definition that the job has pinned.
 async fn plannable(context: &Context, head: &JobHead) -> Result<Plannable, SplitError> {
     let Some(reference) = &head.dataset else {
-        let problem = unknown_dataset(&head.object);
+        let problem = unknown::problem(context, &head.object).await?;
         return Ok(Err(problem));
     };
     if head.rejects_of.is_none() && RejectsOrigin::is_key(&head.object.key) {
@@ -226,8 +231,9 @@ async fn plannable(context: &Context, head: &JobHead) -> Result<Plannable, Split
 }
 
 /// Checks what is known of an object before it is read.
-fn check(head: &JobHead) -> Result<(), Problem> {
+fn check(head: &JobHead, dataset: &Dataset) -> Result<(), Problem> {
     check_size(head.object.size, head.chunk_bytes)?;
+    check_place(dataset, &head.object.key)?;
     if head.cutting_rules != CUTTING_RULES {
         return Err(other_release());
     }
@@ -240,15 +246,4 @@ pub(crate) fn other_release() -> Problem {
         ProblemCode::OtherRelease,
         "the job was started by another release of Landfall and cannot be continued: upload the file again",
     )
-}
-
-fn unknown_dataset(object: &ObjectRef) -> Problem {
-    let message = match object.dataset_name() {
-        Some(name) => format!(
-            "dataset {name:?} is not defined: store its definition in the configuration bucket as \
-             datasets/{name}.toml, then upload the file again"
-        ),
-        None => "the key names no dataset: upload files as <dataset>/<file name>".to_owned(),
-    };
-    Problem::new(ProblemCode::UnknownDataset, message)
 }

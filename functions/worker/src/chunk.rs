@@ -213,7 +213,8 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     let bytes = bytes?;
     let (dataset, header) = prepared?;
     let header = header.as_deref();
-    let decoded = decode_chunk(&chunk, &dataset, &message.reading, header, &bytes);
+    let place = (message.object.key.as_str(), &chunk);
+    let decoded = decode_chunk(place, &dataset, &message.reading, header, &bytes);
     // The raw bytes are no longer needed.
     drop(bytes);
     if decoded.records != message.records {

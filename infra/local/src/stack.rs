@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_auth::Token;
+use landfall_aws::{Datasets, S3Objects};
 use landfall_setup::functions::zips;
 use landfall_setup::mongodb::find_or_build;
 use landfall_setup::processes::Process;
@@ -233,6 +235,14 @@ impl Stack {
             .await
             .with_context(|| format!("cannot upload the dataset {name}"))?;
         Ok(())
+    }
+
+    /// Uploads a dataset definition unless there is one already. Returns whether there was none.
+    pub async fn create_dataset(&self, name: &str, toml: &str) -> Result<bool> {
+        let objects = Arc::new(S3Objects::new(self.s3.clone()));
+        let datasets = Datasets::new(objects, self.outputs.config_bucket.as_str());
+        let created = datasets.create(name, toml.to_owned()).await;
+        created.with_context(|| format!("cannot upload the dataset {name}"))
     }
 
     /// Uploads an object to the inbox and returns its version id.

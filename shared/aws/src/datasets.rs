@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
 
 use crate::{AwsError, Failure, Objects};
@@ -9,12 +10,13 @@ use crate::{AwsError, Failure, Objects};
 /// How long a definition is cached.
 const FRESH: Duration = Duration::from_mins(1);
 /// The maximum size of a definition in bytes.
-const MAX_BYTES: usize = 256 * 1024;
+pub const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 /// The maximum number of cached definitions.
 const MAX_CACHED: usize = 200;
 
 const PREFIX: &str = "datasets/";
 const SUFFIX: &str = ".toml";
+const MEDIA_TYPE: &str = "application/toml";
 
 /// The result of looking up a dataset.
 #[derive(Clone, Debug)]
@@ -107,6 +109,18 @@ impl Datasets {
         Ok(names)
     }
 
+    /// Stores the definition of a dataset that has none. Returns whether it had none.
+    pub async fn create(&self, name: &str, definition: String) -> Result<bool, AwsError> {
+        let key = format!("{PREFIX}{name}{SUFFIX}");
+        let body = Bytes::from(definition);
+        let created = self
+            .objects
+            .create(&self.bucket, &key, MEDIA_TYPE, body)
+            .await?;
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(created)
+    }
+
     /// Returns the given version of a definition, or the latest one if no version is given. In a bucket without
     /// versions, this is always the latest one.
     pub async fn lookup(&self, requested: &DatasetRef) -> Result<Lookup, AwsError> {
@@ -127,7 +141,7 @@ impl Datasets {
         let version = requested.version.as_deref();
         let answer = self
             .objects
-            .read_text(&self.bucket, &key, version, MAX_BYTES);
+            .read_text(&self.bucket, &key, version, MAX_DEFINITION_BYTES);
         let (text, version) = match answer.await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Lookup::Unknown),
@@ -184,7 +198,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use bytes::Bytes;
     use landfall_domain::{ByteRange, ObjectRef};
 
     use super::*;
@@ -220,6 +233,10 @@ mod tests {
         }
 
         async fn write(&self, _: &str, key: &str, _: &str, _: Bytes) -> Result<(), AwsError> {
+            Err(AwsError::Gone(key.to_owned()))
+        }
+
+        async fn create(&self, _: &str, key: &str, _: &str, _: Bytes) -> Result<bool, AwsError> {
             Err(AwsError::Gone(key.to_owned()))
         }
     }

@@ -20,7 +20,7 @@ mod queue;
 mod secret;
 
 pub use config::{connect, s3};
-pub use datasets::{Datasets, DefinitionError, Lookup};
+pub use datasets::{Datasets, DefinitionError, Lookup, MAX_DEFINITION_BYTES};
 pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};

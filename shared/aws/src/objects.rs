@@ -15,6 +15,7 @@ use crate::AwsError;
 
 const GET: &str = "GetObject";
 const LIST: &str = "ListObjectsV2";
+const PUT: &str = "PutObject";
 /// How often a read is retried whose body breaks off.
 const READ_RETRIES: usize = 2;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -64,6 +65,15 @@ pub trait Objects: Send + Sync {
         media_type: &str,
         body: Bytes,
     ) -> Result<(), AwsError>;
+
+    /// Writes a whole object unless there is one with this key. Returns whether there was none.
+    async fn create(
+        &self,
+        bucket: &str,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<bool, AwsError>;
 }
 
 /// Objects in S3.
@@ -214,7 +224,27 @@ impl Objects for S3Objects {
             .send()
             .await
             .map(drop)
-            .map_err(|error| AwsError::from_sdk("PutObject", key, &error))
+            .map_err(|error| AwsError::from_sdk(PUT, key, &error))
+    }
+
+    async fn create(
+        &self,
+        bucket: &str,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<bool, AwsError> {
+        let put = self.client.put_object().bucket(bucket).key(key);
+        let put = put.content_type(media_type).if_none_match("*");
+        match put.body(ByteStream::from(body)).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("PreconditionFailed") => Ok(false),
+            // Another write of the key is in progress.
+            Err(error) if error.code() == Some("ConditionalRequestConflict") => {
+                Err(AwsError::unavailable(PUT, key, error))
+            }
+            Err(error) => Err(AwsError::from_sdk(PUT, key, &error)),
+        }
     }
 }
 

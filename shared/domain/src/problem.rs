@@ -6,7 +6,7 @@
 //! | code | state |
 //! |---|---|
 //! | `unknown_dataset`, `bad_dataset`, `format_mismatch`, `header_mismatch`, `malformed`, `object_gone` | failed |
-//! | `too_large`, `other_release`, `too_many_rejects`, `schema_mismatch`, `unknown_job` | failed |
+//! | `too_large`, `key_too_long`, `other_release`, `too_many_rejects`, `schema_mismatch`, `unknown_job` | failed |
 //! | `dead_chunks` | partial |
 //! | `cancelled` | cancelled |
 //! | `empty_object`, `no_records`, `not_pruned`, `prune_held` | succeeded |
@@ -42,6 +42,8 @@ pub enum ProblemCode {
     ObjectGone,
     /// The object is larger, or has more chunks, than one job can process.
     TooLarge,
+    /// The key of the object is longer than stores can index, and identifies the rows of the dataset.
+    KeyTooLong,
     /// The job was started by a release that divides objects into other chunks.
     OtherRelease,
     /// More records were rejected than the dataset allows.

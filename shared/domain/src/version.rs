@@ -94,6 +94,13 @@ impl ObjectOrder {
         Ok(Self(bytes))
     }
 
+    /// Returns the order of an object before all others.
+    pub fn first(job: JobId) -> Self {
+        let mut bytes = [0; Self::LEN];
+        bytes[TIME + SEQUENCER..].copy_from_slice(&job.as_bytes()[..TIE_BREAKER]);
+        Self(bytes)
+    }
+
     /// Returns the version of the record at this byte offset of the object, in a dataset without an `order`.
     ///
     /// Offsets are below 2^48 (256 TiB), five times the size of the largest S3 object.

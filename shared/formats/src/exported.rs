@@ -14,7 +14,7 @@ pub(crate) fn in_file<'d>(dataset: &'d Dataset, reading: &Reading) -> Cow<'d, Da
     if reading.is_exported {
         Cow::Owned(dataset.of_exports())
     } else {
-        Cow::Borrowed(dataset)
+        dataset.of_records()
     }
 }
 

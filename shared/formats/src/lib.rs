@@ -66,6 +66,8 @@ mod transcode;
 pub use csv::header::Header;
 pub use decode::{Decoded, Skipped, decode, oversize};
 pub use detect::{detect, quoting_warning};
-pub use object::{CHUNK_BYTES, Findings, Object, check_size, decode_chunk, decode_object};
+pub use object::{
+    CHUNK_BYTES, Findings, Object, check_place, check_size, decode_chunk, decode_object,
+};
 pub use record_at::{FoundRecord, record_at};
 pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, MAX_CHUNKS, Scanner, ScannerState, Summary};

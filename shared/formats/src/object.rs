@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use landfall_domain::{
-    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, Mode, PlannedChunk, Problem,
-    ProblemCode, Reading, Row, Warning, WarningCode,
+    ByteRange, ChunkKind, Counts, Dataset, Field, MAX_FIXED_BYTES, MAX_KEY_BYTES, Mode,
+    PlannedChunk, Problem, ProblemCode, Reading, Row, Warning, WarningCode,
 };
 
 use crate::csv::header::Header;
@@ -16,6 +16,8 @@ use crate::scan::{MAX_CHUNKS, Scanner, Summary};
 pub const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 /// The maximum number of fields without a value, or with values that lost precision, that are counted for a chunk.
 const MAX_COUNTED_FIELDS: usize = 32;
+/// The maximum number of bytes in the key of an object that identifies rows, beside an offset.
+const MAX_OBJECT_BYTES: usize = MAX_KEY_BYTES - 16;
 
 /// Checks the size of an object that is read in chunks of this many bytes.
 ///
@@ -37,6 +39,22 @@ pub fn check_size(size: u64, chunk_bytes: u64) -> Result<(), Problem> {
         return Err(Problem::new(ProblemCode::TooLarge, message));
     }
     Ok(())
+}
+
+/// Checks the key of an object, if it identifies the rows of its dataset.
+///
+/// # Errors
+/// `KeyTooLong` if stores cannot index it.
+pub fn check_place(dataset: &Dataset, object: &str) -> Result<(), Problem> {
+    if !dataset.is_keyed_by_place() || object.len() <= MAX_OBJECT_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the key of the object has {} bytes, but it identifies the rows of this dataset (key = \"position\"), for which \
+         the maximum is {MAX_OBJECT_BYTES}: upload the file under a shorter name",
+        object.len()
+    );
+    Err(Problem::new(ProblemCode::KeyTooLong, message))
 }
 
 impl Summary {
@@ -62,9 +80,9 @@ impl Summary {
     }
 }
 
-/// Decodes the [bytes](PlannedChunk::bytes) of a chunk.
+/// Decodes the [bytes](PlannedChunk::bytes) of a chunk of the object with this key.
 pub fn decode_chunk(
-    chunk: &PlannedChunk,
+    (object, chunk): (&str, &PlannedChunk),
     dataset: &Dataset,
     reading: &Reading,
     header: Option<&Header>,
@@ -84,7 +102,11 @@ pub fn decode_chunk(
             ..Decoded::default()
         };
     }
-    decode(dataset, reading, header, bytes, start, line)
+    let mut decoded = decode(dataset, reading, header, bytes, start, line);
+    let origin = reading.rejects_of.as_ref();
+    let object = origin.map_or(object, |origin| &origin.object.key);
+    dataset.place(&mut decoded.rows, object);
+    decoded
 }
 
 impl Decoded {
@@ -223,6 +245,7 @@ where
     fn run(&mut self) -> Result<(), Stop<E>> {
         let Object { key, size, .. } = self.object;
         check_size(size, self.object.chunk_bytes)?;
+        check_place(self.dataset, key)?;
         let head = self.read(0, HEAD_BYTES as u64)?;
         let reading = &detect(key, &head, self.dataset)?;
         self.findings.reading = Some(reading.clone());
@@ -266,7 +289,8 @@ where
             let range = chunk.bytes();
             let bytes = self.read(range.start, range.len())?;
             let header = self.header.as_ref();
-            let decoded = decode_chunk(&chunk, self.dataset, reading, header, &bytes);
+            let place = (self.object.key, &chunk);
+            let decoded = decode_chunk(place, self.dataset, reading, header, &bytes);
             debug_assert_eq!(decoded.records, chunk.records, "decoded and planned");
             self.findings.chunks += 1;
             (self.each)(header, decoded);

@@ -91,7 +91,8 @@ pub(crate) struct ExistingColumn {
 impl Table {
     /// Returns the table of a dataset. Checks the names, as they become part of SQL.
     pub(crate) fn new(dataset: &Dataset, store: StoreKind) -> Result<Self> {
-        let fields = dataset.fields.iter().map(|field| &field.name);
+        let records = dataset.of_records();
+        let fields = records.fields.iter().map(|field| &field.name);
         let totals = dataset.totals.iter().flat_map(|total| {
             let columns = total.columns.iter().map(|column| &column.name);
             columns.chain([&total.name])

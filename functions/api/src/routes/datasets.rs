@@ -3,16 +3,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use futures::{StreamExt, TryStreamExt, stream};
 use landfall_auth::Scope;
-use landfall_aws::Lookup;
+use landfall_aws::{Lookup, MAX_DEFINITION_BYTES};
 use landfall_domain::{Dataset, FieldType, Measure, Mode, StoreKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::preview;
 use crate::auth::Caller;
-use crate::extract::Segments;
-use crate::responses::{CommonErrors, DatasetErrors, Forbidden};
+use crate::extract::{self, Segments};
+use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
 /// Definitions that are read concurrently.
@@ -183,4 +185,48 @@ pub(crate) async fn one(
     caller.require(Scope::Read, &name)?;
     let (dataset, _) = context.dataset(&name).await?;
     Ok(Json(DatasetView::new(&dataset, &context)))
+}
+
+/// A new dataset.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDataset {
+    /// The definition, in TOML, at most 256 KiB.
+    definition: String,
+}
+
+/// Create a dataset
+///
+/// Its definition is stored in the configuration bucket. A dataset that exists is not changed.
+#[utoipa::path(
+    post,
+    path = "/datasets",
+    operation_id = "create_dataset",
+    tag = "datasets",
+    request_body = NewDataset,
+    responses(
+        (status = 201, description = "The dataset is created", body = DatasetView),
+        CommonErrors, Forbidden, DatasetErrors, BodyErrors
+    )
+)]
+pub(crate) async fn create(
+    State(context): State<Arc<Context>>,
+    caller: Caller,
+    extract::Json(NewDataset { definition }): extract::Json<NewDataset>,
+) -> Result<(StatusCode, Json<DatasetView>), ApiError> {
+    caller.require_scope(Scope::Admin)?;
+    if definition.len() > MAX_DEFINITION_BYTES {
+        let message = format!("a definition has at most {MAX_DEFINITION_BYTES} bytes");
+        return Err(ApiError::Invalid(message));
+    }
+    let dataset = preview::parse(&definition)?;
+    caller.require(Scope::Admin, &dataset.name)?;
+    if !context.datasets.create(&dataset.name, definition).await? {
+        return Err(ApiError::Conflict(format!(
+            "the dataset {} exists: change its definition in the configuration bucket",
+            dataset.name
+        )));
+    }
+    let view = DatasetView::new(&dataset, &context);
+    Ok((StatusCode::CREATED, Json(view)))
 }

@@ -10,6 +10,7 @@ mod origin;
 mod paging;
 mod pause;
 mod post_rows;
+mod preview;
 mod prune;
 mod redrive;
 mod rejects;
@@ -34,8 +35,9 @@ pub(crate) use rows::table;
 pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(session::session))
-        .routes(routes!(datasets::list))
+        .routes(routes!(datasets::list, datasets::create))
         .routes(routes!(datasets::one))
+        .routes(routes!(preview::preview))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
         .routes(routes!(rows::list, post_rows::post_rows))

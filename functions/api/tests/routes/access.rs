@@ -6,7 +6,7 @@ use landfall_auth::Token;
 use landfall_domain::JobId;
 use serde_json::json;
 
-use crate::fakes::{Api, ApiResponse};
+use crate::fakes::{Api, ApiResponse, PRODUCTS};
 
 /// Returns every route of the document, for dataset `products`.
 fn routes(job: &str) -> Vec<(Method, String)> {
@@ -40,6 +40,10 @@ async fn send(api: &Api, method: &Method, path: &str, authorization: Option<&str
         "/uploads/complete" => {
             json!({ "key": "products/uploads/6a0e4bd2-9d1c-4d1b-9a7c-2f110f0b3a0a/a.csv" })
         }
+        "/previews" => {
+            json!({ "dataset": "products", "name": "a.csv", "size": 1, "start": "YQ==" })
+        }
+        "/datasets" => json!({ "definition": PRODUCTS }),
         _ => json!([{ "sku": "a" }]),
     };
     let mut request = Request::builder()
@@ -106,7 +110,8 @@ async fn a_token_for_another_dataset_is_refused() {
     let bearer = bearer(&api.others["stranger"]);
     for (method, path) in routes(&job) {
         let response = send(&api, &method, &path, Some(&bearer)).await;
-        if matches!(&*path, "/session" | "/datasets" | "/jobs") {
+        let is_list = method == Method::GET && matches!(&*path, "/datasets" | "/jobs");
+        if is_list || path == "/session" {
             assert_eq!(response.status, StatusCode::OK, "{method} {path}");
             assert!(!response.text().contains("products"), "{}", response.text());
         } else if path.starts_with("/jobs/") {

@@ -97,6 +97,20 @@ impl Objects for Buckets {
         self.put_bytes(bucket, key, body);
         Ok(())
     }
+
+    async fn create(
+        &self,
+        bucket: &str,
+        key: &str,
+        _: &str,
+        body: Bytes,
+    ) -> Result<bool, AwsError> {
+        let is_new = self.get(bucket, key).is_none();
+        if is_new {
+            self.put_bytes(bucket, key, body);
+        }
+        Ok(is_new)
+    }
 }
 
 #[async_trait]

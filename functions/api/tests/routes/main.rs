@@ -5,6 +5,7 @@
 mod access;
 mod buckets;
 mod cancel;
+mod datasets;
 mod fakes;
 mod files;
 mod fixed;

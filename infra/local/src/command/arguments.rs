@@ -14,7 +14,8 @@ pub(crate) struct Arguments {
     /// Print a JSON document about the jobs on standard output. Everything else goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
-    /// A file to ingest. Its dataset defaults to the one that the name of the file or its directory matches.
+    /// A file to ingest. Its dataset defaults to the one that the name of the file or its directory matches. If there
+    /// is none, its definition is inferred from the file.
     /// Without this option, a sample file of products is ingested.
     #[arg(long = "file", value_name = "[DATASET=]PATH")]
     pub(crate) files: Vec<FileArgument>,

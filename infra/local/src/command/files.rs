@@ -7,6 +7,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use landfall_cli::infer::{self, infer_file};
 use landfall_cli::seed;
 use landfall_domain::Dataset;
 
@@ -41,49 +42,65 @@ pub(crate) fn definitions(directories: &[PathBuf]) -> Result<Vec<Dataset>> {
         .collect()
 }
 
-/// Returns the files that the arguments name.
-pub(crate) fn sources(arguments: &Arguments, datasets: &[Dataset]) -> Result<Vec<Source>> {
-    let mut used = HashSet::new();
-    arguments
-        .files
-        .iter()
-        .map(|file| {
-            ensure!(file.path.is_file(), "{} is not a file", file.path.display());
-            let name = file
-                .path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .with_context(|| format!("the name of {} is not UTF-8", file.path.display()))?;
-            let dataset = dataset_name(file, datasets)?;
-            Ok(Source {
-                key: unique_key(dataset, name, &mut used),
-                path: file.path.clone(),
-            })
-        })
-        .collect()
+/// A definition that was inferred from a file.
+#[derive(Debug)]
+pub(crate) struct Inferred {
+    /// The definition, in TOML.
+    pub(crate) toml: String,
+    /// The definition, parsed.
+    pub(crate) dataset: Dataset,
 }
 
-/// Returns the given dataset, else the one named like the file, else the one named like its directory.
-fn dataset_name<'a>(file: &FileArgument, datasets: &'a [Dataset]) -> Result<&'a str> {
-    let names = datasets.iter().map(|dataset| dataset.name.as_str());
-    let known = |name: &str| names.clone().find(|known| *known == name);
-    let of_part = |part: Option<&OsStr>| part.and_then(OsStr::to_str).and_then(known);
-    let found = if let Some(given) = &file.dataset {
-        known(given)
-    } else {
-        let path = std::path::absolute(&file.path)?;
-        of_part(path.file_stem()).or_else(|| of_part(path.parent().and_then(Path::file_name)))
-    };
-    found.with_context(|| {
-        let names = names.clone().collect::<Vec<_>>().join(", ");
-        match &file.dataset {
-            Some(given) => format!("unknown dataset {given:?}; the datasets are: {names}"),
-            None => format!(
-                "cannot tell the dataset of {path}; pass --file DATASET={path} with one of: {names}",
-                path = file.path.display()
-            ),
+/// Returns the files that the arguments name, and the definitions of their datasets that have none. Such a definition
+/// is inferred from the first file of the dataset.
+pub(crate) fn sources(
+    arguments: &Arguments,
+    datasets: &[Dataset],
+) -> Result<(Vec<Source>, Vec<Inferred>)> {
+    let mut used = HashSet::new();
+    let mut sources = Vec::with_capacity(arguments.files.len());
+    let mut inferred: Vec<Inferred> = Vec::new();
+    for file in &arguments.files {
+        ensure!(file.path.is_file(), "{} is not a file", file.path.display());
+        let name = file
+            .path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .with_context(|| format!("the name of {} is not UTF-8", file.path.display()))?;
+        let dataset = dataset_name(file, datasets)?;
+        let mut known = datasets
+            .iter()
+            .chain(inferred.iter().map(|one| &one.dataset));
+        if !known.any(|known| known.name == dataset) {
+            let suggestion = infer_file(&file.path, Some(&dataset))?;
+            inferred.push(Inferred {
+                toml: suggestion.definition,
+                dataset: suggestion.dataset,
+            });
         }
-    })
+        sources.push(Source {
+            key: unique_key(&dataset, name, &mut used),
+            path: file.path.clone(),
+        });
+    }
+    Ok((sources, inferred))
+}
+
+/// Returns the given dataset, else a known one named like the file, else a known one named like its directory, else one
+/// with the name of the file.
+fn dataset_name(file: &FileArgument, datasets: &[Dataset]) -> Result<String> {
+    if let Some(given) = &file.dataset {
+        return Ok(given.clone());
+    }
+    let known = |name: &str| datasets.iter().any(|dataset| dataset.name == name);
+    let of_part = |part: Option<&OsStr>| {
+        let name = part.and_then(OsStr::to_str);
+        name.filter(|name| known(name)).map(str::to_owned)
+    };
+    let path = std::path::absolute(&file.path)?;
+    let directory = || of_part(path.parent().and_then(Path::file_name));
+    let found = of_part(path.file_stem()).or_else(directory);
+    Ok(found.unwrap_or_else(|| infer::dataset_name(&path)))
 }
 
 /// Returns a key that no other file uses, even if file names are equal.
@@ -125,7 +142,7 @@ mod tests {
     }
 
     fn dataset(argument: &str) -> Result<String> {
-        dataset_name(&argument.parse().unwrap(), &datasets()).map(str::to_owned)
+        dataset_name(&argument.parse().unwrap(), &datasets())
     }
 
     #[test]
@@ -136,11 +153,32 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_unknown_dataset_lists_the_known_ones() {
-        for argument in ["/x/2026-11.csv", "returns=/orders/a.csv"] {
-            let error = dataset(argument).unwrap_err().to_string();
-            assert!(error.contains("orders, products"), "{error}");
-        }
+    fn an_unknown_dataset_has_the_name_that_is_given_or_that_of_the_file() {
+        assert_eq!(dataset("returns=/orders/a.csv").unwrap(), "returns");
+        assert_eq!(dataset("/x/My returns.csv").unwrap(), "my_returns");
+    }
+
+    #[test]
+    fn the_first_file_of_an_unknown_dataset_defines_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let (first, second) = (path("a.csv", "id,n\n1,2\n"), path("b.csv", "id,n\n2,x\n"));
+        let orders = path("orders.csv", "id\n1\n");
+        let arguments = ["cargo local", "--file", &format!("sales={first}"), "--file"];
+        let more = [&*format!("sales={second}"), "--file", &orders];
+        let arguments = <Arguments as clap::Parser>::parse_from(arguments.into_iter().chain(more));
+        let (sources, inferred) = sources(&arguments, &datasets()).unwrap();
+        let keys: Vec<_> = sources.iter().map(|source| source.key.as_str()).collect();
+        assert_eq!(keys, ["sales/a.csv", "sales/b.csv", "orders/orders.csv"]);
+        let [sales] = &inferred[..] else {
+            panic!("{inferred:?}");
+        };
+        assert_eq!(sales.dataset.name, "sales");
+        assert!(sales.toml.contains("type = \"integer\""), "{}", sales.toml);
     }
 
     #[test]

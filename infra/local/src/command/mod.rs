@@ -50,11 +50,22 @@ pub(crate) async fn run(
 /// Starts the stack, ingests the files and reports on their jobs.
 async fn ingest(arguments: &Arguments, progress: &Lines) -> Result<(Stack, ExitCode)> {
     let options = arguments.stack_options();
-    let datasets = files::definitions(&options.datasets)?;
-    let mut sources = files::sources(arguments, &datasets)?;
+    let mut datasets = files::definitions(&options.datasets)?;
+    let (mut sources, inferred) = files::sources(arguments, &datasets)?;
     let stack = Stack::start(options, progress).await?;
     progress.clear();
     report::addresses(&stack);
+    for inferred in inferred {
+        let name = &inferred.dataset.name;
+        if stack.create_dataset(name, &inferred.toml).await? {
+            report::inferred(name, &inferred.toml);
+        } else {
+            progress.note(&format!(
+                "the definition of {name} is the one that was kept"
+            ));
+        }
+        datasets.push(inferred.dataset);
+    }
     if sources.is_empty() {
         progress.step("writing the sample file");
         sources.push(files::sample(arguments.rows, &stack.scratch()?)?);

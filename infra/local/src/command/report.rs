@@ -56,6 +56,15 @@ async fn first_rejects(stack: &Stack, place: &RejectsLocation) -> Result<Vec<Rej
     Ok(found)
 }
 
+/// Prints a definition that was inferred.
+pub(crate) fn inferred(name: &str, toml: &str) {
+    eprintln!("\nThe dataset {name} has no definition, so this one was inferred:\n");
+    for line in toml.lines() {
+        eprintln!("  {line}");
+    }
+    eprintln!("\nTo change it, save it as DIR/{name}.toml and pass --datasets DIR.");
+}
+
 /// Prints everything about a job.
 pub(crate) fn job(report: &JobReport<'_>) {
     let completed = &report.job.event.detail;

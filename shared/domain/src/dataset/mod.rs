@@ -3,6 +3,7 @@
 mod field;
 mod name;
 mod options;
+mod place;
 mod total;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,8 @@ pub struct Dataset {
     pub(crate) key: Vec<usize>,
     /// Index of the field whose value decides which of two rows of a key is newer.
     pub(crate) order: Option<usize>,
+    /// Whether the key is the place of the record, which the last two fields contain.
+    pub(crate) by_place: bool,
 }
 
 impl Dataset {

@@ -1,5 +1,7 @@
 //! The fields of a definition, and its key.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -175,15 +177,15 @@ fn parse_default(field: &Field, default: &toml::Value) -> Result<Value, String> 
 pub(super) fn check_names(
     source: &Source<'_>,
     setting: &str,
-    raw: &Spanned<Vec<Spanned<String>>>,
+    (span, names): (&Range<usize>, &[Spanned<String>]),
     fields: &[Field],
 ) -> Result<Vec<usize>, DatasetError> {
-    source.check(setting, raw, |names| match names.len() {
-        1..=MAX_NAMES => Ok(()),
-        _ => Err(format!("must name 1 to {MAX_NAMES} fields")),
-    })?;
+    if !(1..=MAX_NAMES).contains(&names.len()) {
+        let message = format!("must name 1 to {MAX_NAMES} fields");
+        return Err(source.error(span, setting, message));
+    }
     let mut indexes = Vec::new();
-    for name in raw.get_ref() {
+    for name in names {
         let index = source.check(setting, name, |name| {
             let index = fields.iter().position(|field| field.name == *name);
             let index = index.ok_or_else(|| format!("no field is named {name:?}"))?;

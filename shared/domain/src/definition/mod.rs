@@ -1,6 +1,7 @@
 //! Definitions of datasets: parses their TOML and checks it.
 
 mod fields;
+mod key;
 mod notation;
 mod order;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use toml::Spanned;
 use crate::dataset::{Dataset, Format, Mode, UnknownColumns, check_table_name};
 use crate::value::Fold;
 use fields::RawField;
+use key::RawKey;
 use notation::{RawNotation, raw_notation};
 use settings::{RawCsv, RawJson, RawLimits, RawOperation};
 use source::Source;
@@ -29,7 +31,7 @@ pub use source::DatasetError;
 #[serde(deny_unknown_fields)]
 struct RawDataset {
     name: Spanned<String>,
-    key: Spanned<Vec<Spanned<String>>>,
+    key: Spanned<RawKey>,
     format: Option<Format>,
     encoding: Option<Spanned<String>>,
     #[serde(default)]
@@ -76,7 +78,7 @@ impl Dataset {
         notation::check_dataset(&source, of_dataset)?;
         let nulls = raw.nulls.as_deref();
         let mut fields = fields::check_fields(&source, &raw.fields, nulls, of_dataset)?;
-        let key = fields::check_names(&source, "key", &raw.key, &fields)?;
+        let key = key::check_key(&source, &raw, &fields)?;
         for index in &key {
             fields[*index].required = true;
             fields[*index].notation.time.is_exact = true;
@@ -110,9 +112,14 @@ impl Dataset {
             fields,
             key,
             order,
+            by_place: false,
         };
         settings::check_positions(&source, &dataset, &raw.fields)?;
         settings::check_mode(&source, &dataset, &raw.fields)?;
-        Ok(dataset)
+        Ok(if dataset.key.is_empty() {
+            dataset.with_place()
+        } else {
+            dataset
+        })
     }
 }

@@ -110,6 +110,9 @@ fn with(owner: &str, field: usize, settings: Table) -> Result<Dataset, String> {
     if settings.contains_key("max_delete_share") {
         table.insert("mode".to_owned(), "snapshot".into());
     }
+    if settings.get("key").is_some_and(Value::is_str) {
+        table.remove("operation");
+    }
     for (name, value) in settings {
         let value = match (table.remove(&name), value) {
             (Some(Value::Table(mut inner)), Value::Table(value)) if owner == "dataset" => {

@@ -438,3 +438,42 @@ fn only_snapshots_limit_the_share_that_they_delete() {
     let start = "4: max_delete_share: needs mode = \"snapshot\"";
     check_mistake(&upserts, "mode = \"snapshot\"", "mode = \"upsert\"", start);
 }
+
+#[test]
+fn the_place_in_the_file_can_be_the_key() {
+    let definition = PRODUCTS.replace("[\"sku\"]", "\"position\"");
+    let dataset = parse(&definition);
+    let key: Vec<_> = dataset.key_fields().map(|field| &*field.name).collect();
+    assert_eq!(key, ["_object", "_offset"]);
+    assert!(!dataset.fields[0].required && dataset.is_keyed_by_place());
+    let records = dataset.of_records();
+    let names: Vec<_> = records.fields.iter().map(|field| &*field.name).collect();
+    assert_eq!(
+        (names, records.key_indexes()),
+        (vec!["sku", "price"], &[][..])
+    );
+}
+
+#[test]
+fn what_needs_the_key_of_another_row_contradicts_the_place() {
+    let definition = PRODUCTS.replace("[\"sku\"]", "\"position\"");
+    for (settings, start) in [
+        (
+            "mode = \"merge\"",
+            "3: key: \"position\" contradicts mode = \"merge\"",
+        ),
+        ("order = \"sku\"", "3: key: \"position\" contradicts order"),
+        (
+            "operation = { column = \"op\" }",
+            "3: key: \"position\" contradicts [operation]",
+        ),
+    ] {
+        let to = format!("\"position\"\n{settings}\n");
+        check_mistake(&definition, "\"position\"", &to, start);
+    }
+    let snapshot = definition.replace("\"position\"", "\"position\"\nmode = \"snapshot\"");
+    assert_eq!(parse(&snapshot).mode, Mode::Snapshot);
+    let start = "3: key: must be a list of names of fields, such as [\"sku\"], or \"position\"";
+    check_mistake(PRODUCTS, "[\"sku\"]", "\"sku\"", start);
+    check_mistake(PRODUCTS, "[\"sku\"]", "7", "3: key: ");
+}

@@ -46,7 +46,12 @@ pub(super) fn check_totals(
             }
             Ok(name.clone())
         })?;
-        let by = check_names(source, "totals.by", &raw.by, fields)?;
+        let by = check_names(
+            source,
+            "totals.by",
+            (&raw.by.span(), raw.by.get_ref()),
+            fields,
+        )?;
         let by = by.into_iter().map(|index| fields[index].name.clone());
         totals.push(Total {
             name,

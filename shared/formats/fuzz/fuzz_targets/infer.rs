@@ -18,7 +18,6 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let Ok(inferred) = infer(source, |_| Ok::<_, Infallible>(content.to_vec()));
     if let Ok(inferred) = inferred
-        && !inferred.key.fields.is_empty()
         && inferred.fields.len() <= 500
     {
         let text = inferred.to_string();

@@ -33,7 +33,7 @@ pub fn decode(
     offset: u64,
     first_line: u64,
 ) -> Decoded {
-    let dataset = &*in_file(dataset, reading);
+    let (stored, dataset) = (dataset, &*in_file(dataset, reading));
     let raw = chunk;
     let transcoded =
         (reading.encoding != Encoding::UTF_8).then(|| Transcoded::new(reading.encoding, chunk));
@@ -50,7 +50,7 @@ pub fn decode(
         }
         (Format::Ndjson, _) => match &reading.rejects_of {
             None => json::decode_lines(dataset, reading.is_exported, &mut sink),
-            Some(origin) => json::decode_fixed(dataset, origin, &mut sink),
+            Some(origin) => json::decode_fixed(stored, origin, &mut sink),
         },
         (Format::Json, _) => json::decode_elements(dataset, reading.is_exported, &mut sink),
     }

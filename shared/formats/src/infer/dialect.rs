@@ -44,6 +44,8 @@ pub(super) struct Found {
     skip_lines: usize,
     /// The length of these lines in bytes.
     skipped: usize,
+    /// Whether all rows, unlike the header, end with a delimiter.
+    pub(super) has_surplus: bool,
     /// What other delimiter is nearly as likely.
     runner_up: Option<String>,
     has_sep_line: bool,
@@ -92,6 +94,7 @@ pub(super) fn find(text: &str, format: Format) -> Found {
         dialect: trial.dialect,
         cells: trial.cells,
         skip_lines: trial.skip_lines,
+        has_surplus: trial.has_surplus,
         skipped: trial.skipped + sep_line.map_or(0, |(_, length)| length),
         runner_up,
         has_sep_line: sep_line.is_some(),
@@ -146,6 +149,13 @@ impl Found {
                 "csv.trim",
                 "true",
                 "there are spaces around cells",
+            ));
+        }
+        if self.has_surplus {
+            settings.push(Setting::new(
+                "csv.flexible",
+                "true",
+                "rows end with a delimiter that the header does not have",
             ));
         }
         if self.skip_lines > 0 {
@@ -216,6 +226,7 @@ struct Trial {
     cells: usize,
     skip_lines: usize,
     skipped: usize,
+    has_surplus: bool,
 }
 
 impl Trial {
@@ -226,6 +237,7 @@ impl Trial {
             cells: 1,
             skip_lines: 0,
             skipped: 0,
+            has_surplus: false,
         }
     }
 
@@ -240,7 +252,12 @@ impl Trial {
         let dialect = dialect_of(delimiter, quote, escape, trim);
         let read = Read::new(text, &dialect);
         let cells = read.usual_cells()?;
-        let skip = read.preamble(cells);
+        let has_surplus = read.has_surplus(cells);
+        let skip = if has_surplus { 0 } else { read.preamble(cells) };
+        // A line without spaces above words is more likely the name of a single column.
+        if skip > 0 && delimiter == " " {
+            return None;
+        }
         let kept = &read.records[skip..];
         let mut patterns: BTreeMap<usize, usize> = BTreeMap::new();
         for record in kept {
@@ -265,7 +282,8 @@ impl Trial {
         Some(Self {
             dialect,
             score,
-            cells,
+            cells: cells - usize::from(has_surplus),
+            has_surplus,
             skip_lines: memchr_iter(b'\n', &text.as_bytes()[..skipped]).count(),
             skipped,
         })
@@ -284,6 +302,12 @@ struct ReadRecord {
     known: usize,
     /// Whether something is wrong with its quotes.
     is_faulty: bool,
+    /// Whether its last cell is empty.
+    ends_empty: bool,
+    /// The number of its cells that are not empty.
+    filled: usize,
+    /// Whether it may be a title above the table: words in the first of several cells, or nothing.
+    is_title: bool,
 }
 
 impl Read {
@@ -303,11 +327,18 @@ impl Read {
                     continue;
                 }
                 let known = cells.iter().filter(|cell| is_known(cell)).count();
+                let filled = cells.iter().filter(|cell| !cell.is_empty()).count();
+                let first = cells.get_or_empty(0);
+                let is_word = first.is_empty() || first.chars().any(char::is_alphabetic);
+                let is_rest_empty = filled == usize::from(!first.is_empty());
                 read.records.push(ReadRecord {
+                    filled,
+                    is_title: cells.len() > 2 && is_word && is_rest_empty,
                     start: record.start,
                     cells: cells.len(),
                     known,
                     is_faulty: record.quotes != Quotes::Correct,
+                    ends_empty: cells.iter().last().is_some_and(str::is_empty),
                 });
             }
         }
@@ -326,6 +357,18 @@ impl Read {
         most.map(|(cells, _)| cells)
     }
 
+    /// Returns whether the first record lacks the last cell of the others, which is always empty.
+    fn has_surplus(&self, cells: usize) -> bool {
+        let Some((header, rows)) = self.records.split_first() else {
+            return false;
+        };
+        let mut usual = rows.iter().filter(|row| row.cells == cells);
+        header.cells > 1
+            && header.cells + 1 == cells
+            && !header.ends_empty
+            && usual.all(|row| row.ends_empty)
+    }
+
     /// Returns the number of records before the first one of two with the usual number of cells.
     fn preamble(&self, cells: usize) -> usize {
         if cells < 2 {
@@ -336,9 +379,15 @@ impl Read {
             record.is_none_or(|record| record.cells == cells)
         };
         let most = self.records.len().min(MAX_PREAMBLE);
-        (0..most)
-            .find(|index| is_usual(*index) && is_usual(index + 1))
-            .unwrap_or(0)
+        let first = (0..most).find(|index| is_usual(*index) && is_usual(index + 1));
+        let first = first.unwrap_or(0);
+        // Spreadsheets give a title as many cells as the table. A header without gaps follows it.
+        let rest = &self.records[first..];
+        let titles = rest.iter().take_while(|record| record.is_title).count();
+        match rest.get(titles) {
+            Some(header) if header.filled == cells => first + titles,
+            _ => first,
+        }
     }
 }
 
@@ -347,6 +396,11 @@ fn is_known(cell: &str) -> bool {
     let cell = cell.trim();
     if cell.is_empty() {
         return true;
+    }
+    let is_in = |quote| cell.len() > 1 && cell.starts_with(quote) && cell.ends_with(quote);
+    if is_in('"') || is_in('\'') {
+        // These are more likely the quotes of the cell.
+        return false;
     }
     let is_plain = |char: char| char.is_alphanumeric() || char == '_';
     let is_number = |char: char| char.is_ascii_digit() || "+-.,:/%eETZ() $€£'\u{a0}".contains(char);

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use landfall_domain::FieldType;
+
 use super::Setting;
 use super::kinds::{Kinds, Seen};
 use super::table::{Column, Record, Table};
@@ -24,6 +26,8 @@ pub(super) fn take(table: &mut Table, records: &mut Vec<Record>, cells: usize) {
         return;
     }
     let mut header = records.remove(0);
+    // Files that were joined repeat it.
+    records.retain(|record| *record != header);
     header.resize(cells, String::new());
     let folded = |name: &str| name.trim().to_lowercase();
     let all: Vec<String> = header.iter().map(|name| folded(name)).collect();
@@ -79,7 +83,7 @@ fn check(first: &Record, rows: &[Record], cells: usize) -> Result<(), String> {
     }
 }
 
-/// Returns whether a text is a number, a date or a time, but not a year, which may name a column.
+/// Returns whether a text is a number, a date or a time, but not a year, which may name a column, as may `y` and `n`.
 fn is_value(text: &str) -> bool {
     let text = text.trim();
     let is_year = text.len() == 4 && text.starts_with(['1', '2']) && text.parse::<u16>().is_ok();
@@ -88,5 +92,6 @@ fn is_value(text: &str) -> bool {
     }
     let mut seen = Seen::default();
     seen.add(Kinds::get(), text);
-    seen.is_typed()
+    let mut kinds = seen.kinds(Kinds::get()).into_iter();
+    kinds.any(|kind| kind.field.kind != FieldType::Boolean)
 }

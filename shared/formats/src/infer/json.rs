@@ -9,10 +9,8 @@ use serde_json::Value;
 
 use super::Setting;
 use super::sample::SampleText;
-use super::table::{Cell, Column, Table};
+use super::table::{Cell, Column, MAX_COLUMNS, Table};
 
-/// The most columns that are looked at.
-const MAX_COLUMNS: usize = 500;
 /// The most rows that are looked at.
 const MAX_ROWS: usize = 100_000;
 

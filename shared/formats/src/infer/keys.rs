@@ -17,13 +17,14 @@ const NAMED: usize = 3;
 /// The key of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Names of the fields. Empty if no few fields identify a row: then somebody has to decide.
+    /// Names of the fields. Empty if no fields clearly identify a row: then their place in the file does.
     pub fields: Vec<String>,
     /// Why these, and what else could be.
     pub note: String,
 }
 
-/// Finds the key.
+/// Finds the key: fields that are unique, and whose names say that they are meant to be. Values that merely happen to
+/// be unique would make rows of later files replace each other.
 pub(super) fn of_table(table: &Table, fields: &[InferredField]) -> Key {
     let rows = table.rows.len();
     let likelihood = |index: &usize| likelihood(&fields[*index], *index);
@@ -38,41 +39,54 @@ pub(super) fn of_table(table: &Table, fields: &[InferredField]) -> Key {
         .collect();
     unique.sort_by_key(|index| (likelihood(index), *index));
     let name = |index: &usize| fields[*index].name.clone();
-    if let Some(best) = unique.first() {
+    let looked_at = format!("the {rows} rows that were looked at");
+    if let Some(best) = unique.first()
+        && likelihood(best) <= Likelihood::KeyWord
+    {
         let others: Vec<_> = unique.iter().skip(1).take(NAMED).map(name).collect();
-        let mut notes = vec![format!(
-            "unique and never empty in the {rows} rows that were looked at"
-        )];
+        let mut note = format!("unique and never empty in {looked_at}");
         if !others.is_empty() {
-            notes.push(format!("so are {}", others.join(", ")));
-        }
-        if likelihood(best) == Likelihood::Plain {
-            notes.push("its name does not say so: check whether it identifies a row".to_owned());
+            note.push_str("; so are ");
+            note.push_str(&others.join(", "));
         }
         return Key {
             fields: vec![name(best)],
-            note: notes.join("; "),
+            note,
         };
     }
+    if !unique.is_empty() {
+        let names: Vec<_> = unique.iter().take(NAMED).map(name).collect();
+        let note = format!(
+            "each row is kept, identified by its place in the file, because no name of a field says that it identifies \
+             a row; in {looked_at}, these are unique: {}",
+            names.join(", ")
+        );
+        return Key::position(note);
+    }
     let combined: Vec<usize> = candidates.into_iter().take(COMBINED).collect();
-    for size in [2, 3] {
-        if let Some(found) = combination(table, &combined, size) {
-            return Key {
-                fields: found.iter().map(name).collect(),
-                note: format!(
-                    "no single field is unique, but these together are, in the {rows} rows that were looked at: \
-                     check whether they identify a row"
-                ),
-            };
-        }
+    let mut sizes = [2, 3].into_iter();
+    let found = sizes.find_map(|size| combination(table, &combined, size));
+    let Some(found) = found else {
+        let note = format!(
+            "each row is kept, identified by its place in the file, because no field, and no two or three together, \
+             identify a row in {looked_at}"
+        );
+        return Key::position(note);
+    };
+    let names: Vec<_> = found.iter().map(name).collect();
+    if found.iter().all(|index| is_part(&fields[*index])) {
+        let note = format!("no single field is unique, but these together are, in {looked_at}");
+        return Key {
+            fields: names,
+            note,
+        };
     }
-    Key {
-        fields: Vec::new(),
-        note: format!(
-            "no field, and no two or three together, identify a row in the {rows} rows that were looked at: name those \
-             that do, or add a column with a number to the file"
-        ),
-    }
+    let note = format!(
+        "each row is kept, identified by its place in the file; if {} together identify a row, as they do in \
+         {looked_at}, name them instead",
+        names.join(", ")
+    );
+    Key::position(note)
 }
 
 /// Returns the first combination of so many columns that is unique.
@@ -135,6 +149,13 @@ const PART_WORDS: [&str; 9] = [
     "year", "month", "day", "date", "hour", "week", "quarter", "zip", "version",
 ];
 
+/// Returns whether a field is meant to identify a row together with others: by its name, or as a time.
+fn is_part(field: &InferredField) -> bool {
+    let mut words = field.name.split('_');
+    matches!(field.kind, FieldType::Date | FieldType::Timestamp)
+        || words.any(|word| KEY_WORDS.contains(&word) || PART_WORDS.contains(&word))
+}
+
 /// How likely a field identifies a row, the likelier first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likelihood {
@@ -160,8 +181,18 @@ fn likelihood(field: &InferredField, index: usize) -> Likelihood {
 }
 
 impl Key {
+    fn position(note: String) -> Self {
+        Self {
+            fields: Vec::new(),
+            note,
+        }
+    }
+
     /// Returns the setting in TOML.
     pub(super) fn to_toml(&self) -> String {
+        if self.fields.is_empty() {
+            return write::quoted("position");
+        }
         write::list(&self.fields)
     }
 }

@@ -294,11 +294,6 @@ impl Seen {
         }
     }
 
-    /// Returns whether values have a type other than text.
-    pub(super) fn is_typed(&self) -> bool {
-        self.fits.iter().any(|fits| *fits)
-    }
-
     /// Returns the kinds that accept all values, the preferred first.
     pub(super) fn kinds<'k>(&self, kinds: &'k Kinds) -> Vec<&'k Kind> {
         let fitting = kinds.0.iter().zip(&self.fits);

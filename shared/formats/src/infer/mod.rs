@@ -22,6 +22,7 @@ use table::Table;
 
 pub use fields::{InferredField, identifier};
 pub use keys::Key;
+pub use sample::Budget;
 
 /// The definition of a dataset as it was inferred. [`Display`](std::fmt::Display) writes it as TOML with comments.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,12 +93,21 @@ pub fn infer<E>(
     source: Source<'_>,
     read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
 ) -> Result<Result<Inferred, Problem>, E> {
+    let ranges = Budget::TOOL.ranges(source.size).into_iter();
+    let parts = ranges.map(read).collect::<Result<_, _>>()?;
+    Ok(infer_parts(source, parts))
+}
+
+/// Infers the definition of a file from the [parts of a budget](Budget::ranges), or from its start.
+///
+/// # Errors
+/// Why there is none, as for [`infer`].
+pub fn infer_parts(source: Source<'_>, parts: Vec<Vec<u8>>) -> Result<Inferred, Problem> {
     if source.size == 0 {
         let problem = Problem::new(ProblemCode::EmptyObject, "the file is empty");
-        return Ok(Err(problem));
+        return Err(problem);
     }
-    let sample = Sample::read(source.size, read)?;
-    Ok(of_sample(source, &sample))
+    of_sample(source, &Sample::new(source.size, parts))
 }
 
 fn of_sample(source: Source<'_>, sample: &Sample) -> Result<Inferred, Problem> {

@@ -3,14 +3,60 @@
 use landfall_domain::{ByteRange, Encoding};
 use memchr::{memchr, memchr_iter, memrchr};
 
-/// The size of a file that is looked at as a whole, in bytes.
-const WHOLE_BYTES: u64 = 16 * 1024 * 1024;
-/// The size of the first part of a larger file.
-const FIRST_BYTES: u64 = 4 * 1024 * 1024;
-/// The size of each other part.
-const PART_BYTES: u64 = 1024 * 1024;
 /// The number of places between start and end.
 const PLACES: u64 = 8;
+
+/// How much of a file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The size of a file that is looked at as a whole, in bytes.
+    whole: u64,
+    /// The size of the first part of a larger file.
+    first: u64,
+    /// The size of each other part.
+    part: u64,
+}
+
+impl Budget {
+    /// That of a tool: 16 MiB, or 4 MiB at the start and 9 MiB elsewhere.
+    pub const TOOL: Self = Self {
+        whole: 16 << 20,
+        first: 4 << 20,
+        part: 1 << 20,
+    };
+    /// That of a function: 1 MiB, or 512 KiB at the start and 288 KiB elsewhere.
+    pub const FUNCTION: Self = Self {
+        whole: 1 << 20,
+        first: 512 << 10,
+        part: 32 << 10,
+    };
+
+    /// Returns the parts to look at, in the order of the file: all of it, or its start, its end, and some places in
+    /// between.
+    pub fn ranges(self, size: u64) -> Vec<ByteRange> {
+        let Self { whole, first, part } = self;
+        if size <= whole {
+            let all = ByteRange {
+                start: 0,
+                end: size,
+            };
+            return vec![all];
+        }
+        let last = size - part;
+        let between = last - first;
+        let places = (1..=PLACES).map(|place| first + between / (PLACES + 1) * place);
+        // UTF-16 has units of two bytes.
+        let others = places.chain([last]).map(|start| ByteRange {
+            start: start / 2 * 2,
+            end: (start + part).min(size),
+        });
+        let first = ByteRange {
+            start: 0,
+            end: first,
+        };
+        std::iter::once(first).chain(others).collect()
+    }
+}
 
 /// The parts of a file that are looked at, in the order of the file.
 pub(super) struct Sample {
@@ -27,14 +73,17 @@ pub(super) struct SampleText {
 }
 
 impl Sample {
-    /// Reads the parts.
-    pub(super) fn read<E>(
-        size: u64,
-        mut read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
-    ) -> Result<Self, E> {
-        let ranges = ranges(size).into_iter();
-        let parts = ranges.map(&mut read).collect::<Result<_, _>>()?;
-        Ok(Self { size, parts })
+    /// Returns the sample of a file of this size that consists of these parts.
+    pub(super) fn new(size: u64, parts: Vec<Vec<u8>>) -> Self {
+        Self { size, parts }
+    }
+
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes() as u64 >= self.size
     }
 
     /// Returns the first part.
@@ -71,7 +120,7 @@ impl Sample {
 
     /// Returns the text. Parts after the first one lose the lines that they contain only a part of.
     pub(super) fn text(&self, encoding: Encoding) -> SampleText {
-        let is_whole = self.parts.len() == 1;
+        let is_whole = self.is_whole();
         let width = if encoding.is_utf_16() { 2 } else { 1 };
         let parts = self.parts.iter().enumerate().map(|(index, part)| {
             let mark = Encoding::for_mark(part).filter(|_| index == 0);
@@ -83,7 +132,8 @@ impl Sample {
                 0 => 0,
                 _ => memchr(b'\n', text).map_or(text.len(), |at| at + 1),
             };
-            let is_last = index + 1 == self.parts.len();
+            // Several parts end with the file.
+            let is_last = index + 1 == self.parts.len() && (is_whole || index > 0);
             let end = if is_last || start == text.len() {
                 text.len()
             } else {
@@ -102,34 +152,13 @@ impl Sample {
         if is_whole {
             return format!("all {rows} rows");
         }
-        let bytes: usize = self.parts.iter().map(Vec::len).sum();
-        format!(
-            "{rows} rows, in {bytes} of {} bytes: the start, the end and {PLACES} places in between",
-            self.size
-        )
+        let (bytes, size) = (self.bytes(), self.size);
+        let places = match self.parts.len() {
+            1 => "the start".to_owned(),
+            _ => format!("the start, the end and {PLACES} places in between"),
+        };
+        format!("{rows} rows, in {bytes} of {size} bytes: {places}")
     }
-}
-
-fn ranges(size: u64) -> Vec<ByteRange> {
-    if size <= WHOLE_BYTES {
-        return vec![ByteRange {
-            start: 0,
-            end: size,
-        }];
-    }
-    let between = size - FIRST_BYTES - PART_BYTES;
-    let places = (1..=PLACES).map(|place| FIRST_BYTES + between / (PLACES + 1) * place);
-    let last = size - PART_BYTES;
-    let mut ranges = vec![ByteRange {
-        start: 0,
-        end: FIRST_BYTES,
-    }];
-    // UTF-16 has units of two bytes.
-    ranges.extend(places.chain([last]).map(|start| ByteRange {
-        start: start / 2 * 2,
-        end: (start + PART_BYTES).min(size),
-    }));
-    ranges
 }
 
 /// Returns the label of UTF-16 if the text looks like it: nearly every other byte is zero.

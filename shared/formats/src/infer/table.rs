@@ -9,6 +9,9 @@ use crate::csv::records::{Quotes, Records};
 /// The most rows that are looked at. Later ones are left out.
 const MAX_ROWS: usize = 400_000;
 
+/// The most columns that become fields.
+pub(super) const MAX_COLUMNS: usize = 500;
+
 /// A cell: its text, JSON, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell {
@@ -63,7 +66,7 @@ impl Table {
             };
             records.extend(read(body, &found.dialect).filter(|record| {
                 // Parts that start inside of a quoted cell begin with records of other lengths.
-                index == 0 || record.len() == found.cells
+                index == 0 || record.len() == found.cells + usize::from(found.has_surplus)
             }));
             if records.len() > MAX_ROWS {
                 records.truncate(MAX_ROWS);
@@ -73,6 +76,14 @@ impl Table {
                 break;
             }
         }
+        if found.has_surplus {
+            let surplus = |record: &&mut Record| {
+                record.len() == found.cells + 1 && record.last().is_some_and(String::is_empty)
+            };
+            records.iter_mut().filter(surplus).for_each(|record| {
+                record.pop();
+            });
+        }
         let other = records.iter().filter(|it| it.len() != found.cells).count();
         header::take(&mut table, &mut records, found.cells);
         if other > 0 {
@@ -81,9 +92,21 @@ impl Table {
                 found.cells
             ));
         }
+        if table.columns.len() > MAX_COLUMNS {
+            table.columns.truncate(MAX_COLUMNS);
+            table.notes.push(format!(
+                "only the first {MAX_COLUMNS} columns are fields; the others are kept in _extra"
+            ));
+        }
         let regular = records.into_iter().filter(|it| it.len() == found.cells);
         table.rows = regular
-            .map(|record| record.into_iter().map(Cell::Text).collect())
+            .map(|record| {
+                record
+                    .into_iter()
+                    .take(MAX_COLUMNS)
+                    .map(Cell::Text)
+                    .collect()
+            })
             .collect();
         table
     }

@@ -16,10 +16,10 @@ fn inferred(file: &str, content: impl AsRef<[u8]>) -> Inferred {
     };
     let inferred = infer(source, read).unwrap().unwrap();
     let text = inferred.to_string();
-    if !inferred.key.fields.is_empty() {
-        let read = Dataset::from_toml("goods.toml", &text);
-        assert!(read.is_ok(), "{read:?}\n{text}");
-    }
+    let read = Dataset::from_toml("goods.toml", &text);
+    assert!(read.is_ok(), "{read:?}\n{text}");
+    let short = Dataset::from_toml("goods.toml", &inferred.to_short_toml());
+    assert_eq!(read, short);
     inferred
 }
 
@@ -239,13 +239,15 @@ fn encodings_are_found() {
 fn keys_are_fields_that_identify_rows() {
     for (file, expected) in [
         ("a,id,b\nx,1,1\nx,2,1\n", &["id"][..]),
-        ("price,name\n1,a\n2,b\n", &["price"]),
-        ("name,count\na,1\na,2\n", &[]),
         (
-            "country,year,count\na,1,5\na,2,5\nb,1,5\n",
-            &["country", "year"],
+            "order_no,line_no,count\n1,1,5\n1,2,5\n2,1,5\n",
+            &["order_no", "line_no"],
         ),
-        ("id,name\n1,a\n,b\n", &["name"]),
+        // What happens to be unique need not be in the next file.
+        ("price,name\n1,a\n2,b\n", &[]),
+        ("country,year,count\na,1,5\na,2,5\nb,1,5\n", &[]),
+        ("id,name\n1,a\n,b\n", &[]),
+        ("name,count\na,1\na,2\n", &[]),
         ("a,b\nx,y\nx,y\n", &[]),
     ] {
         assert_eq!(inferred("a.csv", file).key.fields, expected, "{file}");
@@ -279,6 +281,63 @@ fn json_has_paths_and_the_types_of_its_values() {
     let lines = super::tests::inferred("a.ndjson", "{\"id\":1,\"x\":1}\n{\"id\":2,\"x\":\"a\"}\n");
     assert_eq!(lines.format, Format::Ndjson);
     assert_eq!(lines.fields[1].kind.as_str(), "text");
+}
+
+#[test]
+fn the_start_of_a_file_ends_with_a_whole_record() {
+    let source = Source {
+        dataset: "goods",
+        file: "a.csv",
+        size: 1_000,
+    };
+    let inferred = infer_parts(source, vec![b"id,at\n1,2026-01-05\n2,2026-0".to_vec()]).unwrap();
+    assert_eq!(inferred.fields[1].kind.as_str(), "date");
+    assert_eq!(inferred.looked_at, "1 rows, in 27 of 1000 bytes: the start");
+}
+
+#[test]
+fn a_budget_bounds_what_is_read() {
+    for size in [1, 1 << 20, (1 << 20) + 1, 5 << 40] {
+        let ranges = Budget::FUNCTION.ranges(size);
+        let bytes: u64 = ranges.iter().map(ByteRange::len).sum();
+        assert!(bytes <= 1 << 20, "{size}: {bytes}");
+        assert_eq!(ranges.last().map(|range| range.end), Some(size));
+        assert!(ranges.is_sorted_by(|one, other| one.end <= other.start));
+    }
+}
+
+#[test]
+fn names_may_be_words_for_true_and_false() {
+    let inferred = inferred("a.csv", "x,y,n\na,b,1\na,b,2\n");
+    assert_eq!(settings(&inferred), []);
+    assert_eq!(inferred.fields[1].name, "y");
+}
+
+#[test]
+fn polluted_files_are_read() {
+    let rows = |line: &dyn Fn(u32) -> String| (1..40).map(line).collect::<String>();
+    let surplus = format!("id,name\n{}", rows(&|row| format!("{row},n,\n")));
+    let found = inferred("a.csv", surplus);
+    assert_eq!(settings(&found), [("csv.flexible", "true")]);
+    assert_eq!(found.key.fields, ["id"]);
+    let single = format!("name\n{}", rows(&|row| format!("Item {row}\n")));
+    let found = inferred("a.csv", single);
+    assert_eq!(settings(&found), []);
+    assert_eq!(found.fields[0].name, "name");
+    let titled = format!(
+        "Report,,\n,,\nid,n,m\n{}",
+        rows(&|row| format!("{row},,\n"))
+    );
+    let found = inferred("a.csv", titled);
+    assert_eq!(settings(&found), [("csv.skip_lines", "2")]);
+    assert_eq!(found.key.fields, ["id"]);
+    let part = |first: u32| format!("id,at\n{first},2026-01-05\n");
+    let joined = inferred("a.csv", (1..9).map(part).collect::<String>());
+    let kinds: Vec<_> = joined.fields.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(
+        (kinds, settings(&joined)),
+        (vec!["integer", "date"], vec![])
+    );
 }
 
 #[test]
@@ -345,7 +404,7 @@ proptest! {
         let source = Source { dataset: "goods", file, size: content.len() as u64 };
         let read = |_: ByteRange| Ok::<_, std::convert::Infallible>(content.clone().into_bytes());
         let Ok(inferred) = infer(source, read);
-        if let Ok(inferred) = inferred && !inferred.key.fields.is_empty() {
+        if let Ok(inferred) = inferred {
             let text = inferred.to_string();
             let read = Dataset::from_toml("goods.toml", &text);
             prop_assert!(read.is_ok(), "{:?}\n{}", read, text);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use super::Inferred;
+use super::{Inferred, Setting};
 
 /// Returns a text as a string of TOML.
 pub(super) fn quoted(text: &str) -> String {
@@ -30,6 +30,26 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn list(texts: &[String]) -> String {
     let texts: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
     format!("[{}]", texts.join(", "))
+}
+
+impl Inferred {
+    /// Returns the definition in few lines, without comments.
+    pub fn to_short_toml(&self) -> String {
+        let mut lines = vec![
+            format!("name = {}", quoted(&self.name)),
+            format!("key = {}", self.key.to_toml()),
+            format!("format = {}", quoted(self.format.as_str())),
+        ];
+        let setting = |setting: &Setting| format!("{} = {}", setting.name, setting.value);
+        lines.extend(self.settings.iter().map(setting));
+        lines.push("fields = [".to_owned());
+        lines.extend(self.fields.iter().map(|field| {
+            let settings: Vec<_> = field.settings.iter().map(setting).collect();
+            format!("  {{ {} }},", settings.join(", "))
+        }));
+        lines.push("]\n".to_owned());
+        lines.join("\n")
+    }
 }
 
 impl Display for Inferred {

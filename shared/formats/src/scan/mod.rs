@@ -106,7 +106,8 @@ impl Scanner {
     ///
     /// A chunk is closed once it has `chunk_bytes`. It is longer by at most one record.
     pub fn new(dataset: &Dataset, reading: &Reading, chunk_bytes: u64) -> Self {
-        let dataset = &*in_file(dataset, reading);
+        let (stored, dataset) = (dataset, &*in_file(dataset, reading));
+        let of_rows = if reading.is_exported { dataset } else { stored };
         Self {
             bom: (reading.encoding == Encoding::UTF_8).then_some(0),
             narrower: Narrower::new(reading.encoding),
@@ -115,7 +116,7 @@ impl Scanner {
                 Format::Ndjson => Grammar::Ndjson(NdjsonScanner::default()),
                 Format::Json => Grammar::Json(JsonScanner::new(dataset.json.path.clone())),
             },
-            planner: Planner::new(dataset, reading, chunk_bytes),
+            planner: Planner::new(of_rows, reading, chunk_bytes),
         }
     }
 

@@ -70,6 +70,36 @@ pub(crate) fn hand_in(dataset: &Dataset, size: usize, lines: &[Json]) -> Ingeste
 }
 
 #[test]
+fn a_fixed_row_is_identified_by_the_place_of_its_record() {
+    let definition =
+        "name = \"d\"\nkey = \"position\"\nfields = [{ name = \"n\", type = \"integer\" }]\n";
+    let dataset = Dataset::from_toml("d.toml", definition).unwrap();
+    let file = "n\n1\nx\n";
+    let first = ingest(&dataset, &Format::Csv.into(), file.as_bytes());
+    let mut lines: Vec<Json> = first.rejects.iter().map(line).collect();
+    lines[0]["record"]["n"] = "2".into();
+    let mut rows = hand_in(&dataset, file.len(), &lines).rows;
+    dataset.place(&mut rows, "d/1");
+    let expected = [
+        Value::Integer(2),
+        Value::Text("d/1".into()),
+        Value::Integer(4),
+    ];
+    assert_eq!(rows[0].values[..], expected);
+    // A row of the API has its place already.
+    lines[0]["record"] =
+        serde_json::json!({"_landfall": "", "n": "3", "_object": "d/0", "_offset": 7});
+    let mut rows = hand_in(&dataset, file.len(), &lines).rows;
+    dataset.place(&mut rows, "d/1");
+    let expected = [
+        Value::Integer(3),
+        Value::Text("d/0".into()),
+        Value::Integer(7),
+    ];
+    assert_eq!(rows[0].values[..], expected);
+}
+
+#[test]
 fn a_record_that_is_rejected_again_keeps_its_place() {
     let dataset = crate::dataset("", r#"{ name = "n", type = "integer" }"#);
     let file = "sku,n\nA,1\n\nB,x\nC,y\n";

@@ -19,6 +19,7 @@ mod merge;
 mod mistakes;
 mod nulls;
 mod oracle;
+mod places;
 mod positions;
 mod record_at;
 mod resume;

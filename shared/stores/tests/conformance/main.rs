@@ -18,6 +18,7 @@ mod merge_random;
 mod ordered;
 mod overlap;
 mod owners;
+mod places;
 mod random;
 mod reads;
 mod rows;
@@ -78,6 +79,7 @@ macro_rules! conformance {
                 evolution::another_type_is_refused,
                 evolution::another_key_is_refused,
                 evolution::eight_workers_add_fields_at_once,
+                places::rows_are_identified_by_their_place,
                 owners::the_first_stack_owns_a_dataset,
                 owners::of_two_stacks_that_begin_at_once_one_owns_the_dataset,
                 first_load::new_and_known_keys_in_big_chunks,

@@ -137,7 +137,19 @@ impl Case {
         let is_big = random.random_ratio(1, 4);
         // Stores have the most methods for big chunks without deletes or totals.
         let is_plain = is_big && random.random_ratio(2, 3);
-        let dataset = dataset_of(|name| definition(name, &key, &others, is_plain, random));
+        let by_place = random.random_ratio(1, 8);
+        let key = if by_place {
+            vec![FieldType::Text, FieldType::Integer]
+        } else {
+            key
+        };
+        let dataset = dataset_of(|name| {
+            if by_place {
+                definition_by_place(&others, random)
+            } else {
+                definition(name, &key, &others, is_plain, random)
+            }
+        });
         let most = if is_big { 6_000 } else { 150 };
         Self { dataset, key, most }
     }
@@ -225,6 +237,19 @@ impl Case {
             totals::check(database, &self.dataset).await;
         }
     }
+}
+
+/// Returns the definition of rows that are identified by their place.
+fn definition_by_place(others: &[FieldType], random: &mut StdRng) -> String {
+    let others = others.iter().enumerate().map(|(index, kind)| {
+        let kind = kind.as_str();
+        format!(", {{ name = \"f{index}\", type = \"{kind}\" }}")
+    });
+    let mode = ["upsert", "snapshot"].choose(random).unwrap();
+    let others: String = others.collect();
+    format!(
+        "key = \"position\"\nmode = \"{mode}\"\nfields = [{{ name = \"note\", type = \"text\" }}{others}]"
+    )
 }
 
 fn definition(

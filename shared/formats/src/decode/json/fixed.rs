@@ -12,8 +12,8 @@ pub(in crate::decode) fn decode_fixed(
     sink: &mut Sink<'_>,
 ) {
     let chunk = sink.chunk;
-    let exported = dataset.of_exports();
-    let (columns, cells) = (Columns::new(dataset), Columns::of_cells(dataset));
+    let (exported, dataset) = (dataset.of_exports(), dataset.of_records());
+    let (columns, cells) = (Columns::new(&dataset), Columns::of_cells(&dataset));
     let columns_of_exports = Columns::new(&exported);
     let decoder = |columns, has_cells, is_exported| Decoder {
         has_cells,

@@ -8,47 +8,60 @@ use serde_json::value::RawValue;
 
 /// What would happen to a file.
 #[derive(Serialize)]
-pub(crate) struct Report {
-    pub(crate) dataset: String,
-    pub(crate) format: Option<Format>,
-    pub(crate) encoding: Option<String>,
+pub struct Report {
+    /// The name of the dataset.
+    pub dataset: String,
+    /// The format of the file, once known.
+    pub format: Option<Format>,
+    /// The encoding of the file, once known.
+    pub encoding: Option<String>,
     /// The state in which its job would close.
-    pub(crate) state: JobState,
-    pub(crate) problem: Option<Problem>,
-    pub(crate) warnings: Vec<Warning>,
+    pub state: JobState,
+    /// Why the job would not be a plain success.
+    pub problem: Option<Problem>,
+    /// What may be wrong with the file.
+    pub warnings: Vec<Warning>,
     /// The number of records, without those that were skipped.
-    pub(crate) rows: u64,
-    pub(crate) rejected: u64,
-    pub(crate) skipped: u64,
+    pub rows: u64,
+    /// The number of rejects.
+    pub rejected: u64,
+    /// The number of records that were skipped, such as blank ones.
+    pub skipped: u64,
     /// The rejects by reason, in the order in which they occur.
-    pub(crate) rejects: Vec<Reason>,
-    pub(crate) first_rows: Vec<FirstRow>,
+    pub rejects: Vec<Reason>,
+    /// The first rows.
+    pub first_rows: Vec<FirstRow>,
 }
 
 /// A reason for rejects.
 #[derive(Serialize)]
-pub(crate) struct Reason {
-    pub(crate) code: RejectCode,
-    pub(crate) count: u64,
+pub struct Reason {
+    /// The reason.
+    pub code: RejectCode,
+    /// How many there are.
+    pub count: u64,
     /// The first rejects for this reason.
-    pub(crate) first: Vec<Place>,
+    pub first: Vec<Place>,
 }
 
 /// Where a record is rejected, and why.
 #[derive(Serialize)]
-pub(crate) struct Place {
-    pub(crate) line: u64,
-    pub(crate) column: Option<String>,
-    pub(crate) message: String,
+pub struct Place {
+    /// The line of the record in the file.
+    pub line: u64,
+    /// The column, if the fault is in one.
+    pub column: Option<String>,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
 /// One of the first rows.
 #[derive(Serialize)]
-pub(crate) struct FirstRow {
+pub struct FirstRow {
     /// Whether it deletes its key.
-    pub(crate) deleted: bool,
+    pub deleted: bool,
     /// The row as JSON.
-    pub(crate) row: Box<RawValue>,
+    pub row: Box<RawValue>,
 }
 
 impl fmt::Display for Report {

@@ -2,11 +2,6 @@
 //!
 //! All steps are those of splitter and worker, with chunks of the default size, and so is the memory that they take.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
-
-use anyhow::{Context, Result, ensure};
 use landfall_domain::{
     ByteRange, Counts, Dataset, Folded, JobId, JsonOf, JsonText, ObjectOrder, ObjectRef, Reject,
     Row, WarningCode,
@@ -25,40 +20,30 @@ const FIRST_ROWS: usize = 5;
 /// The number of rejects of one reason in a report.
 const FIRST_REJECTS: usize = 3;
 
-/// Runs a file against a definition.
-pub(crate) fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
-    let context = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(context)?;
-    let metadata = file.metadata().with_context(context)?;
-    ensure!(metadata.is_file(), "{} is not a file", path.display());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let key = format!("{}/{name}", dataset.name);
+/// Checks a file of this name and size against a definition. `read` returns the bytes of a range.
+///
+/// # Errors
+/// Those of `read`.
+pub fn check<E>(
+    dataset: &Dataset,
+    file: &str,
+    size: u64,
+    read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
+) -> Result<Report, E> {
+    let key = format!("{}/{file}", dataset.name);
     let object = Object {
         key: &key,
-        size: metadata.len(),
+        size,
         segment_bytes: SEGMENT_BYTES,
         chunk_bytes: CHUNK_BYTES,
     };
-    let order = ObjectOrder::new(0, "", JobId::for_object("", &key, ""))?;
+    let order = ObjectOrder::first(JobId::for_object("", &key, ""));
     let mut found = Found::default();
-    let findings = decode_object(
-        dataset,
-        object,
-        |range| read(&mut file, range).with_context(context),
-        |header, decoded| {
-            let counts = decoded.counts(dataset, header);
-            found.add(dataset, order, &counts, decoded);
-        },
-    )?;
-    found.report(dataset, &object, findings)
-}
-
-fn read(file: &mut File, range: ByteRange) -> std::io::Result<Vec<u8>> {
-    let length = usize::try_from(range.len()).map_err(std::io::Error::other)?;
-    let mut bytes = vec![0; length];
-    file.seek(SeekFrom::Start(range.start))?;
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    let findings = decode_object(dataset, object, read, |header, decoded| {
+        let counts = decoded.counts(dataset, header);
+        found.add(dataset, order, &counts, decoded);
+    })?;
+    Ok(found.report(dataset, &object, findings))
 }
 
 /// What was found in the chunks so far.
@@ -115,14 +100,14 @@ impl Found {
         }
     }
 
-    fn report(self, dataset: &Dataset, object: &Object<'_>, findings: Findings) -> Result<Report> {
-        let head = head(dataset, object, &findings)?;
+    fn report(self, dataset: &Dataset, object: &Object<'_>, findings: Findings) -> Report {
+        let head = head(dataset, object, &findings);
         let (state, problem) = head.outcome(&Sums {
             counts: self.counts.clone(),
             ..Sums::default()
         });
         let reading = findings.reading;
-        Ok(Report {
+        Report {
             dataset: dataset.name.clone(),
             format: reading.as_ref().map(|reading| reading.format),
             encoding: reading.map(|reading| reading.encoding.name().to_lowercase()),
@@ -134,12 +119,12 @@ impl Found {
             skipped: self.skipped,
             rejects: self.rejects,
             first_rows: self.first_rows,
-        })
+        }
     }
 }
 
 /// Returns the head that the job would have before its close, which decides how it closes.
-fn head(dataset: &Dataset, object: &Object<'_>, findings: &Findings) -> Result<JobHead> {
+fn head(dataset: &Dataset, object: &Object<'_>, findings: &Findings) -> JobHead {
     let object = ObjectRef {
         bucket: String::new(),
         key: object.key.to_owned(),
@@ -148,13 +133,13 @@ fn head(dataset: &Dataset, object: &Object<'_>, findings: &Findings) -> Result<J
         size: object.size,
     };
     let job = JobId::for_object("", &object.key, "");
-    let mut head = JobHead::new(job, object, ObjectOrder::new(0, "", job)?);
+    let mut head = JobHead::new(job, object, ObjectOrder::first(job));
     head.reject_limits = dataset.limits.rejects;
     head.mode = dataset.mode;
     head.chunks = Some(findings.chunks);
     head.problem.clone_from(&findings.problem);
     head.warnings.clone_from(&findings.warnings);
-    Ok(head)
+    head
 }
 
 fn first_row(dataset: &Dataset, row: &Row) -> Option<FirstRow> {
@@ -192,6 +177,7 @@ mod tests {
     use landfall_domain::JobState;
 
     use super::*;
+    use crate::tests::reader;
 
     const DEFINITION: &str = r#"
         name = "goods"
@@ -204,16 +190,15 @@ mod tests {
         operation.column = "op"
     "#;
 
-    fn check(settings: &str, name: &str, content: impl AsRef<[u8]>) -> Report {
+    fn outcome(settings: &str, name: &str, content: impl AsRef<[u8]>) -> Report {
         check_with(&format!("{settings}\n{DEFINITION}"), name, content)
     }
 
     fn check_with(definition: &str, name: &str, content: impl AsRef<[u8]>) -> Report {
         let dataset = Dataset::from_toml("goods.toml", definition).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        check_file(&dataset, &path).unwrap()
+        let content = content.as_ref();
+        let Ok(report) = super::check(&dataset, name, content.len() as u64, reader(content));
+        report
     }
 
     fn code<C: Serialize>(code: C) -> serde_json::Value {
@@ -223,7 +208,7 @@ mod tests {
     #[test]
     fn a_report_has_the_outcome_the_rejects_by_reason_and_the_first_rows() {
         let file = "sku,price,sizes,op,colour\nA,1.50,\"[1,2]\",,red\nB,x,,,\nB,y,,,\n,1,,,\nA,,,D,\n,,,,\n";
-        let report = check("", "goods.csv", file);
+        let report = outcome("", "goods.csv", file);
         assert_eq!((report.rows, report.rejected, report.skipped), (5, 3, 1));
         assert_eq!((report.state, report.problem), (JobState::Succeeded, None));
         let reasons = report.rejects.iter();
@@ -238,7 +223,7 @@ mod tests {
         assert_eq!(rows, [(false, first), (true, r#"{"sku":"A"}"#)]);
         let warnings: Vec<_> = report.warnings.iter().map(|it| code(it.code)).collect();
         assert_eq!(warnings, ["blank_rows", "repeated_keys"]);
-        let text = check("", "goods.csv", file).to_string();
+        let text = outcome("", "goods.csv", file).to_string();
         for line in [
             "dataset goods: csv, utf-8",
             "the job would close as succeeded",
@@ -258,7 +243,7 @@ mod tests {
     #[test]
     fn a_record_with_other_columns_of_a_key_repeats_it_only_without_a_merge() {
         let file = "{\"sku\":\"A\",\"price\":\"1\"}\n{\"sku\":\"A\",\"sizes\":[1]}\n";
-        let warnings = |settings| check(settings, "goods.ndjson", file).warnings;
+        let warnings = |settings| outcome(settings, "goods.ndjson", file).warnings;
         assert_eq!(warnings("mode = \"merge\""), []);
         let warnings: Vec<_> = warnings("").into_iter().map(|it| code(it.code)).collect();
         assert_eq!(warnings, ["repeated_keys"]);
@@ -274,11 +259,11 @@ mod tests {
             ("", b"sku,op\nA,\"x\nB,\n", "malformed"),
             ("limits.warnings = \"fail\"", b"sku,op\nA,\n", "warnings"),
         ] {
-            let report = check(settings, "a.csv", content);
+            let report = outcome(settings, "a.csv", content);
             assert_eq!(report.state, JobState::Failed, "{problem}");
             assert_eq!(code(report.problem.unwrap().code), problem);
         }
-        let report = check("", "a.csv", b"");
+        let report = outcome("", "a.csv", b"");
         assert_eq!(report.state, JobState::Succeeded);
         assert_eq!(code(report.problem.unwrap().code), "empty_object");
     }
@@ -310,7 +295,7 @@ mod tests {
             "{}{{\"sku\":\"{huge}\"}}\n{{\"price\":1}}\n",
             lines.concat()
         );
-        let report = check("unknown_columns = \"drop\"", "goods.ndjson", file);
+        let report = outcome("unknown_columns = \"drop\"", "goods.ndjson", file);
         assert_eq!((report.rows, report.rejected), (22, 2));
         assert_eq!(report.first_rows.len(), FIRST_ROWS);
         let lines: Vec<_> = report.rejects.iter().map(|it| it.first[0].line).collect();
