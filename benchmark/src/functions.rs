@@ -82,7 +82,8 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     Ok(part)
 }
 
-/// Calls the functions that a load does not use: reads pages from the API, connects to the socket, and runs the janitor.
+/// Calls the functions that a load does not use: reads pages from the API, connects to the socket, and runs the
+/// janitor.
 async fn call_apis(stack: &Stack) -> Result<()> {
     for store in ["sql", "mongodb"] {
         let url = format!(

@@ -30,8 +30,8 @@ use landfall_local::{Lines, target_directory, workspace};
 use result::{Machine, Part};
 
 /// Measures Landfall, from put to completion event through the deployed functions, in turn with floors (the databases
-/// alone) and peers (other tools), on servers that it starts. Writes every figure to `target/benchmark/<part>.json`. A run of
-/// everything, or `report`, writes `docs/benchmark.md` and `docs/benchmark.svg` from these files.
+/// alone) and peers (other tools), on servers that it starts. Writes every figure to `target/benchmark/<part>.json`. A
+/// run of everything, or `report`, writes `docs/benchmark.md` and `docs/benchmark.svg` from these files.
 #[derive(Debug, Parser)]
 #[command(name = "cargo benchmark", bin_name = "cargo benchmark")]
 struct Arguments {

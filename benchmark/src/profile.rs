@@ -112,8 +112,8 @@ fn process(stat: &str) -> Option<Process> {
     })
 }
 
-/// Returns the program of the child of this process that a process descends from. Functions are separate process groups,
-/// although the endpoint starts them.
+/// Returns the program of the child of this process that a process descends from. Functions are separate process
+/// groups, although the endpoint starts them.
 fn group(id: u32, processes: &HashMap<u32, Process>) -> Option<String> {
     let own = std::process::id();
     if id == own {

@@ -251,8 +251,6 @@ impl Pending {
     /// Handles the end of an invocation that failed or died.
     fn retry(&mut self, world: &World, event: Event, faults: bool, rng: &mut StdRng) {
         match event {
-            // The next run follows anyway.
-            Event::Run => {}
             Event::DeadLetter(body) => self.dead_letters.push(body),
             Event::Function(Cause::Notification(event)) => match rng.random_range(0..3) {
                 0 if faults => {}
@@ -271,7 +269,9 @@ impl Pending {
                     self.dead_letters.push(body);
                 }
             }
-            Event::Function(
+            // The next run follows anyway.
+            Event::Run
+            | Event::Function(
                 Cause::Confirmation(_) | Cause::Cancellation(_) | Cause::Redrive(_),
             ) => {}
         }

@@ -57,8 +57,8 @@ impl Products {
         }
     }
 
-    /// Applies a file whose header has `sku` and some of `name` and `description`. The others keep their content; a name
-    /// that no file has is empty.
+    /// Applies a file whose header has `sku` and some of `name` and `description`. The others keep their content; a
+    /// name that no file has is empty.
     pub fn read_columns(&mut self, file: &[u8]) {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
         let header = reader.headers().expect("the header is text").clone();

@@ -149,8 +149,8 @@ fn cell(value: &Value, is_marked: bool) -> Cow<'_, str> {
     }
 }
 
-/// Adds an apostrophe before a text that a spreadsheet could interpret as a formula, and in marked files before all that
-/// must not be confused with null or with such a text.
+/// Adds an apostrophe before a text that a spreadsheet could interpret as a formula, and in marked files before all
+/// that must not be confused with null or with such a text.
 fn escaped(text: Cow<'_, str>, is_marked: bool) -> Cow<'_, str> {
     if is_formula(&text) || (is_marked && escapes_text(&text)) {
         format!("'{text}").into()

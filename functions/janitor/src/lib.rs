@@ -3,8 +3,9 @@
 //! *Input*: a schedule, every minute; and the dead-letter queues of the chunk queue and of the splitter, which is also
 //! that of the split queue.
 //!
-//! *Output*: messages of the chunk queue that were lost, rebuilt from the ledger's plan; close messages; messages of the
-//! split queue and notifications for the splitter; dead chunks and problems in the ledger. The janitor itself writes to no store and closes no job.
+//! *Output*: messages of the chunk queue that were lost, rebuilt from the ledger's plan; close messages; messages of
+//! the split queue and notifications for the splitter; dead chunks and problems in the ledger. The janitor itself
+//! writes to no store and closes no job.
 //!
 //! A run looks at the open jobs, oldest first, and at a part of the inbox. Each job is decided from its head, and if
 //! chunks are missing, from its shards:
@@ -18,10 +19,10 @@
 //!
 //! The pause doubles with each attempt, up to 64 minutes (192 while the queue is not empty), and starts over with any
 //! progress. An attempt begins with a conditional write, so of two runs at the same time, only one acts. After six
-//! attempts without progress, the janitor gives up: it seals the job as failed (`split_failed`), marks the missing chunks
-//! dead (`lost`), or lets a snapshot that cannot be pruned fail without a prune (`close_failed`). That is four hours after
-//! the last progress, and six for a job that is not sealed. A job whose event cannot be published is closed, and
-//! publishing is attempted forever, every 64 minutes.
+//! attempts without progress, the janitor gives up: it seals the job as failed (`split_failed`), marks the missing
+//! chunks dead (`lost`), or lets a snapshot that cannot be pruned fail without a prune (`close_failed`). That is four
+//! hours after the last progress, and six for a job that is not sealed. A job whose event cannot be published is
+//! closed, and publishing is attempted forever, every 64 minutes.
 //!
 //! # Why a probe
 //!
@@ -40,8 +41,8 @@
 //! # Inventory
 //!
 //! Every 10 minutes or more, the janitor begins a round through all versions of all objects in the inbox, 5,000 in each
-//! run. It runs the splitter for those that have no job at the ages of 16, 32, 64, … minutes, up to 7 days. The order of
-//! such an object is that of its time in S3, cut to seconds.
+//! run. It runs the splitter for those that have no job at the ages of 16, 32, 64, … minutes, up to 7 days. The order
+//! of such an object is that of its time in S3, cut to seconds.
 //!
 //! *Failure policy*: a job or an object that cannot be repaired is logged and counted, and the next run tries again. A
 //! failure that stops a run is an error, which an alarm counts. Every step may be repeated.

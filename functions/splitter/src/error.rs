@@ -2,7 +2,8 @@ use landfall_aws::{AwsError, NotificationError};
 use landfall_ledger::LedgerError;
 use landfall_runtime::Retryable;
 
-/// Why a notification or a message could not be processed. Problems of the object itself are reported by its job instead.
+/// Why a notification or a message could not be processed. Problems of the object itself are reported by its job
+/// instead.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
     /// The event or the message has another form, or the state of a scanner has none.

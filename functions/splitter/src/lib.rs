@@ -11,8 +11,9 @@
 //! *Failure policy*: a problem with the object itself (no such dataset, another format, empty) ends the job with a
 //! [`landfall_domain::Problem`], because a retry would find the same. Everything else is an error: Lambda retries a
 //! notification twice, and the split queue a message nine times, before it goes to the dead-letter queue. A retry plans
-//! with what the first attempt pinned in the head (object version, definition, chunk size, order, limits), and continues
-//! from the last checkpoint. It finds the same chunks, and the messages it repeats meet chunks that are already marked.
+//! with what the first attempt pinned in the head (object version, definition, chunk size, order, limits), and
+//! continues from the last checkpoint. It finds the same chunks, and the messages it repeats meet chunks that are
+//! already marked.
 //!
 //! The splitter of a cancelled job stops before the first shard of 128 chunks that no splitter has begun. Workers skip
 //! the chunks that are sent already.
@@ -22,17 +23,17 @@
 //!
 //! # How another invocation continues
 //!
-//! An invocation reads for at most 14 minutes. Chunks are sent in groups, after 128 MiB or 1,000 chunks at the latest: first
-//! the plan of a group is recorded, then its messages are sent, and then a checkpoint is recorded with the state of the
-//! scanner. An invocation that continues from there, after the time was over or after a crash, finds the same chunks as
-//! one splitter alone, and repeats at most the messages of one group.
+//! An invocation reads for at most 14 minutes. Chunks are sent in groups, after 128 MiB or 1,000 chunks at the latest:
+//! first the plan of a group is recorded, then its messages are sent, and then a checkpoint is recorded with the state
+//! of the scanner. An invocation that continues from there, after the time was over or after a crash, finds the same
+//! chunks as one splitter alone, and repeats at most the messages of one group.
 //!
 //! An invocation that stops early enqueues a message in the split queue. A second notification of the object continues
 //! in the same way. If two splitters read an object at the same time, the one that finds a checkpoint ahead of its own
 //! stops: the other one is alive, or its notification or message is delivered again.
 //!
-//! Lambda stops functions that invoke themselves through a queue after 16 rounds, unless `RecursiveLoop` allows it. Here
-//! each round reads at least one segment further, so they end with the object.
+//! Lambda stops functions that invoke themselves through a queue after 16 rounds, unless `RecursiveLoop` allows it.
+//! Here each round reads at least one segment further, so they end with the object.
 //!
 //! # Why the splitter reads every byte
 //!

@@ -61,8 +61,8 @@ pub(crate) async fn send_all(
     Ok(Sent::All)
 }
 
-/// Adds chunks to the plan, which is recorded up to `block`, and sends their messages. Returns the first one that is not
-/// planned if the job was cancelled.
+/// Adds chunks to the plan, which is recorded up to `block`, and sends their messages. Returns the first one that is
+/// not planned if the job was cancelled.
 async fn send(
     context: &Context,
     head: &JobHead,

@@ -71,8 +71,8 @@ pub(crate) async fn process(
     Ok(())
 }
 
-/// Adds a warning about fixed rejects that changed nothing. In a redelivered chunk, an earlier delivery may have written
-/// their rows.
+/// Adds a warning about fixed rejects that changed nothing. In a redelivered chunk, an earlier delivery may have
+/// written their rows.
 fn warn_of_unchanged(message: &ChunkMessage, counts: &mut Counts) {
     let unchanged = counts.stores.values().map(|store| store.unchanged).max();
     if let Some(unchanged) = unchanged.filter(|unchanged| *unchanged > 0)
@@ -113,8 +113,8 @@ pub(crate) async fn close(
     }
 }
 
-/// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for a
-/// store. A message of an earlier attempt of the job has no outcome: the chunk is done, or its message is sent again.
+/// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for
+/// a store. A message of an earlier attempt of the job has no outcome: the chunk is done, or its message is sent again.
 async fn outcome(
     context: &Context,
     message: &ChunkMessage,

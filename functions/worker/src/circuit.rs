@@ -1,8 +1,8 @@
 //! Circuit breakers: while a store is down, chunks wait for it instead of using up their tries.
 //!
-//! The first worker that cannot reach a store opens its circuit in the ledger. From then on, every worker has its chunks
-//! wait, and one worker at a time tries again with its chunk (*half-open*). Once the store responds to that, the circuit
-//! is closed. If a worker dies while it tries, another one follows after a while.
+//! The first worker that cannot reach a store opens its circuit in the ledger. From then on, every worker has its
+//! chunks wait, and one worker at a time tries again with its chunk (*half-open*). Once the store responds to that, the
+//! circuit is closed. If a worker dies while it tries, another one follows after a while.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

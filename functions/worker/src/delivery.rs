@@ -4,12 +4,12 @@ use tokio::time::Instant;
 
 /// A delivery of a chunk's message.
 ///
-/// A delivery after which the chunk has to wait does not count: the message is sent again with the number of the receives
-/// before it.
+/// A delivery after which the chunk has to wait does not count: the message is sent again with the number of the
+/// receives before it.
 ///
-/// Of the receives that the queue allows, the worker ingests in all but the last, and marks the chunk dead if the last of
-/// these fails. The last receive is only reached if a worker died, or could not mark the chunk. It repeats the mark, so
-/// that the message does not have to go to the dead-letter queue.
+/// Of the receives that the queue allows, the worker ingests in all but the last, and marks the chunk dead if the last
+/// of these fails. The last receive is only reached if a worker died, or could not mark the chunk. It repeats the mark,
+/// so that the message does not have to go to the dead-letter queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivery {
     /// How often the chunk has been received, approximately; `None` if SQS does not report it.

@@ -90,8 +90,8 @@ async fn close(context: &Context, job: JobId, until: Instant) -> Result<(), Work
     chunk::close(context, head, until).await
 }
 
-/// Sends work again that has to wait, before its message is deleted. If the worker dies in between, both messages remain,
-/// which is harmless.
+/// Sends work again that has to wait, before its message is deleted. If the worker dies in between, both messages
+/// remain, which is harmless.
 async fn put_off(
     context: &Context,
     message: WorkMessage,

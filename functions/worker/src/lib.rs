@@ -10,21 +10,22 @@
 //! table lacks an index or totals that would take longer than a chunk may, the worker goes on without them, and sends a
 //! message to the maintenance queue.
 //!
-//! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a failure.
+//! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a
+//! failure.
 //!
 //! - An error that a retry cannot fix marks the chunk *dead* at once, with its place and a reason
 //!   ([`landfall_domain::DeadCode`]): the object was deleted, a store refused a row, the definition does not fit a
 //!   table or is gone, the header or the number of records differs from what the splitter found, or the worker panicked
 //!   twice in a row. The job closes as partial, or as failed if the definition does not fit a table.
-//! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long each
-//!   time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32 receives of
-//!   the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
+//! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long
+//!   each time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32
+//!   receives of the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
 //! - A chunk of a cancelled job is marked dead before any of its rows is written. The job is checked once, while the
 //!   object is read: a chunk whose rows are being written when the cancellation arrives is finished.
-//! - If a store is down ([`landfall_stores::StoreError::Down`]), its circuit opens: chunks wait up to 30 seconds at a time,
-//!   and one at a time tries whether the store is back. These deliveries do not count as attempts. A chunk that has waited
-//!   for 72 hours, or what the template says, is marked dead. Work waits as a new message with a delay, which carries over
-//!   what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
+//! - If a store is down ([`landfall_stores::StoreError::Down`]), its circuit opens: chunks wait up to 30 seconds at a
+//!   time, and one at a time tries whether the store is back. These deliveries do not count as attempts. A chunk that
+//!   has waited for 72 hours, or what the template says, is marked dead. Work waits as a new message with a delay,
+//!   which carries over what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
 //! - A chunk of a paused dataset waits, like one whose store is down: its message is sent again with a delay of half a
 //!   minute to five minutes, and the delivery does not count.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
@@ -34,7 +35,8 @@
 //! - A message goes to the dead-letter queue only if it is not one of the chunk queue, or if the ledger, a prune or the
 //!   event bus fails until the last receive.
 //!
-//! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same version.
+//! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same
+//! version.
 //!
 //! *Memory*: one chunk (8 MiB by default), with its rows (at most 32 MiB besides their text) and rejects. Rejects keep
 //! records up to 16 MiB, and their object has records up to 32 MiB. After that, they have only place and reason.

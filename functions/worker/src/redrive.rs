@@ -5,8 +5,8 @@ use tracing::info;
 
 use crate::{Context, WorkError, chunk, derived};
 
-/// Chunks after which another message continues, which waits behind them in the queue. So other jobs get their turn, and
-/// a worker has time for all of them.
+/// Chunks after which another message continues, which waits behind them in the queue. So other jobs get their turn,
+/// and a worker has time for all of them.
 const CHUNKS_PER_MESSAGE: usize = 500;
 
 /// Sends the dead chunks of a reopened job again, or those of a derived job, from this shard on.

@@ -36,8 +36,8 @@ impl Database {
         Self::new(Kind::Mongodb(server), directory).await
     }
 
-    /// Starts a MariaDB server with its data in a directory, which may be new. `sockets` is an existing directory with a
-    /// short path.
+    /// Starts a MariaDB server with its data in a directory, which may be new. `sockets` is an existing directory with
+    /// a short path.
     pub async fn mariadb(directory: &Path, sockets: PathBuf) -> Result<Self> {
         Self::new(Kind::Mariadb { sockets }, directory).await
     }

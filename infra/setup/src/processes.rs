@@ -227,8 +227,8 @@ pub fn path_with(directory: &Path) -> Result<OsString> {
         .with_context(|| format!("cannot put {} on the PATH", directory.display()))
 }
 
-/// Installs the signal handlers and returns a future that completes on SIGINT or SIGTERM. Signals that arrive before the
-/// first poll are not lost.
+/// Installs the signal handlers and returns a future that completes on SIGINT or SIGTERM. Signals that arrive before
+/// the first poll are not lost.
 pub fn shutdown_signal() -> Result<impl Future<Output = ()>> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let (mut interrupt, mut terminate) = (

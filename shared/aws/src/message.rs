@@ -1,13 +1,11 @@
-//! Messages of the maintenance queue, as JSON: the definition of a dataset.
-//!
-//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and *redrive*
-//! (send the dead chunks of a job again).
+//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and
+//! *redrive* (send the dead chunks of a job again). The maintenance queue has one type, the definition of a dataset.
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
 //! releases is still read for one more release. Unknown types are refused with an error.
 //!
-//! Work that has to wait is sent again with a delay. SQS counts the receives of the new message from zero, so the message
-//! carries what is known from [`Earlier`] ones.
+//! Work that has to wait is sent again with a delay. SQS counts the receives of the new message from zero, so the
+//! message carries what is known from [`Earlier`] ones.
 
 use jiff::Timestamp;
 use landfall_domain::{ChunkMessage, DatasetRef, JobId};

@@ -130,8 +130,8 @@ impl Closer {
         Ok(head)
     }
 
-    /// Decides whether the prune may run, unless that is decided. Returns the head with the decision, or none if no time
-    /// is left.
+    /// Decides whether the prune may run, unless that is decided. Returns the head with the decision, or none if no
+    /// time is left.
     async fn decide_prune(
         &self,
         head: &JobHead,

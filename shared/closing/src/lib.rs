@@ -19,8 +19,8 @@
 //! other, but as cancelled and without a prune. The decision on a prune and a cancellation exclude each other, and a
 //! close is only recorded with the outcome that fits; otherwise the closer determines it again.
 //!
-//! [`redrive_job`] opens a closed job again, so that a worker sends its dead chunks again. Each attempt closes once and has
-//! an event of its own.
+//! [`redrive_job`] opens a closed job again, so that a worker sends its dead chunks again. Each attempt closes once and
+//! has an event of its own.
 //!
 //! Every step can be repeated, and a step found done leads to the next one, so any number of callers may close a job
 //! at the same time. If a worker dies anywhere, the redelivered message completes the rest.

@@ -66,8 +66,8 @@ impl Row {
             .unwrap_or(Ordering::Equal)
     }
 
-    /// Returns what the row, of this version, brings to its key. `columns` are the registered numbers of the columns of its
-    /// dataset: of its fields, none for those of the key, then of unknown columns.
+    /// Returns what the row, of this version, brings to its key. `columns` are the registered numbers of the columns of
+    /// its dataset: of its fields, none for those of the key, then of unknown columns.
     pub fn change(&self, version: &RowVersion, columns: &[Option<usize>]) -> Change {
         let bytes = |version: &RowVersion| version.as_bytes()[..].to_vec();
         if self.deleted {

@@ -41,8 +41,8 @@ pub struct RecordedCheckpoint {
 }
 
 impl Ledger {
-    /// Records how far the object of a job is read and its messages are sent. Returns whether the caller is ahead of all
-    /// others; if it is not, another splitter reads the same object, and has come at least as far.
+    /// Records how far the object of a job is read and its messages are sent. Returns whether the caller is ahead of
+    /// all others; if it is not, another splitter reads the same object, and has come at least as far.
     pub async fn record_checkpoint(
         &self,
         job: JobId,

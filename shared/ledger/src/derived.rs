@@ -6,9 +6,8 @@
 
 use landfall_domain::{ChunkMessage, Dataset, DatasetRef, JobId, Mode};
 
-use crate::head::now;
 use crate::progress::SHARDS_AT_ONCE;
-use crate::{HeadUpdate, JobHead, Ledger, LedgerError, Redrive, Reopen, chunks_in, shards_of};
+use crate::{HeadUpdate, JobHead, Ledger, LedgerError, Reopen, chunks_in, shards_of};
 
 impl JobHead {
     /// Returns the job that the last redrive has derived, if it has.
@@ -46,15 +45,7 @@ impl Ledger {
         job: JobId,
         by: &str,
     ) -> Result<JobHead, LedgerError> {
-        let mut redrives = head.redrives.clone();
-        redrives.push(Redrive {
-            by: by.to_owned(),
-            at: now(),
-            chunks: head.dead,
-            state: None,
-            dead: None,
-            job: Some(job),
-        });
+        let redrives = head.with_redrive(by, Some(job));
         let update = HeadUpdate::Derive(Reopen {
             attempt: head.attempt,
             problem: head.problem.clone(),

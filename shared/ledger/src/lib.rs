@@ -28,13 +28,13 @@
 //! `tests/simulation/closing/crashes.rs` kills a caller before and after every step of every job size, and the rest of
 //! `tests/simulation` does the same to the handlers.
 //!
-//! An open job can be cancelled: the attribute `cancelled` of its head, which workers read before they write a chunk, and
-//! splitters before they create a shard. Cancellation, prune and close exclude one another by the conditions of their
-//! updates.
+//! An open job can be cancelled: the attribute `cancelled` of its head, which workers read before they write a chunk,
+//! and splitters before they create a shard. Cancellation, prune and close exclude one another by the conditions of
+//! their updates.
 //!
-//! A closed job with dead chunks can be redriven, as its next attempt: `attempt`, `resending` and `redrives` of the head,
-//! and `resend` and `attempt` of the shards. Its done chunks stay done, and its shards may be full while others are not,
-//! so only the sums of all shards decide whether it is complete.
+//! A closed job with dead chunks can be redriven, as its next attempt: `attempt`, `resending` and `redrives` of the
+//! head, and `resend` and `attempt` of the shards. Its done chunks stay done, and its shards may be full while others
+//! are not, so only the sums of all shards decide whether it is complete.
 //!
 //! A dataset has a **generation**, the number in the item `dataset#<name>`. It is raised after the last row of a
 //! job is applied and before the job closes. An answer that was read under the present generation therefore
@@ -42,7 +42,8 @@
 //! of functions differ. If a worker dies between raising it and closing the job, the next one raises it again,
 //! which costs one extra read.
 //!
-//! The same item says who has *paused* the dataset, and has the *floor* of the dataset: the order of its newest snapshot that has been pruned.
+//! The same item says who has *paused* the dataset, and has the *floor* of the dataset: the order of its newest
+//! snapshot that has been pruned.
 //!
 //! Heads are indexed by creation, by dataset, and while they are [unfinished](JobHead::is_unfinished). Each index has 8
 //! partitions per value, selected by the job id, because a partition accepts about 1,000 writes per second.

@@ -37,8 +37,8 @@ impl DynamoTable {
         self.send_mark(key, update.update_expression(add)).await
     }
 
-    /// Adds a dead chunk to the shard with this key, unless it is marked, or was taken out to be sent again since. If the
-    /// shard has many, only its code is kept.
+    /// Adds a dead chunk to the shard with this key, unless it is marked, or was taken out to be sent again since. If
+    /// the shard has many, only its code is kept.
     pub(crate) async fn add_dead(
         &self,
         key: String,

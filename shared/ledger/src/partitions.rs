@@ -16,8 +16,8 @@ pub(crate) const OPEN: &str = "open_shard";
 /// The partition of heads that earlier releases created. They expire 90 days after that.
 pub(crate) const UNSHARDED_KIND: &str = "job";
 
-/// Partitions per value of an index. One accepts about 1,000 writes per second, and a job needs about five. Each page of
-/// a list queries all of them.
+/// Partitions per value of an index. One accepts about 1,000 writes per second, and a job needs about five. Each page
+/// of a list queries all of them.
 const INDEX_SHARDS: u8 = 8;
 /// Queries of each partition for one page. If few items match the filter, a page is short rather than slow.
 const MAX_QUERIES: usize = 4;

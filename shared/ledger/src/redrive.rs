@@ -1,16 +1,17 @@
 //! Jobs whose dead chunks are processed again.
 //!
-//! A redrive reopens a closed job as its next **attempt**. Workers then send the dead chunks of one shard after the other
-//! again, from the plan in the ledger:
+//! A redrive reopens a closed job as its next **attempt**. Workers then send the dead chunks of one shard after the
+//! other again, from the plan in the ledger:
 //!
 //! 1. One update of the shard moves its dead chunks to the set `resend`, once per attempt.
 //! 2. Their messages are sent.
 //! 3. They are removed from `resend`.
 //!
-//! If a worker dies in between, the next one repeats the messages of the chunks that are left in `resend`. Until the last
-//! shard is done, the head has the attribute `resending`, with which no job closes. From then on, the job closes like any
-//! other: once every chunk is done or dead. Messages say which attempt they belong to, so that workers can ignore those of
-//! earlier ones, and a close, a publication or a dead chunk of an earlier attempt does not fit the ledger any more.
+//! If a worker dies in between, the next one repeats the messages of the chunks that are left in `resend`. Until the
+//! last shard is done, the head has the attribute `resending`, with which no job closes. From then on, the job closes
+//! like any other: once every chunk is done or dead. Messages say which attempt they belong to, so that workers can
+//! ignore those of earlier ones, and a close, a publication or a dead chunk of an earlier attempt does not fit the
+//! ledger any more.
 
 use std::collections::BTreeSet;
 
@@ -114,6 +115,20 @@ impl Reopen {
 }
 
 impl JobHead {
+    /// Returns the redrives of the job and one that begins now.
+    pub(crate) fn with_redrive(&self, by: &str, job: Option<JobId>) -> Vec<Redrive> {
+        let mut redrives = self.redrives.clone();
+        redrives.push(Redrive {
+            by: by.to_owned(),
+            at: now(),
+            chunks: self.dead,
+            state: None,
+            dead: None,
+            job,
+        });
+        redrives
+    }
+
     /// Checks whether the dead chunks of the job can be sent again.
     pub fn check_redrive(&self) -> Result<(), RedriveRefusal> {
         let is_old = |created: Timestamp| Timestamp::now().duration_since(created) > REDRIVE_WITHIN;
@@ -148,15 +163,7 @@ impl Ledger {
     /// Opens a closed job again, as its next attempt. Check [`JobHead::check_redrive`] before. Returns the head as it
     /// is afterwards, also if another caller was faster.
     pub async fn reopen(&self, head: &JobHead, by: &str) -> Result<JobHead, LedgerError> {
-        let mut redrives = head.redrives.clone();
-        redrives.push(Redrive {
-            by: by.to_owned(),
-            at: now(),
-            chunks: head.dead,
-            state: None,
-            dead: None,
-            job: None,
-        });
+        let redrives = head.with_redrive(by, None);
         let update = HeadUpdate::Reopen(Reopen {
             attempt: head.attempt,
             problem: head.plan_problem.clone(),
@@ -165,8 +172,8 @@ impl Ledger {
         self.table.update_head(head.job, &update).await
     }
 
-    /// Returns the shards of a reopened job from this one on, at most 100, that have chunks to send again, and the shard
-    /// to continue with.
+    /// Returns the shards of a reopened job from this one on, at most 100, that have chunks to send again, and the
+    /// shard to continue with.
     pub async fn shards_to_resend(
         &self,
         head: &JobHead,
@@ -186,8 +193,8 @@ impl Ledger {
         Ok((shards, Some(next).filter(|next| *next < end)))
     }
 
-    /// Takes the dead chunks out of a shard of a reopened job, once per attempt. Returns the messages to send, with those
-    /// of an earlier call after which [`record_resent`](Self::record_resent) was not reached.
+    /// Takes the dead chunks out of a shard of a reopened job, once per attempt. Returns the messages to send, with
+    /// those of an earlier call after which [`record_resent`](Self::record_resent) was not reached.
     pub async fn take_dead(
         &self,
         head: &JobHead,

@@ -143,11 +143,10 @@ pub trait LedgerTable: Send + Sync {
     /// Returns the checkpoint of a job.
     async fn checkpoint(&self, job: JobId) -> Result<Option<RecordedCheckpoint>, LedgerError>;
 
-    /// Adds a chunk and its counts to its shard, unless it is in one of the sets, or it is dead in an attempt before the one
-    /// in which dead chunks were last taken out of the shard. What is known of a dead chunk is kept
-    /// for the first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others
-    /// only the code. Returns the shard as it is
-    /// afterwards, and whether this call added the chunk.
+    /// Adds a chunk and its counts to its shard, unless it is in one of the sets, or it is dead in an attempt before
+    /// the one in which dead chunks were last taken out of the shard. What is known of a dead chunk is kept for the
+    /// first [`MAX_LISTED_DEAD_CHUNKS`](landfall_domain::MAX_LISTED_DEAD_CHUNKS) of a shard, and for the others only
+    /// the code. Returns the shard as it is afterwards, and whether this call added the chunk.
     async fn add_chunk(
         &self,
         job: JobId,

@@ -1,11 +1,12 @@
 //! Metrics of the stack in CloudWatch, as lines of the embedded metric format (EMF) in the function's log.
 //!
 //! CloudWatch reads the metrics from the log, so that a function waits for no call and needs no permission. Each metric
-//! has the dimension `Stack`, and a second time `Stack` and `Dataset`. Only names of defined datasets become a dimension:
-//! a name that comes from the key of an object could be any, and CloudWatch bills each. The job is in the line, too,
-//! where Logs Insights finds it.
+//! has the dimension `Stack`, and a second time `Stack` and `Dataset`. Only names of defined datasets become a
+//! dimension: a name that comes from the key of an object could be any, and CloudWatch bills each. The job is in the
+//! line, too, where Logs Insights finds it.
 //!
-//! Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//! Format:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};

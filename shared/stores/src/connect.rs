@@ -37,8 +37,8 @@ impl<'u> Sql<'u> {
 /// The stack `owner` becomes the owner of datasets without one, and the store refuses those of other stacks. `None`
 /// checks nothing.
 ///
-/// The first call connects, and returns connection errors. A server on another machine must have a valid certificate for its
-/// name, unless the URL has an `sslmode`.
+/// The first call connects, and returns connection errors. A server on another machine must have a valid certificate
+/// for its name, unless the URL has an `sslmode`.
 pub async fn connect_sql(
     url: &str,
     options: StoreOptions,

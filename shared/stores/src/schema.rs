@@ -63,8 +63,8 @@ impl Index {
     }
 }
 
-/// A table. Its columns are the fields in the dataset's order, `_extra` if kept, `_version`, and `_versions` if rows are
-/// merged by column.
+/// A table. Its columns are the fields in the dataset's order, `_extra` if kept, `_version`, and `_versions` if rows
+/// are merged by column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) name: String,

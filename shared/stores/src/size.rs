@@ -1,9 +1,9 @@
 //! How wide a row may be in each SQL database.
 //!
-//! `PostgreSQL` and `InnoDB` keep a row on one page. They move long values elsewhere, but no short ones: `PostgreSQL` none up
-//! to 24 bytes, `InnoDB` none up to 40. So many fields with short values can exceed the page although each value is
-//! small, and no type or storage setting of a column changes that. Null takes no space, so rows with few values fit in
-//! a table whose full rows do not.
+//! `PostgreSQL` and `InnoDB` keep a row on one page. They move long values elsewhere, but no short ones: `PostgreSQL`
+//! none up to 24 bytes, `InnoDB` none up to 40. So many fields with short values can exceed the page although each
+//! value is small, and no type or storage setting of a column changes that. Null takes no space, so rows with few
+//! values fit in a table whose full rows do not.
 
 use landfall_domain::{Dataset, FieldType, MAX_KEY_BYTES, RowVersion, StoreKind};
 

@@ -1,8 +1,9 @@
 //! Functions that are killed at a precise point, and databases that go away in the middle of a load, on one stack.
 //!
-//! A worker is held at a point by what it waits for next: a lock in PostgreSQL before the commit, a MongoDB that does not
-//! respond after it, and a lock on a row that a prune deletes after the last mark. Then it is killed like a function that
-//! runs out of memory. Its message returns within 60 seconds, so the jobs of all killed workers are awaited together.
+//! A worker is held at a point by what it waits for next: a lock in PostgreSQL before the commit, a MongoDB that does
+//! not respond after it, and a lock on a row that a prune deletes after the last mark. Then it is killed like a
+//! function that runs out of memory. Its message returns within 60 seconds, so the jobs of all killed workers are
+//! awaited together.
 
 mod databases;
 mod long;

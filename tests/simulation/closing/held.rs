@@ -272,11 +272,11 @@ async fn run(meanwhile: Meanwhile, dies_in: Option<usize>) -> (usize, bool) {
 #[tokio::test]
 async fn every_store_is_pruned_or_none() {
     for meanwhile in [Meanwhile::Shrinks, Meanwhile::Grows] {
-        let (pauses, is_held) = run(meanwhile, None).await;
+        let (pauses, is_held) = Box::pin(run(meanwhile, None)).await;
         assert_eq!(is_held, matches!(meanwhile, Meanwhile::Shrinks));
         let mut outcomes = [0, 0];
         for pause in 0..pauses {
-            let (_, is_held) = run(meanwhile, Some(pause)).await;
+            let (_, is_held) = Box::pin(run(meanwhile, Some(pause))).await;
             outcomes[usize::from(is_held)] += 1;
         }
         // What the rows were when a function died decides before the decision is taken, and not afterwards.

@@ -1,6 +1,6 @@
-//! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good, and
-//! jobs that are cancelled at any moment. Each kills its chunk with a reason, and the job closes with everything else.
-//! Jobs are redriven at any moment, before or after the cause is removed, and the dataset is paused for a while.
+//! Chunks that cannot be processed: rows that a store refuses, panics, stores that are down for a while or for good,
+//! and jobs that are cancelled at any moment. Each kills its chunk with a reason, and the job closes with everything
+//! else. Jobs are redriven at any moment, before or after the cause is removed, and the dataset is paused for a while.
 
 mod check;
 mod control;

@@ -37,15 +37,15 @@ enum Definition {
 
 /// Redrive a job
 ///
-/// Processes the dead chunks of a closed job again, and no others, with the definition that the job was planned with. The
-/// rows keep the place of their file in the order of files, so they never overwrite newer ones. The job is open
+/// Processes the dead chunks of a closed job again, and no others, with the definition that the job was planned with.
+/// The rows keep the place of their file in the order of files, so they never overwrite newer ones. The job is open
 /// meanwhile. When it closes, its event has another id and the next `attempt`. May be repeated.
 ///
 /// With `{"definition": "latest"}`, another job processes the dead chunks with the latest definition, and the response
 /// shows that job. It has a `redrive_of`; the first job stays as it is, and lists it in `redrives`.
 ///
-/// The response is 409 if the latest definition would divide the file into other records, or if the job is open, has no dead chunks, is older than 14 days, or was cancelled before its file
-/// was read to the end.
+/// The response is 409 if the latest definition would divide the file into other records, or if the job is open, has no
+/// dead chunks, is older than 14 days, or was cancelled before its file was read to the end.
 #[utoipa::path(
     post,
     path = "/jobs/{job}/redrive",

@@ -63,8 +63,8 @@ struct Place {
 /// List rejects of a job
 ///
 /// Lines of NDJSON can be fixed and sent to `POST /jobs/{job}/rejects`; a response has as many rejects as fit, and
-/// `Link` leads to the others. Chunks finish in any order, so while the job is open, rejects may still be added before the place of a
-/// cursor. List them again when the job is closed.
+/// `Link` leads to the others. Chunks finish in any order, so while the job is open, rejects may still be added before
+/// the place of a cursor. List them again when the job is closed.
 #[utoipa::path(
     get,
     path = "/jobs/{job}/rejects",

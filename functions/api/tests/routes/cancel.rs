@@ -87,17 +87,6 @@ async fn jobs_that_are_closed_or_closing_cannot_be_cancelled() {
 async fn a_cancellation_needs_the_scope_write() {
     let api = Api::new();
     let job = api.start_job("products/1.csv").await.job;
-    for (token, status) in [
-        ("reader", StatusCode::FORBIDDEN),
-        ("stranger", StatusCode::NOT_FOUND),
-        ("writer", StatusCode::ACCEPTED),
-    ] {
-        let bearer = format!("Bearer {}", api.others[token].reveal());
-        let request = axum::http::Request::builder()
-            .method(Method::DELETE)
-            .uri(format!("/jobs/{job}"))
-            .header("authorization", bearer);
-        let response = api.send(request.body(Body::empty()).unwrap());
-        assert_eq!(response.await.status, status, "{token}");
-    }
+    api.assert_needs_write(Method::DELETE, &format!("/jobs/{job}"))
+        .await;
 }

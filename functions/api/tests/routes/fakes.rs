@@ -121,6 +121,23 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    /// Checks that a call about a job of `products` needs a token with the scope `write`.
+    pub(crate) async fn assert_needs_write(&self, method: Method, path: &str) {
+        for (token, status) in [
+            ("reader", StatusCode::FORBIDDEN),
+            ("stranger", StatusCode::NOT_FOUND),
+            ("writer", StatusCode::ACCEPTED),
+        ] {
+            let bearer = format!("Bearer {}", self.others[token].reveal());
+            let request = Request::builder()
+                .method(method.clone())
+                .uri(path)
+                .header("authorization", bearer);
+            let response = self.send(request.body(Body::empty()).unwrap());
+            assert_eq!(response.await.status, status, "{token}");
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }

@@ -103,17 +103,6 @@ async fn prunes_that_must_not_run_are_refused() {
 async fn a_confirmation_needs_the_scope_write() {
     let api = Api::new();
     let job = held(&api, "products/1.csv").await;
-    for (token, status) in [
-        ("reader", StatusCode::FORBIDDEN),
-        ("stranger", StatusCode::NOT_FOUND),
-        ("writer", StatusCode::ACCEPTED),
-    ] {
-        let bearer = format!("Bearer {}", api.others[token].reveal());
-        let request = axum::http::Request::builder()
-            .method(Method::POST)
-            .uri(format!("/jobs/{job}/prune"))
-            .header("authorization", bearer);
-        let response = api.send(request.body(axum::body::Body::empty()).unwrap());
-        assert_eq!(response.await.status, status, "{token}");
-    }
+    api.assert_needs_write(Method::POST, &format!("/jobs/{job}/prune"))
+        .await;
 }

@@ -207,17 +207,6 @@ async fn the_latest_definition_must_be_another_one_with_the_same_records() {
 async fn a_redrive_needs_the_scope_write() {
     let api = Api::new();
     let job = partial(&api, "products/1.csv", true).await.job;
-    for (token, status) in [
-        ("reader", StatusCode::FORBIDDEN),
-        ("stranger", StatusCode::NOT_FOUND),
-        ("writer", StatusCode::ACCEPTED),
-    ] {
-        let bearer = format!("Bearer {}", api.others[token].reveal());
-        let request = axum::http::Request::builder()
-            .method(Method::POST)
-            .uri(format!("/jobs/{job}/redrive"))
-            .header("authorization", bearer);
-        let response = api.send(request.body(Body::empty()).unwrap());
-        assert_eq!(response.await.status, status, "{token}");
-    }
+    api.assert_needs_write(Method::POST, &format!("/jobs/{job}/redrive"))
+        .await;
 }

@@ -25,8 +25,8 @@ impl Serialize for JsonOf<'_> {
     }
 }
 
-/// Serializes JSON text as it is, but on one line. Text that is not JSON, which another program must have stored, becomes
-/// a string.
+/// Serializes JSON text as it is, but on one line. Text that is not JSON, which another program must have stored,
+/// becomes a string.
 pub struct JsonText<'a>(pub &'a str);
 
 impl Serialize for JsonText<'_> {

@@ -1,7 +1,7 @@
 //! Finds how delimited text is written.
 //!
-//! Each combination of delimiter, quote and escape is tried on the start of the text. As in `CleverCSV` (van den
-//! Burg, Nazábal and Sutton, 2019), the best one is that in which most records have the same number of cells, and most cells
+//! Each combination of delimiter, quote and escape is tried on the start of the text. As in `CleverCSV` (van den Burg,
+//! Nazábal and Sutton, 2019), the best one is that in which most records have the same number of cells, and most cells
 //! look like something: numbers, times, words.
 
 use std::collections::BTreeMap;

@@ -84,7 +84,8 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// Returns whether an object may follow another one on the line from `start` to `end`. Lines are asked for in order.
+    /// Returns whether an object may follow another one on the line from `start` to `end`. Lines are asked for in
+    /// order.
     #[expect(
         clippy::needless_bitwise_bool,
         reason = "without branches, many bytes are compared at a time"

@@ -16,8 +16,8 @@ const MERGE_BYTES: u64 = 512;
 /// under other rules, because its done chunks would be different ones.
 pub const CUTTING_RULES: u32 = 6;
 /// The maximum number of chunks of a job. The head of a job lists its shards, and would not fit an item of the ledger
-/// otherwise. Only an object with many records over the size limit has more than its size suggests, because each of them
-/// is a chunk.
+/// otherwise. Only an object with many records over the size limit has more than its size suggests, because each of
+/// them is a chunk.
 pub const MAX_CHUNKS: u32 = 4_000_000;
 
 /// A position in an object.

@@ -146,8 +146,8 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
     /// Deletes the keys of the staged rows that do so, and leaves tombstones.
     async fn delete(&mut self, chunk: &Chunk<'_, S>) -> Result<StoreCounts>;
 
-    /// Returns the range of about so many rows that begins at a place, of the table with this name, which has the rows or
-    /// the tombstones.
+    /// Returns the range of about so many rows that begins at a place, of the table with this name, which has the rows
+    /// or the tombstones.
     async fn range(
         &mut self,
         table: &Table,

@@ -9,8 +9,8 @@
 //! transactions per lane. Such a chunk is not atomic: after an error, a part of it may be applied, guarded by version
 //! as always. Applying the chunk again completes it, and the ledger marks it only after both lanes are done.
 //!
-//! Totals, deletes, snapshots and table changes affect keys of all lanes. They lock all lanes in one transaction, and so
-//! do merges by column. Only a holder of all lanes changes the registry, so each merge updates all existing totals.
+//! Totals, deletes, snapshots and table changes affect keys of all lanes. They lock all lanes in one transaction, and
+//! so do merges by column. Only a holder of all lanes changes the registry, so each merge updates all existing totals.
 //!
 //! # Tried and given up
 //!

@@ -42,8 +42,8 @@ pub(crate) async fn preview_prune<D: SqlDatabase>(
     Ok(step)
 }
 
-/// Deletes the rows of the next range that are older than all of a snapshot. The first step raises the floor. If a newer
-/// snapshot has raised it further, its prune goes on.
+/// Deletes the rows of the next range that are older than all of a snapshot. The first step raises the floor. If a
+/// newer snapshot has raised it further, its prune goes on.
 pub(crate) async fn prune<D: SqlDatabase>(
     database: &D,
     table: &Table,
