@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::json;
-use worker::Queues;
+use worker::Redelivery;
 
 use crate::fakes::{Buckets, Bus, Log, Map, Table};
 use crate::files::{File, Kind, files};
