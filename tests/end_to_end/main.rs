@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod logs;
 mod losing;
+mod maintenance;
 mod objects;
 mod outcomes;
 mod paging;

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use landfall_domain::{
     Dataset, Mode, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
 };
-use landfall_stores::{Step, Store, StoreError};
+use landfall_stores::{Maintenance, Prepared, Step, Store, StoreError};
 
 use crate::fakes::locked;
 use crate::schedule::pause;
@@ -31,6 +31,10 @@ pub struct Map {
     floor: Mutex<Option<RowVersion>>,
     /// Number of rows that the prune of the floor has deleted.
     pruned: Mutex<u64>,
+    /// Number of indexes that maintenance is to create.
+    pub missing: AtomicU32,
+    /// How often the store is still busy with an index whose function died.
+    busy: AtomicU32,
     /// The snapshots whose previews have begun.
     counted: Mutex<HashSet<ObjectOrder>>,
     /// The versions of columns of rows that are merged by column.
@@ -46,6 +50,8 @@ impl Map {
             rows: Mutex::default(),
             floor: Mutex::default(),
             pruned: Mutex::default(),
+            missing: AtomicU32::new(0),
+            busy: AtomicU32::new(0),
             counted: Mutex::default(),
             columns: Mutex::default(),
         })
@@ -75,6 +81,19 @@ impl Map {
 }
 
 impl Map {
+    /// Returns whether an index is being created, and lets some time pass.
+    fn is_busy(&self) -> bool {
+        let busy = self.busy.load(Ordering::Relaxed);
+        if busy == 0 {
+            return false;
+        }
+        self.busy.store(busy - 1, Ordering::Relaxed);
+        if busy == 1 {
+            self.missing.fetch_sub(1, Ordering::Relaxed);
+        }
+        true
+    }
+
     /// Fails for rows whose name says so.
     fn check(&self, rows: &[Row]) -> Result<(), StoreError> {
         if self.is_repaired.load(Ordering::Relaxed) {
@@ -114,8 +133,29 @@ impl Store for Map {
         self.kind
     }
 
-    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
-        Ok(())
+    async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
+        Ok(if self.missing.load(Ordering::Relaxed) > 0 {
+            Prepared::NeedsMaintenance
+        } else {
+            Prepared::Complete
+        })
+    }
+
+    async fn maintain(&self, _: &Dataset) -> Result<Maintenance, StoreError> {
+        pause().await;
+        if self.is_busy() {
+            return Ok(Maintenance::Busy);
+        }
+        if self.missing.load(Ordering::Relaxed) == 0 {
+            return Ok(Maintenance::Done);
+        }
+        // If the function dies now, the server goes on for a while.
+        self.busy.store(3, Ordering::Relaxed);
+        pause().await;
+        pause().await;
+        self.busy.store(1, Ordering::Relaxed);
+        self.is_busy();
+        Ok(Maintenance::Continues)
     }
 
     async fn apply(

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
-use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher, SplitQueue};
+use landfall_aws::{ChunkQueue, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue};
 use landfall_closing::{
     CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
 };
@@ -129,6 +129,7 @@ impl World {
                     visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
                     max_receives: MAX_RECEIVES,
                     queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+                    maintenance: Arc::clone(&queue) as Arc<dyn MaintenanceQueue>,
                     store_wait: STORE_WAIT,
                 },
                 Metrics::new("simulation", metrics.clone()),
@@ -268,6 +269,14 @@ pub async fn simulate(seed: u64) {
 }
 
 impl World {
+    /// Ingests files, while functions die.
+    pub async fn ingest(&self, files: &[File], rng: &mut StdRng) {
+        let notifications = self.put(&files.iter().collect::<Vec<_>>(), rng);
+        let (mut confirmations, mut crashes) = (Confirmations::default(), 4);
+        self.run(notifications, &mut confirmations, &mut crashes, rng)
+            .await;
+    }
+
     /// Puts files into the inbox, and returns their notifications, which arrive at least once, in any order.
     fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
         let mut notifications = Vec::new();

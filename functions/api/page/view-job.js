@@ -145,9 +145,11 @@ function layout(first, changed) {
   return { nodes, set };
 }
 
-function summaryOf({ state, cancelled, chunks, problem, warnings, closed_at, created_at }) {
+function summaryOf({ state, cancelled, chunks, closing, problem, warnings, closed_at, created_at }) {
   if (state === 'open' && cancelled) return `${cancelled.by} has cancelled the job. It closes soon.`;
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
+  if (closing === 'counts_prune') return 'Every chunk is processed. Counting the rows that the snapshot lacks.';
+  if (closing === 'prunes') return 'Every chunk is processed. Deleting the rows that the snapshot lacks.';
   if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks remaining.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
   if (state === 'succeeded')

@@ -12,7 +12,7 @@ use landfall_domain::{
 use landfall_formats::{Header, decode_chunk};
 use landfall_ledger::{ChunkOutcome, JobHead, Pause};
 use landfall_runtime::{Metric, jittered};
-use landfall_stores::StoreError;
+use landfall_stores::{Prepared, StoreError};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
@@ -306,8 +306,14 @@ async fn prepare(
 ) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
     let dataset = context.datasets.require(&message.dataset).await?;
     let stores = async {
+        let mut needs_maintenance = false;
         for store in &context.stores {
-            store.prepare(&dataset).await?;
+            let prepared = store.prepare(&dataset).await?;
+            needs_maintenance |= prepared == Prepared::NeedsMaintenance;
+        }
+        if needs_maintenance {
+            let queue = &*context.redelivery.maintenance;
+            context.requests.send(queue, &message.dataset).await?;
         }
         Ok::<_, WorkError>(())
     };

@@ -69,6 +69,9 @@ pub enum StoreError {
     /// The dataset does not allow the query. The message is for the client.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The totals are not built yet.
+    #[error("the totals {0} are not built yet: try again later")]
+    Building(String),
     /// A read needs more time or memory than it may use. The query must be narrower, or its field needs an index.
     #[error("{store} would need too much for this read: {reason}")]
     Exceeded {

@@ -10,6 +10,7 @@ use landfall_domain::{
 };
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Maintenance, Prepared};
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
 use crate::walk::Step;
@@ -24,7 +25,14 @@ pub trait Store: Send + Sync {
     ///
     /// Drops and changes nothing. Safe beside other workers, and free the second time for the same
     /// definition. Fails with [`StoreError::Schema`] if a table of that name has another key or other types.
-    async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError>;
+    ///
+    /// Creates no index on a table that is no longer small, see [`Store::maintain`].
+    async fn prepare(&self, dataset: &Dataset) -> Result<Prepared, StoreError>;
+
+    /// Takes a step to create what [`Store::prepare`] has left out. Writers go on meanwhile where the database allows
+    /// it. A step may take as long as the database needs for an index; if the caller stops waiting, the server may
+    /// complete it all the same.
+    async fn maintain(&self, dataset: &Dataset) -> Result<Maintenance, StoreError>;
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
@@ -80,6 +88,8 @@ pub struct StoreOptions {
     pub timeout: Duration,
     /// The approximate number of rows that one step of work on a whole table handles.
     pub step_rows: u64,
+    /// The maximum number of rows of a table on which [`Store::prepare`] creates indexes.
+    pub small_table_rows: u64,
 }
 
 impl Default for StoreOptions {
@@ -88,6 +98,7 @@ impl Default for StoreOptions {
             connections: 2,
             timeout: Duration::from_mins(1),
             step_rows: 20_000,
+            small_table_rows: 100_000,
         }
     }
 }
@@ -107,7 +118,10 @@ pub(crate) trait Backend: Send + Sync {
     const KIND: StoreKind;
 
     /// Creates what is missing. Called again after [`StoreError::Contended`].
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()>;
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared>;
+
+    /// Creates one thing that `prepare` has left out.
+    async fn maintain(&self, dataset: &Dataset, table: &Table) -> Result<Maintenance>;
 
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
@@ -127,7 +141,7 @@ pub(crate) struct BoundedStore<B> {
     backend: B,
     timeout: Duration,
     owner: Option<String>,
-    prepared: Mutex<HashMap<String, Table>>,
+    prepared: Mutex<HashMap<String, (Table, Prepared)>>,
 }
 
 impl<B: Backend> BoundedStore<B> {
@@ -156,7 +170,7 @@ impl<B: Backend> BoundedStore<B> {
         self.prepared().remove(&table.name);
     }
 
-    fn prepared(&self) -> MutexGuard<'_, HashMap<String, Table>> {
+    fn prepared(&self) -> MutexGuard<'_, HashMap<String, (Table, Prepared)>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,14 +181,26 @@ impl<B: Backend> Store for BoundedStore<B> {
         B::KIND
     }
 
-    async fn prepare(&self, dataset: &Dataset) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset) -> Result<Prepared> {
         let table = self.table(dataset)?;
-        if self.prepared().get(&table.name) != Some(&table) {
-            self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
-                .await?;
-            self.prepared().insert(table.name.clone(), table);
+        if let Some((known, prepared)) = self.prepared().get(&table.name)
+            && *known == table
+        {
+            return Ok(*prepared);
         }
-        Ok(())
+        let prepared = self
+            .with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
+            .await?;
+        self.prepared()
+            .insert(table.name.clone(), (table, prepared));
+        Ok(prepared)
+    }
+
+    async fn maintain(&self, dataset: &Dataset) -> Result<Maintenance> {
+        let table = self.table(dataset)?;
+        let step = self.backend.maintain(dataset, &table).await?;
+        self.forget(&table);
+        Ok(step)
     }
 
     async fn apply(

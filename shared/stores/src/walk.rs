@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_domain::{PrunePreview, RowVersion};
+use landfall_domain::{PrunePreview, RowVersion, Total};
 use serde::{Deserialize, Serialize};
 
 /// The maximum number of previews of a dataset whose counts are kept.
@@ -27,9 +27,24 @@ pub(crate) struct Walks {
     /// Deletes what is below the floor, until nothing is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prune: Option<Prune>,
+    /// Build totals, up to a key. `SQLite` builds them in one transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) building: Vec<Building>,
     /// Count what a prune would delete, by its floor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<String, Count>,
+}
+
+/// How far a table of totals is that is being built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Building {
+    pub(crate) total: Total,
+    /// The last key whose row is included; none before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    /// Whether all rows are included, and only the name of the table is left to change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_complete: bool,
 }
 
 /// How far a prune is.
@@ -68,6 +83,15 @@ impl Walks {
         self.prune = Some(Prune::default());
         let newer = floor.to_string() + "~";
         self.counts = self.counts.split_off(&newer);
+    }
+
+    /// Returns whether the same totals are being built, whatever is included.
+    pub(crate) fn builds_same(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|walks| {
+            let building = walks.building.iter();
+            building.map(|building| &building.total)
+        });
+        own.eq(others)
     }
 
     /// Returns the count for a floor, which may not have begun.

@@ -43,8 +43,10 @@ use mongodb::options::{
 };
 use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
+use tracing::info;
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Maintenance, Prepared};
 use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
@@ -66,6 +68,7 @@ pub(crate) struct Mongodb {
     database: Database,
     connections: u32,
     step_rows: u64,
+    small_table_rows: u64,
     guess: Mutex<Guess>,
 }
 
@@ -75,12 +78,33 @@ impl Mongodb {
             database: database(uri, options.connections, options.timeout / 2).await?,
             connections: options.connections,
             step_rows: options.step_rows,
+            small_table_rows: options.small_table_rows,
             guess: Mutex::default(),
         })
     }
 
     fn tombstones(&self, name: &str) -> Collection<Document> {
         self.database.collection(&tombstones_of(name))
+    }
+
+    async fn missing_indexes(&self, dataset: &Dataset) -> Result<Vec<IndexModel>> {
+        let rows = self.database.collection::<Document>(&dataset.name);
+        let mut existing = Vec::new();
+        let mut indexes = rows.list_indexes().await?;
+        while let Some(index) = indexes.try_next().await? {
+            existing.push(index.keys);
+        }
+        let fields = dataset.indexed_fields();
+        let wanted = fields.map(|field| doc! { document::path(dataset, &field.name): 1, "_id": 1 });
+        // By their fields: servers return the direction as numbers of any type.
+        let is_there = |wanted: &Document| {
+            let mut existing = existing.iter();
+            existing.any(|keys| keys.keys().eq(wanted.keys()))
+        };
+        let missing = wanted.filter(|keys| !is_there(keys));
+        Ok(missing
+            .map(|keys| IndexModel::builder().keys(keys).build())
+            .collect())
     }
 
     async fn apply_batch(
@@ -123,7 +147,7 @@ impl Mongodb {
 impl Backend for Mongodb {
     const KIND: StoreKind = StoreKind::Mongodb;
 
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let name = dataset.name.as_str();
         let mismatch = |reason| StoreError::schema(StoreKind::Mongodb, name, reason);
         if let Err(error) = self.database.create_collection(name).await {
@@ -154,16 +178,33 @@ impl Backend for Mongodb {
             .options(options)
             .build();
         self.tombstones(name).create_index(sweep).await?;
-        for field in dataset.indexed_fields() {
-            let by = IndexModel::builder()
-                .keys(doc! { document::path(dataset, &field.name): 1, "_id": 1 })
-                .build();
-            let rows = self.database.collection::<Document>(name);
-            rows.create_index(by).await?;
+        let missing = self.missing_indexes(dataset).await?;
+        let rows = self.database.collection::<Document>(name);
+        let is_left_out = !missing.is_empty() && {
+            let some = rows
+                .count_documents(doc! {})
+                .limit(self.small_table_rows + 1);
+            some.await? > self.small_table_rows
+        };
+        if !is_left_out {
+            for index in missing {
+                rows.create_index(index).await?;
+            }
         }
-        Registry::new(&self.database, name)
-            .register(dataset, table)
-            .await
+        let registry = Registry::new(&self.database, name);
+        registry.register(dataset, table).await?;
+        Ok(Prepared::lacking(is_left_out))
+    }
+
+    /// The server joins a second request for an index that it creates, so no lock is needed.
+    async fn maintain(&self, dataset: &Dataset, _: &Table) -> Result<Maintenance> {
+        let Some(index) = self.missing_indexes(dataset).await?.into_iter().next() else {
+            return Ok(Maintenance::Done);
+        };
+        info!(table = %dataset.name, keys = %index.keys, "creating an index");
+        let rows = self.database.collection::<Document>(&dataset.name);
+        rows.create_index(index).await?;
+        Ok(Maintenance::Continues)
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
