@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use landfall_domain::JobState;
+use landfall_domain::{JobId, JobState};
 use landfall_local::Sql;
 use reqwest::StatusCode;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
 
 use crate::http::Api;
 use crate::support::{land, start};
@@ -34,20 +36,19 @@ fn parts(rows: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn totals_and_indexes_of_a_big_table_come_later() {
-    let stack = start(Sql::Sqlite, &[]).await;
+    let stack = start(Sql::Postgres, &[]).await;
     stack.put_dataset("parts", PARTS).await.unwrap();
     let api = Api::new(&stack);
     let first = land(&stack, "parts/all.csv", parts(ROWS)).await;
     assert_eq!(first.state, JobState::Succeeded);
     stack.put_dataset("parts", INDEXED).await.unwrap();
     // Definitions are cached for a minute, so not each file has the new one.
-    let mut groups = None;
+    let (mut groups, mut jobs) = (None, Vec::new());
     for number in 0..60 {
         let file = format!("parts/{number}.csv");
-        assert_eq!(
-            land(&stack, &file, parts(1)).await.state,
-            JobState::Succeeded
-        );
+        let event = land(&stack, &file, parts(1)).await;
+        assert_eq!(event.state, JobState::Succeeded);
+        jobs.push(event.job);
         let answer = api.get("datasets/parts/totals/parts_by_kind").send().await;
         let answer = answer.unwrap();
         match answer.status() {
@@ -58,20 +59,33 @@ async fn totals_and_indexes_of_a_big_table_come_later() {
             StatusCode::NOT_FOUND | StatusCode::CONFLICT => {}
             other => panic!("{other}"),
         }
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_secs(3)).await;
     }
     let groups = groups.expect("the totals are built");
+    assert_finished(&api, &jobs).await;
     let counts = groups["totals"].as_array().unwrap().iter();
     let sum: i64 = counts.map(|group| group["n"].as_i64().unwrap()).sum();
     assert_eq!(sum, i64::from(ROWS));
-    let path = stack.sql_url().strip_prefix("sqlite://").unwrap();
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let indexes: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name = '_by_parts.kind'",
-            [],
-            |row| row.get(0),
-        )
+    let mut connection = PgConnection::connect(stack.sql_url()).await.unwrap();
+    let valid =
+        "SELECT indisvalid FROM pg_index WHERE indrelid = 'parts'::regclass AND NOT indisprimary";
+    let valid: Vec<bool> = sqlx::query_scalar(valid)
+        .fetch_all(&mut connection)
+        .await
         .unwrap();
-    assert_eq!(indexes, 1);
+    assert_eq!(valid, [true]);
+}
+
+/// Asserts that a job shows when its maintenance was finished.
+async fn assert_finished(api: &Api, jobs: &[JobId]) {
+    for _ in 0..30 {
+        for job in jobs {
+            let job = api.json(&format!("jobs/{job}")).await;
+            if job["maintenance"]["finished_at"].is_string() {
+                return;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    panic!("no job shows its maintenance");
 }

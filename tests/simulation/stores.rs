@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use landfall_domain::{
-    Dataset, Mode, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
+    Dataset, Mode, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Structure,
+    Value,
 };
-use landfall_stores::{Maintenance, Prepared, Step, Store, StoreError};
+use landfall_stores::{Current, Maintenance, Prepared, Step, Store, StoreError};
 
 use crate::fakes::locked;
 use crate::schedule::pause;
@@ -33,8 +34,12 @@ pub struct Map {
     pruned: Mutex<u64>,
     /// Number of indexes that maintenance is to create.
     pub missing: AtomicU32,
-    /// How often the store is still busy with an index whose function died.
-    busy: AtomicU32,
+    /// Whether maintenance is to make room for the rows.
+    pub is_blocked: AtomicBool,
+    /// Whether writers cannot go on while an index is created.
+    pub locks_writers: AtomicBool,
+    /// The session that creates an index, and how often the store is still found busy if its function has died.
+    creating: Mutex<Option<(Weak<()>, u32)>>,
     /// The snapshots whose previews have begun.
     counted: Mutex<HashSet<ObjectOrder>>,
     /// The versions of columns of rows that are merged by column.
@@ -51,7 +56,9 @@ impl Map {
             floor: Mutex::default(),
             pruned: Mutex::default(),
             missing: AtomicU32::new(0),
-            busy: AtomicU32::new(0),
+            is_blocked: AtomicBool::default(),
+            locks_writers: AtomicBool::default(),
+            creating: Mutex::default(),
             counted: Mutex::default(),
             columns: Mutex::default(),
         })
@@ -81,17 +88,32 @@ impl Map {
 }
 
 impl Map {
-    /// Returns whether an index is being created, and lets some time pass.
-    fn is_busy(&self) -> bool {
-        let busy = self.busy.load(Ordering::Relaxed);
-        if busy == 0 {
+    /// Returns whether an index is being created. If its function has died, the server completes it after a while.
+    fn is_creating(&self) -> bool {
+        let mut creating = locked(&self.creating);
+        let Some((session, left)) = &mut *creating else {
             return false;
+        };
+        if session.strong_count() > 0 {
+            return true;
         }
-        self.busy.store(busy - 1, Ordering::Relaxed);
-        if busy == 1 {
-            self.missing.fetch_sub(1, Ordering::Relaxed);
+        *left -= 1;
+        if *left == 0 {
+            *creating = None;
+            self.complete();
         }
         true
+    }
+
+    /// Completes what is created first.
+    fn complete(&self) {
+        if !self.is_blocked.swap(false, Ordering::Relaxed) {
+            self.missing.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn needs_maintenance(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed) || self.missing.load(Ordering::Relaxed) > 0
     }
 
     /// Fails for rows whose name says so.
@@ -134,27 +156,34 @@ impl Store for Map {
     }
 
     async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
-        Ok(if self.missing.load(Ordering::Relaxed) > 0 {
+        Ok(if self.is_blocked.load(Ordering::Relaxed) {
+            Prepared::Blocked
+        } else if self.needs_maintenance() {
             Prepared::NeedsMaintenance
         } else {
             Prepared::Complete
         })
     }
 
-    async fn maintain(&self, _: &Dataset) -> Result<Maintenance, StoreError> {
+    async fn maintain(&self, _: &Dataset, current: &Current) -> Result<Maintenance, StoreError> {
         pause().await;
-        if self.is_busy() {
+        if self.is_creating() {
             return Ok(Maintenance::Busy);
         }
-        if self.missing.load(Ordering::Relaxed) == 0 {
+        if !self.needs_maintenance() {
             return Ok(Maintenance::Done);
         }
-        // If the function dies now, the server goes on for a while.
-        self.busy.store(3, Ordering::Relaxed);
+        current.send_replace(Some(if self.is_blocked.load(Ordering::Relaxed) {
+            Structure::versions("products")
+        } else {
+            Structure::index("name")
+        }));
+        let session = Arc::new(());
+        *locked(&self.creating) = Some((Arc::downgrade(&session), 3));
         pause().await;
         pause().await;
-        self.busy.store(1, Ordering::Relaxed);
-        self.is_busy();
+        *locked(&self.creating) = None;
+        self.complete();
         Ok(Maintenance::Continues)
     }
 
@@ -169,6 +198,14 @@ impl Store for Map {
             return Err(StoreError::Down {
                 store: self.kind,
                 reason: "connection refused".to_owned(),
+            });
+        }
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed);
+        assert!(!is_blocked, "rows of a table without room");
+        if self.locks_writers.load(Ordering::Relaxed) && locked(&self.creating).is_some() {
+            return Err(StoreError::Maintained {
+                store: self.kind,
+                reason: "lock timeout".to_owned(),
             });
         }
         self.check(rows)?;

@@ -269,16 +269,8 @@ pub async fn simulate(seed: u64) {
 }
 
 impl World {
-    /// Ingests files, while functions die.
-    pub async fn ingest(&self, files: &[File], rng: &mut StdRng) {
-        let notifications = self.put(&files.iter().collect::<Vec<_>>(), rng);
-        let (mut confirmations, mut crashes) = (Confirmations::default(), 4);
-        self.run(notifications, &mut confirmations, &mut crashes, rng)
-            .await;
-    }
-
     /// Puts files into the inbox, and returns their notifications, which arrive at least once, in any order.
-    fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
+    pub fn put(&self, files: &[&File], rng: &mut StdRng) -> Vec<serde_json::Value> {
         let mut notifications = Vec::new();
         for file in files {
             let place = (file.key.clone(), file.version.clone());
@@ -390,7 +382,7 @@ impl Confirmations {
 /// Receives up to four messages. Some of them stay in the queue and are delivered again.
 ///
 /// Receive counts are approximate in SQS, and random here.
-fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
+pub fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
     let mut waiting = world.queue.waiting.lock().unwrap();
     waiting.shuffle(rng);
     let count = rng.random_range(1..=4).min(waiting.len());

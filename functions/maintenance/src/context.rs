@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use landfall_aws::{Datasets, MaintenanceQueue};
+use landfall_ledger::Ledger;
 use landfall_runtime::{Environment, StoresError, Visibility};
 use landfall_stores::Store;
 
@@ -8,6 +9,8 @@ use landfall_stores::Store;
 pub struct Context {
     /// Definitions of datasets.
     pub datasets: Datasets,
+    /// Where the progress is recorded.
+    pub ledger: Ledger,
     /// The databases.
     pub stores: Vec<Arc<dyn Store>>,
     /// The maintenance queue, for messages about what is left.
@@ -23,6 +26,7 @@ impl Context {
         let queue = Arc::new(environment.queue("LANDFALL_MAINTENANCE_QUEUE_URL")?);
         Ok(Self {
             datasets: environment.datasets()?,
+            ledger: Ledger::new(Arc::new(environment.ledger_table()?)),
             stores: environment.stores().await?,
             queue: Arc::clone(&queue) as Arc<dyn MaintenanceQueue>,
             visibility: queue,

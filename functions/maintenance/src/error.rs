@@ -1,5 +1,6 @@
 use landfall_aws::{AwsError, DefinitionError, MessageError};
 use landfall_domain::StoreKind;
+use landfall_ledger::LedgerError;
 use landfall_runtime::Retryable;
 use landfall_stores::StoreError;
 
@@ -18,6 +19,9 @@ pub enum MaintenanceError {
     /// The message for the rest could not be sent.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// The end could not be recorded.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// Another invocation works on the dataset, or the server still works on what one began.
     #[error("{0} is busy with the dataset: the message returns later")]
     Busy(StoreKind),
@@ -31,6 +35,7 @@ impl Retryable for MaintenanceError {
             Self::Definition(error) => error.retryable(),
             Self::Store(error) => error.is_retryable(),
             Self::Aws(error) => error.retryable(),
+            Self::Ledger(error) => error.retryable(),
             Self::Busy(_) => true,
         }
     }

@@ -6,16 +6,17 @@ use landfall_domain::Dataset;
 use landfall_runtime::{
     BatchLimits, Deadline, Message, batch_response, keep_hidden, process_batch, put_back,
 };
-use landfall_stores::{Maintenance, Store};
+use landfall_stores::{Current, Maintenance, Store, StoreError};
 use tokio::time::Instant;
 use tracing::{Span, error_span, info, warn};
 
+use crate::progress::Progress;
 use crate::{Context, MaintenanceError};
 
 /// Time that is reserved for the response.
 const RESERVE: Duration = Duration::from_secs(5);
 /// No step begins if less time is left. A longer one is completed by the database alone.
-const STEP_RESERVE: Duration = Duration::from_secs(60);
+const STEP_RESERVE: Duration = Duration::from_mins(1);
 /// The longest time in seconds until a message that failed is delivered again.
 const LONGEST_DELAY: u32 = 300;
 
@@ -44,7 +45,9 @@ fn span_of(messages: &[Message]) -> Span {
         .first()
         .map(|message| MaintenanceMessage::parse(&message.body))
     {
-        Some(Ok(message)) => error_span!("maintenance", dataset = %message.dataset.name),
+        Some(Ok(message)) => {
+            error_span!("maintenance", dataset = %message.dataset.name, job = %message.job)
+        }
         Some(Err(_)) | None => Span::none(),
     }
 }
@@ -62,39 +65,55 @@ async fn process(
         }
         dataset => dataset?,
     };
+    let progress = Progress {
+        ledger: &context.ledger,
+        message: &message,
+    };
     let (mut is_done, mut failure) = (true, None);
     for store in &context.stores {
+        let (kind, current) = (store.kind(), Current::default());
+        let work = maintain(&**store, &dataset, until, &current);
         // A failure of one store does not keep another one waiting.
-        match maintain(&**store, &dataset, until).await {
-            Ok(is_store_done) => is_done &= is_store_done,
-            Err(MaintenanceError::Store(error)) if error.needs_other_definition() => {
+        match progress.beside(kind, &current, work).await {
+            Ok(Maintenance::Done) => {}
+            Ok(Maintenance::Continues) => is_done = false,
+            Ok(Maintenance::Busy) => {
+                progress.record_waiting().await;
+                failure = failure.or(Some(MaintenanceError::Busy(kind)));
+            }
+            Err(error) if error.needs_other_definition() => {
                 warn!(%error, "nothing to maintain");
             }
-            Err(error) => failure = failure.or(Some(error)),
+            Err(error) => {
+                let reason = error.to_string();
+                progress.record_error(kind, &current, &reason).await;
+                failure = failure.or(Some(error.into()));
+            }
         }
     }
     if let Some(error) = failure {
         return Err(error);
     }
-    if !is_done {
+    if is_done {
+        progress.record_finished().await?;
+    } else {
         context.queue.request(&message).await?;
         info!("the maintenance continues with the next message");
     }
     Ok(())
 }
 
-/// Takes steps in a store until they are done, and at least one. Returns whether they are.
+/// Takes steps in a store while there are any and time is left, and at least one. Returns the last one.
 async fn maintain(
     store: &dyn Store,
     dataset: &Dataset,
     until: Instant,
-) -> Result<bool, MaintenanceError> {
+    current: &Current,
+) -> Result<Maintenance, StoreError> {
     loop {
-        match store.maintain(dataset).await? {
-            Maintenance::Done => return Ok(true),
-            Maintenance::Busy => return Err(MaintenanceError::Busy(store.kind())),
-            Maintenance::Continues if Instant::now() >= until => return Ok(false),
-            Maintenance::Continues => {}
+        let step = store.maintain(dataset, current).await?;
+        if step != Maintenance::Continues || Instant::now() >= until {
+            return Ok(step);
         }
     }
 }

@@ -51,6 +51,7 @@ mod handler;
 mod header;
 mod redrive;
 mod requests;
+mod wait;
 
 pub use circuit::Clock;
 pub use context::{Context, Redelivery};

@@ -92,6 +92,10 @@ pub enum SplitMessage {
 pub struct MaintenanceMessage {
     /// The definition.
     pub dataset: DatasetRef,
+    /// The job whose worker requests it.
+    pub job: JobId,
+    /// When it was first requested.
+    pub requested_at: Timestamp,
 }
 
 impl MaintenanceMessage {

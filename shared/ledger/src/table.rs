@@ -7,8 +7,8 @@ use landfall_domain::{
 };
 
 use crate::{
-    Cancellation, JobHead, LedgerError, Pause, PlanBlock, RecordedCheckpoint, Redrive, Reopen,
-    Repairs, Shard,
+    Cancellation, JobHead, LedgerError, Maintenance, Pause, PlanBlock, RecordedCheckpoint, Redrive,
+    Reopen, Repairs, Shard,
 };
 
 /// How a chunk ended.
@@ -68,6 +68,12 @@ pub enum HeadUpdate {
     },
     /// Sets why the splitter has given up its attempts on the object of a job that is not sealed.
     SplitError(String),
+    /// Sets how far the maintenance is that the job has caused, unless it is finished.
+    Maintains(Maintenance),
+    /// Sets that maintenance waits, unless it has begun.
+    AwaitsMaintenance(Maintenance),
+    /// Sets when the maintenance was finished, unless there was none.
+    Maintained(String),
 }
 
 /// What a splitter records once it has sent every chunk of a job.

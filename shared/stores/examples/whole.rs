@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use landfall_domain::{Dataset, JobId, ObjectOrder, Row, Value};
-use landfall_stores::{Maintenance, Step, Store, StoreOptions, connect_sql};
+use landfall_stores::{Current, Maintenance, Step, Store, StoreOptions, connect_sql};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 const NAME: &str = "whole";
@@ -151,7 +151,8 @@ async fn load(url: &str, rows: i64, done: &AtomicBool) -> i64 {
 async fn maintain(store: &dyn Store) {
     let dataset = dataset(true);
     store.prepare(&dataset).await.unwrap();
-    let steps = async || store.maintain(&dataset).await.unwrap() == Maintenance::Done;
+    let current = Current::default();
+    let steps = async || store.maintain(&dataset, &current).await.unwrap() == Maintenance::Done;
     timed("index and totals", steps).await;
 }
 

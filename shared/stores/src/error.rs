@@ -29,6 +29,14 @@ pub enum StoreError {
         /// Code and kind of the error.
         reason: String,
     },
+    /// The table is being maintained, and the call had to wait for that too long.
+    #[error("{store} maintains the table, which is not over yet: {reason}")]
+    Maintained {
+        /// The store.
+        store: StoreKind,
+        /// What the call failed with.
+        reason: String,
+    },
     /// Other writers interfered, even after the retries.
     #[error("{store} is contended: {reason}")]
     Contended {
@@ -130,7 +138,10 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Down { .. } | Self::Unavailable { .. } | Self::Contended { .. }
+            Self::Down { .. }
+                | Self::Unavailable { .. }
+                | Self::Maintained { .. }
+                | Self::Contended { .. }
         )
     }
 }

@@ -78,7 +78,7 @@ mod walk;
 
 pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
-pub use maintenance::{Maintenance, Prepared};
+pub use maintenance::{Current, Maintenance, Prepared};
 pub use read::{ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 pub use size::check_row_size;
 pub use store::{Store, StoreOptions};

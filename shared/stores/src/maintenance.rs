@@ -13,6 +13,12 @@
 //! One process at a time maintains a dataset in a store. A lock of the database session ensures that: unlike a lease in a
 //! row, it lasts exactly as long as the server works on a statement, even if the process that sent it has died.
 
+use landfall_domain::Structure;
+use tokio::sync::watch;
+
+/// Where a step of maintenance reports what it creates, before it begins.
+pub type Current = watch::Sender<Option<Structure>>;
+
 /// Whether a table has all that a definition asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared {
@@ -20,6 +26,8 @@ pub enum Prepared {
     Complete,
     /// It is ready for rows, and [`Store::maintain`](crate::Store::maintain) creates the rest.
     NeedsMaintenance,
+    /// It has no room for the rows until [`Store::maintain`](crate::Store::maintain) has changed it.
+    Blocked,
 }
 
 /// The result of a step of maintenance.

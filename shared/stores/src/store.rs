@@ -10,7 +10,7 @@ use landfall_domain::{
 };
 
 use crate::error::{Result, StoreError};
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
 use crate::walk::Step;
@@ -31,8 +31,12 @@ pub trait Store: Send + Sync {
 
     /// Takes a step to create what [`Store::prepare`] has left out. Writers go on meanwhile where the database allows
     /// it. A step may take as long as the database needs for an index; if the caller stops waiting, the server may
-    /// complete it all the same.
-    async fn maintain(&self, dataset: &Dataset) -> Result<Maintenance, StoreError>;
+    /// complete it all the same. What is created is reported to `current` before it begins.
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        current: &Current,
+    ) -> Result<Maintenance, StoreError>;
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
@@ -120,8 +124,18 @@ pub(crate) trait Backend: Send + Sync {
     /// Creates what is missing. Called again after [`StoreError::Contended`].
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared>;
 
+    /// Returns whether the table is being maintained, for which writers may have to wait.
+    async fn is_maintained(&self, _: &Table) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Creates one thing that `prepare` has left out.
-    async fn maintain(&self, dataset: &Dataset, table: &Table) -> Result<Maintenance>;
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance>;
 
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
@@ -158,6 +172,21 @@ impl<B: Backend> BoundedStore<B> {
         with_timeout(B::KIND, self.timeout, work).await
     }
 
+    /// Returns the result of a call that failed because its table is being maintained as such.
+    async fn explained<T>(&self, table: &Table, result: Result<T>) -> Result<T> {
+        let Err(StoreError::Contended { reason, .. } | StoreError::Unavailable { reason, .. }) =
+            &result
+        else {
+            return result;
+        };
+        let is_maintained = self.with_timeout(self.backend.is_maintained(table)).await;
+        if is_maintained.is_ok_and(|is_maintained| is_maintained) {
+            let (store, reason) = (B::KIND, reason.clone());
+            return Err(StoreError::Maintained { store, reason });
+        }
+        result
+    }
+
     /// Returns the table of a dataset, which this stack owns.
     fn table(&self, dataset: &Dataset) -> Result<Table> {
         let mut table = Table::new(dataset, B::KIND)?;
@@ -188,17 +217,18 @@ impl<B: Backend> Store for BoundedStore<B> {
         {
             return Ok(*prepared);
         }
-        let prepared = self
-            .with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
-            .await?;
-        self.prepared()
-            .insert(table.name.clone(), (table, prepared));
+        let prepared = self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)));
+        let prepared = self.explained(&table, prepared.await).await?;
+        if prepared != Prepared::Blocked {
+            self.prepared()
+                .insert(table.name.clone(), (table, prepared));
+        }
         Ok(prepared)
     }
 
-    async fn maintain(&self, dataset: &Dataset) -> Result<Maintenance> {
+    async fn maintain(&self, dataset: &Dataset, current: &Current) -> Result<Maintenance> {
         let table = self.table(dataset)?;
-        let step = self.backend.maintain(dataset, &table).await?;
+        let step = with_retries(|| self.backend.maintain(dataset, &table, current)).await?;
         self.forget(&table);
         Ok(step)
     }
@@ -219,7 +249,8 @@ impl<B: Backend> Store for BoundedStore<B> {
             versions: dataset.versions(*order),
             rows,
         };
-        self.with_timeout(self.backend.apply(load))
+        let applied = self.with_timeout(self.backend.apply(load)).await;
+        self.explained(&table, applied)
             .await
             .inspect_err(|_| self.forget(&table))
     }
@@ -230,14 +261,18 @@ impl<B: Backend> Store for BoundedStore<B> {
         order: &ObjectOrder,
     ) -> Result<Step<PrunePreview>> {
         let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
-        self.with_timeout(with_retries(|| self.backend.preview_prune(&table, floor)))
+        let step = with_retries(|| self.backend.preview_prune(&table, floor));
+        let step = self.with_timeout(step).await;
+        self.explained(&table, step)
             .await
             .inspect_err(|_| self.forget(&table))
     }
 
     async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<Step<u64>> {
         let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
-        self.with_timeout(with_retries(|| self.backend.prune(&table, floor)))
+        let step = with_retries(|| self.backend.prune(&table, floor));
+        let step = self.with_timeout(step).await;
+        self.explained(&table, step)
             .await
             .inspect_err(|_| self.forget(&table))
     }

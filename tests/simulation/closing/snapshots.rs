@@ -10,7 +10,7 @@ use landfall_domain::{
     ProblemCode, PrunePreview, Row, StoreCounts, StoreKind,
 };
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
-use landfall_stores::{Maintenance, Prepared, Step, Store, StoreError};
+use landfall_stores::{Current, Maintenance, Prepared, Step, Store, StoreError};
 
 use super::far;
 use crate::fakes::{Buckets, Bus, dead_chunk, head_of, metrics};
@@ -36,7 +36,7 @@ impl Store for PruneStore {
         Ok(Prepared::Complete)
     }
 
-    async fn maintain(&self, _: &Dataset) -> Result<Maintenance, StoreError> {
+    async fn maintain(&self, _: &Dataset, _: &Current) -> Result<Maintenance, StoreError> {
         Ok(Maintenance::Done)
     }
 

@@ -34,7 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use landfall_domain::{
-    Dataset, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+    Dataset, Field, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind, Structure,
 };
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
@@ -46,7 +46,7 @@ use mongodb::{Client, Collection, Database, IndexModel};
 use tracing::info;
 
 use crate::error::{Result, StoreError};
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
@@ -87,24 +87,22 @@ impl Mongodb {
         self.database.collection(&tombstones_of(name))
     }
 
-    async fn missing_indexes(&self, dataset: &Dataset) -> Result<Vec<IndexModel>> {
+    /// Returns the fields whose indexes are missing.
+    async fn missing_indexes<'d>(&self, dataset: &'d Dataset) -> Result<Vec<&'d Field>> {
         let rows = self.database.collection::<Document>(&dataset.name);
         let mut existing = Vec::new();
         let mut indexes = rows.list_indexes().await?;
         while let Some(index) = indexes.try_next().await? {
             existing.push(index.keys);
         }
-        let fields = dataset.indexed_fields();
-        let wanted = fields.map(|field| doc! { document::path(dataset, &field.name): 1, "_id": 1 });
         // By their fields: servers return the direction as numbers of any type.
-        let is_there = |wanted: &Document| {
+        let is_there = |wanted: Document| {
             let mut existing = existing.iter();
             existing.any(|keys| keys.keys().eq(wanted.keys()))
         };
-        let missing = wanted.filter(|keys| !is_there(keys));
-        Ok(missing
-            .map(|keys| IndexModel::builder().keys(keys).build())
-            .collect())
+        let fields = dataset.indexed_fields();
+        let missing = fields.filter(|field| !is_there(index_keys(dataset, field)));
+        Ok(missing.collect())
     }
 
     async fn apply_batch(
@@ -187,8 +185,9 @@ impl Backend for Mongodb {
             some.await? > self.small_table_rows
         };
         if !is_left_out {
-            for index in missing {
-                rows.create_index(index).await?;
+            for field in missing {
+                let index = IndexModel::builder().keys(index_keys(dataset, field));
+                rows.create_index(index.build()).await?;
             }
         }
         let registry = Registry::new(&self.database, name);
@@ -197,13 +196,21 @@ impl Backend for Mongodb {
     }
 
     /// The server joins a second request for an index that it creates, so no lock is needed.
-    async fn maintain(&self, dataset: &Dataset, _: &Table) -> Result<Maintenance> {
-        let Some(index) = self.missing_indexes(dataset).await?.into_iter().next() else {
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        _: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        let missing = self.missing_indexes(dataset).await?;
+        let Some(field) = missing.first().copied() else {
             return Ok(Maintenance::Done);
         };
-        info!(table = %dataset.name, keys = %index.keys, "creating an index");
+        current.send_replace(Some(Structure::index(&field.name)));
+        info!(table = %dataset.name, field = %field.name, "creating an index");
         let rows = self.database.collection::<Document>(&dataset.name);
-        rows.create_index(index).await?;
+        let index = IndexModel::builder().keys(index_keys(dataset, field));
+        rows.create_index(index.build()).await?;
         Ok(Maintenance::Continues)
     }
 
@@ -254,6 +261,11 @@ impl Backend for Mongodb {
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {
         Ok(Vec::new())
     }
+}
+
+/// Returns the keys of the index of a field.
+fn index_keys(dataset: &Dataset, field: &Field) -> Document {
+    doc! { document::path(dataset, &field.name): 1, "_id": 1 }
 }
 
 async fn database(uri: &str, connections: u32, server_selection: Duration) -> Result<Database> {

@@ -3,6 +3,8 @@
 //! The registry has the last key that is included. A chunk changes totals that are being built for the keys that are
 //! included. Their table has another name until all are. Renaming it commits by itself, so it is a step of its own.
 
+use std::time::Instant;
+
 use landfall_domain::Total;
 use sqlx::mysql::MySqlPool;
 use sqlx::{Connection as _, MySqlConnection};
@@ -33,9 +35,9 @@ pub(super) async fn step(
     let mut building = entry.walks.building.iter();
     let known = building.find(|building| building.total == *total);
     match known {
-        None => begin(connection, table, &entry.registered, total, dialect).await,
+        None => begin(connection, table, &entry.registered, total, dialect, rows).await,
         Some(known) if known.is_complete => rename(connection, pool, table, total).await,
-        Some(known) => include(connection, table, &entry.registered, known, dialect, rows).await,
+        Some(known) => include(connection, table, &entry.registered, known, dialect).await,
     }
 }
 
@@ -45,6 +47,7 @@ async fn begin(
     registered: &Registered,
     total: &Total,
     dialect: Dialect,
+    rows: u64,
 ) -> Result<()> {
     info!(table = %table.name, total = %total.name, "building totals");
     let statements = Totals::building(table, registered, total, dialect, "");
@@ -68,11 +71,7 @@ async fn begin(
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let others = |building: &Building| building.total.name != total.name;
     entry.walks.building.retain(others);
-    entry.walks.building.push(Building {
-        total: total.clone(),
-        place: None,
-        is_complete: false,
-    });
+    entry.walks.building.push(Building::new(total, rows));
     registry::save(&mut transaction, &table.name, &entry).await?;
     transaction.commit().await.map_err(error)
 }
@@ -84,7 +83,6 @@ async fn include(
     registered: &Registered,
     known: &Building,
     dialect: Dialect,
-    rows: u64,
 ) -> Result<()> {
     let statements = [Totals::building(
         table,
@@ -101,12 +99,12 @@ async fn include(
         // Rebuilt meanwhile.
         return Ok(());
     };
+    let started = Instant::now();
     let place = known.place.as_deref();
-    let range = ranges::next(&mut transaction, table, &table.name, place, rows).await?;
+    let range = ranges::next(&mut transaction, table, &table.name, place, known.step).await?;
     let added = totals::rows_in(table, &range);
     totals::update(&mut transaction, &statements, Some(&added)).await?;
-    building.is_complete = range.next.is_none();
-    building.place = range.next;
+    building.advance(range.next, started.elapsed());
     registry::save(&mut transaction, &table.name, &entry).await?;
     transaction.commit().await.map_err(error)
 }

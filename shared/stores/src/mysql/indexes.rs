@@ -2,20 +2,31 @@
 
 use std::slice;
 
-use landfall_domain::Dataset;
+use landfall_domain::{Dataset, Structure};
 use sqlx::mysql::MySqlPool;
-use sqlx::{Connection as _, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 use tracing::info;
 
 use super::dialect::{Dialect, beginning_of, create_index, index_name};
 use super::existing::columns;
-use super::prepare::run_wide;
+use super::prepare::{self, run_wide};
 use super::statement::{STORE, error, run};
-use super::{build, registry};
+use super::{build, registry, versions};
 use crate::error::Result;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Current, Maintenance};
 use crate::registry::Registered;
 use crate::schema::{Index, Table};
+
+/// The name of the lock of a table, which is to be bound.
+const LOCK: &str = "SHA1(CONCAT(DATABASE(), '/', ?))";
+
+/// What maintenance needs beside its own connection.
+pub(super) struct Means<'a> {
+    pub(super) pool: &'a MySqlPool,
+    pub(super) dialect: Dialect,
+    pub(super) step_rows: u64,
+    pub(super) small_table_rows: u64,
+}
 
 /// Creates one index that the table lacks, while writers go on where the server can do that, or takes a step to build
 /// totals. One session at a time: its lock ends with it.
@@ -23,10 +34,11 @@ pub(super) async fn maintain(
     mut connection: MySqlConnection,
     dataset: &Dataset,
     table: &Table,
-    (pool, dialect, step_rows): (&MySqlPool, Dialect, u64),
+    current: &Current,
+    means: &Means<'_>,
 ) -> Result<Maintenance> {
-    let lock = "SELECT GET_LOCK(SHA1(CONCAT(DATABASE(), '/', ?)), 0)";
-    let locked = sqlx::query_scalar(lock).bind(&table.name);
+    let lock = format!("SELECT GET_LOCK({LOCK}, 0)");
+    let locked = sqlx::query_scalar(AssertSqlSafe(lock)).bind(&table.name);
     let locked: Option<i64> = locked.fetch_one(&mut connection).await.map_err(error)?;
     if locked != Some(1) {
         return Ok(Maintenance::Busy);
@@ -37,10 +49,26 @@ pub(super) async fn maintain(
     let new = Registered::new(dataset, table);
     // A definition that does not fit the table asks for nothing.
     let all = known.registered.merged_with(new, &table.name, STORE)?;
+    if versions::lacks_room(&mut connection, table).await? {
+        current.send_replace(Some(Structure::versions(&table.name)));
+        info!(table = %table.name, "making room for longer versions");
+        versions::make_room(&mut connection, table).await?;
+        let small = means.small_table_rows;
+        prepare::prepare(&mut connection, dataset, table, means.dialect, small).await?;
+        connection.close().await.map_err(error)?;
+        return Ok(Maintenance::Continues);
+    }
     for index in &table.indexes {
         if !has_index(&mut connection, &table.name, &index_name(index)).await? {
+            current.send_replace(Some(Structure::index(&index.field)));
             info!(table = %table.name, field = %index.field, "creating an index");
-            make_indexes_of(&mut connection, table, slice::from_ref(index), dialect).await?;
+            make_indexes_of(
+                &mut connection,
+                table,
+                slice::from_ref(index),
+                means.dialect,
+            )
+            .await?;
             info!(table = %table.name, field = %index.field, "the index is created");
             connection.close().await.map_err(error)?;
             return Ok(Maintenance::Continues);
@@ -49,14 +77,18 @@ pub(super) async fn maintain(
     let mut totals = all.totals.iter();
     let missing = totals.find(|total| !known.registered.totals.contains(total));
     if let Some(total) = missing {
+        let mut building = known.walks.building.iter();
+        let rows = building.find(|building| building.total == *total);
+        let rows = rows.map_or(0, |building| building.rows);
+        current.send_replace(Some(Structure::totals(&total.name, Some(rows))));
         let step = build::step(
             &mut connection,
-            pool,
+            means.pool,
             table,
             &known,
             total,
-            dialect,
-            step_rows,
+            means.dialect,
+            means.step_rows,
         );
         step.await?;
     }
@@ -66,6 +98,14 @@ pub(super) async fn maintain(
     } else {
         Maintenance::Done
     })
+}
+
+/// Returns whether a session maintains the table.
+pub(super) async fn is_locked(connection: &mut MySqlConnection, table: &Table) -> Result<bool> {
+    let used = format!("SELECT IS_USED_LOCK({LOCK}) IS NOT NULL");
+    let used = sqlx::query_scalar(AssertSqlSafe(used)).bind(&table.name);
+    let used: i64 = used.fetch_one(connection).await.map_err(error)?;
+    Ok(used == 1)
 }
 
 pub(super) async fn lacks_indexes(connection: &mut MySqlConnection, table: &Table) -> Result<bool> {

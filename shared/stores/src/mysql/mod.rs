@@ -26,6 +26,7 @@ mod registry;
 mod statement;
 mod totals;
 mod upsert;
+mod versions;
 mod write;
 
 use async_trait::async_trait;
@@ -34,12 +35,13 @@ use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
 use crate::error::Result;
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
 use crate::store::{Backend, Load, StoreOptions};
 use crate::walk::Step;
+use indexes::Means;
 pub(crate) use read::ReadMysql;
 use statement::{Server, error};
 use write::{Chunk, Statements, Write};
@@ -123,12 +125,26 @@ impl Backend for Mysql {
         prepare::prepare(&mut connection, dataset, table, dialect, small).await
     }
 
-    async fn maintain(&self, dataset: &Dataset, table: &Table) -> Result<Maintenance> {
+    async fn is_maintained(&self, table: &Table) -> Result<bool> {
+        indexes::is_locked(&mut *self.connection().await?, table).await
+    }
+
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
         let dialect = self.server.dialect().await.map_err(error)?;
         // Not of the pool: the lock is that of the session, and ends with it.
         let connection = self.connection().await?.detach();
-        let means = (&self.server.pool, dialect, self.step_rows);
-        indexes::maintain(connection, dataset, table, means).await
+        let means = Means {
+            pool: &self.server.pool,
+            dialect,
+            step_rows: self.step_rows,
+            small_table_rows: self.small_table_rows,
+        };
+        indexes::maintain(connection, dataset, table, current, &means).await
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

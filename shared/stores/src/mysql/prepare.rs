@@ -7,16 +7,17 @@
 use landfall_domain::{Dataset, Total};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 
-use super::dialect::{self, Dialect, quote};
+use super::dialect::{Dialect, quote};
 use super::existing::columns;
 use super::indexes::{has_index, lacks_indexes, make_index, make_indexes};
 use super::registry;
 use super::statement::{STORE, error, run};
 use super::totals::{Totals, name_of_building};
+use super::versions::{fit_versions, lacks_room};
 use crate::error::{Result, StoreError};
 use crate::maintenance::Prepared;
 use crate::registry::{Entry, Registered, tombstones_of, unsigned};
-use crate::schema::{Column, ExistingColumn, Table, VERSION};
+use crate::schema::{Column, Table};
 use crate::sql::lanes::LaneLock;
 use crate::walk::{Building, Walks};
 
@@ -41,7 +42,7 @@ pub(super) async fn prepare(
     let is_left_out = known.is_some()
         && is_there
         && lacks_structures
-        && !is_small(connection, table, small_table_rows).await?;
+        && !is_small(connection, &table.name, small_table_rows).await?;
     let prepared = Prepared::lacking(is_left_out);
     if let Some(known) = known.filter(|_| is_there) {
         // Checks that it fits before anything changes.
@@ -57,6 +58,16 @@ pub(super) async fn prepare(
         is_made = all == known.registered
             && (is_left_out || !lacks_structures)
             && misses_nothing(connection, table, &all, dialect).await?;
+    }
+    if lacks_room(connection, table).await? {
+        for name in [&table.name, &tombstones_of(&table.name)] {
+            if is_there
+                && !columns(connection, name).await?.is_empty()
+                && !is_small(connection, name, small_table_rows).await?
+            {
+                return Ok(Prepared::Blocked);
+            }
+        }
     }
     fit_versions(connection, table, &mut existing).await?;
     let missing = if is_there {
@@ -121,10 +132,10 @@ async fn add_totals(
     transaction.commit().await.map_err(error)
 }
 
-async fn is_small(connection: &mut MySqlConnection, table: &Table, rows: u64) -> Result<bool> {
+async fn is_small(connection: &mut MySqlConnection, name: &str, rows: u64) -> Result<bool> {
     let some = format!(
         "SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {}) t",
-        quote(&table.name),
+        quote(name),
         rows.saturating_add(1)
     );
     let some = sqlx::query_scalar(AssertSqlSafe(some)).fetch_one(connection);
@@ -233,46 +244,6 @@ async fn make_table(
         run_wide(connection, &dialect.add_columns(table, &missing)).await?;
     }
     Ok(false)
-}
-
-/// Makes room for longer versions in an existing table and its tombstones if the dataset has got an `order`. The server
-/// copies both, and waits for other writers. Room that is not needed is no mismatch: a worker may have stopped before
-/// it registered the `order`.
-async fn fit_versions(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    existing: &mut [ExistingColumn],
-) -> Result<()> {
-    if existing.is_empty() {
-        return Ok(());
-    }
-    let tombstones = tombstones_of(&table.name);
-    if table.order.is_some() {
-        let mut existing = columns(connection, &tombstones).await?;
-        fit_version(connection, table, &tombstones, &mut existing).await?;
-    }
-    fit_version(connection, table, &table.name, existing).await
-}
-
-async fn fit_version(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    name: &str,
-    existing: &mut [ExistingColumn],
-) -> Result<()> {
-    let version = existing.iter_mut().find(|column| column.name == VERSION);
-    let Some(version) = version else {
-        return Ok(());
-    };
-    let (needed, sql_type) = (dialect::version_type(table), &mut version.sql_type);
-    if *sql_type == needed || !dialect::is_version_type(sql_type) {
-        return Ok(());
-    }
-    if table.order.is_some() {
-        run(connection, &dialect::widen_versions(table, name)).await?;
-    }
-    *sql_type = needed;
-    Ok(())
 }
 
 /// Creates a table or columns, also if full rows would not fit a page: rows with few values do, and the others are

@@ -1,5 +1,7 @@
 //! Builds totals in ranges of keys, beside writers.
 
+use std::time::Instant;
+
 use landfall_domain::Total;
 use sqlx::PgConnection;
 
@@ -18,6 +20,7 @@ pub(super) async fn begin(
     table: &Table,
     entry: &mut Entry,
     total: &Total,
+    rows: u64,
 ) -> Result<()> {
     totals::check_free(connection, table, total).await?;
     let name = name_of_building(table, total);
@@ -26,11 +29,7 @@ pub(super) async fn begin(
     run(connection, format!("{drop}; {create}")).await?;
     let others = |building: &Building| building.total.name != total.name;
     entry.walks.building.retain(others);
-    entry.walks.building.push(Building {
-        total: total.clone(),
-        place: None,
-        is_complete: false,
-    });
+    entry.walks.building.push(Building::new(total, rows));
     Ok(())
 }
 
@@ -40,20 +39,21 @@ pub(super) async fn step(
     table: &Table,
     entry: &mut Entry,
     total: &Total,
-    rows: u64,
 ) -> Result<()> {
+    let started = Instant::now();
     let mut building = entry.walks.building.iter();
     let Some(place) = building.position(|building| building.total == *total) else {
         return Ok(());
     };
     let building = &entry.walks.building[place];
-    let range = key_ranges::next(connection, table, building.place.as_deref(), rows).await?;
+    let range =
+        key_ranges::next(connection, table, building.place.as_deref(), building.step).await?;
     let totals = Totals::building(table, &entry.registered, building)?;
     let changes = totals.sum_up(&totals.rows_in(table, &range));
     run(connection, changes).await?;
     run(connection, totals.update.as_str()).await?;
     if range.next.is_some() {
-        entry.walks.building[place].place = range.next;
+        entry.walks.building[place].advance(range.next, started.elapsed());
         return Ok(());
     }
     let (from, to) = (quote(name_of_building(table, total)), quote(&total.name));

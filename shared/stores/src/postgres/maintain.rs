@@ -7,14 +7,14 @@
 //! `CREATE INDEX CONCURRENTLY` cannot run in a transaction. If it fails, it leaves an invalid index, which is dropped and
 //! created again. If the process that sent it dies, the server completes it, and the session holds its lock until then.
 
-use landfall_domain::Dataset;
+use landfall_domain::{Dataset, Structure};
 use sqlx::{Connection as _, PgConnection};
 use tracing::info;
 
 use super::statement::{STORE, count, error, run};
 use super::{Postgres, build, registry, table, totals};
 use crate::error::Result;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Current, Maintenance};
 use crate::registry::Registered;
 use crate::schema::Table;
 use crate::sql::SqlTransaction as _;
@@ -28,19 +28,31 @@ pub(super) async fn step(
     postgres: &Postgres,
     dataset: &Dataset,
     table: &Table,
+    current: &Current,
 ) -> Result<Maintenance> {
     // Not of the pool: the lock is that of the session, and ends with it.
     let mut connection = postgres.connection().await?.detach();
-    let lock = format!(
-        "SELECT pg_try_advisory_lock(hashtextextended('landfall-maintenance:{}', 0))::int::bigint",
-        table.name
-    );
+    let lock = format!("SELECT pg_try_advisory_lock({})::int::bigint", lock(table));
     if count(&mut connection, lock).await? == [0] {
         return Ok(Maintenance::Busy);
     }
-    let step = create_missing(postgres, &mut connection, dataset, table).await?;
+    let step = create_missing(postgres, &mut connection, dataset, table, current).await?;
     connection.close().await.map_err(error)?;
     Ok(step)
+}
+
+/// Returns whether a session maintains the table.
+pub(super) async fn is_locked(connection: &mut PgConnection, table: &Table) -> Result<bool> {
+    // Released at the end of the statement.
+    let attempt = format!(
+        "SELECT pg_try_advisory_xact_lock({})::int::bigint",
+        lock(table)
+    );
+    Ok(count(connection, attempt).await? == [0])
+}
+
+fn lock(table: &Table) -> String {
+    format!("hashtextextended('landfall-maintenance:{}', 0)", table.name)
 }
 
 async fn create_missing(
@@ -48,6 +60,7 @@ async fn create_missing(
     connection: &mut PgConnection,
     dataset: &Dataset,
     table: &Table,
+    current: &Current,
 ) -> Result<Maintenance> {
     let Some(entry) = registry::entry(connection, &table.name).await? else {
         return Ok(Maintenance::Done);
@@ -58,6 +71,7 @@ async fn create_missing(
     run(connection, SESSION).await?;
     let mut indexes = table.indexes.iter();
     if let Some(index) = indexes.find(|index| !known.indexes.contains(&index.field)) {
+        current.send_replace(Some(Structure::index(&index.field)));
         create_index(connection, table, table::index(table, index)).await?;
         let mut write = postgres.begin().await?;
         let mut entry = write.lock(&table.name, LaneLock::All).await?;
@@ -71,7 +85,10 @@ async fn create_missing(
         return Ok(Maintenance::Done);
     };
     let mut building = entry.walks.building.iter();
-    if !building.any(|building| building.total == *total) {
+    let begun = building.find(|building| building.total == *total);
+    let rows = begun.map_or(0, |begun| begun.rows);
+    current.send_replace(Some(Structure::totals(&total.name, Some(rows))));
+    if begun.is_none() {
         for index in totals::indexes(&known, table, total) {
             create_index(connection, table, index).await?;
         }
@@ -81,10 +98,10 @@ async fn create_missing(
     let mut entry = write.lock(&table.name, LaneLock::All).await?;
     let mut building = entry.walks.building.iter();
     if building.any(|building| building.total == *total) {
-        let rows = postgres.step_rows;
-        build::step(&mut write.transaction, table, &mut entry, total, rows).await?;
+        build::step(&mut write.transaction, table, &mut entry, total).await?;
     } else {
-        build::begin(&mut write.transaction, table, &mut entry, total).await?;
+        let rows = postgres.step_rows;
+        build::begin(&mut write.transaction, table, &mut entry, total, rows).await?;
         info!(table = %table.name, total = %total.name, "building totals");
     }
     write.save(&table.name, &entry).await?;

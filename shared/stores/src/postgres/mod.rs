@@ -65,7 +65,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::error::{Result, StoreError};
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
@@ -255,8 +255,17 @@ impl Backend for Postgres {
         Ok(prepared)
     }
 
-    async fn maintain(&self, dataset: &Dataset, table: &Table) -> Result<Maintenance> {
-        maintain::step(self, dataset, table).await
+    async fn is_maintained(&self, table: &Table) -> Result<bool> {
+        maintain::is_locked(&mut *self.connection().await?, table).await
+    }
+
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        maintain::step(self, dataset, table, current).await
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

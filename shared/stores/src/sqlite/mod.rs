@@ -41,7 +41,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use crate::error::{Result, StoreError};
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
@@ -202,9 +202,14 @@ impl Backend for Sqlite {
             .await
     }
 
-    async fn maintain(&self, dataset: &Dataset, table: &Table) -> Result<Maintenance> {
-        let (dataset, table) = (dataset.clone(), table.clone());
-        self.transact(move |transaction| prepare::maintain(transaction, &dataset, &table))
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        let (dataset, table, current) = (dataset.clone(), table.clone(), current.clone());
+        self.transact(move |transaction| prepare::maintain(transaction, &dataset, &table, &current))
             .await
     }
 

@@ -1,6 +1,6 @@
 //! Creates the tables of a dataset, and registers them.
 
-use landfall_domain::Dataset;
+use landfall_domain::{Dataset, Structure};
 use rusqlite::Transaction;
 use tracing::info;
 
@@ -8,7 +8,7 @@ use super::error::{STORE, mismatch};
 use super::table::{add_columns, create, create_index, exists, index_name, quote, tombstones};
 use super::{registry, totals};
 use crate::error::Result;
-use crate::maintenance::{Maintenance, Prepared};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{Registered, unsigned};
 use crate::schema::{Index, Table};
 
@@ -95,19 +95,23 @@ pub(super) fn maintain(
     transaction: &Transaction<'_>,
     dataset: &Dataset,
     table: &Table,
+    current: &Current,
 ) -> Result<Maintenance> {
     let Some(known) = registry::read(transaction, &table.name)? else {
         return Ok(Maintenance::Done);
     };
     if let Some(index) = missing_indexes(transaction, table)?.first().copied() {
+        current.send_replace(Some(Structure::index(&index.field)));
         info!(table = %table.name, field = %index.field, "creating an index");
         transaction.execute_batch(&create_index(table, index))?;
         return Ok(Maintenance::Continues);
     }
-    let is_known = |total| known.registered.totals.contains(total);
-    if dataset.totals.iter().all(is_known) {
+    let mut totals = dataset.totals.iter();
+    let missing = totals.find(|total| !known.registered.totals.contains(total));
+    let Some(missing) = missing else {
         return Ok(Maintenance::Done);
-    }
+    };
+    current.send_replace(Some(Structure::totals(&missing.name, None)));
     info!(table = %table.name, "building totals");
     make(transaction, dataset, table, u64::MAX)?;
     Ok(Maintenance::Continues)

@@ -96,6 +96,7 @@ macro_rules! conformance {
                 deletes::late_rows_beside_a_snapshot_that_closes,
                 maintenance::an_index_of_a_big_table_is_left_to_maintenance,
                 maintenance::small_tables_get_their_indexes_at_once,
+                maintenance::an_order_of_a_big_table_gets_room,
                 walks::a_prune_survives_crashes_between_and_within_steps,
                 walks::writers_go_on_beside_a_prune,
                 walks::a_newer_snapshot_takes_over_a_prune,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use landfall_domain::{Dataset, Row, Start, latest_by_key};
-use landfall_stores::{Maintenance, Prepared, Store, StoreError, StoreOptions};
+use landfall_domain::{Dataset, Row, Start, Value, latest_by_key};
+use landfall_stores::{Current, Maintenance, Prepared, Store, StoreError, StoreOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{sleep, timeout};
 
 use crate::databases::{Database, redefined};
-use crate::rows::{PAIRS, dies_after, notes, order, pair};
+use crate::rows::{PAIRS, dies_after, notes, order, pair, row, text};
 use crate::totals;
 use crate::worker::Worker;
 
@@ -25,6 +25,11 @@ const OPTIONS: StoreOptions = StoreOptions {
 const INDEXED: &str = r#"
 key = ["id"]
 fields = [{ name = "id", type = "text" }, { name = "note", type = "text", index = true }]
+"#;
+
+const UNORDERED: &str = r#"
+key = ["id"]
+fields = [{ name = "id", type = "text" }, { name = "changed", type = "integer", required = true }]
 "#;
 
 fn pairs(first: usize, note: &str) -> Vec<Row> {
@@ -45,7 +50,8 @@ async fn maintain_with_crashes(database: &Database, dataset: &Dataset) {
     let (mut crashes, mut steps) = (0, 0);
     loop {
         let store: Arc<dyn Store> = database.store_with(OPTIONS).await;
-        let step = store.maintain(dataset);
+        let current = Current::default();
+        let step = store.maintain(dataset, &current);
         let polls = if crashes < 3 {
             random.random_range(0..12)
         } else {
@@ -96,7 +102,7 @@ pub(crate) async fn an_index_of_a_big_table_is_left_to_maintenance(database: &Da
     assert_eq!(prepared(database, &indexed).await, Prepared::Complete);
     assert_eq!(notes(&database.read(&indexed).await).len(), rows);
     // An older definition asks for nothing.
-    let step = store.maintain(&worker.dataset).await;
+    let step = store.maintain(&worker.dataset, &Current::default()).await;
     assert_eq!(step.unwrap(), Maintenance::Done);
     worker.drop_table().await;
 }
@@ -108,7 +114,7 @@ pub(crate) async fn small_tables_get_their_indexes_at_once(database: &Database) 
     let indexed = redefined(&worker.dataset, INDEXED);
     assert_eq!(prepared(database, &indexed).await, Prepared::Complete);
     let store = database.store_with(OPTIONS).await;
-    let step = store.maintain(&indexed).await;
+    let step = store.maintain(&indexed, &Current::default()).await;
     assert_eq!(step.unwrap(), Maintenance::Done);
     worker.drop_table().await;
 }
@@ -167,7 +173,7 @@ pub(crate) async fn an_invalid_index_is_created_again(database: &Database) {
     let store = database.store_with(OPTIONS).await;
     store.prepare(&indexed).await.unwrap();
     assert_eq!(
-        store.maintain(&indexed).await.unwrap(),
+        store.maintain(&indexed, &Current::default()).await.unwrap(),
         Maintenance::Continues
     );
     // As if the server had stopped before it was valid and registered.
@@ -200,13 +206,60 @@ pub(crate) async fn one_session_at_a_time(database: &Database) {
     let name = &indexed.name;
     let open = format!("BEGIN; LOCK TABLE {name} IN ROW EXCLUSIVE MODE");
     let open = database.execute(&open).await;
-    let waits = timeout(Duration::from_millis(300), store.maintain(&indexed)).await;
+    let waits = {
+        let current = Current::default();
+        timeout(
+            Duration::from_millis(300),
+            store.maintain(&indexed, &current),
+        )
+        .await
+    };
     waits.unwrap_err();
     // The process has died, and the server still waits.
     let other = database.store_with(OPTIONS).await;
-    assert_eq!(other.maintain(&indexed).await.unwrap(), Maintenance::Busy);
+    assert_eq!(
+        other.maintain(&indexed, &Current::default()).await.unwrap(),
+        Maintenance::Busy
+    );
+    // Chunks that have to wait for it are told so.
+    let hurried = database.store_with(StoreOptions {
+        timeout: Duration::from_secs(2),
+        ..OPTIONS
+    });
+    let wider = INDEXED.replace(
+        "index = true }",
+        "index = true }, { name = \"more\", type = \"text\" }",
+    );
+    let wider = redefined(&worker.dataset, &wider);
+    let error = hurried.await.prepare(&wider).await.unwrap_err();
+    assert!(matches!(error, StoreError::Maintained { .. }), "{error}");
     drop(open);
     maintain_with_crashes(database, &indexed).await;
     assert_eq!(prepared(database, &indexed).await, Prepared::Complete);
+    worker.drop_table().await;
+}
+
+pub(crate) async fn an_order_of_a_big_table_gets_room(database: &Database) {
+    let worker = Worker::of(database, UNORDERED).await;
+    let rows = |moment: i64| -> Vec<Row> {
+        let keys = (0..200).map(|number| format!("key {number:05}"));
+        let rows = keys.map(|key| row(0, vec![text(&key), Value::Integer(moment)]));
+        rows.collect()
+    };
+    worker.apply(1, rows(1)).await;
+    let ordered = redefined(
+        &worker.dataset,
+        &format!("order = \"changed\"\n{UNORDERED}"),
+    );
+    if prepared(database, &ordered).await == Prepared::Blocked {
+        maintain_with_crashes(database, &ordered).await;
+    }
+    assert_eq!(prepared(database, &ordered).await, Prepared::Complete);
+    let store = database.store_with(OPTIONS).await;
+    for (moment, changed) in [(3, 5), (4, 4)] {
+        let rows = Arc::new(rows(changed));
+        let counts = store.apply(&ordered, &order(moment), &rows).await.unwrap();
+        assert_eq!(counts.updated, if changed == 5 { 200 } else { 0 });
+    }
     worker.drop_table().await;
 }
