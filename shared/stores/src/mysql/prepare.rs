@@ -83,8 +83,7 @@ pub(super) async fn prepare(
         make_indexes(connection, table, dialect).await?;
     }
     let registered = Registered::columns_of(dataset, table);
-    registry::add(connection, &table.name, &registered).await?;
-    let entry = registry::registered(connection, &table.name).await?;
+    let entry = registry::add(connection, &table.name, &registered).await?;
     if is_new && !was_known {
         // Another stack may have registered the table before this one created it.
         let owner = table.owner.as_deref();

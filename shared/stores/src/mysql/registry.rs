@@ -85,12 +85,12 @@ pub(super) async fn lock(
     Ok(found)
 }
 
-/// Registers a dataset unless it is registered. Creates the registry if it is missing.
+/// Registers a dataset unless it is registered, and returns its entry. Creates the registry if it is missing.
 pub(super) async fn add(
     connection: &mut MySqlConnection,
     dataset: &str,
     registered: &Registered,
-) -> Result<()> {
+) -> Result<Entry> {
     run(connection, CREATE).await?;
     run(connection, CREATE_LANES).await?;
     for lane in 0..LANES {
@@ -104,10 +104,13 @@ pub(super) async fn add(
     sqlx::query("INSERT IGNORE INTO _landfall (dataset, definition) VALUES (?, ?)")
         .bind(dataset)
         .bind(registered.to_json(STORE)?)
-        .execute(connection)
+        .execute(&mut *connection)
         .await
-        .map(drop)
-        .map_err(error)
+        .map_err(error)?;
+    // A read without a lock may still miss the row of another worker that is just committing, although the insert has
+    // already ignored its own for it.
+    let added = fetch(connection, &format!("{READ} LOCK IN SHARE MODE"), dataset).await;
+    Entry::from_columns(STORE, added.map_err(error)?.ok_or_else(not_registered)?)
 }
 
 pub(super) async fn save(
