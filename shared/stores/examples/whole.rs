@@ -88,7 +88,7 @@ async fn main() {
     for first in (0..rows).step_by(1_000_000) {
         let end = rows.min(first + 1_000_000);
         let insert = format!(
-            "INSERT INTO {NAME} SELECT id, 'name ' || id % 1000, id % 100, '\\x{version}' \
+            "INSERT INTO {NAME} (id, name, pieces, _version) SELECT id, 'name ' || id % 1000, id % 100, '\\x{version}' \
              FROM generate_series({first}, {end} - 1) id"
         );
         run(&mut console, &insert).await;
