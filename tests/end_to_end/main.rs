@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod logs;
 mod losing;
+mod maintenance;
 mod objects;
 mod outcomes;
 mod paging;

@@ -18,6 +18,7 @@ mod fixed;
 mod giving_up;
 mod live;
 mod losing;
+mod maintenance;
 mod outages;
 mod outcome;
 mod planned;
@@ -120,6 +121,11 @@ fn a_seed_determines_the_schedule() {
         let losing = || trace(losing::simulate(seed));
         assert_eq!(losing(), losing(), "seed {seed}");
     }
+}
+
+#[test]
+fn every_index_is_created_whatever_happens() {
+    run(maintenance::simulate);
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_aws::{AwsError, ChunkQueue, SplitMessage, SplitQueue, Work, WorkMessage};
+use landfall_aws::{
+    AwsError, ChunkQueue, MaintenanceMessage, MaintenanceQueue, SplitMessage, SplitQueue, Work,
+    WorkMessage,
+};
 use landfall_domain::{ChunkMessage, JobId};
 use landfall_ledger::{LedgerTable, shard_of};
 use landfall_runtime::Visibility;
@@ -44,6 +47,19 @@ pub struct Queue {
     pub later: Mutex<Vec<(i64, String)>>,
     /// The jobs that close messages were sent for.
     pub closes: Mutex<HashSet<JobId>>,
+    /// The maintenance queue.
+    pub maintenance: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl MaintenanceQueue for Queue {
+    async fn request(&self, message: &MaintenanceMessage) -> Result<(), AwsError> {
+        pause().await;
+        let body = serde_json::to_string(message).unwrap();
+        locked(&self.maintenance).push(body);
+        pause().await;
+        Ok(())
+    }
 }
 
 impl Queue {

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use landfall_domain::{
-    Dataset, Mode, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Value,
+    Dataset, Mode, ObjectOrder, PrunePreview, Row, RowVersion, StoreCounts, StoreKind, Structure,
+    Value,
 };
-use landfall_stores::{Step, Store, StoreError};
+use landfall_stores::{Current, Maintenance, Prepared, Step, Store, StoreError};
 
 use crate::fakes::locked;
 use crate::schedule::pause;
@@ -34,6 +35,14 @@ pub struct Map {
     floor: Mutex<Option<RowVersion>>,
     /// Number of rows that the prune of the floor has deleted.
     pruned: Mutex<u64>,
+    /// Number of indexes that maintenance is to create.
+    pub missing: AtomicU32,
+    /// Whether maintenance is to make room for the rows.
+    pub is_blocked: AtomicBool,
+    /// Whether writers cannot go on while an index is created.
+    pub locks_writers: AtomicBool,
+    /// The session that creates an index, and how often the store is still found busy if its function has died.
+    creating: Mutex<Option<(Weak<()>, u32)>>,
     /// The snapshots whose previews have begun.
     counted: Mutex<HashSet<ObjectOrder>>,
     /// The versions of columns of rows that are merged by column.
@@ -51,6 +60,10 @@ impl Map {
             rows: Mutex::default(),
             floor: Mutex::default(),
             pruned: Mutex::default(),
+            missing: AtomicU32::new(0),
+            is_blocked: AtomicBool::default(),
+            locks_writers: AtomicBool::default(),
+            creating: Mutex::default(),
             counted: Mutex::default(),
             columns: Mutex::default(),
         })
@@ -80,6 +93,34 @@ impl Map {
 }
 
 impl Map {
+    /// Returns whether an index is being created. If its function has died, the server completes it after a while.
+    fn is_creating(&self) -> bool {
+        let mut creating = locked(&self.creating);
+        let Some((session, left)) = &mut *creating else {
+            return false;
+        };
+        if session.strong_count() > 0 {
+            return true;
+        }
+        *left -= 1;
+        if *left == 0 {
+            *creating = None;
+            self.complete();
+        }
+        true
+    }
+
+    /// Completes what is created first.
+    fn complete(&self) {
+        if !self.is_blocked.swap(false, Ordering::Relaxed) {
+            self.missing.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn needs_maintenance(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed) || self.missing.load(Ordering::Relaxed) > 0
+    }
+
     /// Fails for rows whose name says so.
     fn check(&self, rows: &[Row]) -> Result<(), StoreError> {
         if self.is_repaired.load(Ordering::Relaxed) {
@@ -129,8 +170,36 @@ impl Store for Map {
         self.kind
     }
 
-    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
-        Ok(())
+    async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
+        Ok(if self.is_blocked.load(Ordering::Relaxed) {
+            Prepared::Blocked
+        } else if self.needs_maintenance() {
+            Prepared::NeedsMaintenance
+        } else {
+            Prepared::Complete
+        })
+    }
+
+    async fn maintain(&self, _: &Dataset, current: &Current) -> Result<Maintenance, StoreError> {
+        pause().await;
+        if self.is_creating() {
+            return Ok(Maintenance::Busy);
+        }
+        if !self.needs_maintenance() {
+            return Ok(Maintenance::Done);
+        }
+        current.send_replace(Some(if self.is_blocked.load(Ordering::Relaxed) {
+            Structure::versions("products")
+        } else {
+            Structure::index("name")
+        }));
+        let session = Arc::new(());
+        *locked(&self.creating) = Some((Arc::downgrade(&session), 3));
+        pause().await;
+        pause().await;
+        *locked(&self.creating) = None;
+        self.complete();
+        Ok(Maintenance::Continues)
     }
 
     async fn apply(
@@ -144,6 +213,14 @@ impl Store for Map {
             return Err(StoreError::Down {
                 store: self.kind,
                 reason: "connection refused".to_owned(),
+            });
+        }
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed);
+        assert!(!is_blocked, "rows of a table without room");
+        if self.locks_writers.load(Ordering::Relaxed) && locked(&self.creating).is_some() {
+            return Err(StoreError::Maintained {
+                store: self.kind,
+                reason: "lock timeout".to_owned(),
             });
         }
         self.check(rows)?;

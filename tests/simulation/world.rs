@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
-use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher, SplitQueue};
+use landfall_aws::{ChunkQueue, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue};
 use landfall_closing::{
     CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
 };
@@ -130,6 +130,7 @@ impl World {
                     visibility: Arc::clone(&queue) as Arc<dyn Visibility>,
                     max_receives: MAX_RECEIVES,
                     queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+                    maintenance: Arc::clone(&queue) as Arc<dyn MaintenanceQueue>,
                     store_wait: STORE_WAIT,
                 },
                 Metrics::new("simulation", metrics.clone()),
@@ -383,7 +384,7 @@ impl Confirmations {
 /// Receives up to four messages. Some of them stay in the queue and are delivered again.
 ///
 /// Receive counts are approximate in SQS, and random here.
-fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
+pub fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
     let mut waiting = world.queue.waiting.lock().unwrap();
     waiting.shuffle(rng);
     let count = rng.random_range(1..=4).min(waiting.len());

@@ -145,9 +145,11 @@ function layout(first, changed) {
   return { nodes, set };
 }
 
-function summaryOf({ state, cancelled, chunks, problem, warnings, closed_at, created_at }) {
+function summaryOf({ state, cancelled, chunks, closing, problem, warnings, closed_at, created_at }) {
   if (state === 'open' && cancelled) return `${cancelled.by} has cancelled the job. It closes soon.`;
   if (state === 'open' && chunks.planned === null) return 'The file is still being read.';
+  if (closing === 'counts_prune') return 'Every chunk is processed. Counting the rows that the snapshot lacks.';
+  if (closing === 'prunes') return 'Every chunk is processed. Deleting the rows that the snapshot lacks.';
   if (state === 'open') return `${number(chunks.remaining)} of ${number(chunks.planned)} chunks remaining.`;
   const took = closed_at ? ` Took ${duration(created_at, closed_at)}.` : '';
   if (state === 'succeeded')
@@ -156,6 +158,22 @@ function summaryOf({ state, cancelled, chunks, problem, warnings, closed_at, cre
   if (state === 'cancelled') return `The rows of the chunks that were processed before are in the stores.${took}`;
   return `The rows that were read before the failure are in the stores.${took}`;
 }
+
+/** Returns how far the indexes and totals are that the definition adds to big tables. */
+function maintenanceOf({ step, error, finished_at, updated_at }) {
+  if (finished_at) return ['Created ', at(finished_at)];
+  if (!step) return 'Waiting for other maintenance of this dataset.';
+  const { kind, name, rows } = step.creates;
+  const what = { index: `the index of ${name}`, totals: `the totals ${name}`, versions: `longer versions in ${name}` }[kind];
+  const included = rows ? `, ${number(rows)} rows so far` : '';
+  return [
+    `Creating ${what} in ${store(step.store)}${included}. `,
+    error && h('span', { class: 'some' }, `It failed and is tried again: ${error} `),
+    h('span', { class: 'muted' }, at(updated_at)),
+  ];
+}
+
+const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
 
 function figuresOf({ counts, chunks, rows_per_second, state }) {
   const done = chunks.planned === null ? number(chunks.done) : `${number(chunks.done)} of ${number(chunks.planned)}`;
@@ -219,7 +237,6 @@ function deadChunks({ chunks, dead_chunks: { first, by_code } }) {
 
 function aboutOf(job) {
   const { object, created_at, closed_at } = job;
-  const at = (text) => h('time', { datetime: text, title: fullTime(text) }, time(text));
   return [
     job.dataset && fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(job.dataset)}` }, job.dataset)),
     job.rejects_of && fact('Fixed rejects of', h('a', { href: `#/jobs/${job.rejects_of}` }, `job ${job.rejects_of}`)),
@@ -228,6 +245,7 @@ function aboutOf(job) {
     fact('Size', bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
+    job.maintenance && fact('Indexes and totals', maintenanceOf(job.maintenance)),
     job.redrives.length > 0 &&
       fact(
         'Processed again',

@@ -231,7 +231,9 @@ impl From<StoreError> for ApiError {
             StoreError::Query(error) => Self::Query(error),
             StoreError::Exceeded { .. } => Self::Costly,
             // The message has names of tables and columns and what to do, but no values.
-            StoreError::Schema { .. } => Self::Conflict(error.to_string()),
+            StoreError::Schema { .. } | StoreError::Building(_) => {
+                Self::Conflict(error.to_string())
+            }
             error => failure(error.is_retryable(), error.to_string()),
         }
     }

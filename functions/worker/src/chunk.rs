@@ -4,29 +4,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, future};
-use jiff::Timestamp;
 use landfall_domain::{
     ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
     Reject, RejectsLocation, StoreCounts, WarningCode,
 };
 use landfall_formats::{Header, decode_chunk};
-use landfall_ledger::{ChunkOutcome, JobHead, Pause};
-use landfall_runtime::{Metric, jittered};
-use landfall_stores::StoreError;
+use landfall_ledger::{ChunkOutcome, JobHead};
+use landfall_runtime::Metric;
+use landfall_stores::{Prepared, StoreError};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
-use crate::{Context, Wait, WorkError};
+use crate::wait::{wait_for_maintenance, wait_for_resume, wait_if_maintained};
+use crate::{Context, WorkError};
 
 /// The length of a rejects object after which further lines hold no record.
 const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
-
-/// The shortest and the longest time in seconds after which a chunk of a paused dataset is delivered again.
-const SHORTEST_PAUSE: i64 = 60;
-const LONGEST_PAUSE: i64 = 300;
 
 /// Processes a chunk and marks it. Closes its job if it was the last chunk.
 ///
@@ -109,7 +105,10 @@ pub(crate) async fn close(
 ) -> Result<(), WorkError> {
     match context.closer.close(head, until).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(context.circuits.wait_if_down(error.into()).await),
+        Err(error) => {
+            let error = wait_if_maintained(error.into());
+            Err(context.circuits.wait_if_down(error).await)
+        }
     }
 }
 
@@ -139,7 +138,12 @@ async fn outcome(
     let error = match attempt.await {
         Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
         Err(WorkError::Superseded) => return Ok(None),
-        Err(error) => context.circuits.wait_if_down(error).await,
+        Err(error) => {
+            context
+                .circuits
+                .wait_if_down(wait_if_maintained(error))
+                .await
+        }
     };
     if let WorkError::Wait(wait) = &error {
         let limit = context.redelivery.store_wait;
@@ -287,18 +291,6 @@ async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), Work
     }
 }
 
-/// Returns how long a chunk waits: as long as its dataset has been paused, within limits.
-fn wait_for_resume(pause: &Pause, now: Timestamp) -> Wait {
-    let since = pause.at.parse().unwrap_or(now);
-    let paused_for = now.duration_since(since).as_secs();
-    let longest = paused_for.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-    Wait {
-        seconds: jittered(u32::try_from(longest).unwrap_or_default()),
-        reason: format!("{} has paused the dataset", pause.by),
-        store: None,
-    }
-}
-
 /// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does
 /// not match one store changes nothing in another.
 async fn prepare(
@@ -306,16 +298,33 @@ async fn prepare(
     message: &ChunkMessage,
 ) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
     let dataset = context.datasets.require(&message.dataset).await?;
-    let stores = async {
-        for store in &context.stores {
-            store.prepare(&dataset).await?;
-        }
-        Ok::<_, WorkError>(())
-    };
+    let stores = prepare_stores(context, message, &dataset);
     let header = context.headers.get(&*context.objects, message, &dataset);
     let (prepared, header) = future::join(stores, header).await;
     prepared?;
     Ok((dataset, header?))
+}
+
+/// Prepares all stores, and requests maintenance if they need it.
+async fn prepare_stores(
+    context: &Context,
+    message: &ChunkMessage,
+    dataset: &Dataset,
+) -> Result<(), WorkError> {
+    let mut prepared = Vec::with_capacity(context.stores.len());
+    for store in &context.stores {
+        prepared.push(store.prepare(dataset).await?);
+    }
+    let is_complete = |prepared: &Prepared| *prepared == Prepared::Complete;
+    if !prepared.iter().all(is_complete) {
+        let (requests, queue) = (&context.requests, &*context.redelivery.maintenance);
+        requests.send(queue, message.job, &message.dataset).await?;
+    }
+    if prepared.contains(&Prepared::Blocked) {
+        let reason = "a table must be changed before it can hold the rows";
+        return Err(wait_for_maintenance(reason).into());
+    }
+    Ok(())
 }
 
 /// Returns the chunk as the splitter planned it.

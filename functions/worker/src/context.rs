@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_aws::{ChunkQueue, Datasets, Objects, Publisher};
+use landfall_aws::{ChunkQueue, Datasets, MaintenanceQueue, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::{CircuitTable, Ledger, LedgerTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
@@ -9,14 +9,17 @@ use landfall_stores::Store;
 
 use crate::circuit::{Circuits, Clock};
 use crate::header::HeaderCache;
+use crate::requests::Requests;
 
 /// How the messages of the chunk queue are delivered again.
 pub struct Redelivery {
     /// The queue, for close messages that continue a prune, chunks that are sent again, and work that has to wait.
     pub queue: Arc<dyn ChunkQueue>,
+    /// The maintenance queue.
+    pub maintenance: Arc<dyn MaintenanceQueue>,
     /// Sets when messages become visible again.
     pub visibility: Arc<dyn Visibility>,
-    /// The `maxReceiveCount` of the queue, after which a message goes to the dead-letter queue.
+    /// The `maxReceiveCount` of the chunk queue, after which a message goes to the dead-letter queue.
     pub max_receives: u32,
     /// How long a chunk waits for a store that is down.
     pub store_wait: SignedDuration,
@@ -42,6 +45,7 @@ pub struct Context {
     pub closer: Closer,
     pub(crate) circuits: Circuits,
     pub(crate) headers: HeaderCache,
+    pub(crate) requests: Requests,
 }
 
 impl Context {
@@ -81,6 +85,7 @@ impl Context {
             metrics,
             circuits,
             headers: HeaderCache::default(),
+            requests: Requests::default(),
         }
     }
 
@@ -91,6 +96,7 @@ impl Context {
         let queue = Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?);
         let redelivery = Redelivery {
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
+            maintenance: Arc::new(environment.queue("LANDFALL_MAINTENANCE_QUEUE_URL")?),
             visibility: queue,
             max_receives: required("LANDFALL_CHUNK_RECEIVES")?,
             store_wait: SignedDuration::from_hours(required("LANDFALL_STORE_WAIT_HOURS")?),

@@ -6,7 +6,9 @@
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
 //! chunk, it writes the metrics of the chunk to its log. Then, and for each close message, it runs the closer. If a
-//! prune takes longer than an invocation, the worker sends a close message for the rest.
+//! prune takes longer than an invocation, the worker sends a close message for the rest. If a
+//! table lacks an index or totals that would take longer than a chunk may, the worker goes on without them, and sends a
+//! message to the maintenance queue.
 //!
 //! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a
 //! failure.
@@ -26,6 +28,8 @@
 //!   which carries over what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
 //! - A chunk of a paused dataset waits, like one whose store is down: its message is sent again with a delay of half a
 //!   minute to five minutes, and the delivery does not count.
+//! - A chunk whose table is locked for its maintenance, or has no room for its rows before that, waits for about a
+//!   minute at a time in the same way.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is
@@ -48,6 +52,8 @@ mod error;
 mod handler;
 mod header;
 mod redrive;
+mod requests;
+mod wait;
 
 pub use circuit::Clock;
 pub use context::{Context, Redelivery};

@@ -64,6 +64,10 @@ pub struct Outputs {
     pub splitter_log_group: String,
     /// Log group of the worker.
     pub worker_log_group: String,
+    /// Name of the maintenance's function.
+    pub maintenance_function: String,
+    /// Log group of the maintenance.
+    pub maintenance_log_group: String,
     /// Log group of the HTTP API's function.
     pub api_log_group: String,
     /// Log group of the WebSocket API's function.

@@ -214,6 +214,7 @@ impl Stack {
         let functions = [
             &self.outputs.splitter_function,
             &self.outputs.worker_function,
+            &self.outputs.maintenance_function,
             &self.outputs.api_function,
             &self.outputs.socket_function,
             &self.outputs.janitor_function,
@@ -292,6 +293,7 @@ impl Stack {
         let groups = [
             &self.outputs.splitter_log_group,
             &self.outputs.worker_log_group,
+            &self.outputs.maintenance_log_group,
             &self.outputs.api_log_group,
             &self.outputs.socket_log_group,
             &self.outputs.janitor_log_group,

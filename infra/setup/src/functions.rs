@@ -10,7 +10,14 @@ use crate::workspace::{target_directory, workspace};
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub const FUNCTIONS: [&str; 5] = ["splitter", "worker", "api", "socket", "janitor"];
+pub const FUNCTIONS: [&str; 6] = [
+    "splitter",
+    "worker",
+    "maintenance",
+    "api",
+    "socket",
+    "janitor",
+];
 
 /// Environment variable: a directory of prebuilt function zips. If set, nothing is built.
 pub const ZIPS: &str = "LANDFALL_ZIPS";

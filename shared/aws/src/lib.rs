@@ -24,8 +24,10 @@ pub use datasets::{Datasets, DefinitionError, Lookup, MAX_DEFINITION_BYTES};
 pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};
-pub use message::{Earlier, MessageError, SplitMessage, Work, WorkMessage};
+pub use message::{Earlier, MaintenanceMessage, MessageError, SplitMessage, Work, WorkMessage};
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
-pub use queue::{ChunkQueue, Fifo, MAX_BATCH, OutgoingMessage, SplitQueue, SqsQueue};
+pub use queue::{
+    ChunkQueue, Fifo, MAX_BATCH, MaintenanceQueue, OutgoingMessage, SplitQueue, SqsQueue,
+};
 pub use secret::Secret;

@@ -1,5 +1,5 @@
 //! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and
-//! *redrive* (send the dead chunks of a job again).
+//! *redrive* (send the dead chunks of a job again). The maintenance queue has one type, the definition of a dataset.
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
 //! releases is still read for one more release. Unknown types are refused with an error.
@@ -8,7 +8,7 @@
 //! message carries what is known from [`Earlier`] ones.
 
 use jiff::Timestamp;
-use landfall_domain::{ChunkMessage, JobId};
+use landfall_domain::{ChunkMessage, DatasetRef, JobId};
 use serde::{Deserialize, Serialize};
 
 /// A message of the chunk queue, as JSON tagged by `type`.
@@ -87,9 +87,27 @@ pub enum SplitMessage {
     },
 }
 
-/// The body of a message is not one of a [`WorkMessage`].
+/// A message of the maintenance queue: create what a definition adds to big tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceMessage {
+    /// The definition.
+    pub dataset: DatasetRef,
+    /// The job whose worker requests it.
+    pub job: JobId,
+    /// When it was first requested.
+    pub requested_at: Timestamp,
+}
+
+impl MaintenanceMessage {
+    /// Parses the body of a message.
+    pub fn parse(body: &str) -> Result<Self, MessageError> {
+        Ok(serde_json::from_str(body)?)
+    }
+}
+
+/// The body of a message is not one of its queue.
 #[derive(Debug, thiserror::Error)]
-#[error("not a message of the chunk queue: {0}")]
+#[error("not a message of this queue: {0}")]
 pub struct MessageError(#[from] serde_json::Error);
 
 /// The form of messages before they had a `type`. Remove it one release after messages have one.

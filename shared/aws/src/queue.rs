@@ -11,7 +11,7 @@ use landfall_domain::JobId;
 use serde::Serialize;
 
 use crate::batch::{RejectedEntry, send_batch};
-use crate::{AwsError, Failure, SplitMessage, Work, WorkMessage};
+use crate::{AwsError, Failure, MaintenanceMessage, SplitMessage, Work, WorkMessage};
 
 const ATTRIBUTES: &str = "GetQueueAttributes";
 const SEND: &str = "SendMessageBatch";
@@ -35,6 +35,13 @@ pub trait ChunkQueue: Send + Sync {
 pub trait SplitQueue: Send + Sync {
     /// Has the splitter continue a job, at least once.
     async fn resume(&self, job: JobId) -> Result<(), AwsError>;
+}
+
+/// Sends messages to the maintenance queue.
+#[async_trait]
+pub trait MaintenanceQueue: Send + Sync {
+    /// Sends a message, at least once.
+    async fn request(&self, message: &MaintenanceMessage) -> Result<(), AwsError>;
 }
 
 /// A queue in SQS.
@@ -257,5 +264,14 @@ impl ChunkQueue for SqsQueue {
 impl SplitQueue for SqsQueue {
     async fn resume(&self, job: JobId) -> Result<(), AwsError> {
         self.send_all(&[SplitMessage::Resume { job }]).await
+    }
+}
+
+#[async_trait]
+impl MaintenanceQueue for SqsQueue {
+    async fn request(&self, message: &MaintenanceMessage) -> Result<(), AwsError> {
+        let body = serde_json::to_string(message).map_err(|error| self.refused(SEND, error))?;
+        let message = OutgoingMessage { body, fifo: None };
+        self.send_messages(&[message]).await
     }
 }

@@ -26,6 +26,7 @@ mod reject;
 mod row;
 mod row_versions;
 mod similar;
+mod structure;
 mod value;
 mod version;
 mod warning;
@@ -63,6 +64,7 @@ pub use query::{
 pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use row_versions::RowVersions;
+pub use structure::{Structure, StructureKind};
 pub use value::{FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json};
 pub use version::{ObjectOrder, RowVersion, VersionError};
 pub use warning::{Warning, WarningCode};

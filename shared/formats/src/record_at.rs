@@ -27,12 +27,12 @@ pub struct FoundRecord {
     pub record: OriginRecord,
 }
 
-/// Returns the record of a chunk that has this offset in its object; `None` if no record has. In an object of fixed
+/// Returns the record of a chunk that has this offset in the object with this key; `None` if no record has. In an object of fixed
 /// rejects, that is the offset of the original record.
 ///
 /// `bytes` are those of the chunk, which is decoded as a whole: what a record is may depend on those before it.
 pub fn record_at(
-    chunk: &PlannedChunk,
+    (object, chunk): (&str, &PlannedChunk),
     dataset: &Dataset,
     reading: &Reading,
     header: Option<&Header>,
@@ -42,7 +42,7 @@ pub fn record_at(
     let place = Place::find(chunk, dataset, reading, bytes, offset)?;
     let mut text = place.text;
     text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
-    let decoded = decode_chunk(chunk, dataset, reading, header, bytes);
+    let decoded = decode_chunk((object, chunk), dataset, reading, header, bytes);
     let (outcome, reason) = outcome(&decoded, reading, offset)?;
     Some(FoundRecord {
         line: place.line,

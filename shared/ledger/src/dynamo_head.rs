@@ -20,6 +20,9 @@ const CLOSED_ATTEMPT: &str = "#state <> :open AND \
 const NO_OTHER_REDRIVE: &str =
     "(size(redrives) = :known OR (attribute_not_exists(redrives) AND :known = :none))";
 
+/// The job has caused maintenance that is not finished.
+const UNFINISHED: &str = "attribute_type(maintenance.finished_at, :null)";
+
 impl DynamoTable {
     /// Applies an update if its condition is met. Returns the head as it is afterwards.
     pub(crate) async fn apply_update(
@@ -207,6 +210,27 @@ impl DynamoTable {
                 .expression_attribute_names("#open", OPEN)
                 .expression_attribute_values(":partition", text(open_partition(index_shard(job))))
                 .expression_attribute_values(":no", AttributeValue::Bool(false)),
+            HeadUpdate::Maintains(maintenance) => request
+                .condition_expression(format!(
+                    "attribute_exists(pk) AND (attribute_not_exists(maintenance) OR {UNFINISHED})"
+                ))
+                .update_expression("SET maintenance = :maintenance")
+                .expression_attribute_values(":null", text("NULL"))
+                .expression_attribute_values(":maintenance", attribute(&key, maintenance)?),
+            HeadUpdate::AwaitsMaintenance(maintenance) => request
+                .condition_expression("attribute_exists(pk) AND attribute_not_exists(maintenance)")
+                .update_expression("SET maintenance = :maintenance")
+                .expression_attribute_values(":maintenance", attribute(&key, maintenance)?),
+            HeadUpdate::Maintained(at) => request
+                .condition_expression(UNFINISHED)
+                .update_expression(
+                    "SET maintenance.finished_at = :at, maintenance.#step = :none, maintenance.#error = :none",
+                )
+                .expression_attribute_names("#step", "step")
+                .expression_attribute_names("#error", "error")
+                .expression_attribute_values(":null", text("NULL"))
+                .expression_attribute_values(":none", AttributeValue::Null(true))
+                .expression_attribute_values(":at", text(at)),
         };
         let (Updated::Applied(item) | Updated::Unmet(item)) =
             self.send(key.clone(), request).await?;

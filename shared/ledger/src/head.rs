@@ -9,7 +9,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cancellation, Redrive, Repairs, Sums, shards_of};
+use crate::{Cancellation, Maintenance, Redrive, Repairs, Sums, shards_of};
 
 /// How many dead chunks a completion event lists.
 const DEAD_IN_EVENT: usize = 5;
@@ -132,6 +132,9 @@ pub struct JobHead {
     /// The release that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// How far the maintenance is that the job has caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// When the item may be deleted, in seconds since 1970.
     pub expires_at: i64,
 }
@@ -179,6 +182,7 @@ impl JobHead {
             repairs: None,
             split_error: None,
             release: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            maintenance: None,
             expires_at: expiry(),
         }
     }
@@ -190,6 +194,12 @@ impl JobHead {
                 let shards = shards_of(chunks);
                 self.full.range(..shards).count() == shards as usize
             })
+    }
+
+    /// Returns whether the maintenance that the job has caused is not finished, or has not begun.
+    pub(crate) fn can_maintain(&self) -> bool {
+        let maintenance = self.maintenance.as_ref();
+        maintenance.is_none_or(|maintenance| maintenance.finished_at.is_none())
     }
 
     /// Returns whether the job is complete, but not closed, or its completion event may not be published.

@@ -51,6 +51,9 @@
 //! The janitor finds jobs that make no progress. For that, a shard has the time of its last mark, `marked_at`, and the
 //! head `progressed_at`, the time of its seal or of its last full shard, and `repairs`, what has been tried since.
 //!
+//! The head also has `maintenance`: how far the indexes and totals are that the job's definition adds to big tables. It is
+//! recorded after the close, too. Once it is finished, it stays so.
+//!
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].
 //!
@@ -72,6 +75,7 @@ mod head;
 mod index;
 mod item;
 mod ledger;
+mod maintenance;
 mod marks;
 mod memory;
 mod partitions;
@@ -96,6 +100,7 @@ pub use head::JobHead;
 pub use index::{JobIndex, JobsCursor, JobsPage, JobsQuery, OrderQuery};
 pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
+pub use maintenance::{Maintenance, MaintenanceStep};
 pub use memory::MemoryTable;
 pub use pause::Pause;
 pub use permits::PermitTable;

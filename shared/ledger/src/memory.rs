@@ -286,6 +286,19 @@ impl LedgerTable for MemoryTable {
             HeadUpdate::SplitError(error) if head.chunks.is_none() => {
                 head.split_error = Some(error.clone());
             }
+            HeadUpdate::Maintains(maintenance) if head.can_maintain() => {
+                head.maintenance = Some(maintenance.clone());
+            }
+            HeadUpdate::AwaitsMaintenance(maintenance) => {
+                let known = &mut head.maintenance;
+                known.get_or_insert_with(|| maintenance.clone());
+            }
+            HeadUpdate::Maintained(at) if head.can_maintain() => {
+                if let Some(maintenance) = &mut head.maintenance {
+                    (maintenance.step, maintenance.error) = (None, None);
+                    maintenance.finished_at = Some(at.clone());
+                }
+            }
             HeadUpdate::ListAsOpen
             | HeadUpdate::Problem(_)
             | HeadUpdate::Seal(_)
@@ -297,7 +310,9 @@ impl LedgerTable for MemoryTable {
             | HeadUpdate::Derive(_)
             | HeadUpdate::Resent { .. }
             | HeadUpdate::Repair { .. }
-            | HeadUpdate::SplitError(_) => {}
+            | HeadUpdate::SplitError(_)
+            | HeadUpdate::Maintains(_)
+            | HeadUpdate::Maintained(_) => {}
         }
         Ok(head.clone())
     }

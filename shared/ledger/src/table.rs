@@ -7,8 +7,8 @@ use landfall_domain::{
 };
 
 use crate::{
-    Cancellation, JobHead, LedgerError, Pause, PlanBlock, RecordedCheckpoint, Redrive, Reopen,
-    Repairs, Shard,
+    Cancellation, JobHead, LedgerError, Maintenance, Pause, PlanBlock, RecordedCheckpoint, Redrive,
+    Reopen, Repairs, Shard,
 };
 
 /// How a chunk ended.
@@ -70,6 +70,12 @@ pub enum HeadUpdate {
     SplitError(String),
     /// Adds an unfinished job to the index of open jobs.
     ListAsOpen,
+    /// Sets how far the maintenance is that the job has caused, unless it is finished.
+    Maintains(Maintenance),
+    /// Sets that maintenance waits, unless it has begun.
+    AwaitsMaintenance(Maintenance),
+    /// Sets when the maintenance was finished, unless there was none.
+    Maintained(String),
 }
 
 /// What a splitter records once it has sent every chunk of a job.

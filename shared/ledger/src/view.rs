@@ -5,7 +5,8 @@ use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneS
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Progress, Redrive, StoreDown,
+    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Maintenance, Progress, Redrive,
+    StoreDown,
 };
 
 /// The maximum progress of a job whose number of chunks is unknown.
@@ -69,6 +70,9 @@ pub struct JobView {
     /// What it does after its last chunk, before it closes; `null` before that, and once it is closed.
     #[serde(default)]
     pub closing: Option<ClosingStep>,
+    /// How far the creation of indexes and totals is that its definition adds to big tables; `null` if it adds none.
+    #[serde(default)]
+    pub maintenance: Option<Maintenance>,
     /// What may be wrong although it succeeds.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -153,6 +157,7 @@ impl JobView {
             cancelled: head.cancelled.clone(),
             prune: head.prune_state(),
             closing: closing_step(head),
+            maintenance: head.maintenance.clone(),
             warnings: head.warnings(&progress.counts),
         }
     }

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// Code and kind of the error.
         reason: String,
     },
+    /// The table is being maintained, and the call had to wait for that too long.
+    #[error("{store} maintains the table, which is not over yet: {reason}")]
+    Maintained {
+        /// The store.
+        store: StoreKind,
+        /// What the call failed with.
+        reason: String,
+    },
     /// Other writers interfered, even after the retries.
     #[error("{store} is contended: {reason}")]
     Contended {
@@ -69,6 +77,9 @@ pub enum StoreError {
     /// The dataset does not allow the query. The message is for the client.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// The totals are not built yet.
+    #[error("the totals {0} are not built yet: try again later")]
+    Building(String),
     /// A read needs more time or memory than it may use. The query must be narrower, or its field needs an index.
     #[error("{store} would need too much for this read: {reason}")]
     Exceeded {
@@ -127,7 +138,10 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Down { .. } | Self::Unavailable { .. } | Self::Contended { .. }
+            Self::Down { .. }
+                | Self::Unavailable { .. }
+                | Self::Maintained { .. }
+                | Self::Contended { .. }
         )
     }
 }

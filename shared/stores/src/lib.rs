@@ -61,6 +61,7 @@ mod columns;
 mod connect;
 mod error;
 mod json;
+mod maintenance;
 mod mongodb;
 mod mysql;
 mod postgres;
@@ -77,6 +78,7 @@ mod walk;
 
 pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
+pub use maintenance::{Current, Maintenance, Prepared};
 pub use read::{
     KeyVersions, ReadOptions, Reader, RowPage, StoredRow, StoredVersions, Tombstone, TotalsPage,
 };

@@ -262,6 +262,15 @@ impl Registered {
         }
     }
 
+    /// Returns what is registered, with the indexes and totals that `other` has: maintenance creates the rest.
+    pub(crate) fn with_structures_of(self, other: &Self) -> Self {
+        Self {
+            indexes: other.indexes.clone(),
+            totals: other.totals.clone(),
+            ..self
+        }
+    }
+
     /// Adds columns to those that are merged. If there are any, all columns outside the key are.
     fn add_merged(&mut self, columns: Vec<String>) {
         let mut missing = columns;

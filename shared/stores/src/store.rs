@@ -10,6 +10,7 @@ use landfall_domain::{
 };
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
 use crate::walk::Step;
@@ -24,7 +25,18 @@ pub trait Store: Send + Sync {
     ///
     /// Drops and changes nothing. Safe beside other workers, and free the second time for the same
     /// definition. Fails with [`StoreError::Schema`] if a table of that name has another key or other types.
-    async fn prepare(&self, dataset: &Dataset) -> Result<(), StoreError>;
+    ///
+    /// Creates no index on a table that is no longer small, see [`Store::maintain`].
+    async fn prepare(&self, dataset: &Dataset) -> Result<Prepared, StoreError>;
+
+    /// Takes a step to create what [`Store::prepare`] has left out. Writers go on meanwhile where the database allows
+    /// it. A step may take as long as the database needs for an index; if the caller stops waiting, the server may
+    /// complete it all the same. What is created is reported to `current` before it begins.
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        current: &Current,
+    ) -> Result<Maintenance, StoreError>;
 
     /// Applies rows of one object, after [`Store::prepare`].
     ///
@@ -80,6 +92,8 @@ pub struct StoreOptions {
     pub timeout: Duration,
     /// The approximate number of rows that one step of work on a whole table handles.
     pub step_rows: u64,
+    /// The maximum number of rows of a table on which [`Store::prepare`] creates indexes.
+    pub small_table_rows: u64,
 }
 
 impl Default for StoreOptions {
@@ -88,6 +102,7 @@ impl Default for StoreOptions {
             connections: 2,
             timeout: Duration::from_mins(1),
             step_rows: 20_000,
+            small_table_rows: 100_000,
         }
     }
 }
@@ -107,7 +122,20 @@ pub(crate) trait Backend: Send + Sync {
     const KIND: StoreKind;
 
     /// Creates what is missing. Called again after [`StoreError::Contended`].
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()>;
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared>;
+
+    /// Returns whether the table is being maintained, for which writers may have to wait.
+    async fn is_maintained(&self, _: &Table) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Creates one thing that `prepare` has left out.
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance>;
 
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
@@ -127,7 +155,7 @@ pub(crate) struct BoundedStore<B> {
     backend: B,
     timeout: Duration,
     owner: Option<String>,
-    prepared: Mutex<HashMap<String, Table>>,
+    prepared: Mutex<HashMap<String, (Table, Prepared)>>,
 }
 
 impl<B: Backend> BoundedStore<B> {
@@ -144,6 +172,21 @@ impl<B: Backend> BoundedStore<B> {
         with_timeout(B::KIND, self.timeout, work).await
     }
 
+    /// Returns the result of a call that failed because its table is being maintained as such.
+    async fn explained<T>(&self, table: &Table, result: Result<T>) -> Result<T> {
+        let Err(StoreError::Contended { reason, .. } | StoreError::Unavailable { reason, .. }) =
+            &result
+        else {
+            return result;
+        };
+        let is_maintained = self.with_timeout(self.backend.is_maintained(table)).await;
+        if is_maintained.is_ok_and(|is_maintained| is_maintained) {
+            let (store, reason) = (B::KIND, reason.clone());
+            return Err(StoreError::Maintained { store, reason });
+        }
+        result
+    }
+
     /// Returns the table of a dataset, which this stack owns.
     fn table(&self, dataset: &Dataset) -> Result<Table> {
         let mut table = Table::new(dataset, B::KIND)?;
@@ -156,7 +199,7 @@ impl<B: Backend> BoundedStore<B> {
         self.prepared().remove(&table.name);
     }
 
-    fn prepared(&self) -> MutexGuard<'_, HashMap<String, Table>> {
+    fn prepared(&self) -> MutexGuard<'_, HashMap<String, (Table, Prepared)>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,14 +210,27 @@ impl<B: Backend> Store for BoundedStore<B> {
         B::KIND
     }
 
-    async fn prepare(&self, dataset: &Dataset) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset) -> Result<Prepared> {
         let table = self.table(dataset)?;
-        if self.prepared().get(&table.name) != Some(&table) {
-            self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)))
-                .await?;
-            self.prepared().insert(table.name.clone(), table);
+        if let Some((known, prepared)) = self.prepared().get(&table.name)
+            && *known == table
+        {
+            return Ok(*prepared);
         }
-        Ok(())
+        let prepared = self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)));
+        let prepared = self.explained(&table, prepared.await).await?;
+        if prepared != Prepared::Blocked {
+            self.prepared()
+                .insert(table.name.clone(), (table, prepared));
+        }
+        Ok(prepared)
+    }
+
+    async fn maintain(&self, dataset: &Dataset, current: &Current) -> Result<Maintenance> {
+        let table = self.table(dataset)?;
+        let step = with_retries(|| self.backend.maintain(dataset, &table, current)).await?;
+        self.forget(&table);
+        Ok(step)
     }
 
     async fn apply(
@@ -193,7 +249,8 @@ impl<B: Backend> Store for BoundedStore<B> {
             versions: dataset.versions(*order),
             rows,
         };
-        self.with_timeout(self.backend.apply(load))
+        let applied = self.with_timeout(self.backend.apply(load)).await;
+        self.explained(&table, applied)
             .await
             .inspect_err(|_| self.forget(&table))
     }
@@ -204,14 +261,18 @@ impl<B: Backend> Store for BoundedStore<B> {
         order: &ObjectOrder,
     ) -> Result<Step<PrunePreview>> {
         let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
-        self.with_timeout(with_retries(|| self.backend.preview_prune(&table, floor)))
+        let step = with_retries(|| self.backend.preview_prune(&table, floor));
+        let step = self.with_timeout(step).await;
+        self.explained(&table, step)
             .await
             .inspect_err(|_| self.forget(&table))
     }
 
     async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<Step<u64>> {
         let (table, floor) = (Table::new(dataset, B::KIND)?, order.at(0));
-        self.with_timeout(with_retries(|| self.backend.prune(&table, floor)))
+        let step = with_retries(|| self.backend.prune(&table, floor));
+        let step = self.with_timeout(step).await;
+        self.explained(&table, step)
             .await
             .inspect_err(|_| self.forget(&table))
     }

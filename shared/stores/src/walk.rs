@@ -5,9 +5,14 @@
 //! any time, and other writers go on between two steps.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use landfall_domain::{PrunePreview, RowVersion};
+use landfall_domain::{PrunePreview, RowVersion, Total};
 use serde::{Deserialize, Serialize};
+
+/// The time that a step to build totals is to take: steps get longer until they do, so that they advance faster than
+/// writers add rows, and other writers do not wait for long.
+const STEP_TIME: Duration = Duration::from_secs(1);
 
 /// The maximum number of previews of a dataset whose counts are kept.
 const MAX_COUNTS: usize = 8;
@@ -27,9 +32,29 @@ pub(crate) struct Walks {
     /// Deletes what is below the floor, until nothing is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prune: Option<Prune>,
+    /// Build totals, up to a key. `SQLite` builds them in one transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) building: Vec<Building>,
     /// Count what a prune would delete, by its floor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<String, Count>,
+}
+
+/// How far a table of totals is that is being built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Building {
+    pub(crate) total: Total,
+    /// The last key whose row is included; none before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    /// The number of rows in the ranges that are included, of which writers may have deleted some since.
+    #[serde(default)]
+    pub(crate) rows: u64,
+    /// The number of rows of the next range.
+    pub(crate) step: u64,
+    /// Whether all rows are included, and only the name of the table is left to change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_complete: bool,
 }
 
 /// How far a prune is.
@@ -70,6 +95,15 @@ impl Walks {
         self.counts = self.counts.split_off(&newer);
     }
 
+    /// Returns whether the same totals are being built, whatever is included.
+    pub(crate) fn builds_same(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|walks| {
+            let building = walks.building.iter();
+            building.map(|building| &building.total)
+        });
+        own.eq(others)
+    }
+
     /// Returns the count for a floor, which may not have begun.
     pub(crate) fn count(&self, floor: RowVersion) -> Count {
         let known = self.counts.get(&floor.to_string());
@@ -84,6 +118,33 @@ impl Walks {
             && let Some(oldest) = self.counts.keys().find(|other| **other != floor).cloned()
         {
             self.counts.remove(&oldest);
+        }
+    }
+}
+
+impl Building {
+    /// Begins with ranges of so many rows.
+    pub(crate) fn new(total: &Total, step: u64) -> Self {
+        Self {
+            total: total.clone(),
+            place: None,
+            rows: 0,
+            step,
+            is_complete: false,
+        }
+    }
+
+    /// Adds a range that ends at `next` and took this time, or is the last one.
+    pub(crate) fn advance(&mut self, next: Option<String>, took: Duration) {
+        if next.is_some() {
+            self.rows += self.step;
+        }
+        self.is_complete = next.is_none();
+        self.place = next;
+        if took < STEP_TIME / 2 {
+            self.step = self.step.saturating_mul(2);
+        } else if took > STEP_TIME * 2 {
+            self.step = (self.step / 2).max(1);
         }
     }
 }
@@ -142,6 +203,24 @@ mod tests {
         let prune = prune.after(next(), true).unwrap();
         assert!(prune.is_in_tombstones);
         assert_eq!(prune.after(None, true), None);
+    }
+
+    #[test]
+    fn steps_to_build_totals_take_about_a_second() {
+        let total = Total {
+            name: "t".to_owned(),
+            by: Vec::new(),
+            columns: Vec::new(),
+        };
+        let mut building = Building::new(&total, 100);
+        let next = || Some("7".to_owned());
+        for (millis, rows, step) in [(10, 100, 200), (900, 300, 200), (5_000, 500, 100)] {
+            building.advance(next(), Duration::from_millis(millis));
+            assert_eq!((building.rows, building.step), (rows, step));
+        }
+        building.advance(None, Duration::ZERO);
+        assert!(building.is_complete);
+        assert_eq!(building.rows, 500);
     }
 
     #[test]

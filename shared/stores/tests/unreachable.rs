@@ -19,6 +19,7 @@ const OPTIONS: StoreOptions = StoreOptions {
     connections: 1,
     timeout: Duration::from_secs(1),
     step_rows: 1,
+    small_table_rows: 1,
 };
 
 fn assert_no_secret(error: &StoreError) {

@@ -174,7 +174,10 @@ impl Scene {
     async fn close(&self, meanwhile: Meanwhile) {
         let mut succeeded = 0;
         while succeeded < 2 {
-            if self.caller.call(self.deliver_chunk()).await.is_some() {
+            if Box::pin(self.caller.call(self.deliver_chunk()))
+                .await
+                .is_some()
+            {
                 succeeded += 1;
             } else {
                 self.rows_change(meanwhile).await;
@@ -225,7 +228,7 @@ impl Scene {
 async fn run(meanwhile: Meanwhile, dies_in: Option<usize>) -> (usize, bool) {
     let scene = Scene::new(meanwhile, dies_in).await;
     let before = scene.live_rows();
-    scene.close(meanwhile).await;
+    Box::pin(scene.close(meanwhile)).await;
     let job = scene.head.job;
     let place = format!("{meanwhile:?}, {dies_in:?}");
     let events = scene.events();
@@ -288,7 +291,7 @@ async fn every_store_is_pruned_or_none() {
 #[tokio::test]
 async fn a_close_message_prunes_nothing_without_a_confirmation() {
     let scene = Scene::new(Meanwhile::Shrinks, None).await;
-    scene.close(Meanwhile::Shrinks).await;
+    Box::pin(scene.close(Meanwhile::Shrinks)).await;
     let before = scene.live_rows();
     let message = WorkMessage::Close {
         job: scene.head.job,

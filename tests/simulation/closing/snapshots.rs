@@ -10,7 +10,7 @@ use landfall_domain::{
     ProblemCode, PrunePreview, Row, StoreCounts, StoreKind,
 };
 use landfall_ledger::{ChunkOutcome, JobHead, Ledger, MemoryTable, Seal};
-use landfall_stores::{Step, Store, StoreError};
+use landfall_stores::{Current, Maintenance, Prepared, Step, Store, StoreError};
 
 use super::far;
 use crate::fakes::{Buckets, Bus, dead_chunk, head_of, metrics};
@@ -32,8 +32,12 @@ impl Store for PruneStore {
         StoreKind::Sqlite
     }
 
-    async fn prepare(&self, _: &Dataset) -> Result<(), StoreError> {
-        Ok(())
+    async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
+        Ok(Prepared::Complete)
+    }
+
+    async fn maintain(&self, _: &Dataset, _: &Current) -> Result<Maintenance, StoreError> {
+        Ok(Maintenance::Done)
     }
 
     async fn apply(

@@ -233,14 +233,19 @@ async fn find(
         Err(AwsError::Gone(_)) => return Ok(Err(MissingRecord::ObjectGone)),
         Err(error) => return Err(error.into()),
     };
-    let reading = chunk.reading.clone();
+    let (reading, key) = (chunk.reading.clone(), chunk.object.key.clone());
     // Decoding takes too long for a thread that serves other requests.
     let decoded = tokio::task::spawn_blocking(move || {
         let header = header.map(|bytes| Header::parse(&bytes, &dataset, &reading));
         let header = header.transpose().map_err(|_| MissingRecord::NoRecord)?;
         let header = header.as_ref();
         Ok(record_at(
-            &planned, &dataset, &reading, header, &bytes, offset,
+            (&key, &planned),
+            &dataset,
+            &reading,
+            header,
+            &bytes,
+            offset,
         ))
     });
     decoded

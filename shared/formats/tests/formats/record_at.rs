@@ -47,7 +47,14 @@ impl<'a> Planned<'a> {
         let (dataset, header) = (self.dataset, self.header.as_ref());
         let found = self.chunks.iter().filter_map(|chunk| {
             let bytes = self.bytes(chunk);
-            record_at(chunk, dataset, &self.reading, header, bytes, offset)
+            record_at(
+                ("orders/1.csv", chunk),
+                dataset,
+                &self.reading,
+                header,
+                bytes,
+                offset,
+            )
         });
         let found: Vec<_> = found.collect();
         assert!(found.len() <= 1, "{found:?}");
@@ -58,7 +65,7 @@ impl<'a> Planned<'a> {
     fn places(&self) -> Vec<u64> {
         let chunks = self.chunks.iter().flat_map(|chunk| {
             let (header, bytes) = (self.header.as_ref(), self.bytes(chunk));
-            let decoded = decode_chunk(chunk, self.dataset, &self.reading, header, bytes);
+            let decoded = decode_chunk(("orders/1.csv", chunk), self.dataset, &self.reading, header, bytes);
             let rows = decoded.rows.into_iter().map(|row| row.offset);
             let rejects = decoded.rejects.into_iter().map(|reject| reject.offset);
             rows.chain(rejects).collect::<Vec<_>>()

@@ -35,7 +35,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use landfall_domain::{
-    Dataset, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+    Dataset, Field, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind, Structure,
 };
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
@@ -44,8 +44,10 @@ use mongodb::options::{
 };
 use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
+use tracing::info;
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
@@ -67,6 +69,7 @@ pub(crate) struct Mongodb {
     database: Database,
     connections: u32,
     step_rows: u64,
+    small_table_rows: u64,
     guess: Mutex<Guess>,
 }
 
@@ -76,12 +79,31 @@ impl Mongodb {
             database: database(uri, options.connections, options.timeout / 2).await?,
             connections: options.connections,
             step_rows: options.step_rows,
+            small_table_rows: options.small_table_rows,
             guess: Mutex::default(),
         })
     }
 
     fn tombstones(&self, name: &str) -> Collection<Document> {
         self.database.collection(&tombstones_of(name))
+    }
+
+    /// Returns the fields whose indexes are missing.
+    async fn missing_indexes<'d>(&self, dataset: &'d Dataset) -> Result<Vec<&'d Field>> {
+        let rows = self.database.collection::<Document>(&dataset.name);
+        let mut existing = Vec::new();
+        let mut indexes = rows.list_indexes().await?;
+        while let Some(index) = indexes.try_next().await? {
+            existing.push(index.keys);
+        }
+        // By their fields: servers return the direction as numbers of any type.
+        let is_there = |wanted: Document| {
+            let mut existing = existing.iter();
+            existing.any(|keys| keys.keys().eq(wanted.keys()))
+        };
+        let fields = dataset.indexed_fields();
+        let missing = fields.filter(|field| !is_there(index_keys(dataset, field)));
+        Ok(missing.collect())
     }
 
     async fn apply_batch(
@@ -124,7 +146,7 @@ impl Mongodb {
 impl Backend for Mongodb {
     const KIND: StoreKind = StoreKind::Mongodb;
 
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let name = dataset.name.as_str();
         let mismatch = |reason| StoreError::schema(StoreKind::Mongodb, name, reason);
         if let Err(error) = self.database.create_collection(name).await {
@@ -155,16 +177,42 @@ impl Backend for Mongodb {
             .options(options)
             .build();
         self.tombstones(name).create_index(sweep).await?;
-        for field in dataset.indexed_fields() {
-            let by = IndexModel::builder()
-                .keys(doc! { document::path(dataset, &field.name): 1, "_id": 1 })
-                .build();
-            let rows = self.database.collection::<Document>(name);
-            rows.create_index(by).await?;
+        let missing = self.missing_indexes(dataset).await?;
+        let rows = self.database.collection::<Document>(name);
+        let is_left_out = !missing.is_empty() && {
+            let some = rows
+                .count_documents(doc! {})
+                .limit(self.small_table_rows + 1);
+            some.await? > self.small_table_rows
+        };
+        if !is_left_out {
+            for field in missing {
+                let index = IndexModel::builder().keys(index_keys(dataset, field));
+                rows.create_index(index.build()).await?;
+            }
         }
-        Registry::new(&self.database, name)
-            .register(dataset, table)
-            .await
+        let registry = Registry::new(&self.database, name);
+        registry.register(dataset, table).await?;
+        Ok(Prepared::lacking(is_left_out))
+    }
+
+    /// The server joins a second request for an index that it creates, so no lock is needed.
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        _: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        let missing = self.missing_indexes(dataset).await?;
+        let Some(field) = missing.first().copied() else {
+            return Ok(Maintenance::Done);
+        };
+        current.send_replace(Some(Structure::index(&field.name)));
+        info!(table = %dataset.name, field = %field.name, "creating an index");
+        let rows = self.database.collection::<Document>(&dataset.name);
+        let index = IndexModel::builder().keys(index_keys(dataset, field));
+        rows.create_index(index.build()).await?;
+        Ok(Maintenance::Continues)
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {
@@ -214,6 +262,11 @@ impl Backend for Mongodb {
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {
         Ok(Vec::new())
     }
+}
+
+/// Returns the keys of the index of a field.
+fn index_keys(dataset: &Dataset, field: &Field) -> Document {
+    doc! { document::path(dataset, &field.name): 1, "_id": 1 }
 }
 
 async fn database(uri: &str, connections: u32, server_selection: Duration) -> Result<Database> {

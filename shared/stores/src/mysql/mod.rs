@@ -13,9 +13,11 @@
 //! several are `varbinary`. Timestamps are UTC. JSON is kept as text.
 //! `InnoDB` has room for about 185 full text fields in a row; see [`crate::size`].
 
+mod build;
 mod columns;
 mod dialect;
 mod existing;
+mod indexes;
 mod keys;
 mod prepare;
 mod ranges;
@@ -24,6 +26,7 @@ mod registry;
 mod statement;
 mod totals;
 mod upsert;
+mod versions;
 mod write;
 
 use async_trait::async_trait;
@@ -32,11 +35,13 @@ use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
 use crate::error::Result;
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::{self, SqlDatabase};
 use crate::store::{Backend, Load, StoreOptions};
 use crate::walk::Step;
+use indexes::Means;
 pub(crate) use read::ReadMysql;
 use statement::{Server, error};
 use write::{Chunk, Statements, Write};
@@ -52,6 +57,7 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBST
 pub(crate) struct Mysql {
     server: Server,
     step_rows: u64,
+    small_table_rows: u64,
 }
 
 impl Mysql {
@@ -60,6 +66,7 @@ impl Mysql {
         Ok(Self {
             server: Server::new(url, options.connections, acquire_timeout, session)?,
             step_rows: options.step_rows,
+            small_table_rows: options.small_table_rows,
         })
     }
 
@@ -112,10 +119,32 @@ impl SqlDatabase for Mysql {
 impl Backend for Mysql {
     const KIND: StoreKind = StoreKind::Mysql;
 
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let dialect = self.server.dialect().await.map_err(error)?;
-        let mut connection = self.connection().await?;
-        prepare::prepare(&mut connection, dataset, table, dialect).await
+        let (mut connection, small) = (self.connection().await?, self.small_table_rows);
+        prepare::prepare(&mut connection, dataset, table, dialect, small).await
+    }
+
+    async fn is_maintained(&self, table: &Table) -> Result<bool> {
+        indexes::is_locked(&mut *self.connection().await?, table).await
+    }
+
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        let dialect = self.server.dialect().await.map_err(error)?;
+        // Not of the pool: the lock is that of the session, and ends with it.
+        let connection = self.connection().await?.detach();
+        let means = Means {
+            pool: &self.server.pool,
+            dialect,
+            step_rows: self.step_rows,
+            small_table_rows: self.small_table_rows,
+        };
+        indexes::maintain(connection, dataset, table, current, &means).await
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

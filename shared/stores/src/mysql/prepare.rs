@@ -5,17 +5,21 @@
 //! one transaction, under the lock of the dataset.
 
 use landfall_domain::{Dataset, Total};
-use sqlx::{Acquire as _, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 
-use super::dialect::{self, Dialect, beginning_of, create_index, index_name, quote};
+use super::dialect::{Dialect, quote};
 use super::existing::columns;
+use super::indexes::{has_index, lacks_indexes, make_index, make_indexes};
 use super::registry;
 use super::statement::{STORE, error, run};
-use super::totals::Totals;
+use super::totals::{Totals, name_of_building};
+use super::versions::{fit_versions, lacks_room};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, Registered, tombstones_of};
-use crate::schema::{Column, ExistingColumn, Table, VERSION};
+use crate::maintenance::Prepared;
+use crate::registry::{Entry, Registered, tombstones_of, unsigned};
+use crate::schema::{Column, Table};
 use crate::sql::lanes::LaneLock;
+use crate::walk::{Building, Walks};
 
 /// Creates and registers what is missing, and changes nothing else.
 pub(super) async fn prepare(
@@ -23,21 +27,47 @@ pub(super) async fn prepare(
     dataset: &Dataset,
     table: &Table,
     dialect: Dialect,
-) -> Result<()> {
+    small_table_rows: u64,
+) -> Result<Prepared> {
     registry::extend(connection).await?;
     let known = registry::read(connection, &table.name).await?;
     let mut existing = columns(connection, &table.name).await?;
     let mut is_made = false;
     let was_known = known.is_some();
     let is_there = !existing.is_empty();
+    let known_totals = known.as_ref().map(|known| known.registered.totals.clone());
+    let is_known = |total: &Total| known_totals.iter().flatten().any(|known| known == total);
+    let lacks_structures =
+        !dataset.totals.iter().all(is_known) || lacks_indexes(connection, table).await?;
+    let is_left_out = known.is_some()
+        && is_there
+        && lacks_structures
+        && !is_small(connection, &table.name, small_table_rows).await?;
+    let prepared = Prepared::lacking(is_left_out);
     if let Some(known) = known.filter(|_| is_there) {
         // Checks that it fits before anything changes.
         let all =
             known
                 .registered
                 .merged_with(Registered::new(dataset, table), &table.name, STORE)?;
-        is_made =
-            all == known.registered && misses_nothing(connection, table, &all, dialect).await?;
+        let all = if is_left_out {
+            all.with_structures_of(&known.registered)
+        } else {
+            all
+        };
+        is_made = all == known.registered
+            && (is_left_out || !lacks_structures)
+            && misses_nothing(connection, table, &all, dialect).await?;
+    }
+    if lacks_room(connection, table).await? {
+        for name in [&table.name, &tombstones_of(&table.name)] {
+            if is_there
+                && !columns(connection, name).await?.is_empty()
+                && !is_small(connection, name, small_table_rows).await?
+            {
+                return Ok(Prepared::Blocked);
+            }
+        }
     }
     fit_versions(connection, table, &mut existing).await?;
     let missing = if is_there {
@@ -46,10 +76,12 @@ pub(super) async fn prepare(
         Vec::new()
     };
     if is_made && missing.is_empty() {
-        return Ok(());
+        return Ok(prepared);
     }
     let is_new = make_table(connection, table, is_there, &missing, dialect).await?;
-    make_indexes(connection, table, dialect).await?;
+    if !is_left_out {
+        make_indexes(connection, table, dialect).await?;
+    }
     let registered = Registered::columns_of(dataset, table);
     let entry = registry::add(connection, &table.name, &registered).await?;
     if is_new && !was_known {
@@ -57,7 +89,29 @@ pub(super) async fn prepare(
         let owner = table.owner.as_deref();
         entry.registered.check_owner(owner, &table.name, STORE)?;
     }
+    if is_left_out {
+        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
+        let all = with(&mut transaction, &entry, dataset, table, is_new).await?;
+        entry.registered = all.with_structures_of(&entry.registered);
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        return Ok(prepared);
+    }
     let registered = with(connection, &entry, dataset, table, is_new).await?;
+    add_totals(connection, dataset, table, registered, is_new, dialect).await?;
+    Ok(prepared)
+}
+
+/// Creates, fills and registers the totals that are new. Writers wait while they are filled.
+async fn add_totals(
+    connection: &mut MySqlConnection,
+    dataset: &Dataset,
+    table: &Table,
+    registered: Registered,
+    is_new: bool,
+    dialect: Dialect,
+) -> Result<()> {
     let created = make_totals(connection, table, &registered, dialect).await?;
     let mut transaction = connection.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
@@ -70,8 +124,22 @@ pub(super) async fn prepare(
         }
     }
     entry.registered = registered;
+    if is_new {
+        entry.walks = Walks::default();
+    }
     registry::save(&mut transaction, &table.name, &entry).await?;
     transaction.commit().await.map_err(error)
+}
+
+async fn is_small(connection: &mut MySqlConnection, name: &str, rows: u64) -> Result<bool> {
+    let some = format!(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {}) t",
+        quote(name),
+        rows.saturating_add(1)
+    );
+    let some = sqlx::query_scalar(AssertSqlSafe(some)).fetch_one(connection);
+    let some: i64 = some.await.map_err(error)?;
+    Ok(unsigned(STORE, some)? <= rows)
 }
 
 /// Rebuilds the tables of totals as the dataset defines them, and returns the number of groups of each.
@@ -85,12 +153,17 @@ pub(super) async fn rebuild_totals(
     let mut transaction = connection.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let old = std::mem::take(&mut entry.registered.totals);
+    let building = std::mem::take(&mut entry.walks.building);
     let registered = Registered {
         totals: dataset.totals.clone(),
         ..entry.registered.clone()
     };
     registry::save(&mut transaction, &table.name, &entry).await?;
     transaction.commit().await.map_err(error)?;
+    for Building { total, .. } in &building {
+        let name = name_of_building(table, total);
+        run(connection, &format!("DROP TABLE IF EXISTS {}", quote(name))).await?;
+    }
     for total in old.iter().chain(&dataset.totals) {
         drop_totals(connection, table, total, &registered, dialect).await?;
     }
@@ -98,8 +171,8 @@ pub(super) async fn rebuild_totals(
     let mut transaction = connection.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let mut groups = Vec::with_capacity(registered.totals.len());
-    let all = Totals::all(table, &registered, dialect);
-    for (total, statements) in registered.totals.iter().zip(all) {
+    for total in &registered.totals {
+        let statements = Totals::new(table, &registered, total, dialect);
         let made = statements.refill(&mut transaction).await?;
         groups.push((total.name.clone(), made));
     }
@@ -172,49 +245,9 @@ async fn make_table(
     Ok(false)
 }
 
-/// Makes room for longer versions in an existing table and its tombstones if the dataset has got an `order`. The server
-/// copies both, and waits for other writers. Room that is not needed is no mismatch: a worker may have stopped before
-/// it registered the `order`.
-async fn fit_versions(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    existing: &mut [ExistingColumn],
-) -> Result<()> {
-    if existing.is_empty() {
-        return Ok(());
-    }
-    let tombstones = tombstones_of(&table.name);
-    if table.order.is_some() {
-        let mut existing = columns(connection, &tombstones).await?;
-        fit_version(connection, table, &tombstones, &mut existing).await?;
-    }
-    fit_version(connection, table, &table.name, existing).await
-}
-
-async fn fit_version(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    name: &str,
-    existing: &mut [ExistingColumn],
-) -> Result<()> {
-    let version = existing.iter_mut().find(|column| column.name == VERSION);
-    let Some(version) = version else {
-        return Ok(());
-    };
-    let (needed, sql_type) = (dialect::version_type(table), &mut version.sql_type);
-    if *sql_type == needed || !dialect::is_version_type(sql_type) {
-        return Ok(());
-    }
-    if table.order.is_some() {
-        run(connection, &dialect::widen_versions(table, name)).await?;
-    }
-    *sql_type = needed;
-    Ok(())
-}
-
 /// Creates a table or columns, also if full rows would not fit a page: rows with few values do, and the others are
 /// refused when they come. MySQL may reserve that setting for administrators.
-async fn run_wide(connection: &mut MySqlConnection, statement: &str) -> Result<()> {
+pub(super) async fn run_wide(connection: &mut MySqlConnection, statement: &str) -> Result<()> {
     let created = run(connection, statement).await.map(drop);
     let Err(failure @ StoreError::TooWide { .. }) = created else {
         return created;
@@ -230,57 +263,13 @@ async fn run_wide(connection: &mut MySqlConnection, statement: &str) -> Result<(
     done.map(drop)
 }
 
-/// Creates the indexes that the table lacks. A long text has an index of a column with its beginning, as an index of
-/// a prefix cannot sort rows.
-async fn make_indexes(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    dialect: Dialect,
-) -> Result<()> {
-    for index in &table.indexes {
-        let beginning = beginning_of(&index.field);
-        if index.is_cut && !has_column(connection, &table.name, &beginning).await? {
-            let add = dialect.add_beginning(table, index);
-            if let Err(failure) = run_wide(connection, &add).await
-                && !has_column(connection, &table.name, &beginning).await?
-            {
-                return Err(failure);
-            }
-        }
-        let create = create_index(table, index);
-        make_index(connection, table, &index_name(index), &create).await?;
-    }
-    Ok(())
-}
-
-/// Creates an index if it is missing. Another worker may be first.
-async fn make_index(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    index: &str,
-    create: &str,
-) -> Result<()> {
-    if !has_index(connection, &table.name, index).await?
-        && let Err(failure) = run(connection, create).await
-        && !has_index(connection, &table.name, index).await?
-    {
-        return Err(failure);
-    }
-    Ok(())
-}
-
-/// Returns whether all indexes, and tables and indexes of totals exist.
+/// Returns whether all tables and indexes of totals exist.
 async fn misses_nothing(
     connection: &mut MySqlConnection,
     table: &Table,
     registered: &Registered,
     dialect: Dialect,
 ) -> Result<bool> {
-    for index in &table.indexes {
-        if !has_index(connection, &table.name, &index_name(index)).await? {
-            return Ok(false);
-        }
-    }
     for total in &registered.totals {
         if columns(connection, &total.name).await?.is_empty() {
             return Ok(false);
@@ -346,26 +335,4 @@ async fn drop_totals(
         }
     }
     Ok(())
-}
-
-async fn has_column(connection: &mut MySqlConnection, table: &str, name: &str) -> Result<bool> {
-    let existing = columns(connection, table).await?;
-    Ok(existing.iter().any(|column| column.name == name))
-}
-
-pub(super) async fn has_index(
-    connection: &mut MySqlConnection,
-    table: &str,
-    index: &str,
-) -> Result<bool> {
-    let found: i64 = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM information_schema.statistics \
-         WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
-    )
-    .bind(table)
-    .bind(index)
-    .fetch_one(connection)
-    .await
-    .map_err(error)?;
-    Ok(found > 0)
 }

@@ -53,6 +53,11 @@ pub(super) async fn next(
     })
 }
 
+/// Returns the condition that the key of `t` is not after a place.
+pub(super) fn up_to(table: &Table, place: &str) -> Result<String> {
+    Key::new(table)?.compare(place, "<", "<=")
+}
+
 struct Key<'a> {
     columns: Vec<(&'a str, FieldType)>,
 }

@@ -11,7 +11,7 @@ use sqlx::{Arguments as _, Error, MySql, Row as _};
 
 use super::dialect::{beginning_of, index_name, quote};
 use super::existing::columns;
-use super::prepare::has_index;
+use super::indexes::has_index;
 use super::registry;
 use super::statement::{STORE, Server};
 use crate::error::{Result, StoreError};

@@ -6,12 +6,14 @@ use landfall_domain::{FieldType, Measure, Total, TotalColumn};
 use sqlx::MySqlConnection;
 
 use super::dialect::{BY_KEY, Dialect, name_for, quote};
+use super::ranges;
 use super::statement::run;
 use crate::error::Result;
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use crate::schema::{ExistingColumn, Table, list};
 use crate::sql::totals::{extremes, measures};
 use crate::sql::{self, Below};
+use crate::walk::Range;
 
 /// The maximum number of characters of a text in an index: 8 texts fit.
 const INDEXED_CHARACTERS: u32 = 64;
@@ -32,14 +34,32 @@ pub(super) struct Totals {
     note: String,
     summed: String,
     update: String,
+    /// The condition that the key of `t` is included, to be appended to others; empty if all are.
+    and_included: String,
 }
 
 impl Totals {
-    pub(super) fn all(table: &Table, registered: &Registered, dialect: Dialect) -> Vec<Self> {
+    /// Returns the totals that a change of rows changes: also those that are being built, for keys that are included.
+    pub(super) fn all(table: &Table, entry: &Entry, dialect: Dialect) -> Result<Vec<Self>> {
+        let registered = &entry.registered;
         let totals = registered.totals.iter();
-        totals
-            .map(|total| Self::new(table, registered, total, dialect))
-            .collect()
+        let totals = totals.map(|total| Ok(Self::new(table, registered, total, dialect)));
+        let building = entry.walks.building.iter();
+        let building = building.map(|building| {
+            let and_included = match &building.place {
+                _ if building.is_complete => String::new(),
+                Some(place) => format!(" AND {}", ranges::up_to(table, place)?),
+                None => " AND FALSE".to_owned(),
+            };
+            Ok(Self::building(
+                table,
+                registered,
+                &building.total,
+                dialect,
+                &and_included,
+            ))
+        });
+        totals.chain(building).collect()
     }
 
     pub(super) fn new(
@@ -48,7 +68,28 @@ impl Totals {
         total: &Total,
         dialect: Dialect,
     ) -> Self {
-        let (target, name) = (quote(&table.name), quote(&total.name));
+        Self::with_name(table, registered, total, dialect, [&total.name, ""])
+    }
+
+    pub(super) fn building(
+        table: &Table,
+        registered: &Registered,
+        total: &Total,
+        dialect: Dialect,
+        and_included: &str,
+    ) -> Self {
+        let name = name_of_building(table, total);
+        Self::with_name(table, registered, total, dialect, [&name, and_included])
+    }
+
+    fn with_name(
+        table: &Table,
+        registered: &Registered,
+        total: &Total,
+        dialect: Dialect,
+        [name, and_included]: [&str; 2],
+    ) -> Self {
+        let (target, name) = (quote(&table.name), quote(name));
         let columns = columns(registered, total, dialect);
         let definitions = list(&columns, ", ", |(name, kind)| {
             format!("{} {kind}", quote(name))
@@ -76,7 +117,8 @@ impl Totals {
             indexes: extremes(total)
                 .map(|(_, _, field)| index(table, registered, total, field))
                 .collect(),
-            update: difference(&target, &name, total, &note),
+            update: difference(&target, &name, total, &note, and_included),
+            and_included: and_included.to_owned(),
             summed,
             columns,
             note,
@@ -103,8 +145,8 @@ impl Totals {
     }
 
     fn note(&self, rows: &str, is_after: bool) -> String {
-        let (note, summed) = (&self.note, &self.summed);
-        format!("INSERT INTO {note} SELECT {is_after}, {summed} FROM {rows} GROUP BY g")
+        let (note, summed, included) = (&self.note, &self.summed, &self.and_included);
+        format!("INSERT INTO {note} SELECT {is_after}, {summed} FROM {rows}{included} GROUP BY g")
     }
 }
 
@@ -134,6 +176,20 @@ pub(super) async fn update(
     .await
 }
 
+/// Returns the name of the table of totals while they are built. It gets its own once they are.
+pub(super) fn name_of_building(table: &Table, total: &Total) -> String {
+    name_for("_building", &format!("{} {}", table.name, total.name))
+}
+
+/// Returns the table expression `t` of the rows of a range.
+pub(super) fn rows_in(table: &Table, range: &Range) -> String {
+    format!(
+        "{} t {BY_KEY} WHERE {}",
+        quote(&table.name),
+        range.condition
+    )
+}
+
 /// Returns the table expression `t` of the rows that a prune deletes.
 pub(super) fn rows_below(table: &Table, below: &Below<'_>) -> String {
     let Below { floor, condition } = below;
@@ -155,7 +211,7 @@ async fn run_all(
 }
 
 /// Returns the statements that add the difference to the groups, and delete empty ones.
-fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
+fn difference(target: &str, name: &str, total: &Total, note: &str, and_included: &str) -> String {
     let by = |prefix: &str| list(&total.by, ", ", |field| format!("{prefix}{}", quote(field)));
     let same_group = list(&total.by, " AND ", |field| {
         format!("t.{0} <=> n.{0}", quote(field))
@@ -196,7 +252,7 @@ fn difference(target: &str, name: &str, total: &Total, note: &str) -> String {
                  WHEN n.{removed} IS NULL OR o.{own} {beyond} n.{removed} \
                  THEN {choose}(o.{own}, COALESCE(n.{own}, o.{own})) \
                  WHEN n.{own} {beyond}= n.{removed} THEN n.{own} \
-                 ELSE (SELECT {function}(t.{}) FROM {target} t WHERE {same_group}) END",
+                 ELSE (SELECT {function}(t.{}) FROM {target} t WHERE {same_group}{and_included}) END",
                 quote(field)
             )
         };

@@ -14,7 +14,7 @@ use super::upsert::Upsert;
 use super::{ranges, registry};
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
-use crate::registry::{Entry, Registered};
+use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
 use crate::sql::{self, Below, Change, SqlTransaction};
@@ -50,6 +50,7 @@ impl Statements {
 pub(crate) struct Write {
     transaction: Transaction<'static, MySql>,
     staged_for: Option<Entry>,
+    dialect: Dialect,
     totals: Vec<Totals>,
     /// The rows that are summed up again once they are written.
     written: Option<String>,
@@ -58,12 +59,13 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    async fn begin(connection: PoolConnection<MySql>) -> Result<Self> {
+    async fn begin(connection: PoolConnection<MySql>, dialect: Dialect) -> Result<Self> {
         Ok(Self {
             // Hidden in the docs of sqlx, whose other transactions borrow their connection, which has what was
             // staged.
             transaction: Transaction::begin(connection, None).await.map_err(error)?,
             staged_for: None,
+            dialect,
             totals: Vec::new(),
             written: None,
             has_deleted_key: Vec::new(),
@@ -77,12 +79,12 @@ impl Write {
         dialect: Dialect,
     ) -> Result<Self> {
         let entry = registry::registered(&mut connection, &table.name).await?;
-        let totals = Totals::all(table, &entry.registered, dialect);
+        let totals = Totals::all(table, &entry, dialect)?;
         totals::stage(&mut connection, &totals).await?;
         Ok(Self {
             staged_for: Some(entry),
             totals,
-            ..Self::begin(connection).await?
+            ..Self::begin(connection, dialect).await?
         })
     }
 
@@ -99,7 +101,8 @@ impl Write {
             updates,
             ..
         } = chunk.statements;
-        let totals = Totals::all(chunk.table, &entry.registered, *dialect);
+        let dialect = *dialect;
+        let totals = Totals::all(chunk.table, &entry, dialect)?;
         totals::stage(&mut connection, &totals).await?;
         if let Some(updates) = updates {
             run(&mut connection, &updates.create).await?;
@@ -115,7 +118,7 @@ impl Write {
         Ok(Self {
             staged_for: Some(entry),
             totals,
-            ..Self::begin(connection).await?
+            ..Self::begin(connection, dialect).await?
         })
     }
 }
@@ -133,7 +136,9 @@ impl SqlTransaction<Statements> for Write {
     fn is_outdated(&self, entry: &Entry) -> bool {
         let staged_for = self.staged_for.as_ref();
         staged_for.is_some_and(|staged| {
-            staged.registered != entry.registered || staged.tombstones != entry.tombstones
+            staged.registered != entry.registered
+                || staged.tombstones != entry.tombstones
+                || !staged.walks.builds_same(&entry.walks)
         })
     }
 
@@ -150,9 +155,13 @@ impl SqlTransaction<Statements> for Write {
     async fn sum_totals(
         &mut self,
         table: &Table,
-        _: &Registered,
+        entry: &Entry,
         change: &Change<'_, Statements>,
     ) -> Result<()> {
+        if !entry.walks.building.is_empty() {
+            // More keys may be included than when they were staged.
+            self.totals = Totals::all(table, entry, self.dialect)?;
+        }
         let rows = match change {
             Change::Chunk(chunk) => chunk.statements.keys.rows(table),
             Change::Below(below) => totals::rows_below(table, below),

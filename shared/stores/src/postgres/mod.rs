@@ -36,13 +36,16 @@
 //!
 //! [`crate::sql::lanes`] and [`merge`] list what was tried for lanes and for the merge.
 
+mod build;
 mod chunk;
 mod columns;
 mod copy;
 mod deletes;
 mod destination;
+mod key_ranges;
 mod keys;
 mod known;
+mod maintain;
 mod merge;
 mod prepare;
 mod ranges;
@@ -62,6 +65,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
@@ -87,6 +91,7 @@ pub(crate) struct Postgres {
     pool: PgPool,
     timeout: Duration,
     step_rows: u64,
+    small_table_rows: u64,
 }
 
 impl Postgres {
@@ -103,6 +108,7 @@ impl Postgres {
             )?,
             timeout: options.timeout,
             step_rows: options.step_rows,
+            small_table_rows: options.small_table_rows,
         })
     }
 
@@ -136,7 +142,7 @@ impl Postgres {
         let mut transaction = self.begin_with(part.statements.merge.begin.clone()).await?;
         let lane_lock = LaneLock::Lane(lane);
         let entry = transaction.lock(name, lane_lock).await?;
-        let is_sufficient = lane_lock.is_sufficient(&entry.registered, entry.tombstones);
+        let is_sufficient = lane_lock.is_sufficient(&entry);
         if !is_sufficient || entry.has_floor_above(part.versions.first()) {
             transaction.rollback().await?;
             return Ok(None);
@@ -235,16 +241,31 @@ impl SqlDatabase for Postgres {
 impl Backend for Postgres {
     const KIND: StoreKind = StoreKind::Postgres;
 
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
-        let mut connection = self.connection().await?;
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
+        let (mut connection, small) = (self.connection().await?, self.small_table_rows);
         prepare::check_server(&mut connection, table).await?;
-        if prepare::is_done(&mut connection, dataset, table).await? {
-            return Ok(());
+        let prepared = prepare::prepared(&mut connection, dataset, table, small).await?;
+        if let Some(prepared) = prepared {
+            return Ok(prepared);
         }
         drop(connection);
         let mut write = self.begin().await?;
-        prepare::make(&mut write.transaction, dataset, table).await?;
-        write.commit().await
+        let prepared = prepare::make(&mut write.transaction, dataset, table, small).await?;
+        write.commit().await?;
+        Ok(prepared)
+    }
+
+    async fn is_maintained(&self, table: &Table) -> Result<bool> {
+        maintain::is_locked(&mut *self.connection().await?, table).await
+    }
+
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        maintain::step(self, dataset, table, current).await
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

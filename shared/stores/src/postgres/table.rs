@@ -87,7 +87,8 @@ pub(super) fn beginning(expression: &str) -> String {
     format!("left({expression}, {SORTED_CHARS}) COLLATE \"C\"")
 }
 
-pub(super) fn create_index(table: &Table, index: &Index) -> String {
+/// Returns the name of an index, and the rest of the statement that creates it.
+pub(super) fn index(table: &Table, index: &Index) -> (String, String) {
     let first = if index.is_cut {
         beginning(&quote(&index.field))
     } else {
@@ -95,7 +96,7 @@ pub(super) fn create_index(table: &Table, index: &Index) -> String {
     };
     let columns = list(&index.ties, "", |name| format!(", {}", quote(name)));
     let on = format!("ON {} ({first}{columns})", quote(&table.name));
-    format!("CREATE INDEX IF NOT EXISTS {} {on}", name_for("_by", &on))
+    (name_for("_by", &on), on)
 }
 
 /// Returns the columns that the table lacks, or none if there is no table.

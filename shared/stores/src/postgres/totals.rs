@@ -11,14 +11,16 @@ use landfall_domain::{FieldType, Measure, Total, TotalColumn};
 use sqlx::PgConnection;
 
 use super::deletes::Deletes;
+use super::key_ranges::compare;
 use super::merge::{Merge, new_value, same_key};
 use super::statement::{STORE, count, error, run};
 use super::table::{field_type, name_for, quote};
 use crate::error::{Result, StoreError};
-use crate::registry::Registered;
+use crate::registry::{Entry, Registered};
 use crate::schema::{Table, list};
 use crate::sql::totals::{extremes, measures};
 use crate::sql::{self, Below};
+use crate::walk::{Building, Range};
 
 /// The statements of one table of totals, for one transaction.
 ///
@@ -37,18 +39,39 @@ pub(super) struct Totals<'a> {
     create_changes: String,
     changes: String,
     pub(super) update: String,
+    /// The last key whose row is included, if the totals are being built.
+    included: Option<&'a str>,
 }
 
 impl<'a> Totals<'a> {
-    pub(super) fn all(
-        table: &'a Table,
-        registered: &'a Registered,
-    ) -> impl Iterator<Item = Totals<'a>> {
+    /// Returns the totals that a change of rows changes: also those that are being built, for keys that are included.
+    pub(super) fn all(table: &'a Table, entry: &'a Entry) -> Result<Vec<Totals<'a>>> {
+        let registered = &entry.registered;
         let totals = registered.totals.iter();
-        totals.map(move |total| Self::new(table, registered, total))
+        let totals = totals.map(|total| Self::new(table, registered, total, &total.name, None));
+        let building = entry.walks.building.iter();
+        let building = building.filter(|building| building.place.is_some());
+        let building = building.map(|building| Self::building(table, registered, building));
+        totals.chain(building).collect()
     }
 
-    fn new(table: &'a Table, registered: &Registered, total: &'a Total) -> Self {
+    pub(super) fn building(
+        table: &'a Table,
+        registered: &Registered,
+        building: &'a Building,
+    ) -> Result<Self> {
+        let Building { total, place, .. } = building;
+        let name = name_of_building(table, total);
+        Self::new(table, registered, total, &name, place.as_deref())
+    }
+
+    fn new(
+        table: &'a Table,
+        registered: &Registered,
+        total: &'a Total,
+        name: &str,
+        included: Option<&'a str>,
+    ) -> Result<Self> {
         let mut fields: Vec<&str> = total.by.iter().map(String::as_str).collect();
         for field in total
             .columns
@@ -66,8 +89,13 @@ impl<'a> Totals<'a> {
             format!(", {} {kind}", removed_extreme_column(column))
         });
         let changes = name_for("_changes", &format!("{} {columns}{removed}", total.name));
-        Self {
+        let looked_up = match included {
+            Some(place) => format!(" AND {}", compare(table, "t", "<=", place)?),
+            None => String::new(),
+        };
+        Ok(Self {
             total,
+            included,
             group: group(registered, total, "v."),
             new_values: list(&fields, ", ", |field| {
                 let is_staged = table.columns.iter().any(|column| column.name == *field);
@@ -84,9 +112,17 @@ impl<'a> Totals<'a> {
                 "CREATE TEMP TABLE IF NOT EXISTS {changes} \
                  (_group bytea, {columns}{removed}, _rows bigint) ON COMMIT DELETE ROWS"
             ),
-            update: update(table, registered, total, &by, &changes),
+            update: update(table, registered, total, [name, &by, &changes, &looked_up]),
             by,
             changes,
+        })
+    }
+
+    /// Returns the condition that the key of an alias is included, to be appended to others.
+    fn and_included(&self, table: &Table, alias: &str) -> Result<String> {
+        match self.included {
+            Some(place) => Ok(format!(" AND {}", compare(table, alias, "<=", place)?)),
+            None => Ok(String::new()),
         }
     }
 
@@ -96,7 +132,7 @@ impl<'a> Totals<'a> {
         table: &Table,
         merge: &Merge,
         deletes: Option<&Deletes>,
-    ) -> String {
+    ) -> Result<String> {
         let (target, old) = (quote(&table.name), &self.old_values);
         let is_older = if table.is_merged() {
             "t._version IS NOT NULL"
@@ -106,31 +142,41 @@ impl<'a> Totals<'a> {
         let upserted = format!(
             "SELECT v.* FROM {staged} s LEFT JOIN {target} t ON {same_key} \
              CROSS JOIN LATERAL (VALUES (1, {new}), (-1, {old})) v(_sign, {fields}) \
-             WHERE t._version IS NULL AND v._sign = 1 \
-             OR {is_older} AND ({new}) IS DISTINCT FROM ({old})",
+             WHERE (t._version IS NULL AND v._sign = 1 \
+             OR {is_older} AND ({new}) IS DISTINCT FROM ({old})){included}",
+            included = self.and_included(table, "s")?,
             staged = merge.staged.table,
             same_key = same_key(table, "t", "s"),
             new = self.new_values,
             fields = self.fields,
         );
         let Some(deletes) = deletes else {
-            return upserted;
+            return Ok(upserted);
         };
-        format!(
+        Ok(format!(
             "{upserted} UNION ALL SELECT -1, {old} FROM {keys} k \
-             JOIN {target} t ON {same_key} WHERE t._version < k._version",
+             JOIN {target} t ON {same_key} WHERE t._version < k._version{included}",
             keys = deletes.staged.table,
             same_key = same_key(table, "t", "k"),
-        )
+            included = self.and_included(table, "k")?,
+        ))
     }
 
     /// Returns the query of the rows that a prune deletes: a sign and the total's fields.
-    pub(super) fn rows_below(&self, table: &Table, below: &Below<'_>) -> String {
+    pub(super) fn rows_below(&self, table: &Table, below: &Below<'_>) -> Result<String> {
         let (target, old) = (quote(&table.name), &self.old_values);
         let Below { floor, condition } = below;
-        format!(
-            "SELECT -1, {old} FROM {target} t WHERE t._version < '\\x{floor}'::bytea AND {condition}"
-        )
+        let included = self.and_included(table, "t")?;
+        Ok(format!(
+            "SELECT -1, {old} FROM {target} t \
+             WHERE t._version < '\\x{floor}'::bytea AND {condition}{included}"
+        ))
+    }
+
+    /// Returns the query of the rows of a range, which are included next: a sign and the total's fields.
+    pub(super) fn rows_in(&self, table: &Table, range: &Range) -> String {
+        let (target, old) = (quote(&table.name), &self.old_values);
+        format!("SELECT 1, {old} FROM {target} t WHERE {}", range.condition)
     }
 
     pub(super) fn sum_up(&self, changes: &str) -> String {
@@ -172,18 +218,17 @@ fn update(
     table: &Table,
     registered: &Registered,
     total: &Total,
-    by: &str,
-    changes: &str,
+    [name, by, changes, looked_up]: [&str; 4],
 ) -> String {
     let target = quote(&table.name);
-    let name = quote(&total.name);
+    let name = quote(name);
     let set = list(&total.columns, ", ", |column| {
         let own = quote(&column.name);
         let look_up = |function: &str, choose: &str, beyond: &str, field: &str| {
             // Look it up only if the extreme itself leaves.
             format!(
                 "{own} = CASE WHEN c.{removed} {beyond} o.{own} THEN \
-                 (SELECT {function}(t.{field}) FROM {target} t WHERE {group} = o._group) \
+                 (SELECT {function}(t.{field}) FROM {target} t WHERE {group} = o._group{looked_up}) \
                  ELSE {choose}(o.{own}, c.{own}) END",
                 removed = removed_extreme_column(column),
                 field = quote(field),
@@ -265,14 +310,13 @@ pub(super) async fn missing_tables(
     .map_err(error)
 }
 
-/// Creates and fills a table of totals, and returns its number of groups. Fails if the table exists.
-pub(super) async fn make(
+/// Fails if a table has the name of a new table of totals.
+pub(super) async fn check_free(
     connection: &mut PgConnection,
     table: &Table,
-    registered: &Registered,
     total: &Total,
-) -> Result<u64> {
-    let (name, target) = (quote(&total.name), quote(&table.name));
+) -> Result<()> {
+    let name = quote(&total.name);
     let [there] = count(
         connection,
         format!("SELECT count(*) FROM pg_class WHERE oid = to_regclass('{name}')"),
@@ -285,22 +329,41 @@ pub(super) async fn make(
         );
         return Err(StoreError::schema(STORE, &total.name, reason));
     }
+    Ok(())
+}
+
+/// Returns name and definition of the indexes for the extremes of a total.
+pub(super) fn indexes(
+    registered: &Registered,
+    table: &Table,
+    total: &Total,
+) -> Vec<(String, String)> {
+    let target = quote(&table.name);
+    let index = |(_, _, field): (_, _, &str)| {
+        let name = index(registered, table, total, field);
+        let group = group(registered, total, "");
+        (name, format!("ON {target} (({group}), {})", quote(field)))
+    };
+    extremes(total).map(index).collect()
+}
+
+/// Creates and fills a table of totals, and returns its number of groups. Fails if the table exists.
+pub(super) async fn make(
+    connection: &mut PgConnection,
+    table: &Table,
+    registered: &Registered,
+    total: &Total,
+) -> Result<u64> {
+    check_free(connection, table, total).await?;
+    let (name, target) = (quote(&total.name), quote(&table.name));
     let by = list(&total.by, ", ", |field| format!("t.{}", quote(field)));
     let measures = measures(total, quote);
     let group = group(registered, total, "t.");
-    let indexes = list(extremes(total), "", |(_, _, field)| {
-        format!(
-            "CREATE INDEX IF NOT EXISTS {} ON {target} (({}), {}); ",
-            index(registered, table, total, field),
-            self::group(registered, total, ""),
-            quote(field)
-        )
+    let indexes = list(indexes(registered, table, total), "", |(name, on)| {
+        format!("CREATE INDEX IF NOT EXISTS {name} {on}; ")
     });
-    let create = format!(
-        "CREATE TABLE {name} (_group bytea PRIMARY KEY, {}, _rows bigint NOT NULL); {indexes}",
-        definitions(registered, total)
-    );
-    run(connection, create).await?;
+    let create = create(registered, total, &total.name);
+    run(connection, format!("{create}; {indexes}")).await?;
     run(
         connection,
         format!(
@@ -308,6 +371,20 @@ pub(super) async fn make(
         ),
     )
     .await
+}
+
+pub(super) fn create(registered: &Registered, total: &Total, name: &str) -> String {
+    format!(
+        "CREATE TABLE {} (_group bytea PRIMARY KEY, {}, _rows bigint NOT NULL)",
+        quote(name),
+        definitions(registered, total)
+    )
+}
+
+/// Returns the name of the table of totals while they are built. It gets its own once they are.
+pub(super) fn name_of_building(table: &Table, total: &Total) -> String {
+    let name = name_for("_building", &format!("{} {}", table.name, total.name));
+    name.trim_matches('"').to_owned()
 }
 
 pub(super) async fn drop_all(

@@ -11,7 +11,7 @@ use super::totals::Totals;
 use super::{ranges, registry};
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
-use crate::registry::{Entry, Registered};
+use crate::registry::Entry;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
 use crate::sql::{Below, Change, SqlTransaction};
@@ -61,17 +61,17 @@ impl SqlTransaction<Statements> for Write {
     async fn sum_totals(
         &mut self,
         table: &Table,
-        registered: &Registered,
+        entry: &Entry,
         change: &Change<'_, Statements>,
     ) -> Result<()> {
-        for total in Totals::all(table, registered) {
+        for total in Totals::all(table, entry)? {
             let rows = match change {
                 Change::Chunk(chunk) => {
                     let Statements { merge, deletes, .. } = chunk.statements;
                     let deletes = (chunk.deletes > 0).then_some(deletes);
-                    total.rows_of_chunk(table, merge, deletes)
+                    total.rows_of_chunk(table, merge, deletes)?
                 }
-                Change::Below(below) => total.rows_below(table, below),
+                Change::Below(below) => total.rows_below(table, below)?,
             };
             run(&mut self.transaction, total.sum_up(&rows)).await?;
             self.update_totals.push(total.update);

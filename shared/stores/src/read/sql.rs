@@ -13,7 +13,7 @@ use super::page::{PageBuilder, cut};
 use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
 use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::registry::Entry;
 use crate::retry::with_timeout;
 use crate::schema::{EXTRA, Table};
@@ -157,6 +157,10 @@ impl<D: SqlDatabase> SqlReader<D> {
         }
         let page = PageBuilder::new(limit, self.options.page_bytes);
         let Some(table) = self.database.totals(dataset, total).await? else {
+            // Rows without totals: an answer without groups would be wrong.
+            if self.table(dataset).await?.is_some() {
+                return Err(StoreError::Building(total.name.clone()));
+            }
             let groups = Vec::new();
             return Ok(TotalsPage { groups, next: None });
         };

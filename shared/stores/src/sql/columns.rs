@@ -53,9 +53,7 @@ pub(super) async fn attempt<D: SqlDatabase>(
         transaction.delete_outlived_tombstones(&chunk).await?;
     }
     let change = Change::Chunk(&chunk);
-    transaction
-        .sum_totals(&table, &entry.registered, &change)
-        .await?;
+    transaction.sum_totals(&table, &entry, &change).await?;
     let mut counts = plan.counts;
     if !plan.updates.is_empty() {
         let existing = plan.updates.len() as u64 - counts.inserted;

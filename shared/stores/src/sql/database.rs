@@ -6,7 +6,7 @@ use landfall_domain::{Dataset, Row, RowVersions, StoreCounts, StoredKey};
 use super::lanes::{self, LaneLock};
 use crate::columns::{Columns, Plan};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, Registered};
+use crate::registry::Entry;
 use crate::schema::Table;
 use crate::store::Backend;
 use crate::walk::Range;
@@ -27,9 +27,7 @@ impl<S> Chunk<'_, S> {
     /// Returns whether the chunk can be applied lane by lane: it is large enough, and its rows affect no rows of other
     /// lanes.
     pub(crate) fn can_use_lanes(&self, entry: &Entry) -> bool {
-        self.rows.len() >= lanes::MIN_ROWS
-            && self.deletes == 0
-            && lanes::are_independent(&entry.registered, entry.tombstones)
+        self.rows.len() >= lanes::MIN_ROWS && self.deletes == 0 && lanes::are_independent(entry)
     }
 }
 
@@ -121,7 +119,7 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
     async fn sum_totals(
         &mut self,
         table: &Table,
-        registered: &Registered,
+        entry: &Entry,
         change: &Change<'_, S>,
     ) -> Result<()>;
 

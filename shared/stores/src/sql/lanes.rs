@@ -26,7 +26,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use landfall_domain::{Row, Value};
 
-use crate::registry::Registered;
+use crate::registry::Entry;
 
 pub(crate) const LANES: usize = 2;
 /// The minimum number of rows for which a second transaction is worth its commit.
@@ -42,14 +42,16 @@ pub(crate) enum LaneLock {
 
 impl LaneLock {
     /// Returns whether this keeps other writers from everything that the rows of a lane affect.
-    pub(crate) fn is_sufficient(self, registered: &Registered, tombstones: bool) -> bool {
-        matches!(self, Self::All) || are_independent(registered, tombstones)
+    pub(crate) fn is_sufficient(self, entry: &Entry) -> bool {
+        matches!(self, Self::All) || are_independent(entry)
     }
 }
 
 /// Returns whether rows of one lane never concern those of another.
-pub(super) fn are_independent(registered: &Registered, tombstones: bool) -> bool {
-    registered.totals.is_empty() && !tombstones && !registered.is_merged()
+pub(super) fn are_independent(entry: &Entry) -> bool {
+    let registered = &entry.registered;
+    let has_totals = !registered.totals.is_empty() || !entry.walks.building.is_empty();
+    !has_totals && !entry.tombstones && !registered.is_merged()
 }
 
 #[derive(Default)]

@@ -78,7 +78,7 @@ pub(crate) async fn prune<D: SqlDatabase>(
         let range = transaction.range(table, name, place, rows).await?;
         let below = below(&range.condition);
         transaction
-            .sum_totals(table, &entry.registered, &Change::Below(&below))
+            .sum_totals(table, &entry, &Change::Below(&below))
             .await?;
         let deleted = transaction.delete_below(name, &below).await?;
         transaction.update_totals().await?;

@@ -93,7 +93,7 @@ async fn attempt<D: SqlDatabase>(
 ) -> Result<Option<StoreCounts>> {
     let mut transaction = database.stage(chunk).await?;
     let mut entry = transaction.lock(&chunk.table.name, lock).await?;
-    if !lock.is_sufficient(&entry.registered, entry.tombstones) {
+    if !lock.is_sufficient(&entry) {
         transaction.rollback().await?;
         return Ok(None);
     }
@@ -131,9 +131,7 @@ async fn write<S: Sync>(
         transaction.save(&chunk.table.name, entry).await?;
     }
     let change = Change::Chunk(chunk);
-    transaction
-        .sum_totals(chunk.table, &entry.registered, &change)
-        .await?;
+    transaction.sum_totals(chunk.table, entry, &change).await?;
     if upserts > 0 {
         counts += transaction.upsert(chunk, upserts).await?;
     }

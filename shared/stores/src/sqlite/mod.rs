@@ -41,6 +41,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use crate::error::{Result, StoreError};
+use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};
@@ -57,6 +58,7 @@ const LOG_BYTES: u64 = 128 << 20;
 pub(crate) struct Sqlite {
     file: Arc<Database>,
     step_rows: u64,
+    small_table_rows: u64,
 }
 
 struct Database {
@@ -80,6 +82,7 @@ impl Sqlite {
         Ok(Self {
             file: Arc::new(file),
             step_rows: options.step_rows,
+            small_table_rows: options.small_table_rows,
         })
     }
 
@@ -193,9 +196,20 @@ fn write<T>(
 impl Backend for Sqlite {
     const KIND: StoreKind = StoreKind::Sqlite;
 
-    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<()> {
-        let (dataset, table) = (dataset.clone(), table.clone());
-        self.transact(move |transaction| prepare::make(transaction, &dataset, &table))
+    async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
+        let (dataset, table, small) = (dataset.clone(), table.clone(), self.small_table_rows);
+        self.transact(move |transaction| prepare::make(transaction, &dataset, &table, small))
+            .await
+    }
+
+    async fn maintain(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        current: &Current,
+    ) -> Result<Maintenance> {
+        let (dataset, table, current) = (dataset.clone(), table.clone(), current.clone());
+        self.transact(move |transaction| prepare::maintain(transaction, &dataset, &table, &current))
             .await
     }
 

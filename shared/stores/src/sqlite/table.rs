@@ -87,6 +87,11 @@ pub(super) fn beginning(expression: &str) -> String {
     format!("substr({expression}, 1, {SORTED_CHARS})")
 }
 
+/// Returns the name of an index. No name of a table or field has a dot, so it is unique.
+pub(super) fn index_name(table: &Table, index: &Index) -> String {
+    format!("_by_{}.{}", table.name, index.field)
+}
+
 pub(super) fn create_index(table: &Table, index: &Index) -> String {
     let field = quote(&index.field);
     let first = if index.is_cut {
@@ -96,8 +101,7 @@ pub(super) fn create_index(table: &Table, index: &Index) -> String {
     };
     format!(
         "CREATE INDEX IF NOT EXISTS {} ON {} ({}{})",
-        // No name has a dot, so index names are unique.
-        quote(format!("_by_{}.{}", table.name, index.field)),
+        quote(index_name(table, index)),
         quote(&table.name),
         first,
         list(&index.ties, "", |name| format!(", {}", quote(name))),

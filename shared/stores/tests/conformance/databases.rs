@@ -176,6 +176,13 @@ impl Database {
         }
     }
 
+    /// Returns the booleans that a query selects; for PostgreSQL.
+    pub(crate) async fn booleans(&self, query: &str) -> Vec<bool> {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        let found = sqlx::query_scalar(AssertSqlSafe(query));
+        found.fetch_all(&mut connection).await.unwrap()
+    }
+
     /// Removes what a test has created.
     pub(crate) async fn drop_table(&self, dataset: &Dataset) {
         let name = &dataset.name;

@@ -12,6 +12,7 @@ mod first_load;
 mod generated;
 mod goods;
 mod key_versions;
+mod maintenance;
 mod matrix;
 mod merge;
 mod merge_random;
@@ -96,6 +97,9 @@ macro_rules! conformance {
                 deletes::a_snapshot_prunes_what_it_no_longer_has,
                 deletes::a_snapshot_beside_deleted_keys,
                 deletes::late_rows_beside_a_snapshot_that_closes,
+                maintenance::an_index_of_a_big_table_is_left_to_maintenance,
+                maintenance::small_tables_get_their_indexes_at_once,
+                maintenance::an_order_of_a_big_table_gets_room,
                 walks::a_prune_survives_crashes_between_and_within_steps,
                 walks::writers_go_on_beside_a_prune,
                 walks::a_newer_snapshot_takes_over_a_prune,
@@ -135,6 +139,8 @@ mod of_postgres {
         first_load::hashes_of_keys_are_kept_for_new_tables,
         reads::a_reader_needs_no_more_than_select,
         tables::a_trigger_keeps_rows_out,
+        maintenance::an_invalid_index_is_created_again,
+        maintenance::one_session_at_a_time,
     }
 }
 
@@ -167,6 +173,7 @@ mod sql {
                     totals::totals_are_rebuilt,
                     totals::a_prune_updates_totals,
                     walks::totals_are_exact_after_each_step_of_a_prune,
+                    maintenance::totals_of_a_big_table_are_left_to_maintenance,
                     evolution::an_older_definition_keeps_newer_totals,
                     filters::pages_of_totals,
                 }

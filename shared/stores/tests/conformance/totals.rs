@@ -31,7 +31,7 @@ fields = [
 "#;
 
 /// Groups by one text, by several fields, and without extremes; every measure.
-const TOTALS: &str = r#"
+pub(crate) const TOTALS: &str = r#"
 [[totals]]
 name = "{}_by_name"
 by = ["name"]
@@ -61,11 +61,11 @@ columns = { last_seen = "max(seen)" }
 "#;
 
 /// Returns a dataset with these totals; `{}` is its name.
-fn dataset_with(totals: &str) -> Dataset {
+pub(crate) fn dataset_with(totals: &str) -> Dataset {
     dataset_of(|name| definition(name, totals))
 }
 
-fn definition(name: &str, totals: &str) -> String {
+pub(crate) fn definition(name: &str, totals: &str) -> String {
     format!("{FIELDS}{}", totals.replace("{}", name))
 }
 

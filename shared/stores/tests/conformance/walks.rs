@@ -21,6 +21,7 @@ const OPTIONS: StoreOptions = StoreOptions {
     connections: 2,
     timeout: Duration::from_mins(1),
     step_rows: 20,
+    small_table_rows: 100_000,
 };
 
 fn id(number: usize) -> String {
