@@ -65,7 +65,13 @@ impl<'a> Planned<'a> {
     fn places(&self) -> Vec<u64> {
         let chunks = self.chunks.iter().flat_map(|chunk| {
             let (header, bytes) = (self.header.as_ref(), self.bytes(chunk));
-            let decoded = decode_chunk(("orders/1.csv", chunk), self.dataset, &self.reading, header, bytes);
+            let decoded = decode_chunk(
+                ("orders/1.csv", chunk),
+                self.dataset,
+                &self.reading,
+                header,
+                bytes,
+            );
             let rows = decoded.rows.into_iter().map(|row| row.offset);
             let rejects = decoded.rejects.into_iter().map(|reject| reject.offset);
             rows.chain(rejects).collect::<Vec<_>>()
