@@ -28,6 +28,8 @@
 //!   which carries over what counts ([`landfall_aws::Earlier`]); the old message is deleted only after that is sent.
 //! - A chunk of a paused dataset waits, like one whose store is down: its message is sent again with a delay of half a
 //!   minute to five minutes, and the delivery does not count.
+//! - A chunk whose table is locked for its maintenance, or has no room for its rows before that, waits for about a
+//!   minute at a time in the same way.
 //! - The last receive is only reached if a worker died, or could not mark the chunk. It marks the chunk dead without
 //!   another attempt, which could kill the worker again.
 //! - While a worker works, it hides its message for a minute again and again. The message of a worker that dies is
