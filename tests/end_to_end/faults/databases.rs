@@ -59,7 +59,8 @@ async fn check(faults: &mut Faults, which: Which, expected: &mut Products) {
         returned.elapsed().as_secs_f64()
     );
     assert!(returned.elapsed() < Duration::from_mins(1));
-    assert_eq!((event.state, event.dead), (JobState::Succeeded, 0));
+    let outcome = (event.state, event.dead);
+    assert_eq!(outcome, (JobState::Succeeded, 0), "{event:?}");
     assert_counts(&event, &Products::from_file(&file));
     assert_products(&faults.stack, &expected.rows).await;
     assert_eq!(api.json(&path).await["waiting_for"], serde_json::json!([]));
