@@ -144,6 +144,11 @@ mod of_postgres {
     }
 }
 
+/// Tests for `MySQL` only.
+mod of_mysql {
+    conformance! { mysql: tables::a_table_that_comes_and_goes }
+}
+
 /// Tests for MongoDB only.
 mod of_mongodb {
     conformance! { mongodb:

@@ -1,8 +1,10 @@
 //! Large and wide chunks; tables that are missing, grow, or do not fit.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use landfall_domain::{Row, Value};
+use landfall_domain::{Dataset, Row, Value};
+use tokio::join;
 use tokio::task::JoinSet;
 
 use crate::databases::{Database, dataset, redefined};
@@ -102,6 +104,39 @@ pub(crate) async fn tables_are_made_once_and_grow(database: &Database) {
     }
     assert_eq!(worker.read().await.len(), 2);
     worker.drop_table().await;
+}
+
+/// Workers that look at a table at the moment at which it is created or dropped.
+pub(crate) async fn a_table_that_comes_and_goes(database: &Database) {
+    let new = dataset(PAIRS);
+    let prepare = async || database.store().await.prepare(&new).await;
+    let is_over = Cell::new(false);
+    let make = async {
+        for _ in 0..25 {
+            let _ = prepare().await;
+            drop_rows(database, &new).await;
+        }
+        is_over.set(true);
+    };
+    let look = || async {
+        while !is_over.get() {
+            if let Err(error) = prepare().await {
+                assert!(error.is_retryable(), "{error}");
+            }
+        }
+    };
+    join!(make, look(), look(), look());
+    prepare().await.unwrap();
+    database.drop_table(&new).await;
+}
+
+/// Drops the table of rows, like somebody at a console.
+async fn drop_rows(database: &Database, dataset: &Dataset) {
+    drop(
+        database
+            .execute(&format!("DROP TABLE IF EXISTS {}", dataset.name))
+            .await,
+    );
 }
 
 pub(crate) async fn tables_that_do_not_fit_are_refused(database: &Database) {
