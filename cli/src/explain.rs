@@ -120,8 +120,8 @@ impl fmt::Display for Explained<'_> {
             Some(snapshot) => {
                 writeln!(
                     f,
-                    "If there ever was one, this snapshot or an earlier one has deleted it, or it was deleted more than \
-                     30 days ago. Which rows a snapshot has deleted is not kept."
+                    "If there ever was one, this snapshot or an earlier one has deleted it, or it was deleted more \
+                     than 30 days ago. Which rows a snapshot has deleted is not kept."
                 )?;
                 write_origin(f, snapshot)
             }
@@ -151,7 +151,8 @@ fn write_origin(f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
     if origin.is_cut_short {
         writeln!(
             f,
-            "note        too many jobs followed the object to look at all of them: another one may have fixed the record"
+            "note        too many jobs followed the object to look at all of them: another one may have fixed the \
+             record"
         )?;
     }
     writeln!(f, "version     {}", origin.version)

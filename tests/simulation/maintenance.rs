@@ -1,5 +1,6 @@
-//! Maintenance beside ingestion: every row lands, every missing index is created, and the jobs show when it is finished,
-//! whenever functions die. A store may have no room for rows before its maintenance, or none for writers during it.
+//! Maintenance beside ingestion: every row lands, every missing index is created, and the jobs show when it is
+//! finished, whenever functions die. A store may have no room for rows before its maintenance, or none for writers
+//! during it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -146,7 +147,7 @@ async fn run(world: &World, files: &[&File], rng: &mut StdRng) -> BTreeSet<JobId
                     notifications.push(event);
                 }
             }
-            Call::Other(_) => unreachable!("nobody interferes with a job"),
+            Call::Other(_) => unreachable!("this schedule has no other calls"),
         }
     }
 }

@@ -27,8 +27,8 @@
 //! A job that is redriven has shards that are full in its head, although their dead chunks were taken out. So it counts
 //! as complete only if all its shards are.
 //!
-//! A job that was open before the ledger got its index of open jobs is in no such list. For an hour after its first run,
-//! the janitor walks through the list of all jobs, 1,000 in each run, and adds the open ones to the index.
+//! A job that was open before the ledger got its index of open jobs is in no such list. For an hour after its first
+//! run, the janitor walks through the list of all jobs, 1,000 in each run, and adds the open ones to the index.
 //!
 //! # Why a probe
 //!

@@ -1,7 +1,7 @@
 //! **Maintenance**: creates what a definition adds to tables that are no longer small, while chunks go on.
 //!
-//! *Input*: messages of the maintenance queue, each with the definition of a dataset. A worker sends one when it prepares
-//! a table and leaves indexes or totals out, because creating them would take longer than a chunk may.
+//! *Input*: messages of the maintenance queue, each with the definition of a dataset. A worker sends one when it
+//! prepares a table and leaves indexes or totals out, because creating them would take longer than a chunk may.
 //!
 //! *Output*: the missing indexes and totals in every store, one after the other. Until then, rows are written and read
 //! without them. The head of the job in the ledger shows what is created.
@@ -14,10 +14,9 @@
 //! table, is dropped, as the chunks of that definition say why. After 100 attempts, a message goes to the dead-letter
 //! queue. If the ledger fails, the maintenance goes on, and its progress is recorded later.
 //!
-//! *Permissions of its role*: `s3:GetObject` and `GetObjectVersion` in the configuration bucket; `dynamodb:UpdateItem` on
-//! the heads of the ledger; `sqs:SendMessage`,
-//! `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and `ChangeMessageVisibility` on its queue;
-//! `secretsmanager:GetSecretValue` on the addresses of the databases; its logs.
+//! *Permissions of its role*: `s3:GetObject` and `GetObjectVersion` in the configuration bucket; `dynamodb:UpdateItem`
+//! on the heads of the ledger; `sqs:SendMessage`, `ReceiveMessage`, `DeleteMessage`, `GetQueueAttributes` and
+//! `ChangeMessageVisibility` on its queue; `secretsmanager:GetSecretValue` on the addresses of the databases; its logs.
 //!
 //! *Memory*: a definition. The databases do the work.
 

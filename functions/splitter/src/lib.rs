@@ -18,9 +18,9 @@
 //! The splitter of a cancelled job stops before the first shard of 128 chunks that no splitter has begun. Workers skip
 //! the chunks that are sent already.
 //!
-//! A dataset without definition is such a problem, whose message has a definition that is inferred from at most 1 MiB of
-//! the object. With `LANDFALL_AUTO_DATASETS`, it is stored in the configuration bucket instead, unless another one is
-//! there by then, and the job goes on.
+//! A dataset without definition is such a problem, whose message has a definition that is inferred from at most 1 MiB
+//! of the object. With `LANDFALL_AUTO_DATASETS`, it is stored in the configuration bucket instead, unless another one
+//! is there by then, and the job goes on.
 //!
 //! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] plus one segment of the object, three groups of at most 1,000
 //! chunks and those of a segment, and 80 messages, whatever the size of the object.

@@ -50,8 +50,8 @@ pub fn check_place(dataset: &Dataset, object: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!(
-        "the key of the object has {} bytes, but it identifies the rows of this dataset (key = \"position\"), for which \
-         the maximum is {MAX_OBJECT_BYTES}: upload the file under a shorter name",
+        "the key of the object has {} bytes, but it identifies the rows of this dataset (key = \"position\"), for \
+         which the maximum is {MAX_OBJECT_BYTES}: upload the file under a shorter name",
         object.len()
     );
     Err(Problem::new(ProblemCode::KeyTooLong, message))

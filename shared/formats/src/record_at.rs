@@ -27,8 +27,8 @@ pub struct FoundRecord {
     pub record: OriginRecord,
 }
 
-/// Returns the record of a chunk that has this offset in the object with this key; `None` if no record has. In an object of fixed
-/// rejects, that is the offset of the original record.
+/// Returns the record of a chunk that has this offset in the object with this key; `None` if no record has. In an
+/// object of fixed rejects, that is the offset of the original record.
 ///
 /// `bytes` are those of the chunk, which is decoded as a whole: what a record is may depend on those before it.
 pub fn record_at(

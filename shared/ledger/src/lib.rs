@@ -51,8 +51,8 @@
 //! The janitor finds jobs that make no progress. For that, a shard has the time of its last mark, `marked_at`, and the
 //! head `progressed_at`, the time of its seal or of its last full shard, and `repairs`, what has been tried since.
 //!
-//! The head also has `maintenance`: how far the indexes and totals are that the job's definition adds to big tables. It is
-//! recorded after the close, too. Once it is finished, it stays so.
+//! The head also has `maintenance`: how far the indexes and totals are that the job's definition adds to big tables. It
+//! is recorded after the close, too. Once it is finished, it stays so.
 //!
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].

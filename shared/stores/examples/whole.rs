@@ -1,8 +1,8 @@
 //! Work on a whole big table of `PostgreSQL` beside a load: a new index, new totals, and the prune of a snapshot.
 //!
-//! `cargo run --release -p landfall-stores --example whole -- [ROWS]` with the database in `LANDFALL_TEST_POSTGRES_URL`.
-//! The server makes the rows. Prints how long each part takes, how long its longest step, and how long chunks take
-//! meanwhile. Fails if the outcome is not what a plain computation says.
+//! `cargo run --release -p landfall-stores --example whole -- [ROWS]` with the database in
+//! `LANDFALL_TEST_POSTGRES_URL`. The server makes the rows. Prints how long each part takes, how long its longest step,
+//! and how long chunks take meanwhile. Fails if the outcome is not what a plain computation says.
 
 #![expect(clippy::unwrap_used, reason = "a measurement, not a program")]
 #![allow(clippy::print_stdout, reason = "its output")]

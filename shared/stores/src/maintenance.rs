@@ -10,8 +10,8 @@
 //! | SQLite | in one transaction | in one transaction |
 //! | MongoDB | as the server does it, beside writers | |
 //!
-//! One process at a time maintains a dataset in a store. A lock of the database session ensures that: unlike a lease in a
-//! row, it lasts exactly as long as the server works on a statement, even if the process that sent it has died.
+//! One process at a time maintains a dataset in a store. A lock of the database session ensures that: unlike a lease in
+//! a row, it lasts exactly as long as the server works on a statement, even if the process that sent it has died.
 
 use landfall_domain::Structure;
 use tokio::sync::watch;

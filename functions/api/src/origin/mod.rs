@@ -1,9 +1,9 @@
 //! Explains a row: which object and which record in it gave the row of a key, or deleted it.
 //!
-//! No index leads from rows to objects. The version of a row says the time of its object, the first bytes of its job and
-//! the place of its record. The jobs of the dataset from that time on are read from the ledger until one has that order:
-//! mostly the first few. Fixed rejects and dead chunks that are processed with a newer definition have the order and
-//! the places of the first object. They are looked for only if that job did not make a row of the record itself.
+//! No index leads from rows to objects. The version of a row says the time of its object, the first bytes of its job
+//! and the place of its record. The jobs of the dataset from that time on are read from the ledger until one has that
+//! order: mostly the first few. Fixed rejects and dead chunks that are processed with a newer definition have the order
+//! and the places of the first object. They are looked for only if that job did not make a row of the record itself.
 //!
 //! *Memory*: one chunk and its rows, at most [`MAX_ORIGINS`] times one after the other.
 

@@ -15,12 +15,12 @@ use crate::{ApiError, Context, Problem};
 
 /// Explain a row: the record that gave it, or deleted it
 ///
-/// The version of a row names an object and a byte in it, and the ledger its job. The answer has both, and the record as
-/// it stands in the object. A row that is merged by column is from several records. Of a key without a row, the answer
-/// has the delete, for 30 days, or the newest snapshot that has deleted rows.
+/// The version of a row names an object and a byte in it, and the ledger its job. The answer has both, and the record
+/// as it stands in the object. A row that is merged by column is from several records. Of a key without a row, the
+/// answer has the delete, for 30 days, or the newest snapshot that has deleted rows.
 ///
-/// Jobs are kept for 90 days. What a row was before, which worker wrote it, and which rows a snapshot has deleted is not
-/// kept. The last segment of the path before `origin` is the key, as for `GET /datasets/{dataset}/rows/{key}`.
+/// Jobs are kept for 90 days. What a row was before, which worker wrote it, and which rows a snapshot has deleted is
+/// not kept. The last segment of the path before `origin` is the key, as for `GET /datasets/{dataset}/rows/{key}`.
 #[utoipa::path(
     get,
     path = "/datasets/{dataset}/rows/{key}/origin",

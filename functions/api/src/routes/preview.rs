@@ -49,8 +49,8 @@ pub(crate) struct Preview {
 
 /// Preview a file
 ///
-/// Infers the definition of a dataset from the start of a file, or takes the given one, and reports what would happen to
-/// the records of the start. Nothing is stored.
+/// Infers the definition of a dataset from the start of a file, or takes the given one, and reports what would happen
+/// to the records of the start. Nothing is stored.
 #[utoipa::path(
     post,
     path = "/previews",

@@ -1,7 +1,7 @@
 //! Builds totals in ranges of keys, each in a short transaction under the lock of the dataset.
 //!
 //! The registry has the last key that is included. A chunk changes totals that are being built for the keys that are
-//! included. Their table has another name until all are. Renaming it commits by itself, so it is a step of its own.
+//! included. Their table has another name until all are. Renaming it commits, so it is a separate step.
 
 use std::time::Instant;
 
@@ -116,7 +116,7 @@ async fn rename(
     table: &Table,
     total: &Total,
 ) -> Result<()> {
-    // Renaming commits, and would release the lock of its own connection.
+    // Renaming commits, so it would release a lock of the same connection.
     let mut transaction = pool.begin().await.map_err(error)?;
     let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
     let name = name_of_building(table, total);

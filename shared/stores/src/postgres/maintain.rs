@@ -4,8 +4,9 @@
 //! last key that is included. A chunk changes totals that are being built for the keys that are included, so they equal
 //! a GROUP BY of these at every commit. Their table has another name until all are.
 //!
-//! `CREATE INDEX CONCURRENTLY` cannot run in a transaction. If it fails, it leaves an invalid index, which is dropped and
-//! created again. If the process that sent it dies, the server completes it, and the session holds its lock until then.
+//! `CREATE INDEX CONCURRENTLY` cannot run in a transaction. If it fails, it leaves an invalid index, which is dropped
+//! and created again. If the process that sent it dies, the server completes it, and the session holds its lock until
+//! then.
 
 use landfall_domain::{Dataset, Structure};
 use sqlx::{Connection as _, PgConnection};
@@ -126,7 +127,7 @@ async fn create_index(
     Ok(())
 }
 
-/// Drops an index that a failed statement has left behind. Nobody uses it.
+/// Drops an index that a failed statement has left behind, which no query uses.
 pub(super) async fn drop_invalid_index(
     connection: &mut PgConnection,
     name: &str,

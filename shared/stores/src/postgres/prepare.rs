@@ -34,7 +34,8 @@ pub(super) async fn check_server(connection: &mut PgConnection, table: &Table) -
     Err(StoreError::schema(STORE, &table.name, reason))
 }
 
-/// Returns the state of a table that lacks nothing but what maintenance creates, or none if it lacks more. Locks nothing.
+/// Returns the state of a table that lacks nothing but what maintenance creates, or none if it lacks more. Locks
+/// nothing.
 pub(super) async fn prepared(
     connection: &mut PgConnection,
     dataset: &Dataset,

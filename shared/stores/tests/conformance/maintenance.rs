@@ -221,7 +221,7 @@ pub(crate) async fn one_session_at_a_time(database: &Database) {
         other.maintain(&indexed, &Current::default()).await.unwrap(),
         Maintenance::Busy
     );
-    // Chunks that have to wait for it are told so.
+    // A chunk that would have to wait for it fails with an error that says so.
     let hurried = database.store_with(StoreOptions {
         timeout: Duration::from_secs(2),
         ..OPTIONS
