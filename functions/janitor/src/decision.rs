@@ -20,10 +20,19 @@ pub(crate) enum Decision {
     ReadShards,
     /// Enqueue a message to send dead chunks again, as this attempt: a redrive has not sent all of them.
     Redrive(u32),
+    /// No chunk is missing: do this to finish the job.
+    Finish(Finish),
+}
+
+/// What to do for a job that only has to be closed, or whose event or confirmed prune is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Nothing, for now.
+    Wait,
     /// Enqueue a close message, as this attempt.
     Close(u32),
     /// Have the job closed as failed, as this attempt: it could not be pruned.
-    FailClose(u32),
+    Fail(u32),
 }
 
 /// What to do for a sealed job with missing chunks.
@@ -37,8 +46,8 @@ pub(crate) enum ChunksDecision {
     SendAll(u32),
     /// Mark the missing chunks dead: they were not marked after any attempt.
     GiveUp,
-    /// No chunk is missing: do this to close the job.
-    Complete(Decision),
+    /// No chunk is missing: do this to finish the job.
+    Finish(Finish),
 }
 
 /// Decides what to do for an unfinished job, from its head, and from when the splitter has last read a part of the
@@ -58,7 +67,7 @@ pub(crate) fn decide(
     // A shard of a job that was opened again may be full in the head, although chunks of it are missing again.
     let is_complete = head.awaits_close() && !is_reopened(head);
     if is_complete || (head.published && head.awaits_prune()) {
-        return decide_close(head, progress, patience, now);
+        return Decision::Finish(decide_finish(head, progress, patience, now));
     }
     if head.resending {
         return if due(patience.pause(attempts)) {
@@ -89,22 +98,21 @@ fn is_reopened(head: &JobHead) -> bool {
     head.state == JobState::Open && head.attempt > 1
 }
 
-/// Decides what to do for a job that only has to be closed, or whose event or confirmed prune is missing.
-fn decide_close(
+fn decide_finish(
     head: &JobHead,
     progress: Timestamp,
     patience: Patience,
     now: Timestamp,
-) -> Decision {
+) -> Finish {
     let History { attempts, since } = History::new(head, progress);
     if !is_over(since, patience.pause(attempts), now) {
-        return Decision::Wait;
+        return Finish::Wait;
     }
     // A job whose event cannot be published is closed: there is nothing to give up.
     if attempts >= patience.max_attempts && head.state == JobState::Open && head.problem.is_none() {
-        Decision::FailClose(attempts + 1)
+        Finish::Fail(attempts + 1)
     } else {
-        Decision::Close(attempts + 1)
+        Finish::Close(attempts + 1)
     }
 }
 
@@ -126,7 +134,7 @@ pub(crate) fn decide_chunks(
     let Some(last) = shards.iter().rev().find_map(|shard| shard.missing().last()) else {
         // Unless it is opened again, its head says so from now on.
         return if is_reopened(head) {
-            ChunksDecision::Complete(decide_close(head, progress, patience, now))
+            ChunksDecision::Finish(decide_finish(head, progress, patience, now))
         } else {
             ChunksDecision::Wait
         };
@@ -226,8 +234,8 @@ mod tests {
         let mut minutes = Vec::new();
         for minute in 0.. {
             match decide(&head, None, PATIENCE, at(minute)) {
-                Decision::Wait => {}
-                Decision::Split(attempt) | Decision::Close(attempt) => {
+                Decision::Wait | Decision::Finish(Finish::Wait) => {}
+                Decision::Split(attempt) | Decision::Finish(Finish::Close(attempt)) => {
                     minutes.push(minute);
                     head = tried(head, attempt, minute, None);
                 }
@@ -251,7 +259,7 @@ mod tests {
     fn a_complete_job_gets_close_messages_and_fails_in_the_end() {
         let (minutes, last) = attempts(head(Some(0)));
         assert_eq!(minutes, [2, 6, 14, 30, 62, 126]);
-        assert_eq!(last, Decision::FailClose(7));
+        assert_eq!(last, Decision::Finish(Finish::Fail(7)));
     }
 
     #[test]
@@ -297,7 +305,7 @@ mod tests {
         // The shard was full in the first attempt.
         head.full.insert(0);
         let close = decide(&head, None, PATIENCE, at(9));
-        assert_eq!(close, Decision::Close(1));
+        assert_eq!(close, Decision::Finish(Finish::Close(1)));
         head.attempt = 2;
         let read = decide(&head, None, PATIENCE, at(9));
         assert_eq!(read, Decision::ReadShards);
@@ -311,8 +319,8 @@ mod tests {
             };
             decided(shards, minute)
         };
-        assert_eq!(complete(11), ChunksDecision::Complete(Decision::Wait));
-        assert_eq!(complete(12), ChunksDecision::Complete(Decision::Close(1)));
+        assert_eq!(complete(11), ChunksDecision::Finish(Finish::Wait));
+        assert_eq!(complete(12), ChunksDecision::Finish(Finish::Close(1)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use landfall_runtime::Metric;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::decision::{ChunksDecision, Decision, decide, decide_chunks};
+use crate::decision::{ChunksDecision, Decision, Finish, decide, decide_chunks};
 use crate::report::Report;
 use crate::{Context, JanitorError};
 
@@ -109,9 +109,7 @@ async fn repair(
             }
         }
         Decision::ReadShards => repair_chunks(context, &head, report, room).await?,
-        close @ (Decision::Close(_) | Decision::FailClose(_)) => {
-            finish(context, &head, close, report).await?;
-        }
+        Decision::Finish(what) => finish(context, &head, what, report).await?,
     }
     Ok(())
 }
@@ -120,19 +118,20 @@ async fn repair(
 async fn finish(
     context: &Context,
     head: &JobHead,
-    decision: Decision,
+    what: Finish,
     report: &mut Report,
 ) -> Result<(), JanitorError> {
     let (job, ledger) = (head.job, &context.ledger);
-    match decision {
-        Decision::Close(attempt) => {
+    match what {
+        Finish::Wait => {}
+        Finish::Close(attempt) => {
             if ledger.begin_repair(head, attempt, None).await? {
                 info!(%job, attempt, "the job is complete, but not finished: a close message is sent");
                 close(context, head).await?;
                 report.closes += 1;
             }
         }
-        Decision::FailClose(attempt) => {
+        Finish::Fail(attempt) => {
             // A close message waits while a store is down.
             if context.backlog.is_empty().await? && ledger.begin_repair(head, attempt, None).await?
             {
@@ -147,11 +146,6 @@ async fn finish(
                 report.given_up += 1;
             }
         }
-        Decision::Wait
-        | Decision::Split(_)
-        | Decision::FailSplit
-        | Decision::ReadShards
-        | Decision::Redrive(_) => {}
     }
     Ok(())
 }
@@ -209,7 +203,7 @@ async fn repair_chunks(
             *room -= missing.len();
             report.dead += give_up(context, head, &missing).await?;
         }
-        ChunksDecision::Complete(close) => finish(context, head, close, report).await?,
+        ChunksDecision::Finish(what) => finish(context, head, what, report).await?,
         // Or the run has sent enough.
         ChunksDecision::Wait
         | ChunksDecision::Probe(..)
