@@ -5,6 +5,7 @@
 //! functions run the same code.
 
 mod chunk;
+mod codec;
 mod columns;
 mod completion;
 mod counts;
@@ -32,6 +33,7 @@ mod version;
 mod warning;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
+pub use codec::Codec;
 pub use columns::{
     Change, ColumnSet, Merged, Parts, RowUpdate, StoredKey, VersionsError, columns_by_version,
     merge,

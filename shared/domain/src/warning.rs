@@ -37,6 +37,8 @@ pub enum WarningCode {
     TruncatedValues,
     /// Fixed rejects changed no row.
     UnchangedRejects,
+    /// Bytes after the end of the compressed data were not read.
+    TrailingBytes,
 }
 
 impl WarningCode {
@@ -57,6 +59,7 @@ impl WarningCode {
             Self::Encoding => "encoding",
             Self::TruncatedValues => "truncated_values",
             Self::UnchangedRejects => "unchanged_rejects",
+            Self::TrailingBytes => "trailing_bytes",
         }
     }
 
@@ -93,6 +96,11 @@ impl WarningCode {
                 "{count} fixed records changed nothing, because they had become rows before, or the table already has \
                  their values; to change such a row again, upload it in a new file"
             ),
+            Self::TrailingBytes => {
+                format!(
+                    "{count} bytes after the end of the compressed data were not read; check that the file is complete"
+                )
+            }
             Self::UnmatchedColumn
             | Self::AbsentColumns
             | Self::NullColumns

@@ -1,0 +1,66 @@
+//! Frames of zstd.
+
+use zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, is_error_kind};
+
+use crate::fault::Fault;
+use crate::series::{FaultAt, Magic, Step, Stream};
+
+/// The greatest window, as a power of two: 128 MiB, what `zstd --long` needs and `zstd -d` accepts by default.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// One frame: with content, or to skip.
+pub(crate) struct Frame(DCtx<'static>);
+
+impl Stream for Frame {
+    fn magic(start: &[u8]) -> Magic {
+        match start.first() {
+            Some(0x50..=0x5f) => Magic::prefix(&start[1..], &[0x2a, 0x4d, 0x18]),
+            _ => Magic::prefix(start, &[0x28, 0xb5, 0x2f, 0xfd]),
+        }
+    }
+
+    fn new() -> Result<Self, Fault> {
+        let no_memory = || Fault::damaged("out of memory");
+        let mut context = DCtx::try_create().ok_or_else(no_memory)?;
+        let parameter = DParameter::WindowLogMax(MAX_WINDOW_LOG);
+        context
+            .set_parameter(parameter)
+            .map_err(|code| Fault::damaged(get_error_name(code)))?;
+        Ok(Self(context))
+    }
+
+    // A context goes on with the next frame, and keeps its window.
+    fn restart(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn step(&mut self, packed: &[u8], unpacked: &mut [u8]) -> Result<Step, FaultAt> {
+        let mut input = InBuffer::around(packed);
+        let mut output = OutBuffer::around(unpacked);
+        let hint = self.0.decompress_stream(&mut output, &mut input);
+        let (consumed, produced) = (input.pos(), output.pos());
+        match hint {
+            Ok(hint) => Ok(Step {
+                consumed,
+                produced,
+                discarded: 0,
+                is_last: hint == 0,
+            }),
+            Err(code) => Err((consumed, fault(code))),
+        }
+    }
+}
+
+fn fault(code: usize) -> Fault {
+    let is = |kind| is_error_kind(code, kind);
+    if is(ZSTD_ErrorCode::ZSTD_error_dictionary_wrong) {
+        Fault::unsupported("it needs a dictionary: compress it without one")
+    } else if is(ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge) {
+        Fault::unsupported(
+            "it needs a window of more than 128 MiB: compress it with at most --long=27",
+        )
+    } else {
+        Fault::damaged(get_error_name(code))
+    }
+}
