@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use landfall_cli::definition_files;
+use landfall_cli::infer::stem;
 use landfall_domain::{Dataset, StoreKind};
 use landfall_stores::check_row_size;
 
@@ -75,7 +76,8 @@ pub(crate) fn dataset_of<'a>(file: &Path, datasets: &'a [Dataset]) -> Result<&'a
     }
     let path = std::path::absolute(file)?;
     let directory = path.parent().and_then(Path::file_name);
-    let names = [path.file_stem(), directory].into_iter().flatten();
+    let directory = directory.map(|name| name.to_string_lossy().into_owned());
+    let names = [stem(&path), directory].into_iter().flatten();
     let mut found = names.filter_map(|name| datasets.iter().find(|dataset| *dataset.name == *name));
     found.next().with_context(|| {
         let file = file.display();
@@ -98,6 +100,7 @@ mod tests {
         for (file, datasets, expected) in [
             ("/x/a.csv", &datasets[..1], Some("orders")),
             ("/orders/products.csv", &datasets, Some("products")),
+            ("/x/orders.csv.gz", &datasets, Some("orders")),
             ("/orders/a.csv", &datasets, Some("orders")),
             ("/x/a.csv", &datasets, None),
         ] {

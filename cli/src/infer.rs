@@ -1,17 +1,27 @@
 //! Infers definitions from files, and checks the files against them.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use landfall_domain::{ByteRange, Dataset, is_name};
+use landfall_domain::{Codec, Dataset, is_name};
 use landfall_formats::infer::{Source, identifier};
-use landfall_preview::{Report, Suggestion};
+use landfall_preview::{Ending, Report, Suggestion};
+
+use crate::content::Content;
+
+/// What is said about content of more than [`MAX_UNPACKED`](crate::content::MAX_UNPACKED) bytes.
+const LOOKED_AT: &str = "only the first 4 GiB were looked at";
 
 /// Returns the name of the dataset of a file: its name without the extension, made legal.
 pub fn dataset_name(path: &Path) -> String {
-    identifier(&path.file_stem().unwrap_or_default().to_string_lossy())
+    identifier(&stem(path).unwrap_or_default())
+}
+
+/// Returns the name of a file without its extension, and without that of a compressed file.
+pub fn stem(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    let stem = Path::new(Codec::unpacked_name(&name)).file_stem()?;
+    Some(stem.to_string_lossy().into_owned())
 }
 
 /// Returns the definition of a file. The dataset is named after the file by default.
@@ -21,27 +31,41 @@ pub fn dataset_name(path: &Path) -> String {
 pub fn infer_file(path: &Path, name: Option<&str>) -> Result<Suggestion> {
     let dataset = name.map_or_else(|| dataset_name(path), str::to_owned);
     ensure!(is_name(&dataset), "{dataset:?} is no name of a dataset");
-    let (mut file, size) = open(path)?;
+    let mut content = Content::open(path)?;
+    let shown = path.display();
+    if let Ending::Damaged(problem) = &content.ending {
+        return Err(anyhow!("{shown}: {}", problem.message));
+    }
     let source = Source {
         dataset: &dataset,
         file: &file_name(path),
-        size,
+        size: content.size,
     };
-    let shown = path.display();
-    let suggestion = landfall_preview::suggest(source, |range| read(&mut file, range));
-    suggestion
+    let suggestion = landfall_preview::suggest(source, |range| content.read(range));
+    let mut suggestion = suggestion
         .with_context(|| format!("cannot read {shown}"))?
-        .map_err(|problem| anyhow!("{shown}: {}", problem.message))
+        .map_err(|problem| anyhow!("{shown}: {}", problem.message))?;
+    if content.ending == Ending::Cut {
+        let note = format!("# Of what {} unpacks to, {LOOKED_AT}.\n", source.file);
+        suggestion
+            .definition
+            .insert_str(0, &note.replace('\r', " "));
+    }
+    Ok(suggestion)
 }
 
-/// Runs a file against a definition.
+/// Runs a file against a definition. Says if not all of it is looked at.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn check_file(dataset: &Dataset, path: &Path) -> Result<Report> {
-    let (mut file, size) = open(path)?;
-    let read = |range| read(&mut file, range);
-    landfall_preview::check(dataset, &file_name(path), size, read)
+    let mut content = Content::open(path)?;
+    if content.ending == Ending::Cut {
+        eprintln!("of what {} unpacks to, {LOOKED_AT}", path.display());
+    }
+    let (size, ending) = (content.size, content.ending.clone());
+    let read = |range| content.read(range);
+    landfall_preview::check_content(dataset, &file_name(path), size, ending, read)
         .with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -50,26 +74,10 @@ fn file_name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Opens a file. Returns its size, too.
-fn open(path: &Path) -> Result<(File, u64)> {
-    let context = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(context)?;
-    let metadata = file.metadata().with_context(context)?;
-    ensure!(metadata.is_file(), "{} is not a file", path.display());
-    Ok((file, metadata.len()))
-}
-
-fn read(file: &mut File, range: ByteRange) -> std::io::Result<Vec<u8>> {
-    let length = usize::try_from(range.len()).map_err(std::io::Error::other)?;
-    let mut bytes = vec![0; length];
-    file.seek(SeekFrom::Start(range.start))?;
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::tests::gzip;
 
     fn inferred(name: &str, content: &str, dataset: Option<&str>) -> Result<String> {
         let directory = tempfile::tempdir().unwrap();
@@ -113,5 +121,44 @@ mod tests {
             "{error}"
         );
         assert!(inferred("a.csv", "a\n1\n", Some("a b")).is_err());
+    }
+
+    #[test]
+    fn compressed_files_are_unpacked_and_named_without_their_extensions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = gzip(&directory, "My goods.csv.gz", "sku,price\nA,1\nB,2\nC,x\n");
+        let suggestion = infer_file(&path, None).unwrap();
+        let text = &suggestion.definition;
+        assert!(text.contains("3 rows of My goods.csv.gz fit"), "{text}");
+        assert!(text.contains("\nname = \"my_goods\"\n"), "{text}");
+        let report = check_file(&suggestion.dataset, &path).unwrap();
+        assert_eq!((report.rows, report.rejected, report.problem), (3, 0, None));
+        for (name, expected) in [
+            ("a.csv", "a"),
+            ("a.csv.bz2", "a"),
+            ("a.zip", "a"),
+            ("a.b.NDJSON.ZST", "a.b"),
+            ("a.b", "a"),
+        ] {
+            assert_eq!(stem(Path::new(name)).as_deref(), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_checked_as_far_as_it_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = gzip(&directory, "a.csv.gz", "sku,price\nA,1\nB,2\n");
+        let dataset = infer_file(&path, None).unwrap().dataset;
+        let packed = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &packed[..packed.len() - 3]).unwrap();
+        let report = check_file(&dataset, &path).unwrap();
+        assert_eq!(report.rows, 2);
+        let problem = report.problem.unwrap();
+        assert!(problem.message.contains("not complete"), "{problem}");
+        let error = infer_file(&path, None).err().unwrap().to_string();
+        assert!(
+            error.contains("a.csv.gz: the gzip data is damaged at byte"),
+            "{error}"
+        );
     }
 }

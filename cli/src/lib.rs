@@ -1,5 +1,6 @@
 //! What other crates use of the command line: sample files, inferred definitions, and the places of definitions.
 
+mod content;
 pub mod infer;
 pub mod seed;
 

@@ -13,7 +13,8 @@ const REASONS = 10;
 
 /** Returns the name of a dataset for a file. */
 export function datasetName(file) {
-  const words = file.toLowerCase().replace(/\.[^.]*$/, '').split(/[^a-z0-9]+/);
+  const unpacked = file.toLowerCase().replace(/\.(gz|gzip|zst|zstd|bz2|zip)$/, '');
+  const words = unpacked.replace(/\.[^.]*$/, '').split(/[^a-z0-9]+/);
   const name = words.filter(Boolean).join('_').replace(/^[^a-z]+/, '');
   return name.slice(0, 48) || 'dataset';
 }

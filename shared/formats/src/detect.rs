@@ -1,8 +1,8 @@
 //! Detects the format of an object from its dataset, its name and its first bytes.
 
 use landfall_domain::{
-    CsvOptions, Dataset, Encoding, Format, Mode, Problem, ProblemCode, Quote, Reading, RejectCode,
-    Warning, WarningCode, excerpt,
+    Codec, CsvOptions, Dataset, Encoding, Format, Mode, Problem, ProblemCode, Quote, Reading,
+    RejectCode, Warning, WarningCode, excerpt,
 };
 use memchr::{memchr, memchr_iter, memchr2};
 use serde::Deserialize;
@@ -18,10 +18,11 @@ use crate::transcode::Transcoded;
 /// The maximum number of bytes of an object that [`detect`] reads.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 
-/// Decides how to read the object `key`. `head` contains its first bytes, of which at most 64 KiB are read.
+/// Decides how to read the object `key`. `head` contains its first bytes, of which at most 64 KiB are read. Those of a
+/// compressed object are unpacked before.
 ///
-/// The format of the dataset takes precedence, then the extension of the key, then the content. Blank
-/// content matches any format. Files that the API has written are recognized first.
+/// The format of the dataset takes precedence, then the extension of the key without that of a compressed file, then
+/// the content. Blank content matches any format. Files that the API has written are recognized first.
 ///
 /// # Errors
 /// `FormatMismatch` if the content does not match the format of the dataset or the extension, or is in
@@ -192,7 +193,7 @@ fn mismatch(message: String) -> Problem {
 }
 
 fn by_extension(key: &str) -> Option<Format> {
-    let name = key.rsplit('/').next()?;
+    let name = Codec::unpacked_name(key.rsplit('/').next()?);
     let (_, extension) = name.rsplit_once('.')?;
     match extension.to_ascii_lowercase().as_str() {
         "csv" => Some(Format::Csv),
@@ -357,19 +358,20 @@ fn delimited(head: &[u8], dataset: &Dataset) -> Format {
 
 /// Returns what content in an unsupported format is, and what to do about it.
 fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    const UNPACK: &str = "unpack it before the upload";
+    const UNPACK: &str = "unpack it, or compress the file with gzip, zstd, bzip2 or zip";
+    const TWICE: &str = "compress the file only once";
     const EXPORT: &str = "export it as CSV, TSV, JSON or NDJSON";
     const NO_ROWS: &str = "check that it is the right file";
     const ERROR_PAGE: &str = "check that it is not an error or log-in page";
     const SIGNATURES: [(&[u8], &str, &str); 18] = [
-        (b"\x1f\x8b", "gzip", UNPACK),
-        (b"\x28\xb5\x2f\xfd", "zstd", UNPACK),
         (b"\xfd7zXZ\0", "xz", UNPACK),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
+        (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
+        (b"\x04\x22\x4d\x18", "lz4", UNPACK),
         (
-            b"PK\x03\x04",
-            "a zip archive or an Excel workbook",
-            "unpack it, or export the sheet as CSV",
+            b"\x1f\x9d",
+            "compressed with the Unix tool compress",
+            UNPACK,
         ),
         (
             b"\xd0\xcf\x11\xe0",
@@ -389,6 +391,22 @@ fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"<!DOCTYPE", "HTML", ERROR_PAGE),
         (b"<html", "HTML", ERROR_PAGE),
     ];
+    // What was compressed once is unpacked before.
+    match Codec::of(head) {
+        Some(Codec::Gzip) => return Some(("gzip in a compressed file", TWICE)),
+        Some(Codec::Zstd) => return Some(("zstd in a compressed file", TWICE)),
+        Some(Codec::Bzip2) => return Some(("bzip2 in a compressed file", TWICE)),
+        Some(Codec::Zip) => {
+            return Some((
+                "a zip archive or an Excel workbook in a compressed file",
+                "compress the file only once, or export the sheet as CSV",
+            ));
+        }
+        None => {}
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return Some(("a tar archive", "upload each of its files by itself"));
+    }
     let text = trimmed(head);
     let known = SIGNATURES
         .iter()

@@ -134,7 +134,7 @@ impl<S: Stream> Series<S> {
             Magic::No if is_start => return Err((0, Fault::damaged("incorrect header"))),
             Magic::No => {
                 let mut trailing = Trailing::default();
-                trailing.add(self.start.len()).map_err(|fault| (0, fault))?;
+                trailing.add(&self.start).map_err(|fault| (0, fault))?;
                 self.place = Place::Trailing(trailing);
             }
         }
@@ -147,7 +147,7 @@ impl<S: Stream> Decode for Series<S> {
         match &mut self.place {
             Place::Start | Place::Between => self.look(packed),
             Place::Trailing(trailing) => {
-                trailing.add(packed.len()).map_err(|fault| (0, fault))?;
+                trailing.add(packed).map_err(|fault| (0, fault))?;
                 Ok(consumed(packed.len()))
             }
             Place::Inside => {
@@ -179,7 +179,7 @@ fn consumed(consumed: usize) -> Step {
     }
 }
 
-/// Counts the bytes after the end of the compressed data.
+/// Counts the bytes after the end of the compressed data, without zero bytes before them.
 #[derive(Default)]
 pub(crate) struct Trailing(pub(crate) u64);
 
@@ -187,8 +187,12 @@ impl Trailing {
     /// More bytes than this may be rows that cannot be read.
     const MAX_BYTES: u64 = 4096;
 
-    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.0 += bytes as u64;
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let padding = match self.0 {
+            0 => bytes.iter().take_while(|byte| **byte == 0).count(),
+            _ => 0,
+        };
+        self.0 += (bytes.len() - padding) as u64;
         if self.0 > Self::MAX_BYTES {
             return Err(Fault::damaged("what follows is no compressed data"));
         }

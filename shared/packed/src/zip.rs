@@ -133,7 +133,7 @@ impl Archive {
                 (*left == 0).then_some(after)
             }
             State::Trailing(trailing) => {
-                trailing.add(packed.len()).map_err(|fault| (0, fault))?;
+                trailing.add(packed).map_err(|fault| (0, fault))?;
                 step.consumed = packed.len();
                 None
             }

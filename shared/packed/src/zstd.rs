@@ -9,14 +9,40 @@ use crate::series::{FaultAt, Magic, Step, Stream};
 /// The greatest window, as a power of two: 128 MiB, what `zstd --long` needs and `zstd -d` accepts by default.
 const MAX_WINDOW_LOG: u32 = 27;
 
+/// The first bytes of a frame with content.
+const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The length of the longest header of a frame.
+const MAX_HEADER_BYTES: usize = 18;
+
+/// Returns the length of the header of a frame with this descriptor, which says which parts it has.
+fn header_bytes(descriptor: u8) -> usize {
+    let is_single_segment = descriptor & 0x20 != 0;
+    let window = usize::from(!is_single_segment);
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let size = match descriptor >> 6 {
+        0 => usize::from(is_single_segment),
+        flag => 1 << flag,
+    };
+    FRAME.len() + 1 + window + dictionary + size
+}
+
 /// One frame: with content, or to skip.
 pub(crate) struct Frame(DCtx<'static>);
 
 impl Stream for Frame {
+    // The whole header, which the library then gets by itself. With a frame that is whole, the library would take a
+    // shortcut, and not check the window; with a part of a header, it may mistake the rest for a frame.
     fn magic(start: &[u8]) -> Magic {
-        match start.first() {
-            Some(0x50..=0x5f) => Magic::prefix(&start[1..], &[0x2a, 0x4d, 0x18]),
-            _ => Magic::prefix(start, &[0x28, 0xb5, 0x2f, 0xfd]),
+        let (magic, header_bytes) = match start {
+            [0x50..=0x5f, rest @ ..] => (Magic::prefix(rest, &[0x2a, 0x4d, 0x18]), 8),
+            [_, _, _, _, descriptor, ..] => {
+                (Magic::prefix(start, &FRAME), header_bytes(*descriptor))
+            }
+            _ => (Magic::prefix(start, &FRAME), MAX_HEADER_BYTES),
+        };
+        match magic {
+            Magic::Yes if start.len() < header_bytes => Magic::Cut,
+            magic => magic,
         }
     }
 

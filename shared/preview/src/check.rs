@@ -3,8 +3,8 @@
 //! All steps are those of splitter and worker, with chunks of the default size, and so is the memory that they take.
 
 use landfall_domain::{
-    ByteRange, Counts, Dataset, Folded, JobId, JsonOf, JsonText, ObjectOrder, ObjectRef, Reject,
-    Row, WarningCode,
+    ByteRange, Counts, Dataset, Folded, JobId, JsonOf, JsonText, ObjectOrder, ObjectRef, Problem,
+    ProblemCode, Reject, Row, Warning, WarningCode,
 };
 use landfall_formats::{CHUNK_BYTES, Decoded, Findings, Object, decode_object};
 use landfall_ledger::{JobHead, Sums};
@@ -20,7 +20,34 @@ const FIRST_ROWS: usize = 5;
 /// The number of rejects of one reason in a report.
 const FIRST_REJECTS: usize = 3;
 
-/// Checks a file of this name and size against a definition. `read` returns the bytes of a range.
+/// How content ends that is not all of a plain file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// With the file. The warnings are about how that is compressed.
+    Whole(Vec<Warning>),
+    /// Somewhere in the file.
+    Cut,
+    /// Where the file cannot be unpacked any further.
+    Damaged(Problem),
+}
+
+impl Ending {
+    /// Adds how the content ends to what was found in it.
+    fn add(self, findings: &mut Findings) {
+        let problem = &mut findings.problem;
+        match self {
+            Self::Whole(warnings) => findings.warnings.extend(warnings),
+            // What is cut off may end a document or a quoted cell.
+            Self::Cut => drop(problem.take_if(|it| it.code == ProblemCode::Malformed)),
+            Self::Damaged(damage) => {
+                problem.take_if(|it| it.code == ProblemCode::Malformed || !it.code.fails());
+                problem.get_or_insert(damage);
+            }
+        }
+    }
+}
+
+/// Checks a plain file of this name and size against a definition. `read` returns the bytes of a range.
 ///
 /// # Errors
 /// Those of `read`.
@@ -28,6 +55,23 @@ pub fn check<E>(
     dataset: &Dataset,
     file: &str,
     size: u64,
+    read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
+) -> Result<Report, E> {
+    check_content(dataset, file, size, Ending::Whole(Vec::new()), read)
+}
+
+/// Checks content of a file of this name against a definition: what a compressed file unpacks to, or a part of that.
+/// `read` returns the bytes of a range of the content.
+///
+/// Content that ends before its file ends with a line.
+///
+/// # Errors
+/// Those of `read`.
+pub fn check_content<E>(
+    dataset: &Dataset,
+    file: &str,
+    size: u64,
+    ending: Ending,
     read: impl FnMut(ByteRange) -> Result<Vec<u8>, E>,
 ) -> Result<Report, E> {
     let key = format!("{}/{file}", dataset.name);
@@ -39,10 +83,11 @@ pub fn check<E>(
     };
     let order = ObjectOrder::first(JobId::for_object("", &key, ""));
     let mut found = Found::default();
-    let findings = decode_object(dataset, object, read, |header, decoded| {
+    let mut findings = decode_object(dataset, object, read, |header, decoded| {
         let counts = decoded.counts(dataset, header);
         found.add(dataset, order, &counts, decoded);
     })?;
+    ending.add(&mut findings);
     Ok(found.report(dataset, &object, findings))
 }
 
@@ -251,9 +296,9 @@ mod tests {
 
     #[test]
     fn a_report_says_why_a_job_would_fail() {
-        let gzip: &[u8] = b"\x1f\x8b\x08\0";
+        let png: &[u8] = b"\x89PNG";
         for (settings, content, problem) in [
-            ("", gzip, "format_mismatch"),
+            ("", png, "format_mismatch"),
             ("", b"price\n1\n", "header_mismatch"),
             ("", b"sku,price,op\nA,x,\n", "too_many_rejects"),
             ("", b"sku,op\nA,\"x\nB,\n", "malformed"),

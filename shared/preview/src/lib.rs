@@ -8,7 +8,7 @@ mod report;
 mod start;
 mod suggest;
 
-pub use check::check;
+pub use check::{Ending, check, check_content};
 pub use report::{FirstRow, Place, Reason, Report};
 pub use start::{check_start, suggest_start};
 pub use suggest::{Suggestion, suggest};

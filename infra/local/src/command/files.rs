@@ -93,13 +93,11 @@ fn dataset_name(file: &FileArgument, datasets: &[Dataset]) -> Result<String> {
         return Ok(given.clone());
     }
     let known = |name: &str| datasets.iter().any(|dataset| dataset.name == name);
-    let of_part = |part: Option<&OsStr>| {
-        let name = part.and_then(OsStr::to_str);
-        name.filter(|name| known(name)).map(str::to_owned)
-    };
     let path = std::path::absolute(&file.path)?;
-    let directory = || of_part(path.parent().and_then(Path::file_name));
-    let found = of_part(path.file_stem()).or_else(directory);
+    let directory = path.parent().and_then(Path::file_name);
+    let directory = || directory.and_then(OsStr::to_str).map(str::to_owned);
+    let stem = infer::stem(&path).filter(|name| known(name));
+    let found = stem.or_else(|| directory().filter(|name| known(name)));
     Ok(found.unwrap_or_else(|| infer::dataset_name(&path)))
 }
 
@@ -156,6 +154,8 @@ mod tests {
     fn an_unknown_dataset_has_the_name_that_is_given_or_that_of_the_file() {
         assert_eq!(dataset("returns=/orders/a.csv").unwrap(), "returns");
         assert_eq!(dataset("/x/My returns.csv").unwrap(), "my_returns");
+        assert_eq!(dataset("/x/returns.csv.gz").unwrap(), "returns");
+        assert_eq!(dataset("/x/orders.csv.zst").unwrap(), "orders");
     }
 
     #[test]

@@ -75,8 +75,13 @@ pub struct Source<'a> {
     pub dataset: &'a str,
     /// Name of the file, whose extension may say its format.
     pub file: &'a str,
-    /// Its size in bytes.
+    /// Its size in bytes. That of a compressed file is the size of what it unpacks to.
     pub size: u64,
+}
+
+impl Source<'_> {
+    /// The size of a file of which only the start is unpacked.
+    pub const UNKNOWN_SIZE: u64 = u64::MAX;
 }
 
 /// Infers the definition of a file. `read` returns the bytes of a range.

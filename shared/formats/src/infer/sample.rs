@@ -3,6 +3,8 @@
 use landfall_domain::{ByteRange, Encoding};
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::Source;
+
 /// The number of places between start and end.
 const PLACES: u64 = 8;
 
@@ -152,12 +154,16 @@ impl Sample {
         if is_whole {
             return format!("all {rows} rows");
         }
-        let (bytes, size) = (self.bytes(), self.size);
+        let bytes = self.bytes();
+        let of_size = match self.size {
+            Source::UNKNOWN_SIZE => String::new(),
+            size => format!(" of {size}"),
+        };
         let places = match self.parts.len() {
             1 => "the start".to_owned(),
             _ => format!("the start, the end and {PLACES} places in between"),
         };
-        format!("{rows} rows, in {bytes} of {size} bytes: {places}")
+        format!("{rows} rows, in {bytes}{of_size} bytes: {places}")
     }
 }
 

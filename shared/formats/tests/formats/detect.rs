@@ -159,14 +159,32 @@ fn a_malformed_line_does_not_change_the_format() {
 
 #[test]
 fn content_of_another_format_is_refused_and_named() {
+    let mut tar = vec![0; 1024];
+    tar[..5].copy_from_slice(b"a.csv");
+    tar[257..262].copy_from_slice(b"ustar");
     for (key, head, found) in [
         ("d/a.csv", &b"\x89PNG\r\n\x1a\n"[..], "a PNG image"),
         (
             "d/a.csv",
             b"PK\x03\x04\x14",
-            "zip archive or an Excel workbook",
+            "zip archive or an Excel workbook in a compressed file",
         ),
-        ("d/a.csv.gz", b"\x1f\x8b\x08", "gzip: unpack it"),
+        (
+            "d/a.csv.gz",
+            b"\x1f\x8b\x08\0",
+            "gzip in a compressed file: compress the file only once",
+        ),
+        ("d/a.csv", b"\xfd7zXZ\0", "xz: unpack it, or compress"),
+        (
+            "d/a.tar.gz",
+            &tar,
+            "a tar archive: upload each of its files",
+        ),
+        (
+            "d/a.csv.gz",
+            b"{\"k\": 1}\n{}\n",
+            "JSON objects, one per line",
+        ),
         ("d/a.csv", b"PAR1\x15", "Parquet: export it as"),
         ("d/a.csv", b"k\0,\0v\0\n\0", "zero bytes"),
         ("d/a.csv", b"{\"k\": 1}\n{}\n", "JSON objects, one per line"),
