@@ -51,7 +51,7 @@ accounting = true"#;
 
 // A line per file and a few rows are easier to read than a line per value.
 #[rustfmt::skip]
-const CASES: [Case; 26] = {
+const CASES: [Case; 27] = {
     use RejectCode::{ColumnCount, Encoding, Operation, TextAfterQuote, Type};
     [
         case("02-unbalanced-quote-merges-rows/notes", "",
@@ -140,6 +140,9 @@ const CASES: [Case; 26] = {
         case("30-local-times/zoned", "",
             &[("zoned.csv", 3, &[], &[])],
             &["W-3|2026-06-15T14:00:00Z", "W-4|2026-06-15T14:00:00Z", "W-5|2026-06-15T10:00:00Z"]),
+        case("34-gzip/packed", "",
+            &[("packed.csv.gz", 2, &[], &[])],
+            &["1|Lamp", "2|Desk"]),
     ]
 };
 

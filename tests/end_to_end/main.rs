@@ -5,6 +5,7 @@
 
 mod browser;
 mod cases;
+mod compressed;
 mod control;
 mod delivery;
 mod document;

@@ -26,11 +26,12 @@ fn file() -> File {
         version: "v1".to_owned(),
         bytes: text.into(),
         time_ms: 1_000,
+        codec: None,
     }
 }
 
 /// Delivers every message twice, until none is left.
-async fn drain(world: &World) {
+pub async fn drain(world: &World) {
     loop {
         let Some(body) = world.queue.waiting.lock().unwrap().pop() else {
             return;
@@ -43,7 +44,7 @@ async fn drain(world: &World) {
     }
 }
 
-fn event(world: &World, job: JobId) -> CompletionEvent {
+pub fn event(world: &World, job: JobId) -> CompletionEvent {
     let events = world.bus.events.lock().unwrap();
     let mut events = events.iter().filter(|event| event.job == job);
     events.next_back().expect("the job closes").clone()

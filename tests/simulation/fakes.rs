@@ -101,6 +101,21 @@ impl Objects for Buckets {
         Ok(bytes.slice(index(range.start)..index(range.end)))
     }
 
+    async fn read_latest(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: ByteRange,
+    ) -> Result<Bytes, AwsError> {
+        pause().await;
+        let found = locked(&self.latest)
+            .get(&(bucket.to_owned(), key.to_owned()))
+            .cloned();
+        let bytes = found.ok_or_else(|| AwsError::Gone(key.to_owned()))?;
+        let index = |offset: u64| usize::try_from(offset).unwrap();
+        Ok(bytes.slice(index(range.start)..index(range.end)))
+    }
+
     async fn read_text(
         &self,
         bucket: &str,

@@ -1,6 +1,8 @@
 //! The definitions and files of a world.
 
 use bytes::Bytes;
+use landfall_domain::Codec;
+use landfall_packed::pack;
 use landfall_tests::Products;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -87,9 +89,28 @@ impl Kind {
 pub struct File {
     pub key: String,
     pub version: String,
+    /// Its text.
     pub bytes: Bytes,
+    /// How its object is compressed.
+    pub codec: Option<Codec>,
     /// Position in the order of objects.
     pub time_ms: i64,
+}
+
+impl File {
+    /// Returns the object that is put into the inbox.
+    pub fn object(&self) -> Bytes {
+        match self.codec {
+            None => self.bytes.clone(),
+            Some(codec) => pack(codec, &self.bytes).into(),
+        }
+    }
+}
+
+/// Chooses how a file is compressed, if at all.
+pub fn codec(rng: &mut StdRng) -> Option<Codec> {
+    let codecs = [Codec::Gzip, Codec::Zstd, Codec::Bzip2, Codec::Zip];
+    rng.random_bool(0.4).then(|| *codecs.choose(rng).unwrap())
 }
 
 /// Generates small files with few keys: several objects, and several versions of one object.
@@ -106,11 +127,8 @@ pub fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
     (0..rng.random_range(1..4))
         .map(|index| {
             if kind == Kind::Merged {
-                return file(
-                    index,
-                    rng.random_range(0..2),
-                    some_columns(rng, index, worst),
-                );
+                let text = some_columns(rng, index, worst);
+                return file(index, rng, text);
             }
             let mut text = String::from("sku,name,description");
             text.push_str(last);
@@ -136,18 +154,19 @@ pub fn files(rng: &mut StdRng, kind: Kind) -> Vec<File> {
                 }
                 text.push('\n');
             }
-            file(index, rng.random_range(0..2), text)
+            file(index, rng, text)
         })
         .collect()
 }
 
 /// Returns the file of this number, one of the versions of an object.
-fn file(index: i64, object: u32, text: String) -> File {
+fn file(index: i64, rng: &mut StdRng, text: String) -> File {
     File {
-        key: format!("products/{object}.csv"),
+        key: format!("products/{}.csv", rng.random_range(0..2)),
         version: format!("v{index}"),
         bytes: text.into(),
         time_ms: 1_000 + index,
+        codec: codec(rng),
     }
 }
 

@@ -81,6 +81,7 @@ impl Fixed {
                 version: format!("{name} {}", file.version),
                 bytes: lines.collect::<Vec<_>>().join("\n").into(),
                 time_ms,
+                codec: None,
             }
         };
         Self {

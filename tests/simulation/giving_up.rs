@@ -22,6 +22,7 @@ fn world() -> (World, File, Value) {
         version: "v1".to_owned(),
         bytes: "sku,name,description\na,sound,\nb,sound,\nc,sound,\n".into(),
         time_ms: 1_000,
+        codec: None,
     };
     put(&world, &file);
     let event = notification(&file);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::failing::{self, Cancellations};
 use crate::fakes::locked;
-use crate::files::{File, Kind};
+use crate::files::{File, Kind, codec};
 use crate::repair::Janitor;
 use crate::schedule::{Schedule, Step};
 use crate::world::{Cause, RUNNING, World, notification};
@@ -243,7 +243,7 @@ async fn dead_job(world: &World, files: &[File], rng: &mut StdRng) -> Option<Job
 /// Puts a file into the inbox.
 pub fn put(world: &World, file: &File) {
     let place = (file.key.clone(), file.version.clone());
-    locked(&world.buckets.versions).insert(place, file.bytes.clone());
+    locked(&world.buckets.versions).insert(place, file.object());
 }
 
 pub fn job_of(file: &File) -> JobId {
@@ -277,6 +277,7 @@ fn files(rng: &mut StdRng) -> Vec<File> {
                 version: "v1".to_owned(),
                 bytes: text.into(),
                 time_ms: 1_000 + index,
+                codec: codec(rng),
             }
         })
         .collect()

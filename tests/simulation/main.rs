@@ -21,6 +21,7 @@ mod losing;
 mod maintenance;
 mod outages;
 mod outcome;
+mod packed;
 mod planned;
 mod queue;
 mod repair;

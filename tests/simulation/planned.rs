@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use landfall_aws::WorkMessage;
 use landfall_domain::{
-    ChunkKind, ChunkMessage, Dataset, Format, JobId, JobState, PlannedChunk, ProblemCode,
+    ChunkKind, ChunkMessage, Dataset, Format, JobId, JobState, Packed, PlannedChunk, ProblemCode,
 };
 use landfall_formats::Scanner;
 use landfall_ledger::{Ledger, LedgerError, LedgerTable};
@@ -59,7 +59,10 @@ pub async fn check(world: &World, definition: &str) {
             event.object.key.clone(),
             event.object.version.clone().unwrap(),
         );
-        let bytes = world.buckets.versions.lock().unwrap()[&place].clone();
+        let bytes = match &head.packed {
+            None => world.buckets.versions.lock().unwrap()[&place].clone(),
+            Some(packed) => text_of(world, packed),
+        };
         let mut scanner = Scanner::new(&dataset, &first.reading, head.chunk_bytes);
         let mut alone = Vec::new();
         scanner.feed(&bytes, &mut alone).unwrap();
@@ -82,8 +85,19 @@ pub async fn check(world: &World, definition: &str) {
     }
 }
 
+/// Returns the text of a packed object, as it is stored.
+pub fn text_of(world: &World, packed: &Packed) -> Bytes {
+    let latest = world.buckets.latest.lock().unwrap();
+    let parts = (0..).map_while(|part| latest.get(&("work".to_owned(), packed.part_key(part))));
+    parts
+        .map(|part| part.to_vec())
+        .collect::<Vec<_>>()
+        .concat()
+        .into()
+}
+
 /// Runs the splitter until the object is read, each time for one segment, and returns the number of invocations.
-async fn split_in_steps(world: &World, file: &File) -> usize {
+pub async fn split_in_steps(world: &World, file: &File) -> usize {
     let mut event = Some(notification(file));
     let mut invocations = 0;
     while let Some(next) = event {
@@ -96,19 +110,24 @@ async fn split_in_steps(world: &World, file: &File) -> usize {
     invocations
 }
 
-async fn split(world: &World, file: &File) -> Vec<ChunkMessage> {
+pub async fn split(world: &World, file: &File) -> Vec<ChunkMessage> {
+    run(world, file).await;
+    sent(world)
+}
+
+/// Puts a file into the inbox, and runs the splitter.
+pub async fn run(world: &World, file: &File) {
     let place = (file.key.clone(), file.version.clone());
-    let bytes = file.bytes.clone();
+    let bytes = file.object();
     world.buckets.versions.lock().unwrap().insert(place, bytes);
     let deadline = Deadline::new(SystemTime::now() + Duration::from_hours(1));
     splitter::handle(&world.splitter, notification(file), deadline)
         .await
         .unwrap();
-    sent(world)
 }
 
 /// Removes the chunk messages that were sent, and returns them in the order of the object.
-fn sent(world: &World) -> Vec<ChunkMessage> {
+pub fn sent(world: &World) -> Vec<ChunkMessage> {
     let sent = std::mem::take(&mut *world.queue.waiting.lock().unwrap());
     let sent = sent
         .iter()
@@ -134,6 +153,7 @@ async fn messages_are_rebuilt_as_the_splitter_has_sent_them() {
             version: "v".to_owned(),
             bytes,
             time_ms: 1_000 + index,
+            codec: None,
         };
         sent.insert(name, split(&world, &file).await);
     }
@@ -144,6 +164,7 @@ async fn messages_are_rebuilt_as_the_splitter_has_sent_them() {
         version: "w".to_owned(),
         bytes: [rejects, rejects].join("\n").into(),
         time_ms: 1_050,
+        codec: None,
     };
     sent.insert("fixed", split(&world, &fixed).await);
 
@@ -178,11 +199,12 @@ async fn an_object_is_read_by_many_invocations_and_no_message_is_sent_twice() {
             version: "v".to_owned(),
             bytes,
             time_ms: 1_000 + index,
+            codec: None,
         };
         let (whole, parts) = (World::new(100, Kind::Plain), World::new(100, Kind::Plain));
         let expected = split(&whole, &file).await;
         let place = (file.key.clone(), file.version.clone());
-        let bytes = file.bytes.clone();
+        let bytes = file.object();
         parts.buckets.versions.lock().unwrap().insert(place, bytes);
         let invocations = split_in_steps(&parts, &file).await;
         assert_eq!(invocations, file.bytes.len().div_ceil(64), "{name}");
@@ -206,6 +228,7 @@ async fn an_object_with_too_many_chunks_is_refused_before_it_is_read() {
         version: "v".to_owned(),
         bytes: Bytes::new(),
         time_ms: 1_000,
+        codec: None,
     };
     let mut event = notification(&file);
     event["Records"][0]["s3"]["object"]["size"] = (5_u64 << 40).into();

@@ -16,6 +16,7 @@ fn files() -> [File; 2] {
         version: format!("v{index}"),
         bytes: text.into(),
         time_ms: 1_000 + index,
+        codec: None,
     };
     [
         file(0, "id,visitors\n1,20\n2,30\n"),

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
-use landfall_aws::{ChunkQueue, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue};
+use landfall_aws::{
+    ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue,
+};
 use landfall_closing::{
     CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
 };
@@ -101,8 +103,10 @@ impl World {
         let ledger = Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>);
         let objects = Arc::clone(&buckets) as Arc<dyn Objects>;
         let datasets = || Datasets::new(Arc::clone(&objects), "config");
+        let contents = || Contents::new(Arc::clone(&objects), "work");
         let splitter = splitter::Context {
             objects: Arc::clone(&objects),
+            contents: contents(),
             datasets: datasets(),
             ledger: ledger.clone(),
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
@@ -112,6 +116,7 @@ impl World {
             segment_bytes: SEGMENT_BYTES,
             auto_datasets: true,
             longest: HOUR,
+            longest_again: HOUR,
         };
         // The splitter has neither the bus nor the stores: only the worker closes jobs.
         let worker = || {
@@ -121,6 +126,7 @@ impl World {
             let time = queue.time.clone();
             Arc::new(worker::Context::new(
                 Arc::clone(&objects),
+                contents(),
                 datasets(),
                 Arc::clone(&table),
                 Arc::clone(&bus) as Arc<dyn Publisher>,
@@ -276,7 +282,7 @@ impl World {
         let mut notifications = Vec::new();
         for file in files {
             let place = (file.key.clone(), file.version.clone());
-            let bytes = file.bytes.clone();
+            let bytes = file.object();
             self.buckets.versions.lock().unwrap().insert(place, bytes);
             for _ in 0..rng.random_range(1..4) {
                 notifications.push(notification(file));
@@ -407,7 +413,7 @@ pub fn receive(world: &World, rng: &mut StdRng) -> Vec<Message> {
 pub fn notification(file: &File) -> serde_json::Value {
     let time = format!("2026-11-20T08:30:{:02}.000Z", file.time_ms - 1_000);
     let entity = json!({
-        "key": file.key, "size": file.bytes.len(), "eTag": file.version,
+        "key": file.key, "size": file.object().len(), "eTag": file.version,
         "versionId": file.version, "sequencer": format!("{:018X}", file.time_ms),
     });
     landfall_tests::notification(&entity, "inbox", &time)

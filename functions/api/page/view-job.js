@@ -242,7 +242,7 @@ function aboutOf(job) {
     job.rejects_of && fact('Fixed rejects of', h('a', { href: `#/jobs/${job.rejects_of}` }, `job ${job.rejects_of}`)),
     fact('Object', h('code', {}, object.key)),
     object.version && fact('Version', h('code', {}, object.version)),
-    fact('Size', bytes(object.size)),
+    fact('Size', object.codec ? `${bytes(object.size)}, compressed with ${object.codec}` : bytes(object.size)),
     fact('Started', at(created_at)),
     closed_at && fact('Closed', at(closed_at)),
     job.maintenance && fact('Indexes and totals', maintenanceOf(job.maintenance)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use lambda_http::Error;
 use landfall_auth::Tokens;
-use landfall_aws::{ChunkQueue, Datasets, Inbox, Lookup, Objects, S3Inbox};
+use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
 use landfall_ledger::{JobIndex, Ledger, PermitTable};
 use landfall_runtime::{Environment, Limiter, optional, required};
@@ -24,6 +24,8 @@ pub struct Settings {
     pub inbox_bucket: String,
     /// Bucket for rejects.
     pub rejects_bucket: String,
+    /// Bucket of the text of packed objects.
+    pub work_bucket: String,
     /// Origins of other pages that may call the API.
     pub cors_origins: Vec<HeaderValue>,
     /// URL of the WebSocket API, for the page.
@@ -48,6 +50,8 @@ pub struct Context {
     pub queue: Arc<dyn ChunkQueue>,
     /// The buckets of rejects.
     pub objects: Arc<dyn Objects>,
+    /// The text of the objects in the inbox.
+    pub contents: Contents,
     /// The inbox bucket.
     pub inbox: Arc<dyn Inbox>,
     /// Definitions of datasets.
@@ -71,6 +75,7 @@ impl Context {
         datasets: Datasets,
         readers: Vec<Arc<dyn Reader>>,
     ) -> Self {
+        let contents = Contents::new(Arc::clone(&objects), settings.work_bucket.clone());
         let limiter = Limiter::new(ledger.clone(), settings.requests_per_second);
         Self {
             settings,
@@ -80,6 +85,7 @@ impl Context {
             jobs: ledger,
             queue,
             objects,
+            contents,
             inbox,
             datasets,
             readers,
@@ -95,6 +101,7 @@ impl Context {
         let mut settings = Settings {
             inbox_bucket: required("LANDFALL_INBOX_BUCKET")?,
             rejects_bucket: required("LANDFALL_REJECTS_BUCKET")?,
+            work_bucket: required("LANDFALL_WORK_BUCKET")?,
             cors_origins: cors_origins(&origins.unwrap_or_default())?,
             socket_url: optional("LANDFALL_SOCKET_URL")?,
             upload_origin: None,

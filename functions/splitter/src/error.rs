@@ -21,6 +21,9 @@ pub enum SplitError {
     /// The definition that the job was planned with was deleted.
     #[error("the definition of dataset {0} that the job was planned with no longer exists")]
     DefinitionGone(String),
+    /// The segments of an object ended without its end, which is a defect.
+    #[error("the segments of the object ended early")]
+    NoEnd,
     /// Sending chunk messages failed; that error is returned instead.
     #[error("chunk messages can no longer be sent")]
     QueueClosed,
@@ -32,7 +35,7 @@ impl Retryable for SplitError {
         match self {
             Self::Aws(error) => error.retryable(),
             Self::Ledger(error) => error.retryable(),
-            Self::QueueClosed => true,
+            Self::QueueClosed | Self::NoEnd => true,
             Self::Event(_) | Self::Notification(_) | Self::DefinitionGone(_) => false,
         }
     }

@@ -4,8 +4,10 @@ use std::time::Duration;
 use aws_lambda_events::event::s3::S3Event;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures::TryFutureExt;
-use landfall_aws::{Lookup, ObjectCreated, SplitMessage, WorkMessage};
-use landfall_domain::{Dataset, JobId, Mode, Problem, ProblemCode, RejectsOrigin};
+use landfall_aws::{AwsError, Lookup, ObjectCreated, SplitMessage, WorkMessage};
+use landfall_domain::{
+    ByteRange, Codec, Dataset, JobId, Mode, ObjectRef, Packed, Problem, ProblemCode, RejectsOrigin,
+};
 use landfall_formats::{CUTTING_RULES, check_place, check_size};
 use landfall_ledger::{JobHead, LedgerError, Seal};
 use landfall_runtime::{
@@ -182,12 +184,17 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, Sp
         Some(name) => context.datasets.latest(name).await,
         None => Ok(Lookup::Unknown),
     };
-    let mut lookup = latest().await?;
+    let (mut lookup, codec) = futures::try_join!(latest(), codec_of(context, object))?;
     if matches!(lookup, Lookup::Unknown) {
-        unknown::define(context, object).await?;
+        unknown::define(context, object, codec).await?;
         lookup = latest().await?;
     }
     let mut head = JobHead::new(created.job, object.clone(), created.order);
+    head.packed = codec.map(|codec| Packed {
+        codec,
+        job: created.job,
+        part_bytes: context.segment_bytes,
+    });
     head.chunk_bytes = context.chunk_bytes;
     head.cutting_rules = CUTTING_RULES;
     if let Lookup::Found(_, reference) | Lookup::Bad(_, reference) = &lookup {
@@ -200,10 +207,7 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, Sp
     if let Some(first) = fixed::first_job(context, object).await? {
         // The rows have the versions of the records that they replace.
         head.order = first.order;
-        head.rejects_of = Some(RejectsOrigin {
-            job: first.job,
-            object: first.object,
-        });
+        head.rejects_of = Some(first.as_origin());
         // Fixed rejects are a part of a snapshot, so they delete nothing.
         if head.mode == Mode::Snapshot {
             head.mode = Mode::Upsert;
@@ -213,10 +217,23 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, Sp
     Ok(context.ledger.start(&head).await?)
 }
 
+/// Returns how an object is compressed, by its first bytes. One that no longer exists is not: its job will find out.
+async fn codec_of(context: &Context, object: &ObjectRef) -> Result<Option<Codec>, AwsError> {
+    let start = ByteRange {
+        start: 0,
+        end: object.size.min(Codec::MAGIC_BYTES as u64),
+    };
+    match context.objects.read(object, start).await {
+        Ok(start) => Ok(Codec::of(&start)),
+        Err(AwsError::Gone(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns the definition that the job has pinned.
 async fn plannable(context: &Context, head: &JobHead) -> Result<Plannable, SplitError> {
     let Some(reference) = &head.dataset else {
-        let problem = unknown::problem(context, &head.object).await?;
+        let problem = unknown::problem(context, head).await?;
         return Ok(Err(problem));
     };
     if head.rejects_of.is_none() && RejectsOrigin::is_key(&head.object.key) {

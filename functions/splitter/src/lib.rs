@@ -6,7 +6,8 @@
 //! *Output*: the job's head, shards and plan in the ledger; one message per chunk in the chunk queue, sent while the
 //! object is still being read; finally the seal, with the number of chunks. If all chunks were marked before the
 //! seal, or there are none, the splitter enqueues a close message. It never closes a job itself, because closing a
-//! snapshot deletes rows, and only workers write to the stores.
+//! snapshot deletes rows, and only workers write to the stores. The text of a packed object goes to the work bucket, in
+//! parts of [`SEGMENT_BYTES`].
 //!
 //! *Failure policy*: a problem with the object itself (no such dataset, another format, empty) ends the job with a
 //! [`landfall_domain::Problem`], because a retry would find the same. Everything else is an error: Lambda retries a
@@ -23,7 +24,8 @@
 //! is there by then, and the job goes on.
 //!
 //! *Memory*: [`SEGMENT_BYTES`] times [`SEGMENTS_AHEAD`] plus one segment of the object, three groups of at most 1,000
-//! chunks and those of a segment, and 80 messages, whatever the size of the object.
+//! chunks and those of a segment, and 80 messages, whatever the size of the object. For a packed object, there are three
+//! segments of it, six of its text, and what its decoder needs, at most 128 MiB ([`landfall_packed`]).
 //!
 //! # How another invocation continues
 //!
@@ -38,6 +40,22 @@
 //!
 //! Lambda stops functions that invoke themselves through a queue after 16 rounds, unless `RecursiveLoop` allows it.
 //! Here each round reads at least one segment further, so they end with the object.
+//!
+//! # Packed objects
+//!
+//! The first bytes of an object say whether it is compressed, whatever its name and its `Content-Encoding`. That is
+//! pinned when the job starts, with the size of a part. The splitter unpacks the object as a stream, and stores each part
+//! of the text before it scans it, so that a worker finds all parts of its chunk. Every position of the job is one of
+//! the text. Parts have keys that follow from job and number, and always the same content, so they can be written again.
+//!
+//! The rows before the damage of a damaged object are ingested, except a last one that is cut. The bounds of
+//! [`landfall_packed`] end the job of an object that unpacks to too much, also if its text has no chunks for another
+//! reason.
+//!
+//! No decoder can be stored in a checkpoint, so an invocation that continues unpacks the object again from its start,
+//! without scanning or storing what is stored. That may take 7 minutes, about half of its time, or the object is too
+//! large. A random-access index, which for gzip needs 32 KiB for each place, was not worth another format of the ledger:
+//! objects of the size at which it matters are better divided.
 //!
 //! # Why the splitter reads every byte
 //!
@@ -60,10 +78,13 @@ mod error;
 mod fixed;
 mod handler;
 mod plan;
+mod segments;
 mod send;
+mod stop;
 mod unknown;
+mod unpacking;
 
 pub use context::Context;
 pub use error::SplitError;
 pub use handler::handle;
-pub use plan::{SEGMENT_BYTES, SEGMENTS_AHEAD};
+pub use segments::{SEGMENT_BYTES, SEGMENTS_AHEAD};

@@ -1,10 +1,8 @@
 //! Reads an object and cuts it into chunks.
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
-use landfall_aws::AwsError;
+use futures::StreamExt;
 use landfall_domain::{
-    ByteRange, Dataset, Format, ObjectRef, PlannedChunk, Problem, ProblemCode, Reading, Warning,
+    ByteRange, Dataset, Format, PlannedChunk, Problem, ProblemCode, Reading, Warning,
 };
 use landfall_formats::{Header, MAX_CHUNKS, Scanner, detect, quoting_warning};
 use landfall_ledger::{Checkpoint, JobHead, Seal};
@@ -12,13 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::handler::other_release;
+use crate::segments::{Segment, Segments};
 use crate::send::{Found, Sent, send_all};
-use crate::{Context, SplitError};
+use crate::stop::{Stop, or_gone};
+use crate::{Context, SplitError, segments, unpacking};
 
-/// Size of one read of an object in bytes.
-pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
-/// Concurrent reads of the object.
-pub const SEGMENTS_AHEAD: usize = 4;
 /// The number of segments after which the chunks in them are sent at the latest.
 const SEND_SEGMENTS: u64 = 32;
 /// The number of chunks from which on they are sent after the segment.
@@ -43,8 +39,8 @@ pub(crate) async fn plan(
     stop_at: Instant,
 ) -> Result<Planned, SplitError> {
     let mut from = None;
-    // A smaller object has none.
-    if head.object.size > context.segment_bytes {
+    // A smaller object has none, unless it is packed.
+    if head.packed.is_some() || head.object.size > context.segment_bytes {
         from = context.ledger.checkpoint(head.job).await?;
     }
     let mut block = None;
@@ -68,28 +64,6 @@ pub(crate) async fn plan(
             )),
             warnings: Vec::new(),
         })),
-    }
-}
-
-/// Why planning stops before the end of the object.
-enum Stop {
-    /// The object has a problem. The chunks before it remain.
-    Problem(Problem),
-    /// No time is left.
-    OutOfTime,
-    /// Something else failed. The next attempt continues from the last checkpoint.
-    Error(SplitError),
-}
-
-impl<E: Into<SplitError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
     }
 }
 
@@ -135,7 +109,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Planned, SplitError> {
         let problem = match self.plan(from, stop_at).await {
             Ok(()) => None,
-            Err(Stop::Problem(problem)) => Some(problem),
+            Err(Stop::Problem(problem)) => Some(self.worst(problem).await?),
             Err(Stop::OutOfTime) => return Ok(Planned::Partly),
             Err(Stop::Error(error)) => return Err(error),
         };
@@ -149,29 +123,27 @@ impl<'a> Planner<'a> {
 
     /// Plans all chunks after the checkpoint.
     async fn plan(&mut self, from: Option<Checkpoint>, stop_at: Instant) -> Result<(), Stop> {
-        let object = &self.head.object;
         let mut start = from.as_ref().map_or(0, |from| from.scanned);
-        let mut segments = std::pin::pin!(segments(self.context, object, start));
-        let segment = or_gone(segments.next().await.transpose())?;
-        // Only an empty object has no segment, and it is not planned.
-        debug_assert!(segment.is_some(), "an object without segments");
-        let mut segment = segment.unwrap_or_default();
-        let mut scanner = match from {
-            Some(from) => self.resume(from)?,
+        // Before a problem of the object, so that it does not hide the chunks that are sent.
+        let resumed = from.map(|from| self.resume(from)).transpose()?;
+        let mut segments = self.segments(start, stop_at);
+        let mut segment = next(&mut segments).await?;
+        let mut scanner = match resumed {
+            Some(scanner) => scanner,
             None => self.start(&segment)?,
         };
         let mut found = Vec::new();
         let mut sent_to = start;
-        loop {
-            let scanned = scanner.feed(&segment, &mut found);
-            self.check_header(scanner.header(), (start, &segment))
+        let end = loop {
+            let scanned = scanner.feed(&segment.bytes, &mut found);
+            self.check_header(scanner.header(), (start, &segment.bytes))
                 .await?;
             self.add(&mut found)?;
             scanned?;
-            let end = start + segment.len() as u64;
-            if end == object.size {
-                break;
+            if let Some(end) = segment.end {
+                break end;
             }
+            let end = start + segment.bytes.len() as u64;
             let is_late = Instant::now() >= stop_at;
             // Small parts first, so that workers start soon.
             let enough = sent_to.min(SEND_SEGMENTS * self.context.segment_bytes);
@@ -182,14 +154,24 @@ impl<'a> Planner<'a> {
             if is_late {
                 return Err(Stop::OutOfTime);
             }
-            let Some(next) = or_gone(segments.next().await.transpose())? else {
-                break;
-            };
-            (start, segment) = (end, next);
-        }
+            let next = next(&mut segments).await;
+            if matches!(next, Err(Stop::OutOfTime)) && sent_to < end {
+                self.send(Some((end, &scanner))).await?;
+            }
+            (start, segment) = (end, next?);
+        };
+        let warnings = match end {
+            Ok(warnings) => warnings,
+            Err(damage) => {
+                scanner.abandon(&mut found);
+                self.add(&mut found)?;
+                return Err(damage.into());
+            }
+        };
+        self.warnings.extend(warnings);
         let finished = scanner.finish(&mut found);
         let header = finished.as_ref().ok().and_then(|summary| summary.header);
-        self.check_header(header, (start, &segment)).await?;
+        self.check_header(header, (start, &segment.bytes)).await?;
         self.add(&mut found)?;
         let summary = finished?;
         let quoting = self.reading.as_ref();
@@ -198,10 +180,35 @@ impl<'a> Planner<'a> {
         Ok(summary.check()?)
     }
 
+    /// Returns the problem of the object: of one that has no chunks, whether it unpacks to too much comes first.
+    async fn worst(&self, problem: Problem) -> Result<Problem, SplitError> {
+        let packed = self.head.packed.as_ref();
+        let Some(packed) = packed.filter(|_| self.chunks == 0 && problem.code.fails()) else {
+            return Ok(problem);
+        };
+        let excess = unpacking::excess(self.context, &self.head.object, packed).await?;
+        Ok(excess.unwrap_or(problem))
+    }
+
+    /// Returns the segments of the text from this byte on.
+    fn segments(&self, from: u64, stop_at: Instant) -> Segments<'a> {
+        let object = &self.head.object;
+        match &self.head.packed {
+            None => segments::segments(self.context, object, from),
+            Some(packed) => unpacking::segments(self.context, object, packed, from, stop_at),
+        }
+    }
+
     /// Starts with the first segment of the object.
-    fn start(&mut self, segment: &[u8]) -> Result<Scanner, Problem> {
+    fn start(&mut self, segment: &Segment) -> Result<Scanner, Problem> {
+        if segment.bytes.is_empty() {
+            return Err(match &segment.end {
+                Some(Err(damage)) => damage.clone(),
+                _ => Problem::new(ProblemCode::EmptyObject, "the object unpacks to nothing"),
+            });
+        }
         let reading = match &self.head.rejects_of {
-            None => detect(&self.head.object.key, segment, self.dataset)?,
+            None => detect(&self.head.object.key, &segment.bytes, self.dataset)?,
             Some(origin) => Reading {
                 rejects_of: Some(origin.clone()),
                 ..Reading::from(Format::Ndjson)
@@ -240,7 +247,7 @@ impl<'a> Planner<'a> {
         let parsed = if let Some(bytes) = inside {
             Header::parse(bytes, self.dataset, reading)?
         } else {
-            let bytes = self.context.objects.read(&self.head.object, range).await;
+            let bytes = self.context.contents.read(self.head.content(), range).await;
             Header::parse(&or_gone(bytes)?, self.dataset, reading)?
         };
         self.warnings.extend_from_slice(parsed.warnings());
@@ -292,29 +299,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Turns a missing object into a problem of the job.
-fn or_gone<T>(result: Result<T, AwsError>) -> Result<T, Stop> {
-    result.map_err(|error| match error {
-        AwsError::Gone(_) => Problem::new(
-            ProblemCode::ObjectGone,
-            "the object was deleted or overwritten before it was read completely",
-        )
-        .into(),
-        error => error.into(),
-    })
-}
-
-fn segments<'a>(
-    context: &'a Context,
-    object: &'a ObjectRef,
-    from: u64,
-) -> impl Stream<Item = Result<Bytes, AwsError>> + 'a {
-    let size = context.segment_bytes;
-    stream::iter(0..(object.size - from).div_ceil(size))
-        .map(move |index| {
-            let start = from + index * size;
-            let end = (start + size).min(object.size);
-            context.objects.read(object, ByteRange { start, end })
-        })
-        .buffered(SEGMENTS_AHEAD)
+/// Returns the next segment. There is one until one has the end of the object.
+async fn next(segments: &mut Segments<'_>) -> Result<Segment, Stop> {
+    segments.next().await.ok_or(SplitError::NoEnd)?
 }

@@ -1,22 +1,32 @@
 //! Objects of datasets that have no definition: one is inferred from a part of the object.
 
 use landfall_aws::AwsError;
-use landfall_domain::{Dataset, ObjectRef, Problem, ProblemCode, RejectsOrigin, is_name};
+use landfall_domain::{
+    ByteRange, Codec, Dataset, ObjectRef, Problem, ProblemCode, RejectsOrigin, is_name,
+};
 use landfall_formats::infer::{Budget, Inferred, Source, infer_parts};
+use landfall_ledger::JobHead;
+use landfall_packed::unpack_start;
 use tracing::info;
 
 use crate::{Context, SplitError};
 
 /// The maximum length of a definition in a problem.
 const MAX_SHOWN: usize = 1_500;
+/// The number of bytes of a packed object that are read, and of those to which they are unpacked.
+const START_BYTES: usize = 1024 * 1024;
 
 /// Creates the definition of the dataset of an object, if that is allowed and one can be inferred. Another splitter may
 /// be faster; then its definition stays.
-pub(crate) async fn define(context: &Context, object: &ObjectRef) -> Result<(), SplitError> {
+pub(crate) async fn define(
+    context: &Context,
+    object: &ObjectRef,
+    codec: Option<Codec>,
+) -> Result<(), SplitError> {
     if !context.auto_datasets || RejectsOrigin::is_key(&object.key) {
         return Ok(());
     }
-    if let Some(Ok(inferred)) = infer(context, object).await? {
+    if let Some(Ok(inferred)) = infer(context, object, codec).await? {
         let definition = inferred.to_string();
         // Names and values of files may not be what a definition accepts.
         if Dataset::from_toml("inferred.toml", &definition).is_ok() {
@@ -28,8 +38,10 @@ pub(crate) async fn define(context: &Context, object: &ObjectRef) -> Result<(), 
 }
 
 /// Returns the problem of an object whose dataset is unknown, with a definition for it.
-pub(crate) async fn problem(context: &Context, object: &ObjectRef) -> Result<Problem, SplitError> {
-    let inferred = infer(context, object).await?;
+pub(crate) async fn problem(context: &Context, head: &JobHead) -> Result<Problem, SplitError> {
+    let object = &head.object;
+    let codec = head.packed.as_ref().map(|packed| packed.codec);
+    let inferred = infer(context, object, codec).await?;
     let message = match (object.dataset_name(), inferred) {
         (None, _) => "the key names no dataset: upload files as <dataset>/<file name>".to_owned(),
         (Some(name), None) => format!(
@@ -70,12 +82,20 @@ fn shown(inferred: &Inferred) -> String {
 async fn infer(
     context: &Context,
     object: &ObjectRef,
+    codec: Option<Codec>,
 ) -> Result<Option<Result<Inferred, Problem>>, SplitError> {
     let Some(dataset) = object.dataset_name().filter(|name| is_name(name)) else {
         return Ok(None);
     };
+    let ranges = match codec {
+        None => Budget::FUNCTION.ranges(object.size),
+        Some(_) => vec![ByteRange {
+            start: 0,
+            end: object.size.min(START_BYTES as u64),
+        }],
+    };
     let mut parts = Vec::new();
-    for range in Budget::FUNCTION.ranges(object.size) {
+    for range in ranges {
         match context.objects.read(object, range).await {
             Ok(bytes) => parts.push(bytes.to_vec()),
             Err(AwsError::Gone(_)) => {
@@ -85,10 +105,23 @@ async fn infer(
             Err(error) => return Err(error.into()),
         }
     }
-    let source = Source {
+    let mut source = Source {
         dataset,
         file: &object.key,
         size: object.size,
     };
+    if codec.is_some() {
+        let start = parts.concat();
+        let is_whole = start.len() as u64 == object.size;
+        let text = match unpack_start(&start, START_BYTES) {
+            Ok(text) => text,
+            Err(problem) => return Ok(Some(Err(problem))),
+        };
+        source.size = match is_whole && text.len() < START_BYTES {
+            true => text.len() as u64,
+            false => Source::UNKNOWN_SIZE,
+        };
+        parts = vec![text];
+    }
     Ok(Some(infer_parts(source, parts)))
 }

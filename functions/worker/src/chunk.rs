@@ -209,7 +209,7 @@ async fn ingest_safely(
 /// Writes every record of a chunk to all stores or to the rejects.
 async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
     let chunk = planned(message);
-    let bytes = context.objects.read(&message.object, chunk.bytes());
+    let bytes = context.contents.read(message.content(), chunk.bytes());
     let inputs = async { Ok(future::join(bytes, prepare(context, message)).await) };
     // Reading the ledger costs no time beside the object, and ends both if the job is cancelled.
     let ((), (bytes, prepared)) = future::try_join(check_job(context, message), inputs).await?;
@@ -299,7 +299,7 @@ async fn prepare(
 ) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
     let dataset = context.datasets.require(&message.dataset).await?;
     let stores = prepare_stores(context, message, &dataset);
-    let header = context.headers.get(&*context.objects, message, &dataset);
+    let header = context.headers.get(&context.contents, message, &dataset);
     let (prepared, header) = future::join(stores, header).await;
     prepared?;
     Ok((dataset, header?))

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_aws::{ChunkQueue, Datasets, MaintenanceQueue, Objects, Publisher};
+use landfall_aws::{ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::{CircuitTable, Ledger, LedgerTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
@@ -27,8 +27,10 @@ pub struct Redelivery {
 
 /// The dependencies of the worker.
 pub struct Context {
-    /// The inbox and the rejects.
+    /// The rejects.
     pub objects: Arc<dyn Objects>,
+    /// The text of the objects in the inbox.
+    pub contents: Contents,
     /// Definitions of datasets.
     pub datasets: Arc<Datasets>,
     /// The ledger.
@@ -53,6 +55,7 @@ impl Context {
     #[expect(clippy::too_many_arguments, reason = "each is another service")]
     pub fn new<L: LedgerTable + CircuitTable + 'static>(
         objects: Arc<dyn Objects>,
+        contents: Contents,
         datasets: Datasets,
         ledger: Arc<L>,
         publisher: Arc<dyn Publisher>,
@@ -68,6 +71,7 @@ impl Context {
         let rejects_bucket = rejects_bucket.into();
         Self {
             objects,
+            contents,
             closer: Closer::new(
                 ledger.clone(),
                 publisher,
@@ -93,6 +97,7 @@ impl Context {
     pub async fn from_environment() -> Result<Self, StoresError> {
         let environment = Environment::load().await;
         let rejects_bucket: String = required("LANDFALL_REJECTS_BUCKET")?;
+        let work_bucket: String = required("LANDFALL_WORK_BUCKET")?;
         let queue = Arc::new(environment.queue("LANDFALL_CHUNK_QUEUE_URL")?);
         let redelivery = Redelivery {
             queue: Arc::clone(&queue) as Arc<dyn ChunkQueue>,
@@ -103,6 +108,7 @@ impl Context {
         };
         Ok(Self::new(
             environment.objects(),
+            Contents::new(environment.objects(), work_bucket),
             environment.datasets()?,
             Arc::new(environment.ledger_table()?),
             Arc::new(environment.event_bus()?),

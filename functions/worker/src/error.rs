@@ -91,7 +91,7 @@ impl WorkError {
     /// A refused call of AWS may be temporary: permissions take effect with a delay, and somebody may correct them.
     pub(crate) fn dead_code(&self) -> Option<DeadCode> {
         match self {
-            Self::Aws(AwsError::Gone(_)) => Some(DeadCode::ObjectGone),
+            Self::Aws(AwsError::Gone(_) | AwsError::Expired(_)) => Some(DeadCode::ObjectGone),
             Self::Store(error) if error.needs_other_definition() => Some(DeadCode::SchemaMismatch),
             Self::Store(StoreError::Refused { .. }) => Some(DeadCode::StoreRefused),
             Self::Definition(DefinitionError::Gone(_) | DefinitionError::Invalid(_)) => {

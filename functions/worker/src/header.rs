@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use landfall_aws::Objects;
+use landfall_aws::Contents;
 use landfall_domain::{ByteRange, ChunkMessage, Dataset, JobId};
 use landfall_formats::Header;
 
@@ -22,7 +22,7 @@ impl HeaderCache {
     /// Returns the header of a chunk, if its format has one.
     pub(crate) async fn get(
         &self,
-        objects: &dyn Objects,
+        contents: &Contents,
         message: &ChunkMessage,
         dataset: &Dataset,
     ) -> Result<Option<Arc<Header>>, WorkError> {
@@ -35,7 +35,7 @@ impl HeaderCache {
         {
             return Ok(Some(Arc::clone(&cached.header)));
         }
-        let bytes = objects.read(&message.object, range).await?;
+        let bytes = contents.read(message.content(), range).await?;
         let header = Header::parse(&bytes, dataset, &message.reading).map_err(WorkError::Header)?;
         let header = Arc::new(header);
         *last() = Some(CachedHeader {

@@ -40,6 +40,8 @@
 //! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same
 //! version.
 //!
+//! The chunk of a packed object is read from the parts of its text in the work bucket, where the splitter has put them.
+//!
 //! *Memory*: one chunk (8 MiB by default), with its rows (at most 32 MiB besides their text) and rejects. Rejects keep
 //! records up to 16 MiB, and their object has records up to 32 MiB. After that, they have only place and reason.
 

@@ -216,6 +216,10 @@ mod tests {
             Err(AwsError::Gone(object.key.clone()))
         }
 
+        async fn read_latest(&self, _: &str, key: &str, _: ByteRange) -> Result<Bytes, AwsError> {
+            Err(AwsError::Gone(key.to_owned()))
+        }
+
         async fn read_text(
             &self,
             _: &str,

@@ -46,6 +46,9 @@ pub enum AwsError {
     /// This version of the object has been deleted or overwritten.
     #[error("{0} no longer exists")]
     Gone(String),
+    /// The text that this packed object was unpacked to has expired.
+    #[error("the unpacked text of {0} has expired: upload the file again")]
+    Expired(String),
     /// The content of a secret is invalid. The error does not quote it.
     #[error("secret {id} is invalid: {reason}")]
     InvalidSecret {
@@ -105,7 +108,7 @@ impl AwsError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Call { failure, .. } => *failure != Failure::Refused,
-            Self::Gone(_) | Self::InvalidSecret { .. } => false,
+            Self::Gone(_) | Self::Expired(_) | Self::InvalidSecret { .. } => false,
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod batch;
 mod config;
+mod contents;
 mod datasets;
 pub mod dynamo;
 mod error;
@@ -20,6 +21,7 @@ mod queue;
 mod secret;
 
 pub use config::{connect, s3};
+pub use contents::Contents;
 pub use datasets::{Datasets, DefinitionError, Lookup, MAX_DEFINITION_BYTES};
 pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};

@@ -38,6 +38,15 @@ pub trait Objects: Send + Sync {
     /// longer exists.
     async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError>;
 
+    /// Reads a range of an object that has one version and never changes, all of it or an error: [`AwsError::Gone`] if
+    /// it does not exist.
+    async fn read_latest(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: ByteRange,
+    ) -> Result<Bytes, AwsError>;
+
     /// Reads the text of the latest or the given version of an object of at most `limit` bytes. Returns it with its
     /// version id, if the bucket has versions; `None` if there is no such object.
     async fn read_text(
@@ -88,11 +97,11 @@ impl S3Objects {
         Self { client }
     }
 
-    fn get(&self, object: &ObjectRef, range: ByteRange) -> GetObjectFluentBuilder {
+    fn get(&self, bucket: &str, key: &str, range: ByteRange) -> GetObjectFluentBuilder {
         self.client
             .get_object()
-            .bucket(&object.bucket)
-            .key(&object.key)
+            .bucket(bucket)
+            .key(key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
     }
 
@@ -100,7 +109,7 @@ impl S3Objects {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let get = || self.get(object, range);
+        let get = || self.get(&object.bucket, &object.key, range);
         let answer = if object.etag.is_empty() {
             get().set_version_id(object.version.clone()).send().await
         } else {
@@ -114,29 +123,38 @@ impl S3Objects {
                 (_, answer) => answer,
             }
         };
-        let output = answer.map_err(|error| {
-            if is_missing(&error) {
-                AwsError::Gone(object.key.clone())
-            } else {
-                AwsError::from_sdk(GET, &object.key, &error)
-            }
-        })?;
-        collect(output, object, range).await
+        let output = answer.map_err(|error| gone_or(&object.key, &error))?;
+        collect(output, &object.key, Some(object.size), range).await
+    }
+
+    async fn read_latest_once(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: ByteRange,
+    ) -> Result<Bytes, AwsError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let answer = self.get(bucket, key, range).send().await;
+        let output = answer.map_err(|error| gone_or(key, &error))?;
+        collect(output, key, None, range).await
     }
 }
 
 #[async_trait]
 impl Objects for S3Objects {
     async fn read(&self, object: &ObjectRef, range: ByteRange) -> Result<Bytes, AwsError> {
-        // The client's own retries end where the body begins.
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(FIRST_DELAY)
-            .with_max_times(READ_RETRIES);
-        (|| self.read_once(object, range))
-            .retry(backoff)
-            .when(AwsError::retryable)
-            .notify(|error: &AwsError, delay: Duration| warn!(%error, ?delay, "a read is retried"))
-            .await
+        retried(|| self.read_once(object, range)).await
+    }
+
+    async fn read_latest(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: ByteRange,
+    ) -> Result<Bytes, AwsError> {
+        retried(|| self.read_latest_once(bucket, key, range)).await
     }
 
     async fn read_text(
@@ -248,6 +266,27 @@ impl Objects for S3Objects {
     }
 }
 
+/// Repeats a read that fails: the client's own retries end where the body begins.
+async fn retried<F: Future<Output = Result<Bytes, AwsError>>>(
+    read: impl FnMut() -> F,
+) -> Result<Bytes, AwsError> {
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_times(READ_RETRIES);
+    read.retry(backoff)
+        .when(AwsError::retryable)
+        .notify(|error: &AwsError, delay: Duration| warn!(%error, ?delay, "a read is retried"))
+        .await
+}
+
+fn gone_or(key: &str, error: &SdkError<GetObjectError>) -> AwsError {
+    if is_missing(error) {
+        AwsError::Gone(key.to_owned())
+    } else {
+        AwsError::from_sdk(GET, key, error)
+    }
+}
+
 /// Returns whether the object or the requested version does not exist.
 fn is_missing(error: &SdkError<GetObjectError>) -> bool {
     let status = error
@@ -259,24 +298,23 @@ fn is_missing(error: &SdkError<GetObjectError>) -> bool {
     ) || (matches!(status, Some(404 | 412)) && error.code() != Some("NoSuchBucket"))
 }
 
-/// Extracts the requested range from a response. Some endpoints return the whole object.
+/// Extracts the requested range from a response, of an object of this size if that is known. Some endpoints return the
+/// whole object.
 async fn collect(
     output: GetObjectOutput,
-    object: &ObjectRef,
+    key: &str,
+    size: Option<u64>,
     range: ByteRange,
 ) -> Result<Bytes, AwsError> {
-    let wrong = |reason: String| AwsError::unexpected_response(GET, &object.key, reason);
+    let wrong = |reason: String| AwsError::unexpected_response(GET, key, reason);
     let wanted = usize::try_from(range.len())
         .map_err(|_| wrong(format!("{} bytes do not fit in memory", range.len())))?;
     let mut skip = match output.content_range() {
         Some(text) => {
             let (start, total) =
                 content_range(text).ok_or_else(|| wrong(format!("content range {text:?}")))?;
-            if total != object.size {
-                return Err(wrong(format!(
-                    "the object has {total} bytes, not {}",
-                    object.size
-                )));
+            if let Some(size) = size.filter(|size| *size != total) {
+                return Err(wrong(format!("the object has {total} bytes, not {size}")));
             }
             range
                 .start
@@ -295,7 +333,7 @@ async fn collect(
                 wanted - bytes.len()
             )));
         };
-        let mut part = part.map_err(|error| AwsError::unavailable(GET, &object.key, error))?;
+        let mut part = part.map_err(|error| AwsError::unavailable(GET, key, error))?;
         let skipped = usize::try_from(skip).map_or(part.len(), |skip| skip.min(part.len()));
         skip -= skipped as u64;
         let mut rest = part.split_off(skipped);

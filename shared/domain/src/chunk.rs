@@ -8,6 +8,7 @@ use crate::dataset::{DatasetRef, Format};
 use crate::encoding::Encoding;
 use crate::fixed::RejectsOrigin;
 use crate::job::{JobId, ObjectRef};
+use crate::packed::{Content, Packed};
 use crate::reject::MAX_RAW_BYTES;
 use crate::version::ObjectOrder;
 
@@ -139,6 +140,9 @@ pub struct ChunkMessage {
     pub ordinal: u32,
     /// The pinned object version.
     pub object: ObjectRef,
+    /// Where the text of the object is, if it is packed. All positions are those of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
     /// The definition that the splitter planned with.
     pub dataset: DatasetRef,
     /// How the object is read.
@@ -161,6 +165,16 @@ pub struct ChunkMessage {
     /// The attempt of the job that the message belongs to, from 1.
     #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
     pub attempt: u32,
+}
+
+impl ChunkMessage {
+    /// Returns the text that the chunk is a part of.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            object: &self.object,
+            packed: self.packed.as_ref(),
+        }
+    }
 }
 
 /// Returns the number of the first attempt of a job.

@@ -29,6 +29,9 @@ pub struct RejectsOrigin {
     pub job: JobId,
     /// Its object.
     pub object: ObjectRef,
+    /// Whether the object is packed, so that its text has another size.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_packed: bool,
 }
 
 impl RejectsOrigin {
@@ -114,7 +117,7 @@ impl<'a> FixedReject<'a> {
     /// Parses a line, and checks that its record is in the object of a job.
     pub fn parse(line: &'a str, origin: &RejectsOrigin) -> Result<Self, FixedRejectError> {
         let reject: Self = serde_json::from_str(line)?;
-        let RejectsOrigin { job, object } = origin;
+        let RejectsOrigin { job, object, .. } = origin;
         let is_of_object = reject.bucket == object.bucket
             && reject.key == object.key
             && reject.version.as_deref() == object.version.as_deref();
@@ -125,7 +128,7 @@ impl<'a> FixedReject<'a> {
             });
         }
         let (offset, size) = (reject.offset, object.size);
-        if offset >= size {
+        if offset >= size && !origin.is_packed {
             return Err(FixedRejectError::Offset { offset, size });
         }
         let record = reject.record.ok_or(FixedRejectError::NoRecord)?;
@@ -160,6 +163,7 @@ mod tests {
                 etag: String::new(),
                 size: 100,
             },
+            is_packed: false,
         }
     }
 

@@ -20,6 +20,7 @@ mod fixed;
 mod fold;
 mod job;
 mod origin;
+mod packed;
 mod problem;
 mod prune;
 mod query;
@@ -58,6 +59,7 @@ pub use origin::{
     KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord, Outcome,
     RowOrigin, Source,
 };
+pub use packed::{Content, Packed};
 pub use problem::{Problem, ProblemCode};
 pub use prune::{HeldPrune, PruneDecision, PrunePreview, PruneState};
 pub use query::{

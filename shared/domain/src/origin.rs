@@ -182,6 +182,8 @@ pub enum Outcome {
 pub enum MissingRecord {
     /// This version of the object no longer exists, or in a bucket without versions, the object has changed.
     ObjectGone,
+    /// The object is compressed, and its unpacked text has expired.
+    TextExpired,
     /// The definition that the job was planned with no longer exists, or is invalid.
     DefinitionGone,
     /// The ledger has no chunk with this place: the release that planned the job did not record its chunks, or cut the
@@ -200,6 +202,7 @@ impl MissingRecord {
             Self::ObjectGone => {
                 "this version of the object no longer exists, or the object has changed"
             }
+            Self::TextExpired => "the file is compressed, and its unpacked text has expired",
             Self::DefinitionGone => {
                 "the definition that the job was planned with no longer exists, or is invalid"
             }

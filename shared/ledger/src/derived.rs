@@ -24,6 +24,7 @@ impl JobHead {
             mode => mode,
         };
         Self {
+            packed: self.packed.clone(),
             dataset: Some(reference),
             chunk_bytes: self.chunk_bytes,
             cutting_rules: self.cutting_rules,

@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use landfall_domain::{
-    CompletionEvent, Counts, DatasetRef, DeadChunks, JobId, JobState, Mode, ObjectOrder, ObjectRef,
-    Problem, ProblemCode, PruneDecision, PruneState, RejectLimits, RejectsLocation, RejectsOrigin,
-    StoreKind, Warning, WarningCode,
+    CompletionEvent, Content, Counts, DatasetRef, DeadChunks, JobId, JobState, Mode, ObjectOrder,
+    ObjectRef, Packed, Problem, ProblemCode, PruneDecision, PruneState, RejectLimits,
+    RejectsLocation, RejectsOrigin, StoreKind, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,9 @@ pub struct JobHead {
     pub object: ObjectRef,
     /// Position of the object in the order of objects.
     pub order: ObjectOrder,
+    /// Where the text of the object is, if it is packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
     /// The definition that it is planned with; `None` if the key names no defined dataset.
     pub dataset: Option<DatasetRef>,
     /// Approximate size of a chunk in bytes. Pinned, because a second plan must have the same chunks.
@@ -150,6 +153,7 @@ impl JobHead {
             job,
             object,
             order,
+            packed: None,
             dataset: None,
             chunk_bytes: 0,
             cutting_rules: 0,
@@ -184,6 +188,23 @@ impl JobHead {
             release: Some(env!("CARGO_PKG_VERSION").to_owned()),
             maintenance: None,
             expires_at: expiry(),
+        }
+    }
+
+    /// Returns the text that is ingested.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            object: &self.object,
+            packed: self.packed.as_ref(),
+        }
+    }
+
+    /// Returns the job as the one whose rejects are fixed.
+    pub fn as_origin(&self) -> RejectsOrigin {
+        RejectsOrigin {
+            job: self.job,
+            object: self.object.clone(),
+            is_packed: self.packed.is_some(),
         }
     }
 

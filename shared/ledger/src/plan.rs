@@ -52,6 +52,7 @@ impl PlanBlock {
             job: head.job,
             ordinal,
             object: head.object.clone(),
+            packed: head.packed.clone(),
             dataset: head.dataset.clone()?,
             reading: self.reading.clone(),
             order: head.order,
@@ -182,7 +183,10 @@ impl Ledger {
         offset: u64,
     ) -> Result<Option<ChunkMessage>, LedgerError> {
         // Before the seal, the number of chunks is unknown, but none is empty.
-        let most = u32::try_from(head.object.size).unwrap_or(u32::MAX);
+        let most = match head.packed {
+            None => u32::try_from(head.object.size).unwrap_or(u32::MAX),
+            Some(_) => u32::MAX,
+        };
         let (mut low, mut high) = (0, shards_of(head.chunks.unwrap_or(most)));
         let mut found: Option<PlanBlock> = None;
         while low < high {
@@ -286,7 +290,11 @@ mod tests {
                 ..Reading::from(Format::Tsv)
             },
             Reading {
-                rejects_of: Some(RejectsOrigin { job, object }),
+                rejects_of: Some(RejectsOrigin {
+                    job,
+                    object,
+                    is_packed: true,
+                }),
                 ..Reading::from(Format::Ndjson)
             },
         ];

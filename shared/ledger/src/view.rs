@@ -1,7 +1,9 @@
 //! Jobs as clients see them: in responses of the HTTP API and in messages of the socket.
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning};
+use landfall_domain::{
+    Codec, Counts, DeadChunks, JobId, JobState, Mode, Problem, PruneState, Warning,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,7 +46,7 @@ pub struct JobView {
     #[serde(default)]
     pub dead_chunks: DeadChunks,
     /// The processed share, 0 to 1. Estimated by bytes until the number of chunks is known; `null` for an empty
-    /// object.
+    /// object, and for a compressed one until then.
     pub progress: Option<f64>,
     /// Rows per second, from the creation of the job until its close or now; `null` before the first row.
     pub rows_per_second: Option<f64>,
@@ -100,8 +102,11 @@ pub struct ObjectView {
     pub key: String,
     /// Its version there.
     pub version: Option<String>,
-    /// Its size in bytes.
+    /// Its size in bytes; if it is compressed, that of the compressed file.
     pub size: u64,
+    /// How it is compressed; `null` if it is not.
+    #[serde(default)]
+    pub codec: Option<Codec>,
 }
 
 /// The number of chunks of a job, by state.
@@ -131,6 +136,7 @@ impl JobView {
                 key: head.object.key.clone(),
                 version: head.object.version.clone(),
                 size: head.object.size,
+                codec: head.packed.as_ref().map(|packed| packed.codec),
             },
             rejects_of: head.rejects_of.as_ref().map(|origin| origin.job),
             state: head.state,
@@ -202,6 +208,8 @@ fn share(head: &JobHead, processed: u32) -> Option<f64> {
     match head.chunks {
         Some(0) => Some(1.0),
         Some(planned) => Some((f64::from(processed) / f64::from(planned)).min(1.0)),
+        // How much it unpacks to is known at its end.
+        None if head.packed.is_some() => None,
         None => {
             let bytes = f64::from(processed) * head.chunk_bytes as f64;
             let share = bytes / head.object.size as f64;

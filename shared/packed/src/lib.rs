@@ -18,11 +18,15 @@
 mod bzip2;
 mod fault;
 mod gzip;
+#[cfg(feature = "pack")]
+mod pack;
 mod series;
 mod start;
 mod unpacker;
 mod zip;
 mod zstd;
 
+#[cfg(feature = "pack")]
+pub use pack::pack;
 pub use start::unpack_start;
 pub use unpacker::{ALWAYS_UNPACKED, MAX_RATIO, MAX_UNPACKED, Unpacker};

@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 pub use self::check::check;
 pub use self::control::Cancellations;
 use self::control::{Pause, Redrives};
-use crate::files::{File, Kind};
+use crate::files::{File, Kind, codec};
 use crate::outages::Outages;
 use crate::planned;
 use crate::schedule::{Schedule, Step};
@@ -92,7 +92,7 @@ async fn run(outages: &Outages, rng: &mut StdRng) -> (Trace, Vec<DeadChunk>) {
     for file in &files {
         let place = (file.key.clone(), file.version.clone());
         let mut versions = world.buckets.versions.lock().unwrap();
-        versions.insert(place, file.bytes.clone());
+        versions.insert(place, file.object());
         notifications.push(notification(file));
     }
 
@@ -215,6 +215,7 @@ fn files(rng: &mut StdRng) -> Vec<File> {
                 version: "v1".to_owned(),
                 bytes: text.into(),
                 time_ms: 1_000 + index,
+                codec: codec(rng),
             }
         })
         .collect()

@@ -221,9 +221,12 @@ async fn find(
         kind: chunk.kind,
     };
     let read = async {
-        let bytes = context.objects.read(&chunk.object, planned.bytes()).await?;
+        let bytes = context
+            .contents
+            .read(chunk.content(), planned.bytes())
+            .await?;
         let header = match chunk.header {
-            Some(range) => Some(context.objects.read(&chunk.object, range).await?),
+            Some(range) => Some(context.contents.read(chunk.content(), range).await?),
             None => None,
         };
         Ok::<_, AwsError>((bytes, header))
@@ -231,6 +234,7 @@ async fn find(
     let (bytes, header) = match read.await {
         Ok(read) => read,
         Err(AwsError::Gone(_)) => return Ok(Err(MissingRecord::ObjectGone)),
+        Err(AwsError::Expired(_)) => return Ok(Err(MissingRecord::TextExpired)),
         Err(error) => return Err(error.into()),
     };
     let (reading, key) = (chunk.reading.clone(), chunk.object.key.clone());

@@ -77,13 +77,11 @@ pub(super) async fn new_key(
 
 /// Returns the dataset of a job, and the origin of its rejects, which may be an earlier job.
 fn origin_of(head: JobHead) -> Result<(String, RejectsOrigin), ApiError> {
-    let dataset = head.dataset.ok_or_else(|| {
+    let dataset = head.dataset.clone().ok_or_else(|| {
         ApiError::Conflict("the dataset of the job was not defined: upload the file again".into())
     })?;
-    let origin = head.rejects_of.unwrap_or(RejectsOrigin {
-        job: head.job,
-        object: head.object,
-    });
+    let origin = head.rejects_of.clone();
+    let origin = origin.unwrap_or_else(|| head.as_origin());
     Ok((dataset.name, origin))
 }
 

@@ -171,6 +171,7 @@ impl Api {
         let mut settings = Settings {
             inbox_bucket: "inbox".to_owned(),
             rejects_bucket: "rejects".to_owned(),
+            work_bucket: "work".to_owned(),
             cors_origins: Vec::new(),
             socket_url: Some("wss://socket.example/live".to_owned()),
             upload_origin: Some("https://inbox.example".to_owned()),

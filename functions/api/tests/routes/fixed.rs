@@ -46,6 +46,7 @@ async fn fixed_rejects_become_an_object_that_names_their_job() {
     second.rejects_of = Some(RejectsOrigin {
         job: first.job,
         object: first.object.clone(),
+        is_packed: false,
     });
     api.table.create(&second).await.unwrap();
     let view = api.get(&format!("/jobs/{job}")).await.json();

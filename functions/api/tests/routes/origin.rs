@@ -3,8 +3,8 @@
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use landfall_domain::{
-    Counts, Dataset, DeadChunk, DeadCode, JobId, ObjectOrder, ObjectRef, Reading, RejectsOrigin,
-    RowVersion,
+    Codec, Counts, Dataset, DeadChunk, DeadCode, JobId, ObjectOrder, ObjectRef, Packed, Reading,
+    RejectsOrigin, RowVersion,
 };
 use landfall_formats::{Scanner, detect};
 use landfall_ledger::{ChunkOutcome, JobHead, LedgerTable, PlanBlock, Seal};
@@ -26,7 +26,16 @@ enum Chunks {
 /// Ingests an object as splitter and workers do, in chunks of one record.
 async fn ingest(api: &Api, head: JobHead, file: &str, chunks: Chunks) -> JobHead {
     let key = head.object.key.clone();
-    api.buckets.put_text("inbox", &key, file);
+    match &head.packed {
+        None => api.buckets.put_text("inbox", &key, file),
+        Some(packed) => {
+            let size = usize::try_from(packed.part_bytes).unwrap();
+            for (part, text) in (0..).zip(file.as_bytes().chunks(size)) {
+                let text = std::str::from_utf8(text).unwrap();
+                api.buckets.put_text("work", &packed.part_key(part), text);
+            }
+        }
+    }
     let dataset = Dataset::from_toml("products.toml", PRODUCTS).unwrap();
     let reading = match &head.rejects_of {
         None => detect(&key, file.as_bytes(), &dataset).unwrap(),
@@ -236,6 +245,7 @@ async fn fix(api: &Api, first: &JobHead, name: &str, time_ms: i64, price: &str) 
     fixed.rejects_of = Some(RejectsOrigin {
         job: first.job,
         object: first.object.clone(),
+        is_packed: false,
     });
     ingest(api, fixed, &text, Chunks::Done { rejected: 0 }).await
 }
@@ -342,6 +352,34 @@ async fn what_is_gone_is_named() {
     assert_eq!(
         (&origin["source"], &origin["offset"]),
         (&Json::Null, &json!(15))
+    );
+}
+
+#[tokio::test]
+async fn a_row_of_a_packed_object_is_explained_by_its_text() {
+    let api = Api::new();
+    let mut packed = head(&api, "products/1.csv.gz", 2, 10);
+    packed.packed = Some(Packed {
+        codec: Codec::Gzip,
+        job: packed.job,
+        part_bytes: 16,
+    });
+    let job = ingest(&api, packed, FILE, Chunks::Done { rejected: 0 }).await;
+    has(&api, row(job.order.at(place("c,"))));
+    let source = explained(&api).await["origins"][0]["source"].take();
+    assert_eq!(
+        (&source["line"], &source["record"]["text"]),
+        (&json!(4), &json!("c,\"two\nlines\",3"))
+    );
+    let view = api.get(&format!("/jobs/{}", job.job)).await.json();
+    assert_eq!(view["object"]["codec"], "gzip");
+
+    let is_work = |(bucket, _): &(String, String), _: &mut Bytes| bucket != "work";
+    api.buckets.objects.lock().unwrap().retain(is_work);
+    let source = explained(&api).await["origins"][0]["source"].take();
+    assert_eq!(
+        (&source["missing"], &source["chunk"]),
+        (&json!("text_expired"), &json!(2))
     );
 }
 

@@ -1,14 +1,16 @@
 //! `cargo memory`: measures the memory of each function while a large object is ingested.
 
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use landfall_cli::seed::{Kind, write};
-use landfall_domain::JobId;
+use landfall_domain::{Codec, JobId};
 use landfall_local::{Build, Lines, MemoryWatch, Progress, Sql, Stack, StackOptions};
+use landfall_packed::pack;
 
 /// How long to wait for the completion event.
 const TIMEOUT: Duration = Duration::from_hours(1);
@@ -24,6 +26,33 @@ struct Arguments {
     /// The SQL database: sqlite, postgres or mysql.
     #[arg(long, default_value = "sqlite", value_name = "KIND")]
     sql: Sql,
+    /// How the file is compressed: gzip, zstd, bzip2 or zip. By default, it is not.
+    #[arg(long, value_name = "CODEC", value_parser = codec)]
+    compression: Option<Codec>,
+}
+
+fn codec(name: &str) -> Result<Codec> {
+    let codecs = [Codec::Gzip, Codec::Zstd, Codec::Bzip2, Codec::Zip];
+    let found = codecs.into_iter().find(|codec| codec.as_str() == name);
+    found.context("name gzip, zstd, bzip2 or zip")
+}
+
+/// Compresses a file, and returns the path of the result.
+fn compress(path: &Path, codec: Codec) -> Result<PathBuf> {
+    // Members of this size, one after the other. A zip archive is written in memory.
+    let member = match codec {
+        Codec::Gzip | Codec::Zstd | Codec::Bzip2 => 64 << 20,
+        Codec::Zip => u64::MAX,
+    };
+    let packed = path.with_extension("packed");
+    let (mut from, mut to) = (File::open(path)?, File::create(&packed)?);
+    loop {
+        let mut text = Vec::new();
+        if (&mut from).take(member).read_to_end(&mut text)? == 0 {
+            return Ok(packed);
+        }
+        to.write_all(&pack(codec, &text))?;
+    }
 }
 
 #[tokio::main]
@@ -37,7 +66,7 @@ async fn main() -> Result<()> {
     };
     let stack = Stack::start(options, &progress).await?;
     progress.step("writing the file");
-    let path = stack.scratch()?.join("products.csv");
+    let mut path = stack.scratch()?.join("products.csv");
     write(
         Kind::Products,
         arguments.rows,
@@ -45,6 +74,12 @@ async fn main() -> Result<()> {
         BufWriter::new(File::create(&path)?),
     )?;
     let bytes = fs::metadata(&path)?.len();
+    let mut packed = String::new();
+    if let Some(codec) = arguments.compression {
+        progress.step("compressing it");
+        path = compress(&path, codec)?;
+        packed = format!(", {} with {codec}", fs::metadata(&path)?.len());
+    }
 
     let watch = MemoryWatch::start(stack.endpoint());
     progress.step("ingesting");
@@ -64,7 +99,7 @@ async fn main() -> Result<()> {
     stack.stop();
 
     println!(
-        "object: {bytes} bytes, {} rows, {} chunks",
+        "object: {bytes} bytes{packed}, {} rows, {} chunks",
         event.counts.rows, event.chunks
     );
     println!(

@@ -39,6 +39,7 @@ static ORIGIN: LazyLock<RejectsOrigin> = LazyLock::new(|| RejectsOrigin {
         etag: String::new(),
         size: SIZE,
     },
+    is_packed: false,
 });
 
 fn hand_in(lines: &[u8]) -> Decoded {

@@ -218,6 +218,12 @@ impl Scanner {
         })
     }
 
+    /// Ends the scan where the rest of the object cannot be read, and appends the chunk of the complete records before.
+    pub fn abandon(mut self, out: &mut Vec<PlannedChunk>) {
+        self.planner.close();
+        self.planner.take_closed(out);
+    }
+
     /// Returns the position of the header record once it is complete, without byte order mark and
     /// terminator.
     pub fn header(&self) -> Option<ByteRange> {

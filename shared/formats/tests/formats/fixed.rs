@@ -47,6 +47,7 @@ fn origin(size: usize) -> RejectsOrigin {
             etag: String::new(),
             size: size as u64,
         },
+        is_packed: false,
     }
 }
 

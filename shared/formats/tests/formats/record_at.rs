@@ -229,7 +229,11 @@ fn a_fixed_reject_is_found_by_the_place_of_its_record() {
     let (good, bad) = (line(400, "1"), line(300, "y"));
     let file = format!("{good}\nno reject\n{bad}\n");
     let reading = Reading {
-        rejects_of: Some(RejectsOrigin { job, object }),
+        rejects_of: Some(RejectsOrigin {
+            job,
+            object,
+            is_packed: false,
+        }),
         ..landfall_domain::Format::Ndjson.into()
     };
     let dataset = dataset("");

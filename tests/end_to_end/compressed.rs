@@ -1,0 +1,83 @@
+//! Compressed files end as what they unpack to, or say why not.
+
+use landfall_domain::{Codec, JobId, JobState, ProblemCode};
+use landfall_local::{Sql, Stack};
+use landfall_packed::pack;
+use landfall_tests::Products;
+
+use crate::support::{
+    assert_counts, assert_products, completions, land, products_file, start, upload,
+};
+
+/// The number of rows in each file, unless the variable sets it.
+const ROWS: u64 = 20_000;
+const ROWS_VARIABLE: &str = "LANDFALL_COMPRESSED_ROWS";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_files_end_as_what_they_unpack_to() {
+    let rows = std::env::var(ROWS_VARIABLE).ok();
+    let rows = rows.map_or(ROWS, |rows| rows.parse().unwrap());
+    let stack = start(Sql::Sqlite, &[]).await;
+    let mut expected = Products::default();
+    let mut jobs = Vec::new();
+    // The names say nothing about the content.
+    for (codec, name, seed) in [
+        (Codec::Gzip, "a.csv.gz", 41),
+        (Codec::Zstd, "b.csv", 42),
+        (Codec::Bzip2, "c", 43),
+        (Codec::Zip, "d.csv.zip", 44),
+    ] {
+        let file = products_file(rows, seed);
+        let key = format!("products/{name}");
+        jobs.push((upload(&stack, &key, pack(codec, &file)).await, file));
+    }
+    let file = products_file(rows, 45);
+    jobs.push((upload_encoded(&stack, "products/e.csv", &file).await, file));
+
+    let ids: Vec<JobId> = jobs.iter().map(|(job, _)| *job).collect();
+    let events = completions(&stack, &ids).await;
+    for (job, file) in jobs {
+        let event = &events[&job];
+        assert_eq!(event.state, JobState::Succeeded, "{:?}", event.problem);
+        assert_counts(event, &Products::from_file(&file));
+        expected.read(&file);
+    }
+    assert_products(&stack, &expected.rows).await;
+
+    let whole = pack(Codec::Gzip, &products_file(1_000, 46));
+    let cut = whole[..whole.len() / 2].to_vec();
+    for (key, object, code, message) in [
+        (
+            "products/cut.csv.gz",
+            cut,
+            ProblemCode::Malformed,
+            format!("byte {}", whole.len() / 2),
+        ),
+        (
+            "products/bomb.csv.gz",
+            bomb(),
+            ProblemCode::TooLarge,
+            "1 GiB".to_owned(),
+        ),
+    ] {
+        let event = land(&stack, key, object).await;
+        let problem = event.problem.expect("it cannot be read to its end");
+        assert_eq!((event.state, problem.code), (JobState::Failed, code));
+        assert!(problem.message.contains(&message), "{problem}");
+    }
+}
+
+/// Uploads a file as programs do that compress it on the way.
+async fn upload_encoded(stack: &Stack, key: &str, file: &[u8]) -> JobId {
+    let bucket = &stack.outputs().inbox_bucket;
+    let put = stack.s3().put_object().bucket(bucket).key(key);
+    let put = put.content_encoding("gzip").content_type("text/csv");
+    let stored = put.body(pack(Codec::Gzip, file).into()).send().await;
+    let version = stored.unwrap().version_id.unwrap();
+    JobId::for_object(bucket, key, &version)
+}
+
+/// Returns a gzip of about 1 MB that unpacks to more than 1 GiB of zeros.
+fn bomb() -> Vec<u8> {
+    pack(Codec::Gzip, &vec![0; 4 << 20]).repeat(300)
+}
