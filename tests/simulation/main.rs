@@ -27,6 +27,7 @@ mod repair;
 mod samples;
 mod schedule;
 mod stores;
+mod too_old;
 mod unknown;
 mod unprunable;
 mod world;

@@ -5,20 +5,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
-    Reject, RejectsLocation, StoreCounts, WarningCode,
+    ChunkMessage, Counts, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode, Reject,
+    RejectsLocation, StoreCounts, WarningCode,
 };
-use landfall_formats::{Header, decode_chunk};
+use landfall_formats::decode_chunk;
 use landfall_ledger::{ChunkOutcome, JobHead};
 use landfall_runtime::Metric;
-use landfall_stores::{Prepared, StoreError};
+use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
-use crate::wait::{wait_for_maintenance, wait_for_resume, wait_if_maintained};
+use crate::prepare::prepare;
+use crate::wait::{wait_for_resume, wait_if_maintained};
 use crate::{Context, WorkError};
 
 /// The length of a rejects object after which further lines hold no record.
@@ -289,42 +290,6 @@ async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), Work
         Some(pause) => Err(wait_for_resume(&pause, context.circuits.now()).into()),
         None => Ok(()),
     }
-}
-
-/// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does
-/// not match one store changes nothing in another.
-async fn prepare(
-    context: &Context,
-    message: &ChunkMessage,
-) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
-    let dataset = context.datasets.require(&message.dataset).await?;
-    let stores = prepare_stores(context, message, &dataset);
-    let header = context.headers.get(&*context.objects, message, &dataset);
-    let (prepared, header) = future::join(stores, header).await;
-    prepared?;
-    Ok((dataset, header?))
-}
-
-/// Prepares all stores, and requests maintenance if they need it.
-async fn prepare_stores(
-    context: &Context,
-    message: &ChunkMessage,
-    dataset: &Dataset,
-) -> Result<(), WorkError> {
-    let mut prepared = Vec::with_capacity(context.stores.len());
-    for store in &context.stores {
-        prepared.push(store.prepare(dataset).await?);
-    }
-    let is_complete = |prepared: &Prepared| *prepared == Prepared::Complete;
-    if !prepared.iter().all(is_complete) {
-        let (requests, queue) = (&context.requests, &*context.redelivery.maintenance);
-        requests.send(queue, message.job, &message.dataset).await?;
-    }
-    if prepared.contains(&Prepared::Blocked) {
-        let reason = "a table must be changed before it can hold the rows";
-        return Err(wait_for_maintenance(reason).into());
-    }
-    Ok(())
 }
 
 /// Returns the chunk as the splitter planned it.
