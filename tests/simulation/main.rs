@@ -27,6 +27,7 @@ mod repair;
 mod samples;
 mod schedule;
 mod stores;
+mod sweep;
 mod too_old;
 mod unknown;
 mod unprunable;
