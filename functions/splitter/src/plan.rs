@@ -40,11 +40,12 @@ pub(crate) async fn plan(
     context: &Context,
     head: &JobHead,
     dataset: &Dataset,
+    is_new: bool,
     stop_at: Instant,
 ) -> Result<Planned, SplitError> {
     let mut from = None;
-    // A smaller object has none.
-    if head.object.size > context.segment_bytes {
+    // A new job has no checkpoint, nor has that of a smaller object.
+    if !is_new && head.object.size > context.segment_bytes {
         from = context.ledger.checkpoint(head.job).await?;
     }
     let mut block = None;

@@ -128,15 +128,7 @@ async fn outcome(
                       reach the ledger";
         return Ok(Some(dead(message, DeadCode::WorkerDied, reason)));
     }
-    let attempt = async {
-        if let Err(wait) = context.circuits.admit().await {
-            // A chunk of a cancelled job need not wait.
-            check_job(context, message).await?;
-            return Err(wait);
-        }
-        ingest_safely(context, message, delivery).await
-    };
-    let error = match attempt.await {
+    let error = match ingest_safely(context, message, delivery).await {
         Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
         Err(WorkError::Superseded) => return Ok(None),
         Err(error) => {
@@ -196,8 +188,8 @@ async fn ingest_safely(
     message: &ChunkMessage,
     delivery: Delivery,
 ) -> Result<Counts, WorkError> {
-    for _ in 0..2 {
-        let ingested = AssertUnwindSafe(ingest(context, message)).catch_unwind();
+    for is_first in [true, false] {
+        let ingested = AssertUnwindSafe(ingest(context, message, is_first)).catch_unwind();
         match timeout_at(delivery.ingest_until, ingested).await {
             Ok(Ok(result)) => return result,
             Ok(Err(_)) => warn!("the worker panicked"),
@@ -208,12 +200,20 @@ async fn ingest_safely(
 }
 
 /// Writes every record of a chunk to all stores or to the rejects.
-async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
+async fn ingest(
+    context: &Context,
+    message: &ChunkMessage,
+    is_first: bool,
+) -> Result<Counts, WorkError> {
     let chunk = planned(message);
-    let bytes = context.objects.read(&message.object, chunk.bytes());
-    let inputs = async { Ok(future::join(bytes, prepare(context, message)).await) };
-    // Reading the ledger costs no time beside the object, and ends both if the job is cancelled.
-    let ((), (bytes, prepared)) = future::try_join(check_job(context, message), inputs).await?;
+    let bytes =
+        async { Ok::<_, WorkError>(context.objects.read(&message.object, chunk.bytes()).await) };
+    // Reading the ledger costs no time beside the object, and ends both if the chunk is not admitted.
+    let prepared = async {
+        admit(context, message, is_first).await?;
+        Ok::<_, WorkError>(prepare(context, message).await)
+    };
+    let (bytes, prepared) = future::try_join(bytes, prepared).await?;
     // The object comes first: if it is gone, the chunk is dead, whatever else failed.
     let bytes = bytes?;
     let (dataset, header) = prepared?;
@@ -273,6 +273,21 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     written?;
     counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
     Ok(counts)
+}
+
+/// Fails if the chunk is not to be processed, or has to wait. The circuits of the stores are checked in the first
+/// attempt, which may be the one that tries whether a store is back.
+async fn admit(context: &Context, message: &ChunkMessage, is_first: bool) -> Result<(), WorkError> {
+    let circuits = async {
+        if is_first {
+            context.circuits.admit().await
+        } else {
+            Ok(())
+        }
+    };
+    let (job, circuits) = future::join(check_job(context, message), circuits).await;
+    // A chunk of a cancelled job need not wait for a store.
+    job.and(circuits)
 }
 
 /// Fails if the job is cancelled, or was redriven since the message was sent, or if the dataset is paused.
