@@ -390,3 +390,30 @@ def test_a_file_of_a_new_dataset_is_checked_before_it_is_loaded(visit: Visit, tm
     page.get_by_role("link", name=file.name).click()
     expect(page.locator(".state-line")).to_contain_text("Succeeded", timeout=WITHIN)
     expect(figure(page, "Rows")).to_have_text("2")
+
+
+def test_a_dataset_is_resumed_and_paused_on_the_page_of_an_open_job(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = page.request.post(f"{PAGE}datasets/orders/pause", headers=headers)
+    assert answer.ok, answer.text()
+    order = {"order_id": 1, "customer": {}, "items": [], "total": "9.50", "placed_at": "2026-11-20T08:30:00Z"}
+    file = tmp_path / "waiting.ndjson"
+    file.write_text(json.dumps(order))
+    page.get_by_label("Dataset").select_option("orders")
+    drop(file, page.locator(".drop"))
+    page.get_by_role("link", name=file.name).click()
+    pause = page.get_by_role("button", name="Pause dataset orders")
+    resume = page.get_by_role("button", name="Resume dataset orders")
+    notice = page.get_by_text("The dataset has been paused since")
+    expect(notice).to_be_visible()
+    expect(page.get_by_text(f"By {answer.json()['paused']['by']}.")).to_be_visible()
+    expect(pause).to_be_hidden()
+    check(page)
+    # Once delivered, the chunk waits for half a minute or more, so the job stays open meanwhile.
+    resume.click()
+    expect(notice).to_be_hidden()
+    pause.click()
+    expect(notice).to_be_visible()
+    resume.click()
+    expect(pause).to_be_visible()

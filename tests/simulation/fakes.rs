@@ -120,13 +120,15 @@ impl Objects for Buckets {
         &self,
         bucket: &str,
         key: &str,
-        _version: Option<&str>,
+        version: Option<&str>,
         _limit: usize,
     ) -> Result<Option<(String, Option<String>)>, AwsError> {
         pause().await;
-        let found = locked(&self.latest)
-            .get(&(bucket.to_owned(), key.to_owned()))
-            .cloned();
+        let latest = locked(&self.latest);
+        let find = |key: String| latest.get(&(bucket.to_owned(), key)).cloned();
+        // A version of its own is under a key with it.
+        let older = version.and_then(|version| find(format!("{key}?{version}")));
+        let found = older.or_else(|| find(key.to_owned()));
         Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
     }
 

@@ -28,6 +28,8 @@ mod repair;
 mod samples;
 mod schedule;
 mod stores;
+mod sweep;
+mod too_old;
 mod unknown;
 mod unprunable;
 mod world;

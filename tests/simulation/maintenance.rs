@@ -163,8 +163,9 @@ fn maintain(context: &Arc<Context>, body: &str, rng: &mut StdRng) -> Task<Outcom
     let context = Arc::clone(context);
     Box::pin(async move {
         let deadline = Deadline::new(SystemTime::now() + Duration::from_secs(left));
-        let response = handle(&context, event, deadline).await;
-        if response.batch_item_failures.is_empty() {
+        let event = serde_json::to_value(event).unwrap();
+        let response = handle(&context, event, deadline).await.unwrap();
+        if response.unwrap().batch_item_failures.is_empty() {
             Ok(HashSet::new())
         } else {
             Err(())

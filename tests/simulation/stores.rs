@@ -45,6 +45,8 @@ pub struct Map {
     creating: Mutex<Option<(Weak<()>, u32)>>,
     /// The snapshots whose previews have begun.
     counted: Mutex<HashSet<ObjectOrder>>,
+    /// The number of expired tombstones by dataset.
+    pub expired: Mutex<BTreeMap<String, u64>>,
     /// The versions of columns of rows that are merged by column.
     columns: Mutex<BTreeMap<(String, usize), RowVersion>>,
 }
@@ -65,6 +67,7 @@ impl Map {
             locks_writers: AtomicBool::default(),
             creating: Mutex::default(),
             counted: Mutex::default(),
+            expired: Mutex::default(),
             columns: Mutex::default(),
         })
     }
@@ -326,6 +329,25 @@ impl Store for Map {
         };
         pause().await;
         Ok(step)
+    }
+
+    async fn next_to_sweep(&self, after: Option<&str>) -> Result<Option<String>, StoreError> {
+        pause().await;
+        let expired = locked(&self.expired);
+        let mut datasets = expired.keys();
+        Ok(datasets.find(|name| Some(name.as_str()) > after).cloned())
+    }
+
+    async fn sweep(&self, dataset: &str) -> Result<u64, StoreError> {
+        pause().await;
+        if self.is_down.load(Ordering::Relaxed) {
+            return Err(unavailable(self.kind));
+        }
+        let mut expired = locked(&self.expired);
+        let left = expired.get_mut(dataset).expect("a registered dataset");
+        let swept = (*left).min(STEP_ROWS as u64);
+        *left -= swept;
+        Ok(swept)
     }
 
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {

@@ -105,8 +105,8 @@ function layout(first, changed) {
         h(
           'div',
           { class: 'panel warning' },
-          h('p', {}, h('strong', {}, 'The dataset is paused')),
-          h('p', {}, 'The other chunks wait until it is resumed.'),
+          h('p', {}, h('strong', {}, 'The dataset has been paused since ', at(job.paused.at))),
+          h('p', {}, `By ${job.paused.by}. The other chunks wait until it is resumed, and then continue within five minutes.`),
         ),
       job.waiting_for.map((down) =>
         h(

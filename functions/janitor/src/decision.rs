@@ -69,7 +69,9 @@ pub(crate) fn decide(
     if is_complete || (head.published && head.awaits_prune()) {
         return Decision::Finish(decide_finish(head, progress, patience, now));
     }
-    if head.resending {
+    // A worker plans a derived job, too: the splitter would plan the whole object instead of the dead chunks.
+    let is_unplanned = head.redrive_of.is_some() && head.chunks.is_none();
+    if head.resending || is_unplanned {
         return if due(patience.pause(attempts)) {
             Decision::Redrive(attempts + 1)
         } else {
@@ -235,7 +237,9 @@ mod tests {
         for minute in 0.. {
             match decide(&head, None, PATIENCE, at(minute)) {
                 Decision::Wait | Decision::Finish(Finish::Wait) => {}
-                Decision::Split(attempt) | Decision::Finish(Finish::Close(attempt)) => {
+                Decision::Split(attempt)
+                | Decision::Redrive(attempt)
+                | Decision::Finish(Finish::Close(attempt)) => {
                     minutes.push(minute);
                     head = tried(head, attempt, minute, None);
                 }
@@ -267,6 +271,14 @@ mod tests {
         let mut head = head(Some(0));
         head.state = JobState::Succeeded;
         head.closed_at = Some(at(0).to_string());
+        let (minutes, _) = attempts(head);
+        assert_eq!(minutes, [2, 6, 14, 30, 62, 126, 190, 254, 318]);
+    }
+
+    #[test]
+    fn a_worker_is_sent_to_plan_a_derived_job_forever() {
+        let mut head = head(None);
+        head.redrive_of = Some(JobId::for_object("inbox", "products/a.csv", "v0"));
         let (minutes, _) = attempts(head);
         assert_eq!(minutes, [2, 6, 14, 30, 62, 126, 190, 254, 318]);
     }

@@ -13,6 +13,7 @@
 //! | job | without progress for | the janitor |
 //! |---|---|---|
 //! | not sealed | 10 minutes | enqueues a message of the split queue |
+//! | redriven, and not all of its dead chunks are sent again | 2 minutes | sends a message for a worker to do so |
 //! | sealed, chunks missing, chunk queue empty | 2 minutes | sends the messages of all missing chunks again |
 //! | sealed, chunks missing, chunk queue not empty | 6 minutes | sends one message again, of the last missing chunk |
 //! | complete, but not closed or not published | 2 minutes | sends a close message |
@@ -22,7 +23,8 @@
 //! attempts without progress, the janitor gives up: it seals the job as failed (`split_failed`), marks the missing
 //! chunks dead (`lost`), or lets a snapshot that cannot be pruned fail without a prune (`close_failed`). That is four
 //! hours after the last progress, and six for a job that is not sealed. A job whose event cannot be published is
-//! closed, and publishing is attempted forever, every 64 minutes.
+//! closed, and publishing is attempted forever, every 64 minutes. So is a redrive, which fails only with the ledger or
+//! the queue.
 //!
 //! A job that is redriven has shards that are full in its head, although their dead chunks were taken out. So it counts
 //! as complete only if all its shards are.

@@ -7,6 +7,9 @@ use landfall_stores::StoreError;
 /// Why a message could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum MaintenanceError {
+    /// The event is neither a batch of messages nor that of a schedule.
+    #[error("the event cannot be read: {0}")]
+    Event(serde_json::Error),
     /// The body is not a message of the maintenance queue.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -31,7 +34,7 @@ impl Retryable for MaintenanceError {
     /// SQS redelivers the message in either case.
     fn retryable(&self) -> bool {
         match self {
-            Self::Message(_) => false,
+            Self::Event(_) | Self::Message(_) => false,
             Self::Definition(error) => error.retryable(),
             Self::Store(error) => error.is_retryable(),
             Self::Aws(error) => error.retryable(),

@@ -7,10 +7,12 @@ use landfall_runtime::{
     BatchLimits, Deadline, Message, batch_response, keep_hidden, process_batch, put_back,
 };
 use landfall_stores::{Current, Maintenance, Store, StoreError};
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Span, error_span, info, warn};
 
 use crate::progress::Progress;
+use crate::sweep::sweep;
 use crate::{Context, MaintenanceError};
 
 /// Time that is reserved for the response.
@@ -20,13 +22,22 @@ const STEP_RESERVE: Duration = Duration::from_mins(1);
 /// The longest time in seconds until a message that failed is delivered again.
 const LONGEST_DELAY: u32 = 300;
 
-/// Processes a batch of messages until shortly before the deadline. Returns those that must be redelivered.
-pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
+/// Processes a batch of messages until shortly before the deadline, and returns those that must be redelivered. Every
+/// other event is that of the schedule.
+pub async fn handle(
+    context: &Context,
+    event: Value,
+    deadline: Deadline,
+) -> Result<Option<SqsBatchResponse>, MaintenanceError> {
+    let until = deadline.stop_at(STEP_RESERVE);
+    if event.get("Records").is_none() {
+        return sweep(context, until).await.map(|()| None);
+    }
+    let event: SqsEvent = serde_json::from_value(event).map_err(MaintenanceError::Event)?;
     let limits = BatchLimits {
         stop_at: deadline.stop_at(RESERVE),
         concurrency: 1,
     };
-    let until = deadline.stop_at(STEP_RESERVE);
     let failed = process_batch(event, limits, span_of, async |messages: &[Message]| {
         for message in messages {
             let work = Box::pin(process(context, message, until));
@@ -36,7 +47,7 @@ pub async fn handle(context: &Context, event: SqsEvent, deadline: Deadline) -> S
     });
     let failed = failed.await;
     put_back(&*context.visibility, &failed, LONGEST_DELAY).await;
-    batch_response(failed)
+    Ok(Some(batch_response(failed)))
 }
 
 /// Returns the span of the log lines about a message. It has the level of errors, so that their lines have it, too.

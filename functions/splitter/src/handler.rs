@@ -123,22 +123,27 @@ async fn split(
     created: &ObjectCreated,
     stop_at: Instant,
 ) -> Result<(), SplitError> {
-    let head = match context.ledger.head(created.job).await? {
-        Some(head) => head,
+    let (head, is_new) = match context.ledger.head(created.job).await? {
+        Some(head) => (head, false),
         None => start(context, created).await?,
     };
-    proceed(context, head, stop_at).await
+    proceed(context, head, is_new, stop_at).await
 }
 
 /// Continues a job whose object is not read to its end.
 async fn resume(context: &Context, job: JobId, stop_at: Instant) -> Result<(), SplitError> {
     let head = context.ledger.head(job).await?;
     let head = head.ok_or_else(|| LedgerError::Missing(format!("job {job}")))?;
-    proceed(context, head, stop_at).await
+    proceed(context, head, false, stop_at).await
 }
 
-/// Plans the chunks of a job that are not planned yet, and seals it after the last.
-async fn proceed(context: &Context, head: JobHead, stop_at: Instant) -> Result<(), SplitError> {
+/// Plans the chunks of a job that are not planned yet, and seals it after the last. A new job has no checkpoint.
+async fn proceed(
+    context: &Context,
+    head: JobHead,
+    is_new: bool,
+    stop_at: Instant,
+) -> Result<(), SplitError> {
     if head.chunks.is_some() {
         return enqueue_close(context, &head).await;
     }
@@ -149,7 +154,7 @@ async fn proceed(context: &Context, head: JobHead, stop_at: Instant) -> Result<(
             problem: Some(problem),
             warnings: Vec::new(),
         },
-        Ok(dataset) => match plan(context, &head, &dataset, stop_at).await? {
+        Ok(dataset) => match plan(context, &head, &dataset, is_new, stop_at).await? {
             Planned::Completely(seal) => seal,
             Planned::Partly => {
                 info!("no time is left, so another invocation continues");
@@ -177,8 +182,8 @@ async fn enqueue_close(context: &Context, head: &JobHead) -> Result<(), SplitErr
     Ok(())
 }
 
-/// Starts a job with the latest definition.
-async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, SplitError> {
+/// Starts a job with the latest definition. Returns whether this call has created it.
+async fn start(context: &Context, created: &ObjectCreated) -> Result<(JobHead, bool), SplitError> {
     let object = &created.object;
     let latest = async || match object.dataset_name() {
         Some(name) => context.datasets.latest(name).await,
@@ -214,7 +219,10 @@ async fn start(context: &Context, created: &ObjectCreated) -> Result<JobHead, Sp
         }
     }
     // Another notification of the object may have been faster, and may have pinned another definition.
-    Ok(context.ledger.start(&head).await?)
+    let started = context.ledger.start(&head).await?;
+    // The time of the creation differs between two. Were it the same, both would read the object from its start.
+    let is_new = started == head;
+    Ok((started, is_new))
 }
 
 /// Returns how an object is compressed, by its first bytes. One that no longer exists is not: its job will find out.

@@ -36,11 +36,13 @@ pub(crate) async fn plan(
     context: &Context,
     head: &JobHead,
     dataset: &Dataset,
+    is_new: bool,
     stop_at: Instant,
 ) -> Result<Planned, SplitError> {
     let mut from = None;
-    // A smaller object has none, unless it is packed.
-    if head.packed.is_some() || head.object.size > context.segment_bytes {
+    // A new job has no checkpoint, nor has that of a smaller object, unless it is packed.
+    let may_have = head.packed.is_some() || head.object.size > context.segment_bytes;
+    if !is_new && may_have {
         from = context.ledger.checkpoint(head.job).await?;
     }
     let mut block = None;

@@ -5,20 +5,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
-    Reject, RejectsLocation, StoreCounts, WarningCode,
+    ChunkMessage, Counts, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode, Reject,
+    RejectsLocation, StoreCounts, WarningCode,
 };
-use landfall_formats::{Header, decode_chunk};
+use landfall_formats::decode_chunk;
 use landfall_ledger::{ChunkOutcome, JobHead};
 use landfall_runtime::Metric;
-use landfall_stores::{Prepared, StoreError};
+use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
-use crate::wait::{wait_for_maintenance, wait_for_resume, wait_if_maintained};
+use crate::prepare::prepare;
+use crate::wait::{wait_for_resume, wait_if_maintained};
 use crate::{Context, WorkError};
 
 /// The length of a rejects object after which further lines hold no record.
@@ -127,15 +128,7 @@ async fn outcome(
                       reach the ledger";
         return Ok(Some(dead(message, DeadCode::WorkerDied, reason)));
     }
-    let attempt = async {
-        if let Err(wait) = context.circuits.admit().await {
-            // A chunk of a cancelled job need not wait.
-            check_job(context, message).await?;
-            return Err(wait);
-        }
-        ingest_safely(context, message, delivery).await
-    };
-    let error = match attempt.await {
+    let error = match ingest_safely(context, message, delivery).await {
         Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
         Err(WorkError::Superseded) => return Ok(None),
         Err(error) => {
@@ -195,8 +188,8 @@ async fn ingest_safely(
     message: &ChunkMessage,
     delivery: Delivery,
 ) -> Result<Counts, WorkError> {
-    for _ in 0..2 {
-        let ingested = AssertUnwindSafe(ingest(context, message)).catch_unwind();
+    for is_first in [true, false] {
+        let ingested = AssertUnwindSafe(ingest(context, message, is_first)).catch_unwind();
         match timeout_at(delivery.ingest_until, ingested).await {
             Ok(Ok(result)) => return result,
             Ok(Err(_)) => warn!("the worker panicked"),
@@ -207,12 +200,20 @@ async fn ingest_safely(
 }
 
 /// Writes every record of a chunk to all stores or to the rejects.
-async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, WorkError> {
+async fn ingest(
+    context: &Context,
+    message: &ChunkMessage,
+    is_first: bool,
+) -> Result<Counts, WorkError> {
     let chunk = planned(message);
-    let bytes = context.contents.read(message.content(), chunk.bytes());
-    let inputs = async { Ok(future::join(bytes, prepare(context, message)).await) };
-    // Reading the ledger costs no time beside the object, and ends both if the job is cancelled.
-    let ((), (bytes, prepared)) = future::try_join(check_job(context, message), inputs).await?;
+    let content = context.contents.read(message.content(), chunk.bytes());
+    let bytes = async { Ok::<_, WorkError>(content.await) };
+    // Reading the ledger costs no time beside the object, and ends both if the chunk is not admitted.
+    let prepared = async {
+        admit(context, message, is_first).await?;
+        Ok::<_, WorkError>(prepare(context, message).await)
+    };
+    let (bytes, prepared) = future::try_join(bytes, prepared).await?;
     // The object comes first: if it is gone, the chunk is dead, whatever else failed.
     let bytes = bytes?;
     let (dataset, header) = prepared?;
@@ -274,6 +275,21 @@ async fn ingest(context: &Context, message: &ChunkMessage) -> Result<Counts, Wor
     Ok(counts)
 }
 
+/// Fails if the chunk is not to be processed, or has to wait. The circuits of the stores are checked in the first
+/// attempt, which may be the one that tries whether a store is back.
+async fn admit(context: &Context, message: &ChunkMessage, is_first: bool) -> Result<(), WorkError> {
+    let circuits = async {
+        if is_first {
+            context.circuits.admit().await
+        } else {
+            Ok(())
+        }
+    };
+    let (job, circuits) = future::join(check_job(context, message), circuits).await;
+    // A chunk of a cancelled job need not wait for a store.
+    job.and(circuits)
+}
+
 /// Fails if the job is cancelled, or was redriven since the message was sent, or if the dataset is paused.
 async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), WorkError> {
     let ledger = &context.ledger;
@@ -289,42 +305,6 @@ async fn check_job(context: &Context, message: &ChunkMessage) -> Result<(), Work
         Some(pause) => Err(wait_for_resume(&pause, context.circuits.now()).into()),
         None => Ok(()),
     }
-}
-
-/// Returns the definition and the header of a chunk, once all stores are prepared for its rows: a definition that does
-/// not match one store changes nothing in another.
-async fn prepare(
-    context: &Context,
-    message: &ChunkMessage,
-) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
-    let dataset = context.datasets.require(&message.dataset).await?;
-    let stores = prepare_stores(context, message, &dataset);
-    let header = context.headers.get(&context.contents, message, &dataset);
-    let (prepared, header) = future::join(stores, header).await;
-    prepared?;
-    Ok((dataset, header?))
-}
-
-/// Prepares all stores, and requests maintenance if they need it.
-async fn prepare_stores(
-    context: &Context,
-    message: &ChunkMessage,
-    dataset: &Dataset,
-) -> Result<(), WorkError> {
-    let mut prepared = Vec::with_capacity(context.stores.len());
-    for store in &context.stores {
-        prepared.push(store.prepare(dataset).await?);
-    }
-    let is_complete = |prepared: &Prepared| *prepared == Prepared::Complete;
-    if !prepared.iter().all(is_complete) {
-        let (requests, queue) = (&context.requests, &*context.redelivery.maintenance);
-        requests.send(queue, message.job, &message.dataset).await?;
-    }
-    if prepared.contains(&Prepared::Blocked) {
-        let reason = "a table must be changed before it can hold the rows";
-        return Err(wait_for_maintenance(reason).into());
-    }
-    Ok(())
 }
 
 /// Returns the chunk as the splitter planned it.

@@ -29,7 +29,11 @@ pub(crate) async fn plan(
     for shard in shard..end {
         send(context, head, &origin, shard).await?;
     }
-    let planned = end.saturating_mul(SHARD_CHUNKS);
+    let planned = match &problem {
+        // The message may be that of an earlier shard, delivered again.
+        Some(_) => ledger.planned(head.job).await?,
+        None => end.saturating_mul(SHARD_CHUNKS),
+    };
     if problem.is_none() && planned < origin.dead {
         let message = WorkMessage::Redrive {
             job: head.job,

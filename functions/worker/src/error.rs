@@ -41,6 +41,12 @@ pub enum WorkError {
         /// What the chunk holds.
         kind: ChunkKind,
     },
+    /// The object of a dataset with deletes is older than these are remembered.
+    #[error(
+        "the rows are of a file that is more than 28 days old, so that rows deleted since could return: upload those \
+         that still apply in a new file"
+    )]
+    TooOld,
     /// The job was cancelled.
     #[error("the job was cancelled before this chunk was processed")]
     Cancelled,
@@ -99,6 +105,7 @@ impl WorkError {
             }
             Self::Header(_) => Some(DeadCode::HeaderMismatch),
             Self::RecordCount { .. } => Some(DeadCode::RecordCount),
+            Self::TooOld => Some(DeadCode::TooOld),
             Self::Cancelled => Some(DeadCode::Cancelled),
             Self::Panicked => Some(DeadCode::Panicked),
             Self::Reject(_) => Some(DeadCode::RejectInvalid),
@@ -128,6 +135,7 @@ impl Retryable for WorkError {
             Self::Message(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
+            | Self::TooOld
             | Self::Cancelled
             | Self::Superseded
             | Self::Panicked

@@ -15,8 +15,9 @@
 //!
 //! - An error that a retry cannot fix marks the chunk *dead* at once, with its place and a reason
 //!   ([`landfall_domain::DeadCode`]): the object was deleted, a store refused a row, the definition does not fit a
-//!   table or is gone, the header or the number of records differs from what the splitter found, or the worker panicked
-//!   twice in a row. The job closes as partial, or as failed if the definition does not fit a table.
+//!   table or is gone, the header or the number of records differs from what the splitter found, the object is so old
+//!   that deletes of its rows may be forgotten, or the worker panicked twice in a row. The job closes as partial, or as
+//!   failed if the definition does not fit a table.
 //! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long
 //!   each time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32
 //!   receives of the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
@@ -53,6 +54,7 @@ mod derived;
 mod error;
 mod handler;
 mod header;
+mod prepare;
 mod redrive;
 mod requests;
 mod wait;

@@ -44,6 +44,8 @@ pub enum DeadCode {
     RetriesExhausted,
     /// The last attempt ended without a result: its worker ran out of memory or time, or could not reach the ledger.
     WorkerDied,
+    /// The object is so old that deletes of its rows may be forgotten.
+    TooOld,
     /// The job was cancelled before the chunk was processed.
     Cancelled,
     /// No worker recorded a result, although the message was sent again.
@@ -65,6 +67,7 @@ impl DeadCode {
             Self::StoreDown => "store_down",
             Self::RetriesExhausted => "retries_exhausted",
             Self::WorkerDied => "worker_died",
+            Self::TooOld => "too_old",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
         }

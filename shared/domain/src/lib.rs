@@ -13,6 +13,7 @@ mod cursor;
 mod dataset;
 mod dead;
 mod definition;
+mod deletes;
 mod encoding;
 mod excerpt;
 mod exported;
@@ -49,6 +50,7 @@ pub use dataset::{
 };
 pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
 pub use definition::DatasetError;
+pub use deletes::TOMBSTONE_DAYS;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;
 pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};

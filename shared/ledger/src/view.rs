@@ -7,8 +7,8 @@ use landfall_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Maintenance, Progress, Redrive,
-    StoreDown,
+    Cancellation, CircuitTable, JobHead, LedgerError, LedgerTable, Maintenance, Pause, Progress,
+    Redrive, StoreDown,
 };
 
 /// The maximum progress of a job whose number of chunks is unknown.
@@ -36,9 +36,9 @@ pub struct JobView {
     pub closed_at: Option<String>,
     /// Its chunks.
     pub chunks: ChunksView,
-    /// Whether the dataset is paused, if the job is open: its remaining chunks wait until it is resumed.
+    /// Who has paused the dataset, and when, if the job is open: its remaining chunks wait until it is resumed.
     #[serde(default)]
-    pub paused: bool,
+    pub paused: Option<Pause>,
     /// The stores that are down, if the job is open: its remaining chunks wait for them.
     #[serde(default)]
     pub waiting_for: Vec<StoreDown>,
@@ -149,7 +149,7 @@ impl JobView {
                 // Never below zero, even while a second splitter has a shard of another size.
                 remaining: planned.map(|planned| planned.saturating_sub(processed)),
             },
-            paused: false,
+            paused: None,
             waiting_for: Vec::new(),
             dead_chunks: progress.dead_chunks.clone(),
             progress: share(head, processed),
@@ -179,7 +179,7 @@ impl JobView {
             let circuits = table.open_circuits().await?.into_iter();
             view.waiting_for = circuits.map(StoreDown::from).collect();
             if let Some(dataset) = &view.dataset {
-                view.paused = table.find_pause(dataset).await?.is_some();
+                view.paused = table.find_pause(dataset).await?;
             }
         }
         Ok(view)

@@ -27,11 +27,8 @@ use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
 pub(crate) const REGISTRY: &str = "_landfall";
-/// How long tombstones are kept. They outlive any message that could bring an older row, as queues keep messages for
-/// 14 days.
-pub(crate) const TOMBSTONE_DAYS: u32 = 30;
-/// The maximum number of expired tombstones that one transaction sweeps.
-pub(crate) const SWEPT_AT_ONCE: u32 = 10_000;
+/// The maximum number of expired tombstones that a chunk with deletes sweeps.
+pub(crate) const SWEPT_BY_CHUNK: u64 = 10_000;
 
 /// Returns the name of the table or collection of a dataset's tombstones. No dataset can have this name.
 pub(crate) fn tombstones_of(dataset: &str) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_domain::{
     Dataset, ObjectOrder, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind,
+    is_name,
 };
 
 use crate::error::{Result, StoreError};
@@ -78,6 +79,14 @@ pub trait Store: Send + Sync {
     /// the snapshot are applied.
     async fn prune(&self, dataset: &Dataset, order: &ObjectOrder) -> Result<Step<u64>, StoreError>;
 
+    /// Returns the first dataset after this one, by name, that may have tombstones for [`Store::sweep`]. `MongoDB`
+    /// returns none, as it deletes expired tombstones by itself.
+    async fn next_to_sweep(&self, after: Option<&str>) -> Result<Option<String>, StoreError>;
+
+    /// Takes a step to delete the tombstones of a dataset that have expired. Returns how many it has deleted: 0 once
+    /// there are none.
+    async fn sweep(&self, dataset: &str) -> Result<u64, StoreError>;
+
     /// Rebuilds the tables of totals that the dataset defines from its rows. Returns the name and number of groups
     /// of each. Only SQL stores have totals.
     async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError>;
@@ -145,6 +154,16 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Deletes the rows of a range below a version. Called again after [`StoreError::Contended`].
     async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>>;
+
+    /// Returns the first registered dataset after this one that may have tombstones.
+    async fn next_to_sweep(&self, _after: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Deletes some expired tombstones. Called again after [`StoreError::Contended`].
+    async fn sweep(&self, _dataset: &str) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Rebuilds totals. Called again after [`StoreError::Contended`].
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>>;
@@ -275,6 +294,20 @@ impl<B: Backend> Store for BoundedStore<B> {
         self.explained(&table, step)
             .await
             .inspect_err(|_| self.forget(&table))
+    }
+
+    async fn next_to_sweep(&self, after: Option<&str>) -> Result<Option<String>> {
+        let next = self.backend.next_to_sweep(after.unwrap_or_default());
+        self.with_timeout(next).await
+    }
+
+    async fn sweep(&self, dataset: &str) -> Result<u64> {
+        if !is_name(dataset) {
+            let reason = "its registry has a name that no dataset can have";
+            return Err(StoreError::unavailable(B::KIND, reason));
+        }
+        self.with_timeout(with_retries(|| self.backend.sweep(dataset)))
+            .await
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>> {

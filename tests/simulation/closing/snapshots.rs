@@ -62,6 +62,14 @@ impl Store for PruneStore {
         result.expect("the job must not prune").map(Step::Done)
     }
 
+    async fn next_to_sweep(&self, _: Option<&str>) -> Result<Option<String>, StoreError> {
+        panic!("closing a job sweeps no tombstones");
+    }
+
+    async fn sweep(&self, _: &str) -> Result<u64, StoreError> {
+        panic!("closing a job sweeps no tombstones");
+    }
+
     async fn rebuild_totals(&self, _: &Dataset) -> Result<Vec<(String, u64)>, StoreError> {
         panic!("closing a job rebuilds no totals");
     }

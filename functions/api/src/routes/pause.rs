@@ -23,7 +23,7 @@ pub(crate) struct DatasetPause {
 /// Pause a dataset
 ///
 /// Chunks that are being written are finished; all others wait, also those of files that arrive later. Their jobs stay
-/// open, with `paused: true`, and a job whose chunks are all processed still closes. May be repeated.
+/// open, with `paused`, and a job whose chunks are all processed still closes. May be repeated.
 #[utoipa::path(
     post,
     path = "/datasets/{dataset}/pause",

@@ -36,6 +36,7 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use landfall_domain::{
     Dataset, Field, PrunePreview, Row, RowVersion, RowVersions, StoreCounts, StoreKind, Structure,
+    TOMBSTONE_DAYS,
 };
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
@@ -48,7 +49,7 @@ use tracing::info;
 
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
-use crate::registry::{TOMBSTONE_DAYS, all_stale, tombstones_of};
+use crate::registry::{all_stale, tombstones_of};
 use crate::retry::with_retries;
 use crate::schema::Table;
 use crate::store::{Backend, Load, StoreOptions};

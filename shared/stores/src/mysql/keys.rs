@@ -1,6 +1,6 @@
 //! Staged keys of a chunk: for totals, for deletes, and for upserts where there are tombstones.
 
-use landfall_domain::{Row, RowVersions, StoreCounts, StoredKey};
+use landfall_domain::{Row, RowVersions, StoreCounts, StoredKey, TOMBSTONE_DAYS};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
@@ -8,7 +8,7 @@ use super::dialect::{self, BY_KEY, Dialect, name_for, quote, same_key};
 use super::statement::{STORE, error, run, unavailable};
 use super::upsert::{add, bind, fill};
 use crate::error::Result;
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted, unsigned};
+use crate::registry::{SWEPT_BY_CHUNK, tombstones_of, uncounted, unsigned};
 use crate::schema::{Table, list};
 
 pub(super) struct Keys {
@@ -30,7 +30,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(table: &Table, dialect: Dialect) -> Self {
-        let (target, tombstones) = (quote(&table.name), tombstones(table));
+        let (target, tombstones) = (quote(&table.name), tombstones(&table.name));
         let key_columns = dialect.key_columns(table);
         let options = dialect.options();
         let version = dialect::version_type(table);
@@ -92,10 +92,7 @@ impl Keys {
                  VALUES(_deleted_at), {tombstones}._deleted_at), \
                  _version = GREATEST({tombstones}._version, VALUES(_version))"
             ),
-            sweep: format!(
-                "DELETE FROM {tombstones} WHERE _deleted_at < UTC_TIMESTAMP() - INTERVAL {TOMBSTONE_DAYS} DAY \
-                 ORDER BY _deleted_at LIMIT {SWEPT_AT_ONCE}"
-            ),
+            sweep: sweep(&table.name, SWEPT_BY_CHUNK),
             name,
         }
     }
@@ -215,6 +212,15 @@ async fn fetch(connection: &mut MySqlConnection, statements: &str) -> Result<Vec
     rows.await.map_err(error)
 }
 
-fn tombstones(table: &Table) -> String {
-    quote(tombstones_of(&table.name))
+pub(super) fn tombstones(dataset: &str) -> String {
+    quote(tombstones_of(dataset))
+}
+
+/// Returns the statement that deletes at most so many of the expired tombstones of a dataset.
+pub(super) fn sweep(dataset: &str, rows: u64) -> String {
+    format!(
+        "DELETE FROM {} WHERE _deleted_at < UTC_TIMESTAMP() - INTERVAL {TOMBSTONE_DAYS} DAY \
+         ORDER BY _deleted_at LIMIT {rows}",
+        tombstones(dataset)
+    )
 }

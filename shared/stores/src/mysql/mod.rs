@@ -101,6 +101,11 @@ impl SqlDatabase for Mysql {
         Write::walk(self.connection().await?, table, dialect).await
     }
 
+    async fn begin_sweep(&self) -> Result<Write> {
+        let dialect = self.server.dialect().await.map_err(error)?;
+        Write::begin(self.connection().await?, dialect).await
+    }
+
     async fn stage(&self, chunk: &Chunk<'_>) -> Result<Write> {
         Write::chunk(self.connection().await?, chunk).await
     }
@@ -157,6 +162,14 @@ impl Backend for Mysql {
 
     async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
         sql::prune(self, table, floor).await
+    }
+
+    async fn next_to_sweep(&self, after: &str) -> Result<Option<String>> {
+        registry::next_with_tombstones(&mut *self.connection().await?, after).await
+    }
+
+    async fn sweep(&self, dataset: &str) -> Result<u64> {
+        sql::sweep(self, dataset).await
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {

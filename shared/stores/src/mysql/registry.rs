@@ -164,6 +164,20 @@ async fn fetch(
         .await
 }
 
+/// Returns the first dataset after this one, by name, that may have tombstones.
+pub(super) async fn next_with_tombstones(
+    connection: &mut MySqlConnection,
+    after: &str,
+) -> Result<Option<String>> {
+    let next =
+        "SELECT dataset FROM _landfall WHERE tombstones AND dataset > ? ORDER BY dataset LIMIT 1";
+    let found = sqlx::query_scalar(next).bind(after);
+    match found.fetch_optional(connection).await {
+        Err(sqlx::Error::Database(refused)) if is_no_table(refused.as_ref()) => Ok(None),
+        found => found.map_err(error),
+    }
+}
+
 fn is_no_table(error: &dyn sqlx::error::DatabaseError) -> bool {
     error
         .try_downcast_ref::<MySqlDatabaseError>()

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use landfall_domain::{Row, StoreCounts, StoredKey};
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, Transaction};
+use sqlx::{AssertSqlSafe, MySql, Transaction};
 
 use super::columns::Updates;
 use super::dialect::Dialect;
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::statement::{error, run, unavailable};
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
@@ -59,7 +59,8 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    async fn begin(connection: PoolConnection<MySql>, dialect: Dialect) -> Result<Self> {
+    /// Begins a transaction that nothing is staged for.
+    pub(super) async fn begin(connection: PoolConnection<MySql>, dialect: Dialect) -> Result<Self> {
         Ok(Self {
             // Hidden in the docs of sqlx, whose other transactions borrow their connection, which has what was
             // staged.
@@ -240,6 +241,16 @@ impl SqlTransaction<Statements> for Write {
 
     async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
         ranges::delete_below(&mut self.transaction, name, below).await
+    }
+
+    async fn sweep(&mut self, dataset: &str, rows: u64) -> Result<u64> {
+        run(&mut self.transaction, &keys::sweep(dataset, rows)).await
+    }
+
+    async fn has_tombstones(&mut self, dataset: &str) -> Result<bool> {
+        let any = format!("SELECT 1 FROM {} LIMIT 1", keys::tombstones(dataset));
+        let any = sqlx::query(AssertSqlSafe(any)).fetch_optional(&mut *self.transaction);
+        Ok(any.await.map_err(error)?.is_some())
     }
 
     async fn update_totals(&mut self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Deletes of single keys, which leave tombstones.
 
-use landfall_domain::StoreCounts;
+use landfall_domain::{StoreCounts, TOMBSTONE_DAYS};
 use sqlx::PgConnection;
 
 use super::destination::Destination;
@@ -8,7 +8,7 @@ use super::merge::same_key;
 use super::statement::{STORE, count, run};
 use super::table::{definition, name_for, quote};
 use crate::error::Result;
-use crate::registry::{SWEPT_AT_ONCE, TOMBSTONE_DAYS, tombstones_of, uncounted};
+use crate::registry::{SWEPT_BY_CHUNK, tombstones_of, uncounted};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 
 /// The statements for deletes, and for upserts where there are tombstones.
@@ -29,7 +29,7 @@ impl Deletes {
     /// `staged` is the table of staged upserts.
     pub(super) fn new(table: &Table, staged: &str) -> Self {
         let target = quote(&table.name);
-        let tombstones = tombstone_table(table);
+        let tombstones = tombstone_table(&table.name);
         let key = list(&table.key, ", ", quote);
         let required = |null: &str| {
             let key = table.columns.iter().filter(|column| {
@@ -80,10 +80,7 @@ impl Deletes {
                  _deleted_at = excluded._deleted_at WHERE g._version < excluded._version",
                 same_key(table, "t", "k")
             ),
-            sweep: format!(
-                "DELETE FROM {tombstones} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {tombstones} \
-                 WHERE _deleted_at < now() - interval '{TOMBSTONE_DAYS} days' LIMIT {SWEPT_AT_ONCE}))"
-            ),
+            sweep: sweep(&table.name, SWEPT_BY_CHUNK),
             staged: Destination {
                 table: format!("pg_temp.{keys}"),
                 columns: format!("{key}, _version"),
@@ -129,15 +126,24 @@ impl Deletes {
     }
 }
 
-pub(super) fn tombstone_table(table: &Table) -> String {
-    quote(tombstones_of(&table.name))
+pub(super) fn tombstone_table(dataset: &str) -> String {
+    quote(tombstones_of(dataset))
+}
+
+/// Returns the statement that deletes at most so many of the expired tombstones of a dataset.
+pub(super) fn sweep(dataset: &str, rows: u64) -> String {
+    let tombstones = tombstone_table(dataset);
+    format!(
+        "DELETE FROM {tombstones} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {tombstones} \
+         WHERE _deleted_at < now() - interval '{TOMBSTONE_DAYS} days' LIMIT {rows}))"
+    )
 }
 
 /// Drops the tombstones of a table that no longer exists.
 pub(super) async fn forget(connection: &mut PgConnection, table: &Table) -> Result<()> {
     run(
         connection,
-        format!("DROP TABLE IF EXISTS {}", tombstone_table(table)),
+        format!("DROP TABLE IF EXISTS {}", tombstone_table(&table.name)),
     )
     .await
     .map(drop)

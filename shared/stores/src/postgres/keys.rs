@@ -32,7 +32,7 @@ impl Keys {
         };
         let join = format!(
             " LEFT JOIN {} g ON {}",
-            tombstone_table(table),
+            tombstone_table(&table.name),
             same_key(table, "g", "k")
         );
         Self {

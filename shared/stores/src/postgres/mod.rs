@@ -194,6 +194,10 @@ impl SqlDatabase for Postgres {
         self.begin().await
     }
 
+    async fn begin_sweep(&self) -> Result<Write> {
+        self.begin().await
+    }
+
     async fn stage(&self, chunk: &Chunk<'_>) -> Result<Write> {
         let merge = &chunk.statements.merge;
         let mut write = self.begin_with(merge.begin.clone()).await?;
@@ -278,6 +282,14 @@ impl Backend for Postgres {
 
     async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
         sql::prune(self, table, floor).await
+    }
+
+    async fn next_to_sweep(&self, after: &str) -> Result<Option<String>> {
+        registry::next_with_tombstones(&mut *self.connection().await?, after).await
+    }
+
+    async fn sweep(&self, dataset: &str) -> Result<u64> {
+        sql::sweep(self, dataset).await
     }
 
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {

@@ -88,6 +88,23 @@ pub(super) async fn entry(connection: &mut PgConnection, dataset: &str) -> Resul
     }
 }
 
+/// Returns the first dataset after this one, by name, that may have tombstones.
+pub(super) async fn next_with_tombstones(
+    connection: &mut PgConnection,
+    after: &str,
+) -> Result<Option<String>> {
+    let next = "SELECT dataset FROM _landfall WHERE tombstones AND dataset > $1 \
+         ORDER BY dataset LIMIT 1";
+    let found = sqlx::query_scalar(next).bind(after);
+    match found.fetch_optional(connection).await {
+        // There is no registry yet.
+        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
+            Ok(None)
+        }
+        found => found.map_err(error),
+    }
+}
+
 pub(super) async fn save(
     connection: &mut PgConnection,
     dataset: &str,

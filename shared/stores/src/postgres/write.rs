@@ -6,9 +6,9 @@ use sqlx::{Postgres as Driver, Transaction};
 
 use super::chunk::{Chunk, Statements};
 use super::merge::Counters;
-use super::statement::{error, run};
+use super::statement::{count, error, run};
 use super::totals::Totals;
-use super::{ranges, registry};
+use super::{deletes, ranges, registry};
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::Entry;
@@ -134,6 +134,16 @@ impl SqlTransaction<Statements> for Write {
 
     async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
         ranges::delete_below(&mut self.transaction, name, below).await
+    }
+
+    async fn sweep(&mut self, dataset: &str, rows: u64) -> Result<u64> {
+        run(&mut self.transaction, deletes::sweep(dataset, rows)).await
+    }
+
+    async fn has_tombstones(&mut self, dataset: &str) -> Result<bool> {
+        let tombstones = deletes::tombstone_table(dataset);
+        let any = format!("SELECT count(*) FROM (SELECT FROM {tombstones} LIMIT 1) t");
+        Ok(count(&mut self.transaction, any).await? == [1])
     }
 
     async fn update_totals(&mut self) -> Result<()> {

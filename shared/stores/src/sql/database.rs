@@ -65,6 +65,9 @@ pub(crate) trait SqlDatabase: Backend {
     /// Begins a transaction that handles a range of a table.
     async fn begin_walk(&self, table: &Table) -> Result<Self::Transaction>;
 
+    /// Begins a transaction that sweeps tombstones.
+    async fn begin_sweep(&self) -> Result<Self::Transaction>;
+
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
 
@@ -161,6 +164,12 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
 
     /// Deletes rows or tombstones, from the table with this name, and returns their number.
     async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64>;
+
+    /// Deletes at most so many of the expired tombstones of a dataset that is locked, and returns their number.
+    async fn sweep(&mut self, dataset: &str, rows: u64) -> Result<u64>;
+
+    /// Returns whether a dataset that is locked has tombstones.
+    async fn has_tombstones(&mut self, dataset: &str) -> Result<bool>;
 
     /// Adds what was summed up to the tables of totals, once the rows are written.
     async fn update_totals(&mut self) -> Result<()>;

@@ -13,7 +13,7 @@
 //! 8. Save the registry entry if it has changed; commit.
 //!
 //! Rows that are merged by column take another sequence ([`columns`]). A prune deletes a range in each transaction
-//! ([`prune`]).
+//! ([`prune`]), and so does a sweep of expired tombstones ([`sweep`]).
 //!
 //! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same
 //! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
@@ -28,10 +28,12 @@ mod database;
 pub(crate) mod error;
 pub(crate) mod lanes;
 mod prune;
+mod sweep;
 pub(crate) mod tls;
 pub(crate) mod totals;
 mod write;
 
 pub(crate) use database::{Below, Change, Chunk, SqlDatabase, SqlTransaction};
 pub(crate) use prune::{preview_prune, prune};
+pub(crate) use sweep::sweep;
 pub(crate) use write::apply;

@@ -236,6 +236,18 @@ impl Backend for Sqlite {
             .await
     }
 
+    async fn next_to_sweep(&self, after: &str) -> Result<Option<String>> {
+        let after = after.to_owned();
+        self.transact(move |transaction| registry::next_with_tombstones(transaction, &after))
+            .await
+    }
+
+    async fn sweep(&self, dataset: &str) -> Result<u64> {
+        let (dataset, rows) = (dataset.to_owned(), self.step_rows);
+        self.transact(move |transaction| tombstones::sweep(transaction, &dataset, rows))
+            .await
+    }
+
     async fn rebuild_totals(&self, dataset: &Dataset, table: &Table) -> Result<Vec<(String, u64)>> {
         let (dataset, table) = (dataset.clone(), table.clone());
         self.transact(move |transaction| prepare::rebuild_totals(transaction, &dataset, &table))

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::error::{STORE, unavailable};
+use super::table::exists;
 use crate::error::Result;
 use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 
@@ -56,6 +57,18 @@ pub(super) fn remove(transaction: &Transaction<'_>, dataset: &str) -> Result<()>
     let delete = format!("DELETE FROM {REGISTRY} WHERE dataset = ?");
     transaction.execute(&delete, [dataset])?;
     Ok(())
+}
+
+/// Returns the first dataset after this one, by name, that has tombstones.
+pub(super) fn next_with_tombstones(connection: &Connection, after: &str) -> Result<Option<String>> {
+    if !exists(connection, REGISTRY)? {
+        return Ok(None);
+    }
+    let select = format!(
+        "SELECT dataset FROM {REGISTRY} WHERE tombstones AND dataset > ? ORDER BY dataset LIMIT 1"
+    );
+    let next = connection.query_row(&select, [after], |row| row.get(0));
+    Ok(next.optional()?)
 }
 
 pub(super) fn set_tombstones(

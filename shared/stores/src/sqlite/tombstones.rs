@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use landfall_domain::Row;
+use landfall_domain::{Row, TOMBSTONE_DAYS};
 use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
@@ -12,7 +12,7 @@ use super::statement::Prepared;
 use super::table::{DELETED_AT, quote, tombstones};
 use super::values::Values;
 use crate::error::Result;
-use crate::registry::{Entry, SWEPT_AT_ONCE, TOMBSTONE_DAYS};
+use crate::registry::{Entry, SWEPT_BY_CHUNK};
 use crate::schema::{Table, VERSION, list};
 use crate::text::timestamp_text;
 
@@ -86,28 +86,45 @@ impl<'t> Tombstones<'t> {
         entry: &Entry,
     ) -> Result<()> {
         if self.added > 0 {
-            sweep(transaction, table)?;
+            delete_expired(transaction, &table.name, SWEPT_BY_CHUNK)?;
         }
         if self.added > 0 || entry.tombstones {
-            let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(&table.name));
-            let has_tombstones = transaction.query_row(&select, [], |row| row.get(0))?;
-            if has_tombstones != entry.tombstones {
-                registry::set_tombstones(transaction, &table.name, has_tombstones)?;
-            }
+            register(transaction, &table.name, entry)?;
         }
         Ok(())
     }
 }
 
-fn sweep(transaction: &Transaction<'_>, table: &Table) -> rusqlite::Result<()> {
-    let tombstones = tombstones(&table.name);
-    let sweep = format!(
+/// Deletes at most so many of the expired tombstones of a dataset, and returns their number.
+pub(super) fn sweep(transaction: &Transaction<'_>, dataset: &str, rows: u64) -> Result<u64> {
+    let entry = registry::prepared(transaction, dataset)?;
+    if !entry.tombstones {
+        return Ok(0);
+    }
+    let swept = delete_expired(transaction, dataset, rows)?;
+    register(transaction, dataset, &entry)?;
+    Ok(swept)
+}
+
+fn delete_expired(transaction: &Transaction<'_>, dataset: &str, rows: u64) -> Result<u64> {
+    let tombstones = tombstones(dataset);
+    let delete = format!(
         "DELETE FROM {tombstones} WHERE _rowid_ IN (SELECT _rowid_ FROM {tombstones} \
-         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {SWEPT_AT_ONCE})"
+         WHERE {DELETED_AT} < ? ORDER BY {DELETED_AT} LIMIT {rows})"
     );
     let kept = SignedDuration::from_hours(i64::from(TOMBSTONE_DAYS) * 24);
     let before = timestamp_text(now() - kept, 'T', "Z");
-    transaction.execute(&sweep, [before]).map(drop)
+    Ok(transaction.execute(&delete, [before])? as u64)
+}
+
+/// Registers whether the dataset of this entry has tombstones, if that has changed.
+fn register(transaction: &Transaction<'_>, dataset: &str, entry: &Entry) -> Result<()> {
+    let select = format!("SELECT EXISTS (SELECT 1 FROM {})", tombstones(dataset));
+    let has_tombstones = transaction.query_row(&select, [], |row| row.get(0))?;
+    if has_tombstones != entry.tombstones {
+        registry::set_tombstones(transaction, dataset, has_tombstones)?;
+    }
+    Ok(())
 }
 
 /// Returns the time in UTC.

@@ -7,6 +7,7 @@ mod databases;
 mod deletes;
 mod document_keys;
 mod evolution;
+mod expiry;
 mod filters;
 mod first_load;
 mod generated;
@@ -154,6 +155,7 @@ mod of_mongodb {
     conformance! { mongodb:
         document_keys::documents_as_keys_are_refused,
         document_keys::a_key_of_several_fields_is_a_text,
+        expiry::the_server_deletes_expired_tombstones,
     }
 }
 
@@ -181,6 +183,8 @@ mod sql {
                     maintenance::totals_of_a_big_table_are_left_to_maintenance,
                     evolution::an_older_definition_keeps_newer_totals,
                     filters::pages_of_totals,
+                    expiry::expired_tombstones_are_swept_in_steps,
+                    expiry::sweeps_beside_writers,
                 }
             )*
         };
