@@ -8,7 +8,7 @@ use landfall_tests::Products;
 use sqlx::Connection;
 use tokio::time::sleep;
 
-use super::{Faults, products, wait_until};
+use super::{Faults, SILENCE, products, wait_until};
 use crate::delivery::{drain, set_delivery, wait_for_seal};
 use crate::support::{assert_products, documents, land, upload};
 
@@ -230,15 +230,7 @@ pub(super) async fn check(faults: &Faults) -> Products {
     expected.read(&products("warm", MANY));
     expected.read(&products("gone", MANY));
     assert_products(&faults.stack, &expected.rows).await;
-    // No job completes twice, not even late.
-    while let Some(late) = faults
-        .stack
-        .next_event(Duration::from_secs(1))
-        .await
-        .unwrap()
-    {
-        let mut known = [&twice].into_iter().chain(events.values());
-        assert!(known.any(|event| *event == late.detail), "{late:?}");
-    }
+    let known: Vec<_> = [&twice].into_iter().chain(events.values()).collect();
+    faults.assert_no_other_completion(&known, SILENCE).await;
     expected
 }
