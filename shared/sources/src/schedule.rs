@@ -113,8 +113,7 @@ impl Schedule {
         }
     }
 
-    /// Decides about a source that was due at `due`, which is not after `now`. A schedule without an end of its own
-    /// that finds no next time is due in [`MAX_INTERVAL`].
+    /// Decides about a source that was due at `due`, which is not after `now`.
     pub fn decide(&self, due: Timestamp, now: Timestamp, missed: Missed) -> Due {
         let is_late = now.duration_since(due) >= PUNCTUAL;
         let next_after = |time| self.after(time).unwrap_or(Timestamp::MAX);
