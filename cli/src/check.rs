@@ -41,6 +41,28 @@ fn check_tables(dataset: &Dataset, sql: &[Sql]) -> Result<(), String> {
 /// file, line, field and message of its error. `sql` are the databases that must hold its rows.
 pub(crate) fn check(paths: &[PathBuf], sql: &[Sql]) -> Result<Vec<Result<Dataset, String>>> {
     let mut checked = Vec::new();
+    for (file, text) in read_definitions(paths)? {
+        let shown = file.display();
+        checked.push(match Dataset::from_toml(&shown.to_string(), &text) {
+            Err(error) => Err(error.to_string()),
+            // The functions find a definition by the name of its dataset.
+            Ok(dataset) if file.file_stem().is_none_or(|stem| *stem != *dataset.name) => {
+                let name = &dataset.name;
+                Err(format!(
+                    "{shown}:1: name: the dataset is named {name:?}, so the file must be named {name}.toml"
+                ))
+            }
+            Ok(dataset) => check_tables(&dataset, sql)
+                .map(|()| dataset)
+                .map_err(|error| format!("{shown}: {error}")),
+        });
+    }
+    Ok(checked)
+}
+
+/// Reads files, and all `.toml` files of directories.
+pub(crate) fn read_definitions(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>> {
+    let mut read = Vec::new();
     for path in paths {
         let files = if path.is_dir() {
             definition_files(path)?
@@ -48,25 +70,12 @@ pub(crate) fn check(paths: &[PathBuf], sql: &[Sql]) -> Result<Vec<Result<Dataset
             vec![path.clone()]
         };
         for file in files {
-            let shown = file.display();
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?;
-            checked.push(match Dataset::from_toml(&shown.to_string(), &text) {
-                Err(error) => Err(error.to_string()),
-                // The functions find a definition by the name of its dataset.
-                Ok(dataset) if file.file_stem().is_none_or(|stem| *stem != *dataset.name) => {
-                    let name = &dataset.name;
-                    Err(format!(
-                        "{shown}:1: name: the dataset is named {name:?}, so the file must be named {name}.toml"
-                    ))
-                }
-                Ok(dataset) => check_tables(&dataset, sql)
-                    .map(|()| dataset)
-                    .map_err(|error| format!("{shown}: {error}")),
-            });
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            read.push((file, text));
         }
     }
-    Ok(checked)
+    Ok(read)
 }
 
 /// Returns the dataset to check a file against: the only one, else the one named like the file or its directory.

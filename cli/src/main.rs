@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod jobs;
 mod pause;
+mod sources;
 mod tokens;
 mod totals;
 
@@ -75,6 +76,9 @@ enum Command {
     /// Check definitions of datasets, and files against them
     #[command(subcommand)]
     Datasets(Datasets),
+    /// Check definitions of sources, and try them out
+    #[command(subcommand)]
+    Sources(Sources),
     /// Act on jobs of a stack
     #[command(subcommand)]
     Jobs(Jobs),
@@ -181,6 +185,21 @@ enum Jobs {
     Prune {
         /// Id of the job
         job: JobId,
+    },
+}
+
+#[derive(Subcommand)]
+enum Sources {
+    /// Fetch the first pages of a source and print the requests and records. Nothing is stored
+    Try(sources::Attempt),
+    /// Check definitions of sources, and print the file, line and setting of the first error in each
+    Check {
+        /// Files, or directories of .toml files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Directory with the definitions of the datasets, to check that each source fits its dataset
+        #[arg(long)]
+        datasets: Option<PathBuf>,
     },
 }
 
@@ -294,6 +313,22 @@ async fn main() -> Result<ExitCode> {
         Command::Datasets(Datasets::Resume { dataset }) => {
             pause::resume(&dataset).await?;
             println!("{dataset} is not paused");
+        }
+        Command::Sources(Sources::Check { paths, datasets }) => {
+            let mut code = ExitCode::SUCCESS;
+            for checked in sources::check(&paths, datasets.as_deref())? {
+                match checked {
+                    Ok(checked) => println!("{checked}"),
+                    Err(error) => {
+                        eprintln!("{error}");
+                        code = ExitCode::FAILURE;
+                    }
+                }
+            }
+            return Ok(code);
+        }
+        Command::Sources(Sources::Try(attempt)) => {
+            sources::attempt(&attempt, &mut stdout().lock()).await?;
         }
         Command::Explain {
             dataset,

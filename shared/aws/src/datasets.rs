@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use landfall_domain::{Dataset, DatasetError, DatasetRef, is_name};
+use landfall_domain::{Dataset, DatasetRef, InvalidDefinition, is_name};
 
 use crate::{AwsError, Failure, Objects};
 
@@ -24,7 +24,7 @@ pub enum Lookup {
     /// A valid definition.
     Found(Arc<Dataset>, DatasetRef),
     /// A definition with an error.
-    Bad(DatasetError, DatasetRef),
+    Bad(InvalidDefinition, DatasetRef),
     /// There is no definition, or the name is not a valid one.
     Unknown,
 }
@@ -37,7 +37,7 @@ pub enum DefinitionError {
     Aws(#[from] AwsError),
     /// It is invalid.
     #[error("the definition that the job was planned with is invalid: {0}")]
-    Invalid(DatasetError),
+    Invalid(InvalidDefinition),
     /// It no longer exists.
     #[error("the definition of dataset {0} that the job was planned with no longer exists")]
     Gone(String),
@@ -132,7 +132,7 @@ impl Datasets {
             return Ok(cached);
         }
         let key = format!("{PREFIX}{name}{SUFFIX}");
-        let invalid = |field: &str, message: String| DatasetError {
+        let invalid = |field: &str, message: String| InvalidDefinition {
             file: key.clone(),
             line: 1,
             field: field.to_owned(),

@@ -45,11 +45,11 @@ pub use counts::{Counts, StoreCounts, StoreKind};
 pub use cursor::CursorCodec;
 pub use dataset::{
     CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
-    Mode, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
+    Mode, NAME_RULE, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
     key_text_bytes,
 };
 pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
-pub use definition::DatasetError;
+pub use definition::{DefinitionText, InvalidDefinition, Tables, settings_of};
 pub use deletes::TOMBSTONE_DAYS;
 pub use encoding::Encoding;
 pub use excerpt::excerpt;
@@ -71,6 +71,8 @@ pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use row_versions::RowVersions;
 pub use structure::{Structure, StructureKind};
-pub use value::{FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json};
+pub use value::{
+    FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json, zone,
+};
 pub use version::{ObjectOrder, RowVersion, VersionError};
 pub use warning::{Warning, WarningCode};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::encoding::Encoding;
 
 pub use field::Field;
-pub use name::is_name;
-pub(crate) use name::{NAME_RULE, check_table_name, is_system_column};
+pub use name::{NAME_RULE, is_name};
+pub(crate) use name::{check_table_name, is_system_column};
 pub use options::{
     CsvOptions, Format, JsonOptions, Limits, Mode, Operation, Quote, RejectLimits, UnknownColumns,
 };

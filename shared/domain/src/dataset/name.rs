@@ -5,7 +5,7 @@
 const MAX_NAME_BYTES: usize = 48;
 
 /// The rule of [`is_name`], for error messages.
-pub(crate) const NAME_RULE: &str =
+pub const NAME_RULE: &str =
     "must start with a letter a-z and contain only a-z, 0-9 and _, at most 48 characters";
 
 /// Returns whether a text can be the name of a dataset or field: a lower-case letter, followed by

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::notation::{self, RawNotation, raw_notation};
-use super::source::{DatasetError, Source};
+use super::text::{DefinitionText, InvalidDefinition};
 use crate::dataset::{
     Field, MAX_FIELDS, MAX_INDEXES, MAX_POSITION, NAME_RULE, is_name, is_system_column,
 };
@@ -40,11 +40,11 @@ pub(super) struct RawField {
 }
 
 pub(super) fn check_fields(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &Spanned<Vec<RawField>>,
     nulls: Option<&[String]>,
     of_dataset: RawNotation<'_>,
-) -> Result<Vec<Field>, DatasetError> {
+) -> Result<Vec<Field>, InvalidDefinition> {
     if raw.get_ref().is_empty() || raw.get_ref().len() > MAX_FIELDS {
         let message = format!("a dataset must have 1 to {MAX_FIELDS} fields");
         return Err(source.error(&raw.span(), "fields", message));
@@ -79,11 +79,11 @@ pub(super) fn check_fields(
 }
 
 fn check_field(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &RawField,
     nulls: Option<&[String]>,
     of_dataset: RawNotation<'_>,
-) -> Result<Field, DatasetError> {
+) -> Result<Field, InvalidDefinition> {
     let name = raw.name.get_ref();
     source.check(name, &raw.name, |name| {
         if !is_name(name) {
@@ -142,10 +142,10 @@ fn check_field(
 
 /// Returns the position of a field or of the operation.
 pub(super) fn check_position(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     setting: &str,
     raw: Option<&Spanned<u32>>,
-) -> Result<Option<u32>, DatasetError> {
+) -> Result<Option<u32>, InvalidDefinition> {
     source.check_optional(setting, raw, |position| match *position {
         position @ 1..=MAX_POSITION => Ok(position),
         _ => Err(format!(
@@ -175,11 +175,11 @@ fn parse_default(field: &Field, default: &toml::Value) -> Result<Value, String> 
 
 /// Returns the indexes of the fields whose values identify a row or a group.
 pub(super) fn check_names(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     setting: &str,
     (span, names): (&Range<usize>, &[Spanned<String>]),
     fields: &[Field],
-) -> Result<Vec<usize>, DatasetError> {
+) -> Result<Vec<usize>, InvalidDefinition> {
     if !(1..=MAX_NAMES).contains(&names.len()) {
         let message = format!("must name 1 to {MAX_NAMES} fields");
         return Err(source.error(span, setting, message));

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::RawDataset;
 use super::fields::check_names;
-use super::source::{DatasetError, Source};
+use super::text::{DefinitionText, InvalidDefinition};
 use crate::dataset::{Field, Mode};
 
 /// The word for the place of a record.
@@ -52,10 +52,10 @@ impl<'de> Deserialize<'de> for RawKey {
 
 /// Returns the indexes of the key fields. There are none if the place of the record is the key.
 pub(super) fn check_key(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &RawDataset,
     fields: &[Field],
-) -> Result<Vec<usize>, DatasetError> {
+) -> Result<Vec<usize>, InvalidDefinition> {
     let span = raw.key.span();
     if let RawKey::Fields(names) = raw.key.get_ref() {
         return check_names(source, "key", (&span, names), fields);

@@ -7,10 +7,10 @@ mod order;
 #[cfg(test)]
 mod page_tests;
 mod settings;
-mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 mod totals;
 
 use serde::Deserialize;
@@ -22,10 +22,10 @@ use fields::RawField;
 use key::RawKey;
 use notation::{RawNotation, raw_notation};
 use settings::{RawCsv, RawJson, RawLimits, RawOperation};
-use source::Source;
 use totals::RawTotal;
 
-pub use source::DatasetError;
+pub use suggest::{Tables, settings_of};
+pub use text::{DefinitionText, InvalidDefinition};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,13 +66,9 @@ impl Dataset {
     ///
     /// # Errors
     /// The first mistake in the definition, with its line.
-    pub fn from_toml(file: &str, text: &str) -> Result<Self, DatasetError> {
-        let source = Source { file, text };
-        let raw: RawDataset = toml::from_str(text).map_err(|error| {
-            let message = error.message().trim();
-            let message = suggest::unknown_name(message).unwrap_or_else(|| message.to_owned());
-            source.syntax_error(&error, &message)
-        })?;
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, InvalidDefinition> {
+        let source = DefinitionText { file, text };
+        let raw: RawDataset = source.parse(suggest::TABLES)?;
         source.check("name", &raw.name, |name| check_table_name(name))?;
         let of_dataset = raw_notation!(raw);
         notation::check_dataset(&source, of_dataset)?;

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::source::{DatasetError, Source};
+use super::text::{DefinitionText, InvalidDefinition};
 use crate::dataset::Field;
 use crate::value::{
     BooleanWords, EpochUnit, FieldType, Fold, Notation, NumberNotation, TimeFormat, is_same_word,
@@ -55,7 +55,10 @@ impl RawNotation<'_> {
 }
 
 /// Checks the settings of the dataset, also those that none of its fields has a use for.
-pub(super) fn check_dataset(source: &Source<'_>, raw: RawNotation<'_>) -> Result<(), DatasetError> {
+pub(super) fn check_dataset(
+    source: &DefinitionText<'_>,
+    raw: RawNotation<'_>,
+) -> Result<(), InvalidDefinition> {
     check_zone(source, None, raw)?;
     check_numbers(source, None, raw)?;
     check_words(source, None, raw, &[])?;
@@ -64,12 +67,12 @@ pub(super) fn check_dataset(source: &Source<'_>, raw: RawNotation<'_>) -> Result
 
 /// Returns how the values of a field are written, without the form of times, which [`check_format`] returns.
 pub(super) fn check_field(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     field: &Field,
     own: RawNotation<'_>,
     of_dataset: RawNotation<'_>,
     explicit_nulls: &[String],
-) -> Result<Notation, DatasetError> {
+) -> Result<Notation, InvalidDefinition> {
     check_use(source, field, own)?;
     let name = Some(field.name.as_str());
     let raw = own.or(of_dataset);
@@ -91,7 +94,11 @@ pub(super) fn check_field(
 }
 
 /// Checks that a field has no settings that only concern other types.
-fn check_use(source: &Source<'_>, field: &Field, own: RawNotation<'_>) -> Result<(), DatasetError> {
+fn check_use(
+    source: &DefinitionText<'_>,
+    field: &Field,
+    own: RawNotation<'_>,
+) -> Result<(), InvalidDefinition> {
     let is_number = matches!(
         field.kind,
         FieldType::Integer | FieldType::Decimal | FieldType::Float
@@ -160,10 +167,10 @@ fn check_use(source: &Source<'_>, field: &Field, own: RawNotation<'_>) -> Result
 
 /// Checks the `format` of a field.
 pub(super) fn check_format(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     field: &Field,
     raw: Option<&Spanned<String>>,
-) -> Result<Option<TimeFormat>, DatasetError> {
+) -> Result<Option<TimeFormat>, InvalidDefinition> {
     source.check_optional(&field.name, raw, |pattern| {
         let is_date = field.kind == FieldType::Date;
         if !is_date && field.kind != FieldType::Timestamp {
@@ -191,18 +198,18 @@ pub(super) fn check_format(
 }
 
 fn check_zone(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     field: Option<&str>,
     raw: RawNotation<'_>,
-) -> Result<Option<jiff::tz::TimeZone>, DatasetError> {
+) -> Result<Option<jiff::tz::TimeZone>, InvalidDefinition> {
     source.check_optional(field.unwrap_or("timezone"), raw.timezone, |name| zone(name))
 }
 
 fn check_numbers(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     field: Option<&str>,
     raw: RawNotation<'_>,
-) -> Result<Option<NumberNotation>, DatasetError> {
+) -> Result<Option<NumberNotation>, InvalidDefinition> {
     let decimal = source.check_optional(field.unwrap_or("decimal"), raw.decimal, |text| {
         separator("decimal", text)
     })?;
@@ -259,11 +266,11 @@ fn currency(text: &str) -> Result<Option<String>, &'static str> {
 }
 
 fn check_words(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     field: Option<&str>,
     raw: RawNotation<'_>,
     explicit_nulls: &[String],
-) -> Result<Option<BooleanWords>, DatasetError> {
+) -> Result<Option<BooleanWords>, InvalidDefinition> {
     if raw.true_values.is_none() && raw.false_values.is_none() {
         return Ok(None);
     }

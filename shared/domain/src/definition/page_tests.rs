@@ -158,7 +158,7 @@ fn outcomes(owner: &str, settings: &Table) -> Vec<Result<Dataset, String>> {
 #[test]
 fn the_page_lists_every_setting_and_no_other() {
     let mut known = BTreeSet::new();
-    for (table, settings) in TABLES {
+    for &(table, settings) in TABLES {
         let (owner, prefix) = match table.trim_matches(['[', ']']) {
             "fields" => ("field", String::new()),
             "totals" => ("total", String::new()),

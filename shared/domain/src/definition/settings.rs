@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fields::{RawField, check_position};
-use super::source::{DatasetError, Source};
+use super::text::{DefinitionText, InvalidDefinition};
 use crate::dataset::{
     CsvOptions, Dataset, Field, JsonOptions, Limits, Mode, Operation, Quote, RejectLimits,
 };
@@ -69,7 +69,10 @@ pub(super) struct RawOperation {
     upsert: Option<Spanned<Vec<String>>>,
 }
 
-pub(super) fn check_csv(source: &Source<'_>, raw: &RawCsv) -> Result<CsvOptions, DatasetError> {
+pub(super) fn check_csv(
+    source: &DefinitionText<'_>,
+    raw: &RawCsv,
+) -> Result<CsvOptions, InvalidDefinition> {
     let quote = source.check_optional("csv.quote", raw.quote.as_ref(), |text| {
         if text.is_empty() {
             return Ok(Quote::None);
@@ -123,7 +126,7 @@ fn at_most<const MOST: u32>(number: &u32) -> Result<u32, String> {
     Ok(*number)
 }
 
-fn check_header(source: &Source<'_>, raw: &RawCsv) -> Result<u32, DatasetError> {
+fn check_header(source: &DefinitionText<'_>, raw: &RawCsv) -> Result<u32, InvalidDefinition> {
     let lines = raw.header_lines.as_ref();
     let lines = source.check_optional("csv.header_lines", lines, |lines| {
         if raw.header == Some(false) && *lines > 0 {
@@ -139,10 +142,10 @@ fn check_header(source: &Source<'_>, raw: &RawCsv) -> Result<u32, DatasetError> 
 
 /// Checks that delimiter, quote, escape and comment are different bytes.
 fn check_distinct(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &RawCsv,
     options: &CsvOptions,
-) -> Result<(), DatasetError> {
+) -> Result<(), InvalidDefinition> {
     let quote = quote_byte(options.quote);
     // Without a delimiter in the definition, files are separated by commas or by tabs.
     let delimiter = options.delimiter.as_deref().unwrap_or(",\t").as_bytes();
@@ -182,10 +185,10 @@ fn one_byte(text: &String) -> Result<u8, &'static str> {
 }
 
 pub(super) fn check_encoding(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: Option<&Spanned<String>>,
     csv: &CsvOptions,
-) -> Result<Encoding, DatasetError> {
+) -> Result<Encoding, InvalidDefinition> {
     let quote = match csv.quote {
         Quote::Byte(quote) => Some(quote),
         Quote::Usual | Quote::None => None,
@@ -213,7 +216,10 @@ pub(super) fn check_encoding(
     Ok(encoding.unwrap_or_default())
 }
 
-pub(super) fn check_json(source: &Source<'_>, raw: &RawJson) -> Result<JsonOptions, DatasetError> {
+pub(super) fn check_json(
+    source: &DefinitionText<'_>,
+    raw: &RawJson,
+) -> Result<JsonOptions, InvalidDefinition> {
     let path = source.check_optional("json.path", raw.path.as_ref(), |path| {
         let names: Vec<String> = path.split('.').map(str::to_owned).collect();
         if names.len() > MAX_PATH || names.iter().any(String::is_empty) {
@@ -228,7 +234,10 @@ pub(super) fn check_json(source: &Source<'_>, raw: &RawJson) -> Result<JsonOptio
     })
 }
 
-pub(super) fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limits, DatasetError> {
+pub(super) fn check_limits(
+    source: &DefinitionText<'_>,
+    raw: &RawLimits,
+) -> Result<Limits, InvalidDefinition> {
     let bytes = raw.record_bytes.as_ref();
     let record_bytes = source.check_optional("limits.record_bytes", bytes, |bytes| {
         let is_valid = (16..=8 << 20).contains(bytes);
@@ -259,10 +268,10 @@ pub(super) fn check_limits(source: &Source<'_>, raw: &RawLimits) -> Result<Limit
 }
 
 pub(super) fn check_max_delete_share(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: Option<&Spanned<f64>>,
     mode: Mode,
-) -> Result<f64, DatasetError> {
+) -> Result<f64, InvalidDefinition> {
     let share = source.check_optional("max_delete_share", raw, |share| {
         if mode != Mode::Snapshot {
             return Err("needs mode = \"snapshot\": only snapshots delete the rows that they lack");
@@ -276,10 +285,10 @@ pub(super) fn check_max_delete_share(
 }
 
 pub(super) fn check_operation(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &RawOperation,
     fields: &[Field],
-) -> Result<Operation, DatasetError> {
+) -> Result<Operation, InvalidDefinition> {
     let column = source.check("operation.column", &raw.column, |column| {
         if column.is_empty() {
             return Err("the name of the column is empty".to_owned());
@@ -349,10 +358,10 @@ fn without(mut words: Vec<String>, others: &[String]) -> Vec<String> {
 
 /// Checks that everything a file without header must have has a position, if anything has one.
 pub(super) fn check_positions(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     dataset: &Dataset,
     fields: &Spanned<Vec<RawField>>,
-) -> Result<(), DatasetError> {
+) -> Result<(), InvalidDefinition> {
     if dataset.csv.header_records > 0 || dataset.last_position().is_none() {
         return Ok(());
     }
@@ -374,10 +383,10 @@ pub(super) fn check_positions(
 
 /// Checks that a dataset that is merged by column has a column to merge.
 pub(super) fn check_mode(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     dataset: &Dataset,
     fields: &Spanned<Vec<RawField>>,
-) -> Result<(), DatasetError> {
+) -> Result<(), InvalidDefinition> {
     if dataset.mode == Mode::Merge && dataset.fields.len() == dataset.key_indexes().len() {
         let message = "mode = \"merge\" needs a field outside the key; use mode = \"upsert\"";
         return Err(source.error(&fields.span(), "mode", message));

@@ -8,10 +8,11 @@ use super::settings::{RawCsv, RawJson, RawLimits, RawOperation};
 use super::totals::RawTotal;
 use crate::similar::most_similar;
 
-pub(super) type Settings = fn() -> Vec<String>;
+/// The tables of a kind of definition, and for each a function that returns its settings.
+pub type Tables = &'static [(&'static str, fn() -> Vec<String>)];
 
-/// The tables of a definition, and a function that returns the settings of each.
-pub(super) const TABLES: [(&str, Settings); 7] = [
+/// The tables of the definition of a dataset.
+pub(super) const TABLES: Tables = &[
     ("the dataset, above all tables", settings_of::<RawDataset>),
     ("[[fields]]", settings_of::<RawField>),
     ("[csv]", settings_of::<RawCsv>),
@@ -22,7 +23,7 @@ pub(super) const TABLES: [(&str, Settings); 7] = [
 ];
 
 /// Returns the message for an unknown name from that of the TOML parser, or `None` for other errors.
-pub(super) fn unknown_name(message: &str) -> Option<String> {
+pub(super) fn unknown_name(message: &str, tables: Tables) -> Option<String> {
     let (what, name, known) = parse(message)?;
     let listed = known.join(", ");
     if let Some(similar) = most_similar(name, known.iter().copied()) {
@@ -31,7 +32,7 @@ pub(super) fn unknown_name(message: &str) -> Option<String> {
         ));
     }
     if what == "setting" {
-        let of_others = TABLES.iter().find_map(|(table, settings)| {
+        let of_others = tables.iter().find_map(|(table, settings)| {
             let settings = settings();
             let found = most_similar(name, settings.iter().map(String::as_str))?;
             Some(format!("; did you mean {found:?} of {table}?"))
@@ -56,7 +57,7 @@ fn parse(message: &str) -> Option<(&'static str, &str, Vec<&str>)> {
 }
 
 /// Returns the names of the settings of a table, from the error for one that does not exist.
-fn settings_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
+pub fn settings_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
     let error = toml::from_str::<T>("\"?\" = 0").err();
     let message = error
         .map(|error| error.message().to_owned())

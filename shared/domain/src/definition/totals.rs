@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fields::check_names;
-use super::source::{DatasetError, Source};
+use super::text::{DefinitionText, InvalidDefinition};
 use crate::dataset::{
     Field, Measure, NAME_RULE, Total, TotalColumn, check_table_name, is_name, is_system_column,
 };
@@ -26,11 +26,11 @@ pub(super) struct RawTotal {
 }
 
 pub(super) fn check_totals(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     dataset: &str,
     raw: &[RawTotal],
     fields: &[Field],
-) -> Result<Vec<Total>, DatasetError> {
+) -> Result<Vec<Total>, InvalidDefinition> {
     let mut names = HashSet::from([dataset]);
     let mut totals = Vec::with_capacity(raw.len());
     for raw in raw {
@@ -63,10 +63,10 @@ pub(super) fn check_totals(
 }
 
 fn check_columns(
-    source: &Source<'_>,
+    source: &DefinitionText<'_>,
     raw: &RawTotal,
     fields: &[Field],
-) -> Result<Vec<TotalColumn>, DatasetError> {
+) -> Result<Vec<TotalColumn>, InvalidDefinition> {
     let columns = source.check("totals.columns", &raw.columns, |columns| {
         match columns.len() {
             1..=MAX_COLUMNS => Ok(columns),

@@ -29,7 +29,7 @@ pub use output::{JsonOf, JsonText};
 pub use text::Text;
 pub(crate) use time::pattern_fault;
 pub use timestamp::Timestamp;
-pub(crate) use zone::zone;
+pub use zone::zone;
 
 /// The value of one field of one row.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,7 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 ///
 /// # Errors
 /// What is wrong with the name, and the most similar name.
-pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
+pub fn zone(name: &str) -> Result<TimeZone, String> {
     ZONES.get(name).map_err(|_| {
         let names: Vec<String> = ZONES.available().map(|name| name.to_string()).collect();
         let names = names.iter().map(String::as_str);
