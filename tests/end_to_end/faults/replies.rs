@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use aws_sdk_lambda::client::Waiters;
-use aws_sdk_lambda::types::Environment;
 use landfall_domain::JobState;
-use landfall_local::Stack;
 use landfall_tests::Products;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,12 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::{Faults, SILENCE, products};
-use crate::support::{assert_products, upload};
+use crate::support::{assert_products, set_variable, upload};
 
 /// Enough for several chunks.
 const ROWS: u32 = 20_000;
 /// How often a worker sends a request, with the retries of its client.
 const ATTEMPTS: u32 = 5;
+/// In the environment of a function: the address of DynamoDB, in place of the endpoint's.
+const VARIABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
 /// The replies lost so far, by the ordinals of the chunks whose marks they confirm.
 type Lost = Arc<Mutex<BTreeMap<String, u32>>>;
@@ -112,36 +110,17 @@ fn is_to_be_lost(request: &[u8], lost: &Lost) -> bool {
     is_to_be_lost
 }
 
-/// Restarts the workers with this address of the ledger, or with the endpoint's.
-async fn set_ledger_address(stack: &Stack, address: Option<SocketAddr>) {
-    const VARIABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
-    let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
-    let worker = &stack.outputs().worker_function;
-    let found = lambda.get_function_configuration().function_name(worker);
-    let environment = found.send().await.unwrap().environment.unwrap();
-    let mut variables = environment.variables.unwrap();
-    match address {
-        Some(address) => variables.insert(VARIABLE.to_owned(), format!("http://{address}")),
-        None => variables.remove(VARIABLE),
-    };
-    let environment = Environment::builder().set_variables(Some(variables));
-    let update = lambda.update_function_configuration().function_name(worker);
-    let update = update.environment(environment.build());
-    update.send().await.unwrap();
-    let updated = lambda.wait_until_function_updated_v2();
-    let updated = updated.function_name(worker);
-    updated.wait(Duration::from_mins(1)).await.unwrap();
-}
-
 /// Loads a file while replies are lost: every chunk counts once, and the job completes once.
 pub(super) async fn check(faults: &Faults, expected: &mut Products) {
     let stack = &faults.stack;
     let proxy = Proxy::start(stack.endpoint()).await;
-    set_ledger_address(stack, Some(proxy.address)).await;
+    let worker = &stack.outputs().worker_function;
+    let address = format!("http://{}", proxy.address);
+    set_variable(stack, worker, VARIABLE, Some(&address)).await;
     let file = products("reply", ROWS);
     let job = upload(stack, "products/replies.csv", file.clone()).await;
     let event = faults.close(&[job]).await.remove(&job).unwrap();
-    set_ledger_address(stack, None).await;
+    set_variable(stack, worker, VARIABLE, None).await;
 
     let lost = std::mem::take(&mut *proxy.lost.lock().unwrap());
     assert!(event.chunks > 2);
