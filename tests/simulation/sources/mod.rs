@@ -5,7 +5,7 @@
 mod fakes;
 mod world;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,20 +60,20 @@ pub async fn simulate(seed: u64) {
         clock: 1_800_000_000_000.into(),
         rng: StdRng::seed_from_u64(seed ^ 1).into(),
         fails: true.into(),
-        served: Default::default(),
-        stored: Default::default(),
-        objects: Default::default(),
-        uploads: Default::default(),
+        served: Mutex::default(),
+        stored: Mutex::default(),
+        objects: Mutex::default(),
+        uploads: Mutex::default(),
         table: Arc::clone(&table),
-        ingested: Default::default(),
+        ingested: Mutex::default(),
     });
     let context = Arc::new(context(&world, rng.random_range(1..400)));
     let mut schedule: Schedule<(), Result<(), PullerError>> = Schedule::new();
     let mut oldest = world.now();
-    // An hour in which everything fails now and then, and what it takes to repair all of that.
+    // Minutes in which everything fails now and then, and what it takes to repair all of that.
     let (failing, end) = (
-        world.now() + Duration::from_mins(60),
-        world.now() + Duration::from_mins(240),
+        world.now() + Duration::from_mins(20),
+        world.now() + Duration::from_mins(45),
     );
     while world.now() < end {
         let is_failing = world.now() < failing;
@@ -154,7 +154,7 @@ async fn check_runs(world: &World) {
             .source_runs(name, 1, record.runs)
             .await
             .unwrap();
-        assert!(runs.len() >= 50, "{name} ran only {} times", runs.len());
+        assert!(runs.len() >= 5, "{name} ran only {} times", runs.len());
         for run in &runs {
             let job = run
                 .object

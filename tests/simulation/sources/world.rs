@@ -53,7 +53,7 @@ impl World {
         let rows = served.entry(dataset.to_owned()).or_default();
         for _ in 0..rng.random_range(0..3) {
             let id = rng.random_range(0..20);
-            if dataset == "stock" && rng.random_bool(0.3) {
+            if dataset == "stock" && rows.len() > 1 && rng.random_bool(0.3) {
                 rows.remove(&id);
                 continue;
             }
