@@ -117,9 +117,10 @@ async fn infer(
             Ok(text) => text,
             Err(problem) => return Ok(Some(Err(problem))),
         };
-        source.size = match is_whole && text.len() < START_BYTES {
-            true => text.len() as u64,
-            false => Source::UNKNOWN_SIZE,
+        source.size = if is_whole && text.len() < START_BYTES {
+            text.len() as u64
+        } else {
+            Source::UNKNOWN_SIZE
         };
         parts = vec![text];
     }

@@ -28,9 +28,10 @@ impl Packed {
         // Messages come from outside, and zero would divide by it.
         let size = self.part_bytes.max(1);
         let first = range.start / size;
-        let end = match range.is_empty() {
-            true => first,
-            false => range.end.div_ceil(size),
+        let end = if range.is_empty() {
+            first
+        } else {
+            range.end.div_ceil(size)
         };
         (first..end).map(move |part| {
             let start = part * size;

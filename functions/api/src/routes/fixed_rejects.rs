@@ -42,7 +42,7 @@ pub(crate) async fn post(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, ApiError> {
-    let (dataset, origin) = origin_of(head_of(&context, &caller, &id).await?)?;
+    let (dataset, origin) = origin_of(&head_of(&context, &caller, &id).await?)?;
     caller.require(Scope::Write, &dataset)?;
     context.dataset(&dataset).await?;
     if format_of(&headers)? != Format::Ndjson {
@@ -66,7 +66,7 @@ pub(super) async fn new_key(
     dataset: &str,
     job: &str,
 ) -> Result<String, ApiError> {
-    let (name, origin) = origin_of(head_of(context, caller, job).await?)?;
+    let (name, origin) = origin_of(&head_of(context, caller, job).await?)?;
     if name != dataset {
         return Err(ApiError::Invalid(format!(
             "rejects_of is a job of dataset {name}, not of {dataset}"
@@ -76,7 +76,7 @@ pub(super) async fn new_key(
 }
 
 /// Returns the dataset of a job, and the origin of its rejects, which may be an earlier job.
-fn origin_of(head: JobHead) -> Result<(String, RejectsOrigin), ApiError> {
+fn origin_of(head: &JobHead) -> Result<(String, RejectsOrigin), ApiError> {
     let dataset = head.dataset.clone().ok_or_else(|| {
         ApiError::Conflict("the dataset of the job was not defined: upload the file again".into())
     })?;
