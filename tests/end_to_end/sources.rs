@@ -49,10 +49,13 @@ fn sources(url: &str) -> [(&'static str, String); 2] {
     [("stock", stock), ("events", events)]
 }
 
-/// The rows of the two APIs: name and time by id.
+/// The name and the time of rows, by id.
+type Rows = BTreeMap<i64, (String, Timestamp)>;
+
+/// The rows of the two APIs.
 #[derive(Clone, Default)]
 struct Api {
-    rows: Arc<Mutex<BTreeMap<&'static str, BTreeMap<i64, (String, Timestamp)>>>>,
+    rows: Arc<Mutex<BTreeMap<&'static str, Rows>>>,
     requests: Arc<Mutex<u64>>,
 }
 
@@ -60,8 +63,11 @@ impl Api {
     async fn start() -> (Self, String) {
         let api = Self::default();
         let router = Router::new()
-            .route("/stock", get(|api, query| page("stock", api, query)))
-            .route("/events", get(|api, query| page("events", api, query)))
+            .route("/stock", get(async |api, query| page("stock", api, query)))
+            .route(
+                "/events",
+                get(async |api, query| page("events", api, query)),
+            )
             .with_state(api.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -83,7 +89,7 @@ impl Api {
 }
 
 /// Returns a page of 100 rows. Every seventh request fails.
-async fn page(
+fn page(
     name: &'static str,
     State(api): State<Api>,
     Query(query): Query<BTreeMap<String, String>>,

@@ -20,6 +20,7 @@ async fn ingest(world: &World, planned: Kind, days: i64) -> CompletionEvent {
         version: "v1".to_owned(),
         bytes: "sku,name,description\na,Lamp,\n".into(),
         time_ms: 1_000,
+        codec: None,
     };
     let place = (file.key.clone(), file.version.clone());
     locked(&world.buckets.versions).insert(place, file.bytes.clone());

@@ -100,10 +100,12 @@ impl Target for Inbox {
 
     async fn begin(&self, key: &str, _: &str) -> Result<String, AwsError> {
         self.reply().await?;
-        let mut uploads = locked(&self.0.uploads);
-        let id = format!("{key}#{}", uploads.len());
-        uploads.insert(id.clone(), BTreeMap::new());
-        drop(uploads);
+        let id = {
+            let mut uploads = locked(&self.0.uploads);
+            let id = format!("{key}#{}", uploads.len());
+            uploads.insert(id.clone(), BTreeMap::new());
+            id
+        };
         self.reply().await.map(|()| id)
     }
 
