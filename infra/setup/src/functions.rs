@@ -10,14 +10,13 @@ use crate::workspace::{target_directory, workspace};
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub const FUNCTIONS: [&str; 7] = [
+pub const FUNCTIONS: [&str; 6] = [
     "splitter",
     "worker",
     "maintenance",
     "api",
     "socket",
     "janitor",
-    "puller",
 ];
 
 /// Environment variable: a directory of prebuilt function zips. If set, nothing is built.
