@@ -74,7 +74,7 @@ fn source(url: &str, rest: &str) -> Source {
 }
 
 async fn fetch(source: &Source, policy: &Policy) -> Result<Response, FetchError> {
-    let secrets = Secrets::from_iter([("key", "s3cret&"), ("other", "o")]);
+    let secrets = Secrets::from_iter([("key", "s3cret&"), ("other", "0ther")]);
     let transport = HttpTransport::new(policy.clone()).unwrap();
     let pace = LocalPace::default();
     let stop_at = Instant::now() + Duration::from_secs(30);

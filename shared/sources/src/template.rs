@@ -111,20 +111,30 @@ impl Secrets {
 
     /// Returns a text in which names stand for the secrets, as they are and as they are written in URLs.
     pub fn remove_from(&self, text: &str) -> String {
-        let mut by_length: Vec<_> = self.0.iter().collect();
-        // A secret can be a part of another one.
-        by_length.sort_by_key(|(_, secret)| std::cmp::Reverse(secret.len()));
-        let mut text = text.to_owned();
-        for (name, secret) in by_length {
-            if secret.is_empty() {
-                continue;
-            }
+        let mut forms: Vec<(String, &str)> = Vec::new();
+        for (name, secret) in self.0.iter().filter(|(_, secret)| !secret.is_empty()) {
             let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            for form in [secret, &encoded] {
-                text = text.replace(form.as_str(), &format!("{START}{name}}}"));
+            forms.extend([(secret.clone(), name.as_str()), (encoded, name.as_str())]);
+        }
+        // A secret can be a part of another one, but names are no longer looked at.
+        forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
+        let (mut removed, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(next) = rest.chars().next() {
+            match forms
+                .iter()
+                .find(|(form, _)| rest.starts_with(form.as_str()))
+            {
+                Some((form, name)) => {
+                    removed += &format!("{START}{name}}}");
+                    rest = &rest[form.len()..];
+                }
+                None => {
+                    removed.push(next);
+                    rest = &rest[next.len_utf8()..];
+                }
             }
         }
-        text
+        removed
     }
 }
 
@@ -182,7 +192,12 @@ mod tests {
 
     #[test]
     fn secrets_are_removed_from_answers_in_both_forms() {
-        let secrets = Secrets::from_iter([("long", "ab cd"), ("short", "ab"), ("none", "")]);
+        let secrets = Secrets::from_iter([
+            ("long", "ab cd"),
+            ("short", "ab"),
+            ("none", ""),
+            ("part_of_names", "sh"),
+        ]);
         let removed = secrets.remove_from("no ab cd, no ab+cd, no ab, but a");
         assert_eq!(
             removed,
