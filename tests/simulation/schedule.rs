@@ -83,7 +83,11 @@ impl<C, T> Schedule<C, T> {
             Poll::Ready(running.task.as_mut().poll(context))
         });
         match polled.await {
-            Poll::Pending => Step::Progress,
+            Poll::Pending => {
+                // The runtime wakes the tasks that have yielded to it.
+                tokio::task::yield_now().await;
+                Step::Progress
+            }
             Poll::Ready(value) => Step::Ended(self.running.swap_remove(index).cause, value),
         }
     }

@@ -22,7 +22,7 @@ const MAX_REASON_CHARS: usize = 300;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum DeadCode {
-    /// The object was deleted.
+    /// The object was deleted, or its unpacked text has expired.
     ObjectGone,
     /// A table or collection does not match the definition, or cannot hold a row this wide.
     SchemaMismatch,

@@ -73,26 +73,22 @@ async fn an_inferred_definition_can_be_changed_checked_and_stored() {
 #[tokio::test]
 async fn the_preview_of_a_compressed_file_is_that_of_its_text() {
     let api = Api::new();
-    let rows = (0..100_000).map(|row| format!("{row},{}\n", row % 7));
-    let long = format!("flight_no,delay\n{}", rows.collect::<String>());
-    for (text, whole) in [("flight_no,delay\n7,3\n8,x\n", true), (&long, false)] {
-        let packed = pack(Codec::Gzip, text.as_bytes());
-        // The page sends at most 1 MiB, which unpacks to more.
-        let start = &packed[..packed.len().min(1 << 20)];
+    let rows = (0..10_000).map(|row| format!("{row},{}\n", row % 7));
+    let text = format!("flight_no,delay\n{}", rows.collect::<String>());
+    for codec in [Codec::Gzip, Codec::Zstd, Codec::Bzip2, Codec::Zip] {
+        let packed = pack(codec, text.as_bytes());
         let file = json!({
-            "dataset": "flights", "name": "flights.csv.gz", "size": packed.len(), "start": STANDARD.encode(start),
+            "dataset": "flights", "name": "flights.csv.gz", "size": packed.len(), "start": STANDARD.encode(&packed),
         });
         let preview = preview(&api, "operator", file).await;
         assert_eq!(preview.status, StatusCode::OK, "{}", preview.text());
         let preview = preview.json();
         let definition = preview["definition"].as_str().unwrap();
         assert!(definition.contains("key = [\"flight_no\"]"), "{definition}");
-        assert_eq!(preview["report"]["format"], "csv");
-        assert_eq!(definition.contains("all 2 rows"), whole, "{definition}");
+        let report = &preview["report"];
         assert_eq!(
-            definition.contains("bytes: the start"),
-            !whole,
-            "{definition}"
+            (&report["format"], &report["rows"]),
+            (&json!("csv"), &json!(10_000))
         );
         assert_eq!(preview["report"]["problem"], Json::Null);
     }

@@ -50,6 +50,42 @@ fn check_problem(path: &str, text: &str, code: ProblemCode, message: &str) {
 }
 
 #[test]
+fn a_scan_that_is_abandoned_leaves_out_the_record_that_has_begun() {
+    for (format, text, expected) in [
+        (Format::Csv, "k,v\n1,a\n2,\"b\nc\"\n3,d", "1,a\n2,\"b\nc\""),
+        (
+            Format::Csv,
+            "k,v\n1,a\n2,\"b\nc\"\n3,\"d\n",
+            "1,a\n2,\"b\nc\"",
+        ),
+        (
+            Format::Ndjson,
+            "{\"k\":1}\n{\"k\":2}\n{\"k\"",
+            "{\"k\":1}\n{\"k\":2}",
+        ),
+        (
+            Format::Json,
+            "[{\"k\":1},{\"k\":2},{\"k\"",
+            "{\"k\":1},{\"k\":2}",
+        ),
+    ] {
+        let mut scanner = Scanner::new(&dataset(""), &format.into(), 1_000);
+        let mut chunks = Vec::new();
+        scanner.feed(text.as_bytes(), &mut chunks).unwrap();
+        scanner.abandon(&mut chunks);
+        let [chunk] = &chunks[..] else {
+            panic!("{chunks:?}");
+        };
+        let index = |offset| usize::try_from(offset).unwrap();
+        assert_eq!(
+            &text[index(chunk.range.start)..index(chunk.range.end)],
+            expected
+        );
+        assert_eq!(chunk.records, 2, "{text}");
+    }
+}
+
+#[test]
 fn csv_chunks_contain_complete_records() {
     let text = "\u{feff}k,v\r\n1,\"a\r\n\r\nb\"\r\n\r\n2,\"say \"\"x\"\"\"\n3,not \"open\n4,d";
     let found = scan("", Format::Csv, 1, text);
