@@ -157,7 +157,7 @@ mod tests {
         assert!(problem.message.contains("not complete"), "{problem}");
         let error = infer_file(&path, None).err().unwrap().to_string();
         assert!(
-            error.contains("a.csv.gz: the gzip data is damaged at byte"),
+            error.contains("a.csv.gz: the gzip data ends at byte"),
             "{error}"
         );
     }

@@ -28,20 +28,19 @@ impl Stream for Blocks {
         let status = self.0.decompress(packed, unpacked);
         // Both counts are at most the lengths of the slices.
         let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
-        let consumed = count(self.0.total_in(), before_in);
-        let fault = |reason: &str| Err((consumed, Fault::damaged(reason)));
-        match status {
-            Ok(Status::MemNeeded) => fault("out of memory"),
-            Ok(status) => Ok(Step {
-                consumed,
-                produced: count(self.0.total_out(), before_out),
-                discarded: 0,
-                is_last: status == Status::StreamEnd,
-            }),
-            Err(Error::DataMagic) => fault("no header"),
-            Err(Error::Data | Error::Sequence | Error::Param) => {
-                fault("incorrect data or checksum")
-            }
-        }
+        let done = Step {
+            consumed: count(self.0.total_in(), before_in),
+            produced: count(self.0.total_out(), before_out),
+            discarded: 0,
+            is_last: status == Ok(Status::StreamEnd),
+        };
+        let reason = match status {
+            Ok(Status::MemNeeded) => "out of memory",
+            Ok(_) => return Ok(done),
+            Err(Error::DataMagic) => "incorrect header",
+            Err(Error::Data | Error::Sequence | Error::Param) => "incorrect data or checksum",
+        };
+        let fault = Fault::damaged(reason);
+        Err(FaultAt { done, fault })
     }
 }

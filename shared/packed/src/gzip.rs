@@ -24,9 +24,6 @@ impl Stream for Member {
 }
 
 /// Inflates a part of deflated data.
-///
-/// # Errors
-/// How far it was read, and what is wrong with it.
 pub(crate) fn inflate(
     inflater: &mut Decompress,
     packed: &[u8],
@@ -36,17 +33,17 @@ pub(crate) fn inflate(
     let status = inflater.decompress(packed, unpacked, FlushDecompress::None);
     // Both counts are at most the lengths of the slices.
     let count = |after: u64, before: u64| usize::try_from(after - before).unwrap_or(usize::MAX);
-    let consumed = count(inflater.total_in(), before_in);
+    let done = Step {
+        consumed: count(inflater.total_in(), before_in),
+        produced: count(inflater.total_out(), before_out),
+        discarded: 0,
+        is_last: matches!(status, Ok(Status::StreamEnd)),
+    };
     match status {
-        Ok(status) => Ok(Step {
-            consumed,
-            produced: count(inflater.total_out(), before_out),
-            discarded: 0,
-            is_last: status == Status::StreamEnd,
-        }),
+        Ok(_) => Ok(done),
         Err(error) => {
-            let reason = error.message().unwrap_or("invalid data");
-            Err((consumed, Fault::damaged(reason)))
+            let fault = Fault::damaged(error.message().unwrap_or("invalid data"));
+            Err(FaultAt { done, fault })
         }
     }
 }

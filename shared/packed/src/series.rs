@@ -21,8 +21,18 @@ impl Step {
     }
 }
 
-/// A fault, and how much of the compressed part was read before it was found.
-pub(crate) type FaultAt = (usize, Fault);
+/// A fault, and what the call has done before it was found.
+pub(crate) struct FaultAt {
+    pub(crate) done: Step,
+    pub(crate) fault: Fault,
+}
+
+impl From<Fault> for FaultAt {
+    fn from(fault: Fault) -> Self {
+        let done = Step::default();
+        Self { done, fault }
+    }
+}
 
 /// Unpacks an object, part by part.
 pub(crate) trait Decode: Send {
@@ -100,7 +110,10 @@ impl<S: Stream> Series<S> {
     fn step_held(&mut self, unpacked: &mut [u8]) -> Result<Step, FaultAt> {
         while !self.start.is_empty() {
             let held = self.stream.step(&self.start, unpacked);
-            let mut step = held.map_err(|(_, fault)| (0, fault))?;
+            let mut step = held.map_err(|FaultAt { mut done, fault }| {
+                done.consumed = 0;
+                FaultAt { done, fault }
+            })?;
             self.start.drain(..step.consumed);
             let is_read = std::mem::take(&mut step.consumed) > 0;
             if step.is_last || step.produced > 0 || !is_read {
@@ -127,14 +140,14 @@ impl<S: Stream> Series<S> {
             Magic::Cut => {}
             Magic::Yes => {
                 if !is_start {
-                    self.stream.restart().map_err(|fault| (0, fault))?;
+                    self.stream.restart()?;
                 }
                 self.place = Place::Inside;
             }
-            Magic::No if is_start => return Err((0, Fault::damaged("incorrect header"))),
+            Magic::No if is_start => return Err(Fault::damaged("incorrect header").into()),
             Magic::No => {
                 let mut trailing = Trailing::default();
-                trailing.add(&self.start).map_err(|fault| (0, fault))?;
+                trailing.add(&self.start)?;
                 self.place = Place::Trailing(trailing);
             }
         }
@@ -147,7 +160,7 @@ impl<S: Stream> Decode for Series<S> {
         match &mut self.place {
             Place::Start | Place::Between => self.look(packed),
             Place::Trailing(trailing) => {
-                trailing.add(packed).map_err(|fault| (0, fault))?;
+                trailing.add(packed)?;
                 Ok(consumed(packed.len()))
             }
             Place::Inside => {

@@ -13,7 +13,6 @@ pub fn unpack_start(start: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
     let Some(codec) = Codec::of(start) else {
         return Ok(start[..start.len().min(limit)].to_vec());
     };
-    // The object may have any size.
     let mut unpacker = Unpacker::new(codec, u64::MAX);
     let mut unpacked = Vec::new();
     let unpacking = unpacker.unpack(start, &mut unpacked, limit);

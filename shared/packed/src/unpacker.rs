@@ -5,7 +5,7 @@ use landfall_domain::{Codec, Problem, ProblemCode, Warning, WarningCode};
 use crate::bzip2::Blocks;
 use crate::fault::Fault;
 use crate::gzip::Member;
-use crate::series::{Decode, Series};
+use crate::series::{Decode, FaultAt, Series};
 use crate::zip::Archive;
 use crate::zstd::Frame;
 
@@ -18,8 +18,8 @@ pub const MAX_RATIO: u64 = 250;
 /// The greatest number of bytes that an object may unpack to.
 pub const MAX_UNPACKED: u64 = 1024 * 1024 * 1024 * 1024;
 
-/// The most bytes that one call of a decoder unpacks. Until then, they are zeros that it replaces.
-const STEP_BYTES: usize = 256 * 1024;
+/// The most bytes that one call of a decoder unpacks.
+const STEP_BYTES: usize = 128 * 1024;
 
 /// Decompresses an object, part by part.
 ///
@@ -51,12 +51,14 @@ pub struct Unpacker {
     codec: Codec,
     /// The decoder, or why there is none.
     decoder: Result<Box<dyn Decode>, Problem>,
+    /// What the decoder writes to, so that the caller's bytes need not be zeroed for it.
+    buffer: Vec<u8>,
     consumed: u64,
     unpacked: u64,
 }
 
 impl Unpacker {
-    /// Creates the decoder of an object of `size` bytes.
+    /// Creates the decoder of an object of `size` bytes, `u64::MAX` if that is unknown.
     pub fn new(codec: Codec, size: u64) -> Self {
         fn boxed<D: Decode + 'static>(decoder: Result<D, Fault>) -> Result<Box<dyn Decode>, Fault> {
             Ok(Box::new(decoder?))
@@ -70,6 +72,7 @@ impl Unpacker {
         Self {
             codec,
             decoder: decoder.map_err(|fault| problem(codec, 0, fault)),
+            buffer: vec![0; STEP_BYTES],
             consumed: 0,
             unpacked: 0,
         }
@@ -90,30 +93,27 @@ impl Unpacker {
         unpacked: &mut Vec<u8>,
         room: usize,
     ) -> Result<usize, Problem> {
-        const MIN_STEP_BYTES: usize = 4096;
         let decoder = self.decoder.as_mut().map_err(|problem| problem.clone())?;
         let mut rest = packed;
         let mut room = room;
         while room > 0 {
-            // Zeroing a large step for a few bytes would take longer than unpacking them.
-            let usual = rest.len().saturating_mul(4);
-            let step_bytes = usual.clamp(MIN_STEP_BYTES, STEP_BYTES).min(room);
-            let start = unpacked.len();
-            unpacked.resize(start + step_bytes, 0);
-            let step = decoder.step(rest, &mut unpacked[start..]);
-            let produced = step.as_ref().map_or(0, |step| step.produced);
-            unpacked.truncate(start + produced);
-            let step = step.map_err(|(consumed, fault)| {
-                problem(self.codec, self.consumed + consumed as u64, fault)
-            })?;
-            if !step.is_progress() {
-                break;
-            }
+            let length = self.buffer.len().min(room);
+            let (step, fault) = match decoder.step(rest, &mut self.buffer[..length]) {
+                Ok(step) => (step, None),
+                Err(FaultAt { done, fault }) => (done, Some(fault)),
+            };
+            unpacked.extend_from_slice(&self.buffer[..step.produced]);
             rest = &rest[step.consumed..];
             room -= step.produced;
             self.consumed += step.consumed as u64;
             self.unpacked += (step.produced + step.discarded) as u64;
+            if let Some(fault) = fault {
+                return Err(problem(self.codec, self.consumed, fault));
+            }
             check_bounds(self.codec, self.consumed, self.unpacked)?;
+            if !step.is_progress() {
+                break;
+            }
         }
         if room > 0 && !rest.is_empty() {
             let fault = Fault::damaged("it cannot be read on");
@@ -128,8 +128,11 @@ impl Unpacker {
     /// `Malformed` if the compressed data does not end here.
     pub fn finish(self) -> Result<Vec<Warning>, Problem> {
         let trailing = self.decoder?.end().ok_or_else(|| {
-            let fault = Fault::damaged("it ends here, but is not complete");
-            problem(self.codec, self.consumed, fault)
+            let (codec, end) = (self.codec, self.consumed);
+            let message = format!(
+                "the {codec} data ends at byte {end}, but is not complete: upload the whole file"
+            );
+            Problem::new(ProblemCode::Malformed, message)
         })?;
         let warning = (trailing > 0).then(|| WarningCode::TrailingBytes.counted(trailing));
         Ok(warning.into_iter().collect())

@@ -120,7 +120,8 @@ impl Archive {
                 step = member.step(packed, unpacked)?;
                 let end = step.is_last.then(|| member.end());
                 step.is_last = false;
-                end.transpose().map_err(|fault| (step.consumed, fault))?
+                end.transpose()
+                    .map_err(|fault| FaultAt { done: step, fault })?
             }
             State::Skip { left, is_end } => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -133,18 +134,18 @@ impl Archive {
                 (*left == 0).then_some(after)
             }
             State::Trailing(trailing) => {
-                trailing.add(packed).map_err(|fault| (0, fault))?;
+                trailing.add(packed)?;
                 step.consumed = packed.len();
                 None
             }
             State::Record | State::Header(_) | State::Descriptor(_) => {
-                let needed = self.needed_bytes().map_err(|fault| (0, fault))?;
+                let needed = self.needed_bytes()?;
                 let missing = needed.saturating_sub(self.held.len());
                 step.consumed = missing.min(packed.len());
                 self.held.extend_from_slice(&packed[..step.consumed]);
                 let next = (step.consumed == missing).then(|| self.read_held());
                 next.transpose()
-                    .map_err(|fault| (step.consumed, fault))?
+                    .map_err(|fault| FaultAt { done: step, fault })?
                     .flatten()
             }
         };

@@ -27,7 +27,12 @@ fn header_bytes(descriptor: u8) -> usize {
 }
 
 /// One frame: with content, or to skip.
-pub(crate) struct Frame(DCtx<'static>);
+pub(crate) struct Frame {
+    context: DCtx<'static>,
+    /// How many bytes the context needs for its next step. With more of them, a fault would hide what the steps before it
+    /// have unpacked.
+    needed_bytes: usize,
+}
 
 impl Stream for Frame {
     // The whole header, which the library then gets by itself. With a frame that is whole, the library would take a
@@ -53,7 +58,10 @@ impl Stream for Frame {
         context
             .set_parameter(parameter)
             .map_err(|code| Fault::damaged(get_error_name(code)))?;
-        Ok(Self(context))
+        Ok(Self {
+            context,
+            needed_bytes: MAX_HEADER_BYTES,
+        })
     }
 
     // A context goes on with the next frame, and keeps its window.
@@ -62,19 +70,25 @@ impl Stream for Frame {
     }
 
     fn step(&mut self, packed: &[u8], unpacked: &mut [u8]) -> Result<Step, FaultAt> {
-        let mut input = InBuffer::around(packed);
+        let part = &packed[..packed.len().min(self.needed_bytes)];
+        let mut input = InBuffer::around(part);
         let mut output = OutBuffer::around(unpacked);
-        let hint = self.0.decompress_stream(&mut output, &mut input);
-        let (consumed, produced) = (input.pos(), output.pos());
-        match hint {
-            Ok(hint) => Ok(Step {
-                consumed,
-                produced,
-                discarded: 0,
-                is_last: hint == 0,
-            }),
-            Err(code) => Err((consumed, fault(code))),
-        }
+        let needed_bytes = self.context.decompress_stream(&mut output, &mut input);
+        let done = Step {
+            consumed: input.pos(),
+            produced: output.pos(),
+            discarded: 0,
+            is_last: needed_bytes == Ok(0),
+        };
+        self.needed_bytes = match needed_bytes {
+            Ok(0) => MAX_HEADER_BYTES,
+            Ok(bytes) => bytes,
+            Err(code) => {
+                let fault = fault(code);
+                return Err(FaultAt { done, fault });
+            }
+        };
+        Ok(done)
     }
 }
 

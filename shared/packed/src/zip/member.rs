@@ -76,13 +76,20 @@ impl Member {
                     is_last: length as u64 == left,
                 }
             }
-            Decoder::Deflated(inflater) => inflate(inflater, part, unpacked)?,
+            Decoder::Deflated(inflater) => {
+                inflate(inflater, part, unpacked).map_err(|mut found| {
+                    if self.is_ignored {
+                        found.done.produced = 0;
+                    }
+                    found
+                })?
+            }
         };
         self.crc.update(&unpacked[..step.produced]);
         self.packed += step.consumed as u64;
         self.unpacked += step.produced as u64;
         if left == 0 && !step.is_last && !step.is_progress() {
-            return Err((0, Fault::damaged("the file is longer than its header says")));
+            return Err(Fault::damaged("the file is longer than its header says").into());
         }
         if self.is_ignored {
             (step.produced, step.discarded) = (0, step.produced);

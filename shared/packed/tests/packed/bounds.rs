@@ -2,7 +2,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use landfall_domain::{Codec, Problem, ProblemCode};
 use landfall_packed::{ALWAYS_UNPACKED, MAX_RATIO, Unpacker};
 
-use crate::pack::{gzip, zstd};
+use crate::pack::gzip;
 
 const ROOM: usize = 1 << 20;
 static ZEROS: [u8; 1 << 24] = [0; 1 << 24];
@@ -32,11 +32,9 @@ fn unpack_repeatedly(codec: Codec, start: &[u8], zeros: &[u8]) -> (u64, Problem)
 
 #[test]
 fn an_object_may_unpack_to_a_gigabyte_but_not_to_many_times_its_size_beyond() {
-    for (codec, zeros) in [(Codec::Gzip, gzip(&ZEROS)), (Codec::Zstd, zstd(&ZEROS))] {
-        let (length, problem) = unpack_repeatedly(codec, &[], &zeros);
-        assert_eq!(problem.code, ProblemCode::TooLarge, "{codec}");
-        assert!(length.abs_diff(ALWAYS_UNPACKED) <= ROOM as u64, "{length}");
-    }
+    let (length, problem) = unpack_repeatedly(Codec::Gzip, &[], &gzip(&ZEROS));
+    assert_eq!(problem.code, ProblemCode::TooLarge);
+    assert!(length.abs_diff(ALWAYS_UNPACKED) <= ROOM as u64, "{length}");
 }
 
 #[test]

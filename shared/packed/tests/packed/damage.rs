@@ -25,7 +25,7 @@ fn an_object_that_is_cut_is_a_problem_wherever_it_is_cut() {
             assert!(content.starts_with(&unpacked.content), "{codec} {cut}");
             let problem = unpacked.problem();
             assert_eq!(problem.code, ProblemCode::Malformed, "{codec} {cut}");
-            let place = format!("at byte {cut}: it ends here, but is not complete");
+            let place = format!("ends at byte {cut}, but is not complete: upload the whole file");
             let is_early = codec == Codec::Zip && problem.message.contains("longer than the rest");
             assert!(
                 problem.message.contains(&place) || is_early,
@@ -102,6 +102,25 @@ fn what_is_before_the_damage_is_unpacked_and_the_problem_names_its_place() {
             place > first.len() && place <= first.len() + length,
             "{codec} {place}"
         );
+    }
+}
+
+#[test]
+fn a_wrong_checksum_is_a_problem_after_all_of_the_content() {
+    let content = table(20);
+    for codec in CODECS {
+        let mut object = pack(codec, &[&content]);
+        let checksum = match codec {
+            // Before the length at the end.
+            Codec::Gzip => object.len() - 8,
+            // In the header.
+            Codec::Zip => 14,
+            Codec::Zstd | Codec::Bzip2 => object.len() - 3,
+        };
+        object[checksum] ^= 0x10;
+        let unpacked = Unpacked::whole(codec, &object);
+        assert_eq!(unpacked.content, content, "{codec}");
+        assert_eq!(unpacked.problem().code, ProblemCode::Malformed, "{codec}");
     }
 }
 

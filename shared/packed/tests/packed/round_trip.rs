@@ -58,7 +58,7 @@ proptest! {
     ) {
         let object = pack(codec, &[&content]);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let cut = 4 + ((object.len() - 4) as f64 * at) as usize;
+        let cut = 10 + ((object.len() - 10) as f64 * at) as usize;
         let start = unpack_start(&object[..cut], limit).unwrap();
         prop_assert!(start.len() <= limit && content.starts_with(&start));
         let whole = unpack_start(&object, limit).unwrap();
