@@ -111,7 +111,10 @@ async fn the_rows_before_the_damage_are_ingested() {
         assert_eq!(event.state, JobState::Failed);
         if length > 18 {
             assert_eq!(problem.code, ProblemCode::Malformed, "{problem}");
-            assert!(problem.message.contains("damaged at byte"), "{problem}");
+            assert!(
+                problem.message.contains(&format!("ends at byte {length}")),
+                "{problem}"
+            );
         }
         // No row is cut.
         assert_eq!(event.counts.rejected, 0, "{length}");
