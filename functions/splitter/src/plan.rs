@@ -184,8 +184,9 @@ impl<'a> Planner<'a> {
 
     /// Returns the problem of the object: of one that has no chunks, whether it unpacks to too much comes first.
     async fn worst(&self, problem: Problem) -> Result<Problem, SplitError> {
-        let packed = self.head.packed.as_ref();
-        let Some(packed) = packed.filter(|_| self.chunks == 0 && problem.code.fails()) else {
+        let may_hide =
+            self.chunks == 0 && problem.code.fails() && problem.code != ProblemCode::TooLarge;
+        let Some(packed) = self.head.packed.as_ref().filter(|_| may_hide) else {
             return Ok(problem);
         };
         let excess = unpacking::excess(self.context, &self.head.object, packed).await?;
