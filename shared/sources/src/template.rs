@@ -120,18 +120,13 @@ impl Secrets {
         forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
         let (mut removed, mut rest) = (String::with_capacity(text.len()), text);
         while let Some(next) = rest.chars().next() {
-            match forms
-                .iter()
-                .find(|(form, _)| rest.starts_with(form.as_str()))
-            {
-                Some((form, name)) => {
-                    removed += &format!("{START}{name}}}");
-                    rest = &rest[form.len()..];
-                }
-                None => {
-                    removed.push(next);
-                    rest = &rest[next.len_utf8()..];
-                }
+            let form = forms.iter().find(|(form, _)| rest.starts_with(form));
+            if let Some((form, name)) = form {
+                removed.extend([START, name, "}"]);
+                rest = &rest[form.len()..];
+            } else {
+                removed.push(next);
+                rest = &rest[next.len_utf8()..];
             }
         }
         removed

@@ -15,21 +15,24 @@ use tokio::task::JoinHandle;
 use super::{Faults, SILENCE, products};
 use crate::support::{assert_products, set_variable, upload};
 
-/// Enough for several chunks.
-const ROWS: u32 = 20_000;
 /// How often a worker sends a request, with the retries of its client.
 const ATTEMPTS: u32 = 5;
 /// In the environment of a function: the address of DynamoDB, in place of the endpoint's.
 const VARIABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
-/// The replies lost so far, by the ordinals of the chunks whose marks they confirm.
-type Lost = Arc<Mutex<BTreeMap<String, u32>>>;
+/// The replies to lose.
+#[derive(Default)]
+struct Losses {
+    /// How many to each mark.
+    limit: u32,
+    /// How many were lost so far, by the item and the chunk of the mark.
+    lost: BTreeMap<(String, String), u32>,
+}
 
-/// A proxy of the ledger that loses replies to marks: of the first chunk so many that its worker gives up, and of the
-/// others one, so that the retry finds the chunk marked.
+/// A proxy of the ledger that loses the first replies to each mark.
 struct Proxy {
     address: SocketAddr,
-    lost: Lost,
+    losses: Arc<Mutex<Losses>>,
     accepting: JoinHandle<()>,
 }
 
@@ -39,18 +42,18 @@ impl Proxy {
         let endpoint: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let lost = Lost::default();
-        let counted = Arc::clone(&lost);
+        let losses = Arc::<Mutex<Losses>>::default();
+        let counted = Arc::clone(&losses);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let lost = Arc::clone(&counted);
-                // A connection that fails is one more that the client has to repeat.
-                tokio::spawn(async move { forward(client, endpoint, &lost).await });
+                let losses = Arc::clone(&counted);
+                // To the client, a connection that fails is like a reply that is lost.
+                tokio::spawn(async move { forward(client, endpoint, &losses).await });
             }
         });
         Self {
             address,
-            lost,
+            losses,
             accepting,
         }
     }
@@ -63,7 +66,11 @@ impl Drop for Proxy {
 }
 
 /// Forwards the requests of one connection, and closes it in place of a reply that is to be lost.
-async fn forward(mut client: TcpStream, endpoint: SocketAddr, lost: &Lost) -> io::Result<()> {
+async fn forward(
+    mut client: TcpStream,
+    endpoint: SocketAddr,
+    losses: &Mutex<Losses>,
+) -> io::Result<()> {
     let mut server = TcpStream::connect(endpoint).await?;
     let (mut request, mut reply) = (Vec::new(), vec![0; 16 * 1024]);
     let mut forwarded = 0;
@@ -77,9 +84,9 @@ async fn forward(mut client: TcpStream, endpoint: SocketAddr, lost: &Lost) -> io
                 forwarded = request.len();
             }
             read = server.read(&mut reply) => {
-                // The endpoint replies once it has applied the whole request.
+                // The endpoint replies once it has applied the request.
                 let read = read?;
-                if read == 0 || is_to_be_lost(&request, lost) {
+                if read == 0 || lose(&request, &mut losses.lock().unwrap()) {
                     return Ok(());
                 }
                 request.clear();
@@ -90,52 +97,63 @@ async fn forward(mut client: TcpStream, endpoint: SocketAddr, lost: &Lost) -> io
     }
 }
 
-/// Returns whether to lose the reply to a request, and counts it then.
-fn is_to_be_lost(request: &[u8], lost: &Lost) -> bool {
+/// Counts a reply as lost, if its request marks a chunk as done and is one of the first that do. Returns whether it is.
+fn lose(request: &[u8], losses: &mut Losses) -> bool {
     let request = String::from_utf8_lossy(request);
     let Some((_, body)) = request.split_once("\r\n\r\n") else {
         return false;
     };
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let update = body["UpdateExpression"].as_str().unwrap_or_default();
-    let ordinal = body["ExpressionAttributeValues"][":set"]["NS"][0].as_str();
-    let Some(ordinal) = ordinal.filter(|_| update.contains("ADD #done")) else {
+    if !update.contains("ADD #done") {
         return false;
-    };
-    let limit = if ordinal == "0" { ATTEMPTS } else { 1 };
-    let mut lost = lost.lock().unwrap();
-    let times = lost.entry(ordinal.to_owned()).or_default();
-    let is_to_be_lost = *times < limit;
-    *times += u32::from(is_to_be_lost);
-    is_to_be_lost
+    }
+    let item = &body["Key"]["pk"]["S"];
+    let chunk = &body["ExpressionAttributeValues"][":set"]["NS"][0];
+    let mark = [item, chunk].map(|text| text.as_str().unwrap().to_owned());
+    let times = losses.lost.entry(mark.into()).or_default();
+    let is_lost = *times < losses.limit;
+    *times += u32::from(is_lost);
+    is_lost
 }
 
-/// Loads a file while replies are lost: every chunk counts once, and the job completes once.
+/// Loads files while replies are lost: every chunk counts once, and every job completes once.
 pub(super) async fn check(faults: &Faults, expected: &mut Products) {
     let stack = &faults.stack;
     let proxy = Proxy::start(stack.endpoint()).await;
     let worker = &stack.outputs().worker_function;
     let address = format!("http://{}", proxy.address);
     set_variable(stack, worker, VARIABLE, Some(&address)).await;
-    let file = products("reply", ROWS);
-    let job = upload(stack, "products/replies.csv", file.clone()).await;
-    let event = faults.close(&[job]).await.remove(&job).unwrap();
-    set_variable(stack, worker, VARIABLE, None).await;
+    let mut events = Vec::new();
+    // The worker of the only chunk gives up, and nobody closes the job until its message is delivered again. The workers
+    // of many chunks find them marked when they retry.
+    for (name, rows, is_one_chunk, limit) in
+        [("lost", 500, true, ATTEMPTS), ("retried", 20_000, false, 1)]
+    {
+        *proxy.losses.lock().unwrap() = Losses {
+            limit,
+            ..Losses::default()
+        };
+        let file = products(name, rows);
+        let job = upload(stack, &format!("products/{name}.csv"), file.clone()).await;
+        let event = faults.close(&[job]).await.remove(&job).unwrap();
+        let lost = std::mem::take(&mut proxy.losses.lock().unwrap().lost);
+        assert_eq!(event.chunks == 1, is_one_chunk);
+        assert_eq!(lost.len(), event.chunks as usize, "{lost:?}");
+        assert!(lost.values().all(|times| *times == limit), "{lost:?}");
 
-    let lost = std::mem::take(&mut *proxy.lost.lock().unwrap());
-    assert!(event.chunks > 2);
-    for ordinal in 0..event.chunks {
-        let times = if ordinal == 0 { ATTEMPTS } else { 1 };
-        assert_eq!(lost.get(&ordinal.to_string()), Some(&times), "{lost:?}");
+        let outcome = (event.state, event.dead);
+        assert_eq!(outcome, (JobState::Succeeded, 0), "{event:?}");
+        let rows = u64::from(rows);
+        assert_eq!((event.counts.rows, event.counts.rejected), (rows, 0));
+        for (store, counts) in &event.counts.stores {
+            assert_eq!((counts.inserted, counts.total()), (rows, rows), "{store}");
+        }
+        expected.read(&file);
+        events.push(event);
     }
-    let outcome = (event.state, event.dead);
-    assert_eq!(outcome, (JobState::Succeeded, 0), "{event:?}");
-    assert_eq!(event.counts.rows, u64::from(ROWS));
-    for (store, counts) in &event.counts.stores {
-        assert_eq!(counts.inserted, u64::from(ROWS), "{store}");
-        assert_eq!(counts.total(), u64::from(ROWS), "{store}");
-    }
-    expected.read(&file);
+    set_variable(stack, worker, VARIABLE, None).await;
     assert_products(stack, &expected.rows).await;
-    faults.assert_no_other_completion(&[&event], SILENCE).await;
+    let known: Vec<_> = events.iter().collect();
+    faults.assert_no_other_completion(&known, SILENCE).await;
 }
