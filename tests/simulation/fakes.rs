@@ -127,9 +127,12 @@ impl Objects for Buckets {
         let latest = locked(&self.latest);
         let find = |key: String| latest.get(&(bucket.to_owned(), key)).cloned();
         // A version of its own is under a key with it.
-        let older = version.and_then(|version| find(format!("{key}?{version}")));
-        let found = older.or_else(|| find(key.to_owned()));
-        Ok(found.map(|bytes| (String::from_utf8(bytes.to_vec()).unwrap(), None)))
+        let older = version.and_then(|version| {
+            let found = find(format!("{key}?{version}"))?;
+            Some((found, Some(version.to_owned())))
+        });
+        let found = older.or_else(|| Some((find(key.to_owned())?, None)));
+        Ok(found.map(|(bytes, version)| (String::from_utf8(bytes.to_vec()).unwrap(), version)))
     }
 
     async fn list(
