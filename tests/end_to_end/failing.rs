@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::http::Api;
 use crate::support::{assert_products, completions, land, products_file, start, upload};
+use crate::wide::{CHUNK_BYTES, wide_rows_are_reported_and_the_others_stored};
 
 /// Runs statements on a database of the PostgreSQL server of the stack.
 async fn execute(stack: &Stack, database: &str, statements: &[&str]) {
@@ -62,7 +63,7 @@ async fn wait_for(stack: &Stack, job: landfall_domain::JobId) -> CompletionEvent
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
-    let stack = start(Sql::Postgres, &[("ChunkBytes", "4096")]).await;
+    let stack = start(Sql::Postgres, &[CHUNK_BYTES]).await;
     let first = "sku,name,description\nfirst,x,\n";
     land(&stack, "products/first.csv", first.as_bytes().to_vec()).await;
     let check = "ALTER TABLE products ADD CONSTRAINT sound CHECK (name <> 'poison')";
@@ -122,6 +123,8 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     let job = Api::new(&stack).json(&format!("jobs/{}", event.job)).await;
     assert_eq!(job["redrives"][0]["state"], "succeeded");
     assert_eq!(job["redrives"][0]["chunks"], 1);
+
+    wide_rows_are_reported_and_the_others_stored(&stack, "postgres").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

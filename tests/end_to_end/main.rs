@@ -30,3 +30,4 @@ mod submissions;
 mod subscribers;
 mod support;
 mod tables;
+mod wide;

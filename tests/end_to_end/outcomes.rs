@@ -237,27 +237,3 @@ async fn too_many_rejects_fail_a_job_but_valid_rows_stay() {
     assert_eq!(event.problem.unwrap().code, ProblemCode::TooManyRejects);
     assert_eq!(documents(stack.mongodb_uri(), "orders").await.len(), 1);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_too_wide_for_the_database_fails_its_job_at_once() {
-    let stack = start(Sql::Mysql, &[]).await;
-    let field = |n| format!("{{ name = \"f{n}\", type = \"text\" }},");
-    let fields: String = (0..500).map(field).collect();
-    let definition = format!("name = \"wide\"\nkey = [\"f0\"]\nfields = [{fields}]");
-    stack.put_dataset("wide", &definition).await.unwrap();
-    let file = |columns: usize| {
-        let names: Vec<String> = (0..columns).map(|n| format!("f{n}")).collect();
-        let values = vec!["20 characters, about"; columns];
-        let values = format!("\"{}\"", values.join("\",\""));
-        format!("{}\n{values}\n", names.join(",")).into_bytes()
-    };
-    let sparse = land(&stack, "wide/sparse.csv", file(100)).await;
-    assert_eq!((sparse.state, sparse.problem), (JobState::Succeeded, None));
-    let full = land(&stack, "wide/full.csv", file(500)).await;
-    let problem = full.problem.unwrap();
-    assert_eq!(
-        (full.state, problem.code),
-        (JobState::Failed, ProblemCode::SchemaMismatch)
-    );
-    assert!(problem.message.contains("mysql"), "{}", problem.message);
-}
