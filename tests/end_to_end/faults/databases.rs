@@ -6,7 +6,7 @@ use landfall_domain::JobState;
 use landfall_tests::Products;
 use tokio::time::{Instant, sleep};
 
-use super::{Faults, wait_until, workers};
+use super::{Faults, replies, wait_until, workers};
 use crate::http::Api;
 use crate::support::{assert_counts, assert_products, products_file, upload};
 
@@ -70,6 +70,7 @@ async fn check(faults: &mut Faults, which: Which, expected: &mut Products) {
 async fn nothing_is_lost_or_counted_twice_if_functions_or_databases_fail() {
     let mut faults = Faults::start(false, "65536").await;
     let mut expected = workers::check(&faults).await;
+    replies::check(&faults, &mut expected).await;
     check(&mut faults, Which::Sql, &mut expected).await;
     check(&mut faults, Which::Mongodb, &mut expected).await;
 }

@@ -1,4 +1,5 @@
-//! Functions that are killed at a precise point, and databases that go away in the middle of a load, on one stack.
+//! Functions that are killed at a precise point, replies that are lost, and databases that go away in the middle of a
+//! load, on one stack.
 //!
 //! A worker is held at a point by what it waits for next: a lock in PostgreSQL before the commit, a MongoDB that does
 //! not respond after it, and a lock on a row that a prune deletes after the last mark. Then it is killed like a
@@ -7,6 +8,7 @@
 
 mod databases;
 mod long;
+mod replies;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ use crate::support::completions;
 
 /// Longer than any step takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(1);
+/// How long no completion must arrive to be sure that there is no other one.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A stack whose databases can be stopped.
 struct Faults {
@@ -112,6 +116,13 @@ impl Faults {
         let events = completions(&self.stack, jobs).await;
         assert_eq!(dead_letters(&self.stack).await, "0");
         events.into_iter().collect()
+    }
+
+    /// Checks that no completions arrive but duplicates of these, until there are none for a while.
+    async fn assert_no_other_completion(&self, known: &[&CompletionEvent], silence: Duration) {
+        while let Some(late) = self.stack.next_event(silence).await.unwrap() {
+            assert!(known.contains(&&late.detail), "{late:?}");
+        }
     }
 
     async fn head(&self, job: JobId) -> Option<JobHead> {
