@@ -5,86 +5,38 @@
 
 use std::time::Duration;
 
-use landfall_domain::{CompletionEvent, JobState};
+use landfall_domain::JobState;
 use landfall_tests::Products;
-use rand::seq::IndexedRandom;
 use tokio::time::{Instant, sleep};
 
-use super::Faults;
+use super::{Faults, kills};
 use crate::support::{assert_counts, assert_products, products_file, upload};
 
-/// Rows of a file.
+/// Rows of a file, unless the variable says otherwise.
 const ROWS: u64 = 1_000_000;
-/// For how long functions are killed.
-const KILLING: Duration = Duration::from_mins(2);
+const ROWS_VARIABLE: &str = "LANDFALL_FAULTS_ROWS";
 /// The template's default.
-const CHUNK_BYTES: &str = "8388608";
+const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Checks a job that has closed, and that it does not close again.
-async fn check_closed(faults: &Faults, event: &CompletionEvent, file: &[u8]) {
-    assert_eq!(
-        (event.state, event.dead),
-        (JobState::Succeeded, 0),
-        "{event:?}"
-    );
-    let expected = Products::from_file(file);
-    assert_counts(event, &expected);
-    assert_products(&faults.stack, &expected.rows).await;
-    let another = faults
-        .stack
-        .next_event(Duration::from_secs(5))
-        .await
-        .unwrap();
-    assert!(
-        another.is_none_or(|another| another.detail == *event),
-        "two completions"
-    );
+fn rows() -> u64 {
+    std::env::var(ROWS_VARIABLE).map_or(ROWS, |rows| rows.parse().unwrap())
+}
+
+/// Starts a stack that divides a file with these rows into as many chunks as the default size does with [`ROWS`].
+async fn start() -> Faults {
+    let chunk_bytes = CHUNK_BYTES * rows() / ROWS;
+    Faults::start(false, &chunk_bytes.to_string()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: cargo faults"]
 async fn a_million_rows_land_while_functions_are_killed() {
-    let faults = Faults::start(false, CHUNK_BYTES).await;
-    let file = products_file(ROWS, 3);
-    let started = Instant::now();
-    let job = upload(&faults.stack, "products/killed.csv", file.clone()).await;
-    // Whether notifications of S3 survive a dead splitter is up to Lambda, whose retries the local stack lacks.
-    crate::delivery::wait_for_seal(&faults.stack, job).await;
-    let (mut kills, mut last) = (0, Instant::now());
-    while last.duration_since(started) < KILLING {
-        sleep(Duration::from_secs(1)).await;
-        let head = faults.head(job).await.unwrap();
-        if head.state != JobState::Open {
-            break;
-        }
-        let outputs = faults.stack.outputs();
-        let functions = [&outputs.worker_function, &outputs.socket_function];
-        let processes = functions
-            .map(|function| faults.stack.processes_of(function))
-            .concat();
-        if let Some(process) = processes.choose(&mut rand::rng()) {
-            kills += u32::from(process.kill().unwrap());
-        }
-        last = Instant::now();
-    }
-    let head = faults.head(job).await.unwrap();
-    let done = faults.progress(&head).await.done;
-    let event = faults.close(&[job]).await.remove(&job).unwrap();
-    let (took, after) = (started.elapsed(), last.elapsed());
-    println!(
-        "{kills} kills in {:.0} s, after which {done} of {} chunks were done; closed after {:.0} s, {:.0} s after the \
-         last kill",
-        (last - started).as_secs_f64(),
-        event.chunks,
-        took.as_secs_f64(),
-        after.as_secs_f64()
-    );
-    check_closed(&faults, &event, &file).await;
-    assert!(kills > 10 && after < Duration::from_mins(2));
+    let faults = start().await;
+    kills::check(&faults, &products_file(rows(), 3)).await;
 }
 
 async fn stop_for(faults: &mut Faults, seconds: u64, seed: u64) {
-    let file = products_file(ROWS, seed);
+    let file = products_file(rows(), seed);
     let job = upload(&faults.stack, "products/stopped.csv", file.clone()).await;
     faults.wait_for_the_middle(job).await;
     faults.sql.stop();
@@ -101,14 +53,21 @@ async fn stop_for(faults: &mut Faults, seconds: u64, seed: u64) {
         event.chunks,
         took.as_secs_f64()
     );
-    check_closed(faults, &event, &file).await;
+    let outcome = (event.state, event.dead);
+    assert_eq!(outcome, (JobState::Succeeded, 0), "{event:?}");
+    let expected = Products::from_file(&file);
+    assert_counts(&event, &expected);
+    assert_products(&faults.stack, &expected.rows).await;
+    faults
+        .assert_no_other_completion(&[&event], Duration::from_secs(5))
+        .await;
     assert!(took < Duration::from_mins(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: cargo faults"]
 async fn a_million_rows_land_although_postgresql_stops() {
-    let mut faults = Faults::start(false, CHUNK_BYTES).await;
+    let mut faults = start().await;
     // The same keys in both files.
     stop_for(&mut faults, 20, 4).await;
     stop_for(&mut faults, 300, 4).await;

@@ -7,6 +7,7 @@
 //! awaited together.
 
 mod databases;
+mod kills;
 mod long;
 mod replies;
 mod workers;
