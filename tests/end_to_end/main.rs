@@ -15,6 +15,7 @@ mod http;
 mod inferred;
 mod job_lists;
 mod keys;
+mod killed;
 mod limits;
 mod logs;
 mod losing;
