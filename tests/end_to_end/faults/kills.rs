@@ -15,7 +15,7 @@ use super::{Faults, products};
 use crate::http::Api;
 use crate::support::{assert_counts, assert_products, upload};
 
-/// For how long functions are killed, one each second.
+/// For how long functions are killed at most, one each second.
 const KILLING: Duration = Duration::from_mins(2);
 /// For how long small files are uploaded beside the big one, so that there are splitters to kill.
 const UPLOADING: Duration = Duration::from_mins(1);
@@ -24,8 +24,8 @@ const PAUSE: usize = 4;
 /// Rows of a small file.
 const FEW: u32 = 500;
 
-/// Uploads a file and smaller ones, and kills a process of a random function each second while the file is loaded.
-/// Checks rows, counts and completions, and prints what happened.
+/// Uploads a file and smaller ones, and kills a random process each second while they are loaded. Checks rows, counts and
+/// completions, and prints what happened.
 pub(super) async fn check(faults: &Faults, file: &[u8]) {
     let job = upload(&faults.stack, "products/killed.csv", file.to_vec()).await;
     let mut files = vec![(job, file.to_vec())];
@@ -66,8 +66,8 @@ pub(super) async fn check(faults: &Faults, file: &[u8]) {
     assert!(after < Duration::from_mins(2), "{after:?}");
 }
 
-/// Kills a process of a random function each second while the first file is loaded, and uploads further ones. Returns
-/// the number of kills by function, and the time of the last one.
+/// Kills a random process each second while the first file is loaded, and uploads further ones. Returns the number of
+/// kills by function, and the time of the last one.
 async fn kill(
     faults: &Faults,
     files: &mut Vec<(JobId, Vec<u8>)>,
@@ -91,11 +91,12 @@ async fn kill(
             let key = format!("products/{name}.csv");
             files.push((upload(&faults.stack, &key, file.clone()).await, file));
         }
-        let running = functions.map(|(name, function)| (name, faults.stack.processes_of(function)));
-        let running: Vec<_> = running.iter().filter(|(_, all)| !all.is_empty()).collect();
-        let chosen = running.choose(&mut rand::rng());
-        if let Some((name, processes)) = chosen
-            && let Some(process) = processes.choose(&mut rand::rng())
+        let running = functions.iter().flat_map(|(name, function)| {
+            let processes = faults.stack.processes_of(function);
+            processes.into_iter().map(|process| (*name, process))
+        });
+        let running: Vec<_> = running.collect();
+        if let Some((name, process)) = running.choose(&mut rand::rng())
             && process.kill().unwrap()
         {
             *kills.entry(*name).or_default() += 1;
@@ -104,7 +105,8 @@ async fn kill(
         sleep(Duration::from_secs(1)).await;
         let head = faults.head(first).await;
         let is_closed = head.is_some_and(|head| head.state != JobState::Open);
-        if is_closed || started.elapsed() > KILLING {
+        let elapsed = started.elapsed();
+        if elapsed > KILLING || (is_closed && elapsed > UPLOADING) {
             break;
         }
     }

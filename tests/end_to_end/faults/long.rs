@@ -1,7 +1,8 @@
 //! The long forms, which `cargo faults` runs: they print what they measure.
 //!
-//! On two cores, with functions of the `dev` profile: after 22 kills in two minutes, the job closed 41 seconds after
-//! the last one. With PostgreSQL stopped for 20 and for 300 seconds, it closed 11 and 41 seconds after its return.
+//! On two cores, with functions of the `dev` profile: with 100,000 rows, 16 jobs closed a second after the last of 61
+//! kills in a minute. With PostgreSQL stopped for 20 and for 300 seconds under a million rows, the job closed 11 and 41
+//! seconds after its return.
 
 use std::time::Duration;
 
