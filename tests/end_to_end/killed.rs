@@ -23,7 +23,7 @@ const CLEANING: [&str; 3] = ["sh", "sleep", "rm"];
 fn a_killed_cargo_local_leaves_no_processes() {
     // The data and the functions of the stack are in it, by which its processes are found.
     let directory = TempDir::new().unwrap();
-    // PostgreSQL runs as a user of its own.
+    // PostgreSQL runs as another user.
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("cargo");
     command

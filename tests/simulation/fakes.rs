@@ -126,7 +126,7 @@ impl Objects for Buckets {
         pause().await;
         let latest = locked(&self.latest);
         let find = |key: String| latest.get(&(bucket.to_owned(), key)).cloned();
-        // A version of its own is under a key with it.
+        // The key of an older version ends with the version.
         let older = version.and_then(|version| {
             let found = find(format!("{key}?{version}"))?;
             Some((found, Some(version.to_owned())))

@@ -24,8 +24,8 @@ pub(crate) async fn prepare(
     Ok((dataset, header?))
 }
 
-/// Fails if the stores may have forgotten deletes that are newer than the rows of the chunk: those of its own definition
-/// and of the latest one, which may have got deletes since.
+/// Fails if the chunk could bring back deleted rows, because the stores no longer know of the deletes. Rows can be
+/// deleted if the definition of the chunk allows it, or the latest one.
 async fn check_age(
     context: &Context,
     message: &ChunkMessage,

@@ -29,8 +29,8 @@ fn header_bytes(descriptor: u8) -> usize {
 /// One frame: with content, or to skip.
 pub(crate) struct Frame {
     context: DCtx<'static>,
-    /// How many bytes the context needs for its next step. With more of them, a fault would hide what the steps before it
-    /// have unpacked.
+    /// How many bytes the context needs for its next step. With more of them, a fault would hide what the steps before
+    /// it have unpacked.
     needed_bytes: usize,
 }
 

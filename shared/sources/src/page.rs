@@ -361,7 +361,10 @@ mod tests {
         }
 
         #[test]
-        fn a_line_is_the_same_value(value in "[a-z\n\r\"\\\\\u{2028}]{0,8}", numbers in prop::collection::vec(any::<i32>(), 0..4)) {
+        fn a_line_is_the_same_value(
+            value in "[a-z\n\r\"\\\\\u{2028}]{0,8}",
+            numbers in prop::collection::vec(any::<i32>(), 0..4),
+        ) {
             let value = json!({"t": value, "n": numbers});
             let mut line = Vec::new();
             write_line(&serde_json::to_string_pretty(&value).unwrap(), &mut line);

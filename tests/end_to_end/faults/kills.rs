@@ -24,8 +24,8 @@ const PAUSE: usize = 4;
 /// Rows of a small file.
 const FEW: u32 = 500;
 
-/// Uploads a file and smaller ones, and kills a random process each second while they are loaded. Checks rows, counts and
-/// completions, and prints what happened.
+/// Uploads a file and smaller ones, and kills a random process each second while they are loaded. Checks rows, counts
+/// and completions, and prints what happened.
 pub(super) async fn check(faults: &Faults, file: &[u8]) {
     let job = upload(&faults.stack, "products/killed.csv", file.to_vec()).await;
     let mut files = vec![(job, file.to_vec())];

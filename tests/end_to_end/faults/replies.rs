@@ -125,8 +125,8 @@ pub(super) async fn check(faults: &Faults, expected: &mut Products) {
     let address = format!("http://{}", proxy.address);
     set_variable(stack, worker, VARIABLE, Some(&address)).await;
     let mut events = Vec::new();
-    // The worker of the only chunk gives up, and nobody closes the job until its message is delivered again. The workers
-    // of many chunks find them marked when they retry.
+    // The worker of the only chunk gives up, so the job stays open until the message is delivered again. The workers of
+    // many chunks find them marked when they retry.
     for (name, rows, is_one_chunk, limit) in
         [("lost", 500, true, ATTEMPTS), ("retried", 20_000, false, 1)]
     {

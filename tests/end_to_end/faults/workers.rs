@@ -156,8 +156,8 @@ async fn object_deleted(faults: &Faults) -> (JobId, u32) {
 
 /// Runs every scenario, and checks each rule. Returns the products in the databases.
 pub(super) async fn check(faults: &Faults) -> Products {
-    // As on AWS. With the shorter pauses of the local stack, the janitor sends a message again before the one of a killed
-    // worker returns.
+    // As on AWS. With the shorter pauses of the local stack, the janitor sends a message again before the one of a
+    // killed worker returns.
     let janitor = &faults.stack.outputs().janitor_function;
     let pause = Some("120");
     set_variable(

@@ -50,10 +50,9 @@ impl LocalHeader {
         })
     }
 
-    /// Returns whether the member is none of the files of whoever made the archive.
+    /// Returns whether the member is a directory or a file that macOS has added.
     pub(crate) fn is_ignored(&self) -> bool {
         let name = self.name.rsplit('/').next().unwrap_or_default();
-        // A directory, or what macOS adds to files and directories.
         name.is_empty() || self.name.starts_with("__MACOSX/") || name == ".DS_Store"
     }
 

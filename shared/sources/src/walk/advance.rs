@@ -31,7 +31,7 @@ impl Walk {
         }
         let more = self.more(source, page)?;
         let is_keyset = matches!(source.paging.kind, PagingKind::Keyset(_));
-        // Keyset paging has a stricter check of its own.
+        // Keyset paging is checked by its keys, which is stricter.
         if !lines.is_empty() && !is_keyset && self.records_cycle.repeats(lines) {
             return Err(self.repeats("it has the same records"));
         }

@@ -144,8 +144,8 @@ impl Walk {
         self.started
     }
 
-    /// Processes an answer to the request, and appends its records to `out`, one in each line. After an error, `out` has
-    /// to be dropped together with the walk.
+    /// Processes an answer to the request, and appends its records to `out`, one in each line. After an error, `out`
+    /// has to be dropped together with the walk.
     pub fn accept(
         &mut self,
         source: &Source,

@@ -130,7 +130,8 @@ fn a_record_without_the_field_is_an_error_and_null_is_none() {
 
 #[test]
 fn ranges_follow_each_other_without_gaps_and_end_at_the_clock_of_the_server() {
-    let rest = "start = \"2026-11-20T09:30:00Z\"\nuntil_parameter = \"until\"\nstep = \"1 hour\"\ntime_format = \"unix\"\n";
+    let rest = "start = \"2026-11-20T09:30:00Z\"\nuntil_parameter = \"until\"\nstep = \"1 hour\"\n\
+                time_format = \"unix\"\n";
     let source = source(&format!("{CHANGES}{rest}"));
     let mut ranges = Vec::new();
     let mut walk = start(&source, &State::default());

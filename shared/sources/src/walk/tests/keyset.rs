@@ -2,7 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KEYSET: &str = "[paging]\nkind = \"keyset\"\nparameter = \"after\"\nfield = \"id\"\ntype = \"integer\"\nsize = 3\n";
+const KEYSET: &str = r#"[paging]
+kind = "keyset"
+parameter = "after"
+field = "id"
+type = "integer"
+size = 3
+"#;
 
 #[test]
 fn keyset_pages_must_be_sorted_and_lead_forward() {
@@ -55,8 +61,11 @@ proptest! {
         let mut changes = changes.into_iter();
         let records = walk(&source, |request, _| {
             let after = number(request, "after");
-            let is_after = |id: &&u64| after.is_none_or(|after| value(**id) > after || (is_inclusive && value(**id) == after));
-            let page: Vec<Value> = rows.iter().filter(is_after).take(size).map(|id| json!({"id": id, "v": value(*id)})).collect();
+            let is_after = |value: u64| {
+                after.is_none_or(|after| value > after || (is_inclusive && value == after))
+            };
+            let page = rows.iter().filter(|id| is_after(value(**id))).take(size);
+            let page: Vec<Value> = page.map(|id| json!({"id": id, "v": value(*id)})).collect();
             match changes.next() {
                 Some(Change::Insert(id)) => { rows.insert(id); }
                 Some(Change::Delete(id)) => { rows.remove(&id); stayed.remove(&id); }

@@ -186,12 +186,15 @@ fn cursors_are_followed_in_bodies_and_headers_also_over_empty_pages() {
 #[test]
 fn a_token_of_the_server_reveals_no_secret() {
     let source = source(
-        "query = { key = \"{secret:key}\" }\npaging = { kind = \"cursor\", parameter = \"after\", cursor = \"next\" }\n",
+        "query = { key = \"{secret:key}\" }\n\
+         paging = { kind = \"cursor\", parameter = \"after\", cursor = \"next\" }\n",
     );
     let mut seen = Vec::new();
     walk(&source, |request, _| {
         seen.push(request.clone());
-        json!({"rows": rows(seen.len() as u64..=seen.len() as u64), "next": if seen.len() < 2 { "{secret:key}" } else { "" }})
+        let number = seen.len() as u64;
+        let next = if number < 2 { "{secret:key}" } else { "" };
+        json!({"rows": rows(number..=number), "next": next})
     })
     .unwrap();
     assert_eq!(seen[1]["after"], "{secret:key}");
