@@ -85,7 +85,7 @@ pub(crate) fn decide(
             Decision::Wait
         };
     }
-    if !due(patience.pause_of_splitter(attempts)) {
+    if !due(patience.pause_of_splitter(attempts, head.packed.is_some())) {
         return Decision::Wait;
     }
     if attempts >= patience.max_attempts {
@@ -190,7 +190,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
-    use landfall_domain::{JobId, ObjectOrder, ObjectRef};
+    use landfall_domain::{Codec, JobId, ObjectOrder, ObjectRef, Packed};
 
     use super::*;
 
@@ -256,6 +256,19 @@ mod tests {
     fn a_job_that_is_not_sealed_is_split_again_and_fails_in_the_end() {
         let (minutes, last) = attempts(head(None));
         assert_eq!(minutes, [10, 30, 70, 134, 198, 262]);
+        assert_eq!(last, Decision::FailSplit);
+    }
+
+    #[test]
+    fn the_splitter_of_a_packed_object_has_time_to_unpack_it_again() {
+        let mut head = head(None);
+        head.packed = Some(Packed {
+            codec: Codec::Gzip,
+            job: head.job,
+            part_bytes: 1,
+        });
+        let (minutes, last) = attempts(head);
+        assert_eq!(minutes, [16, 48, 112, 176, 240, 304]);
         assert_eq!(last, Decision::FailSplit);
     }
 

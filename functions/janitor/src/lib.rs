@@ -12,7 +12,7 @@
 //!
 //! | job | without progress for | the janitor |
 //! |---|---|---|
-//! | not sealed | 10 minutes | enqueues a message of the split queue |
+//! | not sealed | 10 minutes, 16 if its object is compressed | enqueues a message of the split queue |
 //! | redriven, and not all of its dead chunks are sent again | 2 minutes | sends a message for a worker to do so |
 //! | sealed, chunks missing, chunk queue empty | 2 minutes | sends the messages of all missing chunks again |
 //! | sealed, chunks missing, chunk queue not empty | 6 minutes | sends one message again, of the last missing chunk |

@@ -28,9 +28,11 @@ impl Patience {
     }
 
     /// Returns the pause of a job that is not sealed. The splitter records how far it is every few seconds, and Lambda
-    /// runs it again a minute or two after it has failed.
-    pub(crate) fn pause_of_splitter(self, attempts: u32) -> SignedDuration {
-        let pause = self.pause(attempts).saturating_mul(5);
+    /// runs it again a minute or two after it has failed. If the object is packed, an invocation that continues records
+    /// nothing until it has unpacked it again, which takes up to 12 minutes.
+    pub(crate) fn pause_of_splitter(self, attempts: u32, is_packed: bool) -> SignedDuration {
+        let factor = if is_packed { 8 } else { 5 };
+        let pause = self.pause(attempts).saturating_mul(factor);
         pause.min(self.pause(MAX_DOUBLINGS))
     }
 
@@ -70,7 +72,8 @@ mod tests {
         let minutes = |pause: SignedDuration| pause.as_mins();
         let pauses = [0, 1, 2, 3, 4, 5, 6, 99].map(|attempts| minutes(patience.pause(attempts)));
         assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 64, 64]);
-        assert_eq!(minutes(patience.pause_of_splitter(0)), 10);
-        assert_eq!(minutes(patience.pause_of_splitter(3)), 64);
+        assert_eq!(minutes(patience.pause_of_splitter(0, false)), 10);
+        assert_eq!(minutes(patience.pause_of_splitter(3, false)), 64);
+        assert_eq!(minutes(patience.pause_of_splitter(0, true)), 16);
     }
 }

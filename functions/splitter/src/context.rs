@@ -15,9 +15,9 @@ const CHUNK_BYTES: NonZeroU64 =
 /// How long an invocation reads, unless configured otherwise: as long as Lambda allows.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// How long an invocation unpacks again what others have unpacked. Half of its time, so that it has as much for the
-/// rest, and less than the time after which the janitor takes it for dead.
-const LONGEST_AGAIN: Duration = Duration::from_mins(7);
+/// How long an invocation unpacks again what others have unpacked: less than its time, so that it comes further, and
+/// less than the time after which the janitor takes it for dead.
+const LONGEST_AGAIN: Duration = Duration::from_mins(12);
 
 /// The dependencies of the splitter.
 pub struct Context {

@@ -54,8 +54,8 @@
 //! reason.
 //!
 //! No decoder can be stored in a checkpoint, so an invocation that continues unpacks the object again from its start,
-//! without scanning or storing what is stored. That may take 7 minutes, about half of its time, or the object is too
-//! large. `cargo run --release -p landfall-packed --example throughput` prints how fast each codec is unpacked.
+//! without scanning or storing what is stored. That may take 12 of its 14 minutes, or the object is too large.
+//! `cargo run --release -p landfall-packed --example throughput` prints how fast each codec is unpacked.
 //!
 //! # Why the splitter reads every byte
 //!
