@@ -7,7 +7,6 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_setup::functions::{FUNCTIONS, zip};
-use landfall_setup::progress::Progress;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -76,16 +75,8 @@ pub struct Outputs {
     pub janitor_log_group: String,
 }
 
-/// Uploads the zips, and creates or updates the stack.
-pub(crate) async fn deploy(
-    aws: &Aws,
-    config: &SdkConfig,
-    workspace: &Path,
-    zips: &Path,
-    parameters: &[(String, String)],
-    progress: &dyn Progress,
-) -> Result<Outputs> {
-    progress.step("deploying infra/template.yaml");
+/// Uploads the zips, and returns the template with their URIs.
+pub(crate) async fn package(config: &SdkConfig, workspace: &Path, zips: &Path) -> Result<String> {
     let mut template = std::fs::read_to_string(workspace.join("infra/template.yaml"))
         .context("cannot read infra/template.yaml")?;
     let client = Client::from_conf(endpoint::s3_config(config));
@@ -99,8 +90,19 @@ pub(crate) async fn deploy(
         let uri = upload_zip(&client, zips, function).await?;
         template = with_code(&template, function, &uri)?;
     }
-    template = with_number(&template, "WorkerConcurrency", parameters)?;
+    Ok(template)
+}
+
+/// Creates or updates the stack from a packaged template.
+pub(crate) async fn deploy(
+    aws: &Aws,
+    config: &SdkConfig,
+    template: &str,
+    parameters: &[(String, String)],
+) -> Result<Outputs> {
+    let template = with_number(template, "WorkerConcurrency", parameters)?;
     // CloudFormation accepts larger templates from S3 than in a request.
+    let client = Client::from_conf(endpoint::s3_config(config));
     upload(&client, TEMPLATE, template.into_bytes()).await?;
     let url = format!("{}/{DEPLOYMENT_BUCKET}/{TEMPLATE}", aws.endpoint);
     let arguments = json!({ "stack": STACK, "template_url": url, "parameters": parameters });

@@ -25,6 +25,7 @@ pub mod requirements;
 mod run;
 mod servers;
 mod stack;
+mod stores;
 mod tokens;
 
 pub use databases::{Database, Databases};

@@ -5,25 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_auth::Token;
 use landfall_aws::{Datasets, S3Objects};
 use landfall_setup::functions::zips;
-use landfall_setup::mongodb::find_or_build;
 use landfall_setup::processes::Process;
-use landfall_setup::progress::Progress;
+use landfall_setup::progress::{Progress, tasks};
 use landfall_setup::{python, workspace};
 
 use crate::aws::Aws;
 use crate::deploy::{self, Outputs};
 use crate::events::{Event, Subscriber};
-use crate::options::{Sql, StackOptions, Stores, workers};
+use crate::options::{StackOptions, workers};
 use crate::processes::{FunctionProcess, function_processes};
 use crate::run::RunDirectory;
-use crate::servers::free_port;
-use crate::{datasets, endpoint, environment, logs, mariadb, mongodb, postgres, tokens};
+use crate::stores::{self, Directories, StartedStores};
+use crate::{datasets, endpoint, environment, logs, tokens};
 
 /// A running stack. Dropping it stops it.
 #[derive(Debug)]
@@ -61,54 +60,40 @@ impl Stack {
         };
         let owner = lock.is_some().then(|| owner(&data)).transpose()?;
         let logs = run.subdirectory("logs")?;
-        // In the order in which they are started; they are stopped in reverse.
-        let mut processes = Vec::new();
-
-        let mongodb_uri = if options.stores == Stores::Sql {
-            String::new()
-        } else if let Some(uri) = options.mongodb {
-            uri
-        } else {
-            let server = find_or_build(progress).await?;
-            progress.step("starting MongoDB");
-            let (log, port) = (logs.join("mongodb.log"), free_port()?);
-            let (process, uri) = mongodb::start(&server, &data.join("mongodb"), &log, port).await?;
-            processes.push(process);
-            uri
+        // The databases and the endpoint are started at the same time.
+        let [of_stores, of_endpoint] = tasks(progress);
+        let directories = Directories {
+            run: &run,
+            data: &data,
+            logs: &logs,
         };
-
-        if options.stores != Stores::Mongodb {
-            progress.step("starting SQL");
-        }
-        let sql_url = match options.sql {
-            _ if options.stores == Stores::Mongodb => String::new(),
-            Sql::Sqlite => sqlite_url(&data.join("landfall.sqlite"))?,
-            Sql::Postgres => {
-                let (log, port) = (logs.join("postgres.log"), free_port()?);
-                let (process, url) = postgres::start(&data.join("postgres"), &log, port).await?;
-                processes.push(process);
-                url
-            }
-            Sql::Mysql => {
-                let sockets = run.subdirectory("sockets")?;
-                let (log, port) = (logs.join("mariadb.log"), free_port()?);
-                let (process, url) =
-                    mariadb::start(&data.join("mariadb"), &sockets, &log, port).await?;
-                processes.push(process);
-                url
-            }
-            Sql::Url(url) => url,
+        let (kinds, mongodb, sql) = (options.stores, options.mongodb, options.sql);
+        // Each has its step, which disappears when it is ready.
+        let stores = async {
+            let progress = of_stores;
+            stores::start(kinds, mongodb, sql, &directories, &progress).await
         };
+        let endpoint = async {
+            let of_endpoint = of_endpoint;
+            of_endpoint.step("starting the AWS endpoint");
+            let scratch = run.subdirectory("endpoint")?;
+            let log = logs.join("endpoint.log");
+            let kept = lock.is_some().then_some(data.as_path());
+            let (process, endpoint) = endpoint::start(&bin, &scratch, kept, &log).await?;
+            of_endpoint.step("uploading the functions");
+            let config = endpoint::sdk_config(&endpoint);
+            let template = deploy::package(&config, &workspace, &zips).await?;
+            anyhow::Ok((process, endpoint, config, template))
+        };
+        let (stores, endpoint) = tokio::try_join!(Box::pin(stores), Box::pin(endpoint))?;
+        let StartedStores {
+            mongodb_uri,
+            sql_url,
+            servers,
+        } = stores;
+        let (process, endpoint, config, template) = endpoint;
+        let processes = [process].into_iter().chain(servers).collect();
 
-        progress.step("starting the AWS endpoint");
-        let scratch = run.subdirectory("endpoint")?;
-        let log = logs.join("endpoint.log");
-        let kept = lock.is_some().then_some(data.as_path());
-        let (process, endpoint) = endpoint::start(&bin, &scratch, kept, &log).await?;
-        processes.push(process);
-        processes.reverse();
-
-        let config = endpoint::sdk_config(&endpoint);
         // By Lambda's names.
         let architecture = std::env::consts::ARCH.replace("aarch64", "arm64");
         let mut parameters = vec![
@@ -130,7 +115,8 @@ impl Stack {
             python: bin.join("python"),
             endpoint: endpoint.clone(),
         };
-        let deployed = deploy::deploy(&aws, &config, &workspace, &zips, &parameters, progress);
+        progress.step("deploying infra/template.yaml");
+        let deployed = deploy::deploy(&aws, &config, &template, &parameters);
         let outputs = Box::new(Box::pin(deployed).await?);
         let token = tokens::create(&config, &outputs.tokens_secret).await?;
         let events = Subscriber::subscribe(&config, &outputs.event_bus_name).await?;
@@ -329,30 +315,4 @@ fn owner(directory: &Path) -> Result<String> {
         fs::write(&file, format!("local/{:016x}", rand::random::<u64>()))?;
     }
     Ok(fs::read_to_string(file)?)
-}
-
-fn sqlite_url(path: &Path) -> Result<String> {
-    let text = path.to_str().context("the data directory is not UTF-8")?;
-    ensure!(
-        !text.contains(|c: char| c.is_whitespace() || "\"\\?#%".contains(c)),
-        "{text} contains characters that the URL of an SQLite file cannot hold; use another directory"
-    );
-    Ok(format!("sqlite://{text}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::sqlite_url;
-
-    #[test]
-    fn a_path_that_needs_escaping_in_a_url_is_refused() {
-        assert_eq!(
-            sqlite_url(Path::new("/a/b.sqlite")).unwrap(),
-            "sqlite:///a/b.sqlite"
-        );
-        assert!(sqlite_url(Path::new("/a b/c.sqlite")).is_err());
-        assert!(sqlite_url(Path::new("/a?b")).is_err());
-    }
 }
