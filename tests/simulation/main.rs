@@ -38,16 +38,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rand::Rng;
 
-const SEEDS: u64 = 400;
+/// The number of fixed seeds, and of random ones, unless `LANDFALL_SEEDS` is set.
+const SEEDS: u64 = 200;
 
-/// Simulates the seed of the environment, or some fixed and some random seeds.
+/// Simulates the seed of `LANDFALL_SEED`, or some fixed and some random seeds.
 fn run(simulate: impl AsyncFn(u64)) {
     let seeds = if let Ok(seed) = std::env::var("LANDFALL_SEED") {
         vec![seed.parse().unwrap()]
     } else {
+        let number =
+            std::env::var("LANDFALL_SEEDS").map_or(SEEDS, |number| number.parse().unwrap());
         let mut rng = rand::rng();
-        let random = (0..SEEDS).map(|_| rng.random());
-        (0..SEEDS).chain(random).collect()
+        let random = (0..number).map(|_| rng.random());
+        (0..number).chain(random).collect()
     };
     for seed in seeds {
         let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -20,8 +20,6 @@ use crate::worker::Worker;
 const SIZES: [u64; 12] = [
     1, 2, 31, 33, 64, 65, 1_024, 1_025, 1_999, 2_000, 2_001, 10_000,
 ];
-/// Shapes of each size in a sample.
-const SAMPLED: usize = 2;
 
 /// Types of the fields of a key.
 type Shape = Vec<FieldType>;
@@ -46,7 +44,7 @@ fn shapes() -> Vec<Shape> {
     all.chain([vec![FieldType::Boolean; 3]]).collect()
 }
 
-/// Returns shapes with sizes: all of them if `LANDFALL_MATRIX` is `all`, else some of each size.
+/// Returns shapes with sizes: all of them if `LANDFALL_MATRIX` is `all`, else a random one of each size.
 fn cells(seed: u64) -> Vec<(Shape, u64)> {
     let mut shapes = shapes();
     if std::env::var("LANDFALL_MATRIX").is_ok_and(|value| value == "all") {
@@ -55,8 +53,7 @@ fn cells(seed: u64) -> Vec<(Shape, u64)> {
     }
     let mut random = StdRng::seed_from_u64(seed);
     shapes.shuffle(&mut random);
-    let sizes = SIZES.iter().flat_map(|size| [*size; SAMPLED]);
-    shapes.into_iter().cycle().zip(sizes).collect()
+    shapes.into_iter().zip(SIZES).collect()
 }
 
 pub(crate) async fn matrix_of_keys_and_sizes(database: &Database) {

@@ -15,9 +15,9 @@ use crate::rows::order;
 use crate::totals;
 
 /// The number of cases that are the same in each run; new ones follow.
-const FIXED: u64 = 32;
+const FIXED: u64 = 16;
 /// How long cases are tried, unless `LANDFALL_MINUTES` is set.
-const TRIED_FOR: Duration = Duration::from_secs(20);
+const TRIED_FOR: Duration = Duration::from_secs(10);
 
 /// Returns the seed to repeat, or a new one.
 pub(crate) fn seed() -> u64 {
