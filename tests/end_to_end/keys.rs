@@ -22,32 +22,8 @@ type Line = String;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_with_keys_of_several_fields_land_in_postgres_and_mongodb() {
-    rows_with_keys_of_several_fields_land(Sql::Postgres).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_with_keys_of_several_fields_land_in_mariadb_and_mongodb() {
-    rows_with_keys_of_several_fields_land(Sql::Mysql).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_with_keys_of_several_fields_land_in_sqlite_and_mongodb() {
-    rows_with_keys_of_several_fields_land(Sql::Sqlite).await;
-}
-
-async fn rows_with_keys_of_several_fields_land(sql: Sql) {
-    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("end_to_end/datasets");
-    let stack = start_with(sql, &[], vec![definitions]).await;
-
-    // First into a new table, then many more rows, of which the first 5,000 exist already.
-    let dataset = Dataset::from_toml("readings.toml", READINGS).unwrap();
-    for (rows, new) in [(5_000, 5_000), (500_000, 495_000)] {
-        let (file, expected) = readings(rows);
-        let event = land(&stack, &format!("readings/{rows}.tsv"), file).await;
-        assert_landed(&event, rows, new);
-        assert_lines("SQL", &lines_in_sql(&stack, &dataset).await, &expected);
-    }
-
+    let stack = start_and_load_readings(Sql::Postgres).await;
+    // A large public file, into a new table, and then the same rows again.
     let directory = tempfile::tempdir().unwrap();
     fetch(
         &stack,
@@ -68,6 +44,32 @@ async fn rows_with_keys_of_several_fields_land(sql: Sql) {
     }
     let found = documents(stack.mongodb_uri(), "flights").await;
     assert_lines("MongoDB", &lines_in_mongodb(&found, &dataset), &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_with_keys_of_several_fields_land_in_mariadb_and_mongodb() {
+    start_and_load_readings(Sql::Mysql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_with_keys_of_several_fields_land_in_sqlite_and_mongodb() {
+    start_and_load_readings(Sql::Sqlite).await;
+}
+
+/// Starts a stack and loads two files: one into a new table, then one with many more rows, of which the first 5,000
+/// exist already.
+async fn start_and_load_readings(sql: Sql) -> Stack {
+    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("end_to_end/datasets");
+    // Several chunks.
+    let stack = start_with(sql, &[("ChunkBytes", "2000000")], vec![definitions]).await;
+    let dataset = Dataset::from_toml("readings.toml", READINGS).unwrap();
+    for (rows, new) in [(5_000, 5_000), (150_000, 145_000)] {
+        let (file, expected) = readings(rows);
+        let event = land(&stack, &format!("readings/{rows}.tsv"), file).await;
+        assert_landed(&event, rows, new);
+        assert_lines("SQL", &lines_in_sql(&stack, &dataset).await, &expected);
+    }
+    stack
 }
 
 fn assert_landed(event: &CompletionEvent, rows: usize, new: usize) {
