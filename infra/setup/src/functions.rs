@@ -31,6 +31,8 @@ pub enum Build {
     Quick,
     /// As deployed: by cargo-lambda, optimized, each function with only the features it asks for.
     Release,
+    /// As deployed, but without link-time optimization, which takes a core several minutes for each function.
+    Verify,
 }
 
 /// Returns the directory of the functions' zips, which contains `<function>/bootstrap.zip`: the one that [`ZIPS`]
@@ -41,7 +43,8 @@ pub async fn zips(build: Build, progress: &dyn Progress) -> Result<PathBuf> {
     }
     match build {
         Build::Quick => quick(progress).await,
-        Build::Release => release(progress).await,
+        Build::Release => packaged("release", progress).await,
+        Build::Verify => packaged("verify", progress).await,
     }
 }
 
@@ -104,10 +107,11 @@ async fn pack(python: &Path, binary: &Path, zip: &Path) -> Result<()> {
     fs::rename(&unfinished, zip).with_context(|| format!("cannot write {}", zip.display()))
 }
 
-async fn release(progress: &dyn Progress) -> Result<PathBuf> {
+/// Compiles the functions with a profile of the workspace by cargo-lambda, which puts them into zips.
+async fn packaged(profile: &str, progress: &dyn Progress) -> Result<PathBuf> {
     let bin = python::environment(python::LOCAL_STACK, progress).await?;
     let target = target_directory()?;
-    let zips = target.join("lambda");
+    let zips = target.join("lambda").join(profile);
 
     progress.step("building the functions");
     let architecture = match std::env::consts::ARCH {
@@ -117,7 +121,8 @@ async fn release(progress: &dyn Progress) -> Result<PathBuf> {
     let mut cargo = processes::cargo(&bin.join("cargo-lambda"));
     cargo
         .env("PATH", processes::path_with(&bin)?)
-        .args(["lambda", "build", "--release", "--output-format", "zip"])
+        .args(["lambda", "build", "--profile", profile])
+        .args(["--output-format", "zip"])
         // Its optimizations include panic=abort, which would end a process that other messages still need.
         .arg("--disable-optimizations")
         .arg(architecture)

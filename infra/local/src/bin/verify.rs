@@ -97,7 +97,7 @@ async fn verify(arguments: &Arguments, steps: &mut Steps<'_>, progress: &Lines) 
         .run("dependencies", async || deny.dependencies())
         .await?;
 
-    let zips = async || zips(Build::Release, progress).await;
+    let zips = async || zips(Build::Verify, progress).await;
     let zips = steps.run("zips", zips).await?;
     let python = async || python_environment(requirements::TESTS, progress).await;
     steps.run("python of the tests", python).await?;
