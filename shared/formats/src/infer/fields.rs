@@ -48,7 +48,10 @@ fn field<'c>(
     let facts = Facts::of(cells);
     let name = match column {
         Column::Named(column) | Column::Property(column) => unused(&identifier(column), names),
-        Column::Position(position) => unused(&format!("column_{position}"), names),
+        Column::Position(position, column) if column.trim().is_empty() => {
+            unused(&format!("column_{position}"), names)
+        }
+        Column::Position(_, column) => unused(&identifier(column), names),
     };
     let mut settings = vec![Setting::text("name", &name, "")];
     match column {
@@ -57,7 +60,7 @@ fn field<'c>(
         Column::Named(column) | Column::Property(column) => {
             settings.push(Setting::text("column", column, ""));
         }
-        Column::Position(position) => {
+        Column::Position(position, _) => {
             settings.push(Setting::new("position", position.to_string(), ""));
         }
     }

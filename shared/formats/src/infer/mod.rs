@@ -5,6 +5,7 @@
 //! text, so that nothing of them is lost.
 
 mod dialect;
+mod extent;
 mod facts;
 mod fields;
 mod header;

@@ -53,8 +53,9 @@ fn columns_without_names_are_found_by_their_position() {
         .iter()
         .map(|field| field.name.as_str())
         .collect();
-    assert_eq!(names, ["id", "column_2", "column_3", "column_4"]);
+    assert_eq!(names, ["id", "column_2", "note", "note_2"]);
     assert_eq!(field(&inferred, "column_2")[0], ("position", "2"));
+    assert_eq!(field(&inferred, "note")[0], ("position", "3"));
 }
 
 #[test]
