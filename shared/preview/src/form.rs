@@ -3,7 +3,7 @@
 //! Everything else in the definition stays as it is, with its comments. The settings that say how values are written
 //! belong to a type, so they change with it.
 
-use landfall_domain::{Dataset, DatasetError, FieldType};
+use landfall_domain::{Dataset, InvalidDefinition, FieldType};
 use landfall_formats::infer::Setting;
 use serde::{Deserialize, Serialize};
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value, value};
@@ -81,7 +81,7 @@ pub struct FieldChoice {
 pub enum FormError {
     /// The definition is invalid, or would be after the changes.
     #[error(transparent)]
-    Definition(#[from] DatasetError),
+    Definition(#[from] InvalidDefinition),
     /// The text is no TOML. The parser of definitions reports that first.
     #[error("the definition cannot be changed: {0}")]
     Syntax(#[from] toml_edit::TomlError),

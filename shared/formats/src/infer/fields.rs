@@ -47,11 +47,12 @@ fn field<'c>(
 ) -> InferredField {
     let facts = Facts::of(cells);
     let name = match column {
-        Column::Named(column) | Column::Property(column) => unused(&identifier(column), names),
         Column::Position(position, column) if column.trim().is_empty() => {
             unused(&format!("column_{position}"), names)
         }
-        Column::Position(_, column) => unused(&identifier(column), names),
+        Column::Named(column) | Column::Property(column) | Column::Position(_, column) => {
+            unused(&identifier(column), names)
+        }
     };
     let mut settings = vec![Setting::text("name", &name, "")];
     match column {
