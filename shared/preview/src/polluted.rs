@@ -127,6 +127,11 @@ fn what_surrounds_the_table_is_skipped() {
             "a repeated header",
             file.replace("\n9,", &format!("\n{header}9,")),
         ),
+        ("a header twice in a row", header.clone() + &file),
+        (
+            "a quote that opens in the header",
+            file.replacen(&header, &format!("\"{header}"), 1),
+        ),
         ("names that repeat", file.replacen("remark", "name", 1)),
         ("a column without a name", file.replacen("remark", "", 1)),
         (

@@ -71,17 +71,21 @@ pub(super) fn take(table: &mut Table, records: &mut Vec<Record>, cells: usize) {
 
 /// Returns how many records name the columns, of which the first one does.
 fn lines(records: &[Record], cells: usize) -> usize {
-    let more = (1..MAX_LINES).take_while(|line| {
-        let Some((record, rows)) = records[*line..].split_first() else {
+    let are_names = |count: &usize| {
+        let Some(([first, more @ ..], rows)) = records.split_at_checked(*count) else {
             return false;
         };
+        let values = values(rows, cells);
         let is_other = |(column, name): (usize, &String)| {
             let mut rows = rows.iter().take(COMPARED);
             name.is_empty() || rows.all(|row| row.get(column) != Some(name))
         };
-        is_header(record, &values(rows, cells)) && record.iter().enumerate().all(is_other)
-    });
-    1 + more.count()
+        // A record that repeats the first one says nothing more.
+        more.iter().all(|record| {
+            record != first && is_header(record, &values) && record.iter().enumerate().all(is_other)
+        })
+    };
+    (2..=MAX_LINES).rev().find(are_names).unwrap_or(1)
 }
 
 /// Returns in which columns the first rows have nothing but numbers, dates and times.

@@ -71,6 +71,20 @@ impl Read {
         read
     }
 
+    /// Returns the length of the first line if a wrong quote in it makes it one record with others, else zero.
+    pub(super) fn broken_line(&self, text: &str) -> usize {
+        let [first, second, ..] = &self.records[..] else {
+            return 0;
+        };
+        let record = &text[first.start..second.start];
+        let line = record.find('\n').map_or(record.len(), |end| end + 1);
+        if first.is_faulty && line < record.len() {
+            first.start + line
+        } else {
+            0
+        }
+    }
+
     /// Returns the number of cells that most records have; of equally many, the greatest.
     pub(super) fn usual_cells(&self) -> Option<usize> {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();

@@ -64,7 +64,12 @@ impl Trial {
     #[expect(clippy::cast_precision_loss, reason = "scores are approximate")]
     pub(super) fn new(text: &str, delimiter: &str, quoting: Quoting) -> Option<Self> {
         let dialect = dialect_of(delimiter, quoting);
-        let read = Read::new(text, &dialect);
+        let mut read = Read::new(text, &dialect);
+        // A wrong quote in the first line must not take the rows below with it.
+        let broken = read.broken_line(text);
+        if broken > 0 {
+            read = Read::new(&text[broken..], &dialect);
+        }
         let cells = read.usual_cells()?;
         let has_surplus = read.has_surplus(cells);
         let skip = if has_surplus { 0 } else { read.preamble(cells) };
@@ -92,7 +97,7 @@ impl Trial {
         let sound = 1.0 - share(faults, kept.len());
         let preamble = share(kept.len(), read.records.len());
         let score = pattern * share(known, all).max(1e-10) * sound * sound * preamble;
-        let skipped = kept.first().map_or(0, |record| record.start);
+        let skipped = broken + kept.first().map_or(0, |record| record.start);
         Some(Self {
             dialect,
             score,
