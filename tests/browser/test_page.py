@@ -372,24 +372,41 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
 
 def test_a_file_of_a_new_dataset_is_checked_before_it_is_loaded(visit: Visit, tmp_path: Path) -> None:
     file = tmp_path / "Visits 2026.csv"
-    file.write_text("visit_id,visitors\n1,20\n2,many\n")
+    file.write_text("visit_id,visitors,day\n1,20,05.01.2026\n2,many,06.01.2026\n")
     page = visit()
     page.get_by_label("Dataset").select_option(label="New dataset, from a file")
     drop(file, page.locator(".drop"))
-    definition = page.get_by_label("Definition")
-    expect(page.get_by_role("region", name="First rows")).to_contain_text("many")
-    inferred = definition.input_value()
-    assert 'name = "visits_2026"' in inferred and 'key = ["visit_id"]' in inferred
+    rows = page.get_by_role("region", name="First rows")
+    expect(rows).to_contain_text("many")
+    expect(page.get_by_label("Key of column visit_id")).to_be_checked()
     check(page)
-    before, after = inferred.rsplit('"text"', 1)
-    definition.fill(f'{before}"integer"{after}')
-    page.get_by_role("button", name="Check").click()
+
+    # Choices rewrite the definition and check the file again.
+    page.get_by_label("Type of column visitors").select_option("integer")
     expect(page.get_by_text("Line 3")).to_be_visible()
-    definition.fill(inferred)
+    page.get_by_label("Type of column visitors").select_option("text")
+    page.get_by_label("Name of column day").fill("visited_on")
+    page.get_by_label("Required of column visitors").check()
+    page.get_by_label("Key of column visit_id").uncheck()
+    expect(page.get_by_text("Without a key, every row is kept")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="visited_on")).to_be_visible()
+    page.get_by_text("Edit the definition as text").click()
+    definition = page.get_by_label("Definition")
+    text = definition.input_value()
+    for part in ['key = "position"', 'name = "visited_on"', 'column = "day"', 'required = true', 'format = "%d.%m.%Y"']:
+        assert part in text
+
+    # So does a change of the text.
+    definition.fill(text.replace('key = "position"', 'key = ["visited_on"]'))
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_label("Key of column day")).to_be_checked()
+    check(page)
     page.get_by_role("button", name="Create and load").click()
     page.get_by_role("link", name=file.name).click()
     expect(page.locator(".state-line")).to_contain_text("Succeeded", timeout=WITHIN)
     expect(figure(page, "Rows")).to_have_text("2")
+    page.goto(f"{PAGE}#/data/visits_2026")
+    expect(page.get_by_role("link", name="2026-01-05")).to_be_visible()
 
 
 def test_a_dataset_is_resumed_and_paused_on_the_page_of_an_open_job(visit: Visit, tmp_path: Path) -> None:

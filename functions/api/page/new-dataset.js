@@ -2,6 +2,7 @@
 
 import { post } from './api.js';
 import { forget } from './datasets.js';
+import { definitionForm } from './definition-form.js';
 import { announce, fill, h, labelled } from './dom.js';
 import { number } from './format.js';
 import { column, loading, problemPanel, table } from './parts.js';
@@ -23,25 +24,67 @@ export function datasetName(file) {
 export function newDataset(file, created) {
   const node = h('section', { class: 'panel', 'aria-labelledby': 'new-heading' });
   const heading = h('h2', { id: 'new-heading' }, `A dataset for ${file.name}`);
-  const name = h('input', { name: 'name', required: true, pattern: '[a-z][a-z0-9_]*', maxlength: '48' });
+  const name = h('input', {
+    name: 'name',
+    required: true,
+    pattern: '[a-z][a-z0-9_]*',
+    maxlength: '48',
+    onchange: choose,
+  });
   name.value = datasetName(file.name);
-  const definition = h('textarea', { name: 'definition', rows: '16', spellcheck: 'false' });
-  const outcome = h('div', { 'aria-live': 'polite' });
+  const fields = definitionForm(choose);
+  const definition = h('textarea', {
+    name: 'definition',
+    rows: '16',
+    spellcheck: 'false',
+    onchange: () => preview({ definition: definition.value }),
+  });
+  const outcome = h('div', { 'aria-live': 'polite' }, loading('preview'));
+  const content = start(file);
+  let latest = 0;
+  /** Whether the latest preview succeeds. */
+  let previewed;
 
-  async function preview(given) {
-    fill(outcome, loading('preview'));
+  function preview(of = {}) {
+    previewed = show(of);
+    return previewed;
+  }
+
+  async function show(of) {
+    latest += 1;
+    const mine = latest;
+    outcome.setAttribute('aria-busy', 'true');
+    let shown;
     try {
-      const wanted = { dataset: name.value, name: file.name, size: file.size, start: await start(file) };
-      const answer = await post('previews', given === undefined ? wanted : { ...wanted, definition: given });
+      const about = { dataset: name.value, name: file.name, size: file.size, start: await content };
+      const answer = await post('previews', { ...about, ...of });
+      if (mine !== latest) return previewed;
       definition.value = answer.definition;
-      fill(outcome, report(answer.report));
+      name.value = answer.form.name;
+      fields.show(answer.form);
+      shown = report(answer.report);
+      return true;
     } catch (error) {
-      fill(outcome, problemPanel(error));
+      shown = problemPanel(error);
+      return false;
+    } finally {
+      if (mine === latest) {
+        fill(outcome, shown);
+        outcome.removeAttribute('aria-busy');
+      }
     }
+  }
+
+  /** Has the definition rewritten for what is chosen in the form. */
+  function choose() {
+    if (definition.value === '') return preview();
+    const choices = { name: name.value, ...fields.choices() };
+    return preview({ definition: definition.value, choices });
   }
 
   async function create(event) {
     event.preventDefault();
+    if (!(await previewed)) return;
     try {
       const dataset = await post('datasets', { definition: definition.value });
       forget();
@@ -58,17 +101,23 @@ export function newDataset(file, created) {
     heading,
     h(
       'form',
-      { onsubmit: create },
+      { class: 'definition', onsubmit: create },
       labelled('Name', name),
-      labelled('Definition', definition),
-      outcome,
+      fields.node,
+      h(
+        'details',
+        {},
+        h('summary', {}, 'Edit the definition as text'),
+        labelled('Definition', definition),
+        h('button', { type: 'button', onclick: () => preview({ definition: definition.value }) }, 'Check'),
+      ),
       h(
         'div',
         { class: 'row' },
         h('button', { type: 'button', onclick: () => preview() }, 'Infer again'),
-        h('button', { type: 'button', onclick: () => preview(definition.value) }, 'Check'),
         h('button', { class: 'primary' }, 'Create and load'),
       ),
+      outcome,
     ),
   );
   preview();

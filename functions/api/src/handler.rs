@@ -53,6 +53,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::ACCEPT,
             header::AUTHORIZATION,
             header::CACHE_CONTROL,
+            header::CONTENT_ENCODING,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
         ])

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::chunk::first_attempt;
+use crate::codec::Codec;
 use crate::counts::Counts;
 use crate::dead::DeadChunks;
 use crate::job::{JobId, JobState, ObjectRef};
@@ -50,6 +51,9 @@ pub struct CompletionEvent {
     pub dataset: Option<String>,
     /// Its object.
     pub object: ObjectRef,
+    /// How the object is compressed, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<Codec>,
     /// The job whose fixed rejects the object holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects_of: Option<JobId>,

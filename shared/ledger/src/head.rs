@@ -360,6 +360,7 @@ impl JobHead {
             attempt: self.attempt,
             dataset: self.dataset.as_ref().map(|dataset| dataset.name.clone()),
             object: self.object.clone(),
+            codec: self.packed.as_ref().map(|packed| packed.codec),
             rejects_of: self.rejects_of.as_ref().map(|origin| origin.job),
             state: self.state,
             problem: self.problem.clone(),

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::report::{FirstRow, Place, Reason, Report};
 
 /// The number of bytes that are read at once to find the chunks.
-const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+pub(crate) const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// The number of rows in a report.
 const FIRST_ROWS: usize = 5;
 /// The number of rejects of one reason in a report.

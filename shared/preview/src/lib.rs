@@ -2,6 +2,7 @@
 //! rejected and why. All steps are those of splitter and worker, and nothing is stored.
 
 mod check;
+mod form;
 #[cfg(test)]
 mod polluted;
 mod report;
@@ -9,8 +10,9 @@ mod start;
 mod suggest;
 
 pub use check::{Ending, check, check_content};
+pub use form::{Choices, FieldChoice, Form, FormError, FormField, form};
 pub use report::{FirstRow, Place, Reason, Report};
-pub use start::{check_start, suggest_start};
+pub use start::{check_start, choose_start, suggest_start};
 pub use suggest::{Suggestion, suggest};
 
 #[cfg(test)]

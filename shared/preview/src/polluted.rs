@@ -63,6 +63,11 @@ impl Form {
 
 /// Asserts that all rows of a file fit what is inferred from it, with the types of their columns.
 fn check(pollution: &str, file: &[u8]) {
+    check_rejects(pollution, file, 0);
+}
+
+/// Asserts that all rows of the table do, and that so many records that are none are rejects.
+fn check_rejects(pollution: &str, file: &[u8], rejects: u64) {
     let source = Source {
         dataset: "items",
         file: "items.csv",
@@ -73,7 +78,8 @@ fn check(pollution: &str, file: &[u8]) {
     let report = &suggestion.report;
     let counts = (report.rows, report.rejected);
     let definition = &suggestion.definition;
-    assert_eq!(counts, (ROWS as u64, 0), "{pollution}: {definition}");
+    let expected = (ROWS as u64 + rejects, rejects);
+    assert_eq!(counts, expected, "{pollution}: {definition}");
     let kinds = suggestion.inferred.fields.iter();
     let kinds: Vec<_> = kinds.map(|field| field.kind.as_str()).take(5).collect();
     let expected = ["integer", "text", "text", "decimal", "date"];
@@ -121,6 +127,11 @@ fn what_surrounds_the_table_is_skipped() {
             "a repeated header",
             file.replace("\n9,", &format!("\n{header}9,")),
         ),
+        ("a header twice in a row", header.clone() + &file),
+        (
+            "a quote that opens in the header",
+            file.replacen(&header, &format!("\"{header}"), 1),
+        ),
         ("names that repeat", file.replacen("remark", "name", 1)),
         ("a column without a name", file.replacen("remark", "", 1)),
         (
@@ -131,6 +142,98 @@ fn what_surrounds_the_table_is_skipped() {
     ] {
         check(pollution, file.as_bytes());
     }
+}
+
+#[test]
+fn delimiters_of_two_characters_are_found() {
+    for delimiter in ["||", ";;", "::", "~|", ", ", "\t\t"] {
+        for all in [false, true] {
+            let form = Form {
+                delimiter,
+                all,
+                ..USUAL
+            };
+            check(delimiter, form.file().as_bytes());
+        }
+    }
+    let spaced = USUAL.file().replace(',', ", ").replace('"', "");
+    let lines = spaced.lines().filter(|line| !line.contains(';'));
+    let spaced: String = lines.map(|line| format!("{line}\n")).collect();
+    let source = Source {
+        dataset: "items",
+        file: "items.csv",
+        size: spaced.len() as u64,
+    };
+    let Ok(Ok(suggestion)) = suggest(source, reader(spaced.as_bytes())) else {
+        panic!("spaces after delimiters");
+    };
+    let row = suggestion.report.first_rows[0].row.get();
+    assert!(row.contains("\"name\":\"Item 0\""), "{row}");
+}
+
+#[test]
+fn other_escapes_are_found() {
+    for escape in ['\\', '^', '`'] {
+        let form = Form { escape, ..USUAL };
+        check(&format!("{escape:?}"), form.file().as_bytes());
+    }
+}
+
+#[test]
+fn headers_of_several_lines_are_found() {
+    let rows = USUAL.rows();
+    let line = |cells: [&str; 5]| USUAL.line(&cells);
+    let header = USUAL.line(&HEADER);
+    let units = line(["no.", "", "", "EUR", "y-m-d"]);
+    let groups = line(["Item", "", "", "Sale", ""]);
+    for (pollution, lines) in [
+        ("units", vec![&header, &units]),
+        ("groups", vec![&groups, &header]),
+        ("groups and units", vec![&groups, &header, &units]),
+    ] {
+        let lines: Vec<_> = lines.into_iter().map(String::as_str).collect();
+        check(pollution, (lines.concat() + &rows).as_bytes());
+    }
+    // A row with one value that is missing names no columns.
+    let missing = line(["0", "Item", "red", "on request", "2026-03-01"]);
+    let file = [&header, &missing, &rows].map(String::as_str).concat();
+    let source = Source {
+        dataset: "items",
+        file: "items.csv",
+        size: file.len() as u64,
+    };
+    let Ok(Ok(suggestion)) = suggest(source, reader(file.as_bytes())) else {
+        panic!("a value that is missing");
+    };
+    assert_eq!(suggestion.report.rows, ROWS as u64 + 1);
+}
+
+#[test]
+fn what_follows_the_table_is_rejected() {
+    let file = USUAL.file();
+    let other = "code,label,text,count,day\n".to_owned() + &"a1,b,c,x,mon\n".repeat(20);
+    let header = USUAL.line(&HEADER);
+    for (pollution, file, rejects) in [
+        ("a note", format!("{file}\nSource: the shop\n"), 1),
+        ("a note of cells", format!("{file},,,,\nSource,,,,\n"), 1),
+        ("a total", format!("{file}Total,,,1785.00,\n"), 1),
+        ("a table of as many columns", format!("{file}\n{other}"), 21),
+        ("a table of fewer columns", format!("{file}\na,b\n1,2\n"), 2),
+        (
+            "a broken first row",
+            file.replacen(&header, &format!("{header}1,broken\n"), 1),
+            1,
+        ),
+        (
+            "a first row of other delimiters",
+            file.replacen(&header, &format!("{header}1 Item red 1.25 2026-03-01\n"), 1),
+            1,
+        ),
+    ] {
+        check_rejects(pollution, file.as_bytes(), rejects);
+    }
+    let lines = "A title\n\n".to_owned() + &file;
+    check("a title and CR", lines.replace('\n', "\r").as_bytes());
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use landfall_domain::{ByteRange, Codec, Dataset, Problem};
-use landfall_formats::infer::{Source, infer_parts};
+use landfall_domain::{ByteRange, Codec, Dataset, FieldType, Problem, Value};
+use landfall_formats::infer::{Source, infer_parts, settings_of};
+use landfall_formats::{CHUNK_BYTES, Object, decode_object};
 use landfall_packed::Unpacker;
 use memchr::memrchr;
 
-use crate::check::{Ending, check_content};
+use crate::check::{Ending, SEGMENT_BYTES, check_content};
+use crate::form::{Choices, FormError, rewrite};
 use crate::report::Report;
-use crate::suggest::{Suggestion, suggestion};
+use crate::suggest::{Suggestion, suggestion, with_outcome};
 
 /// The maximum number of bytes that the start of a compressed file is unpacked to.
 const MAX_UNPACKED: usize = 4 * 1024 * 1024;
@@ -81,18 +83,90 @@ impl<'a> Content<'a> {
         }
     }
 
+    /// Returns the content without the record that is cut off.
+    fn records(&self) -> &[u8] {
+        match memrchr(b'\n', &self.bytes) {
+            Some(last) if !matches!(self.ending, Ending::Whole(_)) => &self.bytes[..=last],
+            _ => &self.bytes,
+        }
+    }
+
     fn check(&self, dataset: &Dataset, file: &str) -> Report {
-        let last = memrchr(b'\n', &self.bytes);
-        let end = match last {
-            Some(last) if !matches!(self.ending, Ending::Whole(_)) => last + 1,
-            _ => self.bytes.len(),
-        };
-        let read = |range: ByteRange| {
-            let place = |byte: u64| usize::try_from(byte).unwrap_or(end).min(end);
-            Ok::<_, Infallible>(self.bytes[place(range.start)..place(range.end)].to_vec())
-        };
-        let Ok(report) = check_content(dataset, file, end as u64, self.ending.clone(), read);
+        let records = self.records();
+        let size = records.len() as u64;
+        let Ok(report) = check_content(dataset, file, size, self.ending.clone(), reader(records));
         report
+    }
+}
+
+/// Rewrites a definition for the choices in its form, and checks the start of a file against it. The settings of a
+/// field whose type changes are those with which its values are of the new type, if there are any.
+///
+/// # Errors
+/// The choices do not belong to the definition, or make it invalid.
+pub fn choose_start(
+    definition: &str,
+    choices: &Choices,
+    source: Source<'_>,
+    start: &[u8],
+) -> Result<(String, Report), FormError> {
+    let mut all = None;
+    let rewritten = rewrite(definition, choices, |index, kind| {
+        let all = all.get_or_insert_with(|| texts(definition, choices, source, start));
+        let texts = all.iter().filter_map(|row| row.get(index));
+        settings_of(kind, texts.map(String::as_str))
+    })?;
+    let dataset = Dataset::from_toml("definition", &rewritten)?;
+    let report = check_start(&dataset, source.file, source.size, start);
+    Ok((with_outcome(&rewritten, &report, source.file), report))
+}
+
+/// Returns the rows at the start of a file as texts. There are none if the choices are invalid.
+fn texts(
+    definition: &str,
+    choices: &Choices,
+    source: Source<'_>,
+    start: &[u8],
+) -> Vec<Vec<String>> {
+    let mut choices = choices.clone();
+    for field in &mut choices.fields {
+        field.kind = FieldType::Text;
+        field.required = false;
+    }
+    let as_texts = rewrite(definition, &choices, |_, _| Vec::new());
+    let dataset = as_texts.map(|text| Dataset::from_toml("definition", &text));
+    let Ok(Ok(dataset)) = dataset else {
+        return Vec::new();
+    };
+    let content = Content::of(source.size, start);
+    let records = content.records();
+    let object = Object {
+        key: &format!("{}/{}", dataset.name, source.file),
+        size: records.len() as u64,
+        segment_bytes: SEGMENT_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+    };
+    let text = |value: &Value| match value {
+        Value::Text(text) => text.as_str().to_owned(),
+        _ => String::new(),
+    };
+    let mut rows = Vec::new();
+    let Ok(_) = decode_object(&dataset, object, reader(records), |_, decoded| {
+        let decoded = decoded.rows.iter();
+        rows.extend(decoded.map(|row| row.values.iter().map(text).collect()));
+    });
+    rows
+}
+
+/// Returns a function that reads ranges.
+fn reader(bytes: &[u8]) -> impl FnMut(ByteRange) -> Result<Vec<u8>, Infallible> {
+    |range| {
+        let place = |byte: u64| {
+            usize::try_from(byte)
+                .unwrap_or(bytes.len())
+                .min(bytes.len())
+        };
+        Ok(bytes[place(range.start)..place(range.end)].to_vec())
     }
 }
 

@@ -11,6 +11,9 @@ use crate::report::Report;
 /// The most reasons of rejects that a comment names.
 const REASONS: usize = 3;
 
+/// The start of an inferred definition.
+const INFERRED: &str = "# Inferred from ";
+
 /// A definition, and what it makes of its file.
 pub struct Suggestion {
     /// The definition, in TOML with comments that say what is uncertain and what becomes of the file.
@@ -62,6 +65,18 @@ pub(crate) fn suggestion<E>(
         dataset,
         report,
     }))
+}
+
+/// Returns a definition with comments that say what would become of a file, in place of earlier ones.
+pub(crate) fn with_outcome(definition: &str, report: &Report, file: &str) -> String {
+    // An inferred definition starts with them. In any other one, comments are those of people.
+    let is_comment = |line: &str| line.starts_with('#');
+    match definition.split_once(INFERRED) {
+        Some((before, after)) if before.lines().all(is_comment) => {
+            [&comments(report, file), INFERRED, after].concat()
+        }
+        _ => definition.to_owned(),
+    }
 }
 
 /// Returns comments that say what would become of the file.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::accepted::Accepted;
 use super::jobs::head_of;
-use super::post_rows::{BOM, format_of, media_type_of};
+use super::post_rows::{BOM, codec_of, format_of, media_type_of};
 use crate::auth::Caller;
 use crate::extract::{Body, Segments};
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
@@ -45,9 +45,9 @@ pub(crate) async fn post(
     let (dataset, origin) = origin_of(&head_of(&context, &caller, &id).await?)?;
     caller.require(Scope::Write, &dataset)?;
     context.dataset(&dataset).await?;
-    if format_of(&headers)? != Format::Ndjson {
+    if format_of(&headers)? != Format::Ndjson || codec_of(&headers)?.is_some() {
         return Err(ApiError::MediaType(
-            "send Content-Type: application/x-ndjson".to_owned(),
+            "send Content-Type: application/x-ndjson, uncompressed".to_owned(),
         ));
     }
     check(&body, &origin)?;

@@ -1,10 +1,12 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use landfall_auth::Scope;
-use landfall_domain::{Dataset, EXPORT_MARKER, Format};
+use landfall_domain::{Codec, Dataset, EXPORT_MARKER, Format};
+use landfall_packed::unpack_start;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
@@ -13,17 +15,25 @@ use crate::extract::{Body, Segments, media_type};
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
 use crate::{ApiError, Context};
 
+/// The most bytes of a compressed body that are unpacked to check what it holds.
+const MAX_UNPACKED: usize = 64 * 1024;
+
 /// Send rows
 ///
-/// The body becomes an object in the inbox, which is ingested like any other file.
+/// The body becomes an object in the inbox, which is ingested like any other file. With the header `Content-Encoding`
+/// (`gzip` or `zstd`), it is compressed and is stored as it is; the job unpacks it, with the limits for files.
 #[utoipa::path(
     post,
     path = "/datasets/{dataset}/rows",
     operation_id = "send_rows",
     tag = "rows",
-    params(("dataset" = String, Path, description = "Name of the dataset", example = "products")),
+    params(
+        ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
+        ("content-encoding" = Option<String>, Header, description = "How the body is compressed: gzip or zstd")
+    ),
     request_body(
-        description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB",
+        description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB, \
+            compressed or not",
         content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")
@@ -44,8 +54,16 @@ pub(crate) async fn post_rows(
     caller.require(Scope::Write, &name)?;
     let (dataset, _) = context.dataset(&name).await?;
     let format = format_of(&headers)?;
-    check(&dataset, format, &body)?;
-    let key = format!("{name}/api/{}.{}", Uuid::new_v4(), format.as_str());
+    let (content, extension) = match codec_of(&headers)? {
+        None => (Cow::Borrowed(&body[..]), ""),
+        Some((codec, extension)) => (Cow::Owned(start_of(codec, &body)?), extension),
+    };
+    check(&dataset, format, &content)?;
+    let key = format!(
+        "{name}/api/{}.{}{extension}",
+        Uuid::new_v4(),
+        format.as_str()
+    );
     let stored = context.inbox.put(&key, media_type_of(format), body).await?;
     Ok(Accepted::response(&context, "../../", key, stored))
 }
@@ -57,11 +75,6 @@ pub(super) fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
     // Gateways decode the body by its charset, so another one would change the bytes.
     if charset(headers).is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
         return Err(ApiError::MediaType("send UTF-8".to_owned()));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(ApiError::MediaType(
-            "Content-Encoding is not supported: send the rows uncompressed".to_owned(),
-        ));
     }
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(Format::Json),
@@ -75,6 +88,32 @@ pub(super) fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
                 .to_owned(),
         )),
     }
+}
+
+/// Returns how the body is compressed, and the extension of such files.
+pub(super) fn codec_of(headers: &HeaderMap) -> Result<Option<(Codec, &'static str)>, ApiError> {
+    let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(None);
+    };
+    let coding = coding.to_str().unwrap_or_default().to_ascii_lowercase();
+    match coding.as_str() {
+        "identity" => Ok(None),
+        "gzip" | "x-gzip" => Ok(Some((Codec::Gzip, ".gz"))),
+        "zstd" => Ok(Some((Codec::Zstd, ".zst"))),
+        _ => Err(ApiError::MediaType(
+            "send Content-Encoding: gzip or zstd, or the rows uncompressed".to_owned(),
+        )),
+    }
+}
+
+/// Unpacks the start of a compressed body.
+fn start_of(codec: Codec, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    if Codec::of(body) != Some(codec) {
+        return Err(ApiError::Invalid(format!(
+            "the body is not compressed with {codec}, as Content-Encoding says"
+        )));
+    }
+    unpack_start(body, MAX_UNPACKED).map_err(|problem| ApiError::Invalid(problem.message))
 }
 
 /// Returns the declared charset of the body.

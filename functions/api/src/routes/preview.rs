@@ -4,7 +4,9 @@ use base64::engine::general_purpose::STANDARD;
 use landfall_auth::Scope;
 use landfall_domain::{Dataset, excerpt, is_name};
 use landfall_formats::infer::Source;
-use landfall_preview::{Report, check_start, suggest_start};
+use landfall_preview::{
+    Choices, Form, FormError, Report, check_start, choose_start, form, suggest_start,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
@@ -34,6 +36,14 @@ pub(crate) struct FileStart {
     start: String,
     /// A definition to check the file against, in TOML. By default, one is inferred.
     definition: Option<String>,
+    /// What to change in the definition: the names of the dataset and of the fields of its key, and `name`, `type` and
+    /// `required` of all fields. The key is the place of a row in its file if it names no fields.
+    #[schema(value_type = Option<Object>, example = json!({
+        "name": "flights",
+        "key": ["flight_no"],
+        "fields": [{ "name": "flight_no", "type": "text", "required": false }],
+    }))]
+    choices: Option<Choices>,
 }
 
 /// What would happen to a file.
@@ -41,6 +51,10 @@ pub(crate) struct FileStart {
 pub(crate) struct Preview {
     /// The definition, in TOML. An inferred one has comments that say what is uncertain.
     definition: String,
+    /// The definition as a form: `name` of the dataset, `key` and the comments on it, and `name`, `column`, `type`,
+    /// `required` and the comments of each field.
+    #[schema(value_type = Object)]
+    form: Form,
     /// What would happen to the records of the start: format, encoding, problem, warnings, numbers of rows and rejects,
     /// rejects by reason, and first rows.
     #[schema(value_type = Object)]
@@ -49,8 +63,8 @@ pub(crate) struct Preview {
 
 /// Preview a file
 ///
-/// Infers the definition of a dataset from the start of a file, or takes the given one, and reports what would happen
-/// to the records of the start. Nothing is stored.
+/// Infers the definition of a dataset from the start of a file, or takes the given one, rewrites it for the choices if
+/// there are any, and reports what would happen to the records of the start. Nothing is stored.
 #[utoipa::path(
     post,
     path = "/previews",
@@ -85,21 +99,36 @@ pub(crate) async fn preview(
 }
 
 fn preview_of(file: FileStart, start: &[u8]) -> Result<Preview, ApiError> {
-    let invalid = |message: String| ApiError::Invalid(message);
-    if let Some(definition) = file.definition {
-        let dataset = parse(&definition)?;
-        let report = check_start(&dataset, &file.name, file.size, start);
-        return Ok(Preview { definition, report });
-    }
     let source = Source {
         dataset: &file.dataset,
         file: &file.name,
         size: file.size,
     };
-    let suggestion = suggest_start(source, start).map_err(|problem| invalid(problem.message))?;
+    let infer = || {
+        let suggestion = suggest_start(source, start);
+        suggestion.map_err(|problem| ApiError::Invalid(problem.message))
+    };
+    let invalid = |error: FormError| ApiError::Invalid(error.to_string());
+    let (definition, report) = match (file.definition, &file.choices) {
+        (None, None) => {
+            let suggestion = infer()?;
+            (suggestion.definition, suggestion.report)
+        }
+        (Some(definition), None) => {
+            let report = check_start(&parse(&definition)?, &file.name, file.size, start);
+            (definition, report)
+        }
+        (definition, Some(choices)) => {
+            let infer = || infer().map(|suggestion| suggestion.definition);
+            let definition = definition.map_or_else(infer, Ok)?;
+            choose_start(&definition, choices, source, start).map_err(invalid)?
+        }
+    };
+    let form = form(&definition).map_err(invalid)?;
     Ok(Preview {
-        definition: suggestion.definition,
-        report: suggestion.report,
+        definition,
+        form,
+        report,
     })
 }
 

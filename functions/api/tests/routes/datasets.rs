@@ -95,6 +95,65 @@ async fn the_preview_of_a_compressed_file_is_that_of_its_text() {
 }
 
 #[tokio::test]
+async fn a_definition_is_rewritten_for_the_choices_in_a_form() {
+    let api = Api::new();
+    let file = file("flight_no,day,delay\n7,05.01.2026,3\n8,06.01.2026,NA\n9,07.01.2026,x\n");
+    let first = preview(&api, "operator", file.clone()).await.json();
+    let form = &first["form"];
+    let of_form = (&form["key"], &form["fields"][1]["type"]);
+    assert_eq!(of_form, (&json!(["flight_no"]), &json!("date")));
+    assert_eq!(
+        form["fields"][2]["note"],
+        "\"NA\" in 1 rows is text: name it in nulls if it stands for no value"
+    );
+
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind, "required": false});
+    let choose = async |definition: &Json, key: Json, fields: Json| {
+        let mut file = file.clone();
+        file["definition"] = definition.clone();
+        file["choices"] = json!({"name": "flights", "key": key, "fields": fields});
+        preview(&api, "operator", file).await
+    };
+    let fields = json!([
+        field("flight_no", "text"),
+        field("day", "text"),
+        field("late", "integer")
+    ]);
+    let second = choose(&first["definition"], json!([]), fields).await;
+    assert_eq!(second.status, StatusCode::OK, "{}", second.text());
+    let second = second.json();
+    let rows = &second["report"]["first_rows"];
+    let first_row = &rows[0]["row"];
+    assert_eq!(first_row["flight_no"], "7");
+    assert_eq!(first_row["day"], "05.01.2026");
+    assert_eq!(first_row["late"], 3);
+    assert_eq!(rows[1]["row"]["late"], Json::Null);
+    assert_eq!(second["report"]["rejects"][0]["first"][0]["line"], 4);
+    let definition = second["definition"].as_str().unwrap();
+    assert!(
+        definition.starts_with("# 1 of 3 rows of flights.csv do not fit"),
+        "{definition}"
+    );
+    assert!(definition.contains("key = \"position\""), "{definition}");
+
+    // The way in which days are written is found again.
+    let fields = json!([
+        field("flight_no", "text"),
+        field("day", "date"),
+        field("late", "text")
+    ]);
+    let third = choose(&second["definition"], json!(["day"]), fields)
+        .await
+        .json();
+    assert_eq!(third["form"]["key"], json!(["day"]));
+    assert_eq!(third["report"]["first_rows"][2]["row"]["day"], "2026-01-07");
+
+    let one = json!([field("flight_no", "text")]);
+    let refused = choose(&third["definition"], json!([]), one).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn only_operators_create_datasets() {
     let api = Api::new();
     let definition =

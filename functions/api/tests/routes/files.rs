@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::http::StatusCode;
-use landfall_domain::JobId;
+use axum::http::{Method, StatusCode, header};
+use landfall_domain::{Codec, JobId};
+use landfall_packed::pack;
 use serde_json::json;
 
 use crate::fakes::Api;
@@ -63,6 +64,45 @@ async fn rows_that_would_certainly_fail_are_refused() {
     assert!(too_large.detail().contains("/uploads"));
     let largest = api.post(ROWS, "text/csv", vec![b'a'; 4 * MIB]).await;
     assert_eq!(largest.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn compressed_rows_become_a_compressed_object() {
+    let api = Api::new();
+    let send = async |coding: &str, media_type: &str, body: Vec<u8>| {
+        let request = api
+            .request(Method::POST, ROWS)
+            .header(header::CONTENT_TYPE, media_type)
+            .header(header::CONTENT_ENCODING, coding);
+        api.send(request.body(body.into()).unwrap()).await
+    };
+    let rows = b"[{\"sku\":\"a\"}]";
+    for (coding, codec, media_type, ending) in [
+        ("gzip", Codec::Gzip, "application/json", ".json.gz"),
+        ("X-GZIP", Codec::Gzip, "text/csv", ".csv.gz"),
+        ("zstd", Codec::Zstd, "application/json", ".json.zst"),
+    ] {
+        let packed = pack(codec, rows);
+        let response = send(coding, media_type, packed.clone()).await;
+        assert_eq!(response.status, StatusCode::ACCEPTED, "{}", response.text());
+        let accepted = response.json();
+        let key = accepted["object"]["key"].as_str().unwrap();
+        assert!(key.ends_with(ending), "{key}");
+        assert_eq!(api.buckets.get("inbox", key).unwrap()[..], packed);
+    }
+    // What the body holds is checked, as far as its start shows.
+    for (coding, body, status) in [
+        ("gzip", rows.to_vec(), 400),
+        ("gzip", pack(Codec::Zstd, rows), 400),
+        ("gzip", pack(Codec::Gzip, b"7"), 400),
+        ("gzip", pack(Codec::Gzip, b" "), 400),
+        ("gzip", pack(Codec::Gzip, rows)[..12].to_vec(), 400),
+        ("br", rows.to_vec(), 415),
+        ("identity", rows.to_vec(), 202),
+    ] {
+        let response = send(coding, "application/json", body).await;
+        assert_eq!(response.status, status, "{coding}: {}", response.text());
+    }
 }
 
 #[tokio::test]

@@ -107,9 +107,11 @@ fn remarks(completed: &CompletionEvent) {
 }
 
 fn summary(completed: &CompletionEvent) -> String {
+    let codec = completed.codec.map(|codec| format!(" ({codec})"));
     format!(
-        "{} {}: rows {}, rejected {}, chunks {}",
+        "{}{} {}: rows {}, rejected {}, chunks {}",
         completed.object.key,
+        codec.unwrap_or_default(),
         completed.state.as_str(),
         completed.counts.rows,
         completed.counts.rejected,

@@ -275,7 +275,7 @@ impl Header {
 }
 
 /// Adds the names of one record of the header to those before it.
-fn join_names<'a>(columns: &mut Vec<String>, names: impl Iterator<Item = &'a str>) {
+pub(crate) fn join_names<'a>(columns: &mut Vec<String>, names: impl Iterator<Item = &'a str>) {
     for (index, name) in names.enumerate() {
         let Some(column) = columns.get_mut(index) else {
             columns.push(name.to_owned());

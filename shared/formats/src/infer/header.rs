@@ -1,15 +1,20 @@
-//! Decides whether the first record names the columns.
+//! Decides which records name the columns.
 
 use std::collections::HashSet;
 
 use landfall_domain::FieldType;
 
 use super::Setting;
-use super::kinds::{Kinds, Seen};
+use super::kinds::{Kinds, NULLS, Seen};
 use super::table::{Column, Record, Table};
+use crate::csv::header::join_names;
 
 /// The number of rows that are compared with the first record.
 const COMPARED: usize = 1_000;
+/// The most records of a header.
+const MAX_LINES: usize = 3;
+/// The rows that show which columns have values, such as numbers and dates.
+const TYPED_BY: usize = 20;
 
 /// Takes the header from the records, and adds the columns to the table.
 pub(super) fn take(table: &mut Table, records: &mut Vec<Record>, cells: usize) {
@@ -22,38 +27,104 @@ pub(super) fn take(table: &mut Table, records: &mut Vec<Record>, cells: usize) {
         table
             .settings
             .push(Setting::new("csv.header", "false", note));
-        table.columns = (1..).take(cells).map(Column::Position).collect();
+        let position = |number| Column::Position(number, String::new());
+        table.columns = (1..).take(cells).map(position).collect();
         return;
     }
-    let mut header = records.remove(0);
+    let lines = lines(records, cells);
+    if lines > 1 {
+        let note = "none of these lines has a value where the rows have numbers or times";
+        let setting = Setting::new("csv.header_lines", lines.to_string(), note);
+        table.settings.push(setting);
+    }
+    let header: Vec<Record> = records.drain(..lines).collect();
     // Files that were joined repeat it.
-    records.retain(|record| *record != header);
-    header.resize(cells, String::new());
+    records.retain(|record| !header.contains(record));
+    let mut names = Vec::new();
+    for line in &header {
+        join_names(&mut names, line.iter().map(String::as_str));
+    }
+    names.resize(cells, String::new());
     let folded = |name: &str| name.trim().to_lowercase();
-    let all: Vec<String> = header.iter().map(|name| folded(name)).collect();
-    table.columns = header
-        .iter()
-        .zip(1..)
-        .map(|(name, position)| {
-            let folded = folded(name);
-            let is_only = all.iter().filter(|other| **other == folded).count() == 1;
-            if is_only && !folded.is_empty() {
-                Column::Named(name.clone())
-            } else {
-                Column::Position(position)
-            }
-        })
-        .collect();
+    let all: Vec<String> = names.iter().map(|name| folded(name)).collect();
+    let column = |(name, position): (String, u32)| {
+        let folded = folded(&name);
+        let is_only = all.iter().filter(|other| **other == folded).count() == 1;
+        if is_only && !folded.is_empty() {
+            Column::Named(name)
+        } else {
+            Column::Position(position, name)
+        }
+    };
+    table.columns = names.into_iter().zip(1..).map(column).collect();
     if table
         .columns
         .iter()
-        .any(|column| matches!(column, Column::Position(_)))
+        .any(|column| matches!(column, Column::Position(..)))
     {
         table.notes.push(
             "some columns have no name, or that of another; they are found by their position"
                 .to_owned(),
         );
     }
+}
+
+/// Returns how many records name the columns, of which the first one does.
+fn lines(records: &[Record], cells: usize) -> usize {
+    let are_names = |count: &usize| {
+        let Some(([first, more @ ..], rows)) = records.split_at_checked(*count) else {
+            return false;
+        };
+        let values = values(rows, cells);
+        let is_other = |(column, name): (usize, &String)| {
+            let mut rows = rows.iter().take(COMPARED);
+            name.is_empty() || rows.all(|row| row.get(column) != Some(name))
+        };
+        // A record that repeats the first one says nothing more.
+        more.iter().all(|record| {
+            record != first && is_header(record, &values) && record.iter().enumerate().all(is_other)
+        })
+    };
+    (2..=MAX_LINES).rev().find(are_names).unwrap_or(1)
+}
+
+/// Returns in which columns the first rows have nothing but numbers, dates and times.
+pub(super) fn values(rows: &[Record], cells: usize) -> Vec<bool> {
+    let rows = rows.iter().filter(|row| row.len() == cells).take(TYPED_BY);
+    let rows: Vec<_> = rows.collect();
+    let is_column_of_values = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].trim());
+        let cells = cells.filter(|cell| !is_no_value(cell));
+        let cells: Vec<_> = cells.collect();
+        cells.len() > 2 && cells.iter().all(|cell| is_value(cell))
+    };
+    (0..cells).map(is_column_of_values).collect()
+}
+
+/// Returns whether a record has words, all different, in most of the columns that otherwise have values, and values in
+/// none of them. One word is not enough: it may stand for a value that is missing.
+pub(super) fn is_header(record: &Record, values: &[bool]) -> bool {
+    if record.len() != values.len() {
+        return false;
+    }
+    let columns = record
+        .iter()
+        .zip(values)
+        .filter(|(_, has_values)| **has_values);
+    let columns: Vec<_> = columns.map(|(cell, _)| cell.trim()).collect();
+    let words = columns.iter().filter(|cell| !is_no_value(cell));
+    let different: HashSet<_> = words.clone().collect();
+    let count = words.clone().count();
+    let is_word = |cell: &&str| cell.contains(char::is_alphabetic) && !is_value(cell);
+    count > 1
+        && different.len() == count
+        && count * 2 >= columns.len()
+        && words.copied().all(|cell| is_word(&cell))
+}
+
+/// Returns whether a cell is empty, or may stand for null.
+fn is_no_value(cell: &str) -> bool {
+    cell.is_empty() || NULLS.contains(&cell)
 }
 
 /// Returns why a record is no header.

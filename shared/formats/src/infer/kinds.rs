@@ -5,10 +5,31 @@ use std::sync::LazyLock;
 use landfall_domain::{Dataset, Field, FieldType};
 
 /// Texts that often stand for null.
-pub(super) const NULLS: [&str; 17] = [
-    "NA", "N/A", "n/a", "na", "NULL", "null", "Null", "None", "none", "NaN", "nan", "\\N", "-",
-    "--", "?", "#N/A", ".",
+pub(super) const NULLS: [&str; 19] = [
+    "NA",
+    "N/A",
+    "n/a",
+    "na",
+    "NULL",
+    "null",
+    "Null",
+    "None",
+    "none",
+    "NaN",
+    "nan",
+    "\\N",
+    "-",
+    "--",
+    "?",
+    "#N/A",
+    ".",
+    // MySQL writes these for a missing date.
+    "0000-00-00",
+    "0000-00-00 00:00:00",
 ];
+
+/// Of so many dates or times, one may be impossible, such as 30 February.
+const IMPOSSIBLE_ONE_IN: u64 = 100;
 
 /// The longest number that is one rather than a code, in digits.
 pub(super) const MAX_DIGITS: usize = 15;
@@ -204,6 +225,11 @@ impl Kind {
         self.shape.fits(text) && self.field.parse(text).is_ok()
     }
 
+    /// Returns whether its values are dates or times.
+    fn is_time(&self) -> bool {
+        matches!(self.field.kind, FieldType::Date | FieldType::Timestamp)
+    }
+
     /// Returns the type and the settings, as in a definition.
     pub(super) fn describe(&self) -> String {
         let settings = self.settings.iter();
@@ -217,17 +243,20 @@ impl Kind {
 
     /// Returns whether another kind would read the same values without a complaint, but as something else.
     pub(super) fn conflicts(&self, other: &Self) -> bool {
-        let is_time = |kind: FieldType| matches!(kind, FieldType::Date | FieldType::Timestamp);
         let is_decimal = |kind: &Self| kind.settings.iter().any(|(name, _)| *name == "decimal");
         match (self.field.kind, other.field.kind) {
             (FieldType::Integer, FieldType::Date) => true,
             (FieldType::Decimal, FieldType::Decimal) => is_decimal(self) != is_decimal(other),
-            (a, b) => is_time(a) && a == b,
+            (a, b) => self.is_time() && a == b,
         }
     }
 }
 
 impl Shape {
+    fn is_numeric(self) -> bool {
+        matches!(self, Self::Integer | Self::Number)
+    }
+
     fn fits(self, text: &str) -> bool {
         match self {
             Self::Any => true,
@@ -265,11 +294,19 @@ fn is_plain_integer(text: &str) -> bool {
 /// What the values of a column can be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// Whether each kind accepts all values so far; empty before the first one.
+    /// Whether each kind accepts all values so far, without the impossible ones; empty before the first one.
     fits: Vec<bool>,
     /// The value that the last numeric kind did not accept.
     pub(super) not_numeric: Option<String>,
+    /// The value that the last kind of dates and times did not accept, although these accepted values before.
+    not_time: Option<String>,
     pub(super) values: u64,
+    /// The pattern of the first value.
+    pattern: String,
+    /// The number of values that are written like the dates or times, but are none of the calendar.
+    impossible: u64,
+    /// The first of them.
+    first_impossible: Option<String>,
 }
 
 impl Seen {
@@ -277,27 +314,76 @@ impl Seen {
         self.values += 1;
         if self.fits.is_empty() {
             self.fits = vec![true; kinds.0.len()];
+            self.pattern = pattern(text);
         }
         let is_integer = is_plain_integer(text);
-        let (mut was_number, mut is_number) = (false, false);
-        for (fits, kind) in self.fits.iter_mut().zip(&kinds.0) {
-            if !*fits {
-                continue;
+        let fits = self.fits.iter().zip(&kinds.0).map(|(fits, kind)| {
+            *fits && ((is_integer && kind.shape.is_numeric()) || kind.accepts(text))
+        });
+        let fits: Vec<bool> = fits.collect();
+        let loses = |which: fn(&Kind) -> bool| {
+            let has = |fits: &[bool]| {
+                fits.iter()
+                    .zip(&kinds.0)
+                    .any(|(fits, kind)| *fits && which(kind))
+            };
+            has(&self.fits) && !has(&fits)
+        };
+        if self.values > 1 && loses(Kind::is_time) {
+            if !fits.contains(&true) && pattern(text) == self.pattern {
+                self.impossible += 1;
+                self.first_impossible.get_or_insert_with(|| text.to_owned());
+                return;
             }
-            let is_numeric = matches!(kind.shape, Shape::Integer | Shape::Number);
-            *fits = (is_integer && is_numeric) || kind.accepts(text);
-            was_number |= is_numeric;
-            is_number |= *fits && is_numeric;
+            self.not_time = Some(text.to_owned());
         }
-        if was_number && !is_number {
+        if loses(|kind| kind.shape.is_numeric()) {
             self.not_numeric = Some(text.to_owned());
         }
+        self.fits = fits;
     }
 
-    /// Returns the kinds that accept all values, the preferred first.
+    /// Returns the kinds that accept all values, or all but a few, the preferred first.
     pub(super) fn kinds<'k>(&self, kinds: &'k Kinds) -> Vec<&'k Kind> {
+        if self.is_often_impossible() {
+            return Vec::new();
+        }
         let fitting = kinds.0.iter().zip(&self.fits);
         let fitting = fitting.filter(|(_, fits)| **fits);
         fitting.map(|(kind, _)| kind).collect()
     }
+
+    /// Returns the value because of which the others are no dates or times.
+    pub(super) fn not_time(&self) -> Option<&str> {
+        let impossible = self.first_impossible.as_deref();
+        let impossible = impossible.filter(|_| self.is_often_impossible());
+        self.not_time.as_deref().or(impossible)
+    }
+
+    /// Returns how many values are impossible, and the first of them, if there are few.
+    pub(super) fn impossible(&self) -> Option<(u64, &str)> {
+        let first = self.first_impossible.as_deref();
+        let first = first.filter(|_| !self.is_often_impossible())?;
+        Some((self.impossible, first))
+    }
+
+    fn is_often_impossible(&self) -> bool {
+        self.impossible > self.values / IMPOSSIBLE_ONE_IN
+    }
+}
+
+/// Returns a text with one sign for each run of digits, and one for each run of letters.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::new();
+    for char in text.chars() {
+        let sign = match char {
+            _ if char.is_ascii_digit() => '9',
+            _ if char.is_alphabetic() => 'a',
+            _ => char,
+        };
+        if !(matches!(sign, '9' | 'a') && pattern.ends_with(sign)) {
+            pattern.push(sign);
+        }
+    }
+    pattern
 }

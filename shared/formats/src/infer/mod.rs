@@ -5,6 +5,8 @@
 //! text, so that nothing of them is lost.
 
 mod dialect;
+mod extent;
+mod facts;
 mod fields;
 mod header;
 mod json;
@@ -20,7 +22,7 @@ use crate::detect::detect;
 use sample::Sample;
 use table::Table;
 
-pub use fields::{InferredField, identifier};
+pub use fields::{InferredField, identifier, settings_of};
 pub use keys::Key;
 pub use sample::Budget;
 
@@ -135,7 +137,9 @@ fn of_sample(source: Source<'_>, sample: &Sample) -> Result<Inferred, Problem> {
         return Err(problem);
     }
     let mut settings = std::mem::take(&mut table.settings);
-    if encoding != Encoding::UTF_8 && !sample.has_mark() {
+    if encoding == Encoding::UTF_8 && !sample.has_mark() && !note.is_empty() {
+        table.notes.push(note);
+    } else if encoding != Encoding::UTF_8 && !sample.has_mark() {
         settings.insert(0, Setting::text("encoding", encoding.name(), note));
     }
     let fields = fields::of_table(&table);

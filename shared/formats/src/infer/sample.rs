@@ -98,7 +98,7 @@ impl Sample {
         Encoding::for_mark(self.head()).is_some()
     }
 
-    /// Returns the encoding, and why it is that one.
+    /// Returns the encoding, and why it is that one if that is uncertain.
     pub(super) fn encoding(&self) -> (Encoding, String) {
         let head = self.head();
         if let Some((encoding, _)) = Encoding::for_mark(head) {
@@ -112,6 +112,16 @@ impl Sample {
         let Some((part_at, byte)) = invalid.next() else {
             return (Encoding::UTF_8, String::new());
         };
+        // Letters of 8-bit encodings are hardly ever valid UTF-8 by chance.
+        let counts = self.parts.iter().map(|part| beyond_ascii(part));
+        let (valid, invalid) = counts.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        if valid > invalid {
+            let note = format!(
+                "not all of the text is UTF-8 (byte 0x{byte:02x}, first near byte {part_at} of what was looked at), but \
+                 most of its letters beyond ASCII are: the other rows are rejects"
+            );
+            return (Encoding::UTF_8, note);
+        }
         let encoding = Encoding::for_label("windows-1252").unwrap_or_default();
         let note = format!(
             "not UTF-8 (byte 0x{byte:02x}, first near byte {part_at} of what was looked at); could also be another \
@@ -178,6 +188,16 @@ fn utf_16_label(head: &[u8]) -> Option<&'static str> {
         (false, true) if odd * 20 < units => Some("utf-16be"),
         _ => None,
     }
+}
+
+/// Returns how many characters beyond ASCII are UTF-8, and how many sequences of bytes are not.
+fn beyond_ascii(part: &[u8]) -> (usize, usize) {
+    let chunks = part.utf8_chunks().map(|chunk| {
+        let chars = chunk.valid().chars();
+        let beyond = chars.filter(|char| !char.is_ascii()).count();
+        (beyond, usize::from(!chunk.invalid().is_empty()))
+    });
+    chunks.fold((0, 0), |sum, chunk| (sum.0 + chunk.0, sum.1 + chunk.1))
 }
 
 /// Returns the first byte that is not UTF-8. A character that the ends of a part cut is no error.

@@ -3,7 +3,7 @@
 use landfall_domain::Format;
 
 use super::sample::SampleText;
-use super::{Setting, dialect, header};
+use super::{Setting, dialect, extent, header};
 use crate::csv::records::{Quotes, Records};
 
 /// The most rows that are looked at. Later ones are left out.
@@ -41,8 +41,8 @@ pub(super) enum Column {
     Named(String),
     /// By exactly this name.
     Property(String),
-    /// Its name says nothing, so its number, from 1, is used.
-    Position(u32),
+    /// Its name, which may be empty, says nothing, so its number, from 1, is used.
+    Position(u32, String),
 }
 
 /// A record of delimited text.
@@ -98,6 +98,7 @@ impl Table {
                 "only the first {MAX_COLUMNS} columns are fields; the others are kept in _extra"
             ));
         }
+        table.notes.extend(extent::cut(&mut records, found.cells));
         let regular = records.into_iter().filter(|it| it.len() == found.cells);
         table.rows = regular
             .map(|record| {

@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod dialects;
+mod types;
+
 /// Returns what is inferred from a file, after checking that the definition is accepted.
 fn inferred(file: &str, content: impl AsRef<[u8]>) -> Inferred {
     let content = content.as_ref();
@@ -37,25 +40,6 @@ fn field<'i>(inferred: &'i Inferred, name: &str) -> Vec<(&'i str, &'i str)> {
     settings.map(|it| (it.name, it.value.as_str())).collect()
 }
 
-/// Returns the type of the field of a column with these values, with its settings, and the notes.
-fn kind(values: &[&str]) -> (String, String) {
-    let rows = values.iter().zip(0..);
-    let rows: Vec<_> = rows
-        .map(|(value, row)| format!("r{row}\t{value}\n"))
-        .collect();
-    let inferred = inferred("a.tsv", format!("id\tv\n{}", rows.concat()));
-    let settings = field(&inferred, "v");
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let notes = inferred.fields[1].settings.iter().map(|it| it.note.clone());
-    (
-        settings.join(" ").replace('"', ""),
-        notes.collect::<Vec<_>>().concat(),
-    )
-}
-
 #[test]
 fn a_usual_file_needs_no_settings() {
     let file = "Sku,Name,Price,In stock,Added\nA1,Lamp,1.50,yes,2026-01-05\nA2,,2,no,2026-01-06\n";
@@ -72,135 +56,6 @@ fn a_usual_file_needs_no_settings() {
 }
 
 #[test]
-fn types_are_those_that_fit_all_values() {
-    for (values, expected) in [
-        (&["1", "-20", ""][..], "type=integer"),
-        (&["1", "2.5"], "type=decimal"),
-        (&["1.0", "2.0"], "type=decimal"),
-        (&["1e300", "2.5"], "type=float"),
-        (&["1.234,50", "2,5"], "type=decimal decimal=, thousands=."),
-        (&["1,234.50", "2.5"], "type=decimal thousands=,"),
-        (
-            &["$1,234.50", "$2.50"],
-            "type=decimal currency=$ thousands=,",
-        ),
-        (&["5%", "7.5%"], "type=decimal currency=%"),
-        (&["true", "False"], "type=boolean"),
-        (&["0", "1"], "type=integer"),
-        // Codes stay as they are.
-        (&["01234", "56789"], "type=text"),
-        (&["+4915112345", "+4915112346"], "type=text"),
-        (&["1234567890123456", "2"], "type=text"),
-        (&["2026-01-05", "2026-12-31"], "type=date"),
-        (&["13/01/2026", "05/02/2026"], "type=date format=%d/%m/%Y"),
-        (&["01/13/2026", "02/05/2026"], "type=date format=%m/%d/%Y"),
-        (&["5.1.2026", "31.12.2026"], "type=date format=%d.%m.%Y"),
-        (
-            &["Jan 5, 2026", "Dec 31, 2026"],
-            "type=date format=%b %d, %Y",
-        ),
-        (
-            &["2026-01-05T10:30:00Z", "2026-01-05 10:30:00"],
-            "type=timestamp",
-        ),
-        (
-            &["01/13/2026 10:30", "12/05/2026 23:59"],
-            "type=timestamp format=%m/%d/%Y %H:%M",
-        ),
-        (&["{\"a\":1}", "[1]"], "type=json"),
-        (&["1", "two"], "type=text"),
-        (&["", ""], "type=text"),
-        (&["1", "NA", "3"], "type=integer nulls=[, NA]"),
-        (&["a", "NA"], "type=text"),
-        (&["a", "\\N"], "type=text nulls=[, \\\\N]"),
-    ] {
-        assert_eq!(kind(values).0, expected, "{values:?}");
-    }
-}
-
-#[test]
-fn what_is_uncertain_has_a_note() {
-    for (values, expected) in [
-        (
-            &["01/02/2026", "03/04/2026"][..],
-            "could also be date with format = \"%d/%m/%Y\"",
-        ),
-        (
-            &["1,234", "2,345"],
-            "could also be decimal with decimal = \",\"",
-        ),
-        (&["0", "1"], "could also be boolean"),
-        (
-            &["20260105", "20261231"],
-            "could also be date with format = \"%Y%m%d\"",
-        ),
-        (&["2026-01-05 10:30:00"], "in UTC, unless timezone is set"),
-        (&["01234", "5"], "not a number because of \"01234\""),
-        (&["1", "NA"], "\"NA\" in 1 rows"),
-        (&["", ""], "no row has a value"),
-    ] {
-        let (kind, note) = kind(values);
-        assert!(note.contains(expected), "{values:?}: {kind}: {note}");
-    }
-    assert_eq!(kind(&["13/01/2026"]).1, "");
-}
-
-#[test]
-fn the_dialect_is_that_with_regular_records() {
-    for (file, expected) in [
-        (
-            "id;name;price\n1;a;1,5\n2;\"b;c\";2,5\n",
-            &[("csv.delimiter", "\";\"")][..],
-        ),
-        (
-            "id|name|at\n1|a, b|10:30\n2|b, c|11:45\n",
-            &[("csv.delimiter", "\"|\"")],
-        ),
-        (
-            "time,count\n2015-01-01 01:00:00,2\n2015-01-01 02:00:00,3\n",
-            &[],
-        ),
-        (
-            "id,name\n1,'a, b'\n2,'c, d'\n3,e\n",
-            &[("csv.quote", "\"'\"")],
-        ),
-        (
-            "id,text\n1,\"say \\\"a\\\", b\"\n2,\"c\"\n",
-            &[("csv.escape", "\"\\\\\"")],
-        ),
-        ("id,name\n1,5\" pipe\n2,3\" pipe, long\n3,x\n", &[]),
-        (
-            "Report of May\n\nid,name,price\n1,a,2\n2,b,3\n",
-            &[("csv.skip_lines", "2")],
-        ),
-        (
-            "id, name, text\n1, \"a, b\", c\n2, \"d\", e\n",
-            &[("csv.trim", "true")],
-        ),
-        ("sep=;\nid;name\n1;a\n2;b\n", &[]),
-        (
-            "1,a,2026-01-05\n2,b,2026-01-06\n",
-            &[("csv.header", "false")],
-        ),
-    ] {
-        let inferred = inferred("a.csv", file);
-        assert_eq!(settings(&inferred), expected, "{file}");
-    }
-}
-
-#[test]
-fn columns_without_names_are_found_by_their_position() {
-    let inferred = inferred("a.csv", "id,,note,note\n1,a,b,c\n2,d,e,f\n");
-    let names: Vec<_> = inferred
-        .fields
-        .iter()
-        .map(|field| field.name.as_str())
-        .collect();
-    assert_eq!(names, ["id", "column_2", "column_3", "column_4"]);
-    assert_eq!(field(&inferred, "column_2")[0], ("position", "2"));
-}
-
-#[test]
 fn names_become_names_of_fields() {
     for (name, expected) in [
         ("Unit Price", "unit_price"),
@@ -212,27 +67,6 @@ fn names_become_names_of_fields() {
     ] {
         assert_eq!(identifier(name), expected, "{name}");
     }
-}
-
-#[test]
-fn encodings_are_found() {
-    let file = "id,name\n1,Müller\n2,Weiß\n";
-    assert_eq!(settings(&inferred("a.csv", file)), []);
-    let latin: Vec<u8> = file
-        .chars()
-        .map(|char| u8::try_from(u32::from(char)).unwrap())
-        .collect();
-    assert_eq!(
-        settings(&inferred("a.csv", latin)),
-        [("encoding", "\"windows-1252\"")]
-    );
-    let utf_16: Vec<u8> = file.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(
-        settings(&inferred("a.csv", &utf_16)),
-        [("encoding", "\"UTF-16LE\"")]
-    );
-    let marked = [&[0xff, 0xfe][..], &utf_16].concat();
-    assert_eq!(settings(&inferred("a.csv", marked)), []);
 }
 
 #[test]
@@ -304,40 +138,6 @@ fn a_budget_bounds_what_is_read() {
         assert_eq!(ranges.last().map(|range| range.end), Some(size));
         assert!(ranges.is_sorted_by(|one, other| one.end <= other.start));
     }
-}
-
-#[test]
-fn names_may_be_words_for_true_and_false() {
-    let inferred = inferred("a.csv", "x,y,n\na,b,1\na,b,2\n");
-    assert_eq!(settings(&inferred), []);
-    assert_eq!(inferred.fields[1].name, "y");
-}
-
-#[test]
-fn polluted_files_are_read() {
-    let rows = |line: &dyn Fn(u32) -> String| (1..40).map(line).collect::<String>();
-    let surplus = format!("id,name\n{}", rows(&|row| format!("{row},n,\n")));
-    let found = inferred("a.csv", surplus);
-    assert_eq!(settings(&found), [("csv.flexible", "true")]);
-    assert_eq!(found.key.fields, ["id"]);
-    let single = format!("name\n{}", rows(&|row| format!("Item {row}\n")));
-    let found = inferred("a.csv", single);
-    assert_eq!(settings(&found), []);
-    assert_eq!(found.fields[0].name, "name");
-    let titled = format!(
-        "Report,,\n,,\nid,n,m\n{}",
-        rows(&|row| format!("{row},,\n"))
-    );
-    let found = inferred("a.csv", titled);
-    assert_eq!(settings(&found), [("csv.skip_lines", "2")]);
-    assert_eq!(found.key.fields, ["id"]);
-    let part = |first: u32| format!("id,at\n{first},2026-01-05\n");
-    let joined = inferred("a.csv", (1..9).map(part).collect::<String>());
-    let kinds: Vec<_> = joined.fields.iter().map(|it| it.kind.as_str()).collect();
-    assert_eq!(
-        (kinds, settings(&joined)),
-        (vec!["integer", "date"], vec![])
-    );
 }
 
 #[test]
