@@ -58,9 +58,21 @@ pub enum FetchError {
     /// A redirect has no valid target.
     #[error("the server redirects to {0:?}, which is no valid URL")]
     Redirect(String),
-    /// The requests cannot be paced.
+    /// The requests cannot be paced, or there are none left today.
     #[error(transparent)]
     Pace(#[from] PaceError),
+}
+
+impl From<TransportError> for FetchError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Refused(refused) => Self::Refused(refused),
+            TransportError::Failed(reason) => Self::Failed {
+                attempts: 1,
+                reason,
+            },
+        }
+    }
 }
 
 impl FetchError {

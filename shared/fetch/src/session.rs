@@ -278,7 +278,7 @@ impl<'a> Session<'a> {
                 _ => break,
             }
         }
-        // Only its first characters are shown: a secret that is cut at the end is not recognized.
+        // A secret that is cut at the end would not be recognized.
         let text = self.secrets.remove_from(&String::from_utf8_lossy(&start));
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         FetchError::Answer {

@@ -90,7 +90,7 @@ pub struct Answer<'a> {
     pub status: StatusCode,
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
+    /// Its body; empty if that is stored as it arrives.
     pub body: &'a [u8],
 }
 
@@ -139,6 +139,11 @@ impl Walk {
         self.progress
     }
 
+    /// Returns when the walk was started.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// Processes an answer to the request, and appends its records to `out`, one in each line. After an error, `out`
     /// has to be dropped together with the walk.
     pub fn accept(
@@ -161,8 +166,9 @@ impl Walk {
         self.advance(source, answer.headers, &page, keys.as_ref(), &out[before..])
     }
 
-    /// Processes the status and the headers of an answer. Returns whether its body has to be read.
-    fn accept_head(&mut self, source: &Source, answer: &Answer<'_>) -> Result<bool, WalkError> {
+    /// Processes the status and the headers of an answer whose body is stored as it arrives. Returns whether it has
+    /// one; [`Self::finish_stream`] follows then.
+    pub fn accept_head(&mut self, source: &Source, answer: &Answer<'_>) -> Result<bool, WalkError> {
         let is_unchanged = answer.status == StatusCode::NOT_MODIFIED;
         let has_validator = self.base.etag.is_some() || self.base.last_modified.is_some();
         if is_unchanged && is_conditional(source) && has_validator {
@@ -188,6 +194,29 @@ impl Walk {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Adds bytes of an answer that is stored as it arrives, as far as they have arrived.
+    ///
+    /// # Errors
+    /// The answer is too long.
+    pub fn count_stream(&mut self, source: &Source, bytes: u64) -> Result<(), WalkError> {
+        self.progress.bytes += bytes;
+        limit("bytes", self.progress.bytes, source.limits.bytes)
+    }
+
+    /// Ends a walk whose only answer has been stored to its last byte.
+    pub fn finish_stream(&mut self, source: &Source, headers: &HeaderMap) -> Result<(), WalkError> {
+        if let Some(Progress::Cursor(crate::source::Place::Header(name))) = source
+            .incremental
+            .as_ref()
+            .map(|incremental| &incremental.progress)
+        {
+            self.cursor = header_text(headers, name);
+        }
+        self.count(source, 0)?;
+        self.finish_range(source);
+        Ok(())
     }
 
     fn count(&mut self, source: &Source, bytes: u64) -> Result<(), WalkError> {
