@@ -27,6 +27,7 @@ mod paging;
 mod products;
 mod public_files;
 mod snapshots;
+mod sources;
 mod splitting;
 mod submissions;
 mod subscribers;

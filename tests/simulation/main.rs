@@ -27,6 +27,7 @@ mod queue;
 mod repair;
 mod samples;
 mod schedule;
+mod sources;
 mod stores;
 mod sweep;
 mod too_old;
@@ -89,6 +90,11 @@ fn every_job_closes_whatever_is_lost() {
     run(async |seed| {
         losing::simulate(seed).await;
     });
+}
+
+#[test]
+fn a_source_is_never_ahead_of_what_is_stored() {
+    run(sources::simulate);
 }
 
 #[test]

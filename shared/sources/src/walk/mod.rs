@@ -78,9 +78,26 @@ enum Position {
     /// The number of the page, or of the records before it.
     Number(u64),
     Cursor(String),
+    #[serde(with = "url_text")]
     Url(Url),
     /// After the record with this value of the field of paging.
     After(String),
+}
+
+/// A URL as its text.
+mod url_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
 }
 
 /// An answer of the server.
@@ -132,6 +149,11 @@ impl Walk {
     /// Returns whether every page has been read.
     pub fn is_done(&self) -> bool {
         self.is_done
+    }
+
+    /// Returns whether the definition still requests what it did when the walk was started.
+    pub fn is_of(&self, source: &Source) -> bool {
+        self.base.fingerprint == source.fingerprint()
     }
 
     /// Returns what has been read so far.
