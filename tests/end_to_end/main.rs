@@ -8,6 +8,7 @@ mod cases;
 mod compressed;
 mod control;
 mod delivery;
+mod demo;
 mod document;
 mod explain;
 mod failing;

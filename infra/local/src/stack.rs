@@ -104,7 +104,8 @@ impl Stack {
         let scratch = run.subdirectory("endpoint")?;
         let log = logs.join("endpoint.log");
         let kept = lock.is_some().then_some(data.as_path());
-        let (process, endpoint) = endpoint::start(&bin, &scratch, kept, &log).await?;
+        let (process, endpoint) =
+            endpoint::start(&bin, &scratch, kept, &log, options.pull_every).await?;
         processes.push(process);
         processes.reverse();
 

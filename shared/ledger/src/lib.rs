@@ -92,6 +92,7 @@ mod redrive;
 mod repair;
 mod shard;
 mod source;
+mod source_view;
 mod table;
 mod view;
 
@@ -117,5 +118,6 @@ pub use redrive::{Redrive, RedriveRefusal, Reopen};
 pub use repair::{Repairs, Unfinished};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use source::{MAX_RUNS, SourceTable, StoredSource};
+pub use source_view::{CurrentRun, RunView, SourceDefinition, SourceView};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

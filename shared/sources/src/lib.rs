@@ -57,7 +57,7 @@ pub use auth::{Algorithm, Auth, ClientCredentials, NoToken, Signing, Token};
 pub use mark::{Mark, MarkKind, Overlap, TimeFormat};
 pub use page::PageError;
 pub use policy::{BadPattern, MAX_REDIRECTS, Policy, Refused};
-pub use record::{Checkpoint, Outcome, Phase, Record, Run, RunEntry, Step, Upload};
+pub use record::{Activity, Checkpoint, Outcome, Phase, Record, Run, RunEntry, Step, Upload};
 pub use request::{Body, Parameter, Request, RevealError, Revealed};
 pub use retry::{MAX_RETRY_AFTER, Verdict, verdict, wait};
 pub use schedule::{Due, Missed, Schedule};

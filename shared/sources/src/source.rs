@@ -104,6 +104,21 @@ pub enum PagingKind {
     Keyset(Keyset),
 }
 
+impl PagingKind {
+    /// Returns its name in definitions.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Page { .. } => "page",
+            Self::Offset { .. } => "offset",
+            Self::Cursor { .. } => "cursor",
+            Self::NextUrl(_) => "next_url",
+            Self::Link => "link",
+            Self::Keyset(_) => "keyset",
+        }
+    }
+}
+
 /// Paging by the greatest value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyset {

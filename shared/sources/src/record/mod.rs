@@ -9,9 +9,11 @@
 //! 3. *Ingesting*: the object exists. The proposed state becomes current when its job has succeeded, and never if the
 //!    job closes in another way.
 
+mod activity;
 #[cfg(test)]
 mod tests;
 
+pub use activity::Activity;
 use jiff::{SignedDuration, Timestamp};
 use landfall_domain::{JobId, JobState};
 use serde::{Deserialize, Serialize};
@@ -130,7 +132,8 @@ pub enum Step {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// There were no records, or nothing has changed.
@@ -141,6 +144,18 @@ pub enum Outcome {
     JobFailed,
     /// The records could not be fetched.
     Failed,
+}
+
+impl Outcome {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Succeeded => "succeeded",
+            Self::JobFailed => "job_failed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A run that is over.
@@ -185,8 +200,7 @@ impl Record {
             };
         }
         let is_full = self.is_full_refresh_due(source, now);
-        let is_requested =
-            requested.is_some_and(|at| self.last_started.is_none_or(|last| at > last));
+        let is_requested = self.is_requested(requested);
         let after_now = || source.schedule.after(now).unwrap_or(Timestamp::MAX);
         match self.due {
             None => Step::Start {
