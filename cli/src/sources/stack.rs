@@ -109,47 +109,34 @@ impl Stack {
 
 /// Describes a run in a line.
 pub(crate) fn describe_run(run: &RunView) -> String {
-    let RunView {
-        number,
-        started_at,
-        requests,
-        records,
-        ..
-    } = run;
-    let outcome = run.outcome.as_str();
-    let mut line = format!(
-        "{number}: {outcome}, started {started_at}, {requests} requests, {records} records"
-    );
-    if let Some(job) = run.job {
-        line.push_str(&format!(", job {job}"));
-    }
-    if let Some(reason) = &run.reason {
-        line.push_str(&format!(": {reason}"));
-    }
-    line
+    let mut parts = vec![
+        format!("{}: {}", run.number, run.outcome.as_str()),
+        format!("started {}", run.started_at),
+        format!("{} requests", run.requests),
+        format!("{} records", run.records),
+    ];
+    parts.extend(run.job.map(|job| format!("job {job}")));
+    parts.extend(run.reason.clone());
+    parts.join(", ")
 }
 
 fn describe(view: &SourceView) -> String {
-    let SourceView { name, dataset, .. } = view;
-    let schedule = &view.definition.schedule;
-    let mut line = format!(
-        "{name}: dataset {dataset}, {schedule}, {}",
-        view.activity.as_str()
-    );
-    match (&view.problem, &view.paused) {
-        (Some(problem), _) => line.push_str(&format!(", does not run: {problem}")),
-        (None, Some(pause)) => {
-            line.push_str(&format!(", paused by {} since {}", pause.by, pause.at))
-        }
-        (None, None) => {
-            let next = view.next_run_at.as_deref().unwrap_or("within a minute");
-            line.push_str(&format!(", next run {next}"));
-        }
-    }
-    if let Some(run) = &view.last_run {
-        line.push_str(&format!(", last run {}", describe_run(run)));
-    }
-    line
+    let mut parts = vec![
+        format!("{}: dataset {}", view.name, view.dataset),
+        view.definition.schedule.clone(),
+        view.activity.as_str().to_owned(),
+        match (&view.problem, &view.paused) {
+            (Some(problem), _) => format!("does not run: {problem}"),
+            (None, Some(pause)) => format!("paused by {} since {}", pause.by, pause.at),
+            (None, None) => {
+                let next = view.next_run_at.as_deref().unwrap_or("within a minute");
+                format!("next run {next}")
+            }
+        },
+    ];
+    let last = view.last_run.as_ref();
+    parts.extend(last.map(|run| format!("last run {}", describe_run(run))));
+    parts.join(", ")
 }
 
 #[cfg(test)]
@@ -185,7 +172,7 @@ mod tests {
         assert_eq!(
             line(&table, None).await,
             "feed: dataset orders, every 1 hour, waiting, next run 2026-11-20T09:00:00Z, last run 1: failed, started \
-             2026-11-20T08:00:00Z, 0 requests, 0 records: 404"
+             2026-11-20T08:00:00Z, 0 requests, 0 records, 404"
         );
 
         table.pause_source("feed", "ann").await.unwrap();

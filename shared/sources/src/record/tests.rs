@@ -134,9 +134,7 @@ fn the_state_becomes_current_only_if_the_job_succeeds() {
         );
         let settled = record.settle(closed);
         assert_eq!(
-            settled
-                .clone()
-                .map(|outcome| (outcome, record.current.clone())),
+            settled.map(|outcome| (outcome, record.current.clone())),
             expected
         );
         // Nothing more happens if it is settled again.

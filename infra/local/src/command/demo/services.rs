@@ -53,7 +53,8 @@ struct Data {
     orders: BTreeMap<u64, (usize, u64, Timestamp)>,
     /// The quantities of items.
     items: Vec<u64>,
-    changes: u64,
+    /// How often a quantity has changed.
+    changes: usize,
     faults: VecDeque<Fault>,
 }
 
@@ -125,7 +126,6 @@ impl Service {
 impl Data {
     /// Adds an order, and moves an earlier one to its next state.
     fn change_orders(&mut self) {
-        self.changes += 1;
         let (now, next) = (Timestamp::now(), self.orders.len() as u64 + 1);
         let order = (0, 500 + next * 37 % 9_000, now);
         self.orders.insert(next, order);
@@ -138,8 +138,8 @@ impl Data {
     }
 
     fn change_stock(&mut self) {
-        self.changes += 1;
-        let at = self.changes.wrapping_mul(41) as usize % self.items.len().max(1);
+        self.changes = self.changes.wrapping_add(1);
+        let at = self.changes.wrapping_mul(41) % ITEMS;
         if let Some(item) = self.items.get_mut(at) {
             *item = (*item + 13) % 50;
         }
