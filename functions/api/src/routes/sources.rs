@@ -150,8 +150,8 @@ async fn entry(
     })
 }
 
-/// Returns the definition of a source, and why its dataset cannot get its records, if the token has the scope and covers
-/// the dataset.
+/// Returns the definition of a source, and why its dataset cannot get its records, if the token has the scope and
+/// covers the dataset.
 async fn source_for(
     context: &Context,
     caller: &Caller,
@@ -178,8 +178,8 @@ async fn source_for(
 
 /// Get a source
 ///
-/// Its definition without secrets, what it is doing, its last run and the time of the next one. The response is 404 also
-/// if the token does not cover its dataset.
+/// Its definition without secrets, what it is doing, its last run and the time of the next one. The response is 404
+/// also if the token does not cover its dataset.
 #[utoipa::path(
     get,
     path = "/sources/{source}",

@@ -58,6 +58,7 @@ async fn start(
         let (stack, code) = ingest(arguments, progress).await?;
         return Ok((stack, code, None));
     }
+    demo::serve_both().await?;
     let stack = Stack::start(arguments.stack_options()?, progress).await?;
     progress.clear();
     report::addresses(&stack);

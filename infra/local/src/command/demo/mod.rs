@@ -2,6 +2,8 @@
 
 mod services;
 
+pub(crate) use services::serve_both;
+
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io::Write;
@@ -49,10 +51,8 @@ pub(crate) fn configure(options: &mut StackOptions) -> Result<()> {
     Ok(())
 }
 
-/// Starts the services, uploads the sources, and waits until each has been ingested once.
+/// Uploads the sources, and waits until each has been ingested once.
 pub(crate) async fn start(stack: &Stack, progress: &dyn Progress) -> Result<Variables> {
-    progress.step("starting the services");
-    services::start().await?;
     let mut waiting = BTreeSet::new();
     for file in definition_files(&directory("sources")?)? {
         let name = file.file_stem().and_then(|name| name.to_str());

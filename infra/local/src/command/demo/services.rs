@@ -63,7 +63,7 @@ struct Data {
 struct Service(Arc<Mutex<Data>>);
 
 /// Starts both services, which stop with this process.
-pub(super) async fn start() -> Result<()> {
+pub(crate) async fn serve_both() -> Result<()> {
     let (shop, warehouse) = (Service::default(), Service::default());
     let long_ago = Timestamp::now() - SignedDuration::from_hours(24);
     for id in 1..=ORDERS {
@@ -124,19 +124,20 @@ impl Service {
 }
 
 impl Data {
-    /// Adds an order, and moves an earlier one to its next state.
+    /// Adds an order, and moves the two oldest that are under way to their next states.
     fn change_orders(&mut self) {
-        let (now, next) = (Timestamp::now(), self.orders.len() as u64 + 1);
-        let order = (0, 500 + next * 37 % 9_000, now);
-        self.orders.insert(next, order);
-        let earlier = self.orders.range_mut(..next).rev();
-        let mut earlier = earlier.filter(|(_, (state, ..))| *state < 2);
-        if let Some((_, (state, _, changed))) = earlier.next() {
+        let now = Timestamp::now();
+        let under_way = self.orders.values_mut().filter(|(state, ..)| *state < 2);
+        for (state, _, changed) in under_way.take(2) {
             *state += 1;
             *changed = now;
         }
+        let next = self.orders.len() as u64 + 1;
+        let order = (0, 500 + next * 37 % 9_000, now);
+        self.orders.insert(next, order);
     }
 
+    /// Changes the quantity of an item.
     fn change_stock(&mut self) {
         self.changes = self.changes.wrapping_add(1);
         let at = self.changes.wrapping_mul(41) % ITEMS;
