@@ -50,8 +50,9 @@ impl WalkFailure {
             Self::Fetch(error) => error.retryable(),
             // A server that turns in a circle or answers with a sign-in page may be back in order a minute later.
             Self::Walk(error) => !matches!(error, WalkError::Limit { .. }),
-            Self::Gone | Self::Changed | Self::Step(_) => true,
-            Self::Time(_) | Self::Unfinished => false,
+            // Another invocation may have more time left.
+            Self::Gone | Self::Changed | Self::Unfinished | Self::Step(_) => true,
+            Self::Time(_) => false,
         }
     }
 }
