@@ -32,6 +32,9 @@ pub(crate) enum WalkFailure {
     /// The answer takes longer than an invocation.
     #[error("the answer did not arrive within the time of the function")]
     Unfinished,
+    /// S3 refuses a part, for example because the upload was aborted. Another walk has another upload.
+    #[error("the records cannot be stored: {0}")]
+    Upload(AwsError),
     /// Records that were kept aside, or the object, are gone.
     #[error("what was stored of the walk is gone")]
     Gone,
@@ -51,7 +54,7 @@ impl WalkFailure {
             // A server that turns in a circle or answers with a sign-in page may be back in order a minute later.
             Self::Walk(error) => !matches!(error, WalkError::Limit { .. }),
             // Another invocation may have more time left.
-            Self::Gone | Self::Changed | Self::Unfinished | Self::Step(_) => true,
+            Self::Upload(_) | Self::Gone | Self::Changed | Self::Unfinished | Self::Step(_) => true,
             Self::Time(_) => false,
         }
     }

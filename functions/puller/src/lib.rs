@@ -21,7 +21,7 @@
 //! # Nothing is lost, and nothing is claimed too early
 //!
 //! - An object is created only when its walk is whole: by one request, or by completing a multipart upload. A walk that
-//!   fails is started again, with another object, and its upload is aborted.
+//!   fails is started again, with another object. Once that is recorded, its upload is aborted.
 //! - The state that a walk proposes is recorded before its object is created. If the reply to that is lost, the next
 //!   invocation finds the object by its key, which belongs to this walk alone, or walks again.
 //! - The proposed state becomes current when the job of the object has succeeded. The next run starts after that, so

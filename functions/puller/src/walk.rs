@@ -71,10 +71,6 @@ pub(crate) async fn fail(
 ) -> Result<(), PullerError> {
     let (source, run) = (held.source, held.run()?.clone());
     warn!(source = source.name, run = run.number, walk = run.walks, error = %failure, "a walk failed");
-    if let Some(upload) = upload {
-        let key = run.object_key(source);
-        context.target.abort(&key, &upload.id).await?;
-    }
     let now = (context.now)();
     let mut record = held.record.clone();
     if record.fail_walk(source, now, !failure.retryable()) {
@@ -82,6 +78,15 @@ pub(crate) async fn fail(
         held.record_end(&run, now, Outcome::Failed, reason).await?;
     }
     held.record = record;
+    // Before the upload is aborted: a walk that goes on from a checkpoint could store no further part in it.
+    held.save().await?;
+    if let Some(upload) = upload {
+        let aborted = context.target.abort(&run.object_key(source), &upload.id).await;
+        if let Err(error) = aborted {
+            // S3 aborts it after some days.
+            warn!(source = source.name, %error, "the upload of a walk that failed is left");
+        }
+    }
     Ok(())
 }
 
@@ -231,7 +236,15 @@ async fn put_part(
     let number = upload.parts.len() + 1;
     let body = Bytes::from(std::mem::take(&mut walking.buffer));
     let stored = context.target.put_part(&key, &upload.id, number, body);
-    upload.parts.push(held.hold(stored).await??);
+    let stored = held.hold(stored).await?;
+    let etag = stored.map_err(|error| {
+        if error.retryable() {
+            error.into()
+        } else {
+            WalkFailure::Upload(error)
+        }
+    })?;
+    upload.parts.push(etag);
     Ok(())
 }
 
