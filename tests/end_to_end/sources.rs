@@ -1,29 +1,39 @@
-//! Sources: two APIs on this machine whose rows change, and that the tables follow.
+//! Sources: two servers whose rows change all the time, and that the tables follow, each at its own pace, while the
+//! puller, the worker and a server are killed.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
-use jiff::Timestamp;
+use aws_sdk_lambda::primitives::Blob;
+use landfall_ledger::{DynamoTable, SourceTable};
 use landfall_local::{Sql, Stack};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use landfall_sources::{Outcome, Phase, RunEntry};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{documents, start};
+use crate::delivery::{drain, send_back, set_delivery};
+use crate::support::{documents, set_variable, start};
+use server::Server;
 
-/// Longer than two runs take.
-const WITHIN: Duration = Duration::from_mins(4);
+/// Longer than any step takes on a slow machine.
+const WITHIN: Duration = Duration::from_mins(3);
+/// The time between two invocations of the puller.
+const TICK: Duration = Duration::from_millis(500);
+/// The seconds of a minute in the schedules of sources, which are minutes on AWS.
+const MINUTE: &str = "1";
+/// The seconds between two runs of each source.
+const PACES: [(&str, i64); 2] = [("stock", 5), ("events", 3)];
+const ROWS: i64 = 300;
 
 const DATASETS: [(&str, &str); 2] = [
     (
         "stock",
         "name = \"stock\"\nmode = \"snapshot\"\nmax_delete_share = 1.0\nkey = [\"id\"]\n\
-         fields = [{ name = \"id\", type = \"integer\" }, { name = \"name\", type = \"text\" }]\n",
+         fields = [{ name = \"id\", type = \"integer\" }, { name = \"name\", type = \"text\" }]\n\
+         unknown_columns = \"drop\"\n",
     ),
     (
         "events",
@@ -34,122 +44,151 @@ const DATASETS: [(&str, &str); 2] = [
     ),
 ];
 
-fn sources(url: &str) -> [(&'static str, String); 2] {
+fn definitions(stock: &str, events: &str) -> [(&'static str, String); 2] {
+    let [(_, pace_of_stock), (_, pace_of_events)] = PACES;
     let stock = format!(
-        "dataset = \"stock\"\nurl = \"{url}/stock\"\nevery = \"1 minute\"\nrecords = \"rows\"\ncomplete = true\n\
+        "dataset = \"stock\"\nurl = \"{stock}\"\nevery = \"{pace_of_stock} minutes\"\nrecords = \"rows\"\n\
+         complete = true\n\
          paging = {{ kind = \"keyset\", parameter = \"after\", field = \"id\", type = \"integer\" }}\n\
          limits = {{ requests_per_second = 100 }}\n"
     );
     let events = format!(
-        "dataset = \"events\"\nurl = \"{url}/events\"\nevery = \"1 minute\"\nrecords = \"rows\"\n\
+        "dataset = \"events\"\nurl = \"{events}\"\nevery = \"{pace_of_events} minutes\"\nrecords = \"rows\"\n\
          paging = {{ kind = \"cursor\", parameter = \"after\", cursor = \"next\" }}\n\
-         incremental = {{ field = \"at\", type = \"timestamp\", parameter = \"since\" }}\n\
-         limits = {{ requests_per_second = 100 }}\n"
+         limits = {{ requests_per_second = 100 }}\n\
+         [incremental]\nfield = \"at\"\ntype = \"timestamp\"\nparameter = \"since\"\noverlap = \"5 seconds\"\n"
     );
     [("stock", stock), ("events", events)]
 }
 
-/// The name and the time of rows, by id.
-type Rows = BTreeMap<i64, (String, Timestamp)>;
-
-/// The rows of the two APIs.
-#[derive(Clone, Default)]
-struct Api {
-    rows: Arc<Mutex<BTreeMap<&'static str, Rows>>>,
-    requests: Arc<Mutex<u64>>,
-}
-
-impl Api {
-    async fn start() -> (Self, String) {
-        let api = Self::default();
-        let router = Router::new()
-            .route("/stock", get(async |api, query| page("stock", api, query)))
-            .route(
-                "/events",
-                get(async |api, query| page("events", api, query)),
-            )
-            .with_state(api.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        (api, url)
-    }
-
-    fn put(&self, api: &'static str, ids: impl Iterator<Item = i64>, name: &str) {
-        let mut rows = self.rows.lock().unwrap();
-        let rows = rows.entry(api).or_default();
-        rows.extend(ids.map(|id| (id, (name.to_owned(), Timestamp::now()))));
-    }
-
-    fn names(&self, api: &str) -> BTreeMap<i64, String> {
-        let rows = self.rows.lock().unwrap();
-        let rows = rows.get(api).into_iter().flatten();
-        rows.map(|(id, (name, _))| (*id, name.clone())).collect()
-    }
-}
-
-/// Returns a page of 100 rows. Every seventh request fails.
-fn page(
-    name: &'static str,
-    State(api): State<Api>,
-    Query(query): Query<BTreeMap<String, String>>,
-) -> Result<Json<Value>, StatusCode> {
-    let number = {
-        let mut requests = api.requests.lock().unwrap();
-        *requests += 1;
-        *requests
-    };
-    if number % 7 == 0 {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    let after: i64 = query.get("after").map_or(0, |after| after.parse().unwrap());
-    let since: Option<Timestamp> = query.get("since").map(|since| since.parse().unwrap());
-    let rows = api.rows.lock().unwrap();
-    let rows = rows.get(name).into_iter().flatten();
-    let rows = rows.filter(|(id, (_, at))| **id > after && since.is_none_or(|since| *at >= since));
-    let page: Vec<_> = rows.take(100).collect();
-    let next = (page.len() == 100).then(|| page[99].0.to_string());
-    let rows: Vec<Value> = page
-        .iter()
-        .map(|(id, (name, at))| json!({"id": id, "name": name, "at": at.to_string()}))
-        .collect();
-    Ok(Json(json!({ "rows": rows, "next": next })))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_follow_two_apis() {
-    let (api, url) = Api::start().await;
-    api.put("stock", 1..=250, "first");
-    api.put("events", 1..=250, "first");
-    let stack = start(Sql::Sqlite, &[]).await;
+async fn tables_follow_two_servers_while_processes_are_killed() {
+    let (mut stock, events) = (Server::start(), Server::start());
+    for server in [&stock, &events] {
+        server.put(1..=ROWS, "first");
+    }
+    let stack = Arc::new(start(Sql::Sqlite, &[]).await);
+    let puller = &stack.outputs().puller_function;
+    set_variable(&stack, puller, "LANDFALL_SOURCE_MINUTE_SECONDS", Some(MINUTE)).await;
     for (name, definition) in DATASETS {
         stack.put_dataset(name, definition).await.unwrap();
     }
-    for (name, definition) in sources(&url) {
+    for (name, definition) in definitions(stock.url(), events.url()) {
         stack.put_source(name, &definition).await.unwrap();
     }
-    follow(&stack, &api).await;
+    let ticks = tokio::spawn(tick(Arc::clone(&stack)));
+    follow(&stack, &stock, &events).await;
 
-    // One half is renamed, some rows are new, and those of the complete source are deleted.
-    api.put("stock", 100..=300, "second");
-    api.put("events", 100..=300, "second");
-    let is_kept = |id: &i64, _: &mut (String, Timestamp)| id % 10 != 0;
-    api.rows
-        .lock()
-        .unwrap()
-        .get_mut("stock")
-        .unwrap()
-        .retain(is_kept);
-    follow(&stack, &api).await;
+    let is_over = AtomicBool::new(false);
+    let (stock_rows, events_rows) = (stock.rows(), events.rows());
+    let changing = async {
+        let mut changes = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            changes += stock_rows.change(true) + events_rows.change(false);
+            sleep(Duration::from_millis(50)).await;
+        }
+        changes
+    };
+    let killing = async {
+        kill_a_puller(&stack, &stock).await;
+        kill_a_worker(&stack).await;
+        kill_a_server(&mut stock).await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let (changes, ()) = tokio::join!(changing, killing);
+    assert!(changes > 200, "{changes}");
+    follow(&stack, &stock, &events).await;
+    ticks.abort();
+    check_runs(&stack).await;
 }
 
-/// Waits until both databases have the rows of both APIs.
-async fn follow(stack: &Stack, api: &Api) {
+/// Invokes the puller again and again, as its schedule does every minute.
+async fn tick(stack: Arc<Stack>) {
+    let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
+    loop {
+        let invoked = lambda
+            .invoke()
+            .function_name(&stack.outputs().puller_function)
+            .payload(Blob::new("{}"))
+            .send();
+        // One that is killed has no answer. One that takes long goes on beside the next one.
+        let _ = timeout(5 * TICK, invoked).await;
+        sleep(TICK).await;
+    }
+}
+
+/// Kills the puller while it waits for the second page of a walk.
+async fn kill_a_puller(stack: &Stack, stock: &Server) {
+    stock.hold_a_second_page().await;
+    let killed = kill(stack, &stack.outputs().puller_function);
+    assert!(killed > 0, "no puller ran");
+}
+
+/// Kills the server in the middle of a walk. It is back some seconds later.
+async fn kill_a_server(stock: &mut Server) {
+    stock.hold_a_second_page().await;
+    stock.kill();
+    sleep(Duration::from_secs(2)).await;
+    stock.restart();
+}
+
+/// Kills the worker while it waits for the lock of the database, with the rows of a source.
+async fn kill_a_worker(stack: &Stack) {
+    set_delivery(stack, false).await;
+    let table = ledger(stack);
+    let stop_at = Instant::now() + WITHIN;
+    let messages = loop {
+        let run = table.source("events").await.unwrap().record.run;
+        let is_waiting = run.is_some_and(|run| matches!(run.phase, Phase::Ingesting { .. }));
+        let messages = drain(stack).await;
+        if is_waiting && !messages.is_empty() {
+            break messages;
+        }
+        send_back(stack, &messages).await;
+        assert!(Instant::now() < stop_at, "no chunk of a source was planned");
+        sleep(Duration::from_millis(100)).await;
+    };
+    let lock = database(stack);
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    set_delivery(stack, true).await;
+    send_back(stack, &messages).await;
+    // Until a worker has the messages.
+    let stop_at = Instant::now() + WITHIN;
+    while !has_hidden_messages(stack).await {
+        assert!(Instant::now() < stop_at, "no worker has received a message");
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let killed = kill(stack, &stack.outputs().worker_function);
+    assert!(killed > 0, "no worker ran");
+    lock.execute_batch("ROLLBACK").unwrap();
+    // As the queue does after a minute.
+    send_back(stack, &messages).await;
+}
+
+async fn has_hidden_messages(stack: &Stack) -> bool {
+    use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessagesNotVisible as Hidden;
+    let sqs = aws_sdk_sqs::Client::new(stack.sdk_config());
+    let found = sqs.get_queue_attributes();
+    let found = found.queue_url(&stack.outputs().chunk_queue_url);
+    let found = found.attribute_names(Hidden).send().await.unwrap();
+    found.attributes().unwrap()[&Hidden] != "0"
+}
+
+/// Kills the processes of a function. Returns their number.
+fn kill(stack: &Stack, function: &str) -> usize {
+    let processes = stack.processes_of(function);
+    let killed = processes.iter().filter(|process| process.kill().unwrap());
+    killed.count()
+}
+
+/// Waits until both databases have the rows of both servers.
+async fn follow(stack: &Stack, stock: &Server, events: &Server) {
     let stop_at = Instant::now() + WITHIN;
     loop {
         let mut differs = Vec::new();
-        for name in ["stock", "events"] {
-            let expected = api.names(name);
+        for (name, server) in [("stock", stock), ("events", events)] {
+            let expected = server.rows().names();
             if in_sql(stack, name) != expected || in_mongodb(stack, name).await != expected {
                 differs.push(name);
             }
@@ -159,15 +198,49 @@ async fn follow(stack: &Stack, api: &Api) {
         }
         if Instant::now() >= stop_at {
             let logs = stack.function_logs(60).await.unwrap();
-            panic!("{differs:?} were not followed:\n{logs}");
+            let runs = [runs(stack, "stock").await, runs(stack, "events").await];
+            panic!("{differs:?} were not followed:\n{runs:#?}\n{logs}");
         }
-        sleep(Duration::from_secs(2)).await;
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
-fn in_sql(stack: &Stack, table: &str) -> BTreeMap<i64, String> {
+/// Checks that each source ran at its own times, and that no run stored something without an object.
+async fn check_runs(stack: &Stack) {
+    for (name, seconds) in PACES {
+        let runs = runs(stack, name).await;
+        // The first one is due at once.
+        let periods = runs.iter().filter(|run| run.number > 1);
+        let periods: Vec<i64> = periods.map(|run| run.started.as_second() / seconds).collect();
+        let different: BTreeSet<i64> = periods.iter().copied().collect();
+        assert_eq!(different.len(), periods.len(), "{name} ran too often: {runs:#?}");
+        let stored = runs.iter().filter(|run| run.outcome == Outcome::Succeeded);
+        assert!(stored.clone().count() >= 3, "{name} stored too little: {runs:#?}");
+        for run in stored {
+            assert!(run.object.is_some() && run.job.is_some(), "{run:?}");
+            assert!(run.progress.records > 0 && run.requests > 0, "{run:?}");
+        }
+    }
+}
+
+async fn runs(stack: &Stack, name: &str) -> Vec<RunEntry> {
+    let table = ledger(stack);
+    let last = table.source(name).await.unwrap().record.runs;
+    table.source_runs(name, 1, last).await.unwrap()
+}
+
+fn ledger(stack: &Stack) -> DynamoTable {
+    let client = aws_sdk_dynamodb::Client::new(stack.sdk_config());
+    DynamoTable::new(client, &stack.outputs().ledger_table)
+}
+
+fn database(stack: &Stack) -> rusqlite::Connection {
     let path = stack.sql_url().strip_prefix("sqlite://").unwrap();
-    let connection = rusqlite::Connection::open(path).unwrap();
+    rusqlite::Connection::open(path).unwrap()
+}
+
+fn in_sql(stack: &Stack, table: &str) -> BTreeMap<i64, String> {
+    let connection = database(stack);
     // There is no table before the first rows.
     let Ok(mut select) = connection.prepare(&format!("SELECT id, name FROM {table}")) else {
         return BTreeMap::new();
@@ -178,14 +251,11 @@ fn in_sql(stack: &Stack, table: &str) -> BTreeMap<i64, String> {
 
 async fn in_mongodb(stack: &Stack, collection: &str) -> BTreeMap<i64, String> {
     let found = documents(stack.mongodb_uri(), collection).await;
-    let rows = found
-        .iter()
-        .filter(|document| document.contains_key("name"));
-    let rows = rows.map(|document| {
-        (
-            document.get_i64("_id").unwrap(),
-            document.get_str("name").unwrap().to_owned(),
-        )
+    // A tombstone has no name.
+    let rows = found.iter().filter(|row| row.contains_key("name"));
+    let rows = rows.map(|row| {
+        let name = row.get_str("name").unwrap().to_owned();
+        (row.get_i64("_id").unwrap(), name)
     });
     rows.collect()
 }

@@ -52,16 +52,15 @@ impl Target for S3Target {
         const OPERATION: &str = "UploadPart";
         let number =
             i32::try_from(number).map_err(|error| AwsError::refused(OPERATION, key, error))?;
-        self.client
-            .upload_part()
-            .bucket(&self.bucket)
-            .key(key)
-            .upload_id(upload)
-            .part_number(number)
-            .body(ByteStream::from(body))
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk(OPERATION, key, &error))?
+        let part = self.client.upload_part();
+        let part = part.bucket(&self.bucket).key(key).upload_id(upload);
+        let part = part.part_number(number).body(ByteStream::from(body));
+        let stored = part.send().await.map_err(|error| match error.code() {
+            // It was aborted, and is gone for good.
+            Some(code @ "NoSuchUpload") => AwsError::refused(OPERATION, key, code),
+            _ => AwsError::from_sdk(OPERATION, key, &error),
+        })?;
+        stored
             .e_tag
             .ok_or_else(|| AwsError::unexpected_response(OPERATION, key, "it has no ETag"))
     }

@@ -40,7 +40,7 @@ pub(crate) async fn source(context: &Context, name: &str) -> Result<Option<Sourc
     let Some((text, _)) = text else {
         return Ok(None);
     };
-    let source = match Source::from_toml(name, &key, &text) {
+    let mut source = match Source::from_toml(name, &key, &text) {
         Ok(source) => source,
         Err(error) => {
             warn!(source = name, %error, "the definition is invalid");
@@ -48,7 +48,11 @@ pub(crate) async fn source(context: &Context, name: &str) -> Result<Option<Sourc
         }
     };
     let refused = match context.datasets.latest(&source.dataset).await? {
-        Lookup::Found(dataset, _) => source.check_dataset(&dataset).err(),
+        Lookup::Found(dataset, _) => {
+            source.schedule = source.schedule.with_minute(context.minute);
+            source.csv = dataset.csv.clone();
+            source.check_dataset(&dataset).err()
+        }
         Lookup::Bad(error, _) => Some(error.to_string()),
         Lookup::Unknown => Some(format!("there is no dataset {}", source.dataset)),
     };

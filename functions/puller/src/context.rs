@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use landfall_aws::{Datasets, Objects, S3Inbox, S3Objects, Secret};
 use landfall_fetch::HttpTransport;
 use landfall_ledger::{Ledger, SourceTable};
@@ -33,6 +33,8 @@ pub struct Context {
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// The number of bytes from which records are stored as a part.
     pub part_bytes: usize,
+    /// The length of a minute in the schedules of sources.
+    pub minute: SignedDuration,
 }
 
 impl Context {
@@ -77,6 +79,13 @@ impl Context {
             }),
             now: Box::new(Timestamp::now),
             part_bytes: crate::PART_BYTES,
+            minute: minute(optional("LANDFALL_SOURCE_MINUTE_SECONDS")?),
         })
     }
+}
+
+/// Returns the length of a minute, which is shorter only in tests.
+fn minute(seconds: Option<u8>) -> SignedDuration {
+    let seconds = seconds.filter(|seconds| (1..60).contains(seconds));
+    seconds.map_or(SignedDuration::from_mins(1), |seconds| SignedDuration::from_secs(seconds.into()))
 }

@@ -32,6 +32,9 @@ pub(crate) enum WalkFailure {
     /// The answer takes longer than an invocation.
     #[error("the answer did not arrive within the time of the function")]
     Unfinished,
+    /// S3 refuses a part, for example because the upload was aborted. Another walk has another upload.
+    #[error("the records cannot be stored: {0}")]
+    Upload(AwsError),
     /// Records that were kept aside, or the object, are gone.
     #[error("what was stored of the walk is gone")]
     Gone,
@@ -50,8 +53,9 @@ impl WalkFailure {
             Self::Fetch(error) => error.retryable(),
             // A server that turns in a circle or answers with a sign-in page may be back in order a minute later.
             Self::Walk(error) => !matches!(error, WalkError::Limit { .. }),
-            Self::Gone | Self::Changed | Self::Step(_) => true,
-            Self::Time(_) | Self::Unfinished => false,
+            // Another invocation may have more time left.
+            Self::Upload(_) | Self::Gone | Self::Changed | Self::Unfinished | Self::Step(_) => true,
+            Self::Time(_) => false,
         }
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use landfall_domain::JobState;
@@ -9,13 +7,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use crate::held::Held;
+use crate::held::{Held, LEASE, RESERVE, end_of_invocation};
 use crate::{Context, PullerError, catalog, complete, walk};
 
-/// Time that is reserved for the end of an invocation.
-const RESERVE: Duration = Duration::from_secs(30);
-/// How long a lease lasts after the end of the invocation that has it.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// The maximum number of sources that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
@@ -73,15 +67,16 @@ async fn step(context: &Context, source: &Source, stop_at: Instant) -> Result<bo
     if matches!(step, Step::Settle(_)) && job == JobState::Open {
         return Ok(false);
     }
-    let left = stop_at.saturating_duration_since(Instant::now()) + RESERVE + LEASE_MARGIN;
-    let until = now.checked_add(left).unwrap_or(Timestamp::MAX);
+    let until = match step {
+        Step::Complete => end_of_invocation(now, stop_at),
+        _ => now.saturating_add(LEASE).unwrap_or(now),
+    };
     let change = |record: &mut Record| match step {
         Step::Start { next, is_full } => record.start(now, next, is_full),
         Step::Skip(next) => record.due = Some(next),
         Step::Wait | Step::Walk | Step::Complete | Step::Settle(_) => {}
     };
-    let table = context.sources.as_ref();
-    let Some(mut held) = Held::take(table, source, stored, until, change).await? else {
+    let Some(mut held) = Held::take(context, source, stored, until, change).await? else {
         return Ok(false);
     };
     let done = match step {

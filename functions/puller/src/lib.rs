@@ -8,13 +8,20 @@
 //! Each invocation looks at all sources. What has to be done about one follows from its record
 //! ([`Record::step`](landfall_sources::Record::step)): start a run, continue a walk, create the object of a walk that is
 //! whole, or see whether the job of an object has closed. Before anything is done, the source is *leased* with a
-//! conditional write until the invocation is over for certain, so that two invocations never work on one source, and an
-//! invocation that dies is followed by another one.
+//! conditional write, so that runs of a source never overlap.
+//!
+//! # Leases
+//!
+//! A lease lasts 15 seconds and is renewed while the walk goes on, so that soon after an invocation dies, another one
+//! follows. Each write of the record needs the revision that the invocation has read or written last. So an invocation
+//! that was too slow to renew its lease finds that it has lost it, and what it has stored until then counts for nothing.
+//! While an object is created, the lease lasts until the invocation is over for certain: an object must not appear after
+//! another invocation has given it up.
 //!
 //! # Nothing is lost, and nothing is claimed too early
 //!
 //! - An object is created only when its walk is whole: by one request, or by completing a multipart upload. A walk that
-//!   fails is started again, with another object, and its upload is aborted.
+//!   fails is started again, with another object. Once that is recorded, its upload is aborted.
 //! - The state that a walk proposes is recorded before its object is created. If the reply to that is lost, the next
 //!   invocation finds the object by its key, which belongs to this walk alone, or walks again.
 //! - The proposed state becomes current when the job of the object has succeeded. The next run starts after that, so

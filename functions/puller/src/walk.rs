@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use landfall_fetch::FetchError;
-use landfall_sources::{Answer, Checkpoint, Outcome, Phase, Upload, Walk};
+use landfall_sources::{Answer, Checkpoint, Outcome, Phase, Request, Upload, Walk};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::error::WalkFailure;
-use crate::held::Held;
+use crate::held::{Held, end_of_invocation};
 use crate::{Context, Fetching, PullerError, complete};
 
 /// The maximum number of bytes of records that are kept aside.
@@ -42,7 +42,7 @@ pub(crate) async fn walk(
     drop(session);
     let finished = match walked {
         Ok(false) => return Ok(()),
-        Ok(true) => finish(context, held, &mut walking).await,
+        Ok(true) => finish(context, held, &mut walking, stop_at).await,
         Err(failure) => Err(failure),
     };
     match finished {
@@ -71,10 +71,6 @@ pub(crate) async fn fail(
 ) -> Result<(), PullerError> {
     let (source, run) = (held.source, held.run()?.clone());
     warn!(source = source.name, run = run.number, walk = run.walks, error = %failure, "a walk failed");
-    if let Some(upload) = upload {
-        let key = run.object_key(source);
-        context.target.abort(&key, &upload.id).await?;
-    }
     let now = (context.now)();
     let mut record = held.record.clone();
     if record.fail_walk(source, now, !failure.retryable()) {
@@ -82,6 +78,15 @@ pub(crate) async fn fail(
         held.record_end(&run, now, Outcome::Failed, reason).await?;
     }
     held.record = record;
+    // Before the upload is aborted: a walk that goes on from a checkpoint could store no further part in it.
+    held.save().await?;
+    if let Some(upload) = upload {
+        let aborted = context.target.abort(&run.object_key(source), &upload.id).await;
+        if let Err(error) = aborted {
+            // S3 aborts it after some days.
+            warn!(source = source.name, %error, "the upload of a walk that failed is left");
+        }
+    }
     Ok(())
 }
 
@@ -95,17 +100,19 @@ async fn make(
 ) -> Result<bool, WalkFailure> {
     let source = held.source;
     while let Some(request) = walking.walk.request(source) {
+        held.renew().await?;
         let now = (context.now)();
         if held.run()?.is_over_time(source, now) {
             return Err(WalkFailure::Time(source.limits.seconds));
         }
-        if source.streams() {
-            stream(context, held, session, walking, stop_at).await?;
-            continue;
-        }
-        let response = match session.fetch(&request).await {
-            Ok(response) => response,
-            Err(error @ (FetchError::Time | FetchError::Wait(_))) => {
+        let walked = if source.streams() {
+            stream(context, held, session, &request, walking, stop_at).await
+        } else {
+            page(context, held, session, &request, walking).await
+        };
+        match walked {
+            Ok(()) => {}
+            Err(WalkFailure::Fetch(error @ (FetchError::Time | FetchError::Wait(_)))) => {
                 if let FetchError::Wait(wait) = error
                     && let Some(run) = &mut held.record.run
                 {
@@ -114,20 +121,33 @@ async fn make(
                 keep_aside(context, held, walking).await?;
                 return Ok(false);
             }
-            Err(error) => return Err(error.into()),
-        };
-        let answer = Answer {
-            status: response.status,
-            headers: &response.headers,
-            body: &response.body,
-        };
-        walking.walk.accept(source, &answer, &mut walking.buffer)?;
-        if walking.buffer.len() >= context.part_bytes && !walking.walk.is_done() {
-            put_part(context, held, walking).await?;
-            record(held, walking, None).await?;
+            Err(failure) => return Err(failure),
         }
     }
     Ok(true)
+}
+
+/// Fetches a page.
+async fn page(
+    context: &Context,
+    held: &mut Held<'_>,
+    session: &mut dyn Fetching,
+    request: &Request,
+    walking: &mut Walking,
+) -> Result<(), WalkFailure> {
+    let source = held.source;
+    let response = held.hold(session.fetch(request)).await??;
+    let answer = Answer {
+        status: response.status,
+        headers: &response.headers,
+        body: &response.body,
+    };
+    walking.walk.accept(source, &answer, &mut walking.buffer)?;
+    if walking.buffer.len() >= context.part_bytes && !walking.walk.is_done() {
+        put_part(context, held, walking).await?;
+        record(held, walking, None).await?;
+    }
+    Ok(())
 }
 
 /// Returns the walk as it was recorded, or a new one.
@@ -163,22 +183,14 @@ async fn load(context: &Context, held: &Held<'_>) -> Result<Walking, WalkFailure
 /// Stores an answer as it arrives.
 async fn stream(
     context: &Context,
-    held: &Held<'_>,
+    held: &mut Held<'_>,
     session: &mut dyn Fetching,
+    request: &Request,
     walking: &mut Walking,
     stop_at: Instant,
 ) -> Result<(), WalkFailure> {
     let source = held.source;
-    let Some(request) = walking.walk.request(source) else {
-        return Ok(());
-    };
-    let mut received = session
-        .receive(&request)
-        .await
-        .map_err(|error| match error {
-            FetchError::Time => WalkFailure::Unfinished,
-            error => error.into(),
-        })?;
+    let mut received = held.hold(session.receive(request)).await??;
     let answer = Answer {
         status: received.status,
         headers: &received.headers,
@@ -188,8 +200,9 @@ async fn stream(
         return Ok(());
     }
     loop {
-        let chunk = timeout_at(stop_at, received.body.next()).await;
-        let chunk = chunk.map_err(|_| WalkFailure::Unfinished)?;
+        held.renew().await?;
+        let chunk = timeout_at(stop_at, received.body.next());
+        let chunk = held.hold(chunk).await?.map_err(|_| WalkFailure::Unfinished)?;
         let Some(chunk) = chunk.map_err(FetchError::from)? else {
             break;
         };
@@ -205,7 +218,7 @@ async fn stream(
 /// Stores the buffer as the next part of the upload.
 async fn put_part(
     context: &Context,
-    held: &Held<'_>,
+    held: &mut Held<'_>,
     walking: &mut Walking,
 ) -> Result<(), WalkFailure> {
     let key = held.run()?.object_key(held.source);
@@ -222,10 +235,15 @@ async fn put_part(
     let upload = walking.upload.insert(upload);
     let number = upload.parts.len() + 1;
     let body = Bytes::from(std::mem::take(&mut walking.buffer));
-    let etag = context
-        .target
-        .put_part(&key, &upload.id, number, body)
-        .await?;
+    let stored = context.target.put_part(&key, &upload.id, number, body);
+    let stored = held.hold(stored).await?;
+    let etag = stored.map_err(|error| {
+        if error.retryable() {
+            error.into()
+        } else {
+            WalkFailure::Upload(error)
+        }
+    })?;
     upload.parts.push(etag);
     Ok(())
 }
@@ -252,17 +270,15 @@ async fn keep_aside(
     held: &mut Held<'_>,
     walking: &Walking,
 ) -> Result<(), WalkFailure> {
-    let run = held.run()?;
-    let (name, pages) = (&held.source.name, walking.walk.progress().pages);
-    // Another key for each checkpoint: a late write must not replace what a later checkpoint names.
-    let key = format!("sources/{name}/{}-{}-{pages}", run.number, run.walks);
+    let (name, run) = (&held.source.name, held.run()?.number);
+    // Another key for each lease: a late write must not replace what a later checkpoint names.
+    let key = format!("sources/{name}/{run}-{}", held.revision());
     let mut aside = None;
     if !walking.buffer.is_empty() {
         let body = Bytes::from(walking.buffer.clone());
-        context
-            .objects
-            .write(&context.aside_bucket, &key, ASIDE_TYPE, body)
-            .await?;
+        let bucket = &context.aside_bucket;
+        let written = context.objects.write(bucket, &key, ASIDE_TYPE, body);
+        held.hold(written).await??;
         aside = Some(key);
     }
     Ok(record(held, walking, aside).await?)
@@ -273,6 +289,7 @@ async fn finish(
     context: &Context,
     held: &mut Held<'_>,
     walking: &mut Walking,
+    stop_at: Instant,
 ) -> Result<(), WalkFailure> {
     let proposal = walking.walk.proposal(held.source);
     if let Some(run) = &mut held.record.run {
@@ -289,6 +306,8 @@ async fn finish(
         put_part(context, held, walking).await?;
     }
     let content = std::mem::take(&mut walking.buffer);
+    // An object must not be created after another invocation has given it up.
+    held.record.lease(end_of_invocation((context.now)(), stop_at));
     let created = complete::create(context, held, proposal, walking.upload.clone(), content);
     Ok(created.await?)
 }

@@ -64,6 +64,11 @@ pub(crate) fn pace_key(host: &str) -> String {
     format!("pace#{host}")
 }
 
+/// Returns the key of the number of requests to a host on a day, which is counted from 1970.
+pub(crate) fn pace_day_key(host: &str, day: i64) -> String {
+    format!("pace#{host}#{day}")
+}
+
 /// Returns the key of a cursor.
 pub(crate) fn cursor_key(name: &str) -> String {
     format!("cursor#{name}")

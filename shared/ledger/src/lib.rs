@@ -108,7 +108,7 @@ pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use maintenance::{Maintenance, MaintenanceStep};
 pub use memory::MemoryTable;
-pub use pace::PaceTable;
+pub use pace::{Block, Granted, PaceTable};
 pub use pause::Pause;
 pub use permits::PermitTable;
 pub use plan::PlanBlock;

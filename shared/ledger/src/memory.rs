@@ -37,6 +37,8 @@ pub(crate) struct Items {
     pub(crate) sources: MemorySources,
     /// When the slots of a host are free, in microseconds since 1970.
     pub(crate) slots: HashMap<String, i64>,
+    /// The number of requests to a host on a day.
+    pub(crate) requests: HashMap<String, u64>,
 }
 
 impl Items {

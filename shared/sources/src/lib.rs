@@ -50,6 +50,7 @@ mod request;
 mod retry;
 mod schedule;
 mod source;
+mod table;
 mod template;
 mod walk;
 

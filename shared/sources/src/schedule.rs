@@ -103,6 +103,18 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// Returns the schedule with another length of a minute in its interval, with which tests need not wait for minutes.
+    #[must_use]
+    pub fn with_minute(self, minute: SignedDuration) -> Self {
+        match self {
+            Self::Every(interval) => {
+                let minutes = i32::try_from(interval.as_mins()).unwrap_or(i32::MAX);
+                Self::Every(minute.saturating_mul(minutes))
+            }
+            cron @ Self::Cron(..) => cron,
+        }
+    }
+
     /// Returns the first time after `time` at which the source is due, or `None` if there is none.
     pub fn after(&self, time: Timestamp) -> Option<Timestamp> {
         match self {

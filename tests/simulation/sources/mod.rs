@@ -136,6 +136,7 @@ fn context(world: &Arc<World>, part_bytes: usize) -> Context {
         fetcher: Arc::new(Api(Arc::clone(world))),
         now: Box::new(move || clock.now()),
         part_bytes,
+        minute: SignedDuration::from_mins(1),
     }
 }
 

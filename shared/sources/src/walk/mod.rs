@@ -43,6 +43,8 @@ pub struct Walk {
     position: Position,
     keys: Option<Mark>,
     has_full_page: bool,
+    /// The header of the first page of a table.
+    header: Option<String>,
     records_cycle: Cycle,
     links_cycle: Cycle,
     /// The server's time at the first answer of the range.
@@ -131,6 +133,7 @@ impl Walk {
             position: Position::Start,
             keys: None,
             has_full_page: false,
+            header: None,
             records_cycle: Cycle::default(),
             links_cycle: Cycle::default(),
             server_time: None,
@@ -178,14 +181,39 @@ impl Walk {
             return Ok(());
         }
         self.count(source, answer.body.len() as u64)?;
-        let page = Page::read(answer.body, source.format, &source.records, source.graphql)?;
+        let page = Page::read(answer.body, source)?;
         let keys = self.read_fields(source, &page)?;
+        self.write_header(&page, out)?;
         let before = out.len();
         for record in &page.records {
-            write_line(record, out);
+            if page.header.is_some() {
+                // A cell can contain line breaks.
+                out.extend_from_slice(record.as_bytes());
+                out.push(b'\n');
+            } else {
+                write_line(record, out);
+            }
         }
         self.progress.records += page.records.len() as u64;
         self.advance(source, answer.headers, &page, keys.as_ref(), &out[before..])
+    }
+
+    /// Writes the header of the first page of a table that has records, and checks that the others have the same.
+    fn write_header(&mut self, page: &Page<'_>, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        let header = page.header.as_deref().filter(|_| !page.records.is_empty());
+        match (header, &self.header) {
+            (None, _) => {}
+            (Some(header), Some(first)) if header == first => {}
+            (Some(_), Some(_)) => return Err(WalkError::Header(self.progress.pages)),
+            (Some(header), None) => {
+                self.header = Some(header.to_owned());
+                if !header.is_empty() {
+                    out.extend_from_slice(header.as_bytes());
+                    out.push(b'\n');
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Processes the status and the headers of an answer whose body is stored as it arrives. Returns whether it has
