@@ -41,7 +41,7 @@ pub struct SourceDefinition {
     pub url: String,
     /// The method of the requests.
     pub method: String,
-    /// When it is due: `every 10 minutes`, or a cron expression and its time zone, `30 8 * * MON-FRI in Europe/Berlin`.
+    /// When it is due: `every 10 minutes`, or a cron expression and its time zone, `30 8 * * 1-5 in Europe/Berlin`.
     pub schedule: String,
     /// What leads to the next page: `none`, `page`, `offset`, `cursor`, `next_url`, `link` or `keyset`.
     pub paging: String,

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(written("90 minutes"), "every 1 hour 30 minutes");
         assert_eq!(written("1 day"), "every 24 hours");
         let schedule = cron("30 8 * * MON-FRI", "Europe/Berlin");
-        assert_eq!(schedule.to_string(), "30 8 * * MON-FRI in Europe/Berlin");
+        assert_eq!(schedule.to_string(), "30 8 * * 1-5 in Europe/Berlin");
     }
 
     #[test]
