@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(
             line(&table, None).await,
             "feed: dataset orders, every 1 hour, waiting, next run 2026-11-20T09:00:00Z, last run 1: failed, started \
-             2026-11-20T08:00:00Z, 0 requests, 0 records, 404"
+             2026-11-20T08:00:00.000Z, 0 requests, 0 records, 404"
         );
 
         table.pause_source("feed", "ann").await.unwrap();

@@ -220,14 +220,20 @@ mod tests {
         let (first, second) = (LedgerPace::new(Arc::clone(&table)), LedgerPace::new(table));
         let limits = limits(1000.0, None);
         first.wait("a.example", &limits).await.unwrap();
-        first.pause("a.example", Duration::from_secs(30)).await.unwrap();
+        first
+            .pause("a.example", Duration::from_secs(30))
+            .await
+            .unwrap();
         for pace in [&first, &second] {
             let waited = timeout(Duration::from_millis(300), pace.wait("a.example", &limits)).await;
             assert!(waited.is_err(), "a request is sent in the pause");
             pace.wait("b.example", &limits).await.unwrap();
         }
         // A pause that is too long to be waited for is returned.
-        second.pause("a.example", Duration::from_mins(30)).await.unwrap();
+        second
+            .pause("a.example", Duration::from_mins(30))
+            .await
+            .unwrap();
         let error = first.wait("a.example", &limits).await.unwrap_err();
         assert!(
             matches!(error, PaceError::Wait(wait) if wait > Duration::from_mins(29)),

@@ -154,7 +154,10 @@ impl PaceTable for MemoryTable {
 
     async fn count_request(&self, host: &str, now: i64, most: u64) -> Result<bool, LedgerError> {
         let mut items = self.items();
-        let requests = items.requests.entry(pace_day_key(host, day(now))).or_default();
+        let requests = items
+            .requests
+            .entry(pace_day_key(host, day(now)))
+            .or_default();
         let is_counted = *requests < most;
         *requests += u64::from(is_counted);
         Ok(is_counted)

@@ -122,9 +122,9 @@ impl SourceView {
             next_run_at: record.next_run(requested).map(|at| at.to_string()),
             current_run: record.run.as_ref().map(|run| CurrentRun {
                 number: run.number,
-                started_at: run.started.to_string(),
+                started_at: shown(run.started),
                 walks: run.walks,
-                retry_at: run.retry_at.map(|at| at.to_string()),
+                retry_at: run.retry_at.map(shown),
             }),
             last_run: runs.into_iter().next().map(RunView::from),
             paused: stored.pause,
@@ -146,12 +146,17 @@ impl SourceDefinition {
     }
 }
 
+/// Writes a time with milliseconds.
+fn shown(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
 impl From<RunEntry> for RunView {
     fn from(run: RunEntry) -> Self {
         Self {
             number: run.number,
-            started_at: run.started.to_string(),
-            ended_at: run.ended.to_string(),
+            started_at: shown(run.started),
+            ended_at: shown(run.ended),
             outcome: run.outcome,
             reason: run.reason,
             full: run.is_full,

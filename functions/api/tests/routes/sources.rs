@@ -101,7 +101,7 @@ async fn a_source_shows_its_definition_its_schedule_and_its_runs_but_no_secrets(
     assert_eq!(source["next_run_at"], "2026-11-20T08:12:00Z");
     assert_eq!(source["last_run"]["number"], 2);
     assert_eq!(source["last_run"]["outcome"], "empty");
-    assert_eq!(source["last_run"]["started_at"], "2026-11-20T08:02:00Z");
+    assert_eq!(source["last_run"]["started_at"], "2026-11-20T08:02:00.000Z");
 
     let now = Timestamp::now();
     record.start(now, now, false);

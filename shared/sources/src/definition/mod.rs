@@ -12,7 +12,8 @@ mod tests;
 
 use http::Method;
 use landfall_domain::{
-    CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of, zone,
+    CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of,
+    zone,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -204,9 +205,10 @@ fn check_format(
         );
         return Err(text.error(&paging.span(), "paging", message));
     }
-    let reads_records = source.incremental.as_ref().is_some_and(|incremental| {
-        matches!(incremental.progress, Progress::Field { .. })
-    });
+    let reads_records = source
+        .incremental
+        .as_ref()
+        .is_some_and(|incremental| matches!(incremental.progress, Progress::Field { .. }));
     if let Some(incremental) = raw
         .incremental
         .as_ref()

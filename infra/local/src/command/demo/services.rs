@@ -65,7 +65,7 @@ struct Service(Arc<Mutex<Data>>);
 /// Starts both services, which stop with this process.
 pub(crate) async fn serve_both() -> Result<()> {
     let (shop, warehouse) = (Service::default(), Service::default());
-    let long_ago = Timestamp::now() - SignedDuration::from_hours(24);
+    let long_ago = now() - SignedDuration::from_hours(24);
     for id in 1..=ORDERS {
         let order = (2, 500 + id * 37 % 9_000, long_ago);
         shop.data().orders.insert(id, order);
@@ -83,6 +83,12 @@ pub(crate) async fn serve_both() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Returns the time in milliseconds, as most services do.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 async fn serve(port: u16, routes: Router<Service>, service: Service) -> Result<()> {
@@ -126,7 +132,7 @@ impl Service {
 impl Data {
     /// Adds an order, and moves the two oldest that are under way to their next states.
     fn change_orders(&mut self) {
-        let now = Timestamp::now();
+        let now = now();
         let under_way = self.orders.values_mut().filter(|(state, ..)| *state < 2);
         for (state, _, changed) in under_way.take(2) {
             *state += 1;
