@@ -22,12 +22,12 @@ const SKU: &str = "0001";
 /// Orders with so many invalid records that the job fails.
 const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
 
-/// A source at an address where nothing listens.
+/// A source at an address where nothing listens. Its name is the one that the document has as an example.
 const FEED: &str = "dataset = \"products\"\nurl = \"http://127.0.0.1:9/\"\nevery = \"1 hour\"\n";
 
 /// Ingests the products and the bad orders, and adds a source.
 async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
-    stack.put_source("feed", FEED).await.unwrap();
+    stack.put_source("shop_orders", FEED).await.unwrap();
     let good = land(stack, "products/1.csv", PRODUCTS.as_bytes().to_vec()).await;
     assert_eq!(good.state, JobState::Succeeded, "{:?}", good.problem);
     let bad = land(stack, "orders/1.ndjson", BAD_ORDERS.as_bytes().to_vec()).await;
@@ -43,7 +43,7 @@ fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
             .replace("{dataset}", "products")
             .replace("{key}", SKU)
             .replace("{total}", "products_by_name")
-            .replace("{source}", "feed")
+            .replace("{source}", "shop_orders")
             .replace("{job}", job);
         assert!(
             !url.contains('{'),
@@ -208,7 +208,7 @@ dataset = {{ values = ["products", "orders"] }}
 key = {{ values = ["{SKU}", "1"] }}
 total = {{ values = ["products_by_name"] }}
 job = {{ values = ["{}", "{}"] }}
-source = {{ values = ["feed"] }}
+source = {{ values = ["shop_orders"] }}
 upload = {{ values = ["{upload}"] }}
 sort = {{ values = ["name", "-name", "sku", "order_id"] }}
 

@@ -10,7 +10,7 @@ use crate::{LedgerError, Pause, SourceTable};
 /// A source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(as = Source))]
+#[cfg_attr(feature = "openapi", schema(as = SourceStatus))]
 pub struct SourceView {
     /// Its name.
     pub name: String,
