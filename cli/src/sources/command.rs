@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Run {
         /// Name of the source
         source: String,
-        /// Wait until the run is over, and print it. Exits with 1 if it failed
+        /// Wait until the run is over, at most an hour, and print it. Exits with 1 if it failed
         #[arg(long)]
         wait: bool,
     },

@@ -9,10 +9,12 @@ use landfall_aws::{Datasets, SourceLookup, Sources};
 use landfall_ledger::{DynamoTable, MAX_RUNS, Pause, RunView, SourceTable, SourceView};
 use landfall_runtime::Environment;
 use landfall_sources::Source;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How often a run that is waited for is looked at.
 const POLL: Duration = Duration::from_secs(1);
+/// How long a run is waited for.
+const WITHIN: Duration = Duration::from_hours(1);
 
 /// The sources of the stack that the environment variables name.
 pub(crate) struct Stack {
@@ -62,18 +64,22 @@ impl Stack {
         requested.context("cannot request a run")
     }
 
-    /// Requests a run, waits until it is over, and returns it.
+    /// Requests a run, waits until it is over, at most an hour, and returns it.
     pub(crate) async fn run_and_wait(&self, name: &str) -> Result<RunView> {
         // A run that is in progress started before.
         let next = self.table.source(name).await?.record.runs + 1;
         self.run(name).await?;
-        loop {
+        let stop_at = Instant::now() + WITHIN;
+        while Instant::now() < stop_at {
             sleep(POLL).await;
             let found = self.table.source_runs(name, next, next).await?;
             if let Some(run) = found.into_iter().next() {
                 return Ok(run.into());
             }
         }
+        bail!(
+            "the run is not over after an hour; `landfall sources list` says what the source is doing"
+        )
     }
 
     /// Returns the last runs that are over, newest first.

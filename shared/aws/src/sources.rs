@@ -72,12 +72,15 @@ impl Sources {
             }
             Err(error) => return Err(error),
         };
-        let source = match Source::from_toml(name, &file, &text) {
+        let mut source = match Source::from_toml(name, &file, &text) {
             Ok(source) => source,
             Err(error) => return Ok(SourceLookup::Bad(error)),
         };
         let misfit = match datasets.latest(&source.dataset).await? {
-            Lookup::Found(dataset, _) => source.check_dataset(&dataset).err(),
+            Lookup::Found(dataset, _) => {
+                source.csv = dataset.csv.clone();
+                source.check_dataset(&dataset).err()
+            }
             Lookup::Bad(error, _) => Some(error.to_string()),
             Lookup::Unknown => Some(format!("there is no dataset {}", source.dataset)),
         };
