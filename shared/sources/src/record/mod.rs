@@ -134,6 +134,7 @@ pub enum Step {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = RunOutcome))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// There were no records, or nothing has changed.
