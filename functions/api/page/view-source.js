@@ -36,7 +36,7 @@ export function sourceView(name) {
 }
 
 function factsOf(source) {
-  const { dataset, definition, paused, problem } = source;
+  const { dataset, definition, paused, problem, current_run: run } = source;
   const { url, method, schedule, paging, incremental, complete, secrets } = definition;
   const what = complete ? 'all records; vanished rows are deleted' : incremental ? 'what has changed' : 'all records';
   return [
@@ -52,6 +52,7 @@ function factsOf(source) {
       'dl',
       { class: 'facts panel' },
       fact('State', activity(source)),
+      run && fact('Current run', `${run.number}, since `, at(run.started_at), run.retry_at && again(run)),
       fact('Next run', next(source)),
       fact('Schedule', schedule),
       fact('Dataset', h('a', { href: `#/data/${encodeURIComponent(dataset)}` }, dataset)),
@@ -62,6 +63,9 @@ function factsOf(source) {
     ),
   ];
 }
+
+/** When the pages of a run are fetched again, after they could not be. */
+const again = ({ walks, retry_at }) => ['; walk ', walks, ' over its pages starts at ', at(retry_at)];
 
 /** The buttons of a source. */
 function actions(path, changed) {
