@@ -1,6 +1,7 @@
 //! Sources: two servers whose rows change all the time, and that the tables follow, each at its own pace, while the
 //! puller, the worker and a server are killed.
 
+mod pace;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +70,13 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
     }
     let stack = Arc::new(start(Sql::Sqlite, &[]).await);
     let puller = &stack.outputs().puller_function;
-    set_variable(&stack, puller, "LANDFALL_SOURCE_MINUTE_SECONDS", Some(MINUTE)).await;
+    set_variable(
+        &stack,
+        puller,
+        "LANDFALL_SOURCE_MINUTE_SECONDS",
+        Some(MINUTE),
+    )
+    .await;
     for (name, definition) in DATASETS {
         stack.put_dataset(name, definition).await.unwrap();
     }
@@ -95,7 +102,7 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
         kill_a_server(&mut stock).await;
         is_over.store(true, Ordering::Relaxed);
     };
-    let (changes, ()) = tokio::join!(changing, killing);
+    let (changes, (), ()) = tokio::join!(changing, killing, pace::check(&stack));
     assert!(changes > 200, "{changes}");
     follow(&stack, &stock, &events).await;
     ticks.abort();
@@ -211,11 +218,20 @@ async fn check_runs(stack: &Stack) {
         let runs = runs(stack, name).await;
         // The first one is due at once.
         let periods = runs.iter().filter(|run| run.number > 1);
-        let periods: Vec<i64> = periods.map(|run| run.started.as_second() / seconds).collect();
+        let periods: Vec<i64> = periods
+            .map(|run| run.started.as_second() / seconds)
+            .collect();
         let different: BTreeSet<i64> = periods.iter().copied().collect();
-        assert_eq!(different.len(), periods.len(), "{name} ran too often: {runs:#?}");
+        assert_eq!(
+            different.len(),
+            periods.len(),
+            "{name} ran too often: {runs:#?}"
+        );
         let stored = runs.iter().filter(|run| run.outcome == Outcome::Succeeded);
-        assert!(stored.clone().count() >= 3, "{name} stored too little: {runs:#?}");
+        assert!(
+            stored.clone().count() >= 3,
+            "{name} stored too little: {runs:#?}"
+        );
         for run in stored {
             assert!(run.object.is_some() && run.job.is_some(), "{run:?}");
             assert!(run.progress.records > 0 && run.requests > 0, "{run:?}");

@@ -28,8 +28,8 @@ pub(crate) async fn names(context: &Context) -> Result<Vec<String>, PullerError>
         .collect())
 }
 
-/// Reads the definition of a source. One that is invalid, or does not fit its dataset, is reported in the log and is not
-/// run.
+/// Reads the definition of a source. One that is invalid, or does not fit its dataset, is reported in the log and is
+/// not run.
 pub(crate) async fn source(context: &Context, name: &str) -> Result<Option<Source>, PullerError> {
     let key = format!("{PREFIX}{name}{SUFFIX}");
     let bucket = &context.config_bucket;

@@ -87,5 +87,7 @@ impl Context {
 /// Returns the length of a minute, which is shorter only in tests.
 fn minute(seconds: Option<u8>) -> SignedDuration {
     let seconds = seconds.filter(|seconds| (1..60).contains(seconds));
-    seconds.map_or(SignedDuration::from_mins(1), |seconds| SignedDuration::from_secs(seconds.into()))
+    seconds.map_or(SignedDuration::from_mins(1), |seconds| {
+        SignedDuration::from_secs(seconds.into())
+    })
 }

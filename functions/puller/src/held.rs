@@ -75,7 +75,10 @@ impl<'a> Held<'a> {
     /// Renews the lease if it ends soon, as the record stands.
     pub(crate) async fn renew(&mut self) -> Result<(), PullerError> {
         let now = (self.context.now)();
-        let left = self.record.leased_until.map(|until| until.duration_since(now));
+        let left = self
+            .record
+            .leased_until
+            .map(|until| until.duration_since(now));
         if left.is_some_and(|left| left >= LEAST_LEFT) {
             return Ok(());
         }
@@ -84,7 +87,10 @@ impl<'a> Held<'a> {
     }
 
     /// Waits for something that does not change the record, and renews the lease meanwhile.
-    pub(crate) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, PullerError> {
+    pub(crate) async fn hold<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, PullerError> {
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
@@ -103,12 +109,14 @@ impl<'a> Held<'a> {
 
     /// Records how the run ended, before the record says that it is over.
     pub(crate) async fn record_end(
-        &self,
+        &mut self,
         run: &Run,
         now: Timestamp,
         outcome: Outcome,
         reason: Option<String>,
     ) -> Result<(), PullerError> {
+        // What another invocation has recorded must not be replaced.
+        self.renew().await?;
         let entry = run.entry(self.source, now, outcome, reason);
         let table = &self.context.sources;
         Ok(table.add_source_run(&self.source.name, &entry).await?)

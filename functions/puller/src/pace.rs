@@ -28,7 +28,7 @@ const PATIENCE: i64 = 60_000_000;
 ///
 /// A host that asks for a pause gets no slots until it is over. Those that other instances have taken before are over
 /// within half a second.
-pub(crate) struct LedgerPace {
+pub struct LedgerPace {
     table: Arc<dyn PaceTable>,
     kept: Mutex<HashMap<String, Slots>>,
 }
@@ -72,7 +72,8 @@ fn plan(per_second: f64) -> (i64, u32) {
 }
 
 impl LedgerPace {
-    pub(crate) fn new(table: Arc<dyn PaceTable>) -> Self {
+    /// Returns the pace that everybody has who uses this table.
+    pub fn new(table: Arc<dyn PaceTable>) -> Self {
         Self {
             table,
             kept: Mutex::default(),
@@ -220,14 +221,20 @@ mod tests {
         let (first, second) = (LedgerPace::new(Arc::clone(&table)), LedgerPace::new(table));
         let limits = limits(1000.0, None);
         first.wait("a.example", &limits).await.unwrap();
-        first.pause("a.example", Duration::from_secs(30)).await.unwrap();
+        first
+            .pause("a.example", Duration::from_secs(30))
+            .await
+            .unwrap();
         for pace in [&first, &second] {
             let waited = timeout(Duration::from_millis(300), pace.wait("a.example", &limits)).await;
             assert!(waited.is_err(), "a request is sent in the pause");
             pace.wait("b.example", &limits).await.unwrap();
         }
         // A pause that is too long to be waited for is returned.
-        second.pause("a.example", Duration::from_mins(30)).await.unwrap();
+        second
+            .pause("a.example", Duration::from_mins(30))
+            .await
+            .unwrap();
         let error = first.wait("a.example", &limits).await.unwrap_err();
         assert!(
             matches!(error, PaceError::Wait(wait) if wait > Duration::from_mins(29)),

@@ -81,7 +81,10 @@ pub(crate) async fn fail(
     // Before the upload is aborted: a walk that goes on from a checkpoint could store no further part in it.
     held.save().await?;
     if let Some(upload) = upload {
-        let aborted = context.target.abort(&run.object_key(source), &upload.id).await;
+        let aborted = context
+            .target
+            .abort(&run.object_key(source), &upload.id)
+            .await;
         if let Err(error) = aborted {
             // S3 aborts it after some days.
             warn!(source = source.name, %error, "the upload of a walk that failed is left");
@@ -202,7 +205,10 @@ async fn stream(
     loop {
         held.renew().await?;
         let chunk = timeout_at(stop_at, received.body.next());
-        let chunk = held.hold(chunk).await?.map_err(|_| WalkFailure::Unfinished)?;
+        let chunk = held
+            .hold(chunk)
+            .await?
+            .map_err(|_| WalkFailure::Unfinished)?;
         let Some(chunk) = chunk.map_err(FetchError::from)? else {
             break;
         };
@@ -307,7 +313,8 @@ async fn finish(
     }
     let content = std::mem::take(&mut walking.buffer);
     // An object must not be created after another invocation has given it up.
-    held.record.lease(end_of_invocation((context.now)(), stop_at));
+    held.record
+        .lease(end_of_invocation((context.now)(), stop_at));
     let created = complete::create(context, held, proposal, walking.upload.clone(), content);
     Ok(created.await?)
 }

@@ -90,7 +90,13 @@ impl FetchError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Failed { .. } | Self::Wait(_) | Self::Time => true,
-            Self::Pace(error) => matches!(error, PaceError::Unavailable { retryable: true, .. }),
+            Self::Pace(error) => matches!(
+                error,
+                PaceError::Unavailable {
+                    retryable: true,
+                    ..
+                }
+            ),
             Self::Refused(_)
             | Self::Reveal(_)
             | Self::Answer { .. }

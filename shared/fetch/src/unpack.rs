@@ -77,7 +77,9 @@ impl Unpacked {
         let failed = |problem| TransportError::Failed(format!("the answer is damaged: {problem}"));
         let mut piece = Vec::with_capacity(PIECE);
         loop {
-            let read = unpacker.unpack(&packed, &mut piece, PIECE).map_err(failed)?;
+            let read = unpacker
+                .unpack(&packed, &mut piece, PIECE)
+                .map_err(failed)?;
             packed = packed.slice(read..);
             if !piece.is_empty() {
                 self.state = State::Gzip(unpacker, packed);

@@ -211,7 +211,9 @@ async fn a_source_without_requests_left_on_a_day_fails() {
     }
 
     let server = Server::start(vec![]).await;
-    let error = fetch_at(&source(&server.url, ""), &here(), &Spent).await.unwrap_err();
+    let error = fetch_at(&source(&server.url, ""), &here(), &Spent)
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "today (UTC), 7 requests were sent to 127.0.0.1, which is limits.requests_per_day"
@@ -264,7 +266,10 @@ async fn answers_in_gzip_are_limited_by_what_they_unpack_to_and_repeated_if_they
     let error = fetch(&source, &here()).await.unwrap_err();
     assert!(matches!(error, FetchError::TooLong(1000)), "{error}");
     let response = fetch(&source, &here()).await.unwrap();
-    assert_eq!((response.body.as_slice(), server.uris().len()), (b"[]".as_slice(), 4));
+    assert_eq!(
+        (response.body.as_slice(), server.uris().len()),
+        (b"[]".as_slice(), 4)
+    );
 }
 
 #[tokio::test]
@@ -279,7 +284,10 @@ async fn bodies_are_sent_and_not_repeated_at_another_place() {
     let graphql = "body = { graphql = \"query($n: Int) { items(n: $n) }\", variables = { n = 5 } }\n\
                    headers = { x-key = \"{secret:key}\" }";
     fetch(&source(&server.url, graphql), &here()).await.unwrap();
-    let form = source(&server.url, "body = { form = { key = \"{secret:key}\", n = 5 } }");
+    let form = source(
+        &server.url,
+        "body = { form = { key = \"{secret:key}\", n = 5 } }",
+    );
     fetch(&form, &here()).await.unwrap();
     let error = fetch(&form, &here()).await.unwrap_err();
     assert!(matches!(error, FetchError::Answer { .. }), "{error}");
@@ -287,7 +295,10 @@ async fn bodies_are_sent_and_not_repeated_at_another_place() {
     let query = r#"{"query":"query($n: Int) { items(n: $n) }","variables":{"n":5}}"#;
     let form = "key=s3cret%26&n=5";
     assert_eq!(*server.bodies.lock().unwrap(), [query, query, form, form]);
-    assert_eq!(server.header(1, "content-type").as_deref(), Some("application/json"));
+    assert_eq!(
+        server.header(1, "content-type").as_deref(),
+        Some("application/json")
+    );
     assert_eq!(server.header(1, "x-key").as_deref(), Some("s3cret&"));
 }
 

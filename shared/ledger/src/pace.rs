@@ -44,8 +44,8 @@ pub trait PaceTable: Send + Sync {
     /// Grants no slots of a host before `until`, in microseconds since 1970. Those that are granted remain so.
     async fn pause_host(&self, host: &str, until: i64) -> Result<(), LedgerError>;
 
-    /// Counts a request to a host at `now`, in microseconds since 1970, unless `most` are counted already on that day, in
-    /// UTC. Returns whether it was counted. A lost response counts a request twice.
+    /// Counts a request to a host at `now`, in microseconds since 1970, unless `most` are counted already on that day,
+    /// in UTC. Returns whether it was counted. A lost response counts a request twice.
     async fn count_request(&self, host: &str, now: i64, most: u64) -> Result<bool, LedgerError>;
 }
 
@@ -154,7 +154,10 @@ impl PaceTable for MemoryTable {
 
     async fn count_request(&self, host: &str, now: i64, most: u64) -> Result<bool, LedgerError> {
         let mut items = self.items();
-        let requests = items.requests.entry(pace_day_key(host, day(now))).or_default();
+        let requests = items
+            .requests
+            .entry(pace_day_key(host, day(now)))
+            .or_default();
         let is_counted = *requests < most;
         *requests += u64::from(is_counted);
         Ok(is_counted)

@@ -110,7 +110,9 @@ impl Drop for Server {
 impl Rows {
     pub fn names(&self) -> BTreeMap<i64, String> {
         let rows = self.0.lock().unwrap();
-        rows.iter().map(|(id, (name, _))| (*id, name.clone())).collect()
+        rows.iter()
+            .map(|(id, (name, _))| (*id, name.clone()))
+            .collect()
     }
 
     /// Inserts, changes or deletes a few rows. Some are committed late. Returns their number.
@@ -143,8 +145,8 @@ async fn page(
         *requests += 1;
         *requests
     };
-    let is_held = query.contains_key("after")
-        && std::mem::take(&mut *shared.is_held.lock().unwrap());
+    let is_held =
+        query.contains_key("after") && std::mem::take(&mut *shared.is_held.lock().unwrap());
     if is_held {
         shared.reached.notify_one();
         sleep(Duration::from_secs(2)).await;

@@ -40,7 +40,11 @@ pub(super) fn check(
     })?;
     Ok(Limits {
         requests_per_second: per_second.unwrap_or(5.0),
-        requests_per_day: number("requests_per_day", raw.requests_per_day.as_ref(), 1_000_000_000)?,
+        requests_per_day: number(
+            "requests_per_day",
+            raw.requests_per_day.as_ref(),
+            1_000_000_000,
+        )?,
         bytes: number("bytes", raw.bytes.as_ref(), 32 << 30)?.unwrap_or(4 << 30),
         pages: number("pages", raw.pages.as_ref(), 1_000_000)?.unwrap_or(10_000),
         seconds: number("seconds", raw.seconds.as_ref(), 86_400)?.unwrap_or(3600),

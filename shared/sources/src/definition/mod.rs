@@ -12,7 +12,8 @@ mod tests;
 
 use http::Method;
 use landfall_domain::{
-    CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of, zone,
+    CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of,
+    zone,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -200,13 +201,15 @@ fn check_format(
         .filter(|_| is_table && matches!(source.paging.kind, PagingKind::Keyset(_)))
     {
         let message = format!(
-            "fields of {format} answers are not read, which keyset paging needs; use another kind of paging, JSON or NDJSON"
+            "fields of {format} answers are not read, which keyset paging needs; use another kind of paging, JSON or \
+             NDJSON"
         );
         return Err(text.error(&paging.span(), "paging", message));
     }
-    let reads_records = source.incremental.as_ref().is_some_and(|incremental| {
-        matches!(incremental.progress, Progress::Field { .. })
-    });
+    let reads_records = source
+        .incremental
+        .as_ref()
+        .is_some_and(|incremental| matches!(incremental.progress, Progress::Field { .. }));
     if let Some(incremental) = raw
         .incremental
         .as_ref()

@@ -192,11 +192,19 @@ fn rows_that_are_committed_late_are_found_in_the_overlap_and_older_ones_by_a_ful
         let mut walk = Walk::start(&source, state, is_full, at("2026-11-20T12:00:00Z"));
         let found = walk_with(&source, &mut walk, |request, _| {
             let since = request.get("since").map(|since| at(since));
-            let rows = served.iter().filter(|(_, time)| since.is_none_or(|since| at(time) >= since));
-            let rows: Vec<Value> = rows.map(|(id, time)| json!({"id": id, "at": time})).collect();
+            let rows = served
+                .iter()
+                .filter(|(_, time)| since.is_none_or(|since| at(time) >= since));
+            let rows: Vec<Value> = rows
+                .map(|(id, time)| json!({"id": id, "at": time}))
+                .collect();
             json!({ "rows": rows })
         });
-        let ids: Vec<u64> = found.unwrap().iter().map(|row| row["id"].as_u64().unwrap()).collect();
+        let ids: Vec<u64> = found
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_u64().unwrap())
+            .collect();
         (ids, walk.proposal(&source))
     };
     let (ids, state) = fetch(&served, &State::default(), false);

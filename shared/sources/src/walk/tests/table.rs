@@ -36,7 +36,10 @@ fn pages_are_joined_under_one_header() {
     ];
     let joined = join(&table("csv"), &pages).unwrap();
     assert_eq!(joined, "id,name\n1,\"a\r\nb\"\n2,c\n3,d\n");
-    assert_eq!(join(&table("tsv"), &["id\tname\n1\tx\n", ""]).unwrap(), "id\tname\n1\tx\n");
+    assert_eq!(
+        join(&table("tsv"), &["id\tname\n1\tx\n", ""]).unwrap(),
+        "id\tname\n1\tx\n"
+    );
 }
 
 #[test]
