@@ -1,6 +1,7 @@
 //! Sources: two servers whose rows change all the time, and that the tables follow, each at its own pace, while the
 //! puller, the worker and a server are killed.
 
+mod pace;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +102,7 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
         kill_a_server(&mut stock).await;
         is_over.store(true, Ordering::Relaxed);
     };
-    let (changes, ()) = tokio::join!(changing, killing);
+    let (changes, (), ()) = tokio::join!(changing, killing, pace::check(&stack));
     assert!(changes > 200, "{changes}");
     follow(&stack, &stock, &events).await;
     ticks.abort();

@@ -17,8 +17,8 @@ pub(crate) async fn names(context: &Context) -> Result<Vec<String>, PullerError>
     Ok(sources(context).names(None).await?)
 }
 
-/// Reads the definition of a source. One that is invalid, or does not fit its dataset, is reported in the log and is not
-/// run.
+/// Reads the definition of a source. One that is invalid, or does not fit its dataset, is reported in the log and is
+/// not run.
 pub(crate) async fn source(context: &Context, name: &str) -> Result<Option<Source>, PullerError> {
     match sources(context).lookup(name, &context.datasets).await? {
         SourceLookup::Found(mut source, None) => {

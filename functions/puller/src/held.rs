@@ -109,12 +109,14 @@ impl<'a> Held<'a> {
 
     /// Records how the run ended, before the record says that it is over.
     pub(crate) async fn record_end(
-        &self,
+        &mut self,
         run: &Run,
         now: Timestamp,
         outcome: Outcome,
         reason: Option<String>,
     ) -> Result<(), PullerError> {
+        // What another invocation has recorded must not be replaced.
+        self.renew().await?;
         let entry = run.entry(self.source, now, outcome, reason);
         let table = &self.context.sources;
         Ok(table.add_source_run(&self.source.name, &entry).await?)

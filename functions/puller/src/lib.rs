@@ -6,17 +6,17 @@
 //! sources and their runs in the ledger.
 //!
 //! Each invocation looks at all sources. What has to be done about one follows from its record
-//! ([`Record::step`](landfall_sources::Record::step)): start a run, continue a walk, create the object of a walk that is
-//! whole, or see whether the job of an object has closed. Before anything is done, the source is *leased* with a
+//! ([`Record::step`](landfall_sources::Record::step)): start a run, continue a walk, create the object of a walk that
+//! is whole, or see whether the job of an object has closed. Before anything is done, the source is *leased* with a
 //! conditional write, so that runs of a source never overlap.
 //!
 //! # Leases
 //!
 //! A lease lasts 15 seconds and is renewed while the walk goes on, so that soon after an invocation dies, another one
 //! follows. Each write of the record needs the revision that the invocation has read or written last. So an invocation
-//! that was too slow to renew its lease finds that it has lost it, and what it has stored until then counts for nothing.
-//! While an object is created, the lease lasts until the invocation is over for certain: an object must not appear after
-//! another invocation has given it up.
+//! that was too slow to renew its lease finds that it has lost it, and what it has stored until then counts for
+//! nothing. While an object is created, the lease lasts until the invocation is over for certain: an object must not
+//! appear after another invocation has given it up.
 //!
 //! # Nothing is lost, and nothing is claimed too early
 //!
@@ -58,4 +58,5 @@ pub use context::Context;
 pub use error::PullerError;
 pub use fetch::{Fetcher, Fetching, HttpFetcher};
 pub use handler::{handle, run};
+pub use pace::LedgerPace;
 pub use store::{PART_BYTES, Target};

@@ -28,7 +28,7 @@ const PATIENCE: i64 = 60_000_000;
 ///
 /// A host that asks for a pause gets no slots until it is over. Those that other instances have taken before are over
 /// within half a second.
-pub(crate) struct LedgerPace {
+pub struct LedgerPace {
     table: Arc<dyn PaceTable>,
     kept: Mutex<HashMap<String, Slots>>,
 }
@@ -72,7 +72,8 @@ fn plan(per_second: f64) -> (i64, u32) {
 }
 
 impl LedgerPace {
-    pub(crate) fn new(table: Arc<dyn PaceTable>) -> Self {
+    /// Returns the pace that everybody has who uses this table.
+    pub fn new(table: Arc<dyn PaceTable>) -> Self {
         Self {
             table,
             kept: Mutex::default(),

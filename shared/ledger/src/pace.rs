@@ -44,8 +44,8 @@ pub trait PaceTable: Send + Sync {
     /// Grants no slots of a host before `until`, in microseconds since 1970. Those that are granted remain so.
     async fn pause_host(&self, host: &str, until: i64) -> Result<(), LedgerError>;
 
-    /// Counts a request to a host at `now`, in microseconds since 1970, unless `most` are counted already on that day, in
-    /// UTC. Returns whether it was counted. A lost response counts a request twice.
+    /// Counts a request to a host at `now`, in microseconds since 1970, unless `most` are counted already on that day,
+    /// in UTC. Returns whether it was counted. A lost response counts a request twice.
     async fn count_request(&self, host: &str, now: i64, most: u64) -> Result<bool, LedgerError>;
 }
 

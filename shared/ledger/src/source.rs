@@ -49,7 +49,7 @@ pub trait SourceTable: Send + Sync {
     /// Stores how a run ended. A run that is stored again replaces the earlier one.
     async fn add_source_run(&self, name: &str, run: &RunEntry) -> Result<(), LedgerError>;
 
-    /// Reads the runs with these numbers, newest first: at most [`MAX_RUNS`], without those that are older than 30 days.
+    /// Reads the runs with these numbers, newest first: at most [`MAX_RUNS`], without those older than 30 days.
     async fn source_runs(
         &self,
         name: &str,

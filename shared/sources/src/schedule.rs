@@ -103,7 +103,7 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// Returns the schedule with another length of a minute in its interval, with which tests need not wait for minutes.
+    /// Returns the schedule with another length of a minute in its interval, so that tests need not wait for minutes.
     #[must_use]
     pub fn with_minute(self, minute: SignedDuration) -> Self {
         match self {

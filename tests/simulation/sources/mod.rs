@@ -1,5 +1,5 @@
-//! Sources: two APIs whose rows change while they are walked, and a puller that dies at any point, runs twice at a time,
-//! and gets no reply. The state of a source is never ahead of what is stored, and once nothing fails any more, the
+//! Sources: two APIs whose rows change while they are walked, and a puller that dies at any point, runs twice at a
+//! time, and gets no reply. The state of a source is never ahead of what is stored, and once nothing fails any more, the
 //! stored rows are those of the APIs.
 
 mod fakes;

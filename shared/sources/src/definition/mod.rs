@@ -201,7 +201,8 @@ fn check_format(
         .filter(|_| is_table && matches!(source.paging.kind, PagingKind::Keyset(_)))
     {
         let message = format!(
-            "fields of {format} answers are not read, which keyset paging needs; use another kind of paging, JSON or NDJSON"
+            "fields of {format} answers are not read, which keyset paging needs; use another kind of paging, JSON or \
+             NDJSON"
         );
         return Err(text.error(&paging.span(), "paging", message));
     }
