@@ -5,9 +5,9 @@ mod services;
 pub(crate) use services::serve_both;
 
 use std::collections::BTreeSet;
-use std::fs::{File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,15 @@ pub(crate) struct Variables(PathBuf);
 
 impl Drop for Variables {
     fn drop(&mut self) {
-        // It may be gone already.
-        let _ = std::fs::remove_file(&self.0);
+        // The next demo replaces it.
+        let _ = remove(&self.0);
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -99,9 +106,13 @@ async fn write_variables(stack: &Stack) -> Result<Variables> {
 }
 
 fn write(path: &Path, stack: &Stack, functions: &str, programs: &Path) -> Result<()> {
-    let mut file = File::create(path)?;
-    // It has a token.
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    // It has a token, so only its owner may read it.
+    remove(path)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     for line in functions.lines() {
         writeln!(file, "export {line}")?;
     }
