@@ -76,9 +76,9 @@ enum Command {
     /// Check definitions of datasets, and files against them
     #[command(subcommand)]
     Datasets(Datasets),
-    /// Check definitions of sources, and try them out
+    /// Check definitions of sources, try them out, and act on those of a stack
     #[command(subcommand)]
-    Sources(Sources),
+    Sources(sources::Command),
     /// Act on jobs of a stack
     #[command(subcommand)]
     Jobs(Jobs),
@@ -146,10 +146,10 @@ enum Totals {
 }
 
 #[derive(Args)]
-struct Operator {
+pub(crate) struct Operator {
     /// Who does this, for the ledger
     #[arg(long = "by", env = "USER", default_value = "command line")]
-    name: String,
+    pub(crate) name: String,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -185,21 +185,6 @@ enum Jobs {
     Prune {
         /// Id of the job
         job: JobId,
-    },
-}
-
-#[derive(Subcommand)]
-enum Sources {
-    /// Fetch the first pages of a source and print the requests and records. Nothing is stored
-    Try(sources::Attempt),
-    /// Check definitions of sources, and print the file, line and setting of the first error in each
-    Check {
-        /// Files, or directories of .toml files
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Directory with the definitions of the datasets, to check that each source fits its dataset
-        #[arg(long)]
-        datasets: Option<PathBuf>,
     },
 }
 
@@ -314,22 +299,7 @@ async fn main() -> Result<ExitCode> {
             pause::resume(&dataset).await?;
             println!("{dataset} is not paused");
         }
-        Command::Sources(Sources::Check { paths, datasets }) => {
-            let mut code = ExitCode::SUCCESS;
-            for checked in sources::check(&paths, datasets.as_deref())? {
-                match checked {
-                    Ok(checked) => println!("{checked}"),
-                    Err(error) => {
-                        eprintln!("{error}");
-                        code = ExitCode::FAILURE;
-                    }
-                }
-            }
-            return Ok(code);
-        }
-        Command::Sources(Sources::Try(attempt)) => {
-            sources::attempt(&attempt, &mut stdout().lock()).await?;
-        }
+        Command::Sources(command) => return sources::act(command).await,
         Command::Explain {
             dataset,
             key,

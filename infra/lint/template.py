@@ -23,7 +23,7 @@ class Retained(CloudFormationLintRule):
     tags = ["landfall"]
 
     def match(self, cfn):
-        kept = {*cfn.get_resources(DATA), *dead_letter_queues(cfn), "TokensSecret"} - {*TRANSIENT}
+        kept = {*cfn.get_resources(DATA), *dead_letter_queues(cfn), "TokensSecret", "SourcesSecret"} - {*TRANSIENT}
         return [
             RuleMatch(["Resources", name], f"{name} needs {policy}: Retain or RetainExceptOnCreate")
             for name in sorted(kept)

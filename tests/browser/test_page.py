@@ -365,6 +365,15 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
     expect(page.get_by_role("alert")).to_contain_text("no row with this key")
     check(page)
 
+    page.get_by_role("link", name="Sources").click()
+    expect(page.get_by_text("torn_feed does not run")).to_be_visible()
+    expect(page.get_by_role("region", name="Sources")).to_be_visible()
+    check(page)
+    page.get_by_role("link", name="feed", exact=True).click()
+    expect(heading(page, "feed")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause source")).to_be_visible()
+    check(page)
+
     page.get_by_role("button", name="Sign out").click()
     expect(heading(page, "Sign in")).to_be_visible()
     check(page)
@@ -434,3 +443,27 @@ def test_a_dataset_is_resumed_and_paused_on_the_page_of_an_open_job(visit: Visit
     expect(notice).to_be_visible()
     resume.click()
     expect(pause).to_be_visible()
+
+
+def test_a_source_is_run_paused_and_resumed_on_its_page(visit: Visit) -> None:
+    page = visit("#/sources")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="feed", exact=True))
+    expect(row).to_contain_text("every 1 hour")
+    # The source is due at once, and nothing listens at its address.
+    expect(row).to_contain_text("Waiting to retry")
+    row.get_by_role("link").click()
+    expect(heading(page, "feed")).to_be_focused()
+    expect(page.get_by_text("GET http://127.0.0.1:9/feed")).to_be_visible()
+
+    pause = page.get_by_role("button", name="Pause source")
+    run = page.get_by_role("button", name="Run now")
+    notice = page.get_by_text("The source has been paused since")
+    pause.click()
+    expect(notice).to_be_visible()
+    expect(run).to_be_hidden()
+    check(page)
+    page.get_by_role("button", name="Resume source").click()
+    expect(notice).to_be_hidden()
+    run.click()
+    expect(page.locator("#status")).to_have_text("Run now: done")
+    expect(page.get_by_text("within a minute")).to_be_visible()

@@ -22,6 +22,10 @@ async fn files_are_loaded_and_rows_are_shown_in_a_browser() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "65536")]).await;
 
     stack.put_dataset("torn", "name = ").await.unwrap();
+    stack.put_source("torn_feed", "url = ").await.unwrap();
+    // Nothing listens there.
+    let feed = "dataset = \"products\"\nurl = \"http://127.0.0.1:9/feed\"\nevery = \"1 hour\"\n";
+    stack.put_source("feed", feed).await.unwrap();
 
     let directory = tempfile::tempdir().unwrap();
     let [file, expected] =

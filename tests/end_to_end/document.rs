@@ -22,8 +22,12 @@ const SKU: &str = "0001";
 /// Orders with so many invalid records that the job fails.
 const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
 
-/// Ingests the products and the bad orders.
+/// A source at an address where nothing listens. Its name is the one that the document has as an example.
+const FEED: &str = "dataset = \"products\"\nurl = \"http://127.0.0.1:9/\"\nevery = \"1 hour\"\n";
+
+/// Ingests the products and the bad orders, and adds a source.
 async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
+    stack.put_source("shop_orders", FEED).await.unwrap();
     let good = land(stack, "products/1.csv", PRODUCTS.as_bytes().to_vec()).await;
     assert_eq!(good.state, JobState::Succeeded, "{:?}", good.problem);
     let bad = land(stack, "orders/1.ndjson", BAD_ORDERS.as_bytes().to_vec()).await;
@@ -39,6 +43,7 @@ fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
             .replace("{dataset}", "products")
             .replace("{key}", SKU)
             .replace("{total}", "products_by_name")
+            .replace("{source}", "shop_orders")
             .replace("{job}", job);
         assert!(
             !url.contains('{'),
@@ -49,6 +54,11 @@ fn operations(document: &Value, job: &str) -> Vec<(Method, String)> {
         }
     }
     operations
+}
+
+/// Returns whether a route about a source is as if there was none, for a token that has the scope.
+fn is_hidden(path: &str) -> bool {
+    path.starts_with("/sources/") && !path.ends_with("/pause") && !path.ends_with("/resume")
 }
 
 async fn call(api: &Api, method: &Method, path: &str) -> (StatusCode, String, String) {
@@ -119,8 +129,8 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
         for api in [&none, &unknown] {
             assert_refused(api, method, path, StatusCode::UNAUTHORIZED).await;
         }
-        let spans_datasets =
-            *method == Method::GET && matches!(&**path, "/session" | "/datasets" | "/jobs");
+        let spans_datasets = *method == Method::GET
+            && matches!(&**path, "/session" | "/datasets" | "/jobs" | "/sources");
         if path != "/session" {
             let other = if *method == Method::GET {
                 &writer
@@ -133,7 +143,7 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
             let (status, _, text) = call(&outsider, method, path).await;
             assert_eq!(status, StatusCode::OK, "{method} {path}: {text}");
             assert!(!text.contains("products"), "{text}");
-        } else if path.starts_with("/jobs/") {
+        } else if path.starts_with("/jobs/") || is_hidden(path) {
             assert_refused(&outsider, method, path, StatusCode::NOT_FOUND).await;
         } else {
             assert_refused(&outsider, method, path, StatusCode::FORBIDDEN).await;
@@ -198,6 +208,7 @@ dataset = {{ values = ["products", "orders"] }}
 key = {{ values = ["{SKU}", "1"] }}
 total = {{ values = ["products_by_name"] }}
 job = {{ values = ["{}", "{}"] }}
+source = {{ values = ["shop_orders"] }}
 upload = {{ values = ["{upload}"] }}
 sort = {{ values = ["name", "-name", "sku", "order_id"] }}
 
@@ -206,6 +217,7 @@ sort = {{ values = ["name", "-name", "sku", "order_id"] }}
 "path.key" = {{ dictionary = "key", probability = 0.7 }}
 "path.total" = {{ dictionary = "total", probability = 0.8 }}
 "path.job" = {{ dictionary = "job", probability = 0.8 }}
+"path.source" = {{ dictionary = "source", probability = 0.8 }}
 "query.sort" = {{ dictionary = "sort", probability = 0.5 }}
 "query.dataset" = {{ dictionary = "dataset", probability = 0.5 }}
 "body.dataset" = {{ dictionary = "dataset", probability = 0.8 }}

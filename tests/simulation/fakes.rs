@@ -12,9 +12,11 @@ use landfall_domain::{
 };
 use landfall_ledger::{
     ChunkOutcome, Circuit, CircuitTable, CursorTable, HeadUpdate, JobHead, LedgerError,
-    LedgerTable, MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard,
+    LedgerTable, MemoryTable, Pause, PlanBlock, RecordedCheckpoint, Shard, SourceTable,
+    StoredSource,
 };
 use landfall_runtime::Metrics;
+use landfall_sources::{Record, RunEntry};
 
 use crate::schedule::pause;
 
@@ -321,5 +323,40 @@ impl CursorTable for Table {
     }
     async fn save_cursor(&self, task: &str, position: &str) -> Result<(), LedgerError> {
         paused!(self.0.save_cursor(task, position))
+    }
+}
+
+#[async_trait]
+impl SourceTable for Table {
+    async fn source(&self, name: &str) -> Result<StoredSource, LedgerError> {
+        paused!(self.0.source(name))
+    }
+    async fn save_source(
+        &self,
+        name: &str,
+        record: &Record,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.save_source(name, record, revision))
+    }
+    async fn add_source_run(&self, name: &str, run: &RunEntry) -> Result<(), LedgerError> {
+        paused!(self.0.add_source_run(name, run))
+    }
+    async fn source_runs(
+        &self,
+        name: &str,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<RunEntry>, LedgerError> {
+        paused!(self.0.source_runs(name, first, last))
+    }
+    async fn pause_source(&self, name: &str, by: &str) -> Result<Pause, LedgerError> {
+        paused!(self.0.pause_source(name, by))
+    }
+    async fn resume_source(&self, name: &str) -> Result<(), LedgerError> {
+        paused!(self.0.resume_source(name))
+    }
+    async fn request_source(&self, name: &str, at: i64) -> Result<(), LedgerError> {
+        paused!(self.0.request_source(name, at))
     }
 }

@@ -27,6 +27,7 @@ mod queue;
 mod repair;
 mod samples;
 mod schedule;
+mod sources;
 mod stores;
 mod sweep;
 mod too_old;
@@ -40,14 +41,20 @@ use rand::Rng;
 
 /// The number of fixed seeds, and of random ones, unless `LANDFALL_SEEDS` is set.
 const SEEDS: u64 = 200;
+/// A seed of sources is most of an hour, with hundreds of pages.
+const SEEDS_OF_SOURCES: u64 = 40;
 
 /// Simulates the seed of `LANDFALL_SEED`, or some fixed and some random seeds.
 fn run(simulate: impl AsyncFn(u64)) {
+    run_some(SEEDS, simulate);
+}
+
+fn run_some(number: u64, simulate: impl AsyncFn(u64)) {
     let seeds = if let Ok(seed) = std::env::var("LANDFALL_SEED") {
         vec![seed.parse().unwrap()]
     } else {
-        let number =
-            std::env::var("LANDFALL_SEEDS").map_or(SEEDS, |number| number.parse().unwrap());
+        let given = std::env::var("LANDFALL_SEEDS").ok();
+        let number = given.map_or(number, |number| number.parse().unwrap());
         let mut rng = rand::rng();
         let random = (0..number).map(|_| rng.random());
         (0..number).chain(random).collect()
@@ -92,6 +99,11 @@ fn every_job_closes_whatever_is_lost() {
     run(async |seed| {
         losing::simulate(seed).await;
     });
+}
+
+#[test]
+fn a_source_is_never_ahead_of_what_is_stored() {
+    run_some(SEEDS_OF_SOURCES, sources::simulate);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! Sources: checks of their definitions, and a look at what they fetch.
+//! Sources: checks of their definitions, a look at what they fetch, and those of a stack.
 
 mod attempt;
 mod check;
+mod command;
+mod stack;
 
-pub(crate) use attempt::{Attempt, attempt};
-pub(crate) use check::check;
+pub(crate) use command::{Command, act};

@@ -12,6 +12,8 @@ import { jobsView } from './view-jobs.js';
 import { loadView } from './view-load.js';
 import { rowView } from './view-row.js';
 import { signInView } from './view-sign-in.js';
+import { sourceView } from './view-source.js';
+import { sourcesView } from './view-sources.js';
 import { totalsView } from './view-totals.js';
 
 const main = document.getElementById('main');
@@ -41,6 +43,8 @@ function viewOf([section, name, kind, ...rest], query) {
   if (section === 'load') return loadView(name);
   if (section === 'jobs' && name) return jobView(name);
   if (section === 'jobs') return jobsView(query);
+  if (section === 'sources' && name) return sourceView(name);
+  if (section === 'sources') return sourcesView();
   if (section === 'data' && kind === 'rows' && rest.length > 0) return rowView(name, rest, query);
   if (section === 'data' && kind === 'totals' && rest.length > 0) return totalsView(name, rest[0], query);
   if (section === 'data') return dataView(name, query);

@@ -14,9 +14,10 @@ const STATES = {
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
 
-export function badge(state) {
-  const [name, mark] = STATES[state] ?? [state, ''];
-  return h('span', { class: `badge ${state}` }, h('span', { 'aria-hidden': 'true' }, mark), name);
+/** The badge of a state, with its name or another text. */
+export function badge(state, text = stateName(state)) {
+  const mark = STATES[state]?.[1] ?? '';
+  return h('span', { class: `badge ${state}` }, h('span', { 'aria-hidden': 'true' }, mark), text);
 }
 
 /** Shows an error and what to do about it, with a button to retry if there is a `retry` function. */

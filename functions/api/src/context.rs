@@ -4,9 +4,9 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use lambda_http::Error;
 use landfall_auth::Tokens;
-use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox};
+use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox, Sources};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{JobIndex, Ledger, PermitTable};
+use landfall_ledger::{JobIndex, Ledger, PermitTable, SourceTable};
 use landfall_runtime::{Environment, Limiter, optional, required};
 use landfall_stores::Reader;
 
@@ -56,6 +56,10 @@ pub struct Context {
     pub inbox: Arc<dyn Inbox>,
     /// Definitions of datasets.
     pub datasets: Datasets,
+    /// Definitions of sources.
+    pub sources: Sources,
+    /// The same ledger, for what is recorded about sources.
+    pub source_records: Arc<dyn SourceTable>,
     /// The databases.
     pub readers: Vec<Arc<dyn Reader>>,
     pub(crate) cache: ResponseCache,
@@ -63,9 +67,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// Creates a context from its parts. `ledger` has the jobs and the permits of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, and the permits of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
-    pub fn new<L: JobIndex + PermitTable + 'static>(
+    pub fn new<L: JobIndex + PermitTable + SourceTable + 'static>(
         settings: Settings,
         tokens: Tokens,
         ledger: Arc<L>,
@@ -73,6 +77,7 @@ impl Context {
         objects: Arc<dyn Objects>,
         inbox: Arc<dyn Inbox>,
         datasets: Datasets,
+        sources: Sources,
         readers: Vec<Arc<dyn Reader>>,
     ) -> Self {
         let contents = Contents::new(Arc::clone(&objects), settings.work_bucket.clone());
@@ -82,12 +87,14 @@ impl Context {
             tokens,
             cache: ResponseCache::new(ledger.clone()),
             ledger: Ledger::new(ledger.clone()),
+            source_records: ledger.clone(),
             jobs: ledger,
             queue,
             objects,
             contents,
             inbox,
             datasets,
+            sources,
             readers,
             limiter,
         }
@@ -125,6 +132,7 @@ impl Context {
             environment.objects(),
             Arc::new(inbox),
             environment.datasets()?,
+            environment.sources()?,
             readers,
         ))
     }

@@ -1,4 +1,4 @@
-//! **Api**: serves rows, totals, jobs and rejects, accepts files and rows, and serves the page.
+//! **Api**: serves rows, totals, jobs, rejects and sources, accepts files and rows, and serves the page.
 //!
 //! *Input*: HTTP, as events of an API Gateway HTTP API (payload 2.0, stage `$default`), or directly from a socket
 //! if the binary runs standalone. `/openapi.json`, generated from this code, describes routes and shapes.
@@ -28,9 +28,9 @@
 //! decoded as by a worker: about seven times its bytes.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, and
-//! `UpdateItem` of items at `rate#*` and `job/*`; `sqs:SendMessage` on the chunk queue; `s3:GetObject`,
-//! `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:GetObject` and `ListBucket` on the
-//! work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of rows) and
+//! `UpdateItem` of items at `rate#*`, `job/*`, `dataset#*` and `source#*`; `sqs:SendMessage` on the chunk queue;
+//! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:GetObject` and
+//! `ListBucket` on the work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of rows) and
 //! `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts incomplete
 //! uploads; `secretsmanager:GetSecretValue` on the stores' and the tokens' secret; its logs and traces; and what a
 //! function in a VPC needs. The inbox needs CORS for `POST` and `PUT` from the page's origin, exposing `ETag`.

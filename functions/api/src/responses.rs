@@ -42,6 +42,17 @@ pub(crate) enum DatasetErrors {
     Conflict(Problem),
 }
 
+/// Further errors of routes about one source.
+#[derive(IntoResponses)]
+pub(crate) enum SourceErrors {
+    /// Not found, or the token does not cover its dataset
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// The definition of the source is invalid, or it is paused
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+}
+
 /// None of the accepted media types is available
 #[derive(IntoResponses)]
 #[response(status = 406, content_type = "application/problem+json")]

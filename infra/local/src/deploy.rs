@@ -71,8 +71,12 @@ pub struct Outputs {
     pub api_log_group: String,
     /// Log group of the WebSocket API's function.
     pub socket_log_group: String,
+    /// Name of the puller's function.
+    pub puller_function: String,
     /// Log group of the janitor.
     pub janitor_log_group: String,
+    /// Log group of the puller.
+    pub puller_log_group: String,
 }
 
 /// Uploads the zips, and returns the template with their URIs.

@@ -1,6 +1,7 @@
 //! The AWS endpoint: `MiniStack`, which runs the functions as processes on this machine.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -23,13 +24,29 @@ const PROGRAM: &str = "import runpy, socketserver\n\
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True\n\
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002\n\
     runpy.run_module('ministack', run_name='__main__', alter_sys=True)";
+/// Put before [`PROGRAM`], has the rule of the puller fire every few seconds, although no rule of AWS can.
+const OFTEN: &str = "
+import os
+from ministack.services import eventbridge
 
-/// Starts an endpoint and returns its address. State kept in `kept` contains the port, so the port is kept too.
+def fire(tick=eventbridge._tick_scheduled_rules):
+    for key in list(eventbridge._rule_last_fired):
+        if 'Puller' in key[2]:
+            eventbridge._rule_last_fired[key] = 0
+    tick()
+
+eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ['LANDFALL_PULL_SECONDS'])
+eventbridge._tick_scheduled_rules = fire
+";
+
+/// Starts an endpoint and returns its address. With `pull_every`, the puller runs that often. State kept in `kept`
+/// contains the port, so the port is kept too.
 pub(crate) async fn start(
     python_bin: &Path,
     scratch: &Path,
     kept: Option<&Path>,
     log: &Path,
+    pull_every: Option<Duration>,
 ) -> Result<(Process, String)> {
     let port_file = kept.map(|directory| directory.join("port"));
     if let Some(file) = port_file.as_deref().filter(|file| file.exists()) {
@@ -37,7 +54,7 @@ pub(crate) async fn start(
             .trim()
             .parse()
             .with_context(|| format!("{} holds no port", file.display()))?;
-        let process = launch(python_bin, scratch, kept, log, port).await;
+        let process = launch(python_bin, scratch, kept, log, port, pull_every).await;
         let process = process.with_context(|| {
             format!("the data in this directory needs port {port}, which is in use")
         })?;
@@ -46,7 +63,7 @@ pub(crate) async fn start(
     // Another process may bind the port first.
     for _ in 0..3 {
         let port = servers::free_port()?;
-        match launch(python_bin, scratch, kept, log, port).await {
+        match launch(python_bin, scratch, kept, log, port, pull_every).await {
             Ok(process) => {
                 if let Some(file) = port_file {
                     std::fs::write(&file, port.to_string())
@@ -76,10 +93,13 @@ async fn launch(
     kept: Option<&Path>,
     log: &Path,
     port: u16,
+    pull_every: Option<Duration>,
 ) -> Result<Process> {
     let mut command = processes::command(python_bin.join("python"));
+    let often = pull_every.map_or("", |_| OFTEN);
     command
-        .args(["-c", PROGRAM])
+        .arg("-c")
+        .arg(format!("{often}{PROGRAM}"))
         // The functions inherit this environment, so it must not contain the user's.
         .env_clear()
         .env("PATH", processes::path_with(python_bin)?)
@@ -97,6 +117,9 @@ async fn launch(
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
         .current_dir(scratch);
+    if let Some(every) = pull_every {
+        command.env("LANDFALL_PULL_SECONDS", every.as_secs_f64().to_string());
+    }
     let state = kept.unwrap_or(scratch);
     command
         .env("STATE_DIR", state.join("state"))

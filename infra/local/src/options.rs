@@ -1,6 +1,7 @@
 //! What a stack consists of.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use landfall_setup::functions::Build;
 
@@ -61,6 +62,8 @@ pub struct StackOptions {
     pub datasets: Vec<PathBuf>,
     /// Parameters of the template, by name.
     pub parameters: Vec<(String, String)>,
+    /// How often the puller runs. If absent, every minute, as on AWS.
+    pub pull_every: Option<Duration>,
     /// How the functions are compiled.
     pub build: Build,
 }

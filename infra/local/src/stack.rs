@@ -68,6 +68,7 @@ impl Stack {
             logs: &logs,
         };
         let (kinds, mongodb, sql) = (options.stores, options.mongodb, options.sql);
+        let pull_every = options.pull_every;
         // Each has its step, which disappears when it is ready.
         let stores = async {
             let progress = of_stores;
@@ -79,7 +80,8 @@ impl Stack {
             let scratch = run.subdirectory("endpoint")?;
             let log = logs.join("endpoint.log");
             let kept = lock.is_some().then_some(data.as_path());
-            let (process, endpoint) = endpoint::start(&bin, &scratch, kept, &log).await?;
+            let (process, endpoint) =
+                endpoint::start(&bin, &scratch, kept, &log, pull_every).await?;
             of_endpoint.step("uploading the functions");
             let config = endpoint::sdk_config(&endpoint);
             let template = deploy::package(&config, &workspace, &zips).await?;
@@ -105,6 +107,9 @@ impl Stack {
                 endpoint::authority(&endpoint).to_owned(),
             ),
             ("WorkerConcurrency".to_owned(), workers().to_string()),
+            // APIs to try things out with are on the same machine.
+            ("SourceHosts".to_owned(), "*".to_owned()),
+            ("SourcePrivateAddresses".to_owned(), "true".to_owned()),
         ];
         parameters.extend(owner.map(|owner| ("DatabaseOwner".to_owned(), owner)));
         for (name, value) in options.parameters {
@@ -204,6 +209,7 @@ impl Stack {
             &self.outputs.api_function,
             &self.outputs.socket_function,
             &self.outputs.janitor_function,
+            &self.outputs.puller_function,
         ];
         let text = environment::env_file(&self.aws, &functions).await?;
         let path = self.run.path().join("functions.env");
@@ -221,6 +227,19 @@ impl Stack {
             .send()
             .await
             .with_context(|| format!("cannot upload the dataset {name}"))?;
+        Ok(())
+    }
+
+    /// Uploads the definition of a source, which is due at once.
+    pub async fn put_source(&self, name: &str, toml: &str) -> Result<()> {
+        self.s3
+            .put_object()
+            .bucket(&self.outputs.config_bucket)
+            .key(format!("sources/{name}.toml"))
+            .body(ByteStream::from(toml.as_bytes().to_vec()))
+            .send()
+            .await
+            .with_context(|| format!("cannot upload the source {name}"))?;
         Ok(())
     }
 
@@ -283,6 +302,7 @@ impl Stack {
             &self.outputs.api_log_group,
             &self.outputs.socket_log_group,
             &self.outputs.janitor_log_group,
+            &self.outputs.puller_log_group,
         ];
         logs::tail(&self.aws, &groups, lines).await
     }

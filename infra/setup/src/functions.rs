@@ -10,13 +10,14 @@ use crate::workspace::{target_directory, workspace};
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub const FUNCTIONS: [&str; 6] = [
+pub const FUNCTIONS: [&str; 7] = [
     "splitter",
     "worker",
     "maintenance",
     "api",
     "socket",
     "janitor",
+    "puller",
 ];
 
 /// Environment variable: a directory of prebuilt function zips. If set, nothing is built.

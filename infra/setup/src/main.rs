@@ -46,6 +46,10 @@ async fn build(arguments: &[OsString], progress: &dyn Progress) -> Result<()> {
     if !only_tool && std::env::var_os(ZIPS).is_none() {
         binaries.extend(FUNCTIONS);
     }
+    if has("--demo") {
+        // The commands that its documentation shows.
+        binaries.push("landfall");
+    }
     let [landfall, servers] = tasks(progress);
     let landfall = async move { compile(&binaries, &landfall).await };
     let servers = async move {

@@ -19,6 +19,7 @@ mod notification;
 mod objects;
 mod queue;
 mod secret;
+mod sources;
 
 pub use config::{connect, s3};
 pub use contents::Contents;
@@ -33,3 +34,4 @@ pub use queue::{
     ChunkQueue, Fifo, MAX_BATCH, MaintenanceQueue, OutgoingMessage, SplitQueue, SqsQueue,
 };
 pub use secret::Secret;
+pub use sources::{SourceLookup, Sources};

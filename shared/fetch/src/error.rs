@@ -44,8 +44,9 @@ pub enum FetchError {
         /// Why the last one failed, without secrets.
         reason: String,
     },
-    /// The server asks for a wait that exceeds the time of the run.
-    #[error("the server asks to wait for {} seconds", .0.as_secs())]
+    /// The next request may be sent only after this time, which exceeds that of the session: the server asks for that,
+    /// or the limits of the host.
+    #[error("the next request may be sent in {} seconds", .0.as_secs())]
     Wait(Duration),
     /// The time of the run is over.
     #[error("the time of the run is over")]
@@ -58,9 +59,30 @@ pub enum FetchError {
     /// A redirect has no valid target.
     #[error("the server redirects to {0:?}, which is no valid URL")]
     Redirect(String),
-    /// The requests cannot be paced.
+    /// The requests cannot be paced, or there are none left today.
     #[error(transparent)]
-    Pace(#[from] PaceError),
+    Pace(PaceError),
+}
+
+impl From<PaceError> for FetchError {
+    fn from(error: PaceError) -> Self {
+        match error {
+            PaceError::Wait(wait) => Self::Wait(wait),
+            other => Self::Pace(other),
+        }
+    }
+}
+
+impl From<TransportError> for FetchError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Refused(refused) => Self::Refused(refused),
+            TransportError::Failed(reason) => Self::Failed {
+                attempts: 1,
+                reason,
+            },
+        }
+    }
 }
 
 impl FetchError {
@@ -68,7 +90,13 @@ impl FetchError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Failed { .. } | Self::Wait(_) | Self::Time => true,
-            Self::Pace(error) => error.retryable,
+            Self::Pace(error) => matches!(
+                error,
+                PaceError::Unavailable {
+                    retryable: true,
+                    ..
+                }
+            ),
             Self::Refused(_)
             | Self::Reveal(_)
             | Self::Answer { .. }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
 use landfall_sources::{Policy, Refused, Revealed};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect;
 
+use crate::unpack::unpacked;
 use crate::{Chunks, Received, Transport, TransportError};
 
 /// How long a connection may take.
@@ -50,18 +53,22 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn send(&self, request: &Revealed) -> Result<Received, TransportError> {
+        let mut headers = request.headers.clone();
+        // The only encoding that is read. A server that ignores this makes the request fail.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         let mut builder = self
             .client
             .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone());
+            .headers(headers);
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
         let response = builder.send().await.map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers().clone());
         Ok(Received {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: Box::new(Body(response)),
+            status,
+            body: unpacked(&headers, Box::new(Body(response)))?,
+            headers,
         })
     }
 }

@@ -193,8 +193,11 @@ impl<'a> Session<'a> {
                 }
                 Ok(Ok(received)) => received,
             };
-            let is_redirect =
-                verdict(received.status, &received.headers, Timestamp::now()) == Verdict::Redirect;
+            let verdict = verdict(received.status, &received.headers, Timestamp::now());
+            if let Verdict::Retry(Some(asked)) = verdict {
+                self.pause(host, asked).await;
+            }
+            let is_redirect = verdict == Verdict::Redirect;
             // What a request with a body does at another place is not known.
             if !is_redirect || request.method != Method::GET {
                 return Ok(Ok(received));
@@ -211,6 +214,13 @@ impl<'a> Session<'a> {
             self.policy
                 .check_redirect(&request.url, &target, redirects)?;
             request.redirect(target);
+        }
+    }
+
+    /// Holds back the requests of all sources to a host. This request is repeated later in any case.
+    async fn pause(&self, host: &str, asked: Duration) {
+        if let Err(error) = self.pace.pause(host, asked.min(MAX_RETRY_AFTER)).await {
+            warn!(source = self.source.name, host, %error, "other requests to the host are not held back");
         }
     }
 
@@ -278,7 +288,7 @@ impl<'a> Session<'a> {
                 _ => break,
             }
         }
-        // Only its first characters are shown: a secret that is cut at the end is not recognized.
+        // A secret that is cut at the end would not be recognized.
         let text = self.secrets.remove_from(&String::from_utf8_lossy(&start));
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         FetchError::Answer {

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request as Received;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response as Reply;
-use landfall_fetch::{FetchError, HttpTransport, LocalPace, Response, Session};
-use landfall_sources::{Policy, Refused, Secrets, Source};
+use landfall_domain::Codec;
+use landfall_fetch::{FetchError, HttpTransport, LocalPace, Pace, PaceError, Response, Session};
+use landfall_sources::{Limits, Policy, Refused, Secrets, Source};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 struct Server {
     url: String,
     requests: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    bodies: Arc<Mutex<Vec<String>>>,
 }
 
 type Answers = Arc<Mutex<VecDeque<Reply>>>;
@@ -37,16 +39,29 @@ impl Server {
         let answers: Answers = Arc::new(Mutex::new(answers.into()));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let seen_bodies = Arc::clone(&bodies);
         let serve = move |request: Received| {
-            let uri = request.uri().to_string();
+            let line = format!("{} {}", request.method(), request.uri());
+            let uri = line.strip_prefix("GET ").unwrap_or(&line).to_owned();
             seen.lock().unwrap().push((uri, request.headers().clone()));
             let answer = answers.lock().unwrap().pop_front();
-            async move { answer.unwrap_or_else(answer_unexpected) }
+            let seen_bodies = Arc::clone(&seen_bodies);
+            async move {
+                let body = to_bytes(request.into_body(), 10_000).await.unwrap();
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                seen_bodies.lock().unwrap().push(body);
+                answer.unwrap_or_else(answer_unexpected)
+            }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(serve)).await });
-        Self { url, requests }
+        Self {
+            url,
+            requests,
+            bodies,
+        }
     }
 
     fn uris(&self) -> Vec<String> {
@@ -74,11 +89,18 @@ fn source(url: &str, rest: &str) -> Source {
 }
 
 async fn fetch(source: &Source, policy: &Policy) -> Result<Response, FetchError> {
+    fetch_at(source, policy, &LocalPace::default()).await
+}
+
+async fn fetch_at(
+    source: &Source,
+    policy: &Policy,
+    pace: &dyn Pace,
+) -> Result<Response, FetchError> {
     let secrets = Secrets::from_iter([("key", "s3cret&"), ("other", "0ther")]);
     let transport = HttpTransport::new(policy.clone()).unwrap();
-    let pace = LocalPace::default();
     let stop_at = Instant::now() + Duration::from_secs(30);
-    let mut session = Session::new(source, policy, &secrets, &transport, &pace, stop_at);
+    let mut session = Session::new(source, policy, &secrets, &transport, pace, stop_at);
     let walk = landfall_sources::Walk::start(
         source,
         &landfall_sources::State::default(),
@@ -131,6 +153,174 @@ async fn only_answers_that_may_change_are_repeated() {
     );
     assert_eq!(server.uris().len(), 1);
     assert!(!error.retryable());
+}
+
+/// Sends at once, and records the pauses.
+#[derive(Default)]
+struct Pauses(Mutex<Vec<(String, Duration)>>);
+
+#[async_trait::async_trait]
+impl Pace for Pauses {
+    async fn wait(&self, _: &str, _: &Limits) -> Result<(), PaceError> {
+        Ok(())
+    }
+
+    async fn pause(&self, host: &str, pause: Duration) -> Result<(), PaceError> {
+        self.0.lock().unwrap().push((host.to_owned(), pause));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_a_server_asks_for_holds_back_all_requests_to_its_host() {
+    let busy = |seconds: &str| answer(429, &[("retry-after", seconds)], "");
+    let server = Server::start(vec![
+        answer(503, &[], ""),
+        busy("1"),
+        answer(200, &[], "[]"),
+        busy("86400"),
+    ])
+    .await;
+    let (source, pauses) = (source(&server.url, ""), Pauses::default());
+    fetch_at(&source, &here(), &pauses).await.unwrap();
+    let error = fetch_at(&source, &here(), &pauses).await.unwrap_err();
+    assert!(matches!(error, FetchError::Wait(_)), "{error}");
+    let pauses = pauses.0.into_inner().unwrap();
+    let host = "127.0.0.1".to_owned();
+    let expected = [
+        (host.clone(), Duration::from_secs(1)),
+        (host, Duration::from_hours(1)),
+    ];
+    assert_eq!(pauses, expected);
+}
+
+#[tokio::test]
+async fn a_source_without_requests_left_on_a_day_fails() {
+    struct Spent;
+
+    #[async_trait::async_trait]
+    impl Pace for Spent {
+        async fn wait(&self, host: &str, _: &Limits) -> Result<(), PaceError> {
+            let host = host.to_owned();
+            Err(PaceError::Day { host, most: 7 })
+        }
+
+        async fn pause(&self, _: &str, _: Duration) -> Result<(), PaceError> {
+            Ok(())
+        }
+    }
+
+    let server = Server::start(vec![]).await;
+    let error = fetch_at(&source(&server.url, ""), &here(), &Spent)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "today (UTC), 7 requests were sent to 127.0.0.1, which is limits.requests_per_day"
+    );
+    assert!(!error.retryable() && server.uris().is_empty());
+}
+
+fn packed(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    let mut reply = answer(status, headers, "");
+    *reply.body_mut() = Body::from(body.to_vec());
+    reply
+}
+
+#[tokio::test]
+async fn answers_in_gzip_are_unpacked() {
+    let text = format!("[{}1]", "1,".repeat(400));
+    let once = landfall_packed::pack(Codec::Gzip, text.as_bytes());
+    let twice = landfall_packed::pack(Codec::Gzip, &once);
+    let encoded = [("content-encoding", "gzip")];
+    let server = Server::start(vec![
+        packed(200, &encoded, &once),
+        // A file, as a download has it.
+        packed(200, &[("content-type", "application/gzip")], &once),
+        packed(200, &encoded, &twice),
+        packed(204, &encoded, b""),
+    ])
+    .await;
+    let source = source(&server.url, "");
+    for _ in 0..3 {
+        let response = fetch(&source, &here()).await.unwrap();
+        assert_eq!(String::from_utf8(response.body).unwrap(), text);
+    }
+    assert!(fetch(&source, &here()).await.unwrap().body.is_empty());
+    assert_eq!(server.header(0, "accept-encoding").as_deref(), Some("gzip"));
+}
+
+#[tokio::test]
+async fn answers_in_gzip_are_limited_by_what_they_unpack_to_and_repeated_if_they_break_off() {
+    let long = landfall_packed::pack(Codec::Gzip, "x".repeat(2_000).as_bytes());
+    assert!(long.len() < 1000);
+    let short = landfall_packed::pack(Codec::Gzip, b"[]");
+    let server = Server::start(vec![
+        packed(200, &[], &long),
+        packed(200, &[], &short[..short.len() - 1]),
+        packed(200, &[("content-encoding", "br")], b"[]"),
+        packed(200, &[], &short),
+    ])
+    .await;
+    let source = source(&server.url, "");
+    let error = fetch(&source, &here()).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLong(1000)), "{error}");
+    let response = fetch(&source, &here()).await.unwrap();
+    assert_eq!(
+        (response.body.as_slice(), server.uris().len()),
+        (b"[]".as_slice(), 4)
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_sent_and_not_repeated_at_another_place() {
+    let server = Server::start(vec![
+        answer(503, &[], ""),
+        answer(200, &[], "{\"data\": {}}"),
+        answer(200, &[], "[]"),
+        answer(307, &[("location", "/there")], ""),
+    ])
+    .await;
+    let graphql = "body = { graphql = \"query($n: Int) { items(n: $n) }\", variables = { n = 5 } }\n\
+                   headers = { x-key = \"{secret:key}\" }";
+    fetch(&source(&server.url, graphql), &here()).await.unwrap();
+    let form = source(
+        &server.url,
+        "body = { form = { key = \"{secret:key}\", n = 5 } }",
+    );
+    fetch(&form, &here()).await.unwrap();
+    let error = fetch(&form, &here()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Answer { .. }), "{error}");
+    assert_eq!(server.uris(), ["POST /"; 4]);
+    let query = r#"{"query":"query($n: Int) { items(n: $n) }","variables":{"n":5}}"#;
+    let form = "key=s3cret%26&n=5";
+    assert_eq!(*server.bodies.lock().unwrap(), [query, query, form, form]);
+    assert_eq!(
+        server.header(1, "content-type").as_deref(),
+        Some("application/json")
+    );
+    assert_eq!(server.header(1, "x-key").as_deref(), Some("s3cret&"));
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
+    let closed = Policy::new("*", false).unwrap();
+    for url in [
+        "http://127.0.0.1/",
+        "http://127.1/",
+        "http://2130706433/",
+        "http://0.0.0.0/",
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[fe80::1]/",
+        "http://localhost/",
+    ] {
+        let error = fetch(&source(url, ""), &closed).await.unwrap_err();
+        assert!(matches!(error, FetchError::Refused(_)), "{url}: {error}");
+        assert!(!error.retryable());
+    }
 }
 
 #[tokio::test]
@@ -191,7 +381,7 @@ async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     let request = walk.request(&source).unwrap();
     session.fetch(&request).await.unwrap();
     session.fetch(&request).await.unwrap();
-    assert_eq!(server.uris(), ["/token", "/", "/", "/token", "/"]);
+    assert_eq!(server.uris(), ["POST /token", "/", "/", "POST /token", "/"]);
     assert_eq!(
         server.header(1, "authorization").as_deref(),
         Some("Bearer t1")

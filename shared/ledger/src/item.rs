@@ -49,6 +49,26 @@ pub(crate) fn permits_key(name: &str, window: i64) -> String {
     format!("rate#{name}/{window}")
 }
 
+/// Returns the key of the record of a source.
+pub(crate) fn source_key(name: &str) -> String {
+    format!("source#{name}")
+}
+
+/// Returns the key of a run of a source.
+pub(crate) fn source_run_key(name: &str, number: u64) -> String {
+    format!("source#{name}/{number}")
+}
+
+/// Returns the key of the slots of a host.
+pub(crate) fn pace_key(host: &str) -> String {
+    format!("pace#{host}")
+}
+
+/// Returns the key of the number of requests to a host on a day, which is counted from 1970.
+pub(crate) fn pace_day_key(host: &str, day: i64) -> String {
+    format!("pace#{host}#{day}")
+}
+
 /// Returns the key of a cursor.
 pub(crate) fn cursor_key(name: &str) -> String {
     format!("cursor#{name}")

@@ -57,6 +57,9 @@
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].
 //!
+//! It has the records of sources and their runs, see [`SourceTable`], and the slots in time for requests to their hosts,
+//! see [`PaceTable`].
+//!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].
 //!
@@ -78,6 +81,7 @@ mod ledger;
 mod maintenance;
 mod marks;
 mod memory;
+mod pace;
 mod partitions;
 mod pause;
 mod permits;
@@ -87,6 +91,8 @@ mod prune;
 mod redrive;
 mod repair;
 mod shard;
+mod source;
+mod source_view;
 mod table;
 mod view;
 
@@ -102,6 +108,7 @@ pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use maintenance::{Maintenance, MaintenanceStep};
 pub use memory::MemoryTable;
+pub use pace::{Block, Granted, PaceTable};
 pub use pause::Pause;
 pub use permits::PermitTable;
 pub use plan::PlanBlock;
@@ -110,5 +117,7 @@ pub use prune::PruneRefusal;
 pub use redrive::{Redrive, RedriveRefusal, Reopen};
 pub use repair::{Repairs, Unfinished};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
+pub use source::{MAX_RUNS, SourceTable, StoredSource};
+pub use source_view::{CurrentRun, RunView, SourceDefinition, SourceView};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};

@@ -7,6 +7,7 @@ use landfall_domain::{
 };
 
 use crate::head::now;
+use crate::source::MemorySources;
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
     LedgerError, LedgerTable, OrderQuery, Pause, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS,
@@ -33,6 +34,11 @@ pub(crate) struct Items {
     pub(crate) permits: HashMap<(String, i64), u32>,
     pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
     pub(crate) cursors: HashMap<String, String>,
+    pub(crate) sources: MemorySources,
+    /// When the slots of a host are free, in microseconds since 1970.
+    pub(crate) slots: HashMap<String, i64>,
+    /// The number of requests to a host on a day.
+    pub(crate) requests: HashMap<String, u64>,
 }
 
 impl Items {

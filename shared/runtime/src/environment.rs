@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
-use landfall_aws::{Datasets, EventBus, Objects, S3Objects, SqsQueue};
+use landfall_aws::{Datasets, EventBus, Objects, S3Objects, Sources, SqsQueue};
 use landfall_ledger::DynamoTable;
 
 use crate::{SettingError, required};
@@ -51,6 +51,12 @@ impl Environment {
     pub fn datasets(&self) -> Result<Datasets, SettingError> {
         let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
         Ok(Datasets::new(self.objects(), bucket))
+    }
+
+    /// Returns the definitions of sources, from `LANDFALL_CONFIG_BUCKET`.
+    pub fn sources(&self) -> Result<Sources, SettingError> {
+        let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
+        Ok(Sources::new(self.objects(), bucket))
     }
 
     /// Returns the table of the ledger, from `LANDFALL_LEDGER_TABLE`.

@@ -8,6 +8,7 @@
 //! - [`Schedule`] says when a source is due.
 //! - [`Walk`] goes from page to page. It can be stored between two requests. A walk that is done proposes the [`State`]
 //!   that the next one continues from.
+//! - [`Record`] is what is recorded about a source, and says what has to be done next.
 //! - [`Request`] contains the names of secrets, [`Revealed`] the secrets; [`Auth`] adds what proves who sends it.
 //! - [`Policy`] checks hosts, addresses and redirects; [`verdict`] and [`wait`] decide about retries.
 //!
@@ -44,10 +45,12 @@ mod definition;
 mod mark;
 mod page;
 mod policy;
+mod record;
 mod request;
 mod retry;
 mod schedule;
 mod source;
+mod table;
 mod template;
 mod walk;
 
@@ -55,6 +58,7 @@ pub use auth::{Algorithm, Auth, ClientCredentials, NoToken, Signing, Token};
 pub use mark::{Mark, MarkKind, Overlap, TimeFormat};
 pub use page::PageError;
 pub use policy::{BadPattern, MAX_REDIRECTS, Policy, Refused};
+pub use record::{Activity, Checkpoint, Outcome, Phase, Record, Run, RunEntry, Step, Upload};
 pub use request::{Body, Parameter, Request, RevealError, Revealed};
 pub use retry::{MAX_RETRY_AFTER, Verdict, verdict, wait};
 pub use schedule::{Due, Missed, Schedule};

@@ -7,6 +7,9 @@ use serde::Deserializer;
 use serde::de::{Deserialize, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::source::Source;
+use crate::table::Table;
+
 /// Why an answer cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
@@ -35,6 +38,9 @@ pub enum PageError {
         /// What is there, or its start.
         found: String,
     },
+    /// It is not CSV or TSV.
+    #[error("the answer cannot be read: {0}")]
+    Table(#[from] csv::Error),
     /// A `GraphQL` server reports errors.
     #[error("the server reports errors: {0}")]
     Errors(String),
@@ -43,27 +49,42 @@ pub enum PageError {
 /// An answer that is read as a whole.
 pub(crate) struct Page<'a> {
     body: &'a str,
+    /// The records that name the columns of a table.
+    pub(crate) header: Option<String>,
     /// The records, as they are in the answer.
     pub(crate) records: Vec<&'a str>,
 }
 
 impl<'a> Page<'a> {
     /// Finds the records of an answer.
-    pub(crate) fn read(
-        body: &'a [u8],
-        format: Format,
-        path: &[String],
-        graphql: bool,
-    ) -> Result<Self, PageError> {
+    pub(crate) fn read(body: &'a [u8], source: &Source) -> Result<Self, PageError> {
         let body = str::from_utf8(body).map_err(|_| PageError::Encoding)?;
         let body = body.trim_start_matches('\u{feff}');
-        if format != Format::Json {
-            let lines = body.lines().map(str::trim);
-            let records = lines.filter(|line| !line.is_empty()).collect();
-            return Ok(Self { body, records });
+        match source.format {
+            Format::Json => Self::read_json(body, &source.records, source.graphql),
+            Format::Ndjson => {
+                let lines = body.lines().map(str::trim);
+                Ok(Self {
+                    body,
+                    header: None,
+                    records: lines.filter(|line| !line.is_empty()).collect(),
+                })
+            }
+            Format::Csv | Format::Tsv => {
+                let table = Table::read(body, source.format, &source.csv)?;
+                Ok(Self {
+                    body,
+                    header: Some(table.header),
+                    records: table.records,
+                })
+            }
         }
+    }
+
+    fn read_json(body: &'a str, path: &[String], graphql: bool) -> Result<Self, PageError> {
         let page = Self {
             body,
+            header: None,
             records: Vec::new(),
         };
         // First, because a server that reports errors may have no records.
@@ -89,8 +110,8 @@ impl<'a> Page<'a> {
         let records: Vec<&RawValue> =
             serde_json::from_str(array).map_err(|error| syntax(error, body))?;
         Ok(Self {
-            body,
             records: records.into_iter().map(RawValue::get).collect(),
+            ..page
         })
     }
 
@@ -269,7 +290,7 @@ mod tests {
     }
 
     fn read<'a>(body: &'a str, records: &str) -> Result<Page<'a>, PageError> {
-        Page::read(body.as_bytes(), Format::Json, &path(records), false)
+        Page::read_json(body, &path(records), false)
     }
 
     #[test]
@@ -324,8 +345,10 @@ mod tests {
                 "{body}: {error:?}"
             );
         }
+        let text = "dataset = \"d\"\nurl = \"https://a.example\"\nevery = \"1 hour\"\n";
+        let source = Source::from_toml("s", "s.toml", text).unwrap();
         assert!(matches!(
-            Page::read(b"[\"\xff\"]", Format::Json, &[], false),
+            Page::read(b"[\"\xff\"]", &source),
             Err(PageError::Encoding)
         ));
     }
@@ -333,8 +356,7 @@ mod tests {
     #[test]
     fn errors_of_graphql_have_status_200() {
         let read = |body: &str| {
-            Page::read(body.as_bytes(), Format::Json, &path("data.items"), true)
-                .map(|page| page.records.len())
+            Page::read_json(body, &path("data.items"), true).map(|page| page.records.len())
         };
         let failed = read(r#"{"data": null, "errors": [{"message": "no"}]}"#);
         assert!(matches!(failed, Err(PageError::Errors(text)) if text.contains("no")));

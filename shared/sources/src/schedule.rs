@@ -1,7 +1,10 @@
 //! When a source is due.
 
+use std::fmt;
+
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,24 @@ pub struct Due {
     pub next: Timestamp,
 }
 
+/// Writes `every 10 minutes`, or a cron expression with its time zone.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(interval) => {
+                let printer = SpanPrinter::new()
+                    .designator(Designator::Verbose)
+                    .spacing(Spacing::BetweenUnitsAndDesignators);
+                write!(f, "every {}", printer.duration_to_string(interval))
+            }
+            Self::Cron(cron, zone) => {
+                let zone = zone.iana_name().unwrap_or("UTC");
+                write!(f, "{} in {zone}", cron.as_str())
+            }
+        }
+    }
+}
+
 /// Parses a time such as `10 minutes` or `1 day`. A day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
     let span: Result<Span, _> = text.parse();
@@ -80,6 +101,18 @@ impl Schedule {
             return Err("never happens".to_owned());
         }
         Ok(schedule)
+    }
+
+    /// Returns the schedule with another length of a minute in its interval, so that tests need not wait for minutes.
+    #[must_use]
+    pub fn with_minute(self, minute: SignedDuration) -> Self {
+        match self {
+            Self::Every(interval) => {
+                let minutes = i32::try_from(interval.as_mins()).unwrap_or(i32::MAX);
+                Self::Every(minute.saturating_mul(minutes))
+            }
+            cron @ Self::Cron(..) => cron,
+        }
     }
 
     /// Returns the first time after `time` at which the source is due, or `None` if there is none.
@@ -156,6 +189,16 @@ mod tests {
         assert_eq!(schedule.after(next), Some(at("2026-11-20T08:50:00Z")));
         let day = Schedule::every("1 day").unwrap();
         assert_eq!(day.after(next), Some(at("2026-11-21T00:00:00Z")));
+    }
+
+    #[test]
+    fn schedules_are_written_as_people_read_them() {
+        let written = |text| Schedule::every(text).unwrap().to_string();
+        assert_eq!(written("1 minute"), "every 1 minute");
+        assert_eq!(written("90 minutes"), "every 1 hour 30 minutes");
+        assert_eq!(written("1 day"), "every 24 hours");
+        let schedule = cron("30 8 * * MON-FRI", "Europe/Berlin");
+        assert_eq!(schedule.to_string(), "30 8 * * 1-5 in Europe/Berlin");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use http::{HeaderName, Method};
 use jiff::SignedDuration;
-use landfall_domain::{Dataset, Format, Mode};
+use landfall_domain::{CsvOptions, Dataset, Format, Mode};
 use url::Url;
 
 use crate::auth::Auth;
 use crate::mark::{Mark, MarkKind, Overlap, TimeFormat};
 use crate::request::{Body, Parameter};
 use crate::schedule::{Missed, Schedule};
+use crate::table::unsupported;
 use crate::template::Template;
 
 /// An HTTP API that is fetched on a schedule.
@@ -36,6 +37,8 @@ pub struct Source {
     pub missed: Missed,
     /// Format of the answers.
     pub format: Format,
+    /// How answers in CSV and TSV are written: the options of the dataset.
+    pub csv: CsvOptions,
     /// The properties that lead to the records of a JSON answer.
     pub records: Vec<String>,
     /// How pages follow each other.
@@ -102,6 +105,21 @@ pub enum PagingKind {
     Link,
     /// The greatest value of a field.
     Keyset(Keyset),
+}
+
+impl PagingKind {
+    /// Returns its name in definitions.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Page { .. } => "page",
+            Self::Offset { .. } => "offset",
+            Self::Cursor { .. } => "cursor",
+            Self::NextUrl(_) => "next_url",
+            Self::Link => "link",
+            Self::Keyset(_) => "keyset",
+        }
+    }
 }
 
 /// Paging by the greatest value of a field.
@@ -179,6 +197,8 @@ pub enum Progress {
 pub struct Limits {
     /// The maximum number of requests to the host in a second, by all sources together.
     pub requests_per_second: f64,
+    /// The maximum number of requests to the host on a day in UTC, by all sources together.
+    pub requests_per_day: Option<u64>,
     /// The maximum number of bytes in all answers together.
     pub bytes: u64,
     /// The maximum number of pages.
@@ -273,6 +293,14 @@ impl Source {
                 ));
             }
             _ => {}
+        }
+        let is_paged = self.paging.kind != PagingKind::None;
+        let is_table = matches!(self.format, Format::Csv | Format::Tsv);
+        if let Some(setting) = unsupported(&dataset.csv).filter(|_| is_paged && is_table) {
+            return Err(format!(
+                "pages of {} cannot be joined with {setting} in the dataset {name}; use one answer, or remove it there",
+                self.format.as_str()
+            ));
         }
         let format = self.object_format();
         match dataset.format {

@@ -16,6 +16,7 @@ mod redrive;
 mod rejects;
 mod rows;
 mod session;
+mod sources;
 mod totals;
 mod uploads;
 
@@ -44,6 +45,12 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(rows::one))
         .routes(routes!(origin::origin))
         .routes(routes!(totals::list))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::one))
+        .routes(routes!(sources::runs))
+        .routes(routes!(sources::run))
+        .routes(routes!(sources::pause))
+        .routes(routes!(sources::resume))
         .routes(routes!(uploads::begin))
         .routes(routes!(uploads::complete))
         .routes(routes!(jobs::list))

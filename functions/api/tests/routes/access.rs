@@ -19,6 +19,7 @@ fn routes(job: &str) -> Vec<(Method, String)> {
                 .replace("{dataset}", "products")
                 .replace("{key}", "a")
                 .replace("{total}", "products_by_name")
+                .replace("{source}", "feed")
                 .replace("{job}", job);
             methods.as_object().unwrap().keys().map(move |method| {
                 let method = method.to_uppercase().parse::<Method>().unwrap();
@@ -28,6 +29,13 @@ fn routes(job: &str) -> Vec<(Method, String)> {
         .collect();
     assert!(routes.len() >= 12, "{routes:?}");
     routes
+}
+
+const FEED: &str = "dataset = \"products\"\nurl = \"https://shop.example/\"\nevery = \"1 hour\"\n";
+
+/// Returns whether a route about a source needs the scope `admin`, which the stranger lacks.
+fn is_for_operators(path: &str) -> bool {
+    path.ends_with("/pause") || path.ends_with("/resume")
 }
 
 fn bearer(token: &Token) -> String {
@@ -105,12 +113,13 @@ async fn every_route_needs_its_scope() {
 #[tokio::test]
 async fn a_token_for_another_dataset_is_refused() {
     let api = Api::new();
+    api.buckets.put_text("config", "sources/feed.toml", FEED);
     api.rows.put("a", "secret", "1", None);
     let job = api.start_job("products/1.csv").await.job.to_string();
     let bearer = bearer(&api.others["stranger"]);
     for (method, path) in routes(&job) {
         let response = send(&api, &method, &path, Some(&bearer)).await;
-        let is_list = method == Method::GET && matches!(&*path, "/datasets" | "/jobs");
+        let is_list = method == Method::GET && matches!(&*path, "/datasets" | "/jobs" | "/sources");
         if is_list || path == "/session" {
             assert_eq!(response.status, StatusCode::OK, "{method} {path}");
             assert!(!response.text().contains("products"), "{}", response.text());
@@ -120,6 +129,11 @@ async fn a_token_for_another_dataset_is_refused() {
             let none = send(&api, &method, &none, Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
             assert_eq!(response.problem(), none.problem());
+        } else if path.starts_with("/sources/") && !is_for_operators(&path) {
+            let none = send(&api, &method, &path.replace("feed", "none"), Some(&bearer)).await;
+            assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
+            let detail = response.detail().replace("feed", "none");
+            assert_eq!(detail, none.detail());
         } else {
             assert_eq!(response.status, StatusCode::FORBIDDEN, "{method} {path}");
         }

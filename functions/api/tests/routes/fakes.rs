@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{AwsError, ChunkQueue, Datasets, Work, WorkMessage};
+use landfall_aws::{AwsError, ChunkQueue, Datasets, Sources, Work, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
@@ -186,6 +186,7 @@ impl Api {
             buckets.clone(),
             buckets.clone(),
             Datasets::new(buckets.clone(), "config"),
+            Sources::new(buckets.clone(), "config"),
             vec![rows.clone()],
         );
         Self {

@@ -17,3 +17,4 @@ mod reader;
 mod redrive;
 mod rows;
 mod shape;
+mod sources;

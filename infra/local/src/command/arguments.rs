@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Parser;
 use landfall_domain::is_name;
 use landfall_local::{Sql, StackOptions};
+
+use super::demo::{self, Demo};
 
 /// Starts the whole stack on this machine, ingests files, and shows their rows in the databases.
 #[derive(Debug, Parser)]
@@ -19,6 +22,9 @@ pub(crate) struct Arguments {
     /// Without this option, a sample file of products is ingested.
     #[arg(long = "file", value_name = "[DATASET=]PATH")]
     pub(crate) files: Vec<FileArgument>,
+    /// Show a part of Landfall instead of ingesting a file.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "rows", "once", "json"])]
+    pub(crate) demo: Option<Demo>,
     /// A directory of dataset definitions, in addition to infra/datasets.
     #[arg(long, value_name = "DIR")]
     pub(crate) datasets: Vec<PathBuf>,
@@ -42,14 +48,18 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn stack_options(&self) -> StackOptions {
-        StackOptions {
+    pub(crate) fn stack_options(&self) -> Result<StackOptions> {
+        let mut options = StackOptions {
             sql: self.sql.clone(),
             mongodb: self.mongodb.clone(),
             keep: self.keep.clone(),
             datasets: self.datasets.clone(),
             ..StackOptions::default()
+        };
+        if self.demo.is_some() {
+            demo::configure(&mut options)?;
         }
+        Ok(options)
     }
 }
 

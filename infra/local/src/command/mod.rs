@@ -1,6 +1,7 @@
 //! The steps of `cargo local`.
 
 mod arguments;
+mod demo;
 mod files;
 mod jobs;
 mod report;
@@ -15,6 +16,7 @@ use landfall_domain::{Dataset, JobState};
 use landfall_local::{Lines, Progress, Stack};
 
 pub(crate) use arguments::Arguments;
+use demo::Variables;
 use jobs::Job;
 
 const INTERRUPTED: u8 = 130;
@@ -27,10 +29,10 @@ pub(crate) async fn run(
     let mut interrupted = pin!(interrupted);
     let progress = Lines::default();
     let done = tokio::select! {
-        done = ingest(&arguments, &progress) => Some(done?),
+        done = start(&arguments, &progress) => Some(done?),
         () = &mut interrupted => None,
     };
-    let Some((stack, code)) = done else {
+    let Some((stack, code, _variables)) = done else {
         progress.note("interrupted; everything is stopped");
         return Ok(ExitCode::from(INTERRUPTED));
     };
@@ -47,9 +49,26 @@ pub(crate) async fn run(
     Ok(code)
 }
 
+/// Starts the stack, and the demo or the ingestion of the files.
+async fn start(
+    arguments: &Arguments,
+    progress: &Lines,
+) -> Result<(Stack, ExitCode, Option<Variables>)> {
+    if arguments.demo.is_none() {
+        let (stack, code) = ingest(arguments, progress).await?;
+        return Ok((stack, code, None));
+    }
+    demo::serve_both().await?;
+    let stack = Stack::start(arguments.stack_options()?, progress).await?;
+    progress.clear();
+    report::addresses(&stack);
+    let variables = demo::start(&stack, progress).await?;
+    Ok((stack, ExitCode::SUCCESS, Some(variables)))
+}
+
 /// Starts the stack, ingests the files and reports on their jobs.
 async fn ingest(arguments: &Arguments, progress: &Lines) -> Result<(Stack, ExitCode)> {
-    let options = arguments.stack_options();
+    let options = arguments.stack_options()?;
     let mut datasets = files::definitions(&options.datasets)?;
     let (mut sources, inferred) = files::sources(arguments, &datasets)?;
     let stack = Stack::start(options, progress).await?;

@@ -198,6 +198,18 @@ pub(crate) fn addresses(stack: &Stack) {
     eprintln!("Logs:     {}", stack.logs().display());
 }
 
+/// Prints how to go on with the demo of sources.
+pub(crate) fn demo(variables: &Path) {
+    eprintln!(
+        "
+In another terminal, as in docs/sources.md:
+  . {variables}
+  landfall sources list
+  landfall sources runs shop_orders",
+        variables = variables.display()
+    );
+}
+
 /// Prints commands to try while the stack is running.
 pub(crate) fn next_steps(stack: &Stack, environment: &Path) {
     let outputs = stack.outputs();

@@ -12,6 +12,7 @@ const MIB: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     requests_per_second: Option<Spanned<f64>>,
+    requests_per_day: Option<Spanned<u64>>,
     bytes: Option<Spanned<u64>>,
     pages: Option<Spanned<u64>>,
     seconds: Option<Spanned<u64>>,
@@ -39,6 +40,11 @@ pub(super) fn check(
     })?;
     Ok(Limits {
         requests_per_second: per_second.unwrap_or(5.0),
+        requests_per_day: number(
+            "requests_per_day",
+            raw.requests_per_day.as_ref(),
+            1_000_000_000,
+        )?,
         bytes: number("bytes", raw.bytes.as_ref(), 32 << 30)?.unwrap_or(4 << 30),
         pages: number("pages", raw.pages.as_ref(), 1_000_000)?.unwrap_or(10_000),
         seconds: number("seconds", raw.seconds.as_ref(), 86_400)?.unwrap_or(3600),

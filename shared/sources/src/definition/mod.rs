@@ -12,14 +12,15 @@ mod tests;
 
 use http::Method;
 use landfall_domain::{
-    DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of, zone,
+    CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of,
+    zone,
 };
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
 use crate::schedule::{Missed, Schedule};
-use crate::source::{PagingKind, Source};
+use crate::source::{PagingKind, Progress, Source};
 use auth::RawAuth;
 use incremental::RawIncremental;
 use limits::RawLimits;
@@ -132,6 +133,7 @@ impl Source {
             schedule,
             missed,
             format: *raw.format.get_ref(),
+            csv: CsvOptions::default(),
             records: records.unwrap_or_default(),
             paging,
             incremental,
@@ -196,15 +198,18 @@ fn check_format(
     if let Some(paging) = raw
         .paging
         .as_ref()
-        .filter(|_| is_table && source.paging.kind != PagingKind::None)
+        .filter(|_| is_table && matches!(source.paging.kind, PagingKind::Keyset(_)))
     {
         let message = format!(
-            "pages of {format} each have a header of their own and cannot be joined; use JSON or NDJSON pages, or one \
-             answer"
+            "fields of {format} answers are not read, which keyset paging needs; use another kind of paging, JSON or \
+             NDJSON"
         );
         return Err(text.error(&paging.span(), "paging", message));
     }
-    let reads_records = source.incremental.is_some() && !source.streams();
+    let reads_records = source
+        .incremental
+        .as_ref()
+        .is_some_and(|incremental| matches!(incremental.progress, Progress::Field { .. }));
     if let Some(incremental) = raw
         .incremental
         .as_ref()

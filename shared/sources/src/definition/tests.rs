@@ -394,8 +394,8 @@ fn formats_without_properties_have_none_to_read() {
         ("csv", "records = \"a\"\n", "5: records: is a path in JSON"),
         (
             "csv",
-            "paging = { kind = \"page\", parameter = \"p\" }\n",
-            "5: paging: pages of csv",
+            "paging = { kind = \"keyset\", parameter = \"p\", field = \"a\", type = \"integer\" }\n",
+            "5: paging: fields of csv",
         ),
         (
             "tsv",
@@ -417,6 +417,45 @@ fn formats_without_properties_have_none_to_read() {
     let header = "incremental = { cursor_header = \"x-token\", parameter = \"since\" }\n";
     let csv = format!("{base}{header}").replace("FORMAT", "csv");
     assert!(parse(&csv).unwrap().streams());
+    let pages = format!("{csv}paging = {{ kind = \"link\" }}\n");
+    assert!(!parse(&pages).unwrap().streams());
+}
+
+#[test]
+fn pages_of_tables_need_options_with_which_they_can_be_joined() {
+    let base =
+        "dataset = \"d\"\nurl = \"https://a.example\"\nevery = \"1 hour\"\nformat = \"csv\"\n";
+    let pages = parse(&format!("{base}paging = {{ kind = \"link\" }}\n")).unwrap();
+    let dataset = |csv: &str| {
+        let text = format!(
+            "name = \"d\"\nkey = [\"id\"]\nfields = [{{ name = \"id\", type = \"integer\" }}]\n{csv}"
+        );
+        Dataset::from_toml("d.toml", &text).unwrap()
+    };
+    assert_eq!(
+        pages.check_dataset(&dataset("csv = { delimiter = \";\" }\n")),
+        Ok(())
+    );
+    for (setting, name) in [
+        ("skip_lines = 1", "csv.skip_lines"),
+        ("comment = \"#\"", "csv.comment"),
+    ] {
+        let dataset = dataset(&format!("csv = {{ {setting} }}\n"));
+        let error = pages.check_dataset(&dataset).unwrap_err();
+        assert!(error.contains(name), "{error}");
+        assert_eq!(parse(base).unwrap().check_dataset(&dataset), Ok(()));
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused() {
+    let children = format!("{ORDERS}\n[children]\ndataset = \"items\"\n");
+    let error = parse(&children).map(|source| source.name).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("there is no setting \"children\" here"),
+        "{error}"
+    );
 }
 
 #[test]

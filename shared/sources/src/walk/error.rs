@@ -27,6 +27,9 @@ pub enum WalkError {
         /// What repeats.
         reason: &'static str,
     },
+    /// The pages of a table have different headers, so that they cannot be joined.
+    #[error("page {0} has other columns than the pages before")]
+    Header(u64),
     /// A page has no record that comes after the page before.
     #[error(
         "page {0} has no new value of the field of paging, so the next page would be the same; raise paging.size"

@@ -43,6 +43,8 @@ pub struct Walk {
     position: Position,
     keys: Option<Mark>,
     has_full_page: bool,
+    /// The header of the first page of a table.
+    header: Option<String>,
     records_cycle: Cycle,
     links_cycle: Cycle,
     /// The server's time at the first answer of the range.
@@ -78,9 +80,26 @@ enum Position {
     /// The number of the page, or of the records before it.
     Number(u64),
     Cursor(String),
+    #[serde(with = "url_text")]
     Url(Url),
     /// After the record with this value of the field of paging.
     After(String),
+}
+
+/// A URL as its text.
+mod url_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
 }
 
 /// An answer of the server.
@@ -90,7 +109,7 @@ pub struct Answer<'a> {
     pub status: StatusCode,
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
+    /// Its body; empty if that is stored as it arrives.
     pub body: &'a [u8],
 }
 
@@ -114,6 +133,7 @@ impl Walk {
             position: Position::Start,
             keys: None,
             has_full_page: false,
+            header: None,
             records_cycle: Cycle::default(),
             links_cycle: Cycle::default(),
             server_time: None,
@@ -134,9 +154,19 @@ impl Walk {
         self.is_done
     }
 
+    /// Returns whether the definition still requests what it did when the walk was started.
+    pub fn is_of(&self, source: &Source) -> bool {
+        self.base.fingerprint == source.fingerprint()
+    }
+
     /// Returns what has been read so far.
     pub fn progress(&self) -> WalkProgress {
         self.progress
+    }
+
+    /// Returns when the walk was started.
+    pub fn started(&self) -> Timestamp {
+        self.started
     }
 
     /// Processes an answer to the request, and appends its records to `out`, one in each line. After an error, `out`
@@ -151,18 +181,44 @@ impl Walk {
             return Ok(());
         }
         self.count(source, answer.body.len() as u64)?;
-        let page = Page::read(answer.body, source.format, &source.records, source.graphql)?;
+        let page = Page::read(answer.body, source)?;
         let keys = self.read_fields(source, &page)?;
+        self.write_header(&page, out)?;
         let before = out.len();
         for record in &page.records {
-            write_line(record, out);
+            if page.header.is_some() {
+                // A cell can contain line breaks.
+                out.extend_from_slice(record.as_bytes());
+                out.push(b'\n');
+            } else {
+                write_line(record, out);
+            }
         }
         self.progress.records += page.records.len() as u64;
         self.advance(source, answer.headers, &page, keys.as_ref(), &out[before..])
     }
 
-    /// Processes the status and the headers of an answer. Returns whether its body has to be read.
-    fn accept_head(&mut self, source: &Source, answer: &Answer<'_>) -> Result<bool, WalkError> {
+    /// Writes the header of the first page of a table that has records, and checks that the others have the same.
+    fn write_header(&mut self, page: &Page<'_>, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        let header = page.header.as_deref().filter(|_| !page.records.is_empty());
+        match (header, &self.header) {
+            (None, _) => {}
+            (Some(header), Some(first)) if header == first => {}
+            (Some(_), Some(_)) => return Err(WalkError::Header(self.progress.pages)),
+            (Some(header), None) => {
+                self.header = Some(header.to_owned());
+                if !header.is_empty() {
+                    out.extend_from_slice(header.as_bytes());
+                    out.push(b'\n');
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes the status and the headers of an answer whose body is stored as it arrives. Returns whether it has
+    /// one; [`Self::finish_stream`] follows then.
+    pub fn accept_head(&mut self, source: &Source, answer: &Answer<'_>) -> Result<bool, WalkError> {
         let is_unchanged = answer.status == StatusCode::NOT_MODIFIED;
         let has_validator = self.base.etag.is_some() || self.base.last_modified.is_some();
         if is_unchanged && is_conditional(source) && has_validator {
@@ -188,6 +244,29 @@ impl Walk {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Adds bytes of an answer that is stored as it arrives, as far as they have arrived.
+    ///
+    /// # Errors
+    /// The answer is too long.
+    pub fn count_stream(&mut self, source: &Source, bytes: u64) -> Result<(), WalkError> {
+        self.progress.bytes += bytes;
+        limit("bytes", self.progress.bytes, source.limits.bytes)
+    }
+
+    /// Ends a walk whose only answer has been stored to its last byte.
+    pub fn finish_stream(&mut self, source: &Source, headers: &HeaderMap) -> Result<(), WalkError> {
+        if let Some(Progress::Cursor(crate::source::Place::Header(name))) = source
+            .incremental
+            .as_ref()
+            .map(|incremental| &incremental.progress)
+        {
+            self.cursor = header_text(headers, name);
+        }
+        self.count(source, 0)?;
+        self.finish_range(source);
+        Ok(())
     }
 
     fn count(&mut self, source: &Source, bytes: u64) -> Result<(), WalkError> {

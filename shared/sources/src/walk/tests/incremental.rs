@@ -182,3 +182,38 @@ fn a_cursor_of_the_envelope_is_continued() {
     let sent = parameters(&start(&source, &state).request(&source).unwrap());
     assert_eq!(sent["token"], "s3");
 }
+
+#[test]
+fn rows_that_are_committed_late_are_found_in_the_overlap_and_older_ones_by_a_full_refresh() {
+    let source = source(CHANGES);
+    let mut served = vec![(0, "2026-11-20T10:00:00Z"), (1, "2026-11-20T11:00:00Z")];
+    // Walks, and returns the ids and the state.
+    let fetch = |served: &[(u64, &str)], state: &State, is_full: bool| {
+        let mut walk = Walk::start(&source, state, is_full, at("2026-11-20T12:00:00Z"));
+        let found = walk_with(&source, &mut walk, |request, _| {
+            let since = request.get("since").map(|since| at(since));
+            let rows = served
+                .iter()
+                .filter(|(_, time)| since.is_none_or(|since| at(time) >= since));
+            let rows: Vec<Value> = rows
+                .map(|(id, time)| json!({"id": id, "at": time}))
+                .collect();
+            json!({ "rows": rows })
+        });
+        let ids: Vec<u64> = found
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_u64().unwrap())
+            .collect();
+        (ids, walk.proposal(&source))
+    };
+    let (ids, state) = fetch(&served, &State::default(), false);
+    assert_eq!(ids, [0, 1]);
+    // Both are committed after that run, 8 and 20 minutes late. The overlap is 10 minutes.
+    served.extend([(2, "2026-11-20T10:52:00Z"), (3, "2026-11-20T10:40:00Z")]);
+    let (ids, state) = fetch(&served, &state, false);
+    assert_eq!(ids, [1, 2]);
+    let (ids, state) = fetch(&served, &state, true);
+    assert_eq!(ids, [0, 1, 2, 3]);
+    assert_eq!(fetch(&served, &state, false).0, [1, 2]);
+}
