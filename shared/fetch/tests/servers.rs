@@ -381,10 +381,7 @@ async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     let request = walk.request(&source).unwrap();
     session.fetch(&request).await.unwrap();
     session.fetch(&request).await.unwrap();
-    assert_eq!(
-        server.uris(),
-        ["POST /token", "/", "/", "POST /token", "/"]
-    );
+    assert_eq!(server.uris(), ["POST /token", "/", "/", "POST /token", "/"]);
     assert_eq!(
         server.header(1, "authorization").as_deref(),
         Some("Bearer t1")
