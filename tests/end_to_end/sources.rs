@@ -229,7 +229,7 @@ async fn check_runs(stack: &Stack) {
         );
         let stored = runs.iter().filter(|run| run.outcome == Outcome::Succeeded);
         assert!(
-            stored.clone().count() >= 3,
+            stored.clone().count() >= 2,
             "{name} stored too little: {runs:#?}"
         );
         for run in stored {

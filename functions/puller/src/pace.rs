@@ -98,7 +98,12 @@ impl LedgerPace {
                 interval,
                 slots,
             };
-            match self.table.take_slots(host, &block).await.map_err(failed)? {
+            match self
+                .table
+                .take_slots(host, &block)
+                .await
+                .map_err(|error| failed(&error))?
+            {
                 Granted::From(next) => {
                     let slots = Slots {
                         next,
@@ -113,7 +118,7 @@ impl LedgerPace {
     }
 }
 
-fn failed(error: LedgerError) -> PaceError {
+fn failed(error: &LedgerError) -> PaceError {
     PaceError::Unavailable {
         retryable: error.retryable(),
         reason: error.to_string(),
@@ -132,7 +137,7 @@ impl Pace for LedgerPace {
         if let Some(most) = limits.requests_per_day {
             let now = Timestamp::now().as_microsecond();
             let counted = self.table.count_request(host, now, most).await;
-            if !counted.map_err(failed)? {
+            if !counted.map_err(|error| failed(&error))? {
                 let host = host.to_owned();
                 return Err(PaceError::Day { host, most });
             }
@@ -151,7 +156,10 @@ impl Pace for LedgerPace {
         self.kept().remove(host);
         let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
         let end = Timestamp::now().as_microsecond().saturating_add(pause);
-        self.table.pause_host(host, end).await.map_err(failed)
+        self.table
+            .pause_host(host, end)
+            .await
+            .map_err(|error| failed(&error))
     }
 }
 

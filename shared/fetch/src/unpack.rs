@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue};
 use landfall_domain::Codec;
 use landfall_packed::Unpacker;
 
@@ -17,7 +17,7 @@ pub(crate) fn unpacked(
     headers: &HeaderMap,
     body: Box<dyn Chunks>,
 ) -> Result<Box<dyn Chunks>, TransportError> {
-    let encoding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes());
+    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"" | b"identity") => Ok(Box::new(Unpacked::new(body))),
         Some(b"gzip" | b"x-gzip") => Ok(Box::new(Unpacked::new(Box::new(Unpacked::new(body))))),
@@ -85,13 +85,11 @@ impl Unpacked {
                 self.state = State::Gzip(unpacker, packed);
                 return Ok(Some(piece.into()));
             }
-            match self.body.next().await? {
-                Some(next) => packed = next,
-                None => {
-                    unpacker.finish().map_err(failed)?;
-                    return Ok(None);
-                }
-            }
+            let Some(next) = self.body.next().await? else {
+                unpacker.finish().map_err(failed)?;
+                return Ok(None);
+            };
+            packed = next;
         }
     }
 }

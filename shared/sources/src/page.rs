@@ -289,8 +289,19 @@ mod tests {
             .collect()
     }
 
+    fn source(records: &str) -> Source {
+        let records = if records.is_empty() {
+            String::new()
+        } else {
+            format!("records = \"{records}\"\n")
+        };
+        let text =
+            format!("dataset = \"d\"\nurl = \"https://a.example\"\nevery = \"1 hour\"\n{records}");
+        Source::from_toml("s", "s.toml", &text).unwrap()
+    }
+
     fn read<'a>(body: &'a str, records: &str) -> Result<Page<'a>, PageError> {
-        Page::read_json(body, &path(records), false)
+        Page::read(body.as_bytes(), &source(records))
     }
 
     #[test]
@@ -345,10 +356,8 @@ mod tests {
                 "{body}: {error:?}"
             );
         }
-        let text = "dataset = \"d\"\nurl = \"https://a.example\"\nevery = \"1 hour\"\n";
-        let source = Source::from_toml("s", "s.toml", text).unwrap();
         assert!(matches!(
-            Page::read(b"[\"\xff\"]", &source),
+            Page::read(b"[\"\xff\"]", &source("")),
             Err(PageError::Encoding)
         ));
     }
