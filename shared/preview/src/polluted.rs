@@ -158,7 +158,7 @@ fn delimiters_of_two_characters_are_found() {
     }
     let spaced = USUAL.file().replace(',', ", ").replace('"', "");
     let lines = spaced.lines().filter(|line| !line.contains(';'));
-    let spaced: String = lines.map(|line| format!("{line}\n")).collect();
+    let spaced = lines.collect::<Vec<_>>().join("\n") + "\n";
     let source = Source {
         dataset: "items",
         file: "items.csv",
