@@ -41,7 +41,7 @@ use rand::Rng;
 
 const SEEDS: u64 = 400;
 /// A seed of sources is most of an hour, with hundreds of pages.
-const SEEDS_OF_SOURCES: u64 = 40;
+const SEEDS_OF_SOURCES: u64 = 20;
 
 /// Simulates the seed of the environment, or some fixed and some random seeds.
 fn run(simulate: impl AsyncFn(u64)) {
