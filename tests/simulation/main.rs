@@ -42,7 +42,7 @@ use rand::Rng;
 /// The number of fixed seeds, and of random ones, unless `LANDFALL_SEEDS` is set.
 const SEEDS: u64 = 200;
 /// A seed of sources is most of an hour, with hundreds of pages.
-const SEEDS_OF_SOURCES: u64 = 40;
+const SEEDS_OF_SOURCES: u64 = 20;
 
 /// Simulates the seed of `LANDFALL_SEED`, or some fixed and some random seeds.
 fn run(simulate: impl AsyncFn(u64)) {

@@ -16,6 +16,8 @@ const SECOND: f64 = 1_000_000.0;
 const SLACK: i64 = 100_000;
 /// How much the clocks of two instances may differ, in microseconds.
 const CLOCKS: i64 = 50_000;
+/// How long before they begin slots are taken, in microseconds: those that are taken ignore a pause.
+const AHEAD: i64 = 1_000_000;
 /// How long a request waits for its slot at most, in microseconds. A walk that would have to wait for longer goes on in
 /// a later invocation.
 const PATIENCE: i64 = 60_000_000;
@@ -27,7 +29,7 @@ const PATIENCE: i64 = 60_000_000;
 /// the slack before it, and the difference of two clocks, there are not more slots.
 ///
 /// A host that asks for a pause gets no slots until it is over. Those that other instances have taken before are over
-/// within half a second.
+/// within two seconds.
 pub struct LedgerPace {
     table: Arc<dyn PaceTable>,
     kept: Mutex<HashMap<String, Slots>>,
@@ -94,7 +96,7 @@ impl LedgerPace {
             }
             let block = Block {
                 now,
-                latest: now + PATIENCE,
+                latest: now + AHEAD,
                 interval,
                 slots,
             };
@@ -112,7 +114,10 @@ impl LedgerPace {
                     };
                     self.kept().insert(host.to_owned(), slots);
                 }
-                Granted::NotBefore(time) => return Err(PaceError::Wait(until(time))),
+                Granted::NotBefore(time) if time - now > PATIENCE => {
+                    return Err(PaceError::Wait(until(time)));
+                }
+                Granted::NotBefore(time) => sleep(until(time - AHEAD)).await,
             }
         }
     }
