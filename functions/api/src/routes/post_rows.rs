@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use landfall_auth::Scope;
-use landfall_domain::{Codec, Dataset, EXPORT_MARKER, Format};
-use landfall_packed::unpack_start;
+use landfall_domain::{Codec, Dataset, EXPORT_MARKER, Format, Problem};
+use landfall_packed::Unpacker;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
@@ -106,14 +106,23 @@ pub(super) fn codec_of(headers: &HeaderMap) -> Result<Option<(Codec, &'static st
     }
 }
 
-/// Unpacks the start of a compressed body.
+/// Unpacks the start of a compressed body. One that is short must be complete.
 fn start_of(codec: Codec, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     if Codec::of(body) != Some(codec) {
         return Err(ApiError::Invalid(format!(
             "the body is not compressed with {codec}, as Content-Encoding says"
         )));
     }
-    unpack_start(body, MAX_UNPACKED).map_err(|problem| ApiError::Invalid(problem.message))
+    let invalid = |problem: Problem| ApiError::Invalid(problem.message);
+    let mut unpacker = Unpacker::new(codec, body.len() as u64);
+    let mut start = Vec::new();
+    unpacker
+        .unpack(body, &mut start, MAX_UNPACKED)
+        .map_err(invalid)?;
+    if start.len() < MAX_UNPACKED {
+        unpacker.finish().map_err(invalid)?;
+    }
+    Ok(start)
 }
 
 /// Returns the declared charset of the body.
