@@ -4,7 +4,10 @@ use landfall_domain::{Codec, JobId, JobState, ProblemCode};
 use landfall_local::{Sql, Stack};
 use landfall_packed::pack;
 use landfall_tests::Products;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
 
+use crate::http::{Api, json_of};
 use crate::support::{
     assert_counts, assert_products, completions, land, products_file, start, upload,
 };
@@ -44,6 +47,14 @@ async fn compressed_files_end_as_what_they_unpack_to() {
     }
     assert_products(&stack, &expected.rows).await;
 
+    let posted = post_compressed(&stack).await;
+    let event = completions(&stack, &[posted])
+        .await
+        .remove(&posted)
+        .unwrap();
+    assert_eq!((event.state, event.counts.rows), (JobState::Succeeded, 1));
+    assert_eq!(event.codec, Some(Codec::Gzip));
+
     let whole = pack(Codec::Gzip, &products_file(1_000, 46));
     let cut = whole[..whole.len() / 2].to_vec();
     for (key, object, code, message) in [
@@ -75,6 +86,18 @@ async fn upload_encoded(stack: &Stack, key: &str, file: &[u8]) -> JobId {
     let stored = put.body(pack(Codec::Gzip, file).into()).send().await;
     let version = stored.unwrap().version_id.unwrap();
     JobId::for_object(bucket, key, &version)
+}
+
+/// Sends compressed rows through the gateway.
+async fn post_compressed(stack: &Stack) -> JobId {
+    let rows = "{\"sku\":\"posted\",\"name\":\"Lamp\"}\n";
+    let api = Api::new(stack);
+    let post = api.request(Method::POST, "datasets/products/rows");
+    let post = post.header(CONTENT_TYPE, "application/x-ndjson");
+    let post = post.header(CONTENT_ENCODING, "gzip");
+    let answer = post.body(pack(Codec::Gzip, rows.as_bytes())).send().await;
+    let accepted = json_of(answer.unwrap(), StatusCode::ACCEPTED).await;
+    accepted["job"].as_str().unwrap().parse().unwrap()
 }
 
 /// Returns a gzip of about 1 MB that unpacks to more than 1 GiB of zeros.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{FixedReject, Format, RejectsOrigin};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::accepted::Accepted;
 use super::jobs::head_of;
-use super::post_rows::{BOM, codec_of, format_of, media_type_of};
+use super::post_rows::{BOM, format_of, media_type_of};
 use crate::auth::Caller;
 use crate::extract::{Body, Segments};
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
@@ -45,7 +45,7 @@ pub(crate) async fn post(
     let (dataset, origin) = origin_of(&head_of(&context, &caller, &id).await?)?;
     caller.require(Scope::Write, &dataset)?;
     context.dataset(&dataset).await?;
-    if format_of(&headers)? != Format::Ndjson || codec_of(&headers)?.is_some() {
+    if format_of(&headers)? != Format::Ndjson || headers.contains_key(header::CONTENT_ENCODING) {
         return Err(ApiError::MediaType(
             "send Content-Type: application/x-ndjson, uncompressed".to_owned(),
         ));

@@ -20,8 +20,8 @@ const MAX_UNPACKED: usize = 64 * 1024;
 
 /// Send rows
 ///
-/// The body becomes an object in the inbox, which is ingested like any other file. With the header `Content-Encoding`
-/// (`gzip` or `zstd`), it is compressed and is stored as it is; the job unpacks it, with the limits for files.
+/// The body becomes an object in the inbox, which is ingested like any other file. NDJSON may be compressed, with the
+/// header `Content-Encoding` (`gzip` or `zstd`): it is stored as it is, and the job unpacks it, with the limits for files.
 #[utoipa::path(
     post,
     path = "/datasets/{dataset}/rows",
@@ -29,7 +29,7 @@ const MAX_UNPACKED: usize = 64 * 1024;
     tag = "rows",
     params(
         ("dataset" = String, Path, description = "Name of the dataset", example = "products"),
-        ("content-encoding" = Option<String>, Header, description = "How the body is compressed: gzip or zstd")
+        ("content-encoding" = Option<String>, Header, description = "How NDJSON is compressed: gzip or zstd")
     ),
     request_body(
         description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB, \
@@ -54,7 +54,7 @@ pub(crate) async fn post_rows(
     caller.require(Scope::Write, &name)?;
     let (dataset, _) = context.dataset(&name).await?;
     let format = format_of(&headers)?;
-    let (content, extension) = match codec_of(&headers)? {
+    let (content, extension) = match codec_of(&headers, format)? {
         None => (Cow::Borrowed(&body[..]), ""),
         Some((codec, extension)) => (Cow::Owned(start_of(codec, &body)?), extension),
     };
@@ -91,19 +91,31 @@ pub(super) fn format_of(headers: &HeaderMap) -> Result<Format, ApiError> {
 }
 
 /// Returns how the body is compressed, and the extension of such files.
-pub(super) fn codec_of(headers: &HeaderMap) -> Result<Option<(Codec, &'static str)>, ApiError> {
+fn codec_of(
+    headers: &HeaderMap,
+    format: Format,
+) -> Result<Option<(Codec, &'static str)>, ApiError> {
     let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(None);
     };
     let coding = coding.to_str().unwrap_or_default().to_ascii_lowercase();
-    match coding.as_str() {
-        "identity" => Ok(None),
-        "gzip" | "x-gzip" => Ok(Some((Codec::Gzip, ".gz"))),
-        "zstd" => Ok(Some((Codec::Zstd, ".zst"))),
-        _ => Err(ApiError::MediaType(
-            "send Content-Encoding: gzip or zstd, or the rows uncompressed".to_owned(),
-        )),
+    let codec = match coding.as_str() {
+        "identity" => return Ok(None),
+        "gzip" | "x-gzip" => (Codec::Gzip, ".gz"),
+        "zstd" => (Codec::Zstd, ".zst"),
+        _ => {
+            return Err(ApiError::MediaType(
+                "send Content-Encoding: gzip or zstd, or the rows uncompressed".to_owned(),
+            ));
+        }
+    };
+    // API Gateway decodes the bodies of JSON, CSV and TSV as text, which destroys compressed ones.
+    if format != Format::Ndjson {
+        return Err(ApiError::MediaType(
+            "compressed rows must be NDJSON: send Content-Type: application/x-ndjson".to_owned(),
+        ));
     }
+    Ok(Some(codec))
 }
 
 /// Unpacks the start of a compressed body. One that is short must be complete.
