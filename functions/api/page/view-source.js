@@ -65,7 +65,8 @@ function factsOf(source) {
 }
 
 /** When the pages of a run are fetched again, after they could not be. */
-const again = ({ walks, retry_at }) => ['; walk ', walks, ' over its pages starts at ', at(retry_at)];
+const again = ({ walks, retry_at, retry_reason }) =>
+  ['; walk ', walks, ' over its pages goes on at ', at(retry_at), retry_reason && `: ${retry_reason}`];
 
 /** The buttons of a source. */
 function actions(path, changed) {

@@ -77,6 +77,9 @@ pub(crate) async fn fail(
         let reason = Some(failure.to_string());
         held.record_end(&run, now, Outcome::Failed, reason).await?;
     }
+    if let Some(run) = &mut record.run {
+        run.retry_reason = Some(failure.to_string());
+    }
     held.record = record;
     // Before the upload is aborted: a walk that goes on from a checkpoint could store no further part in it.
     held.save().await?;
@@ -120,6 +123,7 @@ async fn make(
                     && let Some(run) = &mut held.record.run
                 {
                     run.retry_at = now.checked_add(wait).ok();
+                    run.retry_reason = Some(error.to_string());
                 }
                 keep_aside(context, held, walking).await?;
                 return Ok(false);

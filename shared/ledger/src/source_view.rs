@@ -63,8 +63,10 @@ pub struct CurrentRun {
     pub started_at: String,
     /// The number of walks over the pages that were started.
     pub walks: u32,
-    /// When the next walk may start, after one that failed; RFC 3339.
+    /// When the next walk may start, after one that failed, or go on, after a pause that a server asks for; RFC 3339.
     pub retry_at: Option<String>,
+    /// Why it has to wait until then.
+    pub retry_reason: Option<String>,
 }
 
 /// A run that is over.
@@ -125,6 +127,7 @@ impl SourceView {
                 started_at: shown(run.started),
                 walks: run.walks,
                 retry_at: run.retry_at.map(shown),
+                retry_reason: run.retry_reason.clone(),
             }),
             last_run: runs.into_iter().next().map(RunView::from),
             paused: stored.pause,

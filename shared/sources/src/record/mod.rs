@@ -57,8 +57,11 @@ pub struct Run {
     pub is_full: bool,
     /// The number of walks that were started.
     pub walks: u32,
-    /// When the next walk may start, after one that failed.
+    /// When the next walk may start, after one that failed, or go on, after a pause that a server asks for.
     pub retry_at: Option<Timestamp>,
+    /// Why it has to wait until then.
+    #[serde(default)]
+    pub retry_reason: Option<String>,
     /// The number of requests that were sent, as far as is recorded.
     pub requests: u64,
     /// What the last walk read, once it is over.
@@ -258,6 +261,7 @@ impl Record {
             is_full,
             walks: 1,
             retry_at: None,
+            retry_reason: None,
             requests: 0,
             progress: WalkProgress::default(),
             phase: Phase::Walking(None),
