@@ -24,7 +24,7 @@ const PATIENCE: i64 = 60_000_000;
 
 /// The pace of all instances together.
 ///
-/// Each instance takes blocks of slots, and sends one request in each, at most [`SLACK`] late; later ones are dropped.
+/// Each instance takes blocks of slots, and sends one request in each, at most 0.1 seconds late; later ones are dropped.
 /// Slots are so far apart that no second by the times of sending has more requests than are allowed: in a second and
 /// the slack before it, and the difference of two clocks, there are not more slots.
 ///
