@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod gzip;
+mod pace;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +14,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request as Received;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response as Reply;
-use landfall_domain::Codec;
-use landfall_fetch::{FetchError, HttpTransport, LocalPace, Pace, PaceError, Response, Session};
-use landfall_sources::{Limits, Policy, Refused, Secrets, Source};
+use landfall_fetch::{FetchError, HttpTransport, LocalPace, Pace, Response, Session};
+use landfall_sources::{Policy, Refused, Secrets, Source};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -153,123 +155,6 @@ async fn only_answers_that_may_change_are_repeated() {
     );
     assert_eq!(server.uris().len(), 1);
     assert!(!error.retryable());
-}
-
-/// Sends at once, and records the pauses.
-#[derive(Default)]
-struct Pauses(Mutex<Vec<(String, Duration)>>);
-
-#[async_trait::async_trait]
-impl Pace for Pauses {
-    async fn wait(&self, _: &str, _: &Limits) -> Result<(), PaceError> {
-        Ok(())
-    }
-
-    async fn pause(&self, host: &str, pause: Duration) -> Result<(), PaceError> {
-        self.0.lock().unwrap().push((host.to_owned(), pause));
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_pause_that_a_server_asks_for_holds_back_all_requests_to_its_host() {
-    let busy = |seconds: &str| answer(429, &[("retry-after", seconds)], "");
-    let server = Server::start(vec![
-        answer(503, &[], ""),
-        busy("1"),
-        answer(200, &[], "[]"),
-        busy("86400"),
-    ])
-    .await;
-    let (source, pauses) = (source(&server.url, ""), Pauses::default());
-    fetch_at(&source, &here(), &pauses).await.unwrap();
-    let error = fetch_at(&source, &here(), &pauses).await.unwrap_err();
-    assert!(matches!(error, FetchError::Wait(_)), "{error}");
-    let pauses = pauses.0.into_inner().unwrap();
-    let host = "127.0.0.1".to_owned();
-    let expected = [
-        (host.clone(), Duration::from_secs(1)),
-        (host, Duration::from_hours(1)),
-    ];
-    assert_eq!(pauses, expected);
-}
-
-#[tokio::test]
-async fn a_source_without_requests_left_on_a_day_fails() {
-    struct Spent;
-
-    #[async_trait::async_trait]
-    impl Pace for Spent {
-        async fn wait(&self, host: &str, _: &Limits) -> Result<(), PaceError> {
-            let host = host.to_owned();
-            Err(PaceError::Day { host, most: 7 })
-        }
-
-        async fn pause(&self, _: &str, _: Duration) -> Result<(), PaceError> {
-            Ok(())
-        }
-    }
-
-    let server = Server::start(vec![]).await;
-    let error = fetch_at(&source(&server.url, ""), &here(), &Spent)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "today (UTC), 7 requests were sent to 127.0.0.1, which is limits.requests_per_day"
-    );
-    assert!(!error.retryable() && server.uris().is_empty());
-}
-
-fn packed(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-    let mut reply = answer(status, headers, "");
-    *reply.body_mut() = Body::from(body.to_vec());
-    reply
-}
-
-#[tokio::test]
-async fn answers_in_gzip_are_unpacked() {
-    let text = format!("[{}1]", "1,".repeat(400));
-    let once = landfall_packed::pack(Codec::Gzip, text.as_bytes());
-    let twice = landfall_packed::pack(Codec::Gzip, &once);
-    let encoded = [("content-encoding", "gzip")];
-    let server = Server::start(vec![
-        packed(200, &encoded, &once),
-        // A file, as a download has it.
-        packed(200, &[("content-type", "application/gzip")], &once),
-        packed(200, &encoded, &twice),
-        packed(204, &encoded, b""),
-    ])
-    .await;
-    let source = source(&server.url, "");
-    for _ in 0..3 {
-        let response = fetch(&source, &here()).await.unwrap();
-        assert_eq!(String::from_utf8(response.body).unwrap(), text);
-    }
-    assert!(fetch(&source, &here()).await.unwrap().body.is_empty());
-    assert_eq!(server.header(0, "accept-encoding").as_deref(), Some("gzip"));
-}
-
-#[tokio::test]
-async fn answers_in_gzip_are_limited_by_what_they_unpack_to_and_repeated_if_they_break_off() {
-    let long = landfall_packed::pack(Codec::Gzip, "x".repeat(2_000).as_bytes());
-    assert!(long.len() < 1000);
-    let short = landfall_packed::pack(Codec::Gzip, b"[]");
-    let server = Server::start(vec![
-        packed(200, &[], &long),
-        packed(200, &[], &short[..short.len() - 1]),
-        packed(200, &[("content-encoding", "br")], b"[]"),
-        packed(200, &[], &short),
-    ])
-    .await;
-    let source = source(&server.url, "");
-    let error = fetch(&source, &here()).await.unwrap_err();
-    assert!(matches!(error, FetchError::TooLong(1000)), "{error}");
-    let response = fetch(&source, &here()).await.unwrap();
-    assert_eq!(
-        (response.body.as_slice(), server.uris().len()),
-        (b"[]".as_slice(), 4)
-    );
 }
 
 #[tokio::test]
