@@ -169,7 +169,12 @@ mod tests {
         let source = Source::from_toml("feed", "feed.toml", FEED).unwrap();
         let started: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
         let mut record = Record::default();
-        record.start(started, "2026-11-20T09:00:00Z".parse().unwrap(), false);
+        record.start(
+            &source,
+            started,
+            "2026-11-20T09:00:00Z".parse().unwrap(),
+            false,
+        );
         let run = record.run.clone().unwrap();
         let entry = run.entry(&source, started, Outcome::Failed, Some("404".to_owned()));
         table.add_source_run("feed", &entry).await.unwrap();

@@ -72,8 +72,8 @@ async fn step(context: &Context, source: &Source, stop_at: Instant) -> Result<bo
         _ => now.saturating_add(LEASE).unwrap_or(now),
     };
     let change = |record: &mut Record| match step {
-        Step::Start { next, is_full } => record.start(now, next, is_full),
-        Step::Skip(next) => record.due = Some(next),
+        Step::Start { next, is_full } => record.start(source, now, next, is_full),
+        Step::Skip(next) => record.plan(source, next),
         Step::Wait | Step::Walk | Step::Complete | Step::Settle(_) => {}
     };
     let Some(mut held) = Held::take(context, source, stored, until, change).await? else {

@@ -121,7 +121,7 @@ impl SourceView {
             definition: SourceDefinition::new(source),
             problem,
             activity: record.activity(Timestamp::now()),
-            next_run_at: record.next_run(requested).map(|at| at.to_string()),
+            next_run_at: record.next_run(source, requested).map(|at| at.to_string()),
             current_run: record.run.as_ref().map(|run| CurrentRun {
                 number: run.number,
                 started_at: shown(run.started),

@@ -54,7 +54,12 @@ async fn record_runs(api: &Api, runs: u64) -> Record {
     let since: Timestamp = "2026-11-20T08:00:00Z".parse().unwrap();
     for number in 1..=runs {
         let started = since + SignedDuration::from_mins(i64::try_from(number).unwrap());
-        record.start(started, started + SignedDuration::from_mins(10), false);
+        record.start(
+            &feed(),
+            started,
+            started + SignedDuration::from_mins(10),
+            false,
+        );
         let run = record.run.clone().unwrap();
         let ended = started + SignedDuration::from_secs(5);
         let mut entry: RunEntry = run.entry(&feed(), ended, Outcome::Empty, None);
@@ -104,7 +109,7 @@ async fn a_source_shows_its_definition_its_schedule_and_its_runs_but_no_secrets(
     assert_eq!(source["last_run"]["started_at"], "2026-11-20T08:02:00.000Z");
 
     let now = Timestamp::now();
-    record.start(now, now, false);
+    record.start(&feed(), now, now, false);
     let job = JobId::for_object("inbox", "products/sources/feed/1.ndjson", "1");
     record.run.as_mut().unwrap().phase = Phase::Ingesting {
         job,

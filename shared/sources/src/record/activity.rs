@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, Record};
+use crate::source::Source;
 
 /// What a source is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +47,9 @@ impl Record {
     }
 
     /// Returns when the next run is due, or `None` if at once. `requested` is when somebody last requested a run.
-    pub fn next_run(&self, requested: Option<Timestamp>) -> Option<Timestamp> {
-        self.due.filter(|_| !self.is_requested(requested))
+    pub fn next_run(&self, source: &Source, requested: Option<Timestamp>) -> Option<Timestamp> {
+        self.due_by(source)
+            .filter(|_| !self.is_requested(requested))
     }
 
     /// Returns whether a run was requested after the last one has started.

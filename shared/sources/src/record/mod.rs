@@ -30,8 +30,10 @@ const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
-    /// When the source is due. A source without is due at once.
+    /// When the source is due by [`Self::schedule`]. A source without is due at once.
     pub due: Option<Timestamp>,
+    /// The schedule of the definition when `due` was computed.
+    pub schedule: Option<String>,
     /// Until when the holder of the lease works on the source.
     pub leased_until: Option<Timestamp>,
     /// How far the source has been read and stored.
@@ -206,7 +208,7 @@ impl Record {
         let is_full = self.is_full_refresh_due(source, now);
         let is_requested = self.is_requested(requested);
         let after_now = || source.schedule.after(now).unwrap_or(Timestamp::MAX);
-        match self.due {
+        match self.due_by(source) {
             None => Step::Start {
                 next: after_now(),
                 is_full,
@@ -250,10 +252,28 @@ impl Record {
         self.leased_until = None;
     }
 
-    /// Starts a run.
-    pub fn start(&mut self, now: Timestamp, next: Timestamp, is_full: bool) {
-        self.runs += 1;
+    /// Returns when the source is due, or `None` if at once. A schedule that has changed counts from the last start.
+    pub fn due_by(&self, source: &Source) -> Option<Timestamp> {
+        let due = self.due?;
+        let has_changed = |schedule: &String| *schedule != source.schedule.to_string();
+        if self.schedule.as_ref().is_some_and(has_changed)
+            && let Some(last) = self.last_started
+        {
+            return Some(source.schedule.after(last).unwrap_or(Timestamp::MAX));
+        }
+        Some(due)
+    }
+
+    /// Records when the source is due next.
+    pub fn plan(&mut self, source: &Source, next: Timestamp) {
         self.due = Some(next);
+        self.schedule = Some(source.schedule.to_string());
+    }
+
+    /// Starts a run.
+    pub fn start(&mut self, source: &Source, now: Timestamp, next: Timestamp, is_full: bool) {
+        self.runs += 1;
+        self.plan(source, next);
         self.last_started = Some(now);
         self.run = Some(Run {
             number: self.runs,

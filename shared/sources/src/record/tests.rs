@@ -24,7 +24,7 @@ fn after_one(source: &Source) -> Record {
     let Step::Start { next, is_full } = record.step(source, at("08:01:00"), None) else {
         panic!()
     };
-    record.start(at("08:01:00"), next, is_full);
+    record.start(source, at("08:01:00"), next, is_full);
     record.succeed(state("1"));
     record
 }
@@ -54,6 +54,28 @@ fn a_source_is_due_at_once_and_then_at_its_times() {
 }
 
 #[test]
+fn a_schedule_that_has_changed_counts_from_the_last_run() {
+    let source = source("");
+    let mut record = after_one(&source);
+    let other = |every: &str| {
+        let text =
+            format!("dataset = \"orders\"\nurl = \"https://a.example\"\nevery = \"{every}\"\n");
+        Source::from_toml("shop", "shop.toml", &text).unwrap()
+    };
+    // It has run at 8:01.
+    let (faster, slower) = (other("2 minutes"), other("1 hour"));
+    assert_eq!(record.step(&faster, at("08:01:59"), None), Step::Wait);
+    let next = at("08:04:00");
+    let is_full = false;
+    let start = Step::Start { next, is_full };
+    assert_eq!(record.step(&faster, at("08:02:00"), None), start);
+    assert_eq!(record.step(&slower, at("08:59:59"), None), Step::Wait);
+    assert_eq!(record.next_run(&slower, None), Some(at("09:00:00")));
+    record.plan(&slower, at("10:00:00"));
+    assert_eq!(record.step(&slower, at("09:00:00"), None), Step::Wait);
+}
+
+#[test]
 fn missed_runs_are_left_out_unless_one_is_requested() {
     let source = source("missed = \"none\"\n");
     let record = after_one(&source);
@@ -75,7 +97,7 @@ fn missed_runs_are_left_out_unless_one_is_requested() {
 fn nobody_works_on_a_leased_source_until_the_lease_ends() {
     let source = source("");
     let mut record = after_one(&source);
-    record.start(at("08:10:00"), at("08:20:00"), false);
+    record.start(&source, at("08:10:00"), at("08:20:00"), false);
     record.lease(at("08:12:00"));
     assert_eq!(
         record.step(&source, at("08:11:59"), Some(at("08:11:00"))),
@@ -88,7 +110,7 @@ fn nobody_works_on_a_leased_source_until_the_lease_ends() {
 fn walks_are_repeated_with_pauses_until_the_run_fails() {
     let source = source("");
     let mut record = after_one(&source);
-    record.start(at("08:10:00"), at("08:20:00"), false);
+    record.start(&source, at("08:10:00"), at("08:20:00"), false);
     let mut keys = Vec::new();
     for pause in [30, 60, 120, 240] {
         let now = at("08:10:00");
@@ -107,7 +129,7 @@ fn walks_are_repeated_with_pauses_until_the_run_fails() {
     assert!(record.fail_walk(&source, at("08:10:00"), false));
     assert_eq!(record.current, state("1"));
     assert_eq!(record.step(&source, at("08:19:00"), None), Step::Wait);
-    record.start(at("08:20:00"), at("08:30:00"), false);
+    record.start(&source, at("08:20:00"), at("08:30:00"), false);
     assert!(record.fail_walk(&source, at("08:20:00"), true));
 }
 
@@ -123,7 +145,7 @@ fn the_state_becomes_current_only_if_the_job_succeeds() {
         (JobState::Open, None),
     ] {
         let mut record = after_one(&source);
-        record.start(at("08:10:00"), at("08:20:00"), false);
+        record.start(&source, at("08:10:00"), at("08:20:00"), false);
         record.run.as_mut().unwrap().phase = Phase::Ingesting {
             job,
             proposal: state("2"),
@@ -166,7 +188,7 @@ fn everything_is_read_again_when_that_is_due() {
 fn records_are_stored_as_json() {
     let source = source("");
     let mut record = after_one(&source);
-    record.start(at("08:10:00"), at("08:20:00"), false);
+    record.start(&source, at("08:10:00"), at("08:20:00"), false);
     let checkpoint = Checkpoint {
         walk: Walk::start(&source, &record.current, false, at("08:10:00")),
         upload: Some(Upload {

@@ -164,11 +164,6 @@ impl Walk {
         self.progress
     }
 
-    /// Returns when the walk was started.
-    pub fn started(&self) -> Timestamp {
-        self.started
-    }
-
     /// Processes an answer to the request, and appends its records to `out`, one in each line. After an error, `out`
     /// has to be dropped together with the walk.
     pub fn accept(
