@@ -1,4 +1,4 @@
-//! When requests may be sent: slots in time of the ledger, which all instances share.
+//! When requests may be sent: time slots in the ledger, which all instances share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -121,6 +121,20 @@ impl LedgerPace {
             }
         }
     }
+
+    /// Counts a request of today, unless there are none left.
+    async fn count(&self, host: &str, limits: &Limits) -> Result<(), PaceError> {
+        let Some(most) = limits.requests_per_day else {
+            return Ok(());
+        };
+        let now = Timestamp::now().as_microsecond();
+        let counted = self.table.count_request(host, now, most).await;
+        if counted.map_err(|error| failed(&error))? {
+            return Ok(());
+        }
+        let host = host.to_owned();
+        Err(PaceError::Day { host, most })
+    }
 }
 
 fn failed(error: &LedgerError) -> PaceError {
@@ -139,16 +153,14 @@ fn until(time: i64) -> Duration {
 #[async_trait]
 impl Pace for LedgerPace {
     async fn wait(&self, host: &str, limits: &Limits) -> Result<(), PaceError> {
-        if let Some(most) = limits.requests_per_day {
-            let now = Timestamp::now().as_microsecond();
-            let counted = self.table.count_request(host, now, most).await;
-            if !counted.map_err(|error| failed(&error))? {
-                let host = host.to_owned();
-                return Err(PaceError::Day { host, most });
-            }
-        }
+        let mut is_counted = false;
         loop {
             let slot = self.take(host, limits).await?;
+            // Only a request that gets a slot, and only once.
+            if !is_counted {
+                self.count(host, limits).await?;
+                is_counted = true;
+            }
             sleep(until(slot)).await;
             // On a busy machine, the process may get its turn too late.
             if slot + SLACK >= Timestamp::now().as_microsecond() {
