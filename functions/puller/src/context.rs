@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_aws::{Datasets, Objects, S3Inbox, S3Objects, Secret};
+use landfall_aws::{Datasets, Objects, S3Inbox, S3Objects, Secret, Sources};
 use landfall_fetch::HttpTransport;
 use landfall_ledger::{Ledger, SourceTable};
 use landfall_runtime::{Environment, Error, optional, required};
@@ -21,8 +21,8 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// The definitions of datasets.
     pub datasets: Datasets,
-    /// The bucket with the definitions of sources.
-    pub config_bucket: String,
+    /// The definitions of sources.
+    pub definitions: Sources,
     /// The bucket in which records are kept aside that are too few for a part.
     pub aside_bucket: String,
     /// Where the objects of walks are created.
@@ -63,7 +63,7 @@ impl Context {
             ledger: Ledger::new(table.clone()),
             objects: environment.objects(),
             datasets: environment.datasets()?,
-            config_bucket: required("LANDFALL_CONFIG_BUCKET")?,
+            definitions: environment.sources()?,
             aside_bucket: required("LANDFALL_REJECTS_BUCKET")?,
             target: Arc::new(S3Target {
                 objects: S3Objects::new(client.clone()),

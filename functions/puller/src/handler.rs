@@ -20,7 +20,7 @@ pub async fn handle(context: &Context, _: Value, deadline: Deadline) -> Result<(
 
 /// Works on all sources that have something to do, until `stop_at`. A failure of one does not stop the others.
 pub async fn run(context: &Context, stop_at: Instant) -> Result<(), PullerError> {
-    let names = catalog::names(context).await?;
+    let names = context.definitions.names(None).await?;
     let worked = stream::iter(&names).map(async |name| {
         if Instant::now() >= stop_at {
             return;

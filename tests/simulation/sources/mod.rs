@@ -1,5 +1,5 @@
 //! Sources: two APIs whose rows change while they are walked, and a puller that dies at any point, runs twice at a
-//! time, and gets no reply. The state of a source is never ahead of what is stored, and once nothing fails any more, the
+//! time, and gets no reply. The state of a source is never ahead of what is stored. Once nothing fails any more, the
 //! stored rows are those of the APIs.
 
 mod fakes;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::SignedDuration;
-use landfall_aws::{Datasets, Objects};
+use landfall_aws::{Datasets, Objects, Sources};
 use landfall_domain::JobId;
 use landfall_ledger::{Ledger, LedgerTable, SourceTable};
 use landfall_sources::Outcome;
@@ -129,8 +129,8 @@ fn context(world: &Arc<World>, part_bytes: usize) -> Context {
         sources: Arc::clone(&world.table) as Arc<dyn SourceTable>,
         ledger: Ledger::new(Arc::clone(&world.table) as Arc<dyn LedgerTable>),
         datasets: Datasets::new(Arc::clone(&objects), "config"),
+        definitions: Sources::new(Arc::clone(&objects), "config"),
         objects,
-        config_bucket: "config".to_owned(),
         aside_bucket: "rejects".to_owned(),
         target: Arc::new(Inbox(Arc::clone(world))),
         fetcher: Arc::new(Api(Arc::clone(world))),
