@@ -216,7 +216,7 @@ sort = {{ values = ["name", "-name", "sku", "order_id"] }}
 "path.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
 "path.key" = {{ dictionary = "key", probability = 0.7 }}
 "path.total" = {{ dictionary = "total", probability = 0.8 }}
-"path.job" = {{ dictionary = "job", probability = 0.8 }}
+"path.job" = {{ dictionary = "job", probability = 0.95 }}
 "path.source" = {{ dictionary = "source", probability = 0.8 }}
 "query.sort" = {{ dictionary = "sort", probability = 0.5 }}
 "query.dataset" = {{ dictionary = "dataset", probability = 0.5 }}
@@ -245,11 +245,11 @@ async fn schemathesis(stack: &Stack, configuration: &Path) {
         .unwrap();
     let report = String::from_utf8_lossy(&run.stdout);
     println!("{report}");
-    // Without existing data, requests would test little. With some seeds, the few calls of an operation that changes a
-    // job all name one that does not exist; a wrong address would be missing data for every operation.
+    // Without existing data, requests would test little. With some seeds, the few calls that cancel or redrive a job
+    // all name one that does not exist; a wrong address would be missing data for every operation.
     let missing = report.split("Missing test data: ").nth(1);
     let missing = missing.and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
-    assert!(missing.unwrap_or(0) <= 4, "{missing:?} operations");
+    assert!(missing.unwrap_or(0) <= 2, "{missing:?} operations");
     assert!(
         run.status.success(),
         "{}: {}\n{}",
