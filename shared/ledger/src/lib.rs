@@ -57,8 +57,8 @@
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].
 //!
-//! It has the records of sources and their runs, see [`SourceTable`], and the slots in time for requests to their hosts,
-//! see [`PaceTable`].
+//! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts, see
+//! [`PaceTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].

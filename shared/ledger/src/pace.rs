@@ -35,7 +35,7 @@ pub enum Granted {
     NotBefore(i64),
 }
 
-/// Slots in time for the requests to a host, shared by all callers.
+/// Time slots for the requests to a host, shared by all callers.
 #[async_trait]
 pub trait PaceTable: Send + Sync {
     /// Takes the next slots of a host. A lost response wastes a block. No slot is granted twice.

@@ -21,7 +21,8 @@ const MAX_UNPACKED: usize = 64 * 1024;
 /// Send rows
 ///
 /// The body becomes an object in the inbox, which is ingested like any other file. NDJSON may be compressed, with the
-/// header `Content-Encoding` (`gzip` or `zstd`): it is stored as it is, and the job unpacks it, with the limits for files.
+/// header `Content-Encoding` (`gzip` or `zstd`): it is stored as it is, and the job unpacks it, with the limits for
+/// files.
 #[utoipa::path(
     post,
     path = "/datasets/{dataset}/rows",
@@ -32,8 +33,8 @@ const MAX_UNPACKED: usize = 64 * 1024;
         ("content-encoding" = Option<String>, Header, description = "How NDJSON is compressed: gzip or zstd")
     ),
     request_body(
-        description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most 4 MiB, \
-            compressed or not",
+        description = "A JSON array of rows, a JSON object that is one row, or rows as NDJSON, CSV or TSV; at most \
+            4 MiB, compressed or not",
         content(
         (Vec<std::collections::BTreeMap<String, serde_json::Value>> = "application/json"),
         (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values")

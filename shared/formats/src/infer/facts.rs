@@ -9,7 +9,7 @@ use super::kinds::{Kind, Kinds, MAX_DIGITS, NULLS, Seen};
 use super::table::Cell;
 use super::{Setting, write};
 
-/// What databases write for null, and nobody else for something.
+/// How databases export null. It is hardly ever a value.
 const DATABASE_NULL: &str = "\\N";
 
 /// What was seen of the values of a column.

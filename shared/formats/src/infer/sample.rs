@@ -98,7 +98,7 @@ impl Sample {
         Encoding::for_mark(self.head()).is_some()
     }
 
-    /// Returns the encoding, and why it is that one if that is uncertain.
+    /// Returns the encoding, and the reason for the choice if it is uncertain.
     pub(super) fn encoding(&self) -> (Encoding, String) {
         let head = self.head();
         if let Some((encoding, _)) = Encoding::for_mark(head) {

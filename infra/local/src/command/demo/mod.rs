@@ -18,7 +18,7 @@ use landfall_local::{Progress, Stack, StackOptions, target_directory, workspace}
 
 use super::report;
 
-/// How often the puller runs, so that nobody has to wait for a minute.
+/// The interval between runs of the puller, which is a minute on AWS.
 const PULL_EVERY: Duration = Duration::from_secs(2);
 /// How long the first runs may take.
 const WITHIN: Duration = Duration::from_mins(3);

@@ -164,7 +164,7 @@ fn one() -> usize {
     1
 }
 
-/// Has the next requests fail.
+/// Makes the next requests fail.
 async fn add_faults(State(service): State<Service>, Query(faults): Query<Faults>) -> Json<Value> {
     let queued = &mut service.data().faults;
     let count = faults.count.min(MAX_FAULTS.saturating_sub(queued.len()));
