@@ -1,5 +1,6 @@
 use landfall_aws::{MAX_BATCH, WorkMessage};
 use landfall_domain::JobId;
+use landfall_ledger::JobHead;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -23,7 +24,7 @@ pub(crate) async fn resend(
     }
     if head.attempt != attempt || !head.resending {
         info!("the chunks are sent again already");
-        return Ok(());
+        return close_if_complete(context, head, close_until).await;
     }
     let mut sent = 0;
     let mut from = Some(shard);
@@ -54,8 +55,17 @@ pub(crate) async fn resend(
     }
     info!(sent, "all chunks are sent again");
     let head = ledger.record_all_resent(&head).await?;
+    close_if_complete(context, head, close_until).await
+}
+
+/// Closes a job of which no chunk was sent again, as it was cancelled, also if a worker has died before it did so.
+async fn close_if_complete(
+    context: &Context,
+    head: JobHead,
+    until: Instant,
+) -> Result<(), WorkError> {
     if head.awaits_close() {
-        chunk::close(context, head, close_until).await?;
+        chunk::close(context, head, until).await?;
     }
     Ok(())
 }
