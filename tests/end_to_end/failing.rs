@@ -10,7 +10,10 @@ use reqwest::StatusCode;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::http::Api;
-use crate::support::{assert_products, completions, land, products_file, start, upload};
+use crate::support::{
+    assert_products, completions, land, products_file, products_in_mongodb, products_in_sql, start,
+    upload,
+};
 use crate::wide::{CHUNK_BYTES, wide_rows_are_reported_and_the_others_stored};
 
 /// Runs statements on a database of the PostgreSQL server of the stack.
@@ -90,6 +93,14 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     assert!((dead.range.start..dead.range.end).contains(&poison));
     let before = &file[..usize::try_from(dead.range.start).unwrap()];
     assert_eq!(dead.first_line, before.lines().count() as u64 + 1);
+    let place = format!("line 502 (byte {poison}): postgres refused");
+    assert!(dead.reason.starts_with(&place), "{}", dead.reason);
+    // All other rows of its chunk are stored.
+    let mut stored = Products::from_file(first.as_bytes());
+    stored.read(file.replace("s500,poison,\n", "").as_bytes());
+    assert_eq!(products_in_sql(stack.sql_url()).await, stored.rows);
+    stored.read(file.as_bytes());
+    assert_eq!(products_in_mongodb(stack.mongodb_uri()).await, stored.rows);
     assert_eq!(dead_letters(&stack).await, "0");
 
     let job = Api::new(&stack).json(&format!("jobs/{}", event.job)).await;
@@ -124,7 +135,7 @@ async fn a_row_that_a_store_refuses_closes_its_job_at_once_with_the_reason() {
     assert_eq!(job["redrives"][0]["state"], "succeeded");
     assert_eq!(job["redrives"][0]["chunks"], 1);
 
-    wide_rows_are_reported_and_the_others_stored(&stack, "postgres").await;
+    wide_rows_are_reported_and_the_others_stored(&stack, "postgres", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -206,7 +206,7 @@ fn assert_rows(store: &str, found: &Rows, expected: &Rows) {
     );
 }
 
-async fn products_in_sql(url: &str) -> Rows {
+pub async fn products_in_sql(url: &str) -> Rows {
     const SELECT: &str = "SELECT sku, name, description FROM products";
     if let Some(path) = url.strip_prefix("sqlite://") {
         let connection = rusqlite::Connection::open(path).unwrap();
@@ -230,7 +230,7 @@ async fn products_in_sql(url: &str) -> Rows {
         .unwrap()
 }
 
-async fn products_in_mongodb(uri: &str) -> Rows {
+pub async fn products_in_mongodb(uri: &str) -> Rows {
     documents(uri, "products")
         .await
         .into_iter()

@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, future};
 use landfall_domain::{
-    ChunkMessage, Counts, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode, Reject,
-    RejectsLocation, StoreCounts, WarningCode,
+    ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
+    Reject, RejectsLocation, StoreCounts, WarningCode,
 };
-use landfall_formats::decode_chunk;
+use landfall_formats::{Header, decode_chunk, record_at};
 use landfall_ledger::{ChunkOutcome, JobHead};
 use landfall_runtime::Metric;
 use landfall_stores::StoreError;
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::delivery::Delivery;
 use crate::prepare::prepare;
+use crate::refused::{self, RefusedPlace};
 use crate::wait::{wait_for_resume, wait_if_maintained};
 use crate::{Context, WorkError};
 
@@ -247,8 +248,9 @@ async fn ingest(
     }
     let rows = Arc::new(rows);
     let applied = context.stores.iter().map(|store| async {
-        let applied = store.apply(&dataset, &message.order, &rows).await;
-        if !rows.is_empty() && !matches!(applied, Err(StoreError::Down { .. })) {
+        let applied = refused::apply(&**store, &dataset, &message.order, &rows).await;
+        let is_down = matches!(applied, Err(WorkError::Store(StoreError::Down { .. })));
+        if !rows.is_empty() && !is_down {
             context.circuits.note_response(store.kind()).await;
         }
         let mut counts = applied?;
@@ -271,8 +273,32 @@ async fn ingest(
     // Freeing so many rows takes as long as the ledger update that follows, so do both at the same time.
     spawn_blocking(move || drop(rows));
     written?;
-    counts.stores = applied.into_iter().collect::<Result<_, _>>()?;
+    let applied = applied.into_iter().collect::<Result<_, _>>();
+    if let Err(WorkError::Refused(mut rows)) = applied {
+        find_lines(context, message, (&dataset, header), &mut rows.places).await?;
+        return Err(WorkError::Refused(rows));
+    }
+    counts.stores = applied?;
     Ok(counts)
+}
+
+/// Finds the lines of refused rows, for which the chunk is read again.
+async fn find_lines(
+    context: &Context,
+    message: &ChunkMessage,
+    (dataset, header): (&Dataset, Option<&Header>),
+    places: &mut [RefusedPlace],
+) -> Result<(), WorkError> {
+    let chunk = planned(message);
+    let bytes = context.contents.read(message.content(), chunk.bytes());
+    let bytes = bytes.await?;
+    let object = (message.object.key.as_str(), &chunk);
+    for place in places {
+        let offset = place.offset;
+        let found = record_at(object, dataset, &message.reading, header, &bytes, offset);
+        place.line = found.map(|found| found.line);
+    }
+    Ok(())
 }
 
 /// Fails if the chunk is not to be processed, or has to wait. The circuits of the stores are checked in the first

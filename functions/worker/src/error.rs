@@ -5,6 +5,8 @@ use landfall_ledger::LedgerError;
 use landfall_runtime::Retryable;
 use landfall_stores::StoreError;
 
+use crate::RefusedRows;
+
 /// Why a message could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -20,6 +22,9 @@ pub enum WorkError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A store refused rows.
+    #[error(transparent)]
+    Refused(RefusedRows),
     /// The job could not be closed.
     #[error(transparent)]
     Close(#[from] CloseError),
@@ -98,8 +103,14 @@ impl WorkError {
     pub(crate) fn dead_code(&self) -> Option<DeadCode> {
         match self {
             Self::Aws(AwsError::Gone(_) | AwsError::Expired(_)) => Some(DeadCode::ObjectGone),
-            Self::Store(error) if error.needs_other_definition() => Some(DeadCode::SchemaMismatch),
-            Self::Store(StoreError::Refused { .. }) => Some(DeadCode::StoreRefused),
+            Self::Store(error) | Self::Refused(RefusedRows { source: error, .. })
+                if error.needs_other_definition() =>
+            {
+                Some(DeadCode::SchemaMismatch)
+            }
+            Self::Store(StoreError::Refused { .. }) | Self::Refused(_) => {
+                Some(DeadCode::StoreRefused)
+            }
             Self::Definition(DefinitionError::Gone(_) | DefinitionError::Invalid(_)) => {
                 Some(DeadCode::DefinitionGone)
             }
@@ -133,6 +144,7 @@ impl Retryable for WorkError {
             Self::Definition(error) => error.retryable(),
             Self::Wait(_) | Self::OutOfTime => true,
             Self::Message(_)
+            | Self::Refused(_)
             | Self::Header(_)
             | Self::RecordCount { .. }
             | Self::TooOld

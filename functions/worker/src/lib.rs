@@ -17,7 +17,8 @@
 //!   ([`landfall_domain::DeadCode`]): the object was deleted, a store refused a row, the definition does not fit a
 //!   table or is gone, the header or the number of records differs from what the splitter found, the object is so old
 //!   that deletes of its rows may be forgotten, or the worker panicked twice in a row. The job closes as partial, or as
-//!   failed if the definition does not fit a table.
+//!   failed if the definition does not fit a table. Of a chunk with rows that a store refuses, the other rows are
+//!   written all the same.
 //! - After any other error, or if no time is left, the message is redelivered after 1 to 2 seconds, and twice as long
 //!   each time, up to 30 to 60 seconds. If the last attempt fails, the chunk is marked dead instead. With the 32
 //!   receives of the template, there are 31 attempts, which span 13 to 26 minutes, besides the time that they take.
@@ -56,6 +57,7 @@ mod handler;
 mod header;
 mod prepare;
 mod redrive;
+mod refused;
 mod requests;
 mod wait;
 
@@ -63,3 +65,4 @@ pub use circuit::Clock;
 pub use context::{Context, Redelivery};
 pub use error::{Wait, WorkError};
 pub use handler::handle;
+pub use refused::{RefusedPlace, RefusedRows};

@@ -134,6 +134,11 @@ impl StoreError {
         matches!(self, Self::Schema { .. } | Self::TooWide { .. })
     }
 
+    /// Returns whether some of the rows are the reason, so that the call may succeed for the others.
+    pub fn concerns_rows(&self) -> bool {
+        matches!(self, Self::TooWide { .. } | Self::Refused { .. })
+    }
+
     /// Returns whether the same call can succeed later with the same rows, definition and table.
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -102,6 +102,16 @@ fn check_rows(world: &World, file: &File, event: &CompletionEvent, dead: &[DeadC
             if chunk.range.start == offset {
                 assert_eq!(chunk.first_line, index as u64 + 1);
             }
+            // A refused row does not take the others of its chunk along, unless these fail, too.
+            let (start, end) = (chunk.range.start as usize, chunk.range.end as usize);
+            let fails = |name| text[start..end].contains(name);
+            let is_alone = !fails("panics") && !fails("unavailable");
+            if chunk.code == DeadCode::StoreRefused && is_alone && name == "sound" {
+                for store in &world.stores {
+                    let rows = store.rows.lock().unwrap();
+                    assert!(rows.contains_key(sku), "{sku} is missing in {}", store.kind);
+                }
+            }
         } else if index > 0 {
             let is_repaired = world.stores[0].is_repaired.load(Ordering::Relaxed);
             assert!(name == "sound" || is_repaired, "{sku}");
