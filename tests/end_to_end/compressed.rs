@@ -15,11 +15,13 @@ use crate::support::{
 /// The number of rows in each file, unless the variable sets it.
 const ROWS: u64 = 20_000;
 const ROWS_VARIABLE: &str = "LANDFALL_COMPRESSED_ROWS";
+/// GiB of zeros in a bomb, more than what is always unpacked, unless the variable sets it.
+const BOMB_GIB: u64 = 2;
+const BOMB_VARIABLE: &str = "LANDFALL_BOMB_GIB";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_files_end_as_what_they_unpack_to() {
-    let rows = std::env::var(ROWS_VARIABLE).ok();
-    let rows = rows.map_or(ROWS, |rows| rows.parse().unwrap());
+    let rows = number(ROWS_VARIABLE, ROWS);
     let stack = start(Sql::Sqlite, &[]).await;
     let mut expected = Products::default();
     let mut jobs = Vec::new();
@@ -78,6 +80,12 @@ async fn compressed_files_end_as_what_they_unpack_to() {
     }
 }
 
+/// Returns the number in a variable, or the default.
+fn number(variable: &str, default: u64) -> u64 {
+    let number = std::env::var(variable).ok();
+    number.map_or(default, |number| number.parse().unwrap())
+}
+
 /// Uploads a file as programs do that compress it on the way.
 async fn upload_encoded(stack: &Stack, key: &str, file: &[u8]) -> JobId {
     let bucket = &stack.outputs().inbox_bucket;
@@ -100,7 +108,8 @@ async fn post_compressed(stack: &Stack) -> JobId {
     accepted["job"].as_str().unwrap().parse().unwrap()
 }
 
-/// Returns a gzip of about 1 MB that unpacks to more than 1 GiB of zeros.
+/// Returns a gzip that unpacks to zeros, a thousand times as long.
 fn bomb() -> Vec<u8> {
-    pack(Codec::Gzip, &vec![0; 4 << 20]).repeat(300)
+    let gibibytes = usize::try_from(number(BOMB_VARIABLE, BOMB_GIB)).unwrap();
+    pack(Codec::Gzip, &vec![0; 4 << 20]).repeat(gibibytes << 8)
 }
