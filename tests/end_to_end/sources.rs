@@ -1,6 +1,8 @@
 //! Sources: two servers whose rows change all the time, and that the tables follow, each at its own pace, while the
-//! puller, the worker and a server are killed; and a walk that takes longer than the function.
+//! puller, the worker and a server are killed; a walk that takes longer than the function; and requests for each row of
+//! another dataset.
 
+mod children;
 mod long;
 mod pace;
 mod server;
@@ -109,6 +111,7 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
     tokio::join!(
         follow(&stack, &stock, &events),
         long::check(&stack),
+        children::check(&stack),
     );
     ticks.abort();
     check_runs(&stack).await;
