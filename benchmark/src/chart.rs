@@ -67,7 +67,7 @@ pub(crate) fn svg(parts: &[Part]) -> Result<String> {
 fn ratios(parts: &[Part]) -> Vec<Bar> {
     parts
         .iter()
-        .filter(|part| !matches!(part.name.as_str(), "peers" | "http"))
+        .filter(|part| !matches!(part.name.as_str(), "peers" | "http" | "sources"))
         .flat_map(|part| {
             part.ratios.iter().map(|ratio| Bar {
                 label: format!("{}, {}", part.title, ratio.name),

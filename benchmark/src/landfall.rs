@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_domain::{CompletionEvent, JobId, JobState};
-use landfall_local::{Build, Lines, Progress, Sql, Stack, StackOptions, Stores, workers};
+use landfall_local::{Build, Event, Lines, Progress, Sql, Stack, StackOptions, Stores, workers};
 
 use crate::data::{Content, Sample};
 use crate::profile::{CpuUsage, wait_until_idle};
@@ -111,18 +111,7 @@ impl Landfall {
         let put = start.elapsed();
         let inbox = &self.stack.outputs().inbox_bucket;
         let job = JobId::for_object(inbox, &key, &version);
-        let event = loop {
-            let left = TIMEOUT.saturating_sub(start.elapsed());
-            match self.stack.next_event(left).await? {
-                Some(event) if event.detail.job == job => break event,
-                Some(_) => {}
-                None => bail!(
-                    "{key} had not closed after {} s; the functions' last log lines:\n{}",
-                    TIMEOUT.as_secs(),
-                    self.stack.function_logs(LOG_LINES).await?
-                ),
-            }
-        };
+        let event = self.event(&key, |detail| detail.job == job).await?;
         let run = Run {
             seconds: seconds_between(put_at, event.sent)?,
             put_seconds: Some(put.as_secs_f64()),
@@ -144,6 +133,28 @@ impl Landfall {
             .await
             .with_context(|| format!("cannot delete {key}"))?;
         Ok((run, event))
+    }
+
+    /// Waits for the completion event of the only job of a dataset.
+    pub(crate) async fn completion(&self, dataset: &str) -> Result<Event> {
+        let is_of = |detail: &CompletionEvent| detail.dataset.as_deref() == Some(dataset);
+        self.event(dataset, is_of).await
+    }
+
+    async fn event(&self, what: &str, is_it: impl Fn(&CompletionEvent) -> bool) -> Result<Event> {
+        let start = Instant::now();
+        loop {
+            let left = TIMEOUT.saturating_sub(start.elapsed());
+            match self.stack.next_event(left).await? {
+                Some(event) if is_it(&event.detail) => return Ok(event),
+                Some(_) => {}
+                None => bail!(
+                    "{what} had not closed after {} s; the functions' last log lines:\n{}",
+                    TIMEOUT.as_secs(),
+                    self.stack.function_logs(LOG_LINES).await?
+                ),
+            }
+        }
     }
 
     /// Removes a dataset from the stores.

@@ -15,6 +15,7 @@ mod peers;
 mod profile;
 mod report;
 mod result;
+mod sources;
 mod stores;
 
 mod tables;
@@ -59,6 +60,8 @@ enum PartName {
     Both,
     /// Other tools, on 500,000 rows.
     Peers,
+    /// Pages of an HTTP API, also by dlt: 1,000,000 records.
+    Sources,
     /// The fixed part of the time, and the seconds per million rows, beside the database alone.
     Line,
     /// Bytes per second of the scanners.
@@ -71,7 +74,7 @@ enum PartName {
     Report,
 }
 
-const ALL: [PartName; 10] = [
+const ALL: [PartName; 11] = [
     PartName::Functions,
     PartName::Http,
     PartName::Boundaries,
@@ -81,6 +84,7 @@ const ALL: [PartName; 10] = [
     PartName::Mongodb,
     PartName::Both,
     PartName::Peers,
+    PartName::Sources,
     PartName::Line,
 ];
 
@@ -190,6 +194,7 @@ async fn measure(part: PartName, plan: &Plan, progress: &Lines) -> Result<Option
         PartName::Mongodb => stores::mongodb(plan, progress).await?,
         PartName::Both => stores::both(plan, progress).await?,
         PartName::Peers => peers::measure(plan, progress).await?,
+        PartName::Sources => sources::measure(plan, progress).await?,
         PartName::Line => line::measure(plan, progress).await?,
         PartName::Boundaries => boundaries::measure(plan, progress)?,
         PartName::Functions => functions::measure(plan, progress).await?,

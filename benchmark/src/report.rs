@@ -11,13 +11,14 @@ use crate::chart;
 use crate::result::{Measurement, Part, Run, median};
 
 /// The order of the parts in the docs.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "postgres",
     "mariadb",
     "sqlite",
     "mongodb",
     "both",
     "peers",
+    "sources",
     "line",
     "boundaries",
     "functions",

@@ -1,6 +1,9 @@
 //! Sources: two servers whose rows change all the time, and that the tables follow, each at its own pace, while the
-//! puller, the worker and a server are killed.
+//! puller, the worker and a server are killed; a walk that takes longer than the function; and requests for each row of
+//! another dataset.
 
+mod children;
+mod long;
 mod pace;
 mod server;
 
@@ -16,7 +19,7 @@ use landfall_sources::{Outcome, Phase, RunEntry};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::delivery::{drain, send_back, set_delivery};
-use crate::support::{documents, set_variable, start};
+use crate::support::{documents, set_timeout, set_variable, start};
 use server::Server;
 
 /// Longer than any step takes on a slow machine.
@@ -77,6 +80,7 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
         Some(MINUTE),
     )
     .await;
+    set_timeout(&stack, puller, long::TIMEOUT).await;
     for (name, definition) in DATASETS {
         stack.put_dataset(name, definition).await.unwrap();
     }
@@ -104,7 +108,11 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
     };
     let (changes, (), ()) = tokio::join!(changing, killing, pace::check(&stack));
     assert!(changes > 200, "{changes}");
-    follow(&stack, &stock, &events).await;
+    tokio::join!(
+        follow(&stack, &stock, &events),
+        long::check(&stack),
+        children::check(&stack),
+    );
     ticks.abort();
     check_runs(&stack).await;
 }

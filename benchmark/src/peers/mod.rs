@@ -20,7 +20,7 @@ use crate::result::{Missing, Part, Run};
 use crate::tables::{Database, postgres};
 
 /// The tools that are Python packages.
-const PEERS: Requirements = Requirements {
+pub(crate) const PEERS: Requirements = Requirements {
     purpose: "the benchmark",
     pins: include_str!("../../requirements-peers.txt"),
 };
@@ -237,7 +237,7 @@ impl Bench<'_> {
                     .arg(&script)
                     .arg(&sample.clean)
                     .args([address, peer.table]);
-                let output = self.run(command).await?;
+                let output = run_program(self.plan.directory(), command).await?;
                 let last = output.lines().last().unwrap_or_default();
                 let seconds = last
                     .parse()
@@ -318,38 +318,37 @@ impl Bench<'_> {
         let start = Instant::now();
         without_repeated_keys(&sample.clean, &unique)?;
         let prepared = start.elapsed();
-        self.run(command(&unique)?).await?;
+        run_program(self.plan.directory(), command(&unique)?).await?;
         Ok(Run {
             seconds: start.elapsed().as_secs_f64(),
             preparing_seconds: Some(prepared.as_secs_f64()),
             ..Run::default()
         })
     }
+}
 
-    /// Runs a program to its end and returns its output.
-    async fn run(&self, mut command: Command) -> Result<String> {
-        let program = command.as_std().get_program().to_owned();
-        let home = self.plan.directory();
-        let output = command
-            .current_dir(home)
-            // Reads no configuration of the user and leaves no files behind.
-            .env("HOME", home)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| format!("cannot run {}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let all: Vec<_> = text.lines().chain(errors.lines()).collect();
-        ensure!(
-            output.status.success(),
-            "it failed ({}): {}",
-            output.status,
-            all[all.len().saturating_sub(5)..].join(" ")
-        );
-        Ok(text)
-    }
+/// Runs a program to its end in a directory, and returns its output.
+pub(crate) async fn run_program(directory: &Path, mut command: Command) -> Result<String> {
+    let program = command.as_std().get_program().to_owned();
+    let output = command
+        .current_dir(directory)
+        // Reads no configuration of the user and leaves no files behind.
+        .env("HOME", directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let all: Vec<_> = text.lines().chain(errors.lines()).collect();
+    ensure!(
+        output.status.success(),
+        "it failed ({}): {}",
+        output.status,
+        all[all.len().saturating_sub(5)..].join(" ")
+    );
+    Ok(text)
 }
 
 /// Returns seconds and name of the fastest load by another tool.

@@ -28,13 +28,22 @@ pub(crate) fn check(
     Ok(checked.collect())
 }
 
-fn check_dataset(source: &Source, directory: &Path) -> Result<(), String> {
-    let file = directory.join(format!("{}.toml", source.dataset));
+/// Checks that a source fits its dataset, which is returned, and that of its parents.
+pub(super) fn check_dataset(source: &Source, directory: &Path) -> Result<Dataset, String> {
+    let dataset = read_dataset(directory, &source.dataset)?;
+    source.check_dataset(&dataset)?;
+    if let Some(children) = &source.children {
+        children.check_parents(&read_dataset(directory, &children.of)?)?;
+    }
+    Ok(dataset)
+}
+
+fn read_dataset(directory: &Path, name: &str) -> Result<Dataset, String> {
+    let file = directory.join(format!("{name}.toml"));
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(&file)
         .map_err(|error| format!("cannot read its dataset {shown}: {error}"))?;
-    let dataset = Dataset::from_toml(&shown, &text).map_err(|error| error.to_string())?;
-    source.check_dataset(&dataset)
+    Dataset::from_toml(&shown, &text).map_err(|error| error.to_string())
 }
 
 fn describe(source: &Source, now: Timestamp) -> String {
@@ -75,10 +84,21 @@ mod tests {
             &format!("dataset = \"gone\"\n{rest}"),
         );
         write("sources/d_bad.toml", "dataset = \"stock\"\nurl = \"x\"\n");
+        for (name, field) in [("e_children", "id"), ("f_children", "gone")] {
+            let text = format!(
+                "dataset = \"items\"\nurl = \"https://a.example/{{{field}}}\"\nevery = \"1 hour\"\n\
+                 children = {{ of = \"stock\" }}\n"
+            );
+            write(&format!("sources/{name}.toml"), &text);
+        }
         let fields = "key = [\"id\"]\nfields = [{ name = \"id\", type = \"text\" }]\n";
         write(
             "datasets/stock.toml",
             &format!("name = \"stock\"\nmode = \"snapshot\"\n{fields}"),
+        );
+        write(
+            "datasets/items.toml",
+            &format!("name = \"items\"\n{fields}"),
         );
         let sources = [directory.path().join("sources")];
         let datasets = directory.path().join("datasets");
@@ -86,7 +106,12 @@ mod tests {
         let good = checked[0].as_ref().unwrap();
         assert!(good.starts_with("a_good: dataset stock, due 2"), "{good}");
         assert!(good.ends_with(", secrets k"), "{good}");
+        assert!(checked[4].is_ok(), "{:?}", checked[4]);
         for (index, part) in [
+            (
+                5,
+                "f_children.toml: the dataset stock of [children] has no field \"gone\"",
+            ),
             (1, "b_part.toml: the dataset stock has mode = \"snapshot\""),
             (2, "c_gone.toml: cannot read its dataset"),
             (3, "d_bad.toml:2: url: \"x\" is not a URL"),
@@ -95,6 +120,6 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         let alone = check(&sources, None).unwrap();
-        assert_eq!(alone.iter().filter(|checked| checked.is_ok()).count(), 3);
+        assert_eq!(alone.iter().filter(|checked| checked.is_ok()).count(), 5);
     }
 }

@@ -37,8 +37,12 @@ impl Stack {
     /// Returns a line about each source, or one with the file, line, setting and message of its error.
     pub(crate) async fn list(&self) -> Result<Vec<Result<String, String>>> {
         let mut lines = Vec::new();
-        for name in self.definitions.names(None).await? {
-            match self.definitions.lookup(&name, &self.datasets).await? {
+        for listed in self.definitions.list(None).await? {
+            match self
+                .definitions
+                .lookup_listed(&listed, &self.datasets)
+                .await?
+            {
                 SourceLookup::Found(source, problem) => {
                     let view = SourceView::read(&self.table, &source, problem).await?;
                     lines.push(Ok(describe(&view)));

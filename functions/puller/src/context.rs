@@ -9,7 +9,8 @@ use landfall_sources::{Policy, Secrets};
 
 use crate::aws::S3Target;
 use crate::pace::LedgerPace;
-use crate::{Fetcher, HttpFetcher, Target};
+use crate::parents::StoredRows;
+use crate::{Fetcher, HttpFetcher, ParentRows, Target};
 
 /// The dependencies of the puller.
 pub struct Context {
@@ -25,6 +26,8 @@ pub struct Context {
     pub definitions: Sources,
     /// The bucket in which records are kept aside that are too few for a part.
     pub aside_bucket: String,
+    /// The rows whose children are fetched.
+    pub parents: Arc<dyn ParentRows>,
     /// Where the objects of walks are created.
     pub target: Arc<dyn Target>,
     /// Fetches pages.
@@ -77,6 +80,7 @@ impl Context {
                 secrets,
                 pace: Arc::new(LedgerPace::new(table)),
             }),
+            parents: Arc::new(StoredRows::new(environment)),
             now: Box::new(Timestamp::now),
             part_bytes: crate::PART_BYTES,
             minute: minute(optional("LANDFALL_SOURCE_MINUTE_SECONDS")?),

@@ -3,6 +3,8 @@ use landfall_fetch::FetchError;
 use landfall_ledger::LedgerError;
 use landfall_sources::WalkError;
 
+use crate::ParentsError;
+
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PullerError {
@@ -12,6 +14,15 @@ pub enum PullerError {
     /// S3 failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// The rows whose children are fetched cannot be read.
+    #[error("the rows of {dataset} cannot be read: {error}")]
+    Parents {
+        /// Their dataset.
+        dataset: String,
+        /// Why.
+        #[source]
+        error: ParentsError,
+    },
     /// Another invocation has taken over.
     #[error("the lease of the source is lost")]
     Lost,
@@ -38,6 +49,9 @@ pub(crate) enum WalkFailure {
     /// Records that were kept aside, or the object, are gone.
     #[error("what was stored of the walk is gone")]
     Gone,
+    /// The dataset whose rows have children cannot be used.
+    #[error("{0}")]
+    Parents(String),
     /// A checkpoint is of another definition.
     #[error("the definition has changed since the walk was started")]
     Changed,
@@ -54,7 +68,12 @@ impl WalkFailure {
             // A server that turns in a circle or answers with a sign-in page may be back in order a minute later.
             Self::Walk(error) => !matches!(error, WalkError::Limit { .. }),
             // Another invocation may have more time left.
-            Self::Upload(_) | Self::Gone | Self::Changed | Self::Unfinished | Self::Step(_) => true,
+            Self::Parents(_)
+            | Self::Upload(_)
+            | Self::Gone
+            | Self::Changed
+            | Self::Unfinished
+            | Self::Step(_) => true,
             Self::Time(_) => false,
         }
     }

@@ -1,5 +1,6 @@
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
+use landfall_aws::ListedSource;
 use landfall_domain::JobState;
 use landfall_runtime::Deadline;
 use landfall_sources::{Outcome, Record, Source, Step};
@@ -20,12 +21,13 @@ pub async fn handle(context: &Context, _: Value, deadline: Deadline) -> Result<(
 
 /// Works on all sources that have something to do, until `stop_at`. A failure of one does not stop the others.
 pub async fn run(context: &Context, stop_at: Instant) -> Result<(), PullerError> {
-    let names = context.definitions.names(None).await?;
-    let worked = stream::iter(&names).map(async |name| {
+    let listed = context.definitions.list(None).await?;
+    let worked = stream::iter(&listed).map(async |listed| {
+        let name = listed.name.as_str();
         if Instant::now() >= stop_at {
             return;
         }
-        match work(context, name, stop_at).await {
+        match work(context, listed, stop_at).await {
             Ok(()) => {}
             Err(PullerError::Lost) => info!(source = name, "another invocation has taken over"),
             Err(error) => error!(source = name, %error, "a step failed"),
@@ -36,8 +38,12 @@ pub async fn run(context: &Context, stop_at: Instant) -> Result<(), PullerError>
 }
 
 /// Does the steps of a source, one after the other, until there is nothing to do.
-async fn work(context: &Context, name: &str, stop_at: Instant) -> Result<(), PullerError> {
-    let Some(source) = catalog::source(context, name).await? else {
+async fn work(
+    context: &Context,
+    listed: &ListedSource,
+    stop_at: Instant,
+) -> Result<(), PullerError> {
+    let Some(source) = catalog::source(context, listed).await? else {
         return Ok(());
     };
     while Instant::now() < stop_at {

@@ -35,9 +35,12 @@
 //! and at the end of the invocation with the records that are too few for a part, which are kept in an object aside.
 //! An answer that is stored as it arrives, such as a CSV file, must arrive within one invocation.
 //!
+//! A source with children has requests for each row of another dataset, one row after the other in the order of their
+//! keys, which are read from a database page by page. The checkpoint has the row whose pages are being fetched.
+//!
 //! *Failure policy*: a request that may succeed later is repeated, then the walk, up to five times with growing pauses.
 //! A run that fails is recorded with its reason, and the source is due again at its next time. A failure of one source
-//! does not stop the others. Failures of AWS end a step; the next invocation repeats it.
+//! does not stop the others. Failures of AWS and of the database end a step; the next invocation repeats it.
 //!
 //! *Memory*: for each of four sources at a time, a part of 8 MiB and one answer, 16 MiB unless its definition says
 //! otherwise.
@@ -51,6 +54,7 @@ mod fetch;
 mod handler;
 mod held;
 mod pace;
+mod parents;
 mod store;
 mod walk;
 
@@ -59,4 +63,5 @@ pub use error::PullerError;
 pub use fetch::{Fetcher, Fetching, HttpFetcher};
 pub use handler::{handle, run};
 pub use pace::LedgerPace;
+pub use parents::{ParentRows, ParentsError};
 pub use store::{PART_BYTES, Target};

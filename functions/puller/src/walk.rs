@@ -1,6 +1,8 @@
 //! Fetches the pages of a walk, and stores their records.
 
 use bytes::Bytes;
+use landfall_aws::Lookup;
+use landfall_domain::{Dataset, Start, Value};
 use landfall_fetch::FetchError;
 use landfall_sources::{Answer, Checkpoint, Outcome, Phase, Request, Upload, Walk};
 use tokio::time::{Instant, timeout_at};
@@ -105,12 +107,19 @@ async fn make(
     stop_at: Instant,
 ) -> Result<bool, WalkFailure> {
     let source = held.source;
-    while let Some(request) = walking.walk.request(source) {
+    while !walking.walk.is_done() {
         held.renew().await?;
         let now = (context.now)();
         if held.run()?.is_over_time(source, now) {
             return Err(WalkFailure::Time(source.limits.seconds));
         }
+        if walking.walk.needs_parents() {
+            read_parents(context, held, &mut walking.walk).await?;
+            continue;
+        }
+        let Some(request) = walking.walk.request(source) else {
+            break;
+        };
         let walked = if source.streams() {
             stream(context, held, session, &request, walking, stop_at).await
         } else {
@@ -134,6 +143,51 @@ async fn make(
     Ok(true)
 }
 
+/// Reads the next rows whose children are fetched.
+async fn read_parents(
+    context: &Context,
+    held: &mut Held<'_>,
+    walk: &mut Walk,
+) -> Result<(), WalkFailure> {
+    let source = held.source;
+    let Some(children) = &source.children else {
+        return Ok(());
+    };
+    let Lookup::Found(dataset, _) = context.datasets.latest(&children.of).await? else {
+        let reason = format!(
+            "the dataset {} of [children] has no valid definition",
+            children.of
+        );
+        return Err(WalkFailure::Parents(reason));
+    };
+    children
+        .check_parents(&dataset)
+        .map_err(WalkFailure::Parents)?;
+    let start = match walk.last_parent() {
+        None => Start::First,
+        // A definition with another key may have come meanwhile.
+        Some(key) => Start::After(place(&dataset, key).ok_or(WalkFailure::Changed)?),
+    };
+    let page = held.hold(context.parents.page(&dataset, start)).await?;
+    let page = page.map_err(|error| PullerError::Parents {
+        dataset: children.of.clone(),
+        error,
+    })?;
+    let parents = page.rows.iter();
+    let parents = parents.map(|row| children.parent(&dataset, &row.values));
+    Ok(walk.add_parents(source, parents.collect(), page.next.is_none())?)
+}
+
+/// Returns the values of a key, or `None` if the dataset has another one.
+fn place(dataset: &Dataset, key: &[String]) -> Option<Vec<Value>> {
+    let fields = dataset.key_fields();
+    let values = fields
+        .zip(key)
+        .map(|(field, text)| Value::from_text(field.kind, text).ok());
+    let values: Vec<Value> = values.collect::<Option<_>>()?;
+    (values.len() == key.len() && values.len() == dataset.key_indexes().len()).then_some(values)
+}
+
 /// Fetches a page.
 async fn page(
     context: &Context,
@@ -143,7 +197,12 @@ async fn page(
     walking: &mut Walking,
 ) -> Result<(), WalkFailure> {
     let source = held.source;
-    let response = held.hold(session.fetch(request)).await??;
+    let response = match held.hold(session.fetch(request)).await? {
+        Err(FetchError::Answer { status, .. }) if walking.walk.skip_parent(source, status)? => {
+            return Ok(());
+        }
+        response => response?,
+    };
     let answer = Answer {
         status: response.status,
         headers: &response.headers,

@@ -34,4 +34,4 @@ pub use queue::{
     ChunkQueue, Fifo, MAX_BATCH, MaintenanceQueue, OutgoingMessage, SplitQueue, SqsQueue,
 };
 pub use secret::Secret;
-pub use sources::{SourceLookup, Sources};
+pub use sources::{ListedSource, SourceLookup, Sources};

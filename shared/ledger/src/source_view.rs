@@ -138,7 +138,7 @@ impl SourceView {
 impl SourceDefinition {
     fn new(source: &Source) -> Self {
         Self {
-            url: source.url.to_string(),
+            url: source.shown_url(),
             method: source.method.to_string(),
             schedule: source.schedule.to_string(),
             paging: source.paging.kind.as_str().to_owned(),

@@ -41,6 +41,7 @@
 //! ```
 
 mod auth;
+mod children;
 mod definition;
 mod mark;
 mod page;
@@ -55,6 +56,7 @@ mod template;
 mod walk;
 
 pub use auth::{Algorithm, Auth, ClientCredentials, NoToken, Signing, Token};
+pub use children::{Children, Parent, ParentError, UrlTemplate};
 pub use mark::{Mark, MarkKind, Overlap, TimeFormat};
 pub use page::PageError;
 pub use policy::{BadPattern, MAX_REDIRECTS, Policy, Refused};

@@ -6,6 +6,7 @@ use landfall_domain::{CsvOptions, Dataset, Format, Mode};
 use url::Url;
 
 use crate::auth::Auth;
+use crate::children::Children;
 use crate::mark::{Mark, MarkKind, Overlap, TimeFormat};
 use crate::request::{Body, Parameter};
 use crate::schedule::{Missed, Schedule};
@@ -19,7 +20,7 @@ pub struct Source {
     pub name: String,
     /// Name of the dataset that gets the records.
     pub dataset: String,
-    /// Where records are fetched.
+    /// Where records are fetched. With children, only its server is that of the requests.
     pub url: Url,
     /// The method of the requests.
     pub method: Method,
@@ -45,6 +46,8 @@ pub struct Source {
     pub paging: Paging,
     /// How a run continues where the one before ended.
     pub incremental: Option<Incremental>,
+    /// The rows for each of which there are requests.
+    pub children: Option<Children>,
     /// How the source proves who it is.
     pub auth: Option<Auth>,
     /// Limits on each run.
@@ -218,7 +221,8 @@ impl Source {
                 Progress::Field { .. } | Progress::Cursor(Place::Body(_))
             )
         });
-        self.format != Format::Json && self.paging.kind == PagingKind::None && !reads_fields
+        let is_single = self.paging.kind == PagingKind::None && self.children.is_none();
+        self.format != Format::Json && is_single && !reads_fields
     }
 
     /// Returns the format of the objects that are written to the inbox.
@@ -237,6 +241,7 @@ impl Source {
             (
                 (&self.url, &self.method, &self.query, &self.body),
                 (&self.dataset, &self.records, self.format, &self.paging.kind),
+                &self.children,
                 incremental.map(|incremental| (
                     &incremental.progress,
                     &incremental.parameter,
@@ -245,6 +250,12 @@ impl Source {
             )
         );
         blake3::hash(requested.as_bytes()).to_hex()[..32].to_owned()
+    }
+
+    /// Returns the URL, in which `{field}` stands for a value of a parent.
+    pub fn shown_url(&self) -> String {
+        let children = self.children.as_ref();
+        children.map_or_else(|| self.url.to_string(), |children| children.url.to_string())
     }
 
     /// Returns the names of all secrets that the source needs, each once.

@@ -8,9 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use landfall_aws::AwsError;
+use landfall_domain::{Dataset, Start, StoreKind, Value};
 use landfall_fetch::{FetchError, Received, Response};
 use landfall_sources::{Request, Source};
-use puller::{Fetcher, Fetching, Target};
+use landfall_stores::{RowPage, StoreError, StoredRow};
+use puller::{Fetcher, Fetching, ParentRows, ParentsError, Target};
 use rand::Rng;
 use tokio::time::Instant;
 
@@ -63,11 +65,48 @@ impl Fetching for Session<'_> {
     }
 
     async fn receive(&mut self, _: &Request) -> Result<Received, FetchError> {
-        unreachable!("both sources have pages of JSON")
+        unreachable!("all sources have pages of JSON")
     }
 
     fn requests(&self) -> u64 {
         self.requests
+    }
+}
+
+/// The rows that are stored.
+pub(super) struct Stored(pub(super) Arc<World>);
+
+/// The rows of a page.
+const PARENTS: usize = 4;
+
+#[async_trait]
+impl ParentRows for Stored {
+    async fn page(&self, dataset: &Dataset, start: Start) -> Result<RowPage, ParentsError> {
+        pause().await;
+        if self.0.goes_wrong(0.05) {
+            let (store, reason) = (StoreKind::Postgres, "no reply".into());
+            return Err(StoreError::Unavailable { store, reason }.into());
+        }
+        let after = match start {
+            Start::After(key) => match key[..] {
+                [Value::Integer(id)] => id,
+                _ => panic!("{key:?} is no key of {}", dataset.name),
+            },
+            _ => -1,
+        };
+        let ids = self.0.stored_ids(&dataset.name, after);
+        let row = |id: &i64| StoredRow {
+            values: vec![Value::Integer(*id)],
+            extra: None,
+        };
+        let page = &ids[..ids.len().min(PARENTS)];
+        let last = page.last().filter(|_| ids.len() > PARENTS);
+        let page = RowPage {
+            rows: page.iter().map(row).collect(),
+            next: last.map(|id| vec![Value::Integer(*id)]),
+        };
+        pause().await;
+        Ok(page)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Sources: two APIs whose rows change while they are walked, and a puller that dies at any point, runs twice at a
-//! time, and gets no reply. The state of a source is never ahead of what is stored. Once nothing fails any more, the
-//! stored rows are those of the APIs.
+//! Sources: APIs whose rows change while they are walked, one of them with requests for each row of another, and a
+//! puller that dies at any point, runs twice at a time, and gets no reply. The state of a source is never ahead of what
+//! is stored. Once nothing fails any more, the stored rows are those of the APIs.
 
 mod fakes;
 mod world;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::fakes::{Buckets, Table, locked};
 use crate::schedule::{Schedule, Task};
-use fakes::{Api, Inbox};
+use fakes::{Api, Inbox, Stored};
 use world::World;
 
 /// How late a row can be committed, with a time that has passed.
@@ -30,7 +30,9 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 const INVOCATION: Duration = Duration::from_mins(2);
 const PAGE: usize = 3;
 
-const DEFINITIONS: [(&str, &str); 4] = [
+const SOURCES: [&str; 3] = ["changes", "stock", "items"];
+
+const DEFINITIONS: [(&str, &str); 6] = [
     (
         "sources/changes.toml",
         "dataset = \"changes\"\nurl = \"http://api.example/changes\"\nevery = \"1 minute\"\nrecords = \"rows\"\n\
@@ -42,6 +44,17 @@ const DEFINITIONS: [(&str, &str); 4] = [
         "dataset = \"stock\"\nurl = \"http://api.example/stock\"\nevery = \"2 minutes\"\nrecords = \"rows\"\n\
          complete = true\n\
          paging = { kind = \"keyset\", parameter = \"after\", field = \"id\", type = \"integer\" }\n",
+    ),
+    (
+        "sources/items.toml",
+        "dataset = \"items\"\nurl = \"http://api.example/stock/{id}/items\"\nevery = \"2 minutes\"\n\
+         records = \"rows\"\ncomplete = true\n\
+         children = { of = \"stock\", fields = { stock_id = \"id\" } }\n\
+         paging = { kind = \"keyset\", parameter = \"after\", field = \"id\", type = \"integer\" }\n",
+    ),
+    (
+        "datasets/items.toml",
+        "name = \"items\"\nmode = \"snapshot\"\nkey = [\"id\"]\nfields = [{ name = \"id\", type = \"integer\" }]\n",
     ),
     (
         "datasets/changes.toml",
@@ -109,7 +122,7 @@ pub async fn simulate(seed: u64) {
             world.check_state().await;
         }
     }
-    assert_eq!(*locked(&world.stored), *locked(&world.served));
+    world.check_stored();
     check_runs(&world).await;
 }
 
@@ -134,6 +147,7 @@ fn context(world: &Arc<World>, part_bytes: usize) -> Context {
         aside_bucket: "rejects".to_owned(),
         target: Arc::new(Inbox(Arc::clone(world))),
         fetcher: Arc::new(Api(Arc::clone(world))),
+        parents: Arc::new(Stored(Arc::clone(world))),
         now: Box::new(move || clock.now()),
         part_bytes,
         minute: SignedDuration::from_mins(1),
@@ -147,7 +161,7 @@ fn invocation(context: &Arc<Context>) -> Task<Result<(), PullerError>> {
 
 /// Checks that each run that created an object is recorded with what became of it.
 async fn check_runs(world: &World) {
-    for name in ["changes", "stock"] {
+    for name in SOURCES {
         let record = world.table.0.source(name).await.unwrap().record;
         let runs = world
             .table

@@ -19,6 +19,18 @@ use crate::fakes::{Table, head_of, locked};
 /// The version of a row and its time in milliseconds, by id.
 type Rows = BTreeMap<i64, (i64, i64)>;
 
+/// The ids of the items of a row start with its own.
+const ITEMS: i64 = 100;
+
+/// Returns the items of rows, of which each has one to six.
+fn items(rows: &Rows) -> Rows {
+    let items = rows.iter().flat_map(|(id, row)| {
+        let ids = id * ITEMS..=id * ITEMS + (id + row.0) % 6;
+        ids.map(|item| (item, *row))
+    });
+    items.collect()
+}
+
 /// Everything outside of the puller.
 pub(super) struct World {
     pub(super) clock: AtomicI64,
@@ -75,10 +87,14 @@ impl World {
             .get("since")
             .map(|since| since.parse::<Timestamp>().unwrap());
         let served = locked(&self.served);
-        let rows = served
-            .get(url.path().trim_start_matches('/'))
-            .into_iter()
-            .flatten();
+        let path: Vec<&str> = url.path_segments().unwrap().collect();
+        let mut rows = served.get(path[0]).cloned().unwrap_or_default();
+        if let [_, id, "items"] = path[..] {
+            let id: i64 = id.parse().unwrap();
+            rows.retain(|other, _| *other == id);
+            rows = items(&rows);
+        }
+        let rows = rows.iter();
         let time = |at: i64| Timestamp::from_millisecond(at).unwrap();
         let rows = rows
             .filter(|(id, (_, at))| **id > after && since.is_none_or(|since| time(*at) >= since));
@@ -134,6 +150,10 @@ impl World {
         let lines = str::from_utf8(body).unwrap().lines();
         let rows = lines.map(|line| {
             let row: Value = serde_json::from_str(line).unwrap();
+            if dataset == "items" {
+                let id = row["id"].as_i64().unwrap();
+                assert_eq!(row["stock_id"], id / ITEMS, "{line}");
+            }
             let at: Timestamp = row["at"].as_str().unwrap().parse().unwrap();
             (
                 row["id"].as_i64().unwrap(),
@@ -148,10 +168,25 @@ impl World {
         };
         let mut stored = locked(&self.stored);
         let stored = stored.entry(dataset.to_owned()).or_default();
-        if dataset == "stock" && state == JobState::Succeeded {
+        if dataset != "changes" && state == JobState::Succeeded {
             stored.retain(|id, _| rows.contains_key(id));
         }
         stored.extend(rows.into_iter().take(count));
+    }
+
+    /// Returns the ids of the stored rows of a dataset after one of them.
+    pub(super) fn stored_ids(&self, dataset: &str, after: i64) -> Vec<i64> {
+        let stored = locked(&self.stored);
+        let rows = stored.get(dataset).into_iter().flatten();
+        rows.map(|(id, _)| *id).filter(|id| *id > after).collect()
+    }
+
+    /// Checks that the stored rows are those of the APIs.
+    pub(super) fn check_stored(&self) {
+        let (served, mut stored) = (locked(&self.served), locked(&self.stored).clone());
+        let stored_items = stored.remove("items").unwrap_or_default();
+        assert_eq!(stored, *served);
+        assert_eq!(stored_items, items(&served["stock"]));
     }
 
     /// Checks that a row which no later run fetches is stored.

@@ -101,7 +101,8 @@ pub(crate) async fn list(
     if after.as_deref().is_some_and(|name| !is_name(name)) {
         return Err(invalid_cursor());
     }
-    let mut names = context.sources.names(after.as_deref()).await?;
+    let listed = context.sources.list(after.as_deref()).await?;
+    let mut names: Vec<String> = listed.into_iter().map(|listed| listed.name).collect();
     let has_more = names.len() > limit;
     names.truncate(limit);
     let next = names.last().filter(|_| has_more).map(to_cursor);

@@ -1,6 +1,7 @@
 //! Definitions of sources: parses their TOML and checks it.
 
 mod auth;
+mod children;
 mod incremental;
 mod limits;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use url::Url;
 use crate::schedule::{Missed, Schedule};
 use crate::source::{PagingKind, Progress, Source};
 use auth::RawAuth;
+use children::RawChildren;
 use incremental::RawIncremental;
 use limits::RawLimits;
 use paging::RawPaging;
@@ -36,6 +38,7 @@ const TABLES: Tables = &[
     ("[body]", settings_of::<RawBody>),
     ("[paging]", settings_of::<RawPaging>),
     ("[incremental]", settings_of::<RawIncremental>),
+    ("[children]", settings_of::<RawChildren>),
     ("[auth]", settings_of::<RawAuth>),
     ("[limits]", settings_of::<RawLimits>),
 ];
@@ -63,6 +66,7 @@ struct RawSource {
     body: Option<Spanned<RawBody>>,
     paging: Option<Spanned<RawPaging>>,
     incremental: Option<Spanned<RawIncremental>>,
+    children: Option<Spanned<RawChildren>>,
     auth: Option<Spanned<RawAuth>>,
     #[serde(default)]
     limits: RawLimits,
@@ -137,6 +141,7 @@ impl Source {
             records: records.unwrap_or_default(),
             paging,
             incremental,
+            children: children::check(&text, &raw)?,
             auth: raw
                 .auth
                 .as_ref()

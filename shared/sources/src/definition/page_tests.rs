@@ -19,7 +19,14 @@ fn the_page_lists_every_setting_and_no_other() {
         };
         known.extend(settings().into_iter().map(|name| prefix.clone() + &name));
     }
-    let tables = ["body", "paging", "incremental", "auth", "limits"];
+    let tables = [
+        "body",
+        "paging",
+        "incremental",
+        "children",
+        "auth",
+        "limits",
+    ];
     known.retain(|name| !tables.contains(&name.as_str()));
     known.sort_unstable();
     assert_eq!(listed, known);

@@ -48,7 +48,7 @@ impl Walk {
             .as_ref()
             .is_some_and(|size| page.records.len() >= size.records as usize);
         match next {
-            None => self.finish_range(source),
+            None => self.finish_range(source)?,
             Some(position) => {
                 let link = match &position {
                     Position::Cursor(cursor) => Some(cursor.as_str()),
@@ -164,7 +164,7 @@ impl Walk {
         let Some(next) = next else { return Ok(None) };
         let current = match &self.position {
             Position::Url(url) => url,
-            _ => &source.url,
+            _ => self.url(source).unwrap_or(&source.url),
         };
         let mut url = current.join(&next).map_err(|_| WalkError::NextUrl(next))?;
         // Servers behind a proxy that ends TLS often do not know that they have it.
@@ -200,20 +200,29 @@ impl Walk {
     }
 
     /// Ends the range, and the walk unless there is another range.
-    pub(super) fn finish_range(&mut self, source: &Source) {
+    pub(super) fn finish_range(&mut self, source: &Source) -> Result<(), WalkError> {
+        if self.parents.is_some() {
+            return self.next_parent(source);
+        }
         let Some(until) = self.until else {
             self.is_done = true;
-            return;
+            return Ok(());
         };
         // Rows that the server stores after its answer have a later time by its clock, not by ours.
         let reached = self.server_time.map_or(until, |time| time.min(until));
         self.reached = Some(self.reached.map_or(reached, |before| before.max(reached)));
         if until >= self.started {
             self.is_done = true;
-            return;
+            return Ok(());
         }
         self.from = Some(Mark::Timestamp(until));
         self.until = self.range_end(source);
+        self.restart();
+        Ok(())
+    }
+
+    /// Moves to the first page of another range or parent.
+    pub(super) fn restart(&mut self) {
         self.position = Position::Start;
         self.keys = None;
         self.has_full_page = false;

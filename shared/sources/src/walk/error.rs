@@ -1,5 +1,6 @@
 use http::StatusCode;
 
+use crate::children::ParentError;
 use crate::page::PageError;
 
 /// Why a walk cannot go on. It leaves no object, and the next run starts it again.
@@ -11,6 +12,17 @@ pub enum WalkError {
     /// The answer cannot be read.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// No records can be requested for a parent.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
+    /// A record that gets fields of its parent is not a JSON object.
+    #[error("record {record} of page {page} is not an object, which children.fields needs")]
+    NoObject {
+        /// Number of the page, from 1.
+        page: u64,
+        /// Number of the record in its page, from 1.
+        record: usize,
+    },
     /// A limit of the definition is reached.
     #[error("more than {limit} {what}; raise limits.{what}")]
     Limit {

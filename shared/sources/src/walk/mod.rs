@@ -10,6 +10,7 @@ mod error;
 mod guard;
 mod link;
 mod next_request;
+mod parents;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::mark::{Mark, MarkKind, TimeFormat};
-use crate::page::{Field, Page, field_of, write_line};
+use crate::page::{Field, Page, field_of};
 use crate::retry::date;
 use crate::source::{PagingKind, Progress, Source};
 use guard::Cycle;
 use next_request::is_conditional;
+use parents::Parents;
 use state::later;
 
 pub use error::WalkError;
@@ -36,6 +38,8 @@ pub use state::State;
 pub struct Walk {
     started: Timestamp,
     base: State,
+    /// The rows for each of which there are requests.
+    parents: Option<Parents>,
     /// Where the requested range starts.
     from: Option<Mark>,
     /// Where the requested range ends, if the API needs to be told.
@@ -129,6 +133,7 @@ impl Walk {
             started: now,
             from: base.start(source, now),
             base,
+            parents: source.children.as_ref().map(|_| Parents::default()),
             until: None,
             position: Position::Start,
             keys: None,
@@ -180,13 +185,13 @@ impl Walk {
         let keys = self.read_fields(source, &page)?;
         self.write_header(&page, out)?;
         let before = out.len();
-        for record in &page.records {
+        for (index, record) in page.records.iter().enumerate() {
             if page.header.is_some() {
                 // A cell can contain line breaks.
                 out.extend_from_slice(record.as_bytes());
                 out.push(b'\n');
             } else {
-                write_line(record, out);
+                self.write_record(source, record, index, out)?;
             }
         }
         self.progress.records += page.records.len() as u64;
@@ -235,7 +240,7 @@ impl Walk {
         }
         if answer.status == StatusCode::NO_CONTENT {
             self.count(source, 0)?;
-            self.finish_range(source);
+            self.finish_range(source)?;
             return Ok(false);
         }
         Ok(true)
@@ -260,8 +265,7 @@ impl Walk {
             self.cursor = header_text(headers, name);
         }
         self.count(source, 0)?;
-        self.finish_range(source);
-        Ok(())
+        self.finish_range(source)
     }
 
     fn count(&mut self, source: &Source, bytes: u64) -> Result<(), WalkError> {

@@ -9,14 +9,14 @@ use crate::source::{PagingKind, Progress, Source};
 use crate::template::Template;
 
 impl Walk {
-    /// Returns the next request, or `None` if the walk is done.
+    /// Returns the next request, or `None` if the walk is done or [needs parents](Self::needs_parents).
     pub fn request(&self, source: &Source) -> Option<Request> {
         if self.is_done {
             return None;
         }
         let mut request = Request {
             method: source.method.clone(),
-            url: source.url.clone(),
+            url: self.url(source)?.clone(),
             query: source.query.clone(),
             headers: source.headers.clone(),
             body: source.body.clone(),
@@ -110,7 +110,8 @@ impl Walk {
 
 /// Returns whether requests ask for an answer only if it has changed.
 pub(super) fn is_conditional(source: &Source) -> bool {
-    source.paging.kind == PagingKind::None && source.incremental.is_none()
+    let is_single = source.paging.kind == PagingKind::None && source.children.is_none();
+    is_single && source.incremental.is_none()
 }
 
 fn set_mark(request: &mut Request, parameter: &Parameter, mark: &Mark, format: TimeFormat) {

@@ -1,3 +1,4 @@
+mod children;
 mod fits;
 
 use landfall_domain::Format;
@@ -301,17 +302,6 @@ fn mistakes_are_refused_with_their_line() {
         .map(|source| source.name)
         .unwrap_err();
     assert!(error.to_string().starts_with("s.toml:1: name: "), "{error}");
-}
-
-#[test]
-fn what_is_not_supported_is_refused() {
-    let children = format!("{ORDERS}\n[children]\ndataset = \"items\"\n");
-    let error = parse(&children).map(|source| source.name).unwrap_err();
-    let error = error.to_string();
-    assert!(
-        error.contains("there is no setting \"children\" here"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 mod incremental;
 mod keyset;
+mod parents;
 mod table;
 
 use std::collections::BTreeMap;

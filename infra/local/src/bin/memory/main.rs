@@ -1,4 +1,6 @@
-//! `cargo memory`: measures the memory of each function while a large object is ingested.
+//! `cargo memory`: measures the memory of each function while a large object is ingested, or a large source fetched.
+
+mod source;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
@@ -8,15 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use landfall_cli::seed::{Kind, write};
-use landfall_domain::{Codec, JobId};
+use landfall_domain::{Codec, CompletionEvent, JobId};
 use landfall_local::{Build, Lines, MemoryWatch, Progress, Sql, Stack, StackOptions};
 use landfall_packed::pack;
 
 /// How long to wait for the completion event.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
-/// Ingests a large file of products on the local stack, with the functions as deployed, and prints the peak resident
-/// memory of each function's processes (Linux's `VmHWM`).
+/// Ingests a large file of products on the local stack, or the records of a source, with the functions as deployed, and
+/// prints the peak resident memory of each function's processes (Linux's `VmHWM`).
 #[derive(Debug, Parser)]
 #[command(name = "cargo memory", bin_name = "cargo memory")]
 struct Arguments {
@@ -29,6 +31,15 @@ struct Arguments {
     /// How the file is compressed: gzip, zstd, bzip2 or zip. By default, it is not.
     #[arg(long, value_name = "CODEC", value_parser = codec)]
     compression: Option<Codec>,
+    /// Instead of a file, fetch a source of so many bytes, in pages of a megabyte [default: 2000000000].
+    #[arg(
+        long,
+        value_name = "BYTES",
+        num_args = 0..=1,
+        default_missing_value = "2000000000",
+        conflicts_with_all = ["rows", "compression"]
+    )]
+    source: Option<u64>,
 }
 
 fn codec(name: &str) -> Result<Codec> {
@@ -60,11 +71,43 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let progress = Lines::default();
     let options = StackOptions {
-        sql: arguments.sql,
+        sql: arguments.sql.clone(),
         build: Build::Release,
+        pull_every: arguments.source.map(|_| source::PULL_EVERY),
         ..StackOptions::default()
     };
     let stack = Stack::start(options, &progress).await?;
+    let watch = MemoryWatch::start(stack.endpoint());
+    let (loaded, event) = match arguments.source {
+        Some(bytes) => source::pull(&stack, bytes, &progress).await?,
+        None => ingest_file(&stack, &arguments, &progress).await?,
+    };
+    let peaks = watch.stop()?;
+    progress.clear();
+    stack.stop();
+
+    println!("{loaded}");
+    println!(
+        "job: {}, {} rows, {} chunks",
+        event.state.as_str(),
+        event.counts.rows,
+        event.chunks
+    );
+    for (function, peak) in peaks {
+        println!(
+            "{function}: at most {:.1} MiB resident in each of {} processes",
+            peak.mebibytes, peak.processes
+        );
+    }
+    Ok(())
+}
+
+/// Ingests a file of products, and returns what to print of it, and the event.
+async fn ingest_file(
+    stack: &Stack,
+    arguments: &Arguments,
+    progress: &Lines,
+) -> Result<(String, CompletionEvent)> {
     progress.step("writing the file");
     let mut path = stack.scratch()?.join("products.csv");
     write(
@@ -80,8 +123,6 @@ async fn main() -> Result<()> {
         path = compress(&path, codec)?;
         packed = format!(", {} with {codec}", fs::metadata(&path)?.len());
     }
-
-    let watch = MemoryWatch::start(stack.endpoint());
     progress.step("ingesting");
     let start = Instant::now();
     let version = stack.put_file("products/big.csv", &path).await?;
@@ -94,23 +135,6 @@ async fn main() -> Result<()> {
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    let peaks = watch.stop()?;
-    progress.clear();
-    stack.stop();
-
-    println!(
-        "object: {bytes} bytes{packed}, {} rows, {} chunks",
-        event.counts.rows, event.chunks
-    );
-    println!(
-        "job: {}, {seconds:.1} s from put to event",
-        event.state.as_str()
-    );
-    for (function, peak) in peaks {
-        println!(
-            "{function}: at most {:.1} MiB resident in each of {} processes",
-            peak.mebibytes, peak.processes
-        );
-    }
-    Ok(())
+    let object = format!("object: {bytes} bytes{packed}, {seconds:.1} s from put to event");
+    Ok((object, event))
 }
