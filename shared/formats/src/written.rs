@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use landfall_domain::{
-    ColumnSet, Dataset, EXPORT_MARKER, Format, Mode, Parts, Reading, RejectCode, Row, Value,
-    WriteOperation,
+    ColumnSet, Dataset, EXPORT_MARKER, Field, Format, Mode, Parts, Reading, RejectCode, Row, Value,
+    WriteOperation, excerpt,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -96,7 +96,9 @@ impl<'a> Written<'a> {
         reading.is_exported = is_marked(json);
         let mut in_file = in_file(dataset, &reading).into_owned();
         for (field, value) in dataset.key_indexes().iter().zip(key) {
-            in_file.fields[*field].default = Some(value.clone());
+            let field = &mut in_file.fields[*field];
+            check_null(field, value)?;
+            field.default = Some(value.clone());
         }
         if is_whole && in_file.mode == Mode::Merge {
             in_file.mode = Mode::Upsert;
@@ -121,6 +123,23 @@ impl<'a> Written<'a> {
             }));
         }
         Ok(row)
+    }
+}
+
+/// Checks that a text of the key does not mean null, which no row of a file has there.
+fn check_null(field: &Field, value: &Value) -> Result<(), WriteError> {
+    match value {
+        Value::Text(text) if field.is_null(text) => Err(WriteError::Rejected {
+            column: Some(field.column.clone()),
+            code: RejectCode::Required,
+            message: format!(
+                "column {:?}: {:?} means null, but {} is part of the key",
+                excerpt(&field.column),
+                excerpt(text),
+                field.name
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -189,6 +208,15 @@ mod tests {
         ] {
             assert_eq!(texts(&put(&dataset, json).unwrap()), expected, "{json}");
         }
+        let empty = [Value::Text("".into()), key()[1].clone()];
+        let empty = Written::Put(r#"{"pieces":3}"#).to_row(&dataset, &empty);
+        let Err(WriteError::Rejected {
+            code: RejectCode::Required,
+            ..
+        }) = empty
+        else {
+            panic!("{empty:?}");
+        };
         let other = put(&dataset, r#"{"day":"21.11.2026","pieces":3}"#);
         assert_eq!(other, Err(WriteError::OtherKey("day".to_owned())));
     }

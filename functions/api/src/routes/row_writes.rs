@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -61,7 +60,7 @@ pub(crate) struct DeleteParams {
         ("idempotency-key" = Option<String>, Header, description = "Identifies the request among those of the token"),
         WriteParams
     ),
-    request_body(description = "The row", content = BTreeMap<String, serde_json::Value>),
+    request_body(description = "The row", content = std::collections::BTreeMap<String, serde_json::Value>),
     responses(
         (status = 200, description = "With wait: the stores have the row", body = WriteView,
             headers(("location" = String, description = "The write"))),
@@ -103,7 +102,7 @@ pub(crate) async fn put(
         ("idempotency-key" = Option<String>, Header, description = "Identifies the request among those of the token"),
         WriteParams
     ),
-    request_body(description = "Columns of the row", content = BTreeMap<String, serde_json::Value>),
+    request_body(description = "Columns of the row", content = std::collections::BTreeMap<String, serde_json::Value>),
     responses(
         (status = 200, description = "With wait: the stores have the columns", body = WriteView,
             headers(("location" = String, description = "The write"))),
