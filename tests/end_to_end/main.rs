@@ -35,3 +35,4 @@ mod subscribers;
 mod support;
 mod tables;
 mod wide;
+mod writes;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::explain;
 use crate::http::Api;
 use crate::support::{documents, land, start};
+use crate::writes;
 
 const STOCK: &str = r#"
 name = "stock"
@@ -103,4 +104,5 @@ async fn a_snapshot_that_lacks_most_rows_deletes_none_until_that_is_confirmed() 
 
     explain::assert_snapshot(&api, small.job, "s3", "s450").await;
     explain::every_row_is_explained(&stack, &api).await;
+    writes::rows_are_written_one_by_one(&stack, &api).await;
 }

@@ -1,8 +1,8 @@
 //! Seeded simulation: runs the deployed handlers on fakes and interleaves their steps at random. Notifications and
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
 //! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing` lost
-//! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, and `live` the
-//! pushes of the socket. `closing` stops the closer at each of its steps.
+//! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, `writes` rows
+//! that clients write one by one, and `live` the pushes of the socket. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -34,6 +34,7 @@ mod too_old;
 mod unknown;
 mod unprunable;
 mod world;
+mod writes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -139,6 +140,11 @@ fn a_seed_determines_the_schedule() {
         let losing = || trace(losing::simulate(seed));
         assert_eq!(losing(), losing(), "seed {seed}");
     }
+}
+
+#[test]
+fn writes_of_a_key_end_in_the_order_in_which_they_were_acknowledged() {
+    run(writes::simulate);
 }
 
 #[test]

@@ -100,7 +100,7 @@ async fn run(world: &World, files: &[&File], rng: &mut StdRng) -> BTreeSet<JobId
         if starts && !is_idle {
             let (call, task) = if requests > 0 && rng.random_bool(0.3) {
                 let body = locked(&queue.maintenance).remove(0);
-                jobs.insert(MaintenanceMessage::parse(&body).unwrap().job);
+                jobs.insert(MaintenanceMessage::parse(&body).unwrap().job.unwrap());
                 if rng.random_bool(0.1) {
                     // Delivered twice.
                     locked(&queue.maintenance).push(body.clone());

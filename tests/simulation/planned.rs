@@ -133,7 +133,7 @@ pub fn sent(world: &World) -> Vec<ChunkMessage> {
         .iter()
         .map(|body| match WorkMessage::parse(body).unwrap() {
             WorkMessage::Chunk(chunk) => *chunk,
-            WorkMessage::Close { .. } | WorkMessage::Redrive { .. } => {
+            WorkMessage::Close { .. } | WorkMessage::Redrive { .. } | WorkMessage::Write(_) => {
                 panic!("the job has chunks")
             }
         });

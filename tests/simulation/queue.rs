@@ -85,7 +85,7 @@ impl ChunkQueue for Queue {
                 WorkMessage::Close { job } => {
                     locked(&self.closes).insert(*job);
                 }
-                WorkMessage::Redrive { .. } => {}
+                WorkMessage::Redrive { .. } | WorkMessage::Write(_) => {}
             }
         }
         pause().await;

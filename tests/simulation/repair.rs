@@ -11,7 +11,7 @@ use janitor::{Backlog, Inventory, Patience, Splitter, StoredVersion, VersionMark
 use jiff::SignedDuration;
 use landfall_aws::{AwsError, ChunkQueue, SplitQueue};
 use landfall_domain::ObjectRef;
-use landfall_ledger::{CursorTable, JobIndex, Ledger, LedgerTable};
+use landfall_ledger::{CursorTable, JobIndex, Ledger, LedgerTable, WriteTable};
 use landfall_runtime::{Deadline, Metrics};
 use serde_json::Value;
 
@@ -107,6 +107,7 @@ impl Janitor {
         let context = janitor::Context {
             ledger: Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>),
             index: Arc::clone(&table) as Arc<dyn JobIndex>,
+            writes: Arc::clone(&table) as Arc<dyn WriteTable>,
             cursors: table as Arc<dyn CursorTable>,
             queue: Arc::clone(&world.queue) as Arc<dyn ChunkQueue>,
             backlog: Arc::new(waiting),

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use landfall_aws::WorkMessage;
-use landfall_domain::{CompletionEvent, DatasetRef, DeadCode, JobState};
+use landfall_domain::{
+    CompletionEvent, DatasetRef, DeadCode, JobState, KeyDigest, Value, WriteMessage, WriteOperation,
+};
 use landfall_runtime::Deadline;
 
 use crate::fakes::locked;
@@ -78,4 +80,28 @@ async fn a_chunk_is_dead_if_deletes_of_its_rows_may_be_forgotten() {
             assert_eq!(event.state, JobState::Succeeded, "{:?}", event.dead_chunks);
         }
     }
+}
+
+#[tokio::test]
+async fn a_chunk_is_dead_if_the_api_may_have_deleted_its_rows() {
+    let world = World::new(100_000, Kind::Plain);
+    let created: Timestamp = "2026-11-20T08:30:01Z".parse().unwrap();
+    let key = KeyDigest::new("products", &[Value::Text("a".into())]);
+    let delete = WorkMessage::Write(Box::new(WriteMessage {
+        write: key.write_at(created.as_millisecond(), 0).unwrap(),
+        dataset: DatasetRef {
+            name: "products".to_owned(),
+            version: None,
+        },
+        operation: WriteOperation::Delete,
+        key: vec!["a".to_owned()],
+        order_value: None,
+        row: None,
+    }));
+    let body = serde_json::to_string(&delete).unwrap();
+    let failed = world.call(&Cause::Messages(vec![(body, 1)])).await.unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
+    let event = ingest(&world, Kind::Plain, 29).await;
+    assert_eq!(event.state, JobState::Partial);
+    assert_eq!(event.dead_chunks.first[0].code, DeadCode::TooOld);
 }

@@ -126,7 +126,7 @@ impl World {
             let time = queue.time.clone();
             Arc::new(worker::Context::new(
                 Arc::clone(&objects),
-                contents(),
+                "work",
                 datasets(),
                 Arc::clone(&table),
                 Arc::clone(&bus) as Arc<dyn Publisher>,

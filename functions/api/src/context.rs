@@ -2,17 +2,21 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
+use jiff::Timestamp;
 use lambda_http::Error;
 use landfall_auth::Tokens;
 use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox, Sources};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{JobIndex, Ledger, PermitTable, SourceTable};
+use landfall_ledger::{JobIndex, Ledger, PermitTable, RequestTable, SourceTable, WriteTable};
 use landfall_runtime::{Environment, Limiter, optional, required};
 use landfall_stores::Reader;
 
 use crate::ApiError;
 use crate::cache::ResponseCache;
 use crate::routes::StoreChoice;
+
+/// Returns the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Default of [`Settings::requests_per_second`].
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
@@ -46,7 +50,7 @@ pub struct Context {
     pub jobs: Arc<dyn JobIndex>,
     /// The same ledger, to cancel and redrive jobs and confirm prunes.
     pub ledger: Ledger,
-    /// The chunk queue, for messages to the closer.
+    /// The chunk queue, for messages to the closer, and for rows.
     pub queue: Arc<dyn ChunkQueue>,
     /// The buckets of rejects.
     pub objects: Arc<dyn Objects>,
@@ -60,6 +64,12 @@ pub struct Context {
     pub sources: Sources,
     /// The same ledger, for what is recorded about sources.
     pub source_records: Arc<dyn SourceTable>,
+    /// The same ledger, for writes of single rows.
+    pub writes: Arc<dyn WriteTable>,
+    /// The same ledger, for idempotency keys.
+    pub requests: Arc<dyn RequestTable>,
+    /// The time of this instance, by which writes are ordered as far as the ledger allows.
+    pub clock: Clock,
     /// The databases.
     pub readers: Vec<Arc<dyn Reader>>,
     pub(crate) cache: ResponseCache,
@@ -67,9 +77,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, and the permits of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, the writes, and the permits and
+    /// idempotency keys of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
-    pub fn new<L: JobIndex + PermitTable + SourceTable + 'static>(
+    pub fn new<L: JobIndex + PermitTable + SourceTable + WriteTable + RequestTable + 'static>(
         settings: Settings,
         tokens: Tokens,
         ledger: Arc<L>,
@@ -79,6 +90,7 @@ impl Context {
         datasets: Datasets,
         sources: Sources,
         readers: Vec<Arc<dyn Reader>>,
+        clock: Clock,
     ) -> Self {
         let contents = Contents::new(Arc::clone(&objects), settings.work_bucket.clone());
         let limiter = Limiter::new(ledger.clone(), settings.requests_per_second);
@@ -88,6 +100,9 @@ impl Context {
             cache: ResponseCache::new(ledger.clone()),
             ledger: Ledger::new(ledger.clone()),
             source_records: ledger.clone(),
+            writes: ledger.clone(),
+            requests: ledger.clone(),
+            clock,
             jobs: ledger,
             queue,
             objects,
@@ -134,6 +149,7 @@ impl Context {
             environment.datasets()?,
             environment.sources()?,
             readers,
+            Arc::new(Timestamp::now),
         ))
     }
 

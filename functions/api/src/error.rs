@@ -3,7 +3,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use landfall_auth::{AuthError, Scope};
 use landfall_aws::AwsError;
-use landfall_domain::QueryError;
+use landfall_domain::{QueryError, RejectCode};
 use landfall_ledger::LedgerError;
 use landfall_runtime::LimitError;
 use landfall_stores::StoreError;
@@ -53,6 +53,27 @@ pub enum ApiError {
     /// The dataset's definition is invalid, or does not allow the request.
     #[error("{0}")]
     Conflict(String),
+    /// A file with the row would have a reject.
+    #[error("{message}")]
+    Rejected {
+        /// The column that is the reason, if a single one is.
+        column: Option<String>,
+        /// The reason, for programs.
+        code: RejectCode,
+        /// The reason, for people.
+        message: String,
+    },
+    /// The write that the request waited for has failed.
+    #[error("{0}")]
+    WriteFailed(String),
+    /// Another request has used the idempotency key.
+    #[error(
+        "another request of this token has used this Idempotency-Key in the last 24 hours: send a new one"
+    )]
+    OtherRequest,
+    /// The first request with the idempotency key is not answered yet; says how many seconds to wait.
+    #[error("a request with this Idempotency-Key is being handled: try again in {0} s")]
+    InFlight(u64),
     /// The body has more than [`MAX_BODY_BYTES`].
     #[error("send at most {MAX_BODY_BYTES} bytes, or upload a larger file with POST /uploads")]
     BodyTooLarge,
@@ -93,6 +114,18 @@ pub struct Problem {
     pub detail: String,
     /// The id of the request, which is also in the log.
     pub request_id: String,
+    /// Why a row is rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reject: Option<RejectedRow>,
+}
+
+/// Why a row is rejected.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RejectedRow {
+    /// The reason.
+    pub code: RejectCode,
+    /// The column that is the reason, if a single one is.
+    pub column: Option<String>,
 }
 
 impl ApiError {
@@ -104,11 +137,14 @@ impl ApiError {
             Self::NotFound(_) | Self::NoJob => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::Costly | Self::PageTooLarge | Self::RowTooLarge => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::Costly
+            | Self::PageTooLarge
+            | Self::RowTooLarge
+            | Self::Rejected { .. }
+            | Self::WriteFailed(_)
+            | Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -129,6 +165,10 @@ impl ApiError {
             Self::Costly => ("too_costly", "The query takes too long"),
             Self::NotAcceptable(_) => ("not_acceptable", "No accepted media type is available"),
             Self::Conflict(_) => ("conflict", "Conflict"),
+            Self::Rejected { .. } => ("rejected", "The row is rejected"),
+            Self::WriteFailed(_) => ("write_failed", "The row could not be written"),
+            Self::OtherRequest => ("other_request", "The idempotency key is of another request"),
+            Self::InFlight(_) => ("in_flight", "The same request is being handled"),
             Self::BodyTooLarge => ("body_too_large", "The body is too large"),
             Self::PageTooLarge => ("page_too_large", "The page is too large"),
             Self::RowTooLarge => ("row_too_large", "A row is too large"),
@@ -153,7 +193,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::NoJob => Some(1),
-            Self::TooMany(seconds) => Some(*seconds),
+            Self::TooMany(seconds) | Self::InFlight(seconds) => Some(*seconds),
             Self::Unavailable(_) => Some(5),
             _ => None,
         }
@@ -168,6 +208,13 @@ impl ApiError {
             status: status.as_u16(),
             detail: self.detail(),
             request_id: request_id.to_owned(),
+            reject: match self {
+                Self::Rejected { column, code, .. } => Some(RejectedRow {
+                    code: *code,
+                    column: column.clone(),
+                }),
+                _ => None,
+            },
         };
         let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let retry_after = self

@@ -21,6 +21,7 @@ use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page};
 
 /// Timeout of a request. That of API Gateway is 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(25);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Returns the whole application.
@@ -48,7 +49,14 @@ pub fn app(context: &Arc<Context>) -> Router {
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.iter().cloned()))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::ACCEPT,
             header::AUTHORIZATION,
@@ -56,6 +64,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::CONTENT_ENCODING,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            IDEMPOTENCY_KEY,
         ])
         .expose_headers([
             header::ETAG,

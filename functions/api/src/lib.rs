@@ -4,8 +4,9 @@
 //! if the binary runs standalone. `/openapi.json`, generated from this code, describes routes and shapes.
 //!
 //! *Output*: JSON, and on request CSV or NDJSON. Uploaded rows become an object in the inbox, which is then
-//! ingested like any file. A confirmed prune is recorded in the ledger and handed to the workers. The API writes
-//! nothing to a store.
+//! ingested like any file. A single row that is written or deleted is recorded in the ledger, and travels to the workers
+//! inside a message. A confirmed prune is recorded in the ledger and handed to the workers. The API writes nothing to a
+//! store.
 //!
 //! *Freshness*: an answer shows rows and totals at most [`FRESH`] older than the request. Once a job has closed, no
 //! answer predates its close. Each cached answer costs one consistent read of the dataset's generation in the
@@ -27,8 +28,9 @@
 //! answer is built from, and [`CACHE_BYTES`] (64 MiB) for all cached answers. To explain a row, a chunk is read and
 //! decoded as by a worker: about seven times its bytes.
 //!
-//! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, and
-//! `UpdateItem` of items at `rate#*`, `job/*`, `dataset#*` and `source#*`; `sqs:SendMessage` on the chunk queue;
+//! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, `UpdateItem`
+//! of items at `rate#*`, `job/*`, `dataset#*`, `source#*`, `clock/*` and `request#*`, and `PutItem` of items at `job/*`
+//! and `write/*`; `sqs:SendMessage` on the chunk queue; `s3:PutObject` of objects at `writes/*` in the work bucket;
 //! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:GetObject` and
 //! `ListBucket` on the work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of rows) and
 //! `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts incomplete
@@ -50,9 +52,10 @@ mod responses;
 #[cfg(test)]
 mod round_trip;
 mod routes;
+mod writes;
 
 pub use cache::{CACHE_BYTES, FRESH};
-pub use context::{Context, Settings};
+pub use context::{Clock, Context, Settings};
 pub use encode::MAX_RESPONSE_BYTES;
 pub use error::{ApiError, Problem};
 pub use extract::MAX_BODY_BYTES;

@@ -71,6 +71,19 @@ pub(crate) enum ReadResponses {
     TooLarge(Problem),
 }
 
+/// Further errors of routes that write a row.
+#[derive(IntoResponses)]
+pub(crate) enum WriteErrors {
+    /// The row is rejected, the write that was waited for has failed, or the Idempotency-Key is of another request
+    #[response(status = 422, content_type = "application/problem+json")]
+    Refused(Problem),
+}
+
+/// There is no such write, or no more, or the token does not cover its dataset
+#[derive(IntoResponses)]
+#[response(status = 404, content_type = "application/problem+json")]
+pub(crate) struct WriteMissing(Problem);
+
 /// Further errors of routes with a request body.
 #[derive(IntoResponses)]
 pub(crate) enum BodyErrors {

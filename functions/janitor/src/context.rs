@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use landfall_aws::{AwsError, ChunkQueue, SplitQueue};
-use landfall_ledger::{CursorTable, JobIndex, Ledger};
+use landfall_ledger::{CursorTable, JobIndex, Ledger, WriteTable};
 use landfall_runtime::{Environment, Metrics, SettingError, optional, required};
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// Its index of open jobs.
     pub index: Arc<dyn JobIndex>,
+    /// The writes of the API.
+    pub writes: Arc<dyn WriteTable>,
     /// Where the last run ended.
     pub cursors: Arc<dyn CursorTable>,
     /// The chunk queue.
@@ -64,6 +66,7 @@ impl Context {
         Ok(Self {
             ledger: Ledger::new(table.clone()),
             index: table.clone(),
+            writes: table.clone(),
             cursors: table,
             queue: queue.clone(),
             backlog: queue,

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 use landfall_aws::{ObjectCreated, SplitMessage, WorkMessage};
-use landfall_domain::{ChunkMessage, DeadChunk, DeadCode};
-use landfall_ledger::{ChunkOutcome, JobHead, LedgerError};
+use landfall_domain::{ChunkMessage, DeadChunk, DeadCode, WriteProblem};
+use landfall_ledger::{ChunkOutcome, JobHead, LedgerError, WriteEnd};
 use serde::Deserialize;
 use serde_json::Value;
 use tracing::{error, info};
@@ -12,6 +12,9 @@ use tracing::{error, info};
 use crate::patience::is_over;
 use crate::sweep::{close, fail_split};
 use crate::{Context, JanitorError, notification};
+
+const LOST: &str = "the message was received as often as the queue allows, and no worker could record a result: see \
+                    the worker's log";
 
 /// What Lambda sends after the last attempt to process an event.
 #[derive(Debug, Deserialize)]
@@ -64,6 +67,14 @@ pub(crate) async fn process(context: &Context, body: &str) -> Result<(), Janitor
         WorkMessage::Close { job } | WorkMessage::Redrive { job, .. } => {
             // The job is unfinished, so the sweep sends the message again.
             info!(%job, "a message to close or to redrive a job has failed in every attempt");
+            Ok(())
+        }
+        WorkMessage::Write(message) => {
+            let end = WriteEnd::Failed(WriteProblem::new(DeadCode::Lost, LOST));
+            let now = Timestamp::now();
+            if context.writes.end_write(message.write, &end, now).await? {
+                error!(write = %message.write, "a write has failed without a record");
+            }
             Ok(())
         }
     }
@@ -122,9 +133,7 @@ async fn dead_chunk(context: &Context, chunk: &ChunkMessage) -> Result<(), Janit
             Err(error) => return Err(error.into()),
         }
     }
-    let reason = "the message was received as often as the queue allows, and no worker could record a result: see the \
-                  worker's log";
-    let dead = DeadChunk::new(chunk, DeadCode::Lost, reason);
+    let dead = DeadChunk::new(chunk, DeadCode::Lost, LOST);
     let mark = ledger
         .mark_chunk(job, ordinal, &ChunkOutcome::Dead(dead))
         .await?;

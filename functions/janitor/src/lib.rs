@@ -42,9 +42,10 @@
 //!
 //! A chunk is marked dead by its worker, so its message becomes a dead letter only if no worker could reach the ledger,
 //! or every worker died. It is dropped once, because the sweep sends it again. After that, the janitor marks the chunk
-//! dead. A failed notification adds its error to the head of the job, which the sweep splits again or fails. If there
-//! is no job, the inventory starts it again, until the object is 12 hours old: then the job is created to fail.
-//! What is neither stays in its queue, where an alarm reports it.
+//! dead. A write by the API is not sent again: it has failed (`lost`). A failed notification adds its error to the head
+//! of the job, which the sweep splits again or fails. If there is no job, the inventory starts it again, until the
+//! object is 12 hours old: then the job is created to fail. What is neither stays in its queue, where an alarm reports
+//! it.
 //!
 //! # Inventory
 //!

@@ -57,7 +57,8 @@ fn span_of(messages: &[Message]) -> Span {
         .map(|message| MaintenanceMessage::parse(&message.body))
     {
         Some(Ok(message)) => {
-            error_span!("maintenance", dataset = %message.dataset.name, job = %message.job)
+            let job = message.job.map(tracing::field::display);
+            error_span!("maintenance", dataset = %message.dataset.name, job)
         }
         Some(Err(_)) | None => Span::none(),
     }

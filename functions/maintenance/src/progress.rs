@@ -12,7 +12,7 @@ use tracing::warn;
 /// The shortest time between two records of a step.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Records in the ledger how far the maintenance is. A failure to do so does not fail the maintenance.
+/// Records in the ledger how far the maintenance is that a job has caused. A failure to do so does not fail the maintenance.
 #[derive(Clone, Copy)]
 pub(crate) struct Progress<'a> {
     pub(crate) ledger: &'a Ledger,
@@ -62,8 +62,13 @@ impl Progress<'_> {
 
     async fn record(self, step: Option<MaintenanceStep>, error: Option<&str>) {
         let MaintenanceMessage {
-            job, requested_at, ..
-        } = *self.message;
+            job: Some(job),
+            requested_at,
+            ..
+        } = *self.message
+        else {
+            return;
+        };
         let recorded = self
             .ledger
             .record_maintenance(job, requested_at, step, error);
@@ -73,17 +78,23 @@ impl Progress<'_> {
     /// Records that other maintenance of the dataset comes first.
     pub(crate) async fn record_waiting(self) {
         let MaintenanceMessage {
-            job, requested_at, ..
-        } = *self.message;
+            job: Some(job),
+            requested_at,
+            ..
+        } = *self.message
+        else {
+            return;
+        };
         let recorded = self.ledger.record_waiting_maintenance(job, requested_at);
         warn_of_failure(recorded.await);
     }
 
     /// Records that everything is created.
     pub(crate) async fn record_finished(self) -> Result<(), LedgerError> {
-        self.ledger
-            .record_finished_maintenance(self.message.job)
-            .await
+        match self.message.job {
+            Some(job) => self.ledger.record_finished_maintenance(job).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,9 +1,8 @@
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt, future};
+use futures::future;
 use landfall_domain::{
     ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
     Reject, RejectsLocation, StoreCounts, WarningCode,
@@ -14,10 +13,11 @@ use landfall_runtime::Metric;
 use landfall_stores::StoreError;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::{error, info};
 
 use crate::delivery::Delivery;
+use crate::give_up::{GivenUp, attempt, give_up, worker_died};
 use crate::prepare::prepare;
 use crate::refused::{self, RefusedPlace};
 use crate::wait::{wait_for_resume, wait_if_maintained};
@@ -121,52 +121,27 @@ async fn outcome(
     message: &ChunkMessage,
     delivery: Delivery,
 ) -> Result<Option<ChunkOutcome>, WorkError> {
-    if delivery.is_beyond_last() {
+    let given_up = if delivery.is_beyond_last() {
         if let Err(WorkError::Superseded) = check_job(context, message).await {
             return Ok(None);
         }
-        let reason = "the last attempt ended without a result: its worker ran out of memory or time, or could not \
-                      reach the ledger";
-        return Ok(Some(dead(message, DeadCode::WorkerDied, reason)));
-    }
-    let error = match ingest_safely(context, message, delivery).await {
-        Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
-        Err(WorkError::Superseded) => return Ok(None),
-        Err(error) => {
-            context
-                .circuits
-                .wait_if_down(wait_if_maintained(error))
-                .await
+        worker_died()
+    } else {
+        let ingested = attempt(delivery, async |is_first| {
+            ingest(context, message, is_first).await
+        });
+        match ingested.await {
+            Ok(counts) => return Ok(Some(ChunkOutcome::Done(counts))),
+            Err(WorkError::Superseded) => return Ok(None),
+            Err(error) => give_up(context, delivery, error).await?,
         }
     };
-    if let WorkError::Wait(wait) = &error {
-        let limit = context.redelivery.store_wait;
-        let waits_too_long = delivery.down_since.filter(|since| {
-            wait.store.is_some() && context.circuits.now().duration_since(*since) > limit
-        });
-        return match waits_too_long {
-            Some(since) => {
-                let reason = format!("waited since {since:.0}: {wait}");
-                Ok(Some(dead(message, DeadCode::StoreDown, reason)))
-            }
-            None => Err(error),
-        };
+    let GivenUp { code, reason } = given_up;
+    if code == DeadCode::SchemaMismatch {
+        let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
+        context.ledger.add_problem(message.job, problem).await?;
     }
-    match error.dead_code() {
-        Some(code) => {
-            let reason = error.to_string();
-            if code == DeadCode::SchemaMismatch {
-                let problem = Problem::new(ProblemCode::SchemaMismatch, &reason);
-                context.ledger.add_problem(message.job, problem).await?;
-            }
-            Ok(Some(dead(message, code, reason)))
-        }
-        None if delivery.is_last() => {
-            let reason = format!("every attempt failed; the last error: {error}");
-            Ok(Some(dead(message, DeadCode::RetriesExhausted, reason)))
-        }
-        None => Err(error),
-    }
+    Ok(Some(dead(message, code, reason)))
 }
 
 fn dead(message: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> ChunkOutcome {
@@ -181,23 +156,6 @@ fn dead(message: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> Ch
         );
     }
     ChunkOutcome::Dead(dead)
-}
-
-/// Ingests a chunk before the time is over, and once more after a panic: one that repeats is a defect.
-async fn ingest_safely(
-    context: &Context,
-    message: &ChunkMessage,
-    delivery: Delivery,
-) -> Result<Counts, WorkError> {
-    for is_first in [true, false] {
-        let ingested = AssertUnwindSafe(ingest(context, message, is_first)).catch_unwind();
-        match timeout_at(delivery.ingest_until, ingested).await {
-            Ok(Ok(result)) => return result,
-            Ok(Err(_)) => warn!("the worker panicked"),
-            Err(_) => return Err(WorkError::OutOfTime),
-        }
-    }
-    Err(WorkError::Panicked)
 }
 
 /// Writes every record of a chunk to all stores or to the rejects.

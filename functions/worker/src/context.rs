@@ -3,13 +3,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use landfall_aws::{ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher};
 use landfall_closing::Closer;
-use landfall_ledger::{CircuitTable, Ledger, LedgerTable};
+use landfall_ledger::{CircuitTable, Ledger, LedgerTable, WriteTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
 use landfall_stores::Store;
 
 use crate::circuit::{Circuits, Clock};
 use crate::header::HeaderCache;
 use crate::requests::Requests;
+use crate::write::Deletable;
 
 /// How the messages of the chunk queue are delivered again.
 pub struct Redelivery {
@@ -35,10 +36,14 @@ pub struct Context {
     pub datasets: Arc<Datasets>,
     /// The ledger.
     pub ledger: Ledger,
+    /// The same ledger, for writes by the API.
+    pub writes: Arc<dyn WriteTable>,
     /// The databases.
     pub stores: Vec<Arc<dyn Store>>,
     /// Bucket of the rejects.
     pub rejects_bucket: String,
+    /// Bucket of large rows of writes.
+    pub work_bucket: String,
     /// How messages are delivered again.
     pub redelivery: Redelivery,
     /// What is counted and measured.
@@ -48,14 +53,15 @@ pub struct Context {
     pub(crate) circuits: Circuits,
     pub(crate) headers: HeaderCache,
     pub(crate) requests: Requests,
+    pub(crate) deletable: Deletable,
 }
 
 impl Context {
     /// Returns a context with these dependencies.
     #[expect(clippy::too_many_arguments, reason = "each is another service")]
-    pub fn new<L: LedgerTable + CircuitTable + 'static>(
+    pub fn new<L: LedgerTable + CircuitTable + WriteTable + 'static>(
         objects: Arc<dyn Objects>,
-        contents: Contents,
+        work_bucket: impl Into<String>,
         datasets: Datasets,
         ledger: Arc<L>,
         publisher: Arc<dyn Publisher>,
@@ -66,7 +72,10 @@ impl Context {
         clock: Clock,
     ) -> Self {
         let circuits = Circuits::new(ledger.clone(), clock, metrics.clone());
+        let writes = ledger.clone();
         let ledger = Ledger::new(ledger);
+        let work_bucket = work_bucket.into();
+        let contents = Contents::new(Arc::clone(&objects), work_bucket.clone());
         let datasets = Arc::new(datasets);
         let rejects_bucket = rejects_bucket.into();
         Self {
@@ -83,11 +92,14 @@ impl Context {
             ),
             datasets,
             ledger,
+            writes,
             stores,
             rejects_bucket,
+            work_bucket,
             redelivery,
             metrics,
             circuits,
+            deletable: Deletable::default(),
             headers: HeaderCache::default(),
             requests: Requests::default(),
         }
@@ -108,7 +120,7 @@ impl Context {
         };
         Ok(Self::new(
             environment.objects(),
-            Contents::new(environment.objects(), work_bucket),
+            work_bucket,
             environment.datasets()?,
             Arc::new(environment.ledger_table()?),
             Arc::new(environment.event_bus()?),

@@ -67,6 +67,9 @@ pub enum WorkError {
     /// The worker panicked, and panicked again when it repeated the chunk.
     #[error("the worker panicked twice, which is a defect of it; its log has the place")]
     Panicked,
+    /// The row of a write does not fit the definition with which it was accepted.
+    #[error("{0}")]
+    Rejected(String),
     /// A reject could not be written as JSON.
     #[error("cannot write a reject as JSON: {0}")]
     Reject(serde_json::Error),
@@ -119,6 +122,7 @@ impl WorkError {
             Self::TooOld => Some(DeadCode::TooOld),
             Self::Cancelled => Some(DeadCode::Cancelled),
             Self::Panicked => Some(DeadCode::Panicked),
+            Self::Rejected(_) => Some(DeadCode::RowRejected),
             Self::Reject(_) => Some(DeadCode::RejectInvalid),
             Self::Message(_)
             | Self::Aws(_)
@@ -151,6 +155,7 @@ impl Retryable for WorkError {
             | Self::Cancelled
             | Self::Superseded
             | Self::Panicked
+            | Self::Rejected(_)
             | Self::Reject(_) => false,
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Span, error_span, info};
 
 use crate::delivery::Delivery;
-use crate::{Context, Wait, WorkError, chunk, redrive};
+use crate::{Context, Wait, WorkError, chunk, redrive, write};
 
 /// Time that is reserved for the response.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ fn span_of(messages: &[Message]) -> Span {
         Some(Ok(WorkMessage::Redrive { job, attempt, .. })) => {
             error_span!("redrive", %job, attempt)
         }
+        Some(Ok(WorkMessage::Write(write))) => error_span!("write", write = %write.write),
         Some(Err(_)) | None => Span::none(),
     }
 }
@@ -78,6 +79,7 @@ async fn process(
             attempt,
             shard,
         } => redrive::resend(context, (*job, *attempt), *shard, delivery.close_until).await,
+        WorkMessage::Write(message) => write::process(context, message, delivery).await,
     };
     match done {
         Err(WorkError::Wait(wait)) => put_off(context, work.message, delivery, &wait).await,

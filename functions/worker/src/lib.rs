@@ -1,7 +1,7 @@
 //! **Worker**: applies the rows of a chunk to every store.
 //!
 //! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk), *close*
-//! (close a job) and *redrive* (send the dead chunks of a reopened job again).
+//! (close a job), *redrive* (send the dead chunks of a reopened job again) and *write* (a row that the API has accepted).
 //!
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
@@ -39,6 +39,10 @@
 //! - A message goes to the dead-letter queue only if it is not one of the chunk queue, or if the ledger, a prune or the
 //!   event bus fails until the last receive.
 //!
+//! A write of the API is one row, which is decoded and applied as those of a chunk. It fails and waits for the same
+//! reasons. What became of it is recorded in the ledger, after the generation of its dataset is raised. A write that has
+//! failed with one worker may be stored by another one: then it is recorded as stored.
+//!
 //! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same
 //! version.
 //!
@@ -53,6 +57,7 @@ mod context;
 mod delivery;
 mod derived;
 mod error;
+mod give_up;
 mod handler;
 mod header;
 mod prepare;
@@ -60,6 +65,7 @@ mod redrive;
 mod refused;
 mod requests;
 mod wait;
+mod write;
 
 pub use circuit::Clock;
 pub use context::{Context, Redelivery};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures::future;
 use landfall_aws::Lookup;
-use landfall_domain::{ChunkMessage, Dataset};
+use landfall_domain::{ChunkMessage, Dataset, DatasetRef, JobId, ObjectOrder};
 use landfall_formats::Header;
 use landfall_stores::Prepared;
 
@@ -16,22 +16,23 @@ pub(crate) async fn prepare(
     message: &ChunkMessage,
 ) -> Result<(Arc<Dataset>, Option<Arc<Header>>), WorkError> {
     let dataset = context.datasets.require(&message.dataset).await?;
-    check_age(context, message, &dataset).await?;
-    let stores = prepare_stores(context, message, &dataset);
+    check_age(context, message.order, &dataset).await?;
+    let cause = (Some(message.job), &message.dataset);
+    let stores = prepare_stores(context, cause, &dataset);
     let header = context.headers.get(&context.contents, message, &dataset);
     let (prepared, header) = future::join(stores, header).await;
     prepared?;
     Ok((dataset, header?))
 }
 
-/// Fails if the chunk could bring back deleted rows, because the stores no longer know of the deletes. Rows can be
-/// deleted if the definition of the chunk allows it, or the latest one.
-async fn check_age(
+/// Fails if rows of this order could bring back deleted ones, because the stores no longer know of the deletes. Rows can
+/// be deleted if the definition of the rows allows it, or the latest one, or once the API has deleted one.
+pub(crate) async fn check_age(
     context: &Context,
-    message: &ChunkMessage,
+    order: ObjectOrder,
     dataset: &Dataset,
 ) -> Result<(), WorkError> {
-    if !message.order.may_outlive_tombstones(context.circuits.now()) {
+    if !order.may_outlive_tombstones(context.circuits.now()) {
         return Ok(());
     }
     let latest = context.datasets.latest(&dataset.name).await?;
@@ -40,16 +41,16 @@ async fn check_age(
         Lookup::Found(latest, _) => deletes(dataset) || deletes(&latest),
         Lookup::Bad(..) | Lookup::Unknown => deletes(dataset),
     };
-    if may_return {
+    if may_return || context.writes.has_deletes(&dataset.name).await? {
         return Err(WorkError::TooOld);
     }
     Ok(())
 }
 
 /// Prepares all stores, and requests maintenance if they need it.
-async fn prepare_stores(
+pub(crate) async fn prepare_stores(
     context: &Context,
-    message: &ChunkMessage,
+    cause: (Option<JobId>, &DatasetRef),
     dataset: &Dataset,
 ) -> Result<(), WorkError> {
     let mut prepared = Vec::with_capacity(context.stores.len());
@@ -59,7 +60,7 @@ async fn prepare_stores(
     let is_complete = |prepared: &Prepared| *prepared == Prepared::Complete;
     if !prepared.iter().all(is_complete) {
         let (requests, queue) = (&context.requests, &*context.redelivery.maintenance);
-        requests.send(queue, message.job, &message.dataset).await?;
+        requests.send(queue, cause).await?;
     }
     if prepared.contains(&Prepared::Blocked) {
         let reason = "a table must be changed before it can hold the rows";

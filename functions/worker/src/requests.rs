@@ -5,22 +5,25 @@ use jiff::Timestamp;
 use landfall_aws::{AwsError, MaintenanceMessage, MaintenanceQueue};
 use landfall_domain::{DatasetRef, JobId};
 
-/// The maximum number of jobs that are remembered.
+/// The maximum number of requests that are remembered.
 const REMEMBERED: usize = 1_000;
 
-/// Remembers which jobs this process has requested maintenance for, so that it sends one message for each.
+/// What maintenance is requested for: the definition of a job, or of writes by the API.
+type Cause = (Option<JobId>, DatasetRef);
+
+/// Remembers what this process has requested maintenance for, so that it sends one message for each.
 #[derive(Default)]
-pub(crate) struct Requests(Mutex<HashSet<JobId>>);
+pub(crate) struct Requests(Mutex<HashSet<Cause>>);
 
 impl Requests {
-    /// Requests maintenance for the definition of a job, unless this process has.
+    /// Requests maintenance for a definition, unless this process has.
     pub(crate) async fn send(
         &self,
         queue: &dyn MaintenanceQueue,
-        job: JobId,
-        dataset: &DatasetRef,
+        (job, dataset): (Option<JobId>, &DatasetRef),
     ) -> Result<(), AwsError> {
-        if self.sent().contains(&job) {
+        let cause = (job, dataset.clone());
+        if self.sent().contains(&cause) {
             return Ok(());
         }
         let message = MaintenanceMessage {
@@ -33,11 +36,11 @@ impl Requests {
         if sent.len() >= REMEMBERED {
             sent.clear();
         }
-        sent.insert(job);
+        sent.insert(cause);
         Ok(())
     }
 
-    fn sent(&self) -> MutexGuard<'_, HashSet<JobId>> {
+    fn sent(&self) -> MutexGuard<'_, HashSet<Cause>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,14 +1,16 @@
-//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job) and
-//! *redrive* (send the dead chunks of a job again). The maintenance queue has one type, the definition of a dataset.
+//! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job), *redrive*
+//! (send the dead chunks of a job again) and *write* (store or delete one row). The maintenance queue has one type, the
+//! definition of a dataset.
 //!
-//! A message holds the location of a chunk, never its content, and is about 1 KB. The untagged form of earlier
-//! releases is still read for one more release. Unknown types are refused with an error.
+//! A message holds the location of a chunk, never its content, and is about 1 KB. That of a write has the row, up to
+//! 200 KiB. The untagged form of earlier releases is still read for one more release. Unknown types are refused with an
+//! error.
 //!
 //! Work that has to wait is sent again with a delay. SQS counts the receives of the new message from zero, so the
 //! message carries what is known from [`Earlier`] ones.
 
 use jiff::Timestamp;
-use landfall_domain::{ChunkMessage, DatasetRef, JobId};
+use landfall_domain::{ChunkMessage, DatasetRef, JobId, WriteMessage};
 use serde::{Deserialize, Serialize};
 
 /// A message of the chunk queue, as JSON tagged by `type`.
@@ -31,6 +33,8 @@ pub enum WorkMessage {
         /// The first shard of the ledger whose chunks are not sent again yet.
         shard: u32,
     },
+    /// A row to write.
+    Write(Box<WriteMessage>),
 }
 
 /// What a message carries over from earlier ones for the same work.
@@ -92,8 +96,9 @@ pub enum SplitMessage {
 pub struct MaintenanceMessage {
     /// The definition.
     pub dataset: DatasetRef,
-    /// The job whose worker requests it.
-    pub job: JobId,
+    /// The job whose worker requests it; `None` for a write by the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
     /// When it was first requested.
     pub requested_at: Timestamp,
 }
@@ -142,6 +147,7 @@ impl WorkMessage {
 
 #[cfg(test)]
 mod tests {
+    use landfall_domain::{KeyDigest, WriteOperation, WrittenRow};
     use serde_json::{Value, json};
 
     use super::*;
@@ -157,9 +163,24 @@ mod tests {
         WorkMessage::Close { job }
     }
 
+    fn write() -> WorkMessage {
+        let key = KeyDigest::new("products", &[]);
+        WorkMessage::Write(Box::new(WriteMessage {
+            write: key.write_at(1_700_000_000_000, 3).unwrap(),
+            dataset: DatasetRef {
+                name: "products".to_owned(),
+                version: Some("v1".to_owned()),
+            },
+            operation: WriteOperation::Put,
+            key: vec!["a".to_owned()],
+            order_value: None,
+            row: Some(WrittenRow::Json("{\"sku\":\"a\"}".to_owned())),
+        }))
+    }
+
     #[test]
     fn messages_are_tagged_by_type() {
-        for (message, kind) in [(chunk(), "chunk"), (close(), "close")] {
+        for (message, kind) in [(chunk(), "chunk"), (close(), "close"), (write(), "write")] {
             let body = serde_json::to_string(&message).unwrap();
             let sent: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(sent["type"], kind);
@@ -181,7 +202,7 @@ mod tests {
 
     #[test]
     fn work_that_waits_keeps_what_happened_earlier() {
-        for message in [chunk(), close()] {
+        for message in [chunk(), close(), write()] {
             let body = serde_json::to_string(&message).unwrap();
             let first = Work::parse(&body).unwrap();
             assert_eq!(first.earlier, Earlier::default());
@@ -206,7 +227,9 @@ mod tests {
         let body = json!({ "type": "reopen", "job": job, "close": job }).to_string();
         let error = WorkMessage::parse(&body).unwrap_err().to_string();
         assert!(
-            error.contains("unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`"),
+            error.contains(
+                "unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`, `write`"
+            ),
             "{error}"
         );
         for wrong in ["", "[]", "{}", r#"{"type":1}"#, r#"{"type":"chunk"}"#] {

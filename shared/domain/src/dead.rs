@@ -50,6 +50,8 @@ pub enum DeadCode {
     Cancelled,
     /// No worker recorded a result, although the message was sent again.
     Lost,
+    /// The row of a write by the API does not fit its definition: another release has accepted it.
+    RowRejected,
 }
 
 impl DeadCode {
@@ -70,8 +72,18 @@ impl DeadCode {
             Self::TooOld => "too_old",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::RowRejected => "row_rejected",
         }
     }
+}
+
+/// Cuts a long reason.
+pub(crate) fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(MAX_REASON_CHARS - 1) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
 }
 
 /// A chunk that could not be processed.
@@ -96,11 +108,7 @@ pub struct DeadChunk {
 impl DeadChunk {
     /// Describes a chunk that died for this reason. A long reason is cut.
     pub fn new(chunk: &ChunkMessage, code: DeadCode, reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        if let Some((end, _)) = reason.char_indices().nth(MAX_REASON_CHARS - 1) {
-            reason.truncate(end);
-            reason.push('…');
-        }
+        let reason = shortened(reason.into());
         Self {
             ordinal: chunk.ordinal,
             range: chunk.range,

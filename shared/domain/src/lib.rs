@@ -33,6 +33,7 @@ mod structure;
 mod value;
 mod version;
 mod warning;
+mod write;
 
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
 pub use codec::Codec;
@@ -58,8 +59,8 @@ pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use fold::{Folded, fold_by_key};
 pub use job::{JobId, JobState, ObjectRef};
 pub use origin::{
-    KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord, Outcome,
-    RowOrigin, Source,
+    KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord,
+    OriginWrite, Outcome, RowOrigin, Source,
 };
 pub use packed::{Content, Packed};
 pub use problem::{Problem, ProblemCode};
@@ -76,3 +77,7 @@ pub use value::{
 };
 pub use version::{ObjectOrder, RowVersion, VersionError};
 pub use warning::{Warning, WarningCode};
+pub use write::{
+    InvalidWriteId, KeyDigest, MAX_INLINE_BYTES, RowOutcome, WriteId, WriteMessage, WriteOperation,
+    WriteProblem, WriteState, WrittenRow,
+};

@@ -2,13 +2,15 @@
 //!
 //! A store keeps the version of each row, which says the time of its object and the byte offset of its record there.
 //! The ledger knows the object and its job for 90 days, and the inbox has the object for as long as its lifecycle says.
-//! A delete leaves a tombstone for 30 days. Of a row that a snapshot has deleted, and of earlier versions of a row,
+//! The version of a row that the API wrote is the id of that write, which the ledger knows for seven days. A delete leaves
+//! a tombstone for 30 days. Of a row that a snapshot has deleted, and of earlier versions of a row,
 //! nothing is kept.
 
 use serde::{Deserialize, Serialize};
 
 use crate::counts::StoreKind;
 use crate::job::{JobId, JobState, ObjectRef};
+use crate::write::{WriteId, WriteOperation};
 
 /// The maximum number of records that one answer looks up: a row that is merged by column may be from many.
 pub const MAX_ORIGINS: usize = 8;
@@ -60,10 +62,13 @@ pub struct Origin {
     /// The columns that have this version, if the row is merged by column.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// When S3 stored the object, by its event; RFC 3339.
+    /// When S3 stored the object, by its event, or when the API accepted the write; RFC 3339.
     pub event_time: String,
-    /// Byte offset of the record in the object.
+    /// Byte offset of the record in the object; 0 of a write.
     pub offset: u64,
+    /// The write by the API that gave the row, or deleted it; `null` if the row is from a file.
+    #[serde(default)]
+    pub write: Option<OriginWrite>,
     /// The job that gave the row, or deleted it; `null` if the ledger has none, as it keeps jobs for 90 days.
     #[serde(default)]
     pub source: Option<Source>,
@@ -75,6 +80,26 @@ pub struct Origin {
     /// that another one may have given the row.
     #[serde(default)]
     pub is_cut_short: bool,
+}
+
+/// A write by the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OriginWrite {
+    /// Its id.
+    pub write: WriteId,
+    /// What it does; `null` if the ledger does not have the write any more, as it keeps writes for seven days.
+    #[serde(default)]
+    pub operation: Option<WriteOperation>,
+    /// The name of the token.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// When the API accepted it; RFC 3339.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// The version of the definition in the configuration bucket, if that has versions.
+    #[serde(default)]
+    pub definition: Option<String>,
 }
 
 /// A job, and its record.

@@ -17,6 +17,11 @@
 //! key. The sequencer decides within a millisecond, and the job id breaks the remaining ties, so that every store
 //! reaches the same result.
 //!
+//! A row that is written by the API has no object. Its time and sequencer are those of a clock in the ledger, which
+//! never goes back for a key, whatever the clocks of functions say. The sequencer is a count within the millisecond, and
+//! ends with a byte that no sequencer of S3 has, which are shorter. The last four bytes are of the hash of the key. So
+//! beside files, the time decides. Each write has another order, which is its id.
+//!
 //! The value of an `order` is an integer, the days of a date, or the microseconds of a timestamp, with its sign bit
 //! flipped so that negative ones come first. Its time and place then only break ties. The byte 0x80 makes every such
 //! version greater than every version without a value, whose first byte is less until the year 6429: a table may get
@@ -38,6 +43,8 @@ const TIME: usize = 6;
 const SEQUENCER: usize = 10;
 const TIE_BREAKER: usize = 4;
 const OFFSET: usize = 6;
+/// The end of the sequencer of a write by the API. S3 sends up to 18 digits, so the last byte is zero there.
+const OF_WRITE: [u8; 2] = [0, 0xff];
 /// The first byte of a version that begins with the value of a field.
 const RANKED: u8 = 0x80;
 /// Length of that byte and the value.
@@ -77,12 +84,7 @@ impl ObjectOrder {
     /// the endpoint sends none. Digits after the twentieth are ignored (S3 sends 16 to 18); `job` orders
     /// objects that are equal up to there.
     pub fn new(time_ms: i64, sequencer: &str, job: JobId) -> Result<Self, VersionError> {
-        let time = u64::try_from(time_ms)
-            .ok()
-            .filter(|time| *time < u64::from(RANKED) << (8 * (TIME - 1)))
-            .ok_or(VersionError::Time(time_ms))?;
-        let mut bytes = [0; Self::LEN];
-        bytes[..TIME].copy_from_slice(&time.to_be_bytes()[8 - TIME..]);
+        let Self(mut bytes) = Self::at_time(time_ms)?;
         let invalid = || VersionError::Sequencer(excerpt(sequencer));
         if !sequencer.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(invalid());
@@ -91,6 +93,35 @@ impl ObjectOrder {
         let decoded = &mut bytes[TIME..TIME + SEQUENCER];
         hex::decode_to_slice(&digits[..SEQUENCER * 2], decoded).map_err(|_| invalid())?;
         bytes[TIME + SEQUENCER..].copy_from_slice(&job.as_bytes()[..TIE_BREAKER]);
+        Ok(Self(bytes))
+    }
+
+    /// Returns the order of the write by the API with this number in a millisecond, of a key whose hash begins so.
+    pub fn of_write(
+        time_ms: i64,
+        count: u64,
+        hash: [u8; TIE_BREAKER],
+    ) -> Result<Self, VersionError> {
+        let Self(mut bytes) = Self::at_time(time_ms)?;
+        let (number, end) = bytes[TIME..TIME + SEQUENCER].split_at_mut(size_of::<u64>());
+        number.copy_from_slice(&count.to_be_bytes());
+        end.copy_from_slice(&OF_WRITE);
+        bytes[TIME + SEQUENCER..].copy_from_slice(&hash);
+        Ok(Self(bytes))
+    }
+
+    /// Returns whether this is the order of a write by the API.
+    pub fn is_of_write(&self) -> bool {
+        self.0[TIME + SEQUENCER - OF_WRITE.len()..TIME + SEQUENCER] == OF_WRITE
+    }
+
+    fn at_time(time_ms: i64) -> Result<Self, VersionError> {
+        let time = u64::try_from(time_ms)
+            .ok()
+            .filter(|time| *time < u64::from(RANKED) << (8 * (TIME - 1)))
+            .ok_or(VersionError::Time(time_ms))?;
+        let mut bytes = [0; Self::LEN];
+        bytes[..TIME].copy_from_slice(&time.to_be_bytes()[8 - TIME..]);
         Ok(Self(bytes))
     }
 
@@ -119,7 +150,7 @@ impl ObjectOrder {
         version
     }
 
-    /// Returns the time of the S3 event in milliseconds since 1970.
+    /// Returns the time of the S3 event, or of the write, in milliseconds since 1970.
     pub fn time_ms(&self) -> i64 {
         let time = self.0[..TIME].iter();
         time.fold(0, |time, byte| time << 8 | i64::from(*byte))
@@ -187,6 +218,22 @@ impl RowVersion {
     }
 }
 
+impl fmt::Display for ObjectOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for ObjectOrder {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; Self::LEN];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
 impl fmt::Display for RowVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.as_bytes()))
@@ -221,6 +268,21 @@ mod tests {
     #[test]
     fn objects_of_the_same_moment_have_different_orders() {
         assert_ne!(order(1, "", "a"), order(1, "", "b"));
+    }
+
+    #[test]
+    fn writes_are_ordered_by_time_then_count_and_are_never_objects() {
+        let write = |time, count| ObjectOrder::of_write(time, count, [9; 4]).unwrap();
+        assert!(write(1, 7) < write(1, 8) && write(1, u64::MAX) < write(2, 0));
+        assert!(order(1, "0055AED6DCD90281E5", "a") < write(2, 0));
+        assert!(write(1, 7) < order(2, "00", "a"));
+        assert!(write(1, u64::MAX).is_of_write());
+        for sequencer in ["", "0055AED6DCD90281E5", "FFFFFFFFFFFFFFFFFF"] {
+            assert!(!order(1, sequencer, "a").is_of_write(), "{sequencer}");
+        }
+        let text = write(1, 7).to_string();
+        assert_eq!((text.parse(), text.len()), (Ok(write(1, 7)), 40));
+        assert!(ObjectOrder::of_write(-1, 0, [0; 4]).is_err());
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod record_at;
 mod scan;
 mod syntax;
 mod transcode;
+mod written;
 
 pub use csv::header::Header;
 pub use decode::{Decoded, Skipped, decode, oversize};
@@ -71,3 +72,4 @@ pub use object::{
 };
 pub use record_at::{FoundRecord, record_at};
 pub use scan::{CUTTING_RULES, MAX_CHUNK_RECORDS, MAX_CHUNKS, Scanner, ScannerState, Summary};
+pub use written::{WriteError, Written};

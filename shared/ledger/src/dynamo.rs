@@ -73,7 +73,7 @@ impl DynamoTable {
     }
 
     /// Stores an item, unless there is one with its key. Returns whether it is new.
-    async fn put_new(&self, key: &str, item: Item) -> Result<bool, LedgerError> {
+    pub(crate) async fn put_new(&self, key: &str, item: Item) -> Result<bool, LedgerError> {
         let answer = self
             .client
             .put_item()

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use landfall_aws::dynamo::{Item, ItemError, find, from_attribute, from_item, require, text};
-use landfall_domain::{Counts, DeadChunk, DeadCode, JobId, StoreCounts, StoreKind, WarningCode};
+use landfall_domain::{
+    Counts, DeadChunk, DeadCode, JobId, StoreCounts, StoreKind, WarningCode, WriteId,
+};
 use serde::de::DeserializeOwned;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
@@ -72,6 +74,21 @@ pub(crate) fn pace_day_key(host: &str, day: i64) -> String {
 /// Returns the key of a cursor.
 pub(crate) fn cursor_key(name: &str) -> String {
     format!("cursor#{name}")
+}
+
+/// Returns the key of a write.
+pub(crate) fn write_key(write: WriteId) -> String {
+    format!("write/{write}")
+}
+
+/// Returns the key of a clock that orders writes.
+pub(crate) fn clock_key(clock: u8) -> String {
+    format!("clock/{clock}")
+}
+
+/// Returns the key of an idempotency key, whose name says the token.
+pub(crate) fn request_key(name: &str) -> String {
+    format!("request#{name}")
 }
 
 /// Returns the attribute with the set of dead chunks of a code.

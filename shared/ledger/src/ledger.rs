@@ -211,6 +211,11 @@ impl Ledger {
         self.table.update_head(job, &update).await
     }
 
+    /// Outdates cached answers about a dataset, once a row of no job is applied.
+    pub async fn raise_generation(&self, dataset: &DatasetRef) -> Result<(), LedgerError> {
+        self.table.raise_generation(&dataset.name).await
+    }
+
     /// Records that every store has pruned what a snapshot of this order lacks.
     pub async fn raise_floor(
         &self,

@@ -57,6 +57,10 @@
 //! The table also counts the requests of each token, see [`PermitTable`], and records which stores are down, see
 //! [`CircuitTable`].
 //!
+//! It has the writes of single rows by the API at `write/<id>` for seven days, the clocks that order them at
+//! `clock/<n>`, see [`WriteTable`], and the idempotency keys of such requests for a day, see [`RequestTable`]. The item
+//! of a dataset says whether rows may have been deleted so.
+//!
 //! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts, see
 //! [`PaceTable`].
 //!
@@ -81,6 +85,7 @@ mod ledger;
 mod maintenance;
 mod marks;
 mod memory;
+mod memory_index;
 mod pace;
 mod partitions;
 mod pause;
@@ -90,11 +95,13 @@ mod progress;
 mod prune;
 mod redrive;
 mod repair;
+mod request_key;
 mod shard;
 mod source;
 mod source_view;
 mod table;
 mod view;
+mod write;
 
 pub use cancel::{CancelRefusal, Cancellation};
 pub use checkpoint::{Checkpoint, RecordedCheckpoint};
@@ -116,8 +123,10 @@ pub use progress::Progress;
 pub use prune::PruneRefusal;
 pub use redrive::{Redrive, RedriveRefusal, Reopen};
 pub use repair::{Repairs, Unfinished};
+pub use request_key::{Claim, Claimed, RequestTable};
 pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use source::{MAX_RUNS, SourceTable, StoredSource};
 pub use source_view::{CurrentRun, RunView, SourceDefinition, SourceView};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};
+pub use write::{Write, WriteEnd, WriteTable};

@@ -7,11 +7,12 @@ use landfall_domain::{
 };
 
 use crate::head::now;
+use crate::request_key::MemoryRequests;
 use crate::source::MemorySources;
+use crate::write::MemoryWrites;
 use crate::{
-    ChunkOutcome, Circuit, HeadUpdate, JobHead, JobIndex, JobsCursor, JobsPage, JobsQuery,
-    LedgerError, LedgerTable, OrderQuery, Pause, PlanBlock, RecordedCheckpoint, SHARD_CHUNKS,
-    Shard, shard_of,
+    ChunkOutcome, Circuit, HeadUpdate, JobHead, LedgerError, LedgerTable, Pause, PlanBlock,
+    RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -22,13 +23,13 @@ pub struct MemoryTable {
 
 #[derive(Default)]
 pub(crate) struct Items {
-    heads: HashMap<JobId, JobHead>,
+    pub(crate) heads: HashMap<JobId, JobHead>,
     /// Jobs that are missing in the index of open jobs.
-    unlisted: HashSet<JobId>,
+    pub(crate) unlisted: HashSet<JobId>,
     shards: HashMap<(JobId, u32), Shard>,
     checkpoints: HashMap<JobId, RecordedCheckpoint>,
     plans: HashMap<(JobId, u32), PlanBlock>,
-    generations: HashMap<String, u64>,
+    pub(crate) generations: HashMap<String, u64>,
     floors: HashMap<String, ObjectOrder>,
     pauses: HashMap<String, Pause>,
     pub(crate) permits: HashMap<(String, i64), u32>,
@@ -39,6 +40,8 @@ pub(crate) struct Items {
     pub(crate) slots: HashMap<String, i64>,
     /// The number of requests to a host on a day.
     pub(crate) requests: HashMap<String, u64>,
+    pub(crate) writes: MemoryWrites,
+    pub(crate) request_keys: MemoryRequests,
 }
 
 impl Items {
@@ -353,59 +356,5 @@ impl LedgerTable for MemoryTable {
 
     async fn find_pause(&self, dataset: &str) -> Result<Option<Pause>, LedgerError> {
         Ok(self.items().pauses.get(dataset).cloned())
-    }
-}
-
-#[async_trait]
-impl JobIndex for MemoryTable {
-    async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, LedgerError> {
-        let items = self.items();
-        let mut heads: Vec<&JobHead> = items
-            .heads
-            .values()
-            .filter(|head| query.matches(head))
-            .filter(|head| {
-                let position = JobsCursor::after(head);
-                query.after.as_ref().is_none_or(|after| position < *after)
-            })
-            .collect();
-        heads.sort_unstable_by_key(|head| std::cmp::Reverse(JobsCursor::after(head)));
-        let more = heads.len() > query.limit;
-        let heads: Vec<JobHead> = heads.into_iter().take(query.limit).cloned().collect();
-        let next = heads.last().filter(|_| more).map(JobsCursor::after);
-        Ok(JobsPage { heads, next })
-    }
-
-    async fn open_jobs(
-        &self,
-        after: Option<&JobsCursor>,
-        limit: usize,
-    ) -> Result<JobsPage, LedgerError> {
-        let items = self.items();
-        let mut heads: Vec<&JobHead> = items
-            .heads
-            .values()
-            .filter(|head| head.is_unfinished() && !items.unlisted.contains(&head.job))
-            .filter(|head| after.is_none_or(|after| JobsCursor::after(head) > *after))
-            .collect();
-        heads.sort_unstable_by_key(|head| JobsCursor::after(head));
-        let more = heads.len() > limit;
-        let heads: Vec<JobHead> = heads.into_iter().take(limit).cloned().collect();
-        let next = heads.last().filter(|_| more).map(JobsCursor::after);
-        Ok(JobsPage { heads, next })
-    }
-
-    async fn jobs_of_order(&self, query: &OrderQuery) -> Result<JobsPage, LedgerError> {
-        let items = self.items();
-        let is_after = |head: &&JobHead| JobsCursor::after(head) > query.after;
-        let heads = items.heads.values().filter(is_after);
-        let mut heads: Vec<JobHead> = heads.filter(|head| query.matches(head)).cloned().collect();
-        heads.sort_unstable_by_key(JobsCursor::after);
-        Ok(JobsPage { heads, next: None })
-    }
-
-    async fn generation(&self, dataset: &str) -> Result<u64, LedgerError> {
-        let items = self.items();
-        Ok(items.generations.get(dataset).copied().unwrap_or(0))
     }
 }

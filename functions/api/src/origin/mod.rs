@@ -5,16 +5,21 @@
 //! order: mostly the first few. Fixed rejects and dead chunks that are processed with a newer definition have the order
 //! and the places of the first object. They are looked for only if that job did not make a row of the record itself.
 //!
+//! The version of a row that the API wrote is the id of that write, with which its item in the ledger is found.
+//!
 //! *Memory*: one chunk and its rows, at most [`MAX_ORIGINS`] times one after the other.
 
 mod decision;
 mod search;
 
-use landfall_domain::{Dataset, MAX_ORIGINS, Origin, RowOrigin, RowVersion, Value};
+use landfall_domain::{
+    Dataset, MAX_ORIGINS, Origin, OriginWrite, RowOrigin, RowVersion, Value, WriteId,
+};
 use landfall_stores::Reader;
 
 use crate::{ApiError, Context};
 use decision::Subject;
+use search::Candidates;
 
 /// Explains the row of a key, whose values are in the order of the key.
 pub(crate) async fn explain(
@@ -28,8 +33,15 @@ pub(crate) async fn explain(
     let mut origins = Vec::new();
     for (version, columns) in subject.versions.into_iter().take(MAX_ORIGINS) {
         let version = parse(&version)?;
-        let candidates = search::candidates(context, &dataset.name, version).await?;
-        origins.push(candidates.into_origin(version, columns));
+        let write = write_of(context, version).await?;
+        let candidates = match &write {
+            Some(_) => Candidates::default(),
+            None => search::candidates(context, &dataset.name, version).await?,
+        };
+        origins.push(Origin {
+            write,
+            ..candidates.into_origin(version, columns)
+        });
     }
     let mut pruned_by = None;
     if let Some(floor) = subject.floor {
@@ -53,7 +65,31 @@ fn parse(version: &[u8]) -> Result<RowVersion, ApiError> {
         .ok_or_else(|| ApiError::Internal("a store has a version of another length".to_owned()))
 }
 
-impl search::Candidates {
+/// Returns the write by the API that a version belongs to, if it does.
+async fn write_of(context: &Context, version: RowVersion) -> Result<Option<OriginWrite>, ApiError> {
+    let Some(write) = WriteId::of(version.object()) else {
+        return Ok(None);
+    };
+    let known = context.writes.find_write(write).await?;
+    let (operation, by, at, definition) = known.map_or_else(Default::default, |known| {
+        let definition = known.dataset.version;
+        (
+            Some(known.operation),
+            Some(known.by),
+            Some(known.at),
+            definition,
+        )
+    });
+    Ok(Some(OriginWrite {
+        write,
+        operation,
+        by,
+        at,
+        definition,
+    }))
+}
+
+impl Candidates {
     fn into_origin(self, version: RowVersion, columns: Vec<String>) -> Origin {
         let (source, original) = decision::choose(self.found);
         Origin {
@@ -61,6 +97,7 @@ impl search::Candidates {
             columns,
             event_time: search::event_time(version).to_string(),
             offset: version.offset(),
+            write: None,
             source,
             original,
             is_cut_short: self.is_cut_short,

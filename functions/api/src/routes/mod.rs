@@ -14,11 +14,13 @@ mod preview;
 mod prune;
 mod redrive;
 mod rejects;
+mod row_writes;
 mod rows;
 mod session;
 mod sources;
 mod totals;
 mod uploads;
+mod writes;
 
 use std::sync::Arc;
 
@@ -42,7 +44,13 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
         .routes(routes!(rows::list, post_rows::post_rows))
-        .routes(routes!(rows::one))
+        .routes(routes!(
+            rows::one,
+            row_writes::put,
+            row_writes::patch,
+            row_writes::delete
+        ))
+        .routes(routes!(writes::one))
         .routes(routes!(origin::origin))
         .routes(routes!(totals::list))
         .routes(routes!(sources::list))

@@ -19,6 +19,8 @@ use crate::{ApiError, Context, Problem};
 /// as it stands in the object. A row that is merged by column is from several records. Of a key without a row, the
 /// answer has the delete, for 30 days, or the newest snapshot that has deleted rows.
 ///
+/// A row that the API wrote has `write` instead: the write, with the token and the time for seven days.
+///
 /// Jobs are kept for 90 days. What a row was before, which worker wrote it, and which rows a snapshot has deleted is
 /// not kept. The last segment of the path before `origin` is the key, as for `GET /datasets/{dataset}/rows/{key}`.
 #[utoipa::path(

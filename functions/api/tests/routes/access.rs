@@ -20,6 +20,7 @@ fn routes(job: &str) -> Vec<(Method, String)> {
                 .replace("{key}", "a")
                 .replace("{total}", "products_by_name")
                 .replace("{source}", "feed")
+                .replace("{write}", WRITE)
                 .replace("{job}", job);
             methods.as_object().unwrap().keys().map(move |method| {
                 let method = method.to_uppercase().parse::<Method>().unwrap();
@@ -31,6 +32,8 @@ fn routes(job: &str) -> Vec<(Method, String)> {
     routes
 }
 
+/// The id of a write that does not exist.
+const WRITE: &str = "019900000000000000000000000000ff00000000";
 const FEED: &str = "dataset = \"products\"\nurl = \"https://shop.example/\"\nevery = \"1 hour\"\n";
 
 /// Returns whether a route about a source needs the scope `admin`, which the stranger lacks.
@@ -129,6 +132,8 @@ async fn a_token_for_another_dataset_is_refused() {
             let none = send(&api, &method, &none, Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
             assert_eq!(response.problem(), none.problem());
+        } else if path.starts_with("/writes/") {
+            assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
         } else if path.starts_with("/sources/") && !is_for_operators(&path) {
             let none = send(&api, &method, &path.replace("feed", "none"), Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");

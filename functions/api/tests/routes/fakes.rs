@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
 use landfall_aws::{AwsError, ChunkQueue, Datasets, Sources, Work, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
@@ -188,6 +189,7 @@ impl Api {
             Datasets::new(buckets.clone(), "config"),
             Sources::new(buckets.clone(), "config"),
             vec![rows.clone()],
+            Arc::new(Timestamp::now),
         );
         Self {
             app: app(&Arc::new(context)),

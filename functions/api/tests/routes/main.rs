@@ -18,3 +18,4 @@ mod redrive;
 mod rows;
 mod shape;
 mod sources;
+mod writes;

@@ -455,3 +455,52 @@ async fn an_explanation_needs_the_scope_read_and_a_whole_key() {
     *api.rows.is_down.lock().unwrap() = true;
     assert_eq!(api.get(PATH).await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+#[tokio::test]
+async fn a_row_of_the_api_is_from_its_write_and_from_no_job() {
+    let api = Api::new();
+    // A file of the same moment.
+    let put = api.request(Method::PUT, "/datasets/products/rows/a");
+    let put = put.header("content-type", "application/json");
+    let put = api
+        .send(put.body("{\"name\":\"Lamp\"}".into()).unwrap())
+        .await;
+    assert_eq!(put.status, StatusCode::ACCEPTED, "{}", put.text());
+    let write = put.json();
+    let of_store = |version: &str| KeyVersions {
+        row: Some(StoredVersions {
+            version: hex(version),
+            columns: Vec::new(),
+        }),
+        ..KeyVersions::default()
+    };
+    let version = write["version"].as_str().unwrap();
+    *api.rows.versions.lock().unwrap() = of_store(version);
+    let origin = api.get(PATH).await.json()["origins"][0].take();
+    let found = &origin["write"];
+    assert_eq!(found["write"], write["write"]);
+    assert_eq!(
+        (&found["operation"], &found["by"]),
+        (&json!("put"), &json!("everything"))
+    );
+    assert_eq!(
+        (&found["at"], &origin["source"]),
+        (&write["at"], &Json::Null)
+    );
+
+    // One that the ledger no longer knows.
+    let expired = format!("{}{}", "00", &version[2..]);
+    *api.rows.versions.lock().unwrap() = of_store(&expired);
+    let origin = api.get(PATH).await.json()["origins"][0].take();
+    assert_eq!(origin["write"]["write"], expired[..40]);
+    assert_eq!(
+        (&origin["write"]["by"], &origin["source"]),
+        (&Json::Null, &Json::Null)
+    );
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = (0..text.len()).step_by(2);
+    let bytes = digits.map(|at| u8::from_str_radix(&text[at..at + 2], 16));
+    bytes.collect::<Result<_, _>>().unwrap()
+}

@@ -8,14 +8,17 @@ mod json;
 mod record;
 mod sink;
 
-use landfall_domain::{Dataset, Encoding, Format, Reading};
+use landfall_domain::{Dataset, Encoding, Format, Reading, RejectCode, Row};
 use memchr::memchr_iter;
 
 use crate::csv::header::Header;
 use crate::exported::in_file;
 use crate::scan::MAX_CHUNK_RECORDS;
 use crate::transcode::Transcoded;
-use sink::Sink;
+use crate::written::WriteError;
+use field::check_key;
+use serde::de::IgnoredAny;
+use sink::{Fault, Sink};
 
 pub(crate) use json::{each_element, each_record};
 pub use sink::{Decoded, Skipped, oversize};
@@ -59,6 +62,56 @@ pub fn decode(
         sink.decoded.utf8 = sink.decoded.records - sink.decoded.skipped.records();
     }
     sink.decoded
+}
+
+/// Decodes a JSON object that is one row of a file with this dataset.
+pub(crate) fn decode_one(
+    dataset: &Dataset,
+    reading: &Reading,
+    json: &str,
+) -> Result<Row, WriteError> {
+    let (bytes, limit) = (json.len() as u64, dataset.limits.record_bytes);
+    if bytes > limit {
+        let reject = oversize(json.as_bytes(), Format::Json, (0, 1), bytes, limit);
+        return Err(Fault::in_record(reject.code, reject.message).into());
+    }
+    let not_one = |reason: &dyn std::fmt::Display| {
+        let message = format!("the row must be one JSON object: {reason}");
+        WriteError::from(Fault::in_record(RejectCode::Json, message))
+    };
+    serde_json::from_str::<IgnoredAny>(json).map_err(|error| not_one(&error))?;
+    if !json.trim_start().starts_with('{') {
+        return Err(not_one(&"it is another value"));
+    }
+    let mut sink = Sink::new(Format::Json, json.as_bytes(), 0, 1, 1);
+    json::decode_elements(dataset, reading.is_exported, &mut sink);
+    let Decoded { rows, rejects, .. } = sink.decoded;
+    if let Some(reject) = rejects.into_iter().next() {
+        return Err(WriteError::Rejected {
+            column: reject.column,
+            code: reject.code,
+            message: reject.message,
+        });
+    }
+    rows.into_iter()
+        .next()
+        .ok_or_else(|| not_one(&"it has no values"))
+}
+
+/// Checks the key of a row that is deleted.
+pub(crate) fn deleted(dataset: &Dataset, row: Row) -> Result<Row, WriteError> {
+    check_key(dataset, &row.values)?;
+    Ok(row)
+}
+
+impl From<Fault> for WriteError {
+    fn from(fault: Fault) -> Self {
+        Self::Rejected {
+            column: fault.column,
+            code: fault.code,
+            message: fault.message,
+        }
+    }
 }
 
 /// Returns about how many rows a chunk contains, if that can be estimated quickly, because growing the

@@ -1,79 +1,10 @@
-//! Where a row is from, by the HTTP API.
+//! Where a row is from, as text for people.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use landfall_domain::{KeyState, MAX_ORIGINS, Origin, OriginKind, Outcome, RowOrigin, Source};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, StatusCode};
-
-/// Longer than the API takes for any request.
-const TIMEOUT: Duration = Duration::from_mins(1);
-
-/// The API of a stack.
-#[derive(clap::Args)]
-pub(crate) struct Api {
-    /// Address of the HTTP API, the output `ApiUrl` of the stack
-    #[arg(long = "api", env = "LANDFALL_API_URL")]
-    url: String,
-    /// Token with the scope read
-    #[arg(long, env = "LANDFALL_TOKEN", hide_env_values = true)]
-    token: String,
-}
-
-/// Which of the stores to read.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum StoreChoice {
-    Sql,
-    Mongodb,
-}
-
-impl Api {
-    /// Returns where the row of a key is from: the API's answer, which is that JSON.
-    pub(crate) async fn origin(
-        &self,
-        dataset: &str,
-        key: &[String],
-        store: Option<StoreChoice>,
-    ) -> Result<(RowOrigin, String)> {
-        let store = match store {
-            None => "",
-            Some(StoreChoice::Sql) => "?store=sql",
-            Some(StoreChoice::Mongodb) => "?store=mongodb",
-        };
-        let (dataset, key) = (encoded(dataset), key_segment(key));
-        let url = self.url.trim_end_matches('/');
-        let url = format!("{url}/datasets/{dataset}/rows/{key}/origin{store}");
-        let client = Client::builder().timeout(TIMEOUT).build()?;
-        let answer = client.get(url).bearer_auth(&self.token).send().await;
-        let answer = answer.context("the API does not respond")?;
-        let status = answer.status();
-        let text = answer.text().await.context("the API does not respond")?;
-        if status != StatusCode::OK {
-            // An RFC 9457 problem, unless something else answers at this address.
-            let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            let detail = problem["detail"].as_str();
-            bail!(
-                "{status}: {}",
-                detail.unwrap_or("this is not Landfall's API")
-            );
-        }
-        let origin = serde_json::from_str(&text);
-        let origin = origin.context("the API is of another release, or this is not Landfall's")?;
-        Ok((origin, text))
-    }
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// Returns the segment of a path with the values of a key, which are encoded twice: an HTTP API decodes a path once.
-fn key_segment(key: &[String]) -> String {
-    let values: Vec<String> = key.iter().map(|value| encoded(value)).collect();
-    encoded(&values.join(","))
-}
+use landfall_domain::{
+    KeyState, MAX_ORIGINS, Origin, OriginKind, OriginWrite, Outcome, RowOrigin, Source,
+};
 
 /// An answer as text for people.
 pub(crate) struct Explained<'a>(pub(crate) &'a RowOrigin);
@@ -134,6 +65,9 @@ fn write_origin(f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
     if !origin.columns.is_empty() {
         writeln!(f, "columns     {}", origin.columns.join(", "))?;
     }
+    if let Some(write) = &origin.write {
+        return write_write(f, write, &origin.version);
+    }
     if let Some(source) = &origin.source {
         write_source(f, source, origin.offset)?;
     } else {
@@ -156,6 +90,27 @@ fn write_origin(f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
         )?;
     }
     writeln!(f, "version     {}", origin.version)
+}
+
+fn write_write(f: &mut fmt::Formatter<'_>, write: &OriginWrite, version: &str) -> fmt::Result {
+    writeln!(f, "write       {}", write.write)?;
+    match (write.operation, &write.by, &write.at) {
+        (Some(operation), Some(by), Some(at)) => {
+            let operation = operation.as_str().to_uppercase();
+            writeln!(
+                f,
+                "written     by the API, {operation} with the token {by} at {at}"
+            )?;
+        }
+        _ => writeln!(
+            f,
+            "written     by the API; the ledger keeps writes for 7 days"
+        )?,
+    }
+    if let Some(definition) = &write.definition {
+        writeln!(f, "definition  version {definition}")?;
+    }
+    writeln!(f, "version     {version}")
 }
 
 fn write_source(f: &mut fmt::Formatter<'_>, source: &Source, offset: u64) -> fmt::Result {
@@ -221,9 +176,10 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &Source, offset: u64) -> fmt
 
 #[cfg(test)]
 mod tests {
-    use landfall_domain::{JobId, JobState, MissingRecord, OriginObject, OriginRecord, StoreKind};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use landfall_domain::{
+        JobId, JobState, KeyDigest, MissingRecord, OriginObject, OriginRecord, StoreKind,
+        WriteOperation,
+    };
 
     use super::*;
 
@@ -258,6 +214,7 @@ mod tests {
             columns: Vec::new(),
             event_time: "2026-11-20T08:30:00Z".to_owned(),
             offset: 21,
+            write: None,
             source,
             original: None,
             is_cut_short: false,
@@ -352,59 +309,36 @@ mod tests {
         );
     }
 
-    /// Answers one request with this status and body, and returns the request.
-    async fn answer_once(listener: TcpListener, status: &str, body: String) -> String {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            request.push(connection.read_u8().await.unwrap());
-        }
-        let length = body.len();
-        let head =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-        connection
-            .write_all((head + &body).as_bytes())
-            .await
-            .unwrap();
-        String::from_utf8(request).unwrap()
-    }
-
-    async fn api() -> (Api, TcpListener) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let api = Api {
-            url: format!("http://{}/", listener.local_addr().unwrap()),
-            token: "secret".to_owned(),
+    #[test]
+    fn a_row_of_the_api_is_shown_with_its_write() {
+        let write = KeyDigest::new("products", &[]).write_at(1_764_520_000_000, 0);
+        let known = OriginWrite {
+            write: write.unwrap(),
+            operation: Some(WriteOperation::Put),
+            by: Some("shop".to_owned()),
+            at: Some("2026-11-20T08:30:00Z".to_owned()),
+            definition: None,
         };
-        (api, listener)
-    }
-
-    #[tokio::test]
-    async fn the_answer_of_the_api_is_returned_as_it_is() {
-        let (api, listener) = api().await;
-        let expected = answer(KeyState::Present, vec![origin(Some(source()))]);
-        let body = serde_json::to_string(&expected).unwrap();
-        let key = ["a,b".to_owned(), "c/d".to_owned()];
-        let asked = api.origin("products", &key, Some(StoreChoice::Mongodb));
-        let (answered, request) =
-            tokio::join!(asked, answer_once(listener, "200 OK", body.clone()));
-        assert_eq!(answered.unwrap(), (expected, body));
-        let path =
-            "GET /datasets/products/rows/a%252Cb%2Cc%252Fd/origin?store=mongodb HTTP/1.1\r\n";
-        assert!(request.starts_with(path), "{request}");
-        assert!(
-            request.contains("authorization: Bearer secret\r\n"),
-            "{request}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_refusal_says_what_to_do() {
-        let (api, listener) = api().await;
-        let body = r#"{"detail":"there is no dataset \"x\""}"#.to_owned();
-        let key = ["a".to_owned()];
-        let asked = api.origin("x", &key, None);
-        let (answered, _) = tokio::join!(asked, answer_once(listener, "404 Not Found", body));
-        let message = answered.unwrap_err().to_string();
-        assert_eq!(message, "404 Not Found: there is no dataset \"x\"");
+        let expired = OriginWrite {
+            operation: None,
+            by: None,
+            at: None,
+            ..known.clone()
+        };
+        for (write, expected) in [
+            (
+                known,
+                "by the API, PUT with the token shop at 2026-11-20T08:30:00Z",
+            ),
+            (expired, "by the API; the ledger keeps writes for 7 days"),
+        ] {
+            let origin = Origin {
+                write: Some(write),
+                ..origin(None)
+            };
+            let found = text(&answer(KeyState::Present, vec![origin]));
+            assert!(found.contains(expected), "{found}");
+            assert!(!found.contains("job  "), "{found}");
+        }
     }
 }

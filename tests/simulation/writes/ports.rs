@@ -1,0 +1,118 @@
+//! The dependencies that only the api has.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use landfall_aws::{AwsError, Inbox, PostForm, Stored};
+use landfall_domain::WriteId;
+use landfall_ledger::{
+    Claim, Claimed, LedgerError, PermitTable, RequestTable, Write, WriteEnd, WriteTable,
+};
+
+use crate::fakes::Table;
+use crate::schedule::pause;
+
+macro_rules! paused {
+    ($effect:expr) => {{
+        pause().await;
+        let answer = $effect.await;
+        pause().await;
+        answer
+    }};
+}
+
+#[async_trait]
+impl WriteTable for Table {
+    async fn tick(&self, clock: u8, now: i64) -> Result<(i64, u64), LedgerError> {
+        paused!(self.0.tick(clock, now))
+    }
+    async fn put_write(&self, write: &Write) -> Result<Write, LedgerError> {
+        paused!(self.0.put_write(write))
+    }
+    async fn find_write(&self, write: WriteId) -> Result<Option<Write>, LedgerError> {
+        paused!(self.0.find_write(write))
+    }
+    async fn end_write(
+        &self,
+        write: WriteId,
+        end: &WriteEnd,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        paused!(self.0.end_write(write, end, now))
+    }
+    async fn allow_deletes(&self, dataset: &str) -> Result<(), LedgerError> {
+        paused!(self.0.allow_deletes(dataset))
+    }
+    async fn has_deletes(&self, dataset: &str) -> Result<bool, LedgerError> {
+        paused!(self.0.has_deletes(dataset))
+    }
+}
+
+#[async_trait]
+impl RequestTable for Table {
+    async fn claim_request(
+        &self,
+        name: &str,
+        claim: &Claim,
+        now: i64,
+    ) -> Result<Claimed, LedgerError> {
+        paused!(self.0.claim_request(name, claim, now))
+    }
+    async fn record_sent(&self, name: &str, write: WriteId) -> Result<(), LedgerError> {
+        paused!(self.0.record_sent(name, write))
+    }
+    async fn release_request(&self, name: &str, write: WriteId) -> Result<(), LedgerError> {
+        paused!(self.0.release_request(name, write))
+    }
+}
+
+#[async_trait]
+impl PermitTable for Table {
+    async fn take_permits(
+        &self,
+        name: &str,
+        window: i64,
+        block: u32,
+        allowance: u32,
+    ) -> Result<u32, LedgerError> {
+        self.0.take_permits(name, window, block, allowance).await
+    }
+}
+
+/// An inbox that nothing is uploaded to.
+pub(super) struct NoInbox;
+
+#[async_trait]
+impl Inbox for NoInbox {
+    async fn put(&self, key: &str, _: &str, _: Bytes) -> Result<Stored, AwsError> {
+        Err(unused(key))
+    }
+    async fn post_form(&self, key: &str, _: u64, _: Duration) -> Result<PostForm, AwsError> {
+        Err(unused(key))
+    }
+    async fn begin(&self, key: &str) -> Result<String, AwsError> {
+        Err(unused(key))
+    }
+    async fn part_url(
+        &self,
+        key: &str,
+        _: &str,
+        _: i32,
+        _: u64,
+        _: Duration,
+    ) -> Result<String, AwsError> {
+        Err(unused(key))
+    }
+    async fn complete(&self, key: &str, _: &str, _: &[(i32, String)]) -> Result<bool, AwsError> {
+        Err(unused(key))
+    }
+    async fn latest(&self, key: &str) -> Result<Option<Stored>, AwsError> {
+        Err(unused(key))
+    }
+}
+
+fn unused(key: &str) -> AwsError {
+    AwsError::refused("none", key, "nothing is uploaded")
+}
