@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use landfall_domain::Dataset;
 use landfall_sources::Source;
 
-use crate::check::read_definitions;
+use crate::check::{read_dataset, read_definitions};
 
 /// Checks definitions: files, and all `.toml` files of directories. Returns a line about each source, or one with the
 /// file, line, setting and message of its error. With the directory of the datasets, a source must fit its dataset.
@@ -29,11 +28,7 @@ pub(crate) fn check(
 }
 
 fn check_dataset(source: &Source, directory: &Path) -> Result<(), String> {
-    let file = directory.join(format!("{}.toml", source.dataset));
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("cannot read its dataset {shown}: {error}"))?;
-    let dataset = Dataset::from_toml(&shown, &text).map_err(|error| error.to_string())?;
+    let dataset = read_dataset(directory, &source.dataset)?;
     source.check_dataset(&dataset)
 }
 
