@@ -267,7 +267,7 @@ mod tests {
         }
         let row = [text("a"), Value::Null, Value::Null];
         assert!(render("/o/{{ gone }}", Output::Path, &row).is_err());
-        assert!(Template::parse("/o/{{ id | upper }}", Output::Path).is_err());
+        assert!(render("/o/{{ id | upper }}", Output::Path, &row).is_err());
         assert!(Template::parse("/o/{{ id ", Output::Path).is_err());
     }
 
