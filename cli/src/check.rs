@@ -1,6 +1,7 @@
 //! Checks of definitions of datasets.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use landfall_cli::definition_files;
@@ -76,6 +77,30 @@ pub(crate) fn read_definitions(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String
         }
     }
     Ok(read)
+}
+
+/// Reads the definition of a dataset in a directory.
+pub(crate) fn read_dataset(directory: &Path, name: &str) -> Result<Dataset, String> {
+    let file = directory.join(format!("{name}.toml"));
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| format!("cannot read its dataset {shown}: {error}"))?;
+    Dataset::from_toml(&shown, &text).map_err(|error| error.to_string())
+}
+
+/// Prints lines to standard output and errors to standard error, and returns whether there are errors.
+pub(crate) fn print_lines(lines: Vec<Result<String, String>>) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for line in lines {
+        match line {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                eprintln!("{error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
 }
 
 /// Returns the dataset to check a file against: the only one, else the one named like the file or its directory.

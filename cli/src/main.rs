@@ -1,6 +1,7 @@
 //! `landfall`: the command line.
 
 mod check;
+mod destinations;
 mod explain;
 mod jobs;
 mod pause;
@@ -79,6 +80,9 @@ enum Command {
     /// Check definitions of sources, try them out, and act on those of a stack
     #[command(subcommand)]
     Sources(sources::Command),
+    /// Check definitions of destinations
+    #[command(subcommand)]
+    Destinations(destinations::Command),
     /// Act on jobs of a stack
     #[command(subcommand)]
     Jobs(Jobs),
@@ -300,6 +304,7 @@ async fn main() -> Result<ExitCode> {
             println!("{dataset} is not paused");
         }
         Command::Sources(command) => return sources::act(command).await,
+        Command::Destinations(command) => return destinations::act(command),
         Command::Explain {
             dataset,
             key,

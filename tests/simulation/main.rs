@@ -24,6 +24,7 @@ mod outcome;
 mod packed;
 mod planned;
 mod queue;
+mod relay;
 mod repair;
 mod samples;
 mod schedule;
@@ -44,6 +45,9 @@ use rand::Rng;
 const SEEDS: u64 = 200;
 /// A seed of sources is most of an hour, with hundreds of pages.
 const SEEDS_OF_SOURCES: u64 = 20;
+
+/// A seed of the relay is most of an hour, with hundreds of calls.
+const SEEDS_OF_RELAYS: u64 = 20;
 
 /// Simulates the seed of `LANDFALL_SEED`, or some fixed and some random seeds.
 fn run(simulate: impl AsyncFn(u64)) {
@@ -105,6 +109,11 @@ fn every_job_closes_whatever_is_lost() {
 #[test]
 fn a_source_is_never_ahead_of_what_is_stored() {
     run_some(SEEDS_OF_SOURCES, sources::simulate);
+}
+
+#[test]
+fn every_service_has_the_last_row_of_each_key_whatever_happens() {
+    run_some(SEEDS_OF_RELAYS, relay::simulate);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use landfall_domain::Dataset;
 use landfall_sources::Source;
 
-use crate::check::read_definitions;
+use crate::check::{read_dataset, read_definitions};
 
 /// Checks definitions: files, and all `.toml` files of directories. Returns a line about each source, or one with the
 /// file, line, setting and message of its error. With the directory of the datasets, a source must fit its dataset.
@@ -36,14 +36,6 @@ pub(super) fn check_dataset(source: &Source, directory: &Path) -> Result<Dataset
         children.check_parents(&read_dataset(directory, &children.of)?)?;
     }
     Ok(dataset)
-}
-
-fn read_dataset(directory: &Path, name: &str) -> Result<Dataset, String> {
-    let file = directory.join(format!("{name}.toml"));
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("cannot read its dataset {shown}: {error}"))?;
-    Dataset::from_toml(&shown, &text).map_err(|error| error.to_string())
 }
 
 fn describe(source: &Source, now: Timestamp) -> String {

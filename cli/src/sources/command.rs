@@ -12,6 +12,7 @@ use super::attempt::{Attempt, attempt};
 use super::check::check;
 use super::stack::{Stack, describe_run};
 use crate::Operator;
+use crate::check::print_lines;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -95,19 +96,4 @@ pub(crate) async fn act(command: Command) -> Result<ExitCode> {
         Command::Try(source) => attempt(&source, &mut stdout().lock()).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints lines to standard output and errors to standard error, and returns whether there are errors.
-fn print_lines(lines: Vec<Result<String, String>>) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for line in lines {
-        match line {
-            Ok(line) => println!("{line}"),
-            Err(error) => {
-                eprintln!("{error}");
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    code
 }

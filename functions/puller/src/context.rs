@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_aws::{Datasets, Objects, S3Inbox, S3Objects, Secret, Sources};
+use landfall_aws::{Datasets, Objects, S3Inbox, S3Objects, Sources};
 use landfall_fetch::HttpTransport;
 use landfall_ledger::{Ledger, SourceTable};
 use landfall_runtime::{Environment, Error, optional, required};
-use landfall_sources::{Policy, Secrets};
 
 use crate::aws::S3Target;
 use crate::pace::LedgerPace;
@@ -47,20 +46,8 @@ impl Context {
         let table = Arc::new(environment.ledger_table()?);
         let bucket: String = required("LANDFALL_INBOX_BUCKET")?;
         let client = landfall_aws::s3(environment.sdk());
-        let hosts: Option<String> = optional("LANDFALL_SOURCE_HOSTS")?;
-        let private_addresses = optional("LANDFALL_SOURCE_PRIVATE_ADDRESSES")?.unwrap_or(false);
-        let policy = Policy::new(&hosts.unwrap_or_default(), private_addresses)?;
-        let secrets = match optional::<String>("LANDFALL_SOURCES_SECRET")? {
-            None => Secrets::default(),
-            Some(id) => {
-                let secret = Secret::new(environment.sdk(), id);
-                // The text must not be in the error.
-                let text = secret.read().await?;
-                serde_json::from_str(&text).map_err(|_| {
-                    secret.invalid_content("it must be a JSON object of names and secrets")
-                })?
-            }
-        };
+        let policy = landfall_runtime::policy()?;
+        let secrets = environment.secrets().await?;
         Ok(Self {
             sources: table.clone(),
             ledger: Ledger::new(table.clone()),

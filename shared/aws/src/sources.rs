@@ -2,13 +2,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use landfall_domain::{InvalidDefinition, is_name};
+use landfall_domain::InvalidDefinition;
 use landfall_sources::Source;
 
-use crate::{AwsError, Datasets, Failure, Lookup, MAX_DEFINITION_BYTES, Objects};
+use crate::definitions::{DefinitionFile, Definitions};
+use crate::{AwsError, Datasets, Lookup, Objects};
 
-const PREFIX: &str = "sources/";
-const SUFFIX: &str = ".toml";
 /// How long a definition is kept. It can be newer than its listing, so that the `ETag` alone proves nothing.
 const KEPT_FOR: Duration = Duration::from_mins(15);
 /// The maximum number of definitions that are kept, as many as a listing has.
@@ -38,8 +37,7 @@ pub struct ListedSource {
 /// The definitions of sources in the configuration bucket, at `sources/<name>.toml`. Those that were listed are read
 /// again only if they have changed; others are not kept.
 pub struct Sources {
-    objects: Arc<dyn Objects>,
-    bucket: String,
+    definitions: Definitions,
     kept: Mutex<HashMap<String, Kept>>,
 }
 
@@ -54,23 +52,15 @@ impl Sources {
     /// Returns the definitions in this bucket.
     pub fn new(objects: Arc<dyn Objects>, bucket: impl Into<String>) -> Self {
         Self {
-            objects,
-            bucket: bucket.into(),
+            definitions: Definitions::new(objects, bucket.into(), "sources/"),
             kept: Mutex::default(),
         }
     }
 
     /// Returns the sources that have a definition, sorted by name, those after `after`, at most 1,000.
     pub async fn list(&self, after: Option<&str>) -> Result<Vec<ListedSource>, AwsError> {
-        let after = after.map(key);
-        let listed = self.objects.list(&self.bucket, PREFIX, after.as_deref());
-        let listed = listed.await?.into_iter().filter_map(|object| {
-            let name = object.key.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-            is_name(name).then(|| ListedSource {
-                name: name.to_owned(),
-                etag: object.etag,
-            })
-        });
+        let listed = self.definitions.list(after).await?.into_iter();
+        let listed = listed.map(|(name, etag)| ListedSource { name, etag });
         Ok(listed.collect())
     }
 
@@ -122,29 +112,10 @@ impl Sources {
     }
 
     async fn read(&self, name: &str) -> Result<Read, AwsError> {
-        if !is_name(name) {
-            return Ok(Read::None);
-        }
-        let file = key(name);
-        let text = self
-            .objects
-            .read_text(&self.bucket, &file, None, MAX_DEFINITION_BYTES);
-        let text = match text.await {
-            Ok(Some((text, _))) => text,
-            Ok(None) => return Ok(Read::None),
-            Err(AwsError::Call {
-                failure: Failure::UnexpectedResponse,
-                reason,
-                ..
-            }) => {
-                return Ok(Read::Invalid(InvalidDefinition {
-                    file,
-                    line: 1,
-                    field: "file".to_owned(),
-                    message: reason,
-                }));
-            }
-            Err(error) => return Err(error),
+        let DefinitionFile { file, text } = match self.definitions.read(name).await? {
+            None => return Ok(Read::None),
+            Some(Err(error)) => return Ok(Read::Invalid(error)),
+            Some(Ok(file)) => file,
         };
         Ok(match Source::from_toml(name, &file, &text) {
             Ok(source) => Read::Valid(source, text.len()),
@@ -180,10 +151,6 @@ async fn fit(mut source: Source, datasets: &Datasets) -> Result<SourceLookup, Aw
         };
     }
     Ok(SourceLookup::Found(Box::new(source), misfit))
-}
-
-fn key(name: &str) -> String {
-    format!("{PREFIX}{name}{SUFFIX}")
 }
 
 #[cfg(test)]
@@ -236,7 +203,7 @@ mod tests {
 
         async fn list(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<Listed>, AwsError> {
             Ok(vec![Listed {
-                key: key("s"),
+                key: "sources/s.toml".to_owned(),
                 etag: self.version.load(Ordering::Relaxed).to_string(),
                 size: 1,
             }])

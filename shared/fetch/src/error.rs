@@ -11,7 +11,10 @@ pub enum TransportError {
     /// It may not be sent.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The server could not be reached, or did not answer to the end.
+    /// The server could not be reached, so that it has not seen the request.
+    #[error("{0}")]
+    Unreached(String),
+    /// The server did not answer, or not to the end.
     #[error("{0}")]
     Failed(String),
 }
@@ -77,7 +80,7 @@ impl From<TransportError> for FetchError {
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::Refused(refused) => Self::Refused(refused),
-            TransportError::Failed(reason) => Self::Failed {
+            TransportError::Unreached(reason) | TransportError::Failed(reason) => Self::Failed {
                 attempts: 1,
                 reason,
             },

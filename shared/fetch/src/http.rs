@@ -85,6 +85,7 @@ impl Chunks for Body {
 /// Returns the error with all its causes, and without the URL, which can contain secrets.
 fn failed(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
+    let is_unreached = error.is_connect();
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -94,7 +95,11 @@ fn failed(error: reqwest::Error) -> TransportError {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    TransportError::Failed(text)
+    if is_unreached {
+        TransportError::Unreached(text)
+    } else {
+        TransportError::Failed(text)
+    }
 }
 
 /// Resolves the names of hosts, checks the addresses, and keeps them: what a name resolves to later is not checked.

@@ -4,6 +4,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use landfall_domain::excerpt;
+use landfall_requests::shown_answer;
 use landfall_sources::{
     Auth, ClientCredentials, MAX_RETRY_AFTER, Policy, Request, Revealed, Secrets, Source, Token,
     Verdict, verdict, wait,
@@ -188,7 +189,7 @@ impl<'a> Session<'a> {
             let received = match timeout_at(self.stop_at, self.transport.send(&request)).await {
                 Err(_) => return Err(FetchError::Time),
                 Ok(Err(TransportError::Refused(refused))) => return Err(refused.into()),
-                Ok(Err(TransportError::Failed(reason))) => {
+                Ok(Err(TransportError::Unreached(reason) | TransportError::Failed(reason))) => {
                     return Ok(Err(self.secrets.remove_from(&reason)));
                 }
                 Ok(Ok(received)) => received,
@@ -266,7 +267,7 @@ impl<'a> Session<'a> {
             match timeout_at(self.stop_at, chunks.next()).await {
                 Err(_) => return Err(FetchError::Time),
                 Ok(Err(TransportError::Refused(refused))) => return Err(refused.into()),
-                Ok(Err(TransportError::Failed(reason))) => {
+                Ok(Err(TransportError::Unreached(reason) | TransportError::Failed(reason))) => {
                     return Ok(Err(self.secrets.remove_from(&reason)));
                 }
                 Ok(Ok(None)) => return Ok(Ok(body)),
@@ -288,20 +289,9 @@ impl<'a> Session<'a> {
                 _ => break,
             }
         }
-        // A secret that is cut at the end would not be recognized.
-        let text = self.secrets.remove_from(&String::from_utf8_lossy(&start));
-        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         FetchError::Answer {
             status: received.status,
-            start: excerpt_of(&text),
+            start: shown_answer(&start, self.secrets),
         }
-    }
-}
-
-fn excerpt_of(text: &str) -> String {
-    const MAX_CHARS: usize = 300;
-    match text.char_indices().nth(MAX_CHARS) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }

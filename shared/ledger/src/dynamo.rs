@@ -126,6 +126,39 @@ impl DynamoTable {
         }
     }
 
+    /// Stores JSON in an attribute, unless the item has another revision than this one, which is 0 if there is none.
+    /// Returns the new revision, or `None`.
+    pub(crate) async fn save_revision(
+        &self,
+        key: &str,
+        attribute: &str,
+        json: &str,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        let update = self
+            .update(key)
+            .condition_expression(
+                "revision = :revision OR (attribute_not_exists(revision) AND :revision = :none)",
+            )
+            .update_expression("SET #json = :json, revision = :next")
+            .expression_attribute_names("#json", attribute)
+            .expression_attribute_values(":json", text(json))
+            .expression_attribute_values(":revision", number(revision))
+            .expression_attribute_values(":next", number(revision + 1))
+            .expression_attribute_values(":none", number(0));
+        match self.send(key.to_owned(), update).await? {
+            Updated::Applied(_) => Ok(Some(revision + 1)),
+            Updated::Unmet(item) => {
+                // The reply to the first attempt of the client was lost.
+                let corrupt = |error| LedgerError::corrupt(key, error);
+                let stored: Option<String> = find(&item, attribute).map_err(corrupt)?;
+                let stored_revision: u64 = require(&item, "revision").map_err(corrupt)?;
+                let is_ours = stored_revision == revision + 1 && stored.as_deref() == Some(json);
+                Ok(is_ours.then_some(stored_revision))
+            }
+        }
+    }
+
     /// Reads items, at most 100. Those that do not exist are missing in the result, which is in no order.
     pub(crate) async fn get_all(
         &self,

@@ -61,6 +61,11 @@ pub(crate) fn source_run_key(name: &str, number: u64) -> String {
     format!("source#{name}/{number}")
 }
 
+/// Returns the key of what is recorded about a destination.
+pub(crate) fn destination_key(name: &str) -> String {
+    format!("destination#{name}")
+}
+
 /// Returns the key of the slots of a host.
 pub(crate) fn pace_key(host: &str) -> String {
     format!("pace#{host}")

@@ -12,7 +12,7 @@ use crate::source::MemorySources;
 use crate::write::MemoryWrites;
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, LedgerError, LedgerTable, Pause, PlanBlock,
-    RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
+    RecordedCheckpoint, SHARD_CHUNKS, Shard, StoredDestination, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -36,6 +36,7 @@ pub(crate) struct Items {
     pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
     pub(crate) cursors: HashMap<String, String>,
     pub(crate) sources: MemorySources,
+    pub(crate) destinations: HashMap<String, StoredDestination>,
     /// When the slots of a host are free, in microseconds since 1970.
     pub(crate) slots: HashMap<String, i64>,
     /// The number of requests to a host on a day.

@@ -67,11 +67,11 @@ pub trait SourceTable: Send + Sync {
     async fn request_source(&self, name: &str, at: i64) -> Result<(), LedgerError>;
 }
 
-fn parse<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, LedgerError> {
+pub(crate) fn parse<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, LedgerError> {
     serde_json::from_str(json).map_err(|error| LedgerError::corrupt(key, error))
 }
 
-fn to_json(key: &str, value: &impl serde::Serialize) -> Result<String, LedgerError> {
+pub(crate) fn to_json(key: &str, value: &impl serde::Serialize) -> Result<String, LedgerError> {
     serde_json::to_string(value).map_err(|error| LedgerError::corrupt(key, error))
 }
 
@@ -108,29 +108,7 @@ impl SourceTable for DynamoTable {
     ) -> Result<Option<u64>, LedgerError> {
         let key = source_key(name);
         let json = to_json(&key, record)?;
-        let update = self
-            .update(&key)
-            .condition_expression(
-                "revision = :revision OR (attribute_not_exists(revision) AND :revision = :none)",
-            )
-            .update_expression("SET #record = :record, revision = :next")
-            .expression_attribute_names("#record", "record")
-            .expression_attribute_values(":record", text(&json))
-            .expression_attribute_values(":revision", number(revision))
-            .expression_attribute_values(":next", number(revision + 1))
-            .expression_attribute_values(":none", number(0));
-        match self.send(key.clone(), update).await? {
-            Updated::Applied(_) => Ok(Some(revision + 1)),
-            Updated::Unmet(item) => {
-                // The reply to the first attempt of the client was lost.
-                let stored: Option<String> =
-                    find(&item, "record").map_err(|error| LedgerError::corrupt(&key, error))?;
-                let stored_revision: u64 = require(&item, "revision")
-                    .map_err(|error| LedgerError::corrupt(&key, error))?;
-                let is_ours = stored_revision == revision + 1 && stored.as_deref() == Some(&json);
-                Ok(is_ours.then_some(stored_revision))
-            }
-        }
+        self.save_revision(&key, "record", &json, revision).await
     }
 
     async fn add_source_run(&self, name: &str, run: &RunEntry) -> Result<(), LedgerError> {

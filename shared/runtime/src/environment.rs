@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
-use landfall_aws::{Datasets, EventBus, Objects, S3Objects, Sources, SqsQueue};
+use landfall_aws::{Datasets, Destinations, EventBus, Objects, S3Objects, Sources, SqsQueue};
 use landfall_ledger::DynamoTable;
 
 use crate::{SettingError, required};
@@ -57,6 +57,12 @@ impl Environment {
     pub fn sources(&self) -> Result<Sources, SettingError> {
         let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
         Ok(Sources::new(self.objects(), bucket))
+    }
+
+    /// Returns the definitions of destinations, from `LANDFALL_CONFIG_BUCKET`.
+    pub fn destinations(&self) -> Result<Destinations, SettingError> {
+        let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
+        Ok(Destinations::new(self.objects(), bucket))
     }
 
     /// Returns the table of the ledger, from `LANDFALL_LEDGER_TABLE`.

@@ -45,27 +45,27 @@ mod children;
 mod definition;
 mod mark;
 mod page;
-mod policy;
 mod record;
 mod request;
 mod retry;
 mod schedule;
 mod source;
 mod table;
-mod template;
 mod walk;
 
-pub use auth::{Algorithm, Auth, ClientCredentials, NoToken, Signing, Token};
+pub use auth::{Auth, ClientCredentials, NoToken, Token};
 pub use children::{Children, Parent, ParentError, UrlTemplate};
-pub use mark::{Mark, MarkKind, Overlap, TimeFormat};
+pub use landfall_requests::{
+    Algorithm, BadPattern, MAX_REDIRECTS, MAX_RETRY_AFTER, MissingSecret, Policy, Refused,
+    RevealError, Revealed, Secrets, Signing, Template, TimeFormat, wait,
+};
+pub use mark::{Mark, MarkKind, Overlap};
 pub use page::PageError;
-pub use policy::{BadPattern, MAX_REDIRECTS, Policy, Refused};
 pub use record::{Activity, Checkpoint, Outcome, Phase, Record, Run, RunEntry, Step, Upload};
-pub use request::{Body, Parameter, Request, RevealError, Revealed};
-pub use retry::{MAX_RETRY_AFTER, Verdict, verdict, wait};
+pub use request::{Body, Parameter, Request};
+pub use retry::{Verdict, verdict};
 pub use schedule::{Due, Missed, Schedule};
 pub use source::{
     Incremental, Keyset, Limits, PageSize, Paging, PagingKind, Place, Progress, Source, Stop,
 };
-pub use template::{MissingSecret, Secrets, Template};
 pub use walk::{Answer, State, Walk, WalkError, WalkProgress};

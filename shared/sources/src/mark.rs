@@ -1,8 +1,7 @@
 //! Values whose order says how far a source has been read.
 
-use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use landfall_requests::TimeFormat;
 use serde::{Deserialize, Serialize};
 
 /// A value of a field that says how far a source has been read. Only marks of one kind have an order.
@@ -27,48 +26,6 @@ pub enum MarkKind {
     Timestamp,
     /// A text, ordered by its bytes.
     Text,
-}
-
-/// How a source writes points in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeFormat {
-    /// `2026-11-20T08:30:00Z`, read with any offset, and without one as UTC.
-    #[default]
-    Rfc3339,
-    /// Seconds since 1970.
-    Unix,
-    /// Milliseconds since 1970.
-    UnixMs,
-    /// `2026-11-20`, which is its start in UTC.
-    Date,
-}
-
-impl TimeFormat {
-    /// Returns the text for a point in time, rounded down to what the format can say.
-    pub(crate) fn write(self, time: Timestamp) -> String {
-        match self {
-            Self::Rfc3339 => time.to_string(),
-            Self::Unix => time.as_nanosecond().div_euclid(1_000_000_000).to_string(),
-            Self::UnixMs => time.as_nanosecond().div_euclid(1_000_000).to_string(),
-            Self::Date => time.to_zoned(TimeZone::UTC).date().to_string(),
-        }
-    }
-
-    fn read(self, text: &str) -> Option<Timestamp> {
-        match self {
-            Self::Rfc3339 => text.parse().ok().or_else(|| {
-                let local: DateTime = text.parse().ok()?;
-                Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
-            }),
-            Self::Unix => Timestamp::from_second(text.parse().ok()?).ok(),
-            Self::UnixMs => Timestamp::from_millisecond(text.parse().ok()?).ok(),
-            Self::Date => {
-                let date: Date = text.parse().ok()?;
-                Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
-            }
-        }
-    }
 }
 
 impl MarkKind {

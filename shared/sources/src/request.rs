@@ -1,13 +1,10 @@
-//! Requests, first with the names of secrets, then with the secrets.
-
-use std::fmt;
+//! Requests with the names of secrets.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use landfall_requests::{RevealError, Revealed, Secrets, Template, header};
 use serde_json::Value;
 use url::Url;
-
-use crate::template::{MissingSecret, Secrets, Template};
 
 /// Where a parameter of a request is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,32 +39,6 @@ pub struct Request {
     pub body: Option<Body>,
     /// Values to set in the body. They come from outside, so they are no templates.
     pub(crate) set: Vec<(Vec<String>, Value)>,
-}
-
-/// A request as it is sent. Its output for debugging is empty, because it contains secrets.
-pub struct Revealed {
-    /// The method.
-    pub method: Method,
-    /// The URL.
-    pub url: Url,
-    /// All headers other than those of the connection.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Option<Vec<u8>>,
-}
-
-/// Why a request cannot be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum RevealError {
-    /// A secret does not exist.
-    #[error(transparent)]
-    Missing(#[from] MissingSecret),
-    /// A header would contain line breaks or other control characters.
-    #[error("the value of the header {0} contains characters that headers cannot have")]
-    Header(HeaderName),
-    /// A secret is not written as the definition says.
-    #[error("the secret of [auth] is not base64")]
-    Encoding,
 }
 
 impl Request {
@@ -154,38 +125,6 @@ impl Request {
         }
         Ok(form.finish())
     }
-}
-
-impl Revealed {
-    /// Prepares the request for the target of a redirect. At another server, it has neither headers with secrets nor
-    /// those of the definition.
-    pub fn redirect(&mut self, to: Url) {
-        if to.origin() != self.url.origin() {
-            let accept = self.headers.remove(ACCEPT);
-            self.headers.clear();
-            self.headers.extend(accept.map(|accept| (ACCEPT, accept)));
-        }
-        self.url = to;
-    }
-}
-
-impl fmt::Debug for Revealed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Revealed").finish_non_exhaustive()
-    }
-}
-
-/// Returns a header that logs do not show if it contains a secret.
-pub(crate) fn header(
-    name: &HeaderName,
-    value: &Template,
-    secrets: &Secrets,
-) -> Result<HeaderValue, RevealError> {
-    let revealed = value.reveal(secrets)?;
-    let mut revealed =
-        HeaderValue::from_str(&revealed).map_err(|_| RevealError::Header(name.clone()))?;
-    revealed.set_sensitive(value.has_secrets());
-    Ok(revealed)
 }
 
 fn set_pair(pairs: &mut Vec<(String, Template)>, name: &str, value: Template) {

@@ -7,11 +7,12 @@ use url::Url;
 
 use crate::auth::Auth;
 use crate::children::Children;
-use crate::mark::{Mark, MarkKind, Overlap, TimeFormat};
+use crate::mark::{Mark, MarkKind, Overlap};
 use crate::request::{Body, Parameter};
 use crate::schedule::{Missed, Schedule};
 use crate::table::unsupported;
-use crate::template::Template;
+use landfall_requests::Template;
+use landfall_requests::TimeFormat;
 
 /// An HTTP API that is fetched on a schedule.
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
 //! How a source proves who it is.
 
 use landfall_domain::{DefinitionText, InvalidDefinition};
+use landfall_requests::{
+    Algorithm, Encoding, SigningSettings, Template, TimeFormat, header_name, web_url,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::request::header_name;
-use super::web_url;
-use crate::auth::{Algorithm, Auth, ClientCredentials, Signing, placeholders};
-use crate::mark::TimeFormat;
-use crate::template::Template;
+use crate::auth::{Auth, ClientCredentials};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,10 +25,10 @@ pub(super) struct RawAuth {
     audience: Option<Spanned<String>>,
     credentials: Option<Spanned<RawCredentials>>,
     secret: Option<Spanned<String>>,
-    secret_encoding: Option<Spanned<RawEncoding>>,
+    secret_encoding: Option<Spanned<Encoding>>,
     algorithm: Option<Spanned<Algorithm>>,
     content: Option<Spanned<String>>,
-    encoding: Option<Spanned<RawEncoding>>,
+    encoding: Option<Spanned<Encoding>>,
     timestamp_header: Option<Spanned<String>>,
     timestamp_format: Option<Spanned<TimeFormat>>,
 }
@@ -49,14 +48,6 @@ enum RawKind {
 enum RawCredentials {
     Header,
     Body,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawEncoding {
-    Text,
-    Hex,
-    Base64,
 }
 
 impl RawKind {
@@ -109,13 +100,7 @@ pub(super) fn check(
     };
     let secret = |setting: &str, raw: Option<&Spanned<String>>| {
         let secret = text.check_optional(&format!("auth.{setting}"), raw, |raw| {
-            let template = Template::parse(raw)?;
-            let message =
-                "must be the name of a secret, {secret:NAME}: definitions are no place for secrets";
-            template
-                .has_secrets()
-                .then_some(template)
-                .ok_or_else(|| message.to_owned())
+            landfall_requests::secret(raw)
         })?;
         Ok(secret.unwrap_or_default())
     };
@@ -147,12 +132,21 @@ pub(super) fn check(
                 .as_ref()
                 .is_some_and(|place| *place.get_ref() == RawCredentials::Body),
         }),
-        RawKind::Hmac => Auth::Hmac(signing(
-            text,
-            raw,
-            secret("secret", raw.secret.as_ref())?,
-            header()?,
-        )?),
+        RawKind::Hmac => {
+            let settings = SigningSettings {
+                table: "auth",
+                secret: secret("secret", raw.secret.as_ref())?,
+                secret_encoding: raw.secret_encoding.as_ref(),
+                algorithm: raw.algorithm.as_ref(),
+                content: raw.content.as_ref(),
+                header: header()?,
+                value: raw.value.as_ref(),
+                encoding: raw.encoding.as_ref(),
+                timestamp_header: raw.timestamp_header.as_ref(),
+                timestamp_format: raw.timestamp_format.as_ref(),
+            };
+            Auth::Hmac(settings.check(text)?)
+        }
     })
 }
 
@@ -201,70 +195,4 @@ fn check_settings(
         return Err(text.error(&span, &format!("auth.{name}"), message));
     }
     Ok(())
-}
-
-fn signing(
-    text: &DefinitionText<'_>,
-    raw: &RawAuth,
-    secret: Template,
-    header: http::HeaderName,
-) -> Result<Signing, InvalidDefinition> {
-    let names = |setting: &str, raw: Option<&Spanned<String>>, known: &[&str]| {
-        text.check_optional(setting, raw, |text| {
-            match placeholders(text)
-                .into_iter()
-                .find(|name| !known.contains(name))
-            {
-                Some(name) => Err(format!("{{{name}}} is none of {{{}}}", known.join("}, {"))),
-                None => Ok(text.clone()),
-            }
-        })
-    };
-    let content = ["timestamp", "method", "path", "query", "body"];
-    let value = names(
-        "auth.value",
-        raw.value.as_ref(),
-        &["signature", "timestamp"],
-    )?;
-    Ok(Signing {
-        algorithm: raw
-            .algorithm
-            .as_ref()
-            .map_or_else(Algorithm::default, |algorithm| *algorithm.get_ref()),
-        secret,
-        base64_secret: text
-            .check_optional(
-                "auth.secret_encoding",
-                raw.secret_encoding.as_ref(),
-                |encoding| match encoding {
-                    RawEncoding::Text => Ok(false),
-                    RawEncoding::Base64 => Ok(true),
-                    RawEncoding::Hex => Err("must be \"text\" or \"base64\""),
-                },
-            )?
-            .unwrap_or(false),
-        content: names("auth.content", raw.content.as_ref(), &content)?.unwrap_or_default(),
-        header,
-        value: value.unwrap_or_else(|| "{signature}".to_owned()),
-        timestamp_header: text.check_optional(
-            "auth.timestamp_header",
-            raw.timestamp_header.as_ref(),
-            |name| header_name(name),
-        )?,
-        timestamp_format: raw
-            .timestamp_format
-            .as_ref()
-            .map_or(TimeFormat::Unix, |format| *format.get_ref()),
-        base64: text
-            .check_optional(
-                "auth.encoding",
-                raw.encoding.as_ref(),
-                |encoding| match encoding {
-                    RawEncoding::Hex => Ok(false),
-                    RawEncoding::Base64 => Ok(true),
-                    RawEncoding::Text => Err("must be \"hex\" or \"base64\""),
-                },
-            )?
-            .unwrap_or(false),
-    })
 }

@@ -8,11 +8,12 @@ use toml::Spanned;
 use super::optional_path;
 use super::paging::place;
 use super::request::parameter;
-use crate::mark::{MarkKind, Overlap, TimeFormat};
+use crate::mark::{MarkKind, Overlap};
 use crate::request::Body;
 use crate::schedule::{Schedule, duration};
 use crate::source::{Incremental, Place, Progress};
-use crate::template::Template;
+use landfall_requests::Template;
+use landfall_requests::TimeFormat;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

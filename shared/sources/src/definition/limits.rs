@@ -33,10 +33,7 @@ pub(super) fn check(
     };
     let per_second = raw.requests_per_second.as_ref();
     let per_second = text.check_optional("limits.requests_per_second", per_second, |rate| {
-        let is_valid = (0.001..=1000.0).contains(rate);
-        is_valid
-            .then_some(*rate)
-            .ok_or("must be from 0.001 to 1000")
+        landfall_requests::per_second(*rate)
     })?;
     Ok(Limits {
         requests_per_second: per_second.unwrap_or(5.0),

@@ -11,14 +11,15 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use http::Method;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, Method};
 use landfall_domain::{
     CsvOptions, DefinitionText, Format, InvalidDefinition, NAME_RULE, Tables, is_name, settings_of,
     zone,
 };
+use landfall_requests::{RawPairs, definition_url, headers};
 use serde::Deserialize;
 use toml::Spanned;
-use url::Url;
 
 use crate::schedule::{Missed, Schedule};
 use crate::source::{PagingKind, Progress, Source};
@@ -27,7 +28,7 @@ use children::RawChildren;
 use incremental::RawIncremental;
 use limits::RawLimits;
 use paging::RawPaging;
-use request::{RawBody, RawPairs};
+use request::RawBody;
 
 /// The maximum number of properties in a path.
 const MAX_PATH: usize = 16;
@@ -94,7 +95,7 @@ impl Source {
         text.check("dataset", &raw.dataset, |name| {
             is_name(name).then_some(()).ok_or(NAME_RULE)
         })?;
-        let url = text.check("url", &raw.url, |url| request::url(url))?;
+        let url = text.check("url", &raw.url, |url| definition_url(url))?;
         let body = request::body(&text, raw.body.as_ref())?;
         let method = text.check_optional("method", raw.method.as_ref(), |method| {
             match (method.as_str(), &body) {
@@ -130,7 +131,7 @@ impl Source {
             dataset: raw.dataset.get_ref().clone(),
             url,
             method: method.unwrap_or(usual_method),
-            headers: request::headers(&text, &raw.headers)?,
+            headers: headers(&text, &raw.headers, is_set_by_auth)?,
             query,
             body: body.map(|(body, _)| body),
             graphql,
@@ -272,6 +273,11 @@ fn check_complete(
     }
 }
 
+/// Returns why a header cannot be in `[headers]`.
+fn is_set_by_auth(name: &HeaderName) -> Option<&'static str> {
+    (*name == AUTHORIZATION).then_some("is set by [auth]")
+}
+
 /// Returns a path of property names, such as `data.items`.
 fn path(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> = text.split('.').map(str::to_owned).collect();
@@ -289,19 +295,4 @@ fn optional_path(
     raw: Option<&Spanned<String>>,
 ) -> Result<Option<Vec<String>>, InvalidDefinition> {
     text.check_optional(setting, raw, |raw| path(raw))
-}
-
-/// Returns an absolute URL of a web server, without credentials and fragment.
-fn web_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("must start with https:// or http://".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain credentials; use [auth] with {secret:NAME}".to_owned());
-    }
-    if url.fragment().is_some() {
-        return Err("must not contain a fragment (#)".to_owned());
-    }
-    Ok(url)
 }

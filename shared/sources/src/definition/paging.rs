@@ -5,11 +5,13 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::optional_path;
-use super::request::{header_name, parameter};
-use crate::mark::{MarkKind, TimeFormat};
+use super::request::parameter;
+use crate::mark::MarkKind;
 use crate::request::{Body, Parameter};
 use crate::source::{Keyset, PageSize, Paging, PagingKind, Place, Stop};
-use crate::template::Template;
+use landfall_requests::Template;
+use landfall_requests::TimeFormat;
+use landfall_requests::header_name;
 
 /// The maximum number of records in a page.
 const MAX_SIZE: u32 = 100_000;

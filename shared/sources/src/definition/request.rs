@@ -1,22 +1,12 @@
-//! What is requested: URL, headers, parameters and body.
+//! What is requested: parameters and body.
 
-use std::collections::BTreeMap;
-
-use http::HeaderName;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
 use landfall_domain::{DefinitionText, InvalidDefinition};
+use landfall_requests::{RawPairs, Template, template};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use toml::Spanned;
-use url::Url;
 
-use super::web_url;
 use crate::request::{Body, Parameter};
-use crate::template::Template;
-
-pub(super) type RawPairs = BTreeMap<String, Spanned<toml::Value>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,52 +15,6 @@ pub(super) struct RawBody {
     form: Option<RawPairs>,
     graphql: Option<String>,
     variables: Option<Spanned<toml::Table>>,
-}
-
-pub(super) fn url(text: &str) -> Result<Url, String> {
-    if text.contains("{secret:") {
-        return Err(
-            "must not contain a secret, because URLs are logged; use [query], [headers] or [auth]"
-                .to_owned(),
-        );
-    }
-    web_url(text)
-}
-
-pub(super) fn headers(
-    text: &DefinitionText<'_>,
-    raw: &RawPairs,
-) -> Result<Vec<(HeaderName, Template)>, InvalidDefinition> {
-    let headers = raw.iter().map(|(name, value)| {
-        let setting = format!("headers.{name}");
-        text.check(&setting, value, |value| {
-            let name = header_name(name)?;
-            if name == AUTHORIZATION {
-                return Err("is set by [auth]".to_owned());
-            }
-            Ok((name, template(value)?))
-        })
-    });
-    headers.collect()
-}
-
-/// Returns the name of a header that is not one of the connection's.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
-    let of_connection = [
-        HOST,
-        CONTENT_LENGTH,
-        TRANSFER_ENCODING,
-        CONNECTION,
-        UPGRADE,
-        TE,
-    ];
-    let parsed: HeaderName = name
-        .parse()
-        .map_err(|_| format!("{name:?} is not the name of a header"))?;
-    if of_connection.contains(&parsed) {
-        return Err(format!("{name} is set by the connection"));
-    }
-    Ok(parsed)
 }
 
 pub(super) fn query(
@@ -90,19 +34,6 @@ fn pairs(
         Ok((name.clone(), value))
     });
     pairs.collect()
-}
-
-fn template(value: &toml::Value) -> Result<Template, String> {
-    match value {
-        toml::Value::String(text) => Template::parse(text),
-        toml::Value::Integer(_)
-        | toml::Value::Float(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_) => Ok(Template::literal(value.to_string())),
-        toml::Value::Array(_) | toml::Value::Table(_) => {
-            Err("must be a text, a number or a boolean".to_owned())
-        }
-    }
 }
 
 /// Returns the body, and whether it is a `GraphQL` query.

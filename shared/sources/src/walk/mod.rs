@@ -21,11 +21,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::mark::{Mark, MarkKind, TimeFormat};
+use crate::mark::{Mark, MarkKind};
 use crate::page::{Field, Page, field_of};
-use crate::retry::date;
 use crate::source::{PagingKind, Progress, Source};
 use guard::Cycle;
+use landfall_requests::TimeFormat;
+use landfall_requests::date;
 use next_request::is_conditional;
 use parents::Parents;
 use state::later;

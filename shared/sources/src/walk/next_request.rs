@@ -3,10 +3,11 @@
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
 use super::{Position, Walk};
-use crate::mark::{Mark, TimeFormat};
+use crate::mark::Mark;
 use crate::request::{Parameter, Request};
 use crate::source::{PagingKind, Progress, Source};
-use crate::template::Template;
+use landfall_requests::Template;
+use landfall_requests::TimeFormat;
 
 impl Walk {
     /// Returns the next request, or `None` if the walk is done or [needs parents](Self::needs_parents).

@@ -8,10 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Sha256, Sha512};
 
-use super::insert;
-use crate::mark::TimeFormat;
-use crate::request::{RevealError, Revealed};
-use crate::template::{Secrets, Template};
+use crate::{RevealError, Revealed, Secrets, Template, TimeFormat, insert_secret};
 
 /// A signature by HMAC.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +45,8 @@ pub enum Algorithm {
 }
 
 impl Signing {
-    pub(super) fn apply(
+    /// Adds the signature to a request.
+    pub fn apply(
         &self,
         request: &mut Revealed,
         secrets: &Secrets,
@@ -73,9 +71,9 @@ impl Signing {
             _ => None,
         });
         let value = String::from_utf8_lossy(&value);
-        insert(&mut request.headers, self.header.clone(), &value)?;
+        insert_secret(&mut request.headers, self.header.clone(), &value)?;
         match &self.timestamp_header {
-            Some(name) => insert(&mut request.headers, name.clone(), &timestamp),
+            Some(name) => insert_secret(&mut request.headers, name.clone(), &timestamp),
             None => Ok(()),
         }
     }
@@ -139,9 +137,31 @@ fn digest<M: Mac + KeyInit>(secret: &[u8], content: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Auth;
-    use super::super::tests::{headers, request, secret, secrets};
+    use http::{HeaderMap, HeaderValue, Method};
+    use url::Url;
+
     use super::*;
+
+    fn secrets() -> Secrets {
+        Secrets::from_iter([("id", "client 1"), ("key", "Jefe"), ("base64", "SmVmZQ==")])
+    }
+
+    fn secret(name: &str) -> Template {
+        Template::parse(&format!("{{secret:{name}}}")).unwrap()
+    }
+
+    fn signed(signing: &Signing) -> Result<HeaderMap, RevealError> {
+        let mut request = Revealed {
+            method: Method::POST,
+            url: Url::parse("https://api.example.com/v1/orders?page=2").unwrap(),
+            headers: HeaderMap::new(),
+            body: Some(b"{timestamp}".to_vec()),
+        };
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        signing.apply(&mut request, &secrets(), now)?;
+        assert!(request.headers.values().all(HeaderValue::is_sensitive));
+        Ok(request.headers)
+    }
 
     #[test]
     fn requests_are_signed() {
@@ -158,19 +178,14 @@ mod tests {
         };
         // RFC 4231, test case 2.
         let of_text = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-        let signed = headers(&Auth::Hmac(signing.clone()), None);
-        assert_eq!(signed["x-signature"], format!("t=1700000000,v1={of_text}"));
-        assert_eq!(signed["x-time"], "1700000000");
+        let first = signed(&signing).unwrap();
+        assert_eq!(first["x-signature"], format!("t=1700000000,v1={of_text}"));
+        assert_eq!(first["x-time"], "1700000000");
         (signing.secret, signing.base64_secret) = (secret("base64"), true);
-        let same = headers(&Auth::Hmac(signing.clone()), None);
-        assert_eq!(same["x-signature"], signed["x-signature"]);
+        let same = signed(&signing).unwrap();
+        assert_eq!(same["x-signature"], first["x-signature"]);
         signing.secret = secret("id");
-        let refused = Auth::Hmac(signing.clone()).apply(
-            &mut request(),
-            None,
-            &secrets(),
-            Timestamp::UNIX_EPOCH,
-        );
+        let refused = signed(&signing);
         assert!(matches!(refused, Err(RevealError::Encoding)));
     }
 

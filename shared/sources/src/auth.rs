@@ -1,7 +1,5 @@
 //! How a source proves who it is.
 
-mod signing;
-
 use std::fmt;
 
 use base64::Engine;
@@ -13,11 +11,7 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use crate::request::{RevealError, Revealed, header};
-use crate::template::{Secrets, Template};
-
-pub(crate) use signing::placeholders;
-pub use signing::{Algorithm, Signing};
+use landfall_requests::{RevealError, Revealed, Secrets, Signing, Template, header, insert_secret};
 
 /// A token is renewed this long before it expires.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
@@ -80,7 +74,7 @@ impl Auth {
         match self {
             Self::Bearer(token) => {
                 let token = token.reveal(secrets)?;
-                insert(
+                insert_secret(
                     &mut request.headers,
                     AUTHORIZATION,
                     &format!("Bearer {token}"),
@@ -88,7 +82,7 @@ impl Auth {
             }
             Self::Basic(user, password) => {
                 let (user, password) = (user.reveal(secrets)?, password.reveal(secrets)?);
-                insert(
+                insert_secret(
                     &mut request.headers,
                     AUTHORIZATION,
                     &basic(&user, &password),
@@ -99,7 +93,7 @@ impl Auth {
                 Ok(())
             }
             Self::ClientCredentials(_) => match token {
-                Some(token) => insert(
+                Some(token) => insert_secret(
                     &mut request.headers,
                     AUTHORIZATION,
                     &format!("Bearer {}", token.value),
@@ -134,7 +128,7 @@ impl ClientCredentials {
                 .append_pair("client_secret", &secret);
         } else {
             let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-            insert(
+            insert_secret(
                 &mut headers,
                 AUTHORIZATION,
                 &basic(&encoded(&id), &encoded(&secret)),
@@ -191,13 +185,6 @@ fn basic(user: &str, password: &str) -> String {
         "Basic {}",
         BASE64_STANDARD.encode(format!("{user}:{password}"))
     )
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), RevealError> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| RevealError::Header(name.clone()))?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 impl Auth {

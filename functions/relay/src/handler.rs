@@ -1,0 +1,95 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use landfall_aws::{DestinationLookup, Lookup};
+use landfall_destinations::Destination;
+use landfall_runtime::Deadline;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::batch::send_batch;
+use crate::{Context, RelayError};
+
+/// The time that is left for recording results when calls are over.
+const RESERVE: Duration = Duration::from_secs(15);
+/// The maximum number of destinations that an invocation works on at a time.
+const CONCURRENCY: usize = 4;
+
+/// Sends the changes of all destinations. The event is that of the schedule, and its content is not read.
+pub async fn handle(context: &Context, _: Value, deadline: Deadline) -> Result<(), RelayError> {
+    let left = deadline
+        .stop_at(RESERVE)
+        .saturating_duration_since(Instant::now());
+    let now = context.clock.now();
+    run(context, now.saturating_add(left).unwrap_or(now)).await
+}
+
+/// Sends the changes of all destinations; no call goes on after `stop_at`. A failure of one does not stop the others.
+pub async fn run(context: &Context, stop_at: Timestamp) -> Result<(), RelayError> {
+    let destinations = tracked(context).await?;
+    let relayed = stream::iter(&destinations).map(async |destination| {
+        if let Err(error) = relay(context, destination, stop_at).await {
+            error!(destination = destination.name, %error, "changes are not sent");
+        }
+    });
+    relayed.buffer_unordered(CONCURRENCY).collect::<()>().await;
+    Ok(())
+}
+
+/// Sends the changes of a destination until there are no more, or the time is over.
+async fn relay(
+    context: &Context,
+    destination: &Destination,
+    stop_at: Timestamp,
+) -> Result<(), RelayError> {
+    let least = Duration::from_secs(destination.limits.timeout_seconds);
+    let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
+    while context.clock.now() < latest {
+        if !send_batch(context, destination, stop_at).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Returns the destinations whose definitions are valid, after the store has begun to record changes for all of them.
+async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
+    let mut destinations = Vec::new();
+    let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut is_known = true;
+    for name in context.definitions.names(None).await? {
+        let dataset = match context.definitions.lookup(&name, &context.datasets).await? {
+            DestinationLookup::Found(destination) => {
+                let dataset = destination.dataset().name.clone();
+                destinations.push(*destination);
+                Some(dataset)
+            }
+            DestinationLookup::Bad(error, dataset) => {
+                warn!(destination = name, %error, "the definition is invalid");
+                is_known &= dataset.is_some();
+                dataset
+            }
+            // It was deleted meanwhile.
+            DestinationLookup::Unknown => None,
+        };
+        if let Some(dataset) = dataset {
+            by_dataset.entry(dataset).or_default().insert(name);
+        }
+    }
+    // What is recorded for a destination that is not named is deleted: nothing is named if one may be missing.
+    if is_known {
+        for (dataset, names) in &by_dataset {
+            let Lookup::Found(definition, _) = context.datasets.latest(dataset).await? else {
+                continue;
+            };
+            let names: Vec<String> = names.iter().cloned().collect();
+            if let Err(error) = context.store.track(&definition, &names).await {
+                error!(dataset, %error, "changes are not recorded");
+            }
+        }
+    }
+    Ok(destinations)
+}

@@ -1,0 +1,49 @@
+//! Sends the changes of rows to the services that follow them.
+//!
+//! **Input**: the event of a schedule, every minute. Its content is not read. The work is in the store, as keys whose
+//! changes are not sent, and in the configuration bucket, as definitions of destinations.
+//!
+//! **Output**: calls, and for each key what has become of them: sent, due again later, set aside, or unknown.
+//!
+//! # A key
+//!
+//! The relay *leases* keys that are due, in batches. A lease is exclusive, so that there is one call for a key at a time.
+//! The row is sent as it stands. If it changes meanwhile, the key stays due, and the newer row follows. A key can take
+//! several calls: a lookup or an update that finds nothing leads to a create at once.
+//!
+//! A call begins only if its time-out ends well before the lease does ([`LEASE`], [`USABLE`]). The rest allows for the
+//! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes on
+//! with a call after its time-out.
+//!
+//! # Pace
+//!
+//! Each call has a time slot of its destination ([`Slots`](landfall_runtime::Slots)), which all relays share.
+//!
+//! # Failures
+//!
+//! - The service fails or does not answer: the key is due again later. After five such failures in a row, the *circuit*
+//!   of the destination opens: keys that are leased are released, and until a probe succeeds, one key at a time is sent.
+//!   Other destinations go on.
+//! - The service refuses a row: its change is set aside with the answer.
+//! - The relay dies: its leases end, and the outcomes of their keys are uncertain
+//!   ([`landfall_destinations`] says what follows from that).
+//! - A secret is missing, or the host is not allowed: nothing is sent, and the log says why.
+//! - The store cannot record results: the leases end, as if the relay had died.
+//! - A definition is invalid: the log says so, and nothing is sent. What is recorded for the destination is kept.
+//!
+//! # Memory
+//!
+//! At most four destinations are worked on at a time, each with one batch of at most 200 keys, whose rows the store
+//! bounds, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read.
+
+mod batch;
+mod circuit;
+mod context;
+mod error;
+mod exchange;
+mod handler;
+
+pub use batch::{LEASE, USABLE};
+pub use context::Context;
+pub use error::RelayError;
+pub use handler::{handle, run};

@@ -1,0 +1,164 @@
+//! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
+//! and are down. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
+//! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each key.
+
+mod ledger;
+mod service;
+mod store;
+mod world;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ::relay::{Context, RelayError};
+use bytes::Bytes;
+use jiff::SignedDuration;
+use landfall_aws::{Datasets, Destinations, Objects};
+use landfall_ledger::{DestinationTable, PaceTable};
+use landfall_requests::{Policy, Secrets};
+use landfall_runtime::{Clock, Slots};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::fakes::{Buckets, locked};
+use crate::schedule::{Schedule, Step, Task};
+use ledger::PausedTable;
+use service::Services;
+use store::Changes;
+use world::{InstanceClock, World};
+
+/// The time that an invocation has.
+const INVOCATION: Duration = Duration::from_secs(60);
+/// The number of keys.
+const KEYS: i64 = 12;
+/// What is allowed, see the definitions.
+const PER_SECOND: usize = 10;
+
+const DATASET: &str = "name = \"orders\"\nkey = [\"number\"]\nfields = [{ name = \"number\", type = \"integer\" }, \
+                       { name = \"status\", type = \"text\" }, { name = \"seq\", type = \"integer\" }]\n";
+const REST: &str =
+    "when = \"status != draft\"\n[limits]\nper_second = 10\nconcurrency = 4\ntimeout_seconds = 5\n";
+/// The operations of each destination, which has the host of its name.
+const DESTINATIONS: [(&str, &str); 4] = [
+    (
+        "by_key",
+        "on_refused = \"skip\"\nupdate = { path = \"/o/{{ number }}\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
+    ),
+    (
+        "by_id",
+        "id_from = \"id\"\nlookup = { path = \"/o?number={{ number }}\" }\ncreate = { path = \"/o\" }\n\
+         update = { path = \"/o/{{ remote_id }}\" }\ndelete = { path = \"/o/{{ remote_id }}\" }\n",
+    ),
+    (
+        "idempotent",
+        "on_refused = \"skip\"\nid_from = \"id\"\nidempotency_header = \"Idempotency-Key\"\ncreate = { path = \"/o\" }\n\
+         update = { path = \"/o/{{ remote_id }}\" }\ndelete = { path = \"/o?number={{ number }}\" }\n",
+    ),
+    (
+        "unique",
+        "create = { path = \"/o\", conflict = \"update\" }\n\
+         update = { path = \"/o/{{ number }}\", not_found = \"create\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
+    ),
+];
+
+pub async fn simulate(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    // Slots allow for clocks that differ by 50 milliseconds, and leases for two minutes.
+    let checks_rate = seed.is_multiple_of(2);
+    let skew = if checks_rate { 25_000 } else { 30_000_000 };
+    let world = Arc::new(World::new(seed, checks_rate));
+    let contexts = [-skew, skew].map(|skew| Arc::new(context(&world, skew)));
+    let mut schedule: Schedule<(), Result<(), RelayError>> = Schedule::new();
+    let failing = world.now() + Duration::from_mins(4);
+    while world.now() < failing {
+        if schedule.len() < 3 && rng.random_bool(0.02) {
+            let context = &contexts[rng.random_range(0..2)];
+            schedule.start(&mut rng, (), invocation(context));
+        }
+        if rng.random_bool(0.02) {
+            let status = ["open", "paid", "draft", "bad"][rng.random_range(0..4)];
+            let key = rng.random_range(0..KEYS);
+            world.write(key, rng.random_bool(0.8).then_some(status));
+        }
+        if rng.random_bool(0.000_5) {
+            world.turn_down(
+                DESTINATIONS[rng.random_range(0..DESTINATIONS.len())].0,
+                rng.random_bool(0.5),
+            );
+        }
+        world.pass(rng.random_range(0..20_000));
+        if schedule.len() > 0 {
+            let dies = rng.random_bool(0.001);
+            schedule.step(&mut rng, dies).await;
+        }
+    }
+    *locked(&world.fails) = false;
+    for key in 0..KEYS {
+        let status = ["open", "paid", "draft"][rng.random_range(0..3)];
+        world.write(key, rng.random_bool(0.7).then_some(status));
+    }
+    world.redrive();
+    let end = world.now() + Duration::from_hours(2);
+    let mut settling = Schedule::<(), _>::new();
+    // What runs still is not alone with those that follow.
+    drop(schedule);
+    while world.is_waiting() {
+        assert!(
+            world.now() < end,
+            "not everything is sent: {}",
+            world.describe()
+        );
+        let context = &contexts[rng.random_range(0..2)];
+        settling.start(&mut rng, (), invocation(context));
+        while settling.len() > 0 {
+            world.pass(rng.random_range(0..20_000));
+            if let Step::Ended((), ended) = settling.step(&mut rng, false).await {
+                ended.unwrap();
+            }
+        }
+        world.pass(30_000_000);
+    }
+    world.check();
+}
+
+fn context(world: &Arc<World>, skew: i64) -> Context {
+    let buckets = Buckets::default();
+    let place = |key: String| ("config".to_owned(), key);
+    locked(&buckets.latest).insert(place("datasets/orders.toml".to_owned()), DATASET.into());
+    for (name, operations) in DESTINATIONS {
+        let text =
+            format!("dataset = \"orders\"\nurl = \"http://{name}.example\"\n{operations}{REST}");
+        let key = place(format!("destinations/{name}.toml"));
+        locked(&buckets.latest).insert(key, Bytes::from(text));
+    }
+    let objects = Arc::new(buckets) as Arc<dyn Objects>;
+    let clock: Arc<dyn Clock> = Arc::new(InstanceClock {
+        world: Arc::clone(world),
+        skew,
+    });
+    let table = Arc::new(PausedTable(Arc::clone(world)));
+    let random = Arc::clone(world);
+    Context {
+        store: Arc::new(Changes(Arc::clone(world))),
+        definitions: Destinations::new(Arc::clone(&objects), "config"),
+        datasets: Datasets::new(objects, "config"),
+        destinations_table: Arc::clone(&table) as Arc<dyn DestinationTable>,
+        slots: Slots::new(table as Arc<dyn PaceTable>, Arc::clone(&clock)),
+        transport: Arc::new(Services(Arc::clone(world))),
+        policy: Policy::new("*", false).unwrap(),
+        secrets: Secrets::default(),
+        clock,
+        random: Box::new(move || locked(&random.rng).random()),
+    }
+}
+
+fn invocation(context: &Arc<Context>) -> Task<Result<(), RelayError>> {
+    let context = Arc::clone(context);
+    Box::pin(async move {
+        let stop_at = context.clock.now() + SignedDuration::try_from(INVOCATION).unwrap();
+        ::relay::run(&context, stop_at).await
+    })
+}
+
+/// What is shared by everything that is simulated.
+type Shared<T> = Mutex<T>;
