@@ -80,6 +80,18 @@ pub enum StoreError {
     /// The totals are not built yet.
     #[error("the totals {0} are not built yet: try again later")]
     Building(String),
+    /// No changes of the dataset are recorded for the destination.
+    #[error(
+        "{store} records no changes of {dataset} for {destination}: its definition may be new, or gone"
+    )]
+    Untracked {
+        /// The store.
+        store: StoreKind,
+        /// Name of the dataset.
+        dataset: String,
+        /// Name of the destination.
+        destination: String,
+    },
     /// A read needs more time or memory than it may use. The query must be narrower, or its field needs an index.
     #[error("{store} would need too much for this read: {reason}")]
     Exceeded {

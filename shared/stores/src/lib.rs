@@ -57,6 +57,7 @@
 //! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. If a worker dies
 //! during a step, another one repeats it.
 
+mod changes;
 mod columns;
 mod connect;
 mod error;
@@ -76,7 +77,11 @@ mod store;
 mod text;
 mod walk;
 
-pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
+pub use changes::{
+    ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
+    DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
+};
+pub use connect::{connect_changes, connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
 pub use maintenance::{Current, Maintenance, Prepared};
 pub use read::{

@@ -9,6 +9,7 @@ use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts};
 use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
+use super::destinations::Recorder;
 use super::error::{refused, unavailable};
 use super::statement::{Prepared, extra};
 use super::table::quote;
@@ -39,11 +40,16 @@ pub(super) fn rows(
         Totals::new(&table.name, &entry.registered),
     );
     let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
+    let mut recorder = Recorder::new(transaction, table, key, &entry)?;
     let mut counts = StoreCounts::default();
     for row in rows {
         merge.values.set(row);
         let version = versions.of(row);
-        let count = match merge.apply(row, version)? {
+        let outcome = merge.apply(row, version)?;
+        if !matches!(outcome, Outcome::Unchanged | Outcome::Stale) {
+            recorder.record(&merge.values, row, version.as_bytes())?;
+        }
+        let count = match outcome {
             Outcome::Inserted => &mut counts.inserted,
             Outcome::Updated => &mut counts.updated,
             Outcome::Unchanged => &mut counts.unchanged,

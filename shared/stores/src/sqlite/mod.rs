@@ -18,6 +18,7 @@
 
 mod changes;
 mod columns;
+mod destinations;
 mod error;
 mod file;
 mod merge;
