@@ -50,7 +50,7 @@ pub use port::{
     ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
 };
-pub(crate) use sequence::{Call, ChangeTransaction, track};
+pub(crate) use sequence::{Call, ChangeTransaction, cut, track};
 pub(crate) use servers::ServerChanges;
 
 /// Returns the name of the table to which writers add changed keys. No dataset can have this name.

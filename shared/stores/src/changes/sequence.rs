@@ -444,7 +444,7 @@ fn unsent_key<'r>(result: &'r ChangeResult, outcome: &'r ChangeOutcome, now: i64
 }
 
 /// Cuts an answer to what is kept of it.
-pub(super) fn cut(answer: &str) -> &str {
+pub(crate) fn cut(answer: &str) -> &str {
     &answer[..answer.floor_char_boundary(MAX_ANSWER_BYTES)]
 }
 

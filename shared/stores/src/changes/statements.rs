@@ -463,12 +463,14 @@ impl<D: ChangeDialect> Statements<'_, D> {
 
     /// Adds the keys of a range of rows that the destination has never had to do with.
     pub(crate) fn sync(&self, destination: &str, condition: &str, now: i64) -> Statement {
-        let (insert, key) = (self.insert(), self.key("t."));
+        let (insert, key, keys) = (self.insert(), self.key("t."), self.keys_table());
         let sql = format!(
             "{insert} SELECT '{destination}', {key}, t.{VERSION}, {now}, {now}, 'waiting' FROM {} t{} \
-             WHERE {condition} ORDER BY {key} {}",
+             WHERE {condition} AND NOT EXISTS \
+             (SELECT 1 FROM {keys} k WHERE k._destination = '{destination}' AND {}) ORDER BY {key} {}",
             self.dialect.quote(&self.table.name),
             D::BY_KEY,
+            self.same_key("k", "t"),
             self.dialect.on_conflict(&self.unique(), None)
         );
         Statement {

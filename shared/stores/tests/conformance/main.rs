@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod changes;
+mod changes_random;
 mod client;
 mod databases;
 mod deletes;
@@ -124,6 +125,8 @@ macro_rules! conformance {
                 changes::destinations_come_and_go,
                 changes::changes_of_big_chunks,
                 changes::changes_of_merged_columns,
+                changes_random::random_changes_leases_and_results,
+                changes_random::two_callers_beside_two_writers,
                 reads::pages_in_every_order,
                 reads::pages_while_writers_load,
                 reads::nothing_there_reads_as_empty,
