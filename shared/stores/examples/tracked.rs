@@ -2,8 +2,8 @@
 //! `PostgreSQL`.
 //!
 //! `cargo run --release -p landfall-stores --example tracked -- [ROWS] [RUNS]` with the database in
-//! `LANDFALL_TEST_POSTGRES_URL`. Each run loads new rows, and then changes each of them; two chunks are written at once.
-//! Afterwards, the changes are leased and recorded as sent, which is timed, too. Fails if any is missing.
+//! `LANDFALL_TEST_POSTGRES_URL`. Each run loads new rows, and then changes each of them; two chunks are written at
+//! once. Afterwards, the changes are leased and recorded as sent, which is timed, too. Fails if any is missing.
 
 #![expect(clippy::unwrap_used, reason = "a measurement, not a program")]
 #![allow(clippy::print_stdout, reason = "its output")]
@@ -58,7 +58,9 @@ fn chunk(dataset: &Dataset, first: i64, rows: i64, moment: i64) -> Arc<Vec<Row>>
             "a note of about forty characters, no more".to_owned(),
         ];
         let fields = dataset.fields.iter().zip(&texts);
-        let values: Vec<Value> = fields.map(|(field, text)| field.parse(text).unwrap()).collect();
+        let values: Vec<Value> = fields
+            .map(|(field, text)| field.parse(text).unwrap())
+            .collect();
         Row {
             offset: 0,
             deleted: false,
@@ -73,7 +75,11 @@ fn chunk(dataset: &Dataset, first: i64, rows: i64, moment: i64) -> Arc<Vec<Row>>
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let mut number = |default| arguments.next().map_or(default, |number| number.parse().unwrap());
+    let mut number = |default| {
+        arguments
+            .next()
+            .map_or(default, |number| number.parse().unwrap())
+    };
     let (rows, runs): (i64, i64) = (number(500_000), number(3));
     let url = std::env::var("LANDFALL_TEST_POSTGRES_URL").unwrap();
     for run in 1..=runs {
@@ -101,8 +107,13 @@ async fn load(url: &str, name: &str, rows: i64) {
     let options = StoreOptions::default();
     let is_tracked = name == "tracked";
     if is_tracked {
-        let changes = connect_changes(None, Some(url), options, None).await.unwrap();
-        changes.track(&dataset, &[DESTINATION.to_owned()]).await.unwrap();
+        let changes = connect_changes(None, Some(url), options, None)
+            .await
+            .unwrap();
+        changes
+            .track(&dataset, &[DESTINATION.to_owned()])
+            .await
+            .unwrap();
     }
     let mut stores = Vec::new();
     for _ in 0..2 {
@@ -112,7 +123,9 @@ async fn load(url: &str, name: &str, rows: i64) {
     }
     for (moment, what) in [(1, "new rows"), (2, "changed rows")] {
         let chunks = (0..rows).step_by(usize::try_from(CHUNK).unwrap());
-        let chunks: Vec<_> = chunks.map(|first| chunk(&dataset, first, rows, moment)).collect();
+        let chunks: Vec<_> = chunks
+            .map(|first| chunk(&dataset, first, rows, moment))
+            .collect();
         let started = Instant::now();
         let chunks = stream::iter(chunks.into_iter().zip(stores.iter().cycle()));
         let applied = chunks.map(|(rows, store)| {
@@ -121,8 +134,15 @@ async fn load(url: &str, name: &str, rows: i64) {
         });
         let applied: Vec<_> = applied.buffer_unordered(2).try_collect().await.unwrap();
         let took = started.elapsed();
-        let total: u64 = applied.iter().map(|counts| counts.inserted + counts.updated).sum();
-        assert_eq!(total, rows.unsigned_abs(), "rows that were inserted or updated");
+        let total: u64 = applied
+            .iter()
+            .map(|counts| counts.inserted + counts.updated)
+            .sum();
+        assert_eq!(
+            total,
+            rows.unsigned_abs(),
+            "rows that were inserted or updated"
+        );
         println!("{name}: {rows} {what} in {took:.2?}");
     }
     if is_tracked {
@@ -132,7 +152,9 @@ async fn load(url: &str, name: &str, rows: i64) {
 
 /// Leases all changes, and records them as sent.
 async fn drain(url: &str, dataset: &Dataset, rows: i64) {
-    let store = connect_changes(None, Some(url), StoreOptions::default(), None).await.unwrap();
+    let store = connect_changes(None, Some(url), StoreOptions::default(), None)
+        .await
+        .unwrap();
     let (started, mut sent, mut number) = (Instant::now(), 0, 0);
     let (mut leasing, mut recording) = (Duration::ZERO, Duration::ZERO);
     loop {
@@ -144,7 +166,10 @@ async fn drain(url: &str, dataset: &Dataset, rows: i64) {
             until: now + SignedDuration::from_secs(60),
         };
         let begun = Instant::now();
-        let due = store.lease(dataset, DESTINATION, &lease, LEASE).await.unwrap();
+        let due = store
+            .lease(dataset, DESTINATION, &lease, LEASE)
+            .await
+            .unwrap();
         leasing += begun.elapsed();
         if due.is_empty() {
             break;
@@ -157,11 +182,16 @@ async fn drain(url: &str, dataset: &Dataset, rows: i64) {
         });
         let results: Vec<_> = results.collect();
         let begun = Instant::now();
-        let recorded = store.record(dataset, DESTINATION, &lease, &results).await.unwrap();
+        let recorded = store
+            .record(dataset, DESTINATION, &lease, &results)
+            .await
+            .unwrap();
         assert_eq!(recorded, results.len() as u64, "leases that were held");
         recording += begun.elapsed();
     }
     assert_eq!(sent, rows.unsigned_abs(), "keys that were sent");
     let took = started.elapsed();
-    println!("{sent} keys sent in {took:.2?}: leased in {leasing:.2?}, recorded in {recording:.2?}");
+    println!(
+        "{sent} keys sent in {took:.2?}: leased in {leasing:.2?}, recorded in {recording:.2?}"
+    );
 }

@@ -100,7 +100,8 @@ pub async fn connect_changes(
     owner: Option<&str>,
 ) -> Result<Arc<dyn ChangeStore>, StoreError> {
     let Some(url) = sql_url else {
-        let uri = mongodb_uri.ok_or_else(|| StoreError::Config("there is no database".to_owned()))?;
+        let uri =
+            mongodb_uri.ok_or_else(|| StoreError::Config("there is no database".to_owned()))?;
         let mongodb = Mongodb::new(uri, options).await?;
         return Ok(Arc::new(BoundedStore::new(mongodb, options, owner)));
     };

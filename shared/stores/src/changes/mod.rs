@@ -35,10 +35,14 @@
 //! See `mongodb::changes`.
 
 mod bounded;
+mod cells;
 mod port;
+mod results;
 mod sequence;
 mod servers;
 pub(crate) mod statements;
+mod track;
+mod updates;
 
 use jiff::Timestamp;
 use landfall_domain::StoreKind;
@@ -50,8 +54,10 @@ pub use port::{
     ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
 };
-pub(crate) use sequence::{Call, ChangeTransaction, cut, track};
+pub(crate) use results::cut;
+pub(crate) use sequence::{Call, ChangeTransaction};
 pub(crate) use servers::ServerChanges;
+pub(crate) use track::track;
 
 /// Returns the name of the table to which writers add changed keys. No dataset can have this name.
 pub(crate) fn entries_of(dataset: &str) -> String {

@@ -1,13 +1,15 @@
 //! What the calls do within a transaction of an SQL database.
 
 use jiff::Timestamp;
-use landfall_domain::{Dataset, RowVersion, StoreKind, Value};
+use landfall_domain::{Dataset, RowVersion, StoreKind};
 
-use super::statements::{ChangeDialect, Leased, STATE_COLUMNS, SentKey, Statements, UnsentKey};
+use super::cells::{Cells, all, numbered, numbers, unreadable};
+use super::results::unsent_key;
+use super::statements::{ChangeDialect, STATE_COLUMNS, Statements};
+use super::updates::{Leased, SentKey};
 use super::{
     ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeSummary, DueChange,
-    Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent, Tracking,
-    milliseconds, now, timestamp,
+    Lease, ListedChange, MAX_COUNTED_ENTRIES, Selection, Sent, milliseconds, timestamp,
 };
 use crate::error::{Result, StoreError};
 use crate::read::StoredRow;
@@ -17,11 +19,11 @@ use crate::registry::{Entry, unsigned};
 use crate::schema::Table;
 
 /// The maximum number of recorded changes that a lease looks at.
-pub(super) const FOLDED: u64 = 10_000;
+const FOLDED: u64 = 10_000;
 /// Bytes of rows after which a lease ends before its limit.
 const LEASED_BYTES: usize = 8 << 20;
 /// The maximum number of keys of a statement.
-const KEYS: usize = 200;
+pub(super) const KEYS: usize = 200;
 
 /// A transaction of an SQL database.
 pub(crate) trait ChangeTransaction {
@@ -106,9 +108,9 @@ impl Call<'_> {
         let statements = self.statements(&dialect);
         let due = statements.due(self.destination, milliseconds(lease.now), limit);
         let due = all(tx, &statements.state_table(), due).await?;
-        let due = due.into_iter().map(|row| self.read_key::<T>(row));
+        let due = due.into_iter().map(read_key::<T>);
         let mut due: Vec<ListedKey> = due.collect::<Result<_>>()?;
-        let ids: Vec<i64> = due.iter().map(|key| key.id()).collect();
+        let ids: Vec<i64> = due.iter().map(ListedKey::id).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -240,9 +242,7 @@ impl Call<'_> {
         let mut rows = all(tx, &statements.state_table(), select).await?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let changes = rows
-            .into_iter()
-            .map(|row| Ok(self.read_key::<T>(row)?.listed));
+        let changes = rows.into_iter().map(|row| Ok(read_key::<T>(row)?.listed));
         let changes: Vec<ListedChange> = changes.collect::<Result<_>>()?;
         let last = changes.last().filter(|_| has_more);
         let next = last.map(|last| format!("{} {}", milliseconds(last.due_at), last.key.place));
@@ -274,7 +274,7 @@ impl Call<'_> {
             Selection::All => vec![of_states(&[ChangeState::SetAside, ChangeState::Unknown])],
         };
         for select in selects {
-            ids.extend(numbers(tx, &statements.numbers(), select).await?);
+            ids.extend(numbers(tx, select).await?);
         }
         ids.sort_unstable();
         ids.dedup();
@@ -298,83 +298,33 @@ impl Call<'_> {
             .sync(self.destination, condition, milliseconds(now));
         tx.execute(sync).await
     }
-
-    /// Reads the columns of a key and its state.
-    fn read_key<T: ChangeTransaction>(&self, row: StoredRow) -> Result<ListedKey> {
-        let mut values = row.values;
-        let state = values.split_off(values.len().saturating_sub(STATE_COLUMNS));
-        let mut cells = Cells::<T>::of(state);
-        let place = cells.integer()?;
-        let wanted = cells.version()?.ok_or_else(unreadable::<T>)?;
-        let wanted_at = timestamp(T::STORE, cells.integer()?)?;
-        let sent = cells.version()?;
-        let id = cells.text()?;
-        let attempts = u32::try_from(cells.integer()?).map_err(|_| unreadable::<T>())?;
-        Ok(ListedKey {
-            listed: ListedChange {
-                key: ChangeKey { values, place },
-                wanted,
-                wanted_at,
-                sent: sent.map(|version| Sent { version, id }),
-                attempts,
-                due_at: timestamp(T::STORE, cells.integer()?)?,
-                is_leased: cells.integer()? == 1,
-                is_uncertain: cells.integer()? == 1,
-                holds: cells.integer()? == 1,
-                answer: cells.text()?,
-            },
-        })
-    }
 }
 
-/// Takes a step to change the destinations of a dataset that is locked, in its entry. Returns whether it was the last.
-pub(crate) async fn track<T: ChangeTransaction>(
-    tx: &mut T,
-    dataset: &Dataset,
-    table: &Table,
-    entry: &mut Entry,
-    destinations: &[String],
-    rows: u64,
-) -> Result<bool> {
-    let tracking = &mut entry.registered.tracking;
-    tracking.set(destinations);
-    if !tracking.leaving.is_empty()
-        && delete_leaving(tx, dataset, table, tracking, rows).await? == 0
-    {
-        tracking.leaving.clear();
-        tracking.set(destinations);
-    }
-    entry.walks.retain_syncs(&tracking.destinations);
-    Ok(tracking.leaving.is_empty())
-}
-
-/// Deletes some keys of destinations that are gone. If no destination is left, also deletes some recorded changes.
-/// Returns how many it has deleted: 0 once nothing is left.
-async fn delete_leaving<T: ChangeTransaction>(
-    tx: &mut T,
-    dataset: &Dataset,
-    table: &Table,
-    tracking: &Tracking,
-    limit: u64,
-) -> Result<u64> {
-    if !tracking.is_on() {
-        let folded = tx.fold(dataset, table, &[], now(), limit).await?;
-        if folded > 0 {
-            return Ok(folded);
-        }
-    }
-    let dialect = tx.dialect();
-    let statements = Statements {
-        dialect: &dialect,
-        dataset,
-        table,
-    };
-    let select = statements.of_destinations(&tracking.leaving, limit);
-    let ids = numbers(tx, &statements.numbers(), select).await?;
-    for ids in ids.chunks(KEYS) {
-        tx.execute(statements.delete(ids)).await?;
-    }
-    Ok(ids.len() as u64)
+/// Reads the columns of a key and its state.
+fn read_key<T: ChangeTransaction>(row: StoredRow) -> Result<ListedKey> {
+    let mut values = row.values;
+    let state = values.split_off(values.len().saturating_sub(STATE_COLUMNS));
+    let mut cells = Cells::<T>::of(state);
+    let place = cells.integer()?;
+    let wanted = cells.version()?.ok_or_else(unreadable::<T>)?;
+    let wanted_at = timestamp(T::STORE, cells.integer()?)?;
+    let sent = cells.version()?;
+    let id = cells.text()?;
+    let attempts = u32::try_from(cells.integer()?).map_err(|_| unreadable::<T>())?;
+    Ok(ListedKey {
+        listed: ListedChange {
+            key: ChangeKey { values, place },
+            wanted,
+            wanted_at,
+            sent: sent.map(|version| Sent { version, id }),
+            attempts,
+            due_at: timestamp(T::STORE, cells.integer()?)?,
+            is_leased: cells.integer()? == 1,
+            is_uncertain: cells.integer()? == 1,
+            holds: cells.integer()? == 1,
+            answer: cells.text()?,
+        },
+    })
 }
 
 struct ListedKey {
@@ -403,131 +353,4 @@ impl ListedKey {
             wanted_at: listed.wanted_at,
         }
     }
-}
-
-fn unsent_key<'r>(result: &'r ChangeResult, outcome: &'r ChangeOutcome, now: i64) -> UnsentKey<'r> {
-    let mut key = UnsentKey {
-        id: result.key.place,
-        version: result.version,
-        state: ChangeState::Waiting,
-        due_at: now,
-        answer: None,
-        attempts: 0,
-        is_uncertain: false,
-        holds: false,
-    };
-    match outcome {
-        ChangeOutcome::Retry {
-            at,
-            answer,
-            counts_as_attempt,
-            uncertain,
-        } => {
-            key.due_at = milliseconds(*at);
-            key.answer = Some(cut(answer));
-            key.attempts = u8::from(*counts_as_attempt);
-            key.is_uncertain = *uncertain;
-        }
-        ChangeOutcome::SetAside { answer, holds } => {
-            key.state = ChangeState::SetAside;
-            key.answer = Some(cut(answer));
-            (key.attempts, key.holds) = (1, *holds);
-        }
-        ChangeOutcome::Unknown { answer, holds } => {
-            key.state = ChangeState::Unknown;
-            key.answer = Some(cut(answer));
-            (key.attempts, key.holds, key.is_uncertain) = (1, *holds, true);
-        }
-        ChangeOutcome::Released | ChangeOutcome::Sent { .. } => {}
-    }
-    key
-}
-
-/// Cuts an answer to what is kept of it.
-pub(crate) fn cut(answer: &str) -> &str {
-    &answer[..answer.floor_char_boundary(MAX_ANSWER_BYTES)]
-}
-
-async fn all<T: ChangeTransaction>(
-    tx: &mut T,
-    table: &ReadTable,
-    statement: Statement,
-) -> Result<Vec<StoredRow>> {
-    let page = PageBuilder::new(u32::MAX, usize::MAX);
-    Ok(tx.fetch(table, statement, page).await?.into_rows())
-}
-
-async fn numbers<T: ChangeTransaction>(
-    tx: &mut T,
-    table: &ReadTable,
-    statement: Statement,
-) -> Result<Vec<i64>> {
-    let rows = all(tx, table, statement).await?;
-    let number = |row| Cells::<T>::new(row).integer();
-    rows.into_iter().map(number).collect()
-}
-
-/// Splits a row into the number of its key, its version, and the row itself.
-fn numbered<T: ChangeTransaction>(mut row: StoredRow) -> Result<(i64, RowVersion, StoredRow)> {
-    let last = row.values.split_off(row.values.len().saturating_sub(2));
-    let mut cells = Cells::<T>::of(last);
-    let version = cells.version()?.ok_or_else(unreadable::<T>)?;
-    Ok((cells.integer()?, version, row))
-}
-
-/// The values of a row, one after the other.
-struct Cells<T> {
-    values: std::vec::IntoIter<Value>,
-    store: std::marker::PhantomData<T>,
-}
-
-impl<T: ChangeTransaction> Cells<T> {
-    fn new(row: StoredRow) -> Self {
-        Self::of(row.values)
-    }
-
-    fn of(values: Vec<Value>) -> Self {
-        Self {
-            values: values.into_iter(),
-            store: std::marker::PhantomData,
-        }
-    }
-
-    fn maybe_integer(&mut self) -> Result<Option<i64>> {
-        match self.values.next() {
-            Some(Value::Integer(number)) => Ok(Some(number)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(unreadable::<T>()),
-        }
-    }
-
-    fn integer(&mut self) -> Result<i64> {
-        self.maybe_integer()?.ok_or_else(unreadable::<T>)
-    }
-
-    fn text(&mut self) -> Result<Option<String>> {
-        match self.values.next() {
-            Some(Value::Text(text)) => Ok(Some(text.to_string())),
-            Some(Value::Null) => Ok(None),
-            _ => Err(unreadable::<T>()),
-        }
-    }
-
-    fn version(&mut self) -> Result<Option<RowVersion>> {
-        let Some(hex) = self.text()? else {
-            return Ok(None);
-        };
-        let (digits, _) = hex.as_bytes().as_chunks::<2>();
-        let byte = |digits: &[u8; 2]| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        };
-        let bytes: Option<Vec<u8>> = digits.iter().map(byte).collect();
-        let version = bytes.and_then(|bytes| RowVersion::from_bytes(&bytes));
-        version.map(Some).ok_or_else(unreadable::<T>)
-    }
-}
-
-fn unreadable<T: ChangeTransaction>() -> StoreError {
-    StoreError::unavailable(T::STORE, "what is recorded about a key cannot be read")
 }

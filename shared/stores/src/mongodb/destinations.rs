@@ -1,35 +1,32 @@
 //! What destinations have of the keys of a dataset: one document per destination and key.
 
 mod fold;
+mod lease;
 mod state;
-
-use std::collections::HashMap;
+mod sync;
 
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
 use jiff::Timestamp;
-use landfall_domain::{Dataset, RowVersion, Value};
+use landfall_domain::{Dataset, RowVersion};
 use mongodb::Collection;
-use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc};
-use mongodb::bson::{RawBson, rawdoc};
+use mongodb::bson::{Bson, Document, RawArrayBuf, doc};
 
 use super::Mongodb;
 use super::command::update;
-use super::document::{CHANGED, binary_value, id_bytes, id_of};
+use super::document::{CHANGED, binary_value};
 use super::error::{STORE, contended, unavailable};
-use super::read::stored;
 use super::registry::{Registration, Registry};
-use super::walk::Range;
 use crate::changes::{
     ChangeBackend, ChangePage, ChangeResult, ChangeState, ChangeSummary, DueChange, Lease,
     MAX_COUNTED_ENTRIES, Selection, keys_of, milliseconds, timestamp,
 };
 use crate::error::{Result, StoreError};
-use crate::read::StoredRow;
 use crate::registry::tombstones_of;
-use crate::schema::{Table, VERSION};
+use crate::schema::Table;
 use crate::walk::Step;
-use state::{State, key_id, recorded, version_of};
+use lease::bytes_of;
+use state::{State, key_id, recorded};
 
 /// The maximum number of changed documents that a lease looks at.
 const FOLDED: i64 = 10_000;
@@ -45,7 +42,11 @@ impl Mongodb {
     async fn registration(&self, name: &str, destination: &str) -> Result<Registration> {
         let registration = Registry::new(&self.database, name).get().await?;
         let tracking = registration.registered()?.tracking;
-        if tracking.destinations.iter().any(|known| known == destination) {
+        if tracking
+            .destinations
+            .iter()
+            .any(|known| known == destination)
+        {
             return Ok(registration);
         }
         Err(StoreError::Untracked {
@@ -60,7 +61,11 @@ impl Mongodb {
         let keys = self.keys(name);
         let filter = doc! { "destination": { "$in": leaving } };
         let limit = i64::try_from(self.step_rows).unwrap_or(i64::MAX);
-        let mut some = keys.find(filter).projection(doc! { "_id": 1 }).limit(limit).await?;
+        let mut some = keys
+            .find(filter)
+            .projection(doc! { "_id": 1 })
+            .limit(limit)
+            .await?;
         let mut ids = Vec::new();
         while let Some(mut document) = some.try_next().await? {
             ids.extend(document.remove("_id"));
@@ -70,86 +75,6 @@ impl Mongodb {
         }
         let deleted = keys.delete_many(doc! { "_id": { "$in": ids } }).await?;
         Ok(deleted.deleted_count)
-    }
-
-    /// Returns the versions of the tombstones of these keys.
-    async fn tombstones_of(&self, name: &str, ids: &[Bson]) -> Result<HashMap<Vec<u8>, RowVersion>> {
-        let tombstones: Collection<RawDocumentBuf> = self.database.collection(&tombstones_of(name));
-        let filter = doc! { "_id": { "$in": ids } };
-        let mut found = tombstones.find(filter).projection(doc! { VERSION: 1 }).await?;
-        let mut versions = HashMap::new();
-        while let Some(document) = found.try_next().await? {
-            let id = id_of(&document).map(id_bytes).ok_or_else(unreadable)?;
-            versions.insert(id, version_of(&document)?);
-        }
-        Ok(versions)
-    }
-
-    /// Returns the rows of these keys, with their versions.
-    async fn rows_of(
-        &self,
-        dataset: &Dataset,
-        ids: &[Bson],
-    ) -> Result<HashMap<Vec<u8>, (RowVersion, StoredRow)>> {
-        let rows: Collection<RawDocumentBuf> = self.database.collection(&dataset.name);
-        let mut found = rows.find(doc! { "_id": { "$in": ids } }).await?;
-        let mut all = HashMap::new();
-        while let Some(document) = found.try_next().await? {
-            let id = id_of(&document).map(id_bytes).ok_or_else(unreadable)?;
-            let row = stored(dataset, &document).ok_or_else(unreadable)?;
-            all.insert(id, (version_of(&document)?, row));
-        }
-        Ok(all)
-    }
-
-    /// Leases keys that are due, and returns those of them that this call has got.
-    async fn claim(
-        &self,
-        dataset: &Dataset,
-        destination: &str,
-        lease: &Lease,
-        limit: usize,
-    ) -> Result<Vec<State>> {
-        let keys = self.keys(&dataset.name);
-        let due = doc! {
-            "destination": destination,
-            "state": "waiting",
-            "due_at": until(milliseconds(lease.now)),
-        };
-        let mut found = keys
-            .find(due.clone())
-            .sort(doc! { "due_at": 1, "_id": 1 })
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .await?;
-        let mut states = Vec::new();
-        while let Some(document) = found.try_next().await? {
-            states.push(State::read(dataset, &document)?);
-        }
-        if states.is_empty() {
-            return Ok(states);
-        }
-        let ids: Vec<&str> = states.iter().map(|state| state.id.as_str()).collect();
-        let mut claim = due;
-        claim.insert("_id", doc! { "$in": ids.clone() });
-        let pipeline = vec![doc! { "$set": {
-            "uncertain": { "$or": ["$uncertain", { "$ne": ["$lease", null] }] },
-            "lease": lease.id.as_str(),
-            "due_at": milliseconds(lease.until),
-            "leased": "$wanted",
-            "gone": false,
-        } }];
-        keys.update_many(claim, pipeline).await?;
-        let mut found = keys
-            .find(doc! { "_id": { "$in": ids }, "lease": lease.id.as_str() })
-            .await?;
-        let mut claimed = HashMap::new();
-        while let Some(document) = found.try_next().await? {
-            let state = State::read(dataset, &document)?;
-            claimed.insert(state.id.clone(), state);
-        }
-        // In the order in which they were due.
-        let claimed = states.iter().filter_map(|state| claimed.remove(&state.id));
-        Ok(claimed.collect())
     }
 }
 
@@ -168,19 +93,14 @@ fn unreadable() -> StoreError {
     unavailable("what is recorded about a key cannot be read")
 }
 
-/// Returns the approximate number of bytes of a row.
-fn bytes_of(row: &StoredRow) -> usize {
-    let text = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        Value::Json(text) => text.len(),
-        _ => size_of::<Value>(),
-    };
-    row.values.iter().map(text).sum::<usize>() + row.extra.as_ref().map_or(0, String::len)
-}
-
 #[async_trait]
 impl ChangeBackend for Mongodb {
-    async fn track(&self, dataset: &Dataset, table: &Table, destinations: &[String]) -> Result<bool> {
+    async fn track(
+        &self,
+        dataset: &Dataset,
+        table: &Table,
+        destinations: &[String],
+    ) -> Result<bool> {
         let name = &table.name;
         let registry = Registry::new(&self.database, name);
         let known = registry.get().await?;
@@ -197,7 +117,14 @@ impl ChangeBackend for Mongodb {
             let mut deleted = self.delete_leaving(name, &tracking.leaving).await?;
             if deleted == 0 && !tracking.is_on() {
                 let rows = i64::try_from(self.step_rows).unwrap_or(i64::MAX);
-                deleted = fold::run(&self.database, dataset, &[], milliseconds(Timestamp::now()), rows).await?;
+                deleted = fold::run(
+                    &self.database,
+                    dataset,
+                    &[],
+                    milliseconds(Timestamp::now()),
+                    rows,
+                )
+                .await?;
             }
             if deleted > 0 {
                 return Ok(false);
@@ -250,7 +177,8 @@ impl ChangeBackend for Mongodb {
         let keys = self.keys(name);
         if !gone.is_empty() {
             let mine = doc! { "_id": { "$in": gone }, "lease": lease.id.as_str() };
-            keys.update_many(mine, doc! { "$set": { "gone": true } }).await?;
+            keys.update_many(mine, doc! { "$set": { "gone": true } })
+                .await?;
         }
         if !left.is_empty() {
             let mine = doc! { "_id": { "$in": left }, "lease": lease.id.as_str() };
@@ -319,7 +247,9 @@ impl ChangeBackend for Mongodb {
         for collection in [name.clone(), tombstones_of(name)] {
             let changed: Collection<Document> = self.database.collection(&collection);
             let filter = doc! { CHANGED: { "$gt": 0 } };
-            let counted = changed.count_documents(filter.clone()).limit(MAX_COUNTED_ENTRIES);
+            let counted = changed
+                .count_documents(filter.clone())
+                .limit(MAX_COUNTED_ENTRIES);
             summary.recorded += counted.await?;
             let first = changed.find_one(filter).sort(doc! { CHANGED: 1 }).await?;
             let first = first.and_then(|first| first.get_i64(CHANGED).ok());
@@ -364,7 +294,11 @@ impl ChangeBackend for Mongodb {
                 break;
             }
             let state = State::read(dataset, &document)?;
-            last = Some(format!("{} {}", milliseconds(state.listed.due_at), state.id));
+            last = Some(format!(
+                "{} {}",
+                milliseconds(state.listed.due_at),
+                state.id
+            ));
             page.changes.push(state.listed);
         }
         Ok(page)
@@ -431,58 +365,15 @@ impl ChangeBackend for Mongodb {
         destination: &str,
         now: Timestamp,
     ) -> Result<Step<u64>> {
-        let name = &table.name;
-        self.registration(name, destination).await?;
-        let registry = Registry::new(&self.database, name);
-        let (step, place, marked) = registry.sync(destination).await?;
-        let rows = self.database.collection::<Document>(name);
-        let range = Range::next(&rows, place, self.step_rows).await?;
-        let found: Collection<RawDocumentBuf> = self.database.collection(name);
-        let mut found = found
-            .find(range.filter())
-            .projection(doc! { VERSION: 1 })
-            .await?;
-        let (mut updates, now) = (RawArrayBuf::new(), milliseconds(now));
-        while let Some(document) = found.try_next().await? {
-            let Some(key) = id_of(&document) else {
-                return Err(unreadable());
-            };
-            let key = RawBson::from(key);
-            let Some(values) = state::values_of(dataset, &Bson::try_from(key.clone()).map_err(|_| unreadable())?) else {
-                // A document of another program.
-                continue;
-            };
-            let new = state::new(destination, key, &version_of(&document)?, now);
-            let id = state::id_of(destination, &values);
-            updates.push(rawdoc! { "q": { "_id": id }, "u": { "$setOnInsert": new }, "upsert": true });
-        }
-        let done = update(&self.database, &keys_of(name), updates).await?;
-        let added = done.upserted.len() as u64;
-        if let Some((_, code)) = done.errors.first() {
-            return Err(super::error::from_code(*code, "write error"));
-        }
-        let marked = marked + i64::try_from(added).unwrap_or_default();
-        let field = format!("syncs.{destination}");
-        let as_read = if step == 0 {
-            doc! { &field: null }
-        } else {
-            doc! { format!("{field}.step"): step }
-        };
-        let is_done = range.last.is_none();
-        let update = match range.last {
-            None => doc! { "$unset": { field: "" } },
-            Some(place) => {
-                doc! { "$set": { field: { "step": step + 1, "place": place, "marked": marked } } }
-            }
-        };
-        if !registry.update(as_read, update).await? {
-            return Err(contended("another caller has marked the range"));
-        }
-        Ok(if is_done {
-            Step::Done(crate::registry::unsigned(STORE, marked)?)
-        } else {
-            Step::Continues
-        })
+        self.registration(&table.name, destination).await?;
+        sync::step(
+            &self.database,
+            dataset,
+            destination,
+            milliseconds(now),
+            self.step_rows,
+        )
+        .await
     }
 }
 

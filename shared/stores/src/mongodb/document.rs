@@ -239,7 +239,6 @@ impl<'a> Encoder<'a> {
         document
     }
 
-
     /// Returns the digest of all values of a row and the names of their fields, whatever a document can hold of them.
     fn digest(&mut self, row: &Row) -> [u8; 16] {
         self.digested.clear();

@@ -17,8 +17,8 @@
 mod changes;
 mod columns;
 mod command;
-mod destinations;
 mod deletes;
+mod destinations;
 mod document;
 mod error;
 mod json;

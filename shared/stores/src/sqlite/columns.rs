@@ -4,8 +4,8 @@ use landfall_domain::{Dataset, Merged, Row, RowUpdate, RowVersions, StoreCounts,
 use rusqlite::Transaction;
 use rusqlite::types::{Value, ValueRef};
 
-use super::destinations::Recorder;
 use super::error::{STORE, refused, unavailable};
+use super::recorder::Recorder;
 use super::statement::{Prepared, extra};
 use super::table::quote;
 use super::tombstones::Tombstones;

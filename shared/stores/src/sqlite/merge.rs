@@ -9,8 +9,8 @@ use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts};
 use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
-use super::destinations::Recorder;
 use super::error::{refused, unavailable};
+use super::recorder::Recorder;
 use super::statement::{Prepared, extra};
 use super::table::quote;
 use super::tombstones::Tombstones;

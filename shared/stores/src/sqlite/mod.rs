@@ -25,6 +25,7 @@ mod merge;
 mod prepare;
 mod prune;
 mod read;
+mod recorder;
 mod registry;
 mod statement;
 mod table;

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::error::STORE;
 use super::table::quote;
 use super::totals::Totals;
-use super::{destinations, registry};
+use super::{recorder, registry};
 use crate::error::Result;
 use crate::registry::{tombstones_of, unsigned};
 use crate::schema::{Table, VERSION};
@@ -119,7 +119,7 @@ pub(super) fn step(
     }
     if !prune.is_in_tombstones && entry.registered.tracking.is_on() {
         let condition = range.condition();
-        destinations::record_prune(transaction, table, entry.floor.as_deref(), &condition)?;
+        recorder::record_prune(transaction, table, entry.floor.as_deref(), &condition)?;
     }
     let delete = format!(
         "DELETE FROM {} WHERE {VERSION} < ? AND {}",

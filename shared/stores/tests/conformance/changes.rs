@@ -6,35 +6,9 @@ use landfall_stores::{
 };
 
 use crate::databases::Database;
-use crate::follower::{Follower, sent};
+use crate::follower::{Follower, expected, notes, sent};
 use crate::rows::{PAIRS, counts, deleted_pair, pair, text};
 use crate::worker::Worker;
-
-/// Returns the notes of changes by id; none for a delete of a key that was sent. A store may know that the others are
-/// not worth a change.
-fn notes(changes: &[DueChange]) -> Vec<(String, Option<String>)> {
-    let text = |value: &Value| match value {
-        Value::Text(text) => text.to_string(),
-        other => panic!("{other:?}"),
-    };
-    let note = |change: &DueChange| {
-        let row = change.row.as_ref();
-        (
-            text(&change.key.values[0]),
-            row.map(|row| text(&row.values[1])),
-        )
-    };
-    let changes = changes.iter();
-    let changes = changes.filter(|change| change.row.is_some() || change.sent.is_some());
-    let mut notes: Vec<_> = changes.map(note).collect();
-    notes.sort();
-    notes
-}
-
-fn expected(notes: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
-    let owned = |(id, note): &(&str, Option<&str>)| ((*id).to_owned(), note.map(str::to_owned));
-    notes.iter().map(owned).collect()
-}
 
 fn pairs(ids: &[&str], note: &str) -> Vec<Row> {
     ids.iter().map(|id| pair(id, note)).collect()
@@ -50,10 +24,15 @@ pub(crate) async fn only_changes_are_due(database: &Database) {
     worker.applies(2, rows.clone(), counts(1, 1, 1, 0)).await;
     let due = follower.drain("crm").await;
     assert_eq!(notes(&due), expected(&[("b", Some("2")), ("c", Some("2"))]));
-    assert!(due.iter().all(|change| change.sent.is_none() && change.attempts == 0));
+    assert!(
+        due.iter()
+            .all(|change| change.sent.is_none() && change.attempts == 0)
+    );
     // Redelivered, stale, or the same values again.
     worker.applies(2, rows.clone(), counts(0, 0, 3, 0)).await;
-    worker.applies(1, pairs(&["b", "c"], "late"), counts(0, 0, 0, 2)).await;
+    worker
+        .applies(1, pairs(&["b", "c"], "late"), counts(0, 0, 0, 2))
+        .await;
     worker.applies(3, rows, counts(0, 0, 3, 0)).await;
     assert_eq!(follower.drain("crm").await, []);
     // Deleted: there, never sent, absent.
@@ -76,7 +55,9 @@ pub(crate) async fn changes_supersede_each_other(database: &Database) {
     let worker = Worker::of(database, PAIRS).await;
     let mut follower = Follower::of(&worker, &["crm"]).await;
     for moment in 1..=5 {
-        worker.apply(moment, pairs(&["a"], &moment.to_string())).await;
+        worker
+            .apply(moment, pairs(&["a"], &moment.to_string()))
+            .await;
     }
     let due = follower.drain("crm").await;
     assert_eq!(notes(&due), expected(&[("a", Some("5"))]));
@@ -115,7 +96,10 @@ pub(crate) async fn a_lost_lease_is_due_again(database: &Database) {
     assert_eq!(follower.record("crm", &first, &due[..1], &sent).await, 1);
     follower.pass_lease();
     let (second, again) = follower.lease("crm", 10).await;
-    assert_eq!(notes(&again), expected(&[("b", Some("1")), ("c", Some("1"))]));
+    assert_eq!(
+        notes(&again),
+        expected(&[("b", Some("1")), ("c", Some("1"))])
+    );
     assert!(again.iter().all(|change| change.is_uncertain));
     // The first one is late, and changes nothing.
     let refuse = |_: &DueChange| ChangeOutcome::SetAside {
@@ -127,7 +111,10 @@ pub(crate) async fn a_lost_lease_is_due_again(database: &Database) {
     assert_eq!(follower.record("crm", &second, &again, &release).await, 2);
     let due = follower.drain("crm").await;
     assert_eq!(due.len(), 2);
-    assert!(due.iter().all(|change| change.is_uncertain && change.attempts == 0));
+    assert!(
+        due.iter()
+            .all(|change| change.is_uncertain && change.attempts == 0)
+    );
     worker.apply(2, pairs(&["b"], "2")).await;
     assert!(!follower.drain("crm").await[0].is_uncertain);
     worker.drop_table().await;
@@ -147,9 +134,18 @@ pub(crate) async fn retries_and_refusals(database: &Database) {
         let id = id.as_str();
         let answer = format!("answer to {id}");
         match id {
-            "held" => ChangeOutcome::SetAside { answer, holds: true },
-            "skipped" => ChangeOutcome::SetAside { answer, holds: false },
-            "unknown" => ChangeOutcome::Unknown { answer, holds: true },
+            "held" => ChangeOutcome::SetAside {
+                answer,
+                holds: true,
+            },
+            "skipped" => ChangeOutcome::SetAside {
+                answer,
+                holds: false,
+            },
+            "unknown" => ChangeOutcome::Unknown {
+                answer,
+                holds: true,
+            },
             other => ChangeOutcome::Retry {
                 at,
                 answer: "é".repeat(3_000),
@@ -170,12 +166,19 @@ pub(crate) async fn retries_and_refusals(database: &Database) {
     };
     assert_eq!(summary, expected_summary);
     let listed = follower.list("crm", ChangeState::SetAside).await;
-    let answers: Vec<_> = listed.iter().filter_map(|change| change.answer.clone()).collect();
+    let answers: Vec<_> = listed
+        .iter()
+        .filter_map(|change| change.answer.clone())
+        .collect();
     assert_eq!(answers.len(), 2);
     assert!(answers.contains(&"answer to held".to_owned()));
     assert_eq!(listed.iter().filter(|change| change.holds).count(), 1);
     let waiting = follower.list("crm", ChangeState::Waiting).await;
-    assert!(waiting.iter().all(|change| change.answer.as_ref().unwrap().len() == 2_000));
+    assert!(
+        waiting
+            .iter()
+            .all(|change| change.answer.as_ref().unwrap().len() == 2_000)
+    );
     assert_eq!(follower.list("crm", ChangeState::Unknown).await.len(), 1);
     // Later changes pass only where nothing holds them.
     worker.apply(2, pairs(&ids, "2")).await;
@@ -183,7 +186,10 @@ pub(crate) async fn retries_and_refusals(database: &Database) {
     assert_eq!(notes(&due), expected(&[("skipped", Some("2"))]));
     follower.pass(600);
     let due = follower.drain("crm").await;
-    assert_eq!(notes(&due), expected(&[("retried", Some("2")), ("throttled", Some("2"))]));
+    assert_eq!(
+        notes(&due),
+        expected(&[("retried", Some("2")), ("throttled", Some("2"))])
+    );
     let state = |change: &DueChange| (change.attempts, change.is_uncertain);
     let mut states: Vec<_> = due.iter().map(state).collect();
     states.sort_unstable();
@@ -194,7 +200,10 @@ pub(crate) async fn retries_and_refusals(database: &Database) {
     assert_eq!(follower.redrive("crm", &state, 10).await, 0);
     assert_eq!(follower.redrive("crm", &Selection::All, 10).await, 1);
     let due = follower.drain("crm").await;
-    assert_eq!(notes(&due), expected(&[("held", Some("2")), ("unknown", Some("2"))]));
+    assert_eq!(
+        notes(&due),
+        expected(&[("held", Some("2")), ("unknown", Some("2"))])
+    );
     assert!(due.iter().all(|change| change.attempts == 0));
     // Keys that were sent are sent again if they are named.
     let keys = ["held", "never"].map(|id| vec![text(id)]);
@@ -219,7 +228,9 @@ pub(crate) async fn a_prune_is_a_delete_of_each_key(database: &Database) {
     let due = follower.drain("crm").await;
     assert_eq!(notes(&due), expected(&[("b", None), ("c", None)]));
     // Late rows are stale; newer ones come back.
-    worker.applies(15, pairs(&["b"], "15"), counts(0, 0, 0, 1)).await;
+    worker
+        .applies(15, pairs(&["b"], "15"), counts(0, 0, 0, 1))
+        .await;
     assert_eq!(follower.drain("crm").await, []);
     worker.apply(25, pairs(&["b"], "25")).await;
     let due = follower.drain("crm").await;
@@ -242,7 +253,9 @@ pub(crate) async fn existing_rows_are_synchronised(database: &Database) {
             Step::Done(marked) => break marked,
         }
         // Between two steps: some that are marked, others that are not yet.
-        worker.apply(10 + steps, rows(&ids[40..50], &format!("{steps}"))).await;
+        worker
+            .apply(10 + steps, rows(&ids[40..50], &format!("{steps}")))
+            .await;
     };
     assert!(steps >= 4, "{steps} steps");
     assert!((75..=85).contains(&marked), "{marked} marked");
@@ -268,19 +281,27 @@ pub(crate) async fn destinations_come_and_go(database: &Database) {
     worker.apply(1, pairs(&["a"], "1")).await;
     assert_eq!(tables().await, 0);
     let untracked = follower.try_lease("crm", 10).await;
-    assert!(matches!(untracked, Err(StoreError::Untracked { .. })), "{untracked:?}");
+    assert!(
+        matches!(untracked, Err(StoreError::Untracked { .. })),
+        "{untracked:?}"
+    );
     follower.track(&["crm", "shop"]).await;
     let ids: Vec<String> = (0..50).map(|id| format!("key {id:03}")).collect();
     let rows = |note: &str| ids.iter().map(|id| pair(id, note)).collect();
     worker.apply(2, rows("2")).await;
     // Another worker, and a definition that knows nothing of it.
     let other = worker.other().await;
-    let redefined = other.redefined(&format!("{PAIRS}\nunknown_columns = \"drop\"")).await;
+    let redefined = other
+        .redefined(&format!("{PAIRS}\nunknown_columns = \"drop\""))
+        .await;
     redefined.apply(3, pairs(&["a"], "3")).await;
     assert_eq!(follower.drain_all("crm").await.len(), 51);
     follower.track(&["crm"]).await;
     let gone = follower.try_lease("shop", 10).await;
-    assert!(matches!(gone, Err(StoreError::Untracked { .. })), "{gone:?}");
+    assert!(
+        matches!(gone, Err(StoreError::Untracked { .. })),
+        "{gone:?}"
+    );
     worker.apply(4, pairs(&["a"], "4")).await;
     // It comes back, and begins with what changes next.
     follower.track(&["crm", "shop"]).await;
@@ -295,7 +316,10 @@ pub(crate) async fn destinations_come_and_go(database: &Database) {
     follower.track(&["crm"]).await;
     assert_eq!(follower.drain("crm").await, []);
     worker.apply(7, pairs(&["a"], "7")).await;
-    assert_eq!(notes(&follower.drain("crm").await), expected(&[("a", Some("7"))]));
+    assert_eq!(
+        notes(&follower.drain("crm").await),
+        expected(&[("a", Some("7"))])
+    );
     worker.drop_table().await;
 }
 
@@ -307,9 +331,13 @@ pub(crate) async fn changes_of_big_chunks(database: &Database) {
         let rows = keys.map(|key| pair(&format!("key {key:05}"), note));
         rows.collect::<Vec<_>>()
     };
-    worker.applies(1, rows(0..3_000, "1"), counts(3_000, 0, 0, 0)).await;
+    worker
+        .applies(1, rows(0..3_000, "1"), counts(3_000, 0, 0, 0))
+        .await;
     assert_eq!(follower.drain_all("crm").await.len(), 3_000);
-    worker.applies(2, rows(2_700..5_700, "2"), counts(2_700, 300, 0, 0)).await;
+    worker
+        .applies(2, rows(2_700..5_700, "2"), counts(2_700, 300, 0, 0))
+        .await;
     assert_eq!(follower.drain_all("crm").await.len(), 3_000);
     let mut mixed = rows(0..2_000, "1");
     mixed.extend(rows(4_000..5_000, "3"));
@@ -317,7 +345,9 @@ pub(crate) async fn changes_of_big_chunks(database: &Database) {
     let due = follower.drain_all("crm").await;
     assert_eq!(due.len(), 1_000);
     assert!(due.iter().all(|change| change.sent.is_some()));
-    worker.applies(3, rows(5_600..5_800, "3"), counts(100, 100, 0, 0)).await;
+    worker
+        .applies(3, rows(5_600..5_800, "3"), counts(100, 100, 0, 0))
+        .await;
     assert_eq!(follower.drain_all("crm").await.len(), 200);
     worker.drop_table().await;
 }
@@ -332,7 +362,12 @@ pub(crate) async fn changes_of_merged_columns(database: &Database) {
     let mut follower = Follower::of(&worker, &["crm"]).await;
     worker.apply(1, pairs(&["a", "b", "c"], "1")).await;
     assert_eq!(follower.drain("crm").await.len(), 3);
-    let rows = vec![pair("a", "1"), pair("b", "2"), deleted_pair("c"), pair("d", "2")];
+    let rows = vec![
+        pair("a", "1"),
+        pair("b", "2"),
+        deleted_pair("c"),
+        pair("d", "2"),
+    ];
     worker.apply(2, rows.clone()).await;
     let due = follower.drain("crm").await;
     let changed = [("b", Some("2")), ("c", None), ("d", Some("2"))];

@@ -57,7 +57,10 @@ impl Service {
         for change in due {
             let key = key_of(change);
             let other = self.leased.insert(key.clone(), lease.until);
-            assert!(other.is_none_or(|until| until <= lease.now), "{key} is leased twice");
+            assert!(
+                other.is_none_or(|until| until <= lease.now),
+                "{key} is leased twice"
+            );
             let newest = self.newest.get(&key);
             assert!(
                 change.sent.is_none() || newest <= Some(&change.version),
@@ -85,7 +88,12 @@ impl Service {
     }
 
     /// Returns a random outcome of a change, which the service may have processed.
-    fn outcome(&mut self, change: &DueChange, now: Timestamp, random: &mut StdRng) -> ChangeOutcome {
+    fn outcome(
+        &mut self,
+        change: &DueChange,
+        now: Timestamp,
+        random: &mut StdRng,
+    ) -> ChangeOutcome {
         let answer = "503".to_owned();
         let holds = random.random_bool(0.5);
         match random.random_range(0..10) {
@@ -215,13 +223,18 @@ async fn random_case(database: &Database, definition: &str, random: &mut StdRng)
             service.leased.remove(&key_of(change));
         }
         let sent = |_: &DueChange| ChangeOutcome::Sent { id: None };
-        assert_eq!(follower.record("crm", &lease, &due, &sent).await, due.len() as u64);
+        assert_eq!(
+            follower.record("crm", &lease, &due, &sent).await,
+            due.len() as u64
+        );
     }
     assert_eq!(follower.summary("crm").await, ChangeSummary::default());
     let rows = worker.notes().await.into_iter();
     let rows: BTreeMap<_, _> = rows.map(|(id, (note, _))| (id, note)).collect();
     let held = service.held.iter();
-    let held: BTreeMap<_, _> = held.map(|(id, (note, _))| (id.clone(), note.clone())).collect();
+    let held: BTreeMap<_, _> = held
+        .map(|(id, (note, _))| (id.clone(), note.clone()))
+        .collect();
     assert_eq!(held, rows);
     worker.drop_table().await;
 }
@@ -268,7 +281,10 @@ pub(crate) async fn two_callers_beside_two_writers(database: &Database) {
                 service.lock().unwrap().leased.remove(&key_of(change));
             }
             let sent = |_: &DueChange| ChangeOutcome::Sent { id: None };
-            assert_eq!(follower.record("crm", &lease, &due, &sent).await, due.len() as u64);
+            assert_eq!(
+                follower.record("crm", &lease, &due, &sent).await,
+                due.len() as u64
+            );
             idle = if due.is_empty() { idle + 1 } else { 0 };
         }
     };

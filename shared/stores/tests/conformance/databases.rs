@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use landfall_domain::Dataset;
 use landfall_stores::{
-    ChangeStore, ReadOptions, Reader, Store, StoreOptions, connect_changes, connect_mongodb, connect_sql, read_mongodb, read_sql,
+    ChangeStore, ReadOptions, Reader, Store, StoreOptions, connect_changes, connect_mongodb,
+    connect_sql, read_mongodb, read_sql,
 };
 use mongodb::bson::{Document, doc};
 use sqlx::mysql::MySqlConnection;
@@ -201,7 +202,11 @@ impl Database {
             Self::Mongodb(uri) => {
                 let [rows, tombstones, registry] = collections(uri, dataset).await;
                 rows.drop().await.unwrap();
-                keys_of_destinations(uri, dataset).await.drop().await.unwrap();
+                keys_of_destinations(uri, dataset)
+                    .await
+                    .drop()
+                    .await
+                    .unwrap();
                 tombstones.drop().await.unwrap();
                 registry.delete_one(doc! { "_id": name }).await.unwrap();
             }

@@ -24,11 +24,40 @@ pub(crate) struct Follower {
 
 /// Returns the outcome of a change that was sent, with the id that a service gives to its key.
 pub(crate) fn sent(change: &DueChange) -> ChangeOutcome {
-    let id = match (&change.key.values[0], change.row.is_some() && change.sent.is_none()) {
+    let id = match (
+        &change.key.values[0],
+        change.row.is_some() && change.sent.is_none(),
+    ) {
         (Value::Text(id), true) => Some(format!("id of {}", id.as_str())),
         _ => None,
     };
     ChangeOutcome::Sent { id }
+}
+
+/// Returns the notes of changes by id; none for a delete of a key that was sent. A store may know that the others are
+/// not worth a change.
+pub(crate) fn notes(changes: &[DueChange]) -> Vec<(String, Option<String>)> {
+    let text = |value: &Value| match value {
+        Value::Text(text) => text.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let note = |change: &DueChange| {
+        let row = change.row.as_ref();
+        (
+            text(&change.key.values[0]),
+            row.map(|row| text(&row.values[1])),
+        )
+    };
+    let changes = changes.iter();
+    let changes = changes.filter(|change| change.row.is_some() || change.sent.is_some());
+    let mut notes: Vec<_> = changes.map(note).collect();
+    notes.sort();
+    notes
+}
+
+pub(crate) fn expected(notes: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+    let owned = |(id, note): &(&str, Option<&str>)| ((*id).to_owned(), note.map(str::to_owned));
+    notes.iter().map(owned).collect()
 }
 
 impl Follower {
@@ -56,8 +85,12 @@ impl Follower {
     }
 
     pub(crate) async fn track(&self, destinations: &[&str]) {
-        let destinations: Vec<String> = destinations.iter().map(|name| (*name).to_owned()).collect();
-        self.store.track(&self.dataset, &destinations).await.unwrap();
+        let destinations: Vec<String> =
+            destinations.iter().map(|name| (*name).to_owned()).collect();
+        self.store
+            .track(&self.dataset, &destinations)
+            .await
+            .unwrap();
     }
 
     /// Returns the time so many seconds from now.
@@ -89,11 +122,18 @@ impl Follower {
         limit: usize,
     ) -> Result<(Lease, Vec<DueChange>), StoreError> {
         let lease = self.next_lease();
-        let due = self.store.lease(&self.dataset, destination, &lease, limit).await?;
+        let due = self
+            .store
+            .lease(&self.dataset, destination, &lease, limit)
+            .await?;
         Ok((lease, due))
     }
 
-    pub(crate) async fn lease(&mut self, destination: &str, limit: usize) -> (Lease, Vec<DueChange>) {
+    pub(crate) async fn lease(
+        &mut self,
+        destination: &str,
+        limit: usize,
+    ) -> (Lease, Vec<DueChange>) {
         self.try_lease(destination, limit).await.unwrap()
     }
 
@@ -110,7 +150,9 @@ impl Follower {
             outcome: outcome(change),
         });
         let results: Vec<_> = results.collect();
-        let recorded = self.store.record(&self.dataset, destination, lease, &results);
+        let recorded = self
+            .store
+            .record(&self.dataset, destination, lease, &results);
         recorded.await.unwrap()
     }
 
@@ -143,7 +185,9 @@ impl Follower {
     pub(crate) async fn list(&self, destination: &str, state: ChangeState) -> Vec<ListedChange> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = self.store.list(&self.dataset, destination, state, after.as_deref(), 1);
+            let page = self
+                .store
+                .list(&self.dataset, destination, state, after.as_deref(), 1);
             let page = page.await.unwrap();
             all.extend(page.changes);
             after = page.next;
@@ -153,7 +197,12 @@ impl Follower {
         }
     }
 
-    pub(crate) async fn redrive(&self, destination: &str, selection: &Selection, limit: usize) -> u64 {
+    pub(crate) async fn redrive(
+        &self,
+        destination: &str,
+        selection: &Selection,
+        limit: usize,
+    ) -> u64 {
         let redriven = self
             .store
             .redrive(&self.dataset, destination, selection, self.now, limit);

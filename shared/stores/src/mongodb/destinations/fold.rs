@@ -8,7 +8,6 @@ use mongodb::{Collection, Database, IndexModel};
 
 use super::super::command::update;
 use super::super::document::{CHANGED, binary, id_of};
-use super::super::error::{from_code, is_duplicate_key};
 use super::state::{id_of as state_id, values_of, version_of};
 use super::{literal, unreadable};
 use crate::changes::keys_of;
@@ -23,13 +22,16 @@ const BATCH: usize = 1_000;
 pub(super) async fn create_indexes(database: &Database, name: &str) -> Result<()> {
     for collection in [name.to_owned(), tombstones_of(name)] {
         let options = IndexOptions::builder().sparse(true).build();
-        let index = IndexModel::builder().keys(doc! { CHANGED: 1 }).options(options);
+        let index = IndexModel::builder()
+            .keys(doc! { CHANGED: 1 })
+            .options(options);
         let changed: Collection<Document> = database.collection(&collection);
         changed.create_index(index.build()).await?;
     }
     let due = doc! { "destination": 1, "state": 1, "due_at": 1, "_id": 1 };
     let keys: Collection<Document> = database.collection(&keys_of(name));
-    keys.create_index(IndexModel::builder().keys(due).build()).await?;
+    keys.create_index(IndexModel::builder().keys(due).build())
+        .await?;
     Ok(())
 }
 
@@ -64,7 +66,10 @@ pub(super) async fn run(
             let is_last = next.is_none();
             if let Some(document) = next {
                 let version = version_of(&document)?;
-                let at = document.get_i64(CHANGED).map_err(|_| unreadable())?.min(now);
+                let at = document
+                    .get_i64(CHANGED)
+                    .map_err(|_| unreadable())?
+                    .min(now);
                 let id = document;
                 batch.push(Changed { id, version, at });
             }
@@ -111,12 +116,8 @@ async fn raise(
         });
     }
     let done = update(database, &keys_of(&dataset.name), updates).await?;
-    match done.errors.first() {
-        // Another caller has added the key: the next attempt finds it.
-        Some((_, code)) if is_duplicate_key(*code) => Err(from_code(*code, "write error")),
-        Some((_, code)) => Err(from_code(*code, "write error")),
-        None => Ok(()),
-    }
+    // If another caller has just added a key, the next attempt finds it.
+    done.all().map(drop)
 }
 
 /// Returns the stage of an update for a key that has changed: only a newer change counts.
@@ -160,7 +161,10 @@ async fn unmark(
         let mut change = rawdoc! { "$unset": { "_changed": "" } };
         if is_tombstone {
             let deleted_at = DateTime::from_millis(changed.at);
-            change.append(mongodb::bson::cstr!("$set"), rawdoc! { "_deleted_at": deleted_at });
+            change.append(
+                mongodb::bson::cstr!("$set"),
+                rawdoc! { "_deleted_at": deleted_at },
+            );
         }
         let version = binary(changed.version.as_bytes());
         updates.push(rawdoc! { "q": { "_id": id, "_version": version }, "u": change });

@@ -86,11 +86,16 @@ pub(super) fn id_of(destination: &str, key: &[Value]) -> String {
 /// Returns the values of a key by the `_id` of its row; none if it is no key of the dataset.
 pub(super) fn values_of(dataset: &Dataset, key: &Bson) -> Option<Vec<Value>> {
     let mut document = RawDocumentBuf::new();
-    document.append(mongodb::bson::cstr!("_id"), RawBson::try_from(key.clone()).ok()?);
+    document.append(
+        mongodb::bson::cstr!("_id"),
+        RawBson::try_from(key.clone()).ok()?,
+    );
     let id = document.get("_id").ok().flatten()?;
     let fields: Vec<_> = dataset.key_fields().collect();
     if let [field] = fields.as_slice() {
-        return value(field.kind, id).filter(|value| !value.is_null()).map(|value| vec![value]);
+        return value(field.kind, id)
+            .filter(|value| !value.is_null())
+            .map(|value| vec![value]);
     }
     key_text::read(id.as_str()?, fields.iter().map(|field| field.kind))
 }
@@ -110,7 +115,12 @@ pub(super) fn version_of(document: &RawDocument) -> Result<RowVersion> {
 }
 
 /// Returns the fields of a key that is wanted for the first time.
-pub(super) fn new(destination: &str, key: RawBson, wanted: &RowVersion, now: i64) -> RawDocumentBuf {
+pub(super) fn new(
+    destination: &str,
+    key: RawBson,
+    wanted: &RowVersion,
+    now: i64,
+) -> RawDocumentBuf {
     rawdoc! {
         "destination": destination,
         "key": key,
@@ -134,22 +144,26 @@ pub(super) fn recorded(id: &str, lease: &Lease, result: &ChangeResult) -> Result
         { "$lte": ["$wanted", "$leased"] },
     ] };
     let mut set = doc! { "lease": null };
-    let mut unsent = |state: &str, answer: Option<&str>, counts: bool, uncertain: bool, holds: bool| {
-        let passes = state != "waiting" && !holds;
-        let state = if passes {
-            doc! { "$cond": [is_current.clone(), state, "waiting"] }
-        } else {
-            doc! { "$literal": state }
+    let mut unsent =
+        |state: &str, answer: Option<&str>, counts: bool, uncertain: bool, holds: bool| {
+            let passes = state != "waiting" && !holds;
+            let state = if passes {
+                doc! { "$cond": [is_current.clone(), state, "waiting"] }
+            } else {
+                doc! { "$literal": state }
+            };
+            set.insert("state", state);
+            set.insert("due_at", now);
+            set.insert(
+                "attempts",
+                doc! { "$add": ["$attempts", i64::from(counts)] },
+            );
+            set.insert("uncertain", doc! { "$or": ["$uncertain", uncertain] });
+            set.insert("holds", holds);
+            if let Some(answer) = answer {
+                set.insert("answer", doc! { "$literal": cut(answer) });
+            }
         };
-        set.insert("state", state);
-        set.insert("due_at", now);
-        set.insert("attempts", doc! { "$add": ["$attempts", i64::from(counts)] });
-        set.insert("uncertain", doc! { "$or": ["$uncertain", uncertain] });
-        set.insert("holds", holds);
-        if let Some(answer) = answer {
-            set.insert("answer", doc! { "$literal": cut(answer) });
-        }
-    };
     match &result.outcome {
         ChangeOutcome::Sent { id } => {
             let sent_as = match id {
@@ -176,7 +190,13 @@ pub(super) fn recorded(id: &str, lease: &Lease, result: &ChangeResult) -> Result
             counts_as_attempt,
             uncertain,
         } => {
-            unsent("waiting", Some(answer), *counts_as_attempt, *uncertain, false);
+            unsent(
+                "waiting",
+                Some(answer),
+                *counts_as_attempt,
+                *uncertain,
+                false,
+            );
             set.insert("due_at", milliseconds(*at));
         }
         ChangeOutcome::SetAside { answer, holds } => {
