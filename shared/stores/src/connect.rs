@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::changes::ChangeStore;
 use crate::error::StoreError;
 use crate::mongodb::{Mongodb, ReadMongodb};
 use crate::mysql::{Mysql, ReadMysql};
@@ -87,4 +88,34 @@ pub async fn connect_mongodb(
 /// The first call of the reader connects. A `mongodb+srv://` name is resolved here.
 pub async fn read_mongodb(uri: &str, options: ReadOptions) -> Result<Arc<dyn Reader>, StoreError> {
     Ok(Arc::new(ReadMongodb::new(uri, options).await?))
+}
+
+/// Returns the store that records changes for destinations: the SQL database if there is one, else `MongoDB`.
+///
+/// Only one of two stores records them, so that a service receives each change once. The rest is as for a store.
+pub async fn connect_changes(
+    mongodb_uri: Option<&str>,
+    sql_url: Option<&str>,
+    options: StoreOptions,
+    owner: Option<&str>,
+) -> Result<Arc<dyn ChangeStore>, StoreError> {
+    let Some(url) = sql_url else {
+        let uri =
+            mongodb_uri.ok_or_else(|| StoreError::Config("there is no database".to_owned()))?;
+        let mongodb = Mongodb::new(uri, options).await?;
+        return Ok(Arc::new(BoundedStore::new(mongodb, options, owner)));
+    };
+    Ok(match Sql::parse(url)? {
+        Sql::Postgres(url) => Arc::new(BoundedStore::new(
+            Postgres::new(url, options)?,
+            options,
+            owner,
+        )),
+        Sql::Mysql(url) => Arc::new(BoundedStore::new(Mysql::new(url, options)?, options, owner)),
+        Sql::Sqlite(path) => Arc::new(BoundedStore::new(
+            Sqlite::new(path, options)?,
+            options,
+            owner,
+        )),
+    })
 }

@@ -56,6 +56,15 @@
 //! Pruning happens between the last mark and the close, and only if the job is going to succeed without rejects. If
 //! a snapshot was cut short, given up or partly rejected, its missing keys are not known to be gone. If a worker dies
 //! during a step, another one repeats it.
+//!
+//! # Changes
+//!
+//! An outside service can follow the rows of a dataset. [`ChangeStore`] says what is due for it: the store that records
+//! changes ([`connect_changes`]) notes each key that is inserted, updated or deleted, also by a merge or a prune, in the
+//! transaction that writes the row (in MongoDB, in the document itself). A row that is unchanged or stale is no change.
+//! Whoever sends changes leases keys, sends their rows as they stand, and records the results. For each key, what is
+//! sent is never older than what was sent before, and each change is sent, superseded by a newer one that is, or kept
+//! with the answer of the service. How this is stored is described in `changes`.
 
 mod changes;
 mod columns;
@@ -81,7 +90,7 @@ pub use changes::{
     ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
 };
-pub use connect::{connect_mongodb, connect_sql, read_mongodb, read_sql};
+pub use connect::{connect_changes, connect_mongodb, connect_sql, read_mongodb, read_sql};
 pub use error::StoreError;
 pub use maintenance::{Current, Maintenance, Prepared};
 pub use read::{

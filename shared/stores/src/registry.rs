@@ -21,6 +21,7 @@ use landfall_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::changes::Tracking;
 use crate::error::{Result, StoreError};
 use crate::schema::{Column, ColumnKind, Table};
 use crate::walk::{Prune, Step, Walks};
@@ -199,6 +200,9 @@ pub(crate) struct Registered {
     /// Whether any definition is that of snapshots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) snapshots: bool,
+    /// The destinations that follow the rows. No definition of the dataset has them.
+    #[serde(default, skip_serializing_if = "Tracking::is_empty")]
+    pub(crate) tracking: Tracking,
 }
 
 impl Registered {
@@ -227,6 +231,7 @@ impl Registered {
             extra: dataset.unknown_columns == UnknownColumns::Keep,
             owner: table.owner.clone(),
             snapshots: dataset.mode == Mode::Snapshot,
+            tracking: Tracking::default(),
         }
     }
 

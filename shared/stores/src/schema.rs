@@ -244,7 +244,7 @@ fn versions_column() -> Column {
 pub(crate) fn list<T>(
     items: impl IntoIterator<Item = T>,
     separator: &str,
-    piece: impl Fn(T) -> String,
+    piece: impl FnMut(T) -> String,
 ) -> String {
     let pieces: Vec<String> = items.into_iter().map(piece).collect();
     pieces.join(separator)

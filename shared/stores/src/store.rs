@@ -206,8 +206,20 @@ impl<B: Backend> BoundedStore<B> {
         result
     }
 
+    pub(crate) fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Repeats a call while others interfere, within the time limit.
+    pub(crate) async fn call<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.with_timeout(with_retries(attempt)).await
+    }
+
     /// Returns the table of a dataset, which this stack owns.
-    fn table(&self, dataset: &Dataset) -> Result<Table> {
+    pub(crate) fn table(&self, dataset: &Dataset) -> Result<Table> {
         let mut table = Table::new(dataset, B::KIND)?;
         table.owner.clone_from(&self.owner);
         Ok(table)

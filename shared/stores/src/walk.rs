@@ -38,6 +38,19 @@ pub(crate) struct Walks {
     /// Count what a prune would delete, by its floor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<String, Count>,
+    /// Mark existing rows for destinations, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    syncs: BTreeMap<String, Sync>,
+}
+
+/// How far the first synchronisation of a destination is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sync {
+    /// Where the next range begins; none for the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    /// The number of keys that were marked.
+    marked: u64,
 }
 
 /// How far a table of totals is that is being built.
@@ -119,6 +132,36 @@ impl Walks {
         {
             self.counts.remove(&oldest);
         }
+    }
+
+    /// Returns how far the first synchronisation of a destination is, which may not have begun.
+    pub(crate) fn sync(&self, destination: &str) -> Sync {
+        self.syncs.get(destination).cloned().unwrap_or_default()
+    }
+
+    /// Adds a range of a first synchronisation that ends at `next`, and returns its step.
+    pub(crate) fn advance_sync(
+        &mut self,
+        destination: &str,
+        marked: u64,
+        next: Option<String>,
+    ) -> Step<u64> {
+        let marked = self.sync(destination).marked + marked;
+        if next.is_none() {
+            self.syncs.remove(destination);
+            return Step::Done(marked);
+        }
+        let sync = Sync {
+            place: next,
+            marked,
+        };
+        self.syncs.insert(destination.to_owned(), sync);
+        Step::Continues
+    }
+
+    /// Forgets the first synchronisations of all other destinations.
+    pub(crate) fn retain_syncs(&mut self, destinations: &[String]) {
+        self.syncs.retain(|name, _| destinations.contains(name));
     }
 }
 

@@ -22,11 +22,13 @@ use landfall_domain::{RowVersions, StoreCounts};
 use mongodb::Database;
 use mongodb::bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
 
+use super::changes::{bury, mark};
 use super::command::{delete, duplicates, look_up, older, update};
 use super::document::{Entry, binary};
 use super::error::contended;
 use super::registry::Registry;
 use super::upserts::BatchOutcome;
+use crate::changes::Tracking;
 use crate::error::Result;
 use crate::registry::{all_stale, tombstones_of};
 
@@ -108,13 +110,18 @@ pub(super) async fn tombstones(
         .collect())
 }
 
-/// Deletes the rows of these entries that are below the floor.
+/// Deletes the rows of these entries that are below the floor. If the dataset has destinations, they may have had an
+/// older row of the key that the prune has not met: tombstones record that it is gone.
 pub(super) async fn remove_below(
     database: &Database,
     name: &str,
     entries: &[Entry],
     floor: &[u8],
+    tracking: &Tracking,
 ) -> Result<()> {
+    if tracking.is_on() {
+        bury(database, name, entries.iter().map(Entry::id), floor).await?;
+    }
     let filters = entries.iter().map(|entry| {
         rawdoc! { "_id": entry.id(), "_version": { "$lt": binary(floor) } }
     });
@@ -132,14 +139,20 @@ pub(super) async fn enforce_deletes(
     entries: &[Entry],
     stale: &[bool],
     outcome: BatchOutcome,
+    tracking: &Tracking,
 ) -> Result<StoreCounts> {
     let registration = Registry::new(database, name).get().await?;
     registration.expect_whole_rows()?;
     if let Some(floor) = registration.floor()
         && registration.has_floor_above(versions.first())
     {
-        remove_below(database, name, entries, floor).await?;
+        let tracking = registration.registered()?.tracking;
+        remove_below(database, name, entries, floor, &tracking).await?;
         return Ok(all_stale(entries.len()));
+    }
+    if !tracking.is_on() && registration.registered()?.tracking.is_on() {
+        // The destinations are new.
+        mark(database, name, entries.iter().map(Entry::id)).await?;
     }
     let mut counts = outcome.counts;
     counts.stale += stale.iter().filter(|stale| **stale).count() as u64;

@@ -10,6 +10,7 @@ use mongodb::bson::{
 use super::error::refused;
 use super::json::to_bson;
 use super::key_text;
+use crate::changes::{Tracking, now};
 use crate::columns::{Columns, Place, Planned};
 use crate::error::Result;
 use crate::text::{date_text, timestamp_text};
@@ -21,6 +22,9 @@ pub(super) const KEY: &str = "_key";
 
 /// Name of the field with the time of a delete in tombstones.
 pub(super) const DELETED_AT: &str = "_deleted_at";
+
+/// Name of the field with the time of a change that no lease has looked at, in milliseconds since 1970.
+pub(super) const CHANGED: &str = "_changed";
 
 /// Servers accept documents of up to 16 MiB, and the command around one needs room too.
 pub(super) const MAX_BYTES: usize = (16 << 20) - (16 << 10);
@@ -96,6 +100,8 @@ pub(super) struct Encoder<'a> {
     dataset: &'a Dataset,
     names: Vec<CString>,
     has_extra: bool,
+    /// The time of changes that are to be recorded.
+    changed: Option<i64>,
     /// The input of a row's digest.
     digested: Vec<u8>,
 }
@@ -109,8 +115,22 @@ impl<'a> Encoder<'a> {
             dataset,
             names: names.map_err(|_| refused("a field's name cannot be encoded"))?,
             has_extra: dataset.unknown_columns == UnknownColumns::Keep,
+            changed: None,
             digested: Vec::new(),
         })
+    }
+
+    /// Returns the encoder of documents that record changes, if the dataset has destinations.
+    pub(super) fn with_changes(mut self, tracking: &Tracking) -> Self {
+        self.changed = tracking.is_on().then(now);
+        self
+    }
+
+    /// Appends the field that records a change.
+    pub(super) fn append_changed(&self, document: &mut RawDocumentBuf) {
+        if let Some(at) = self.changed {
+            document.append(cstr!("_changed"), at);
+        }
     }
 
     /// Encodes a row. Fails if `MongoDB` cannot hold it.
@@ -143,7 +163,12 @@ impl<'a> Encoder<'a> {
         self.append_id(&mut document, row);
         if row.deleted {
             document.append(cstr!("_version"), binary(version.as_bytes()));
-            document.append(cstr!("_deleted_at"), DateTime::now());
+            match self.changed {
+                None => document.append(cstr!("_deleted_at"), DateTime::now()),
+                // The server deletes no document whose field is not a date.
+                Some(at) => document.append(cstr!("_deleted_at"), at),
+            }
+            self.append_changed(&mut document);
             return document;
         }
         if key_text::is_used(self.dataset) {
@@ -157,6 +182,7 @@ impl<'a> Encoder<'a> {
         }
         document.append(cstr!("_digest"), binary(digest));
         document.append(cstr!("_version"), binary(version.as_bytes()));
+        self.append_changed(&mut document);
         document
     }
 
@@ -209,6 +235,7 @@ impl<'a> Encoder<'a> {
         }
         document.append(cstr!("_version"), binary(&update.version));
         document.append(cstr!("_versions"), binary(&update.versions));
+        self.append_changed(&mut document);
         document
     }
 

@@ -21,7 +21,7 @@
 //! local stack, reads the whole collection for every such `_id` (seen in versions 0.5.3-beta.193 and .196). Binary
 //! data does not sort as the keys do: BSON compares it by length first.
 
-use landfall_domain::{Dataset, Value};
+use landfall_domain::{Dataset, FieldType, Value};
 use rust_decimal::Decimal;
 
 use crate::text::{write_date, write_timestamp};
@@ -41,6 +41,48 @@ pub(super) fn write<'v>(text: &mut String, key: impl IntoIterator<Item = &'v Val
         }
         write_value(text, value);
     }
+}
+
+/// Returns the values of a key whose fields have these types; none if it is no text of such a key.
+pub(super) fn read(text: &str, kinds: impl Iterator<Item = FieldType>) -> Option<Vec<Value>> {
+    let mut fields = text.split(SEPARATOR);
+    let values = kinds.map(|kind| read_value(kind, fields.next()?));
+    let values: Vec<Value> = values.collect::<Option<_>>()?;
+    fields.next().is_none().then_some(values)
+}
+
+fn read_value(kind: FieldType, text: &str) -> Option<Value> {
+    let text = match kind {
+        FieldType::Text => {
+            let mut chars = text.chars();
+            let mut plain = String::new();
+            while let Some(char) = chars.next() {
+                plain.push(match char {
+                    ESCAPE => char::from(u8::try_from(chars.next()?).ok()?.checked_sub(b'0')?),
+                    other => other,
+                });
+            }
+            return Some(Value::Text(plain.as_str().into()));
+        }
+        FieldType::Integer | FieldType::Decimal => read_number(text)?,
+        _ => text.to_owned(),
+    };
+    Value::from_text(kind, &text).ok()
+}
+
+fn read_number(text: &str) -> Option<String> {
+    let mut chars = text.chars();
+    let Some(text) = text.strip_prefix('-') else {
+        chars.next()?;
+        return Some(chars.as_str().to_owned());
+    };
+    let mut digits = text.strip_suffix('~')?.chars();
+    digits.next()?;
+    let plain = digits.map(|digit| match digit {
+        '0'..='9' => char::from(b'9' - digit as u8 + b'0'),
+        point => point,
+    });
+    Some(std::iter::once('-').chain(plain).collect())
 }
 
 /// Returns whether the dataset's `_id` is such a text: its key has several fields.
@@ -113,7 +155,7 @@ mod tests {
     use std::cmp::Ordering;
 
     use jiff::civil::Date;
-    use landfall_domain::{FieldType, Timestamp};
+    use landfall_domain::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
@@ -222,6 +264,12 @@ mod tests {
             let mut fields = one.iter().zip(&other).map(|(one, other)| one.cmp_key(other));
             let expected = fields.find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
             prop_assert_eq!(text_of(&one).cmp(&text_of(&other)), expected);
+        }
+
+        #[test]
+        fn a_text_is_read_as_its_key((key, _) in two_keys()) {
+            let kinds = key.iter().filter_map(Value::kind);
+            prop_assert_eq!(read(&text_of(&key), kinds), Some(key));
         }
     }
 }

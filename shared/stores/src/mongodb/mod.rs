@@ -14,9 +14,11 @@
 //!
 //! `bulkWrite` of server 8 was slower than `update` on the local server, and is not used.
 
+mod changes;
 mod columns;
 mod command;
 mod deletes;
+mod destinations;
 mod document;
 mod error;
 mod json;
@@ -115,17 +117,23 @@ impl Mongodb {
         batch: &Batch,
     ) -> Result<StoreCounts> {
         let (database, entries) = (&self.database, batch.entries.as_slice());
+        let tracking = &known.registered()?.tracking;
         if let Some(floor) = known.floor()
             && known.has_floor_above(versions.first())
         {
             // An attempt that crashed may have written them.
-            remove_below(database, name, entries, floor).await?;
+            remove_below(database, name, entries, floor, tracking).await?;
             return Ok(all_stale(entries.len()));
         }
         if batch.deletes {
             let counts = deletes::delete_keys(database, name, entries).await?;
             let registration = Registry::new(database, name).get().await?;
-            return registration.expect_whole_rows().map(|()| counts);
+            registration.expect_whole_rows()?;
+            if !tracking.is_on() && registration.registered()?.tracking.is_on() {
+                // The destinations are new.
+                changes::mark(database, name, entries.iter().map(Entry::id)).await?;
+            }
+            return Ok(counts);
         }
         let stale = if known.tombstones {
             let tombstones = deletes::tombstones(database, name, entries).await?;
@@ -139,7 +147,7 @@ impl Mongodb {
         let guess = *self.guess.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = write_batch(database, name, &open, guess).await?;
         *self.guess.lock().unwrap_or_else(PoisonError::into_inner) = outcome.guess;
-        enforce_deletes(database, name, versions, entries, &stale, outcome).await
+        enforce_deletes(database, name, versions, entries, &stale, outcome, tracking).await
     }
 }
 
@@ -231,7 +239,7 @@ impl Backend for Mongodb {
         }
         let batches = |deletes| -> Result<_> {
             Ok(Batches {
-                encoder: Encoder::new(load.dataset)?,
+                encoder: Encoder::new(load.dataset)?.with_changes(&registered.tracking),
                 versions,
                 rows,
                 deletes,

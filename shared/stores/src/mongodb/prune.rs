@@ -7,7 +7,8 @@ use landfall_domain::{PrunePreview, RowVersion};
 use mongodb::Database;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::binary_value;
+use super::changes::bury_below;
+use super::document::{CHANGED, binary_value};
 use super::error::{STORE, contended, unavailable};
 use super::registry::{Registration, Registry};
 use super::walk::{Range, Walk};
@@ -45,7 +46,13 @@ pub(super) async fn step(
     };
     let mut after = None;
     if let Some(counted) = &walk.counted {
-        let below = counted.below(floor_bytes);
+        let mut below = counted.below(floor_bytes);
+        if walk.is_in_tombstones {
+            // Of deletes that no destination has looked at, they are all that is left.
+            below.insert(CHANGED, doc! { "$exists": false });
+        } else if known.registered()?.tracking.is_on() {
+            bury_below(database, name, below.clone(), floor_bytes).await?;
+        }
         documents(walk.is_in_tombstones).delete_many(below).await?;
         after.clone_from(&counted.last);
         if after.is_none() {

@@ -11,7 +11,7 @@ use mongodb::Database;
 use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
 
-use super::document::{DIGEST, KEY, compared, id_of_key, path};
+use super::document::{CHANGED, DIGEST, KEY, compared, id_of_key, path};
 use super::error::{from_read, unavailable};
 use super::json::to_text;
 use super::versions::key_versions;
@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
             .collection::<RawDocumentBuf>(&self.dataset.name)
             .find(all(conditions))
             .sort(order)
-            .projection(doc! { VERSION: 0, DIGEST: 0 })
+            .projection(doc! { VERSION: 0, DIGEST: 0, CHANGED: 0 })
             .skip(self.skip)
             .limit(i64::try_from(wanted).unwrap_or(i64::MAX))
             .batch_size(u32::try_from(wanted).unwrap_or(u32::MAX))
@@ -316,7 +316,7 @@ fn operator(comparison: Comparison) -> &'static str {
 }
 
 /// Returns a document's row; none if it does not fit the dataset.
-fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
+pub(super) fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
     let key = dataset.key_indexes();
     let values = dataset.fields.iter().enumerate().map(|(index, field)| {
         let found = if !key.contains(&index) {
@@ -338,7 +338,7 @@ fn stored(dataset: &Dataset, document: &RawDocument) -> Option<StoredRow> {
     })
 }
 
-fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
+pub(super) fn value(kind: FieldType, found: RawBsonRef<'_>) -> Option<Value> {
     Some(match (kind, found) {
         (_, RawBsonRef::Null) => Value::Null,
         (FieldType::Json, json) => Value::Json(to_text(json)?),

@@ -9,6 +9,7 @@ use super::document::binary_value;
 use super::error::{STORE, contended, is_duplicate_key, unavailable};
 use super::key_text;
 use super::walk::Walk;
+use crate::changes::Tracking;
 use crate::error::{Result, StoreError};
 use crate::registry::{REGISTRY, Registered, tombstones_of};
 use crate::schema::Table;
@@ -207,6 +208,50 @@ impl<'a> Registry<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Registers other destinations, unless the definition has changed since it was read. Returns whether it has not.
+    pub(super) async fn set_tracking(
+        &self,
+        known: &Registration,
+        tracking: Tracking,
+    ) -> Result<bool> {
+        let leaving = tracking.leaving.clone();
+        let registered = Registered {
+            tracking,
+            ..known.registered()?
+        };
+        let (field, definition) = (known.definition_field, registered.to_json(STORE)?);
+        let as_read = doc! { field: &known.definition };
+        let mut update = doc! { "$set": { field: definition } };
+        if !leaving.is_empty() {
+            let syncs = leaving
+                .iter()
+                .map(|name| (format!("syncs.{name}"), Bson::from("")));
+            update.insert("$unset", syncs.collect::<Document>());
+        }
+        self.update(as_read, update).await
+    }
+
+    /// Returns how far the first synchronisation of a destination is: the number of its last step, the key that it
+    /// ended with, and the number of keys that were marked.
+    pub(super) async fn sync(&self, destination: &str) -> Result<(i64, Option<Bson>, i64)> {
+        let found = self
+            .documents
+            .find_one(doc! { "_id": self.dataset })
+            .await?;
+        let found = found.unwrap_or_default();
+        let sync = found
+            .get_document("syncs")
+            .and_then(|syncs| syncs.get_document(destination));
+        Ok(match sync {
+            Ok(sync) => (
+                sync.get_i64("step").unwrap_or(0),
+                sync.get("place").cloned(),
+                sync.get_i64("marked").unwrap_or(0),
+            ),
+            Err(_) => (0, None, 0),
+        })
     }
 
     /// Makes every writer look for tombstones from now on.

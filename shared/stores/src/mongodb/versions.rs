@@ -66,9 +66,13 @@ async fn find(
 }
 
 fn tombstone_of(document: &Document) -> Result<Tombstone> {
-    let deleted_at = document.get_datetime(DELETED_AT);
-    let deleted_at = deleted_at.map_err(|_| unreadable())?;
-    let deleted_at = jiff::Timestamp::from_millisecond(deleted_at.timestamp_millis());
+    let deleted_at = match document.get(DELETED_AT) {
+        Some(Bson::DateTime(at)) => at.timestamp_millis(),
+        // Of a delete that no destination has looked at.
+        Some(Bson::Int64(at)) => *at,
+        _ => return Err(unreadable()),
+    };
+    let deleted_at = jiff::Timestamp::from_millisecond(deleted_at);
     Ok(Tombstone {
         version: version_of(document)?,
         deleted_at: deleted_at.map_err(|_| unreadable())?.to_string(),

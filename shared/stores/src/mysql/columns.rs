@@ -18,6 +18,8 @@ pub(super) struct Updates {
     places: String,
     columns: usize,
     count_changed: String,
+    /// Select the updates that change existing rows, and those that insert.
+    pub(super) changed: [String; 2],
     /// Updates the existing rows, and inserts the new ones.
     write: [String; 2],
 }
@@ -74,6 +76,10 @@ impl Updates {
             count_changed: format!(
                 "SELECT COUNT(*) FROM {joined} WHERE NOT u._new AND ({changed})"
             ),
+            changed: [
+                format!("FROM {joined} WHERE NOT u._new AND ({changed})"),
+                format!("FROM {name} u WHERE u._new"),
+            ],
             write: [
                 format!("UPDATE {joined} SET {values}{versions} WHERE NOT u._new"),
                 format!("INSERT INTO {target} ({names}) SELECT {names} FROM {name} u WHERE u._new"),

@@ -9,16 +9,22 @@ use crate::schema::{Column, ColumnKind, Index, Table, VERSION, list};
 pub(super) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     /// The collation that compares bytes, including trailing spaces.
     collation: &'static str,
+    /// Whether the server knows `SKIP LOCKED`.
+    pub(super) skips_locked: bool,
 }
 
 impl Dialect {
     /// Returns the dialect of a server by the result of `VERSION()`.
     pub(super) fn of_version(version: &str) -> Self {
         let is_mariadb = version.to_ascii_lowercase().contains("mariadb");
+        let mut numbers = version.split(|char: char| !char.is_ascii_digit());
+        let mut number = || numbers.next().and_then(|number| number.parse().ok());
+        let number: (u32, u32) = (number().unwrap_or(0), number().unwrap_or(0));
         Self {
+            skips_locked: number >= if is_mariadb { (10, 6) } else { (8, 0) },
             collation: if is_mariadb {
                 "utf8mb4_nopad_bin"
             } else {
@@ -127,6 +133,12 @@ pub(super) fn is_version_type(sql_type: &str) -> bool {
     version_types().iter().any(|known| known == sql_type)
 }
 
+/// Returns the type that holds every version.
+pub(super) fn longest_version_type() -> String {
+    let [_, long] = version_types();
+    long
+}
+
 fn version_types() -> [String; 2] {
     [
         format!("binary({})", RowVersion::LEN),
@@ -182,4 +194,28 @@ pub(super) fn same_key(table: &Table, one: &str, other: &str) -> String {
     list(&table.key, " AND ", |name| {
         format!("{one}.{0} = {other}.{0}", quote(name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dialect;
+
+    #[test]
+    fn servers_that_skip_locked_rows() {
+        for (version, skips_locked) in [
+            ("10.11.19-MariaDB-0+deb12u1", true),
+            ("10.6.0-MariaDB", true),
+            ("11.4.2-MariaDB-log", true),
+            ("10.5.29-MariaDB", false),
+            ("8.0.17", true),
+            ("9.1.0-commercial", true),
+            ("", false),
+        ] {
+            assert_eq!(
+                Dialect::of_version(version).skips_locked,
+                skips_locked,
+                "{version}"
+            );
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::registry::{SWEPT_BY_CHUNK, tombstones_of, uncounted, unsigned};
 use crate::schema::{Table, list};
 
 pub(super) struct Keys {
-    name: String,
+    pub(super) name: String,
     create: String,
     insert: String,
     places: String,

@@ -14,6 +14,7 @@
 //! `InnoDB` has room for about 185 full text fields in a row; see [`crate::size`].
 
 mod build;
+mod changes;
 mod columns;
 mod dialect;
 mod existing;
@@ -101,7 +102,7 @@ impl SqlDatabase for Mysql {
         Write::walk(self.connection().await?, table, dialect).await
     }
 
-    async fn begin_sweep(&self) -> Result<Write> {
+    async fn begin(&self) -> Result<Write> {
         let dialect = self.server.dialect().await.map_err(error)?;
         Write::begin(self.connection().await?, dialect).await
     }

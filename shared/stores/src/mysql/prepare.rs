@@ -10,10 +10,10 @@ use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 use super::dialect::{Dialect, quote};
 use super::existing::columns;
 use super::indexes::{has_index, lacks_indexes, make_index, make_indexes};
-use super::registry;
 use super::statement::{STORE, error, run};
 use super::totals::{Totals, name_of_building};
 use super::versions::{fit_versions, lacks_room};
+use super::{changes, registry};
 use crate::error::{Result, StoreError};
 use crate::maintenance::Prepared;
 use crate::registry::{Entry, Registered, tombstones_of, unsigned};
@@ -84,6 +84,9 @@ pub(super) async fn prepare(
     }
     let registered = Registered::columns_of(dataset, table);
     let entry = registry::add(connection, &table.name, &registered).await?;
+    if is_new && was_known {
+        changes::forget(connection, table).await?;
+    }
     if is_new && !was_known {
         // Another stack may have registered the table before this one created it.
         let owner = table.owner.as_deref();
@@ -200,6 +203,7 @@ async fn with(
     let mut all = all.unwrap_or_else(|_| Registered::new(dataset, table));
     let new = Registered::new(dataset, table);
     (all.indexes, all.merged, all.snapshots) = (new.indexes, new.merged, new.snapshots);
+    all.tracking = new.tracking;
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);
     if all.is_merged() {

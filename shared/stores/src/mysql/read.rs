@@ -138,7 +138,12 @@ impl SqlDatabase for ReadMysql {
     }
 }
 
-fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
+pub(super) fn column(
+    name: &str,
+    kind: FieldType,
+    is_there: bool,
+    has_beginnings: bool,
+) -> ReadColumn {
     let raw = if is_there {
         quote(name)
     } else {
@@ -156,18 +161,22 @@ fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> 
     }
 }
 
+/// Returns the placeholder of a value of this type. A number or time beside a text would be compared as a float.
+pub(super) fn place(kind: FieldType) -> &'static str {
+    match kind {
+        FieldType::Decimal => "CAST(? AS DECIMAL(56,28))",
+        FieldType::Date => "CAST(? AS DATE)",
+        FieldType::Timestamp => "CAST(? AS DATETIME(6))",
+        _ => "?",
+    }
+}
+
 impl Dialect for ReadMysql {
     const HAS_ROW_VALUES: bool = false;
     const ORDERS_BY_CONSTANTS: bool = false;
 
     fn place(&self, _: usize, kind: FieldType) -> String {
-        // A number or time beside a text would be compared as a float.
-        match kind {
-            FieldType::Decimal => "CAST(? AS DECIMAL(56,28))".to_owned(),
-            FieldType::Date => "CAST(? AS DATE)".to_owned(),
-            FieldType::Timestamp => "CAST(? AS DATETIME(6))".to_owned(),
-            _ => "?".to_owned(),
-        }
+        place(kind).to_owned()
     }
 
     fn tombstones(&self, dataset: &str) -> String {

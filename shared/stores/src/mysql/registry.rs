@@ -61,6 +61,13 @@ fn not_registered() -> StoreError {
     StoreError::unavailable(STORE, "the dataset is not registered")
 }
 
+/// Returns the entry of a dataset, which stays as it is until the transaction ends.
+pub(super) async fn share(connection: &mut MySqlConnection, dataset: &str) -> Result<Entry> {
+    let found = fetch(connection, &format!("{READ} LOCK IN SHARE MODE"), dataset).await;
+    let found = found.map_err(error)?.ok_or_else(not_registered)?;
+    Entry::from_columns(STORE, found)
+}
+
 /// Waits for other writers of the dataset, and keeps them waiting until the transaction ends.
 pub(super) async fn lock(
     connection: &mut MySqlConnection,

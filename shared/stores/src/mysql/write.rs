@@ -1,10 +1,13 @@
 //! The steps of a chunk in a transaction.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
-use landfall_domain::{Row, StoreCounts, StoredKey};
+use landfall_domain::{StoreCounts, StoredKey};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, MySql, Transaction};
 
+use super::changes::{self, Changes};
 use super::columns::Updates;
 use super::dialect::Dialect;
 use super::keys::{self, Keys};
@@ -26,16 +29,19 @@ pub(crate) struct Statements {
     dialect: Dialect,
     upsert: Upsert,
     keys: Keys,
+    changes: Changes,
     /// Only for rows that are merged by column.
     updates: Option<Updates>,
 }
 
 impl Statements {
     pub(super) fn new(table: &Table, dialect: Dialect) -> Self {
+        let keys = Keys::new(table, dialect);
         Self {
             dialect,
             upsert: Upsert::new(table),
-            keys: Keys::new(table, dialect),
+            changes: Changes::new(table, dialect, &keys.name),
+            keys,
             updates: table.is_merged().then(|| Updates::new(table, dialect)),
         }
     }
@@ -48,14 +54,16 @@ impl Statements {
 
 /// A transaction, and what was staged for it.
 pub(crate) struct Write {
-    transaction: Transaction<'static, MySql>,
+    pub(super) transaction: Transaction<'static, MySql>,
     staged_for: Option<Entry>,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     totals: Vec<Totals>,
     /// The rows that are summed up again once they are written.
     written: Option<String>,
     /// For each row of the chunk, whether a newer row deleted its key; empty if there are no tombstones.
     has_deleted_key: Vec<bool>,
+    /// Whether the dataset that is locked has destinations.
+    tracks: bool,
 }
 
 impl Write {
@@ -70,6 +78,7 @@ impl Write {
             totals: Vec::new(),
             written: None,
             has_deleted_key: Vec::new(),
+            tracks: false,
         })
     }
 
@@ -99,6 +108,7 @@ impl Write {
         let Statements {
             dialect,
             keys,
+            changes,
             updates,
             ..
         } = chunk.statements;
@@ -108,7 +118,11 @@ impl Write {
         if let Some(updates) = updates {
             run(&mut connection, &updates.create).await?;
         }
-        let needs_keys = !totals.is_empty() || entry.tombstones || chunk.deletes > 0;
+        let tracks = entry.registered.tracking.is_on();
+        if tracks && updates.is_none() {
+            run(&mut connection, &changes.create).await?;
+        }
+        let needs_keys = tracks || !totals.is_empty() || entry.tombstones || chunk.deletes > 0;
         if needs_keys || updates.is_some() {
             keys.stage(&mut connection, chunk.key, chunk.versions, &chunk.rows)
                 .await?;
@@ -127,7 +141,9 @@ impl Write {
 #[async_trait]
 impl SqlTransaction<Statements> for Write {
     async fn lock(&mut self, dataset: &str, lock: LaneLock) -> Result<Entry> {
-        registry::lock(&mut self.transaction, dataset, lock).await
+        let entry = registry::lock(&mut self.transaction, dataset, lock).await?;
+        self.tracks = entry.registered.tracking.is_on();
+        Ok(entry)
     }
 
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {
@@ -198,30 +214,44 @@ impl SqlTransaction<Statements> for Write {
     }
 
     async fn write_updates(&mut self, chunk: &Chunk<'_>, _: &Plan<'_>) -> Result<u64> {
-        chunk
-            .statements
-            .updates()?
-            .write(&mut self.transaction)
-            .await
+        let (updates, changes) = (chunk.statements.updates()?, &chunk.statements.changes);
+        if self.tracks {
+            for changed in &updates.changed {
+                changes.record(&mut self.transaction, "u", changed).await?;
+            }
+        }
+        updates.write(&mut self.transaction).await
     }
 
     async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {
-        let (upsert, versions) = (&chunk.statements.upsert, chunk.versions);
-        if rows == chunk.rows.len() as u64 {
-            return upsert
-                .run(&mut self.transaction, versions, &chunk.rows)
-                .await;
+        let Statements {
+            upsert, changes, ..
+        } = chunk.statements;
+        if self.tracks {
+            changes.copy_stored(&mut self.transaction).await?;
         }
-        let has_deleted_key = |place| self.has_deleted_key.get(place) == Some(&true);
-        let upserts = chunk.rows.iter().copied().enumerate();
-        let upserts = upserts.filter(|(place, row)| !row.deleted && !has_deleted_key(*place));
-        let upserts: Vec<&Row> = upserts.map(|(_, row)| row).collect();
+        let mut upserts = Cow::Borrowed(chunk.rows.as_slice());
+        if rows < upserts.len() as u64 {
+            let has_deleted_key = |place| self.has_deleted_key.get(place) == Some(&true);
+            let some = chunk.rows.iter().copied().enumerate();
+            let some = some.filter(|(place, row)| !row.deleted && !has_deleted_key(*place));
+            upserts = some.map(|(_, row)| row).collect();
+        }
         debug_assert_eq!(upserts.len() as u64, rows, "the others are not upserted");
-        upsert.run(&mut self.transaction, versions, &upserts).await
+        let counts = upsert
+            .run(&mut self.transaction, chunk.versions, &upserts)
+            .await?;
+        if self.tracks {
+            changes.record_upserts(&mut self.transaction).await?;
+        }
+        Ok(counts)
     }
 
     async fn delete(&mut self, chunk: &Chunk<'_>) -> Result<StoreCounts> {
-        let keys = &chunk.statements.keys;
+        let Statements { keys, changes, .. } = chunk.statements;
+        if self.tracks {
+            changes.record_deletes(&mut self.transaction).await?;
+        }
         keys.delete(&mut self.transaction, chunk.deletes).await
     }
 
@@ -239,7 +269,10 @@ impl SqlTransaction<Statements> for Write {
         ranges::count_below(&mut self.transaction, &table.name, below).await
     }
 
-    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
+    async fn delete_below(&mut self, table: &Table, name: &str, below: &Below<'_>) -> Result<u64> {
+        if self.tracks && *name == table.name {
+            changes::record_prune(&mut self.transaction, table, below).await?;
+        }
         ranges::delete_below(&mut self.transaction, name, below).await
     }
 

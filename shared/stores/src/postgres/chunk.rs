@@ -5,12 +5,14 @@ use std::time::Duration;
 use landfall_domain::{Row, RowVersion};
 use sqlx::PgConnection;
 
+use super::changes::Changes;
 use super::copy;
 use super::deletes::Deletes;
 use super::destination::Destination;
 use super::keys::Keys;
 use super::merge::{Merge, rows_suppressed};
 use super::statement::{error, run};
+use crate::changes::now;
 use crate::error::Result;
 use crate::schema::Table;
 use crate::sql;
@@ -21,6 +23,7 @@ pub(crate) struct Statements {
     pub(super) merge: Merge,
     pub(super) deletes: Deletes,
     pub(super) keys: Keys,
+    pub(super) changes: Changes,
 }
 
 impl Statements {
@@ -29,6 +32,7 @@ impl Statements {
         Self {
             deletes: Deletes::new(table, &merge.staged.table),
             keys: Keys::new(table),
+            changes: Changes::new(table, &merge.staged.table),
             merge,
         }
     }
@@ -71,6 +75,18 @@ impl Chunk<'_> {
             return Err(rows_suppressed());
         }
         Ok(())
+    }
+
+    /// Records that keys have changed.
+    pub(super) async fn record(&self, connection: &mut PgConnection, new: &[&Row]) -> Result<()> {
+        let at = now();
+        let put = |out: &mut Vec<u8>, row: &Row, version: &RowVersion| {
+            copy::put_change(out, row, self.key, version, at);
+        };
+        let entries = &self.statements.changes.entries;
+        let rows = new.iter().copied();
+        let filled = entries.fill(connection, self.versions, rows, put).await;
+        filled.map(drop).map_err(error)
     }
 
     /// Copies whole rows into a table, and returns how many the server took.

@@ -27,6 +27,22 @@ pub(super) fn put_key(out: &mut Vec<u8>, row: &Row, key: &[usize], version: &Row
     put_field(out, |out| out.extend_from_slice(version.as_bytes()));
 }
 
+/// Appends a changed key, with the version and the time of the change.
+pub(super) fn put_change(
+    out: &mut Vec<u8>,
+    row: &Row,
+    key: &[usize],
+    version: &RowVersion,
+    at: i64,
+) {
+    put_count(out, key.len() + 2);
+    for index in key {
+        put_value(out, &row.values[*index]);
+    }
+    put_field(out, |out| out.extend_from_slice(version.as_bytes()));
+    put_field(out, |out| out.extend_from_slice(&at.to_be_bytes()));
+}
+
 /// Appends one row: its values, `_extra` if kept, `_version`.
 pub(super) fn put_row(out: &mut Vec<u8>, row: &Row, has_extra: bool, version: &RowVersion) {
     put_count(out, row.values.len() + usize::from(has_extra) + 1);

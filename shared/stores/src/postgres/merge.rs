@@ -77,19 +77,7 @@ impl Merge {
         let values = list(&table.columns, ", ", |column| {
             format!("s.{}", quote(&column.name))
         });
-        let differs = list(table.values(), " OR ", |column| {
-            let name = &column.name;
-            format!(
-                "t.{} IS DISTINCT FROM {}",
-                quote(name),
-                new_value(table, name)
-            )
-        });
-        let differs = if differs.is_empty() {
-            "false"
-        } else {
-            &differs
-        };
+        let differs = differs(table);
         // What is staged for a merge by column is decided.
         let newer_or_same = if is_merged {
             ""
@@ -182,6 +170,22 @@ impl Merge {
             other => other,
         }
     }
+}
+
+/// Returns the condition that the stored row `t` gets another value from the staged row `s`.
+pub(super) fn differs(table: &Table) -> String {
+    let differs = list(table.values(), " OR ", |column| {
+        let name = &column.name;
+        format!(
+            "t.{} IS DISTINCT FROM {}",
+            quote(name),
+            new_value(table, name)
+        )
+    });
+    if differs.is_empty() {
+        return "false".to_owned();
+    }
+    differs
 }
 
 /// Returns the value that a column of the stored row `t` gets from the staged row `s`.

@@ -37,6 +37,7 @@
 //! [`crate::sql::lanes`] and [`merge`] list what was tried for lanes and for the merge.
 
 mod build;
+mod changes;
 mod chunk;
 mod columns;
 mod copy;
@@ -153,6 +154,9 @@ impl Postgres {
             return Ok(None);
         };
         part.insert(connection, &split.new).await?;
+        if entry.registered.tracking.is_on() {
+            part.record(connection, &split.new).await?;
+        }
         known::add(connection, name, lane, &split.hashes).await?;
         transaction.commit().await?;
         Ok(Some(split.others))
@@ -194,7 +198,7 @@ impl SqlDatabase for Postgres {
         self.begin().await
     }
 
-    async fn begin_sweep(&self) -> Result<Write> {
+    async fn begin(&self) -> Result<Write> {
         self.begin().await
     }
 

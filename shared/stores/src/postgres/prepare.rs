@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::statement::{STORE, count, run};
 use super::table::quote;
-use super::{build, deletes, known, maintain, registry, table, totals};
+use super::{build, changes, deletes, known, maintain, registry, table, totals};
 use crate::error::{Result, StoreError};
 use crate::maintenance::Prepared;
 use crate::registry::{Entry, Registered};
@@ -157,6 +157,7 @@ async fn make_table(
     totals::drop_all(connection, table, &entry.registered).await?;
     build::drop_all(connection, table, &mut entry).await?;
     deletes::forget(connection, table).await?;
+    changes::forget(connection, table).await?;
     run(connection, table::create(table)).await?;
     known::begin(connection, &table.name).await?;
     Ok(Entry::new(columns))

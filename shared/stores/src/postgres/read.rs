@@ -110,7 +110,12 @@ impl SqlDatabase for ReadPostgres {
     }
 }
 
-fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
+pub(super) fn column(
+    name: &str,
+    kind: FieldType,
+    is_there: bool,
+    has_beginnings: bool,
+) -> ReadColumn {
     // Qualified: a bare name would mean the text that is selected.
     let raw = if is_there {
         format!("t.{}", quote(name))

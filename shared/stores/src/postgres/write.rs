@@ -8,7 +8,8 @@ use super::chunk::{Chunk, Statements};
 use super::merge::Counters;
 use super::statement::{count, error, run};
 use super::totals::Totals;
-use super::{deletes, ranges, registry};
+use super::{changes, deletes, ranges, registry};
+use crate::changes::now;
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
 use crate::registry::Entry;
@@ -24,6 +25,8 @@ pub(crate) struct Write {
     pub(super) counters: Counters,
     /// The statements that add the changes to the tables of totals.
     update_totals: Vec<String>,
+    /// Whether the dataset that is locked has destinations.
+    pub(super) tracks: bool,
 }
 
 impl Write {
@@ -32,6 +35,7 @@ impl Write {
             transaction,
             counters: Counters::default(),
             update_totals: Vec::new(),
+            tracks: false,
         }
     }
 }
@@ -39,7 +43,9 @@ impl Write {
 #[async_trait]
 impl SqlTransaction<Statements> for Write {
     async fn lock(&mut self, dataset: &str, lock: LaneLock) -> Result<Entry> {
-        registry::lock(&mut self.transaction, dataset, lock).await
+        let entry = registry::lock(&mut self.transaction, dataset, lock).await?;
+        self.tracks = entry.registered.tracking.is_on();
+        Ok(entry)
     }
 
     async fn save(&mut self, dataset: &str, entry: &Entry) -> Result<()> {
@@ -109,12 +115,21 @@ impl SqlTransaction<Statements> for Write {
     }
 
     async fn upsert(&mut self, chunk: &Chunk<'_>, rows: u64) -> Result<StoreCounts> {
-        let merge = &chunk.statements.merge;
+        let Statements { merge, changes, .. } = chunk.statements;
+        if self.tracks {
+            run(&mut self.transaction, changes.of_upserts(now())).await?;
+        }
         merge.run(&mut self.transaction, rows, &self.counters).await
     }
 
     async fn delete(&mut self, chunk: &Chunk<'_>) -> Result<StoreCounts> {
-        let deletes = &chunk.statements.deletes;
+        let Statements {
+            deletes, changes, ..
+        } = chunk.statements;
+        if self.tracks {
+            let staged = &deletes.staged.table;
+            run(&mut self.transaction, changes.of_deletes(staged, now())).await?;
+        }
         deletes.run(&mut self.transaction, chunk.deletes).await
     }
 
@@ -132,7 +147,11 @@ impl SqlTransaction<Statements> for Write {
         ranges::count_below(&mut self.transaction, &table.name, below).await
     }
 
-    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64> {
+    async fn delete_below(&mut self, table: &Table, name: &str, below: &Below<'_>) -> Result<u64> {
+        if self.tracks && *name == table.name {
+            let entries = changes::of_prune(table, below, now());
+            run(&mut self.transaction, entries).await?;
+        }
         ranges::delete_below(&mut self.transaction, name, below).await
     }
 

@@ -65,8 +65,8 @@ pub(crate) trait SqlDatabase: Backend {
     /// Begins a transaction that handles a range of a table.
     async fn begin_walk(&self, table: &Table) -> Result<Self::Transaction>;
 
-    /// Begins a transaction that sweeps tombstones.
-    async fn begin_sweep(&self) -> Result<Self::Transaction>;
+    /// Begins a transaction that nothing is staged for.
+    async fn begin(&self) -> Result<Self::Transaction>;
 
     /// Stages a chunk, and begins the transaction that applies it.
     async fn stage(&self, chunk: &Chunk<'_, Self::Statements>) -> Result<Self::Transaction>;
@@ -95,6 +95,9 @@ pub(crate) trait SqlDatabase: Backend {
 }
 
 /// A transaction on one dataset: the steps of the sequence. Without a commit it is rolled back when it is dropped.
+///
+/// If the dataset that is locked has destinations, the steps that insert, update or delete rows also record which keys
+/// change ([`crate::changes`]).
 #[async_trait]
 pub(crate) trait SqlTransaction<S>: Send + Sized {
     /// Waits for other writers of the dataset, and keeps them waiting until the transaction ends. Returns the
@@ -163,7 +166,7 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
     async fn count_below(&mut self, table: &Table, below: &Below<'_>) -> Result<[u64; 2]>;
 
     /// Deletes rows or tombstones, from the table with this name, and returns their number.
-    async fn delete_below(&mut self, name: &str, below: &Below<'_>) -> Result<u64>;
+    async fn delete_below(&mut self, table: &Table, name: &str, below: &Below<'_>) -> Result<u64>;
 
     /// Deletes at most so many of the expired tombstones of a dataset that is locked, and returns their number.
     async fn sweep(&mut self, dataset: &str, rows: u64) -> Result<u64>;

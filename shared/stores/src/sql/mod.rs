@@ -16,8 +16,8 @@
 //! ([`prune`]), and so does a sweep of expired tombstones ([`sweep`]).
 //!
 //! `PostgreSQL` and `MySQL` supply the steps as [`SqlDatabase`] and [`SqlTransaction`]. A further server does the same
-//! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Whatever has to be noted for
-//! every changed row belongs beside step 6.
+//! in its own folder, which `connect.rs` then names for its URL scheme, store and reader. Step 6 also records
+//! which keys change, if the dataset has destinations ([`crate::changes`]).
 //!
 //! `SQLite` keeps its own sequence (`sqlite::merge`). Its transaction is synchronous and bound to a thread, and
 //! it decides row by row in memory where servers decide by sets in temporary tables, so only steps 2, 3 and 8 would be

@@ -71,7 +71,7 @@ pub(crate) async fn prune<D: SqlDatabase>(
         let range = transaction.range(table, &tombstones, place, rows).await?;
         let below = below(&range.condition);
         (
-            transaction.delete_below(&tombstones, &below).await?,
+            transaction.delete_below(table, &tombstones, &below).await?,
             range.next,
         )
     } else {
@@ -80,7 +80,7 @@ pub(crate) async fn prune<D: SqlDatabase>(
         transaction
             .sum_totals(table, &entry, &Change::Below(&below))
             .await?;
-        let deleted = transaction.delete_below(name, &below).await?;
+        let deleted = transaction.delete_below(table, name, &below).await?;
         transaction.update_totals().await?;
         (deleted, range.next)
     };

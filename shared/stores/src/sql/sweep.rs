@@ -7,7 +7,7 @@ use crate::error::Result;
 /// Deletes some of the expired tombstones of a dataset, and returns their number. If there are none, and no others
 /// either, chunks need not look for tombstones any more, and can use their lanes again.
 pub(crate) async fn sweep<D: SqlDatabase>(database: &D, dataset: &str) -> Result<u64> {
-    let mut transaction = database.begin_sweep().await?;
+    let mut transaction = database.begin().await?;
     let mut entry = transaction.lock(dataset, LaneLock::All).await?;
     if !entry.tombstones {
         transaction.rollback().await?;

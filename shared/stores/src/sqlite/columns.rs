@@ -5,6 +5,7 @@ use rusqlite::Transaction;
 use rusqlite::types::{Value, ValueRef};
 
 use super::error::{STORE, refused, unavailable};
+use super::recorder::Recorder;
 use super::statement::{Prepared, extra};
 use super::table::quote;
 use super::tombstones::Tombstones;
@@ -59,6 +60,7 @@ struct Merge<'t> {
     values: Values,
     counts: StoreCounts,
     tombstones: Tombstones<'t>,
+    recorder: Recorder<'t>,
     find: Prepared<'t>,
     insert: Prepared<'t>,
     update: Prepared<'t>,
@@ -88,6 +90,7 @@ impl<'t> Merge<'t> {
             values: Values::default(),
             counts: StoreCounts::default(),
             tombstones: Tombstones::new(transaction, table, dataset.key_indexes())?,
+            recorder: Recorder::new(transaction, table, dataset.key_indexes(), entry)?,
             find: prepare(format!(
                 "SELECT _rowid_, {VERSION}, {VERSIONS}{} FROM {target} WHERE {is_key}",
                 each(&|name| format!(", {name}"))
@@ -137,6 +140,7 @@ impl<'t> Merge<'t> {
             let old = self.total_columns.of(&self.values, row, &old);
             self.totals.change(Some(&old), None)?;
             self.delete.execute([ValueRef::Integer(id)])?;
+            self.recorder.record(&self.values, row, version)?;
             self.counts.deleted += 1;
         } else {
             self.counts.unchanged += 1;
@@ -172,6 +176,7 @@ impl<'t> Merge<'t> {
             }
             let was = self.total_columns.of(&self.values, row, &old);
             self.totals.change(Some(&was), Some(&now))?;
+            self.recorder.record(&self.values, row, &update.version)?;
             self.counts.updated += 1;
             return Ok(());
         }
@@ -183,6 +188,7 @@ impl<'t> Merge<'t> {
             self.tombstones.delete(&self.values, row)?;
         }
         self.totals.change(None, Some(&now))?;
+        self.recorder.record(&self.values, row, &update.version)?;
         self.counts.inserted += 1;
         Ok(())
     }

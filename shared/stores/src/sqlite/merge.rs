@@ -10,6 +10,7 @@ use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
 use super::error::{refused, unavailable};
+use super::recorder::Recorder;
 use super::statement::{Prepared, extra};
 use super::table::quote;
 use super::tombstones::Tombstones;
@@ -39,11 +40,16 @@ pub(super) fn rows(
         Totals::new(&table.name, &entry.registered),
     );
     let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
+    let mut recorder = Recorder::new(transaction, table, key, &entry)?;
     let mut counts = StoreCounts::default();
     for row in rows {
         merge.values.set(row);
         let version = versions.of(row);
-        let count = match merge.apply(row, version)? {
+        let outcome = merge.apply(row, version)?;
+        if !matches!(outcome, Outcome::Unchanged | Outcome::Stale) {
+            recorder.record(&merge.values, row, version.as_bytes())?;
+        }
+        let count = match outcome {
             Outcome::Inserted => &mut counts.inserted,
             Outcome::Updated => &mut counts.updated,
             Outcome::Unchanged => &mut counts.unchanged,

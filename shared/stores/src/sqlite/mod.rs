@@ -18,12 +18,14 @@
 
 mod changes;
 mod columns;
+mod destinations;
 mod error;
 mod file;
 mod merge;
 mod prepare;
 mod prune;
 mod read;
+mod recorder;
 mod registry;
 mod statement;
 mod table;

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::error::{STORE, mismatch};
 use super::table::{add_columns, create, create_index, exists, index_name, quote, tombstones};
-use super::{registry, totals};
+use super::{destinations, registry, totals};
 use crate::error::Result;
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{Registered, unsigned};
@@ -27,6 +27,7 @@ pub(super) fn make(
         totals::drop_tables(transaction, &entry.registered.totals)?;
         let drop = format!("DROP TABLE IF EXISTS {}", tombstones(&table.name));
         transaction.execute_batch(&drop)?;
+        destinations::forget(transaction, table)?;
         registry::remove(transaction, &table.name)?;
     }
     create(transaction, table)?;

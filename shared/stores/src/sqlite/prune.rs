@@ -7,25 +7,25 @@ use landfall_domain::{PrunePreview, RowVersion};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::error::STORE;
-use super::registry;
 use super::table::quote;
 use super::totals::Totals;
+use super::{recorder, registry};
 use crate::error::Result;
 use crate::registry::{tombstones_of, unsigned};
 use crate::schema::{Table, VERSION};
 use crate::walk::Step;
 
 /// A range of row ids.
-struct Range {
+pub(super) struct Range {
     first: i64,
     /// The id after the range.
     end: Option<i64>,
-    next: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 impl Range {
     /// Returns the range of a table that begins at a place: `<version of the schema> <row id>`.
-    fn next(
+    pub(super) fn next(
         transaction: &Transaction<'_>,
         name: &str,
         place: Option<&str>,
@@ -49,7 +49,7 @@ impl Range {
         })
     }
 
-    fn condition(&self) -> String {
+    pub(super) fn condition(&self) -> String {
         let up_to = self.end.map(|end| format!(" AND _rowid_ < {end}"));
         format!("_rowid_ >= {}{}", self.first, up_to.unwrap_or_default())
     }
@@ -116,6 +116,10 @@ pub(super) fn step(
             let old = totals.values_for_totals(row, 1)?;
             totals.change(Some(&old), None)?;
         }
+    }
+    if !prune.is_in_tombstones && entry.registered.tracking.is_on() {
+        let condition = range.condition();
+        recorder::record_prune(transaction, table, entry.floor.as_deref(), &condition)?;
     }
     let delete = format!(
         "DELETE FROM {} WHERE {VERSION} < ? AND {}",

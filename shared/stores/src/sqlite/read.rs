@@ -183,7 +183,12 @@ fn gone() -> StoreError {
     unavailable("the file is gone")
 }
 
-fn column(name: &str, kind: FieldType, is_there: bool, has_beginnings: bool) -> ReadColumn {
+pub(super) fn column(
+    name: &str,
+    kind: FieldType,
+    is_there: bool,
+    has_beginnings: bool,
+) -> ReadColumn {
     let raw = if is_there {
         quote(name)
     } else {

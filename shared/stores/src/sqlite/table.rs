@@ -33,7 +33,7 @@ fn column_type(column: &Column) -> String {
     name.to_owned()
 }
 
-fn definition(column: &Column) -> String {
+pub(super) fn definition(column: &Column) -> String {
     let required = if column.kind.is_required() {
         " NOT NULL"
     } else {

@@ -90,6 +90,27 @@ impl Database {
         self.select(&[query]).await[0].len()
     }
 
+    /// Returns the number of tables or collections that exist for the changes of a dataset.
+    pub(crate) async fn tables_of_changes(&self, dataset: &Dataset) -> usize {
+        let names = ["_changed", "_keys"].map(|table| format!("{table}_{}", dataset.name));
+        let list = format!("'{}', '{}'", names[0], names[1]);
+        let query = match self {
+            Self::Sqlite(_) => format!("SELECT name FROM sqlite_schema WHERE name IN ({list})"),
+            Self::Postgres(_) => format!("SELECT relname FROM pg_class WHERE relname IN ({list})"),
+            Self::Mysql(_) => format!(
+                "SELECT table_name FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name IN ({list})"
+            ),
+            Self::Mongodb(uri) => {
+                let [rows, ..] = collections(uri, dataset).await;
+                let database = rows.client().database(&rows.namespace().db);
+                let existing = database.list_collection_names().await.unwrap();
+                return names.iter().filter(|name| existing.contains(name)).count();
+            }
+        };
+        self.select(&[query]).await[0].len()
+    }
+
     /// Returns the results of queries in one transaction.
     async fn select(&self, queries: &[String]) -> Vec<Vec<Texts>> {
         let mut all = Vec::new();

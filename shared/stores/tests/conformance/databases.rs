@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use landfall_domain::Dataset;
 use landfall_stores::{
-    ReadOptions, Reader, Store, StoreOptions, connect_mongodb, connect_sql, read_mongodb, read_sql,
+    ChangeStore, ReadOptions, Reader, Store, StoreOptions, connect_changes, connect_mongodb,
+    connect_sql, read_mongodb, read_sql,
 };
 use mongodb::bson::{Document, doc};
 use sqlx::mysql::MySqlConnection;
@@ -124,6 +125,17 @@ impl Database {
         store.unwrap()
     }
 
+    /// Returns the store of changes, with its own pool, like another process.
+    pub(crate) async fn changes(&self, options: StoreOptions) -> Arc<dyn ChangeStore> {
+        let url = self.url();
+        let (mongodb, sql) = if self.is_mongodb() {
+            (Some(url.as_str()), None)
+        } else {
+            (None, Some(url.as_str()))
+        };
+        connect_changes(mongodb, sql, options, None).await.unwrap()
+    }
+
     /// Returns a reader with its own pool, like another process.
     pub(crate) async fn reader(&self) -> Arc<dyn Reader> {
         self.reader_with(ReadOptions {
@@ -190,11 +202,20 @@ impl Database {
             Self::Mongodb(uri) => {
                 let [rows, tombstones, registry] = collections(uri, dataset).await;
                 rows.drop().await.unwrap();
+                keys_of_destinations(uri, dataset)
+                    .await
+                    .drop()
+                    .await
+                    .unwrap();
                 tombstones.drop().await.unwrap();
                 registry.delete_one(doc! { "_id": name }).await.unwrap();
             }
             Self::Postgres(_) | Self::Mysql(_) => {
-                let mut more = vec![format!("_deleted_{name}")];
+                let mut more = vec![
+                    format!("_deleted_{name}"),
+                    format!("_changed_{name}"),
+                    format!("_keys_{name}"),
+                ];
                 more.extend(dataset.totals.iter().map(|total| total.name.clone()));
                 let drop = format!(
                     "DROP TABLE {name}; DROP TABLE IF EXISTS {more}; \
@@ -219,6 +240,13 @@ pub(crate) async fn collections(
         .unwrap_or_else(|| client.database("landfall"));
     let tombstones = format!("_deleted_{}", dataset.name);
     [&dataset.name, &tombstones, "_landfall"].map(|name| database.collection(name))
+}
+
+/// Returns the collection of the keys that destinations of a dataset follow.
+async fn keys_of_destinations(uri: &str, dataset: &Dataset) -> mongodb::Collection<Document> {
+    let [rows, ..] = collections(uri, dataset).await;
+    let database = rows.client().database(&rows.namespace().db);
+    database.collection(&format!("_keys_{}", dataset.name))
 }
 
 /// Returns a definition whose name no other test uses, in this run or a concurrent one.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
+mod changes;
+mod changes_random;
 mod client;
 mod databases;
 mod deletes;
@@ -10,6 +12,7 @@ mod evolution;
 mod expiry;
 mod filters;
 mod first_load;
+mod follower;
 mod generated;
 mod goods;
 mod key_versions;
@@ -113,6 +116,17 @@ macro_rules! conformance {
                 merge::the_value_of_a_field_decides_for_each_column,
                 merge_random::random_columns_in_any_order,
                 merge::a_merge_begins_while_upserts_run,
+                changes::only_changes_are_due,
+                changes::changes_supersede_each_other,
+                changes::a_lost_lease_is_due_again,
+                changes::retries_and_refusals,
+                changes::a_prune_is_a_delete_of_each_key,
+                changes::existing_rows_are_synchronised,
+                changes::destinations_come_and_go,
+                changes::changes_of_big_chunks,
+                changes::changes_of_merged_columns,
+                changes_random::random_changes_leases_and_results,
+                changes_random::two_callers_beside_two_writers,
                 reads::pages_in_every_order,
                 reads::pages_while_writers_load,
                 reads::nothing_there_reads_as_empty,

@@ -100,6 +100,11 @@ impl<'m, 'a> Batch<'m, 'a> {
         pending.map(|(place, _)| place).collect()
     }
 
+    /// Returns the keys of all rows.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RawBsonRef<'_>> {
+        (0..self.rows.len()).map(|place| self.id(place))
+    }
+
     fn id(&self, place: usize) -> RawBsonRef<'_> {
         id_of(&self.ids[place]).unwrap_or(RawBsonRef::Null)
     }
@@ -269,6 +274,9 @@ impl<'m, 'a> Batch<'m, 'a> {
         } else {
             Outcome::Updated
         };
+        if outcome == Outcome::Updated {
+            self.encoder.append_changed(&mut fields);
+        }
         fields.append(cstr!("_version"), binary(&planned.update.version));
         fields.append(cstr!("_versions"), binary(&planned.update.versions));
         let mut update = RawDocumentBuf::new();

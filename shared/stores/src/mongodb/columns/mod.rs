@@ -19,12 +19,14 @@ use mongodb::Database;
 use mongodb::bson::RawBsonRef;
 use mongodb::bson::raw::CString;
 
+use super::changes::mark;
 use super::deletes::ensure_tombstones;
 use super::document::{Encoder, Entry, id_of};
 use super::error::{contended, refused};
 use super::registry::Registry;
 use super::upserts::confirm;
 use super::{BATCH_BYTES, BATCH_ROWS};
+use crate::changes::Tracking;
 use crate::columns::Columns;
 use crate::error::Result;
 use crate::registry::{Registered, all_stale, tombstones_of};
@@ -42,6 +44,7 @@ pub(super) struct Merge<'a> {
     versions: RowVersions,
     rows: &'a [Row],
     columns: Columns,
+    tracking: Tracking,
     /// Names of the registered columns.
     names: Vec<CString>,
 }
@@ -61,6 +64,7 @@ impl<'a> Merge<'a> {
             versions: load.versions,
             rows: load.rows,
             columns: Columns::new(load.dataset, registered),
+            tracking: registered.tracking.clone(),
             names: names.map_err(|_| refused("a field's name cannot be encoded"))?,
         })
     }
@@ -88,7 +92,7 @@ impl<'a> Merge<'a> {
         if registration.has_floor_above(self.versions.first()) {
             return Ok(all_stale(rows.len()));
         }
-        let mut encoder = Encoder::new(self.dataset)?;
+        let mut encoder = Encoder::new(self.dataset)?.with_changes(&self.tracking);
         let deletes = rows.iter().filter(|row| row.deleted);
         let deletes = deletes.map(|row| encoder.entry(row, self.versions.of(row)));
         let deletes: Vec<Entry> = deletes.collect::<Result<_>>()?;
@@ -115,6 +119,10 @@ impl<'a> Merge<'a> {
             return Err(contended(
                 "rows kept changing, or another unique index has their values",
             ));
+        }
+        if !self.tracking.is_on() && registration.registered()?.tracking.is_on() {
+            // The destinations are new.
+            mark(self.database, name, batch.ids()).await?;
         }
         if let Some((id, version)) = &batch.found_written {
             let id = id_of(id).unwrap_or(RawBsonRef::Null);
