@@ -45,7 +45,7 @@ pub struct Sources {
 struct Kept {
     etag: String,
     since: SystemTime,
-    source: Source,
+    source: Box<Source>,
 }
 
 impl Sources {
@@ -94,7 +94,7 @@ impl Sources {
         fit(source, datasets).await
     }
 
-    fn kept(&self, listed: &ListedSource) -> Option<Source> {
+    fn kept(&self, listed: &ListedSource) -> Option<Box<Source>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.get(&listed.name)?;
         // The monotonic clock may stop while a function is frozen.
@@ -118,7 +118,7 @@ impl Sources {
             Some(Ok(file)) => file,
         };
         Ok(match Source::from_toml(name, &file, &text) {
-            Ok(source) => Read::Valid(source, text.len()),
+            Ok(source) => Read::Valid(Box::new(source), text.len()),
             Err(error) => Read::Invalid(error),
         })
     }
@@ -127,13 +127,13 @@ impl Sources {
 /// A definition that was read.
 enum Read {
     /// The source, and the size of its definition in bytes.
-    Valid(Source, usize),
+    Valid(Box<Source>, usize),
     Invalid(InvalidDefinition),
     None,
 }
 
 /// Checks a source with its dataset, and that of its parents.
-async fn fit(mut source: Source, datasets: &Datasets) -> Result<SourceLookup, AwsError> {
+async fn fit(mut source: Box<Source>, datasets: &Datasets) -> Result<SourceLookup, AwsError> {
     let mut misfit = match datasets.latest(&source.dataset).await? {
         Lookup::Found(dataset, _) => {
             source.csv = dataset.csv.clone();
@@ -150,7 +150,7 @@ async fn fit(mut source: Source, datasets: &Datasets) -> Result<SourceLookup, Aw
             Lookup::Unknown => Some(format!("there is no dataset {of}, which [children] names")),
         };
     }
-    Ok(SourceLookup::Found(Box::new(source), misfit))
+    Ok(SourceLookup::Found(source, misfit))
 }
 
 #[cfg(test)]
