@@ -113,7 +113,7 @@ impl UrlTemplate {
         }
         parts.push(Part::Text(rest.to_owned()));
         let template = Self(parts);
-        if segments(text).any(|segment| is_dots(segment)) {
+        if segments(text).any(is_dots) {
             return Err("must not have . or .. as a part of its path".into());
         }
         Ok(template)
@@ -237,7 +237,7 @@ fn to_json(value: &Value) -> Json {
         Value::Integer(number) => (*number).into(),
         Value::Boolean(value) => (*value).into(),
         Value::Float(number) => (*number).into(),
-        other => other.to_text().map_or(Json::Null, |text| text.into()),
+        other => other.to_text().map_or(Json::Null, Into::into),
     }
 }
 
