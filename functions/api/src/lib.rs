@@ -4,9 +4,9 @@
 //! if the binary runs standalone. `/openapi.json`, generated from this code, describes routes and shapes.
 //!
 //! *Output*: JSON, and on request CSV or NDJSON. Uploaded rows become an object in the inbox, which is then
-//! ingested like any file. A single row that is written or deleted is recorded in the ledger, and travels to the workers
-//! inside a message. A confirmed prune is recorded in the ledger and handed to the workers. The API writes nothing to a
-//! store.
+//! ingested like any file. A single row that is written or deleted is recorded in the ledger, and travels to the
+//! workers inside a message. A confirmed prune is recorded in the ledger and handed to the workers. The API writes
+//! nothing to a store.
 //!
 //! *Freshness*: an answer shows rows and totals at most [`FRESH`] older than the request. Once a job has closed, no
 //! answer predates its close. Each cached answer costs one consistent read of the dataset's generation in the
@@ -32,10 +32,10 @@
 //! of items at `rate#*`, `job/*`, `dataset#*`, `source#*`, `clock/*` and `request#*`, and `PutItem` of items at `job/*`
 //! and `write/*`; `sqs:SendMessage` on the chunk queue; `s3:PutObject` of objects at `writes/*` in the work bucket;
 //! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:GetObject` and
-//! `ListBucket` on the work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of rows) and
-//! `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts incomplete
-//! uploads; `secretsmanager:GetSecretValue` on the stores' and the tokens' secret; its logs and traces; and what a
-//! function in a VPC needs. The inbox needs CORS for `POST` and `PUT` from the page's origin, exposing `ETag`.
+//! `ListBucket` on the work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of
+//! rows) and `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts
+//! incomplete uploads; `secretsmanager:GetSecretValue` on the stores' and the tokens' secret; its logs and traces; and
+//! what a function in a VPC needs. The inbox needs CORS for `POST` and `PUT` from the page's origin, exposing `ETag`.
 
 mod auth;
 mod cache;

@@ -12,7 +12,8 @@ use tracing::warn;
 /// The shortest time between two records of a step.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Records in the ledger how far the maintenance is that a job has caused. A failure to do so does not fail the maintenance.
+/// Records in the ledger how far the maintenance is that a job has caused. A failure to do so does not fail the
+/// maintenance.
 #[derive(Clone, Copy)]
 pub(crate) struct Progress<'a> {
     pub(crate) ledger: &'a Ledger,

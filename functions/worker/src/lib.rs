@@ -1,7 +1,8 @@
 //! **Worker**: applies the rows of a chunk to every store.
 //!
 //! *Input*: messages of the chunk queue, delivered at least once and in any order: *chunk* (process a chunk), *close*
-//! (close a job), *redrive* (send the dead chunks of a reopened job again) and *write* (a row that the API has accepted).
+//! (close a job), *redrive* (send the dead chunks of a reopened job again) and *write* (a row that the API has
+//! accepted).
 //!
 //! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
 //! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
@@ -40,8 +41,8 @@
 //!   event bus fails until the last receive.
 //!
 //! A write of the API is one row, which is decoded and applied as those of a chunk. It fails and waits for the same
-//! reasons. What became of it is recorded in the ledger, after the generation of its dataset is raised. A write that has
-//! failed with one worker may be stored by another one: then it is recorded as stored.
+//! reasons. What became of it is recorded in the ledger, after the generation of its dataset is raised. A write that
+//! has failed with one worker may be stored by another one: then it is recorded as stored.
 //!
 //! The mark comes last: if a worker dies before it, the next worker repeats the chunk and meets rows of the same
 //! version.

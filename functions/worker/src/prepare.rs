@@ -25,8 +25,8 @@ pub(crate) async fn prepare(
     Ok((dataset, header?))
 }
 
-/// Fails if rows of this order could bring back deleted ones, because the stores no longer know of the deletes. Rows can
-/// be deleted if the definition of the rows allows it, or the latest one, or once the API has deleted one.
+/// Fails if rows of this order could bring back deleted ones, because the stores no longer know of the deletes. Rows
+/// can be deleted if the definition of the rows allows it, or the latest one, or once the API has deleted one.
 pub(crate) async fn check_age(
     context: &Context,
     order: ObjectOrder,

@@ -2,9 +2,9 @@
 //!
 //! A store keeps the version of each row, which says the time of its object and the byte offset of its record there.
 //! The ledger knows the object and its job for 90 days, and the inbox has the object for as long as its lifecycle says.
-//! The version of a row that the API wrote is the id of that write, which the ledger knows for seven days. A delete leaves
-//! a tombstone for 30 days. Of a row that a snapshot has deleted, and of earlier versions of a row,
-//! nothing is kept.
+//! The version of a row that the API wrote is the id of that write, which the ledger knows for seven days. A delete
+//! leaves a tombstone for 30 days. Of a row that a snapshot has deleted, and of earlier versions of a row, nothing is
+//! kept.
 
 use serde::{Deserialize, Serialize};
 

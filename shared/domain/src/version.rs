@@ -18,9 +18,9 @@
 //! reaches the same result.
 //!
 //! A row that is written by the API has no object. Its time and sequencer are those of a clock in the ledger, which
-//! never goes back for a key, whatever the clocks of functions say. The sequencer is a count within the millisecond, and
-//! ends with a byte that no sequencer of S3 has, which are shorter. The last four bytes are of the hash of the key. So
-//! beside files, the time decides. Each write has another order, which is its id.
+//! never goes back for a key, whatever the clocks of functions say. The sequencer is a count within the millisecond,
+//! and ends with a byte that no sequencer of S3 has, which are shorter. The last four bytes are of the hash of the key.
+//! So beside files, the time decides. Each write has another order, which is its id.
 //!
 //! The value of an `order` is an integer, the days of a date, or the microseconds of a timestamp, with its sign bit
 //! flipped so that negative ones come first. Its time and place then only break ties. The byte 0x80 makes every such

@@ -76,7 +76,7 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// Returns the row as stores need it, with this key. Its JSON is read as that of a file; see [`crate::decode`].
+    /// Returns the row as stores need it, with this key. Its JSON is read as that of a file; see [`crate::decode()`].
     /// If the API has written it, with the marker, it has the names and the notation of the API. It need not contain
     /// the key.
     ///

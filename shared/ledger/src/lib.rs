@@ -61,8 +61,8 @@
 //! `clock/<n>`, see [`WriteTable`], and the idempotency keys of such requests for a day, see [`RequestTable`]. The item
 //! of a dataset says whether rows may have been deleted so.
 //!
-//! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts, see
-//! [`PaceTable`].
+//! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts,
+//! see [`PaceTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].

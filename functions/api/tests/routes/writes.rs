@@ -9,11 +9,13 @@ use landfall_domain::{
     WrittenRow,
 };
 use landfall_ledger::{WriteEnd, WriteTable};
+use landfall_stores::{KeyVersions, StoredVersions};
 use serde_json::{Value as Json, json};
 
 use crate::fakes::{Api, ApiResponse};
 
 const ROW: &str = "/datasets/products/rows/a";
+const ORIGIN: &str = "/datasets/products/rows/a/origin";
 const STOCK: &str = "name = \"stock\"\nkey = [\"sku\"]\nmode = \"merge\"\n\
     [[fields]]\nname = \"sku\"\ntype = \"text\"\n[[fields]]\nname = \"pieces\"\ntype = \"integer\"\n";
 const EVENTS: &str =
@@ -320,4 +322,52 @@ async fn writes_need_the_scope_write_and_reading_them_the_scope_read() {
     assert_eq!(api.get("/writes/x").await.status, StatusCode::BAD_REQUEST);
     let unknown = format!("/writes/{}", write.to_string().replacen('0', "1", 1));
     assert_eq!(api.get(&unknown).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_row_of_the_api_is_from_its_write_and_from_no_job() {
+    let api = Api::new();
+    let put = api.request(Method::PUT, "/datasets/products/rows/a");
+    let put = put.header("content-type", "application/json");
+    let put = api
+        .send(put.body("{\"name\":\"Lamp\"}".into()).unwrap())
+        .await;
+    assert_eq!(put.status, StatusCode::ACCEPTED, "{}", put.text());
+    let write = put.json();
+    let of_store = |version: &str| KeyVersions {
+        row: Some(StoredVersions {
+            version: hex(version),
+            columns: Vec::new(),
+        }),
+        ..KeyVersions::default()
+    };
+    let version = write["version"].as_str().unwrap();
+    *api.rows.versions.lock().unwrap() = of_store(version);
+    let origin = api.get(ORIGIN).await.json()["origins"][0].take();
+    let found = &origin["write"];
+    assert_eq!(found["write"], write["write"]);
+    assert_eq!(
+        (&found["operation"], &found["by"]),
+        (&json!("put"), &json!("everything"))
+    );
+    assert_eq!(
+        (&found["at"], &origin["source"]),
+        (&write["at"], &Json::Null)
+    );
+
+    // One that the ledger no longer knows.
+    let expired = format!("{}{}", "00", &version[2..]);
+    *api.rows.versions.lock().unwrap() = of_store(&expired);
+    let origin = api.get(ORIGIN).await.json()["origins"][0].take();
+    assert_eq!(origin["write"]["write"], expired[..40]);
+    assert_eq!(
+        (&origin["write"]["by"], &origin["source"]),
+        (&Json::Null, &Json::Null)
+    );
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = (0..text.len()).step_by(2);
+    let bytes = digits.map(|at| u8::from_str_radix(&text[at..at + 2], 16));
+    bytes.collect::<Result<_, _>>().unwrap()
 }
