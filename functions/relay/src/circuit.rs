@@ -85,11 +85,11 @@ impl<'a> Circuit<'a> {
         let Some(StoredDestination { breaker, revision }) = changed else {
             return;
         };
-        match breaker.open() {
-            Some(open) => {
-                warn!(destination = self.name, reason = open.reason, probe_at = %open.probe_at, "the circuit is open");
-            }
-            None => info!(destination = self.name, "the circuit is closed"),
+        if let Some(open) = breaker.open() {
+            let (reason, probe_at) = (&open.reason, open.probe_at);
+            warn!(destination = self.name, reason, %probe_at, "the circuit is open");
+        } else {
+            info!(destination = self.name, "the circuit is closed");
         }
         let saved = self
             .context

@@ -208,7 +208,7 @@ async fn read(mut received: Received) -> Result<(StatusCode, HeaderMap, Vec<u8>)
         match received.body.next().await? {
             None => break,
             Some(piece) => {
-                body.extend_from_slice(&piece[..piece.len().min(ANSWER_BYTES - body.len())])
+                body.extend_from_slice(&piece[..piece.len().min(ANSWER_BYTES - body.len())]);
             }
         }
     }

@@ -7,13 +7,13 @@
 //!
 //! # A key
 //!
-//! The relay *leases* keys that are due, in batches. A lease is exclusive, so that there is one call for a key at a time.
-//! The row is sent as it stands. If it changes meanwhile, the key stays due, and the newer row follows. A key can take
-//! several calls: a lookup or an update that finds nothing leads to a create at once.
+//! The relay *leases* keys that are due, in batches. A lease is exclusive, so that there is one call for a key at a
+//! time. The row is sent as it stands. If it changes meanwhile, the key stays due, and the newer row follows. A key can
+//! take several calls: a lookup or an update that finds nothing leads to a create at once.
 //!
 //! A call begins only if its time-out ends well before the lease does ([`LEASE`], [`USABLE`]). The rest allows for the
-//! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes on
-//! with a call after its time-out.
+//! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes
+//! on with a call after its time-out.
 //!
 //! # Pace
 //!
@@ -22,8 +22,8 @@
 //! # Failures
 //!
 //! - The service fails or does not answer: the key is due again later. After five such failures in a row, the *circuit*
-//!   of the destination opens: keys that are leased are released, and until a probe succeeds, one key at a time is sent.
-//!   Other destinations go on.
+//!   of the destination opens: keys that are leased are released, and until a probe succeeds, one key at a time is
+//!   sent. Other destinations go on.
 //! - The service refuses a row: its change is set aside with the answer.
 //! - The relay dies: its leases end, and the outcomes of their keys are uncertain
 //!   ([`landfall_destinations`] says what follows from that).

@@ -53,7 +53,7 @@ pub(crate) enum Body {
     None,
     /// A JSON object of the fields.
     Fields,
-    Template(Template),
+    Template(Box<Template>),
 }
 
 /// How the service is asked for a key.

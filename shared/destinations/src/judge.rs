@@ -72,8 +72,8 @@ pub enum Outcome {
 }
 
 impl Reply<'_> {
-    /// Returns why the service seems to be down, and how long it asks to wait, if the reply says so: it is a time-out, a
-    /// failed connection, 408, 429 or 5xx.
+    /// Returns why the service seems to be down, and how long it asks to wait, if the reply says so: it is a time-out,
+    /// a failed connection, 408, 429 or 5xx.
     pub fn failure(&self, now: Timestamp) -> Option<(String, Option<Duration>)> {
         match self {
             Self::NotSent(reason) | Self::Lost(reason) => Some(((*reason).to_owned(), None)),

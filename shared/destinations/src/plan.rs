@@ -181,13 +181,11 @@ impl Destination {
 
     /// Returns the values of templates: those of a row, or only those of its key.
     fn values(&self, due: &Due<'_>, row: Option<&[Value]>) -> minijinja::Value {
-        match row {
-            Some(row) => templates::values(&self.dataset, row.iter().enumerate(), due.remote_id),
-            None => {
-                let key = self.dataset.key_indexes().iter().copied().zip(due.key);
-                templates::values(&self.dataset, key, due.remote_id)
-            }
+        if let Some(row) = row {
+            return templates::values(&self.dataset, row.iter().enumerate(), due.remote_id);
         }
+        let key = self.dataset.key_indexes().iter().copied().zip(due.key);
+        templates::values(&self.dataset, key, due.remote_id)
     }
 
     /// Returns the URL of a path below that of the service. A path that the URL parser would change, such as one with a
@@ -212,8 +210,8 @@ impl Destination {
         Ok(body)
     }
 
-    /// Returns an id that is the same whenever a call is repeated. That of a create is the same for every version of the
-    /// row, since one of them may have been created already.
+    /// Returns an id that is the same whenever a call is repeated. That of a create is the same for every version of
+    /// the row, since one of them may have been created already.
     fn id_of(&self, due: &Due<'_>, operation: Operation, body: Option<&[u8]>) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut add = |part: &[u8]| {

@@ -1,6 +1,7 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
 //! and are down. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
-//! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each key.
+//! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each
+//! key.
 
 mod ledger;
 mod service;
@@ -28,7 +29,7 @@ use store::Changes;
 use world::{InstanceClock, World};
 
 /// The time that an invocation has.
-const INVOCATION: Duration = Duration::from_secs(60);
+const INVOCATION: Duration = Duration::from_mins(1);
 /// The number of keys.
 const KEYS: i64 = 12;
 /// What is allowed, see the definitions.
@@ -51,7 +52,8 @@ const DESTINATIONS: [(&str, &str); 4] = [
     ),
     (
         "idempotent",
-        "on_refused = \"skip\"\nid_from = \"id\"\nidempotency_header = \"Idempotency-Key\"\ncreate = { path = \"/o\" }\n\
+        "on_refused = \"skip\"\nid_from = \"id\"\nidempotency_header = \"Idempotency-Key\"\n\
+         create = { path = \"/o\" }\n\
          update = { path = \"/o/{{ remote_id }}\" }\ndelete = { path = \"/o?number={{ number }}\" }\n",
     ),
     (

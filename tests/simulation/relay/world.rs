@@ -130,11 +130,8 @@ impl World {
                 let expected: Vec<i64> = expected.map(|(_, seq)| *seq).into_iter().collect();
                 assert_eq!(service.seqs_of(key), expected, "{name} of {key}");
             }
-            assert!(
-                service.calls() > 10,
-                "{name} had only {} calls",
-                service.calls()
-            );
+            // One that is down for most of the time has few.
+            assert!(service.calls() > 0, "{name} had no calls");
         }
     }
 }

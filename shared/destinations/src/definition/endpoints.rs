@@ -143,7 +143,7 @@ impl Checker<'_> {
                         format!("with sample values, {error}"),
                     )
                 })?;
-                Body::Template(template)
+                Body::Template(Box::new(template))
             }
         };
         let not_found = self.one_of(

@@ -18,7 +18,7 @@ use toml::Spanned;
 use url::Url;
 
 use crate::Destination;
-use crate::destination::OnRefused;
+use crate::destination::{Endpoint, OnRefused};
 use crate::templates::REMOTE_ID;
 use crate::when::When;
 use endpoints::{RawEndpoint, RawLookup};
@@ -230,7 +230,7 @@ impl<'a> Draft<'a> {
         let span =
             |raw: &Option<Spanned<RawEndpoint>>| raw.as_ref().map_or(whole.clone(), Spanned::span);
         let update = destination.update.as_ref();
-        if destination.create.is_none() && update.is_some_and(|update| update.uses_remote_id()) {
+        if destination.create.is_none() && update.is_some_and(Endpoint::uses_remote_id) {
             let message = "creates keys, too, since there is no [create]; it cannot use the service's own id then";
             return Err(self.text.error(&span(&self.raw.update), "update", message));
         }

@@ -10,7 +10,8 @@ use landfall_requests::Secrets;
 use crate::definitions::parse;
 
 /// A service that gives ids, and knows no idempotency key.
-const OWN_ID: &str = "dataset = \"orders\"\nurl = \"http://shop.example\"\nid_from = \"id\"\nwhen = \"status != draft\"\n\
+const OWN_ID: &str = "dataset = \"orders\"\nurl = \"http://shop.example\"\nid_from = \"id\"\n\
+                      when = \"status != draft\"\n\
                       create = { path = \"/o\" }\nupdate = { path = \"/o/{{ remote_id }}\" }\n\
                       delete = { path = \"/o/{{ remote_id }}\" }\n";
 /// A service whose keys are those of the rows.
@@ -208,7 +209,8 @@ fn replies_are_judged_by_status_and_definition() {
     let strict = parse(&format!(
         "{}success = [201]\n{}",
         "dataset = \"orders\"\nurl = \"http://shop.example\"\n",
-        "create = { path = \"/o\", conflict = \"update\" }\nupdate = { path = \"/o/{{ number }}\", conflict = \"retry\" }\n\
+        "create = { path = \"/o\", conflict = \"update\" }\n\
+         update = { path = \"/o/{{ number }}\", conflict = \"retry\" }\n\
          delete = { path = \"/o/{{ number }}\", not_found = \"refused\" }\n"
     ))
     .unwrap();
