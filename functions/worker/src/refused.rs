@@ -1,6 +1,7 @@
 //! Rows that a store refuses: finds them, and has the store write the others.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use landfall_domain::{Dataset, ObjectOrder, Row, StoreCounts};
@@ -69,7 +70,10 @@ pub(crate) async fn apply(
         applied => return Ok(applied?),
     };
     let mut places = Vec::new();
-    let mut refused = vec![0..rows.len()];
+    let mut refused = Vec::from([Range {
+        start: 0,
+        end: rows.len(),
+    }]);
     while let Some(range) = refused.pop() {
         if range.len() == 1 {
             let offset = rows[range.start].offset;

@@ -55,7 +55,7 @@ pub async fn check(stack: &Stack) {
     assert!(asides.len() >= 2, "{asides:?}");
     assert_eq!(uploads.len(), 1, "{uploads:?}");
     check_requests(&requested.lock().unwrap(), asides.len());
-    let expected: BTreeMap<i64, String> = (0..PAGES * PAGE).map(|id| row(id)).collect();
+    let expected: BTreeMap<i64, String> = (0..PAGES * PAGE).map(row).collect();
     assert_eq!(
         ids_of_object(stack, &run).await,
         expected.keys().copied().collect::<Vec<_>>()

@@ -103,8 +103,9 @@ fn check_rows(world: &World, file: &File, event: &CompletionEvent, dead: &[DeadC
                 assert_eq!(chunk.first_line, index as u64 + 1);
             }
             // A refused row does not take the others of its chunk along, unless these fail, too.
-            let (start, end) = (chunk.range.start as usize, chunk.range.end as usize);
-            let fails = |name| text[start..end].contains(name);
+            let place = |offset| usize::try_from(offset).unwrap();
+            let range = place(chunk.range.start)..place(chunk.range.end);
+            let fails = |name| text[range.clone()].contains(name);
             let is_alone = !fails("panics") && !fails("unavailable");
             if chunk.code == DeadCode::StoreRefused && is_alone && name == "sound" {
                 for store in &world.stores {

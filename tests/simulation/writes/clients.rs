@@ -47,8 +47,7 @@ impl Wish {
         let description = format!("description {number}");
         let mut body = match (method, rng.random_range(0..3)) {
             ("PATCH", 0) => json!({ "description": description }),
-            ("PATCH", 1) => json!({ "name": name }),
-            (_, 2) => json!({ "name": name }),
+            ("PATCH", 1) | (_, 2) => json!({ "name": name }),
             _ => json!({ "name": name, "description": description }),
         };
         let mut query = String::new();

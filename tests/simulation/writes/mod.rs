@@ -161,8 +161,8 @@ impl Clients {
         let wishes = Wish::some(kind, rng);
         let mut pending: Vec<usize> = (0..wishes.len()).rev().collect();
         // Some clients send a request twice at the same time.
-        for index in 0..wishes.len() {
-            if wishes[index].is_repeated && rng.random_bool(0.2) {
+        for (index, wish) in wishes.iter().enumerate() {
+            if wish.is_repeated && rng.random_bool(0.2) {
                 pending.push(index);
             }
         }
