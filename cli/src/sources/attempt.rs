@@ -27,7 +27,7 @@ pub(crate) struct Attempt {
     /// Directory with the definitions of the datasets, which say how CSV is written. The source must fit its dataset
     #[arg(long)]
     datasets: Option<PathBuf>,
-    /// File with rows of the dataset of [children], one JSON object in each line
+    /// File with rows of the dataset of `[children]`, one JSON object in each line
     #[arg(long)]
     parents: Option<PathBuf>,
     /// Number of pages to fetch
