@@ -94,7 +94,7 @@ pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
     );
     assert_eq!(row(api).await.unwrap(), found);
 
-    // Many writes that nobody waits for end in the order in which they were accepted.
+    // Many writes end in the order in which they were accepted.
     for pieces in 4..24 {
         let request = api
             .request(Method::PUT, PATH)

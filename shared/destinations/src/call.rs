@@ -17,7 +17,7 @@ pub enum Operation {
     Update,
     /// Deletes the key at the service.
     Delete,
-    /// Asks whether the service has the key.
+    /// Looks up whether the service has the key.
     Lookup,
 }
 

@@ -203,7 +203,7 @@ impl Destination {
             Operation::Delete => self.delete.as_ref(),
         };
         let rule = endpoint.map_or(NotFound::Refused, |endpoint| endpoint.not_found);
-        // A key whose create was answered to nobody has an id that is not known.
+        // The id is unknown if the reply to the create was lost.
         let by_id = endpoint.is_some_and(|endpoint| endpoint.path.uses_remote_id());
         let is_certain = !(by_id && due.is_uncertain);
         match (operation, rule) {

@@ -13,7 +13,7 @@
 //! # Outcomes that are not known
 //!
 //! A call whose reply is lost may have been processed. To repeat it is safe if its method says so (`PUT`, `DELETE`), if
-//! the service knows an idempotency key, or if it refuses a second row of the same key with 409. If `lookup` is
+//! the service supports idempotency keys, or if it refuses a second row of the same key with 409. If `lookup` is
 //! defined, the service is asked first. Without any of these, the outcome is *unknown*, and no call guesses.
 //!
 //! ```

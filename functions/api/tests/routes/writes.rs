@@ -355,7 +355,7 @@ async fn a_row_of_the_api_is_from_its_write_and_from_no_job() {
         (&write["at"], &Json::Null)
     );
 
-    // One that the ledger no longer knows.
+    // One that has expired in the ledger.
     let expired = format!("{}{}", "00", &version[2..]);
     *api.rows.versions.lock().unwrap() = of_store(&expired);
     let origin = api.get(ORIGIN).await.json()["origins"][0].take();

@@ -9,7 +9,7 @@ use landfall_requests::Secrets;
 
 use crate::definitions::parse;
 
-/// A service that gives ids, and knows no idempotency key.
+/// A service that gives ids, and supports no idempotency keys.
 const OWN_ID: &str = "dataset = \"orders\"\nurl = \"http://shop.example\"\nid_from = \"id\"\n\
                       when = \"status != draft\"\n\
                       create = { path = \"/o\" }\nupdate = { path = \"/o/{{ remote_id }}\" }\n\

@@ -177,7 +177,7 @@ pub enum ChangeOutcome {
         /// Whether later changes of the key wait until it is redriven.
         holds: bool,
     },
-    /// Nobody can say whether the service has processed it.
+    /// It is unknown whether the service has processed it.
     Unknown {
         /// What is known.
         answer: String,

@@ -323,7 +323,7 @@ impl ServerChanges for Mysql {
         run(&mut *self.connection().await?, &create).await.map(drop)
     }
 
-    /// Whoever reads the destinations shares the lock of the entry.
+    /// Readers of the destinations share the lock of the entry.
     async fn lock_destinations(&self, _: &mut Write, _: &str) -> Result<()> {
         Ok(())
     }

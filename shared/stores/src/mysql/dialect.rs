@@ -12,7 +12,7 @@ pub(super) const BY_KEY: &str = "FORCE INDEX (PRIMARY)";
 pub(crate) struct Dialect {
     /// The collation that compares bytes, including trailing spaces.
     collation: &'static str,
-    /// Whether the server knows `SKIP LOCKED`.
+    /// Whether the server supports `SKIP LOCKED`.
     pub(super) skips_locked: bool,
 }
 
