@@ -9,6 +9,7 @@ mod compressed;
 mod control;
 mod delivery;
 mod demo;
+mod destinations;
 mod document;
 mod explain;
 mod failing;

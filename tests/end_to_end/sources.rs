@@ -12,20 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_lambda::primitives::Blob;
 use landfall_ledger::{DynamoTable, SourceTable};
 use landfall_local::{Sql, Stack};
 use landfall_sources::{Outcome, Phase, RunEntry};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::delivery::{drain, send_back, set_delivery};
-use crate::support::{documents, set_timeout, set_variable, start};
+use crate::support::{documents, kill, set_timeout, set_variable, sqlite, start, tick};
 use server::Server;
 
 /// Longer than any step takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(3);
-/// The time between two invocations of the puller.
-const TICK: Duration = Duration::from_millis(500);
 /// The seconds of a minute in the schedules of sources, which are minutes on AWS.
 const MINUTE: &str = "1";
 /// The seconds between two runs of each source.
@@ -87,7 +84,7 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
     for (name, definition) in definitions(stock.url(), events.url()) {
         stack.put_source(name, &definition).await.unwrap();
     }
-    let ticks = tokio::spawn(tick(Arc::clone(&stack)));
+    let ticks = tokio::spawn(tick(Arc::clone(&stack), puller.clone()));
     follow(&stack, &stock, &events).await;
 
     let is_over = AtomicBool::new(false);
@@ -115,21 +112,6 @@ async fn tables_follow_two_servers_while_processes_are_killed() {
     );
     ticks.abort();
     check_runs(&stack).await;
-}
-
-/// Invokes the puller again and again, as its schedule does every minute.
-async fn tick(stack: Arc<Stack>) {
-    let lambda = aws_sdk_lambda::Client::new(stack.sdk_config());
-    loop {
-        let invoked = lambda
-            .invoke()
-            .function_name(&stack.outputs().puller_function)
-            .payload(Blob::new("{}"))
-            .send();
-        // One that is killed has no answer. One that takes long goes on beside the next one.
-        let _ = timeout(5 * TICK, invoked).await;
-        sleep(TICK).await;
-    }
 }
 
 /// Kills the puller while it waits for the second page of a walk.
@@ -163,7 +145,7 @@ async fn kill_a_worker(stack: &Stack) {
         assert!(Instant::now() < stop_at, "no chunk of a source was planned");
         sleep(Duration::from_millis(100)).await;
     };
-    let lock = database(stack);
+    let lock = sqlite(stack);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     set_delivery(stack, true).await;
     send_back(stack, &messages).await;
@@ -188,13 +170,6 @@ async fn has_hidden_messages(stack: &Stack) -> bool {
     let found = found.queue_url(&stack.outputs().chunk_queue_url);
     let found = found.attribute_names(Hidden).send().await.unwrap();
     found.attributes().unwrap()[&Hidden] != "0"
-}
-
-/// Kills the processes of a function. Returns their number.
-fn kill(stack: &Stack, function: &str) -> usize {
-    let processes = stack.processes_of(function);
-    let killed = processes.iter().filter(|process| process.kill().unwrap());
-    killed.count()
 }
 
 /// Waits until both databases have the rows of both servers.
@@ -258,13 +233,8 @@ fn ledger(stack: &Stack) -> DynamoTable {
     DynamoTable::new(client, &stack.outputs().ledger_table)
 }
 
-fn database(stack: &Stack) -> rusqlite::Connection {
-    let path = stack.sql_url().strip_prefix("sqlite://").unwrap();
-    rusqlite::Connection::open(path).unwrap()
-}
-
 fn in_sql(stack: &Stack, table: &str) -> BTreeMap<i64, String> {
-    let connection = database(stack);
+    let connection = sqlite(stack);
     // There is no table before the first rows.
     let Ok(mut select) = connection.prepare(&format!("SELECT id, name FROM {table}")) else {
         return BTreeMap::new();

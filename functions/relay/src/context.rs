@@ -33,6 +33,26 @@ pub struct Context {
 }
 
 impl Context {
+    /// Opens everything that the environment variables name.
+    pub async fn from_environment() -> Result<Self, Error> {
+        let environment = Environment::load().await;
+        let table = Arc::new(environment.ledger_table()?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let policy = landfall_runtime::policy()?;
+        Ok(Self {
+            store: environment.change_store().await?,
+            definitions: environment.destinations()?,
+            datasets: environment.datasets()?,
+            destinations_table: table.clone(),
+            slots: Slots::new(table, Arc::clone(&clock)),
+            transport: Arc::new(HttpTransport::new(policy.clone())?),
+            policy,
+            secrets: environment.secrets().await?,
+            clock,
+            random: Box::new(rand::random),
+        })
+    }
+
     /// Returns what a call returns, or `None` if it takes until `end`.
     pub(crate) async fn until<T>(
         &self,
@@ -46,29 +66,5 @@ impl Context {
             done = call => Some(done),
             () = sleep => None,
         }
-    }
-}
-
-impl Context {
-    /// Opens everything else that the environment variables name.
-    pub async fn open(
-        environment: &Environment,
-        store: Arc<dyn ChangeStore>,
-    ) -> Result<Self, Error> {
-        let table = Arc::new(environment.ledger_table()?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let policy = landfall_runtime::policy()?;
-        Ok(Self {
-            store,
-            definitions: environment.destinations()?,
-            datasets: environment.datasets()?,
-            destinations_table: table.clone(),
-            slots: Slots::new(table, Arc::clone(&clock)),
-            transport: Arc::new(HttpTransport::new(policy.clone())?),
-            policy,
-            secrets: environment.secrets().await?,
-            clock,
-            random: Box::new(rand::random),
-        })
     }
 }

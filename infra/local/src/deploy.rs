@@ -31,6 +31,8 @@ pub struct Outputs {
     pub inbox_bucket: String,
     /// Bucket of the dataset definitions, `datasets/<name>.toml`.
     pub config_bucket: String,
+    /// Secret with what the definitions of sources and destinations name.
+    pub sources_secret: String,
     /// Bucket of the rejects.
     pub rejects_bucket: String,
     /// Table of the ledger.
@@ -77,6 +79,10 @@ pub struct Outputs {
     pub janitor_log_group: String,
     /// Log group of the puller.
     pub puller_log_group: String,
+    /// Name of the relay's function.
+    pub relay_function: String,
+    /// Log group of the relay.
+    pub relay_log_group: String,
 }
 
 /// Uploads the zips, and returns the template with their URIs.

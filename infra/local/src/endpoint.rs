@@ -24,14 +24,14 @@ const PROGRAM: &str = "import runpy, socketserver\n\
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True\n\
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002\n\
     runpy.run_module('ministack', run_name='__main__', alter_sys=True)";
-/// Put before [`PROGRAM`], has the rule of the puller fire every few seconds, although no rule of AWS can.
+/// Put before [`PROGRAM`], has the rules of the puller and the relay fire every few seconds, which no rule of AWS can.
 const OFTEN: &str = "
 import os
 from ministack.services import eventbridge
 
 def fire(tick=eventbridge._tick_scheduled_rules):
     for key in list(eventbridge._rule_last_fired):
-        if 'Puller' in key[2]:
+        if 'Puller' in key[2] or 'Relay' in key[2]:
             eventbridge._rule_last_fired[key] = 0
     tick()
 
@@ -39,8 +39,8 @@ eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ['LANDFALL_PULL_SECONDS']
 eventbridge._tick_scheduled_rules = fire
 ";
 
-/// Starts an endpoint and returns its address. With `pull_every`, the puller runs that often. State kept in `kept`
-/// contains the port, so the port is kept too.
+/// Starts an endpoint and returns its address. With `pull_every`, the puller and the relay run that often. State kept in
+/// `kept` contains the port, so the port is kept too.
 pub(crate) async fn start(
     python_bin: &Path,
     scratch: &Path,

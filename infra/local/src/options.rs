@@ -62,7 +62,7 @@ pub struct StackOptions {
     pub datasets: Vec<PathBuf>,
     /// Parameters of the template, by name.
     pub parameters: Vec<(String, String)>,
-    /// How often the puller runs. If absent, every minute, as on AWS.
+    /// How often the puller and the relay run. If absent, every minute, as on AWS.
     pub pull_every: Option<Duration>,
     /// How the functions are compiled.
     pub build: Build,

@@ -210,6 +210,7 @@ impl Stack {
             &self.outputs.socket_function,
             &self.outputs.janitor_function,
             &self.outputs.puller_function,
+            &self.outputs.relay_function,
         ];
         let text = environment::env_file(&self.aws, &functions).await?;
         let path = self.run.path().join("functions.env");
@@ -240,6 +241,19 @@ impl Stack {
             .send()
             .await
             .with_context(|| format!("cannot upload the source {name}"))?;
+        Ok(())
+    }
+
+    /// Uploads the definition of a destination. Changes are recorded for it from the next run of the relay on.
+    pub async fn put_destination(&self, name: &str, toml: &str) -> Result<()> {
+        self.s3
+            .put_object()
+            .bucket(&self.outputs.config_bucket)
+            .key(format!("destinations/{name}.toml"))
+            .body(ByteStream::from(toml.as_bytes().to_vec()))
+            .send()
+            .await
+            .with_context(|| format!("cannot upload the destination {name}"))?;
         Ok(())
     }
 
@@ -303,6 +317,7 @@ impl Stack {
             &self.outputs.socket_log_group,
             &self.outputs.janitor_log_group,
             &self.outputs.puller_log_group,
+            &self.outputs.relay_log_group,
         ];
         logs::tail(&self.aws, &groups, lines).await
     }

@@ -10,7 +10,7 @@ use crate::workspace::{target_directory, workspace};
 use crate::{processes, python};
 
 /// The functions of the template, by the names of their binaries.
-pub const FUNCTIONS: [&str; 7] = [
+pub const FUNCTIONS: [&str; 8] = [
     "splitter",
     "worker",
     "maintenance",
@@ -18,6 +18,7 @@ pub const FUNCTIONS: [&str; 7] = [
     "socket",
     "janitor",
     "puller",
+    "relay",
 ];
 
 /// Environment variable: a directory of prebuilt function zips. If set, nothing is built.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use landfall_aws::{AwsError, Secret};
 use landfall_stores::{
-    ReadOptions, Reader, Store, StoreError, StoreOptions, connect_mongodb, connect_sql,
-    read_mongodb, read_sql,
+    ChangeStore, ReadOptions, Reader, Store, StoreError, StoreOptions, connect_changes,
+    connect_mongodb, connect_sql, read_mongodb, read_sql,
 };
 use serde::Deserialize;
 
@@ -53,6 +53,18 @@ impl Environment {
             stores.push(connect_sql(url, StoreOptions::default(), owner).await?);
         }
         Ok(stores)
+    }
+
+    /// Opens the database in `LANDFALL_STORES_SECRET` that records changes for destinations, as the owner in
+    /// `LANDFALL_DATABASE_OWNER`.
+    pub async fn change_store(&self) -> Result<Arc<dyn ChangeStore>, StoresError> {
+        let owner: String = required("LANDFALL_DATABASE_OWNER")?;
+        let addresses = self.store_addresses().await?;
+        let (uri, url) = (
+            addresses.mongodb_uri.as_deref(),
+            addresses.sql_url.as_deref(),
+        );
+        Ok(connect_changes(uri, url, StoreOptions::default(), Some(&owner)).await?)
     }
 
     /// Opens the databases in `LANDFALL_STORES_SECRET` for reading, the SQL database first.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use landfall_domain::{Dataset, RowQuery, Start};
 use landfall_stores::{
-    ReadOptions, StoreError, StoreOptions, connect_mongodb, connect_sql, read_mongodb, read_sql,
+    ReadOptions, StoreError, StoreOptions, connect_changes, connect_mongodb, connect_sql,
+    read_mongodb, read_sql,
 };
 
 const PASSWORD: &str = "hunter2";
@@ -46,6 +47,13 @@ async fn an_absent_database_is_down() {
         let error = store.prepare(&dataset).await.unwrap_err();
         assert!(matches!(error, StoreError::Down { .. }), "{url}: {error}");
         assert!(error.is_retryable());
+        assert_no_secret(&error);
+        let is_mongodb = url.starts_with("mongodb");
+        let (uri, sql) = (is_mongodb.then_some(&*url), (!is_mongodb).then_some(&*url));
+        let changes = connect_changes(uri, sql, OPTIONS, None).await.unwrap();
+        let error = changes.track(&dataset, &["shop".to_owned()]).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, StoreError::Down { .. }), "{url}: {error}");
         assert_no_secret(&error);
     }
 }
@@ -120,11 +128,19 @@ async fn an_invalid_url_is_refused_at_once() {
         };
         assert!(matches!(error, StoreError::Config(_)), "{error}");
         assert_no_secret(&error);
+        let Err(error) = connect_changes(None, Some(&url), OPTIONS, None).await else {
+            panic!("{url} can't be used");
+        };
+        assert_no_secret(&error);
     }
     let uri = format!("mongodb://user:{PASSWORD}@/landfall");
     let Err(error) = connect_mongodb(&uri, OPTIONS, None).await else {
         panic!("{uri} can't be used");
     };
     assert!(matches!(error, StoreError::Config(_)), "{error}");
+    assert_no_secret(&error);
+    let Err(error) = connect_changes(Some(&uri), None, OPTIONS, None).await else {
+        panic!("{uri} can't be used");
+    };
     assert_no_secret(&error);
 }

@@ -1,6 +1,7 @@
 //! Requests for each row of another dataset.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::extract::{Path, Query};
 use axum::routing::get;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use super::{TICK, WITHIN, database, runs};
-use crate::support::{documents, land};
+use super::{WITHIN, runs};
+use crate::support::{documents, land, sqlite};
 
 /// Keys that mean something in URLs.
 const SHELVES: [&str; 6] = ["a", "b/c", "d?e=f#g", "..h", "\u{e9} i", "%2e"];
@@ -64,7 +65,7 @@ pub async fn check(stack: &Stack) {
             break run;
         }
         assert!(Instant::now() < stop_at, "the run is not over");
-        sleep(TICK).await;
+        sleep(Duration::from_millis(500)).await;
     };
     let shelves = SHELVES.len() as u64;
     assert_eq!(run.outcome, Outcome::Succeeded, "{run:?}");
@@ -83,7 +84,7 @@ pub async fn check(stack: &Stack) {
 }
 
 fn in_sql(stack: &Stack) -> BTreeSet<Book> {
-    let connection = database(stack);
+    let connection = sqlite(stack);
     let mut select = connection
         .prepare("SELECT shelf, number, at_floor FROM books")
         .unwrap();
