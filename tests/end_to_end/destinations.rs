@@ -181,11 +181,20 @@ impl Orders {
 
 /// Kills the relay during calls, and ends its leases, as four minutes would.
 async fn kill_the_relay(stack: &Stack, service: &Service) {
+    // Not the last ones of a lease, which could end before the kill.
+    let leased =
+        "SELECT count(*) FROM _keys_orders WHERE _lease IS NOT NULL AND _state = 'waiting'";
+    let database = sqlite(stack);
+    let stop_at = Instant::now() + WITHIN;
+    while count(&database, leased) < 10 {
+        assert!(Instant::now() < stop_at, "the relay leases too little");
+        sleep(Duration::from_millis(1)).await;
+    }
     service.is_called().await;
     let killed = kill(stack, &stack.outputs().relay_function);
     assert!(killed > 0, "no relay ran");
     service.is_idle().await;
-    let ended = sqlite(stack).execute(
+    let ended = database.execute(
         "UPDATE _keys_orders SET _due_at = 0 WHERE _lease IS NOT NULL AND _state = 'waiting'",
         [],
     );
