@@ -85,13 +85,13 @@ async fn a_service_follows_rows_while_the_relay_is_killed() {
     assert!(invoke(&stack, relay).await, "{}", logs(&stack).await);
 
     let mut orders = Orders::default();
-    let new = (1..=ORDERS).map(|id| (id, Some("open"))).collect();
-    land(&stack, "orders/0.csv", orders.file(0, new)).await;
+    let new: Vec<_> = (1..=ORDERS).map(|id| (id, Some("open"))).collect();
+    land(&stack, "orders/0.csv", orders.file(0, &new)).await;
     let mut ticks = tokio::spawn(tick(Arc::clone(&stack), relay.clone()));
     service.begins(50).await;
     let api = Api::new(&stack);
     for round in 1..=ROUNDS {
-        let file = orders.file(round * 2, changes(CHANGES));
+        let file = orders.file(round * 2, &changes(CHANGES));
         land(&stack, &format!("orders/{round}.csv"), file).await;
         orders.write(&api, round * 2 + 1, changes(WRITES)).await;
         if round == 2 {
@@ -137,8 +137,8 @@ impl Orders {
     }
 
     /// Returns a file with changes.
-    fn file(&mut self, revision: i64, changes: Vec<(i64, Option<&'static str>)>) -> Vec<u8> {
-        self.change(revision, &changes);
+    fn file(&mut self, revision: i64, changes: &[(i64, Option<&'static str>)]) -> Vec<u8> {
+        self.change(revision, changes);
         let lines = changes.iter().map(|(id, status)| match status {
             Some(status) => format!("{id},{status},{revision},\n"),
             None => format!("{id},,,delete\n"),
