@@ -124,8 +124,8 @@ pub(crate) async fn measure(plan: &Plan, progress: &Lines) -> Result<Part> {
     Ok(part)
 }
 
-/// Returns the pages of an API with so many records, and what a table of them has. Each record has a key of its own,
-/// and the texts of a row.
+/// Returns the pages of an API with so many records, and what a table of them has. Each record has a unique
+/// key, and the texts of a row.
 fn pages(texts: &Rows, records: u64) -> Result<(Vec<String>, Content)> {
     ensure!(texts.len() > 0, "there are no rows");
     let (mut pages, mut content) = (Vec::new(), Content::default());

@@ -21,7 +21,8 @@ const PATIENCE: i64 = 60_000_000;
 
 /// Time slots of names, such as hosts.
 ///
-/// Each instance takes blocks of slots, and sends one request in each, at most 0.1 seconds late; later ones are dropped.
+/// Each instance takes blocks of slots, and sends one request in each, at most 0.1 seconds late. Later slots are
+/// dropped.
 /// Slots are so far apart that no second by the times of sending has more requests than are allowed: in a second and
 /// the slack before it, and the difference of two clocks, there are not more slots.
 pub struct Slots {
@@ -128,14 +129,15 @@ impl Slots {
         }
     }
 
-    /// Waits until a slot begins, and returns whether its request can be sent: on a busy machine, the process may get its
-    /// turn too late.
+    /// Waits until a slot begins, and returns whether its request can be sent: on a busy machine, the process may
+    /// continue too late.
     pub async fn arrive(&self, slot: i64) -> bool {
         self.clock.sleep(self.until(slot)).await;
         slot + SLACK >= self.micros()
     }
 
-    /// Grants no slots of a name for this time. Those that other instances have taken before are over within two seconds.
+    /// Grants no slots of a name for this time. Those that other instances have taken before are over within two
+    /// seconds.
     pub async fn pause(&self, name: &str, pause: Duration) -> Result<(), LedgerError> {
         self.kept().remove(name);
         let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);

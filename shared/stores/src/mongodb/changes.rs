@@ -1,9 +1,9 @@
 //! Records which keys change, by the documents themselves ([`crate::changes`]).
 //!
 //! A standalone server has no transactions over several documents. A changed document therefore carries the field
-//! `_changed`, the time of its change, and so does the tombstone that a delete leaves. A lease folds them: it raises the
-//! wanted version of their keys in `_keys_<dataset>`, and then removes the field, unless the document has changed since.
-//! If it dies in between, the next one repeats that, and the same version changes nothing.
+//! `_changed`, the time of its change, and so does the tombstone that a delete leaves. A lease folds them: it raises
+//! the wanted version of their keys in `_keys_<dataset>`, and then removes the field, unless the document has changed
+//! since. If it dies in between, the next one repeats that, and the same version changes nothing.
 //!
 //! A tombstone with `_changed` is all that is left of a delete. The server does not delete it when it expires, because
 //! its `_deleted_at` is no date until it is folded, and a prune leaves it. A prune writes such tombstones before it

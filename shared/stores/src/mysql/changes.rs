@@ -1,7 +1,8 @@
 //! Records which keys change, and keeps what destinations have of them ([`crate::changes`]).
 //!
-//! No server tells which rows an upsert has changed. For a dataset with destinations, a chunk therefore copies the
-//! stored rows of its keys to a temporary table first, and compares them with the rows that it has written.
+//! MySQL and MariaDB do not report which rows an upsert has changed. For a dataset with destinations, a
+//! chunk therefore copies the stored rows of its keys to a temporary table first, and compares them with the rows
+//! that it has written.
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
