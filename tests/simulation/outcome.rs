@@ -1,8 +1,11 @@
 //! What must hold once nothing is left to do.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 
-use landfall_domain::{CompletionEvent, JobState, ProblemCode, PruneState, Value};
+use landfall_domain::{
+    CompletionEvent, JobState, ProblemCode, PruneState, StoreCounts, StoreKind, Value,
+};
 use landfall_ledger::LedgerTable as _;
 use landfall_tests::Products;
 
@@ -29,6 +32,14 @@ pub async fn check(world: &World, files: &[File], fixed: &[Fixed], kind: Kind) {
         files.len() + 2 * fixed.len(),
         "one job and one completion for each version"
     );
+
+    let is_changed = |counts: &StoreCounts| counts.inserted + counts.updated + counts.deleted > 0;
+    let changed = events.values().filter(|event| {
+        let counts = event.counts.stores.get(&StoreKind::Postgres);
+        counts.is_some_and(is_changed)
+    });
+    let rings = world.queue.rings.load(Ordering::Relaxed);
+    assert!(rings >= changed.count(), "each change rings the relay");
 
     let mut reference = Products::default();
     for file in files {

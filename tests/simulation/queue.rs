@@ -1,14 +1,14 @@
 //! The chunk queue and the split queue, in memory, and the time that messages wait for.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use landfall_aws::{
-    AwsError, ChunkQueue, MaintenanceMessage, MaintenanceQueue, SplitMessage, SplitQueue, Work,
-    WorkMessage,
+    AwsError, Bell, ChunkQueue, MaintenanceMessage, MaintenanceQueue, RelayMessage, SplitMessage,
+    SplitQueue, Work, WorkMessage,
 };
 use landfall_domain::{ChunkMessage, JobId};
 use landfall_ledger::{LedgerTable, shard_of};
@@ -49,6 +49,8 @@ pub struct Queue {
     pub closes: Mutex<HashSet<JobId>>,
     /// The maintenance queue.
     pub maintenance: Mutex<Vec<String>>,
+    /// How often the relay was rung.
+    pub rings: AtomicUsize,
 }
 
 #[async_trait]
@@ -58,6 +60,21 @@ impl MaintenanceQueue for Queue {
         let body = serde_json::to_string(message).unwrap();
         locked(&self.maintenance).push(body);
         pause().await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Bell for Queue {
+    /// Fails every other time.
+    async fn ring(&self, message: &RelayMessage, seconds: u32) -> Result<(), AwsError> {
+        assert_eq!(seconds, 0);
+        assert!(matches!(message, RelayMessage::Dataset(_)), "{message:?}");
+        let rings = self.rings.fetch_add(1, Ordering::Relaxed);
+        pause().await;
+        if rings % 2 == 1 {
+            return Err(AwsError::unavailable("SendMessage", "relay", "down"));
+        }
         Ok(())
     }
 }

@@ -173,6 +173,10 @@ impl Store for Map {
         self.kind
     }
 
+    fn is_followed(&self, _: &str) -> bool {
+        self.kind == StoreKind::Postgres
+    }
+
     async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
         Ok(if self.is_blocked.load(Ordering::Relaxed) {
             Prepared::Blocked

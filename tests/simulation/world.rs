@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use jiff::SignedDuration;
 use landfall_aws::{
-    ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue,
+    Bell, ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher, SplitQueue,
 };
 use landfall_closing::{
     CancelError, ConfirmError, RedriveError, cancel_job, confirm_prune, redrive_job,
@@ -139,6 +139,7 @@ impl World {
                     maintenance: Arc::clone(&queue) as Arc<dyn MaintenanceQueue>,
                     store_wait: STORE_WAIT,
                 },
+                Arc::clone(&queue) as Arc<dyn Bell>,
                 Metrics::new("simulation", metrics.clone()),
                 Arc::new(move || time.now()),
             ))

@@ -10,6 +10,8 @@ use landfall_stores::{ChangeOutcome, ChangeResult, DueChange, Lease};
 use tracing::{error, warn};
 use uuid::Uuid;
 
+use crate::bell::Bells;
+use crate::busy::Busy;
 use crate::circuit::Circuit;
 use crate::exchange::send;
 use crate::{Context, RelayError};
@@ -31,14 +33,27 @@ const RECORD_WAITS: [Duration; 3] = [
     Duration::from_secs(5),
 ];
 
-/// Leases keys and sends them, as far as time allows. Returns whether there may be more.
+/// What has become of a batch of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// They were sent, and more may be due.
+    Sent,
+    /// No key is due.
+    Empty,
+    /// No key may be sent for now.
+    Stopped,
+}
+
+/// Leases keys and sends them, as far as time allows.
 pub(crate) async fn send_batch(
     context: &Context,
     destination: &Destination,
+    busy: &Busy<'_>,
+    bells: &mut Bells,
     stop_at: Timestamp,
-) -> Result<bool, RelayError> {
-    let Some(circuit) = Circuit::enter(context, &destination.name).await? else {
-        return Ok(false);
+) -> Result<Batch, RelayError> {
+    let Some(circuit) = Circuit::enter(context, &destination.name, busy).await? else {
+        return Ok(Batch::Stopped);
     };
     let (dataset, name) = (destination.dataset(), &destination.name);
     let limit = if circuit.is_probe() {
@@ -54,7 +69,7 @@ pub(crate) async fn send_batch(
     };
     let leased = context.store.lease(dataset, name, &lease, limit).await?;
     if leased.is_empty() {
-        return Ok(false);
+        return Ok(Batch::Empty);
     }
     let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
     let failure = Mutex::new(None);
@@ -84,15 +99,23 @@ pub(crate) async fn send_batch(
         .ready_chunks(MAX_RESULTS);
     let mut is_whole = true;
     while let Some(results) = results.next().await {
-        is_whole &= results
-            .iter()
-            .all(|result| result.outcome != ChangeOutcome::Released);
+        for result in &results {
+            match &result.outcome {
+                ChangeOutcome::Released => is_whole = false,
+                ChangeOutcome::Retry { at, .. } => bells.add(*at),
+                _ => {}
+            }
+        }
         record(context, destination, &lease, &results).await;
     }
     drop(results);
+    if let Some(at) = circuit.probe_at() {
+        bells.add(at);
+    }
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(is_whole),
+        None if is_whole => Ok(Batch::Sent),
+        None => Ok(Batch::Stopped),
     }
 }
 

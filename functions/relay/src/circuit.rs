@@ -8,6 +8,7 @@ use landfall_destinations::Permit;
 use landfall_ledger::StoredDestination;
 use tracing::{info, warn};
 
+use crate::busy::Busy;
 use crate::{Context, RelayError};
 
 /// The circuit while a batch is sent.
@@ -19,12 +20,17 @@ pub(crate) struct Circuit<'a> {
 }
 
 impl<'a> Circuit<'a> {
-    /// Returns the circuit if calls may be sent: any number of them, or one as a probe.
+    /// Returns the circuit if calls may be sent: any number of them, or one as a probe. Returns none if another relay
+    /// works on the destination.
     pub(crate) async fn enter(
         context: &'a Context,
         name: &'a str,
+        busy: &Busy<'_>,
     ) -> Result<Option<Self>, RelayError> {
         let mut stored = context.destinations_table.destination(name).await?;
+        if busy.is_of_another(stored.busy_until) {
+            return Ok(None);
+        }
         let is_probe = match stored.breaker.permit(context.clock.now()) {
             Permit::Go => false,
             Permit::Wait(_) => return Ok(None),
@@ -39,6 +45,7 @@ impl<'a> Circuit<'a> {
                 stored = StoredDestination {
                     breaker: claimed,
                     revision,
+                    ..stored
                 };
                 true
             }
@@ -59,6 +66,11 @@ impl<'a> Circuit<'a> {
     /// Returns whether another call may be sent.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_probe || self.state().breaker.open().is_none()
+    }
+
+    /// Returns when a probe may be sent, if the circuit is open.
+    pub(crate) fn probe_at(&self) -> Option<Timestamp> {
+        self.state().breaker.open().map(|open| open.probe_at)
     }
 
     /// Records what a reply says about the service, and stores the circuit if it opens or closes.
@@ -82,7 +94,10 @@ impl<'a> Circuit<'a> {
             let is_changed = state.breaker.open() != before.as_ref();
             is_changed.then(|| state.clone())
         };
-        let Some(StoredDestination { breaker, revision }) = changed else {
+        let Some(StoredDestination {
+            breaker, revision, ..
+        }) = changed
+        else {
             return;
         };
         if let Some(open) = breaker.open() {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use landfall_aws::{Datasets, Destinations};
+use landfall_aws::{Bell, Datasets, Destinations};
 use landfall_fetch::{HttpTransport, Transport};
 use landfall_ledger::DestinationTable;
 use landfall_requests::{Policy, Secrets};
@@ -18,6 +18,8 @@ pub struct Context {
     pub datasets: Datasets,
     /// What is recorded about destinations: their circuits.
     pub destinations_table: Arc<dyn DestinationTable>,
+    /// Rings relays later.
+    pub bell: Arc<dyn Bell>,
     /// When calls may be sent.
     pub slots: Slots,
     /// Sends calls.
@@ -44,6 +46,7 @@ impl Context {
             definitions: environment.destinations()?,
             datasets: environment.datasets()?,
             destinations_table: table.clone(),
+            bell: Arc::new(environment.queue("LANDFALL_RELAY_QUEUE_URL")?),
             slots: Slots::new(table, Arc::clone(&clock)),
             transport: Arc::new(HttpTransport::new(policy.clone())?),
             policy,

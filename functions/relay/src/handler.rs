@@ -10,26 +10,30 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use crate::batch::send_batch;
-use crate::{Context, RelayError};
+use crate::batch::{Batch, send_batch};
+use crate::bell::Bells;
+use crate::busy::Busy;
+use crate::{Context, RelayError, Scope};
 
 /// The time that is left for recording results when calls are over.
 const RESERVE: Duration = Duration::from_secs(15);
 /// The maximum number of destinations that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
-/// Sends the changes of all destinations. The event is that of the schedule, and its content is not read.
-pub async fn handle(context: &Context, _: Value, deadline: Deadline) -> Result<(), RelayError> {
+/// Sends changes of all destinations, or of those that messages of the relay queue name.
+pub async fn handle(context: &Context, event: Value, deadline: Deadline) -> Result<(), RelayError> {
+    let scope = Scope::of_event(event);
     let left = deadline
         .stop_at(RESERVE)
         .saturating_duration_since(Instant::now());
     let now = context.clock.now();
-    run(context, now.saturating_add(left).unwrap_or(now)).await
+    run(context, &scope, now.saturating_add(left).unwrap_or(now)).await
 }
 
-/// Sends the changes of all destinations; no call goes on after `stop_at`. A failure of one does not stop the others.
-pub async fn run(context: &Context, stop_at: Timestamp) -> Result<(), RelayError> {
-    let destinations = tracked(context).await?;
+/// Sends the changes of the destinations of a scope; no call goes on after `stop_at`. A failure of one does not stop
+/// the others.
+pub async fn run(context: &Context, scope: &Scope, stop_at: Timestamp) -> Result<(), RelayError> {
+    let destinations = tracked(context, scope).await?;
     let relayed = stream::iter(&destinations).map(async |destination| {
         if let Err(error) = relay(context, destination, stop_at).await {
             error!(destination = destination.name, %error, "changes are not sent");
@@ -39,37 +43,73 @@ pub async fn run(context: &Context, stop_at: Timestamp) -> Result<(), RelayError
     Ok(())
 }
 
-/// Sends the changes of a destination until there are no more, or the time is over.
+/// Sends the changes of a destination, and rings the relay for what is due soon.
 async fn relay(
     context: &Context,
     destination: &Destination,
     stop_at: Timestamp,
 ) -> Result<(), RelayError> {
-    let least = Duration::from_secs(destination.limits.timeout_seconds);
-    let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
-    while context.clock.now() < latest {
-        if !send_batch(context, destination, stop_at).await? {
-            return Ok(());
-        }
-    }
-    Ok(())
+    let mut busy = Busy::new(context, &destination.name);
+    let mut bells = Bells::default();
+    let sent = send_all(context, destination, &mut busy, &mut bells, stop_at).await;
+    let ended = busy.end().await;
+    bells.ring(context, destination).await;
+    sent.and(ended.map(drop).map_err(Into::into))
 }
 
-/// Returns the destinations whose definitions are valid, after the store has begun to record changes for all of them.
-async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
+/// Sends the changes of a destination until there are no more, or the time is over.
+async fn send_all(
+    context: &Context,
+    destination: &Destination,
+    busy: &mut Busy<'_>,
+    bells: &mut Bells,
+    stop_at: Timestamp,
+) -> Result<(), RelayError> {
+    let least = Duration::from_secs(destination.limits.timeout_seconds);
+    let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
+    loop {
+        let now = context.clock.now();
+        if now >= latest {
+            bells.add(now);
+            return Ok(());
+        }
+        busy.go_on().await?;
+        match send_batch(context, destination, busy, bells, stop_at).await? {
+            Batch::Sent => {}
+            Batch::Stopped => return Ok(()),
+            Batch::Empty => {
+                bells.forget_past(now);
+                if !busy.end().await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Returns the destinations of a scope whose definitions are valid, after the store has begun to record changes for all
+/// destinations of their datasets.
+async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, RelayError> {
     let mut destinations = Vec::new();
     let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut is_known = true;
+    let mut meant = BTreeSet::new();
     for name in context.definitions.names(None).await? {
         let dataset = match context.definitions.lookup(&name, &context.datasets).await? {
             DestinationLookup::Found(destination) => {
                 let dataset = destination.dataset().name.clone();
-                destinations.push(*destination);
+                if scope.has(&name, &dataset) {
+                    destinations.push(*destination);
+                    meant.insert(dataset.clone());
+                }
                 Some(dataset)
             }
             DestinationLookup::Bad(error, dataset) => {
                 warn!(destination = name, %error, "the definition is invalid");
                 is_known &= dataset.is_some();
+                if *scope == Scope::All {
+                    meant.extend(dataset.clone());
+                }
                 dataset
             }
             // It was deleted meanwhile.
@@ -81,7 +121,10 @@ async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
     }
     // What is recorded for a destination that is not named is deleted: nothing is named if one may be missing.
     if is_known {
-        for (dataset, names) in &by_dataset {
+        for (dataset, names) in by_dataset
+            .iter()
+            .filter(|(dataset, _)| meant.contains(*dataset))
+        {
             let Lookup::Found(definition, _) = context.datasets.latest(dataset).await? else {
                 continue;
             };

@@ -1,7 +1,9 @@
 //! Sends the changes of rows to the services that follow them.
 //!
-//! **Input**: the event of a schedule, every minute. Its content is not read. The work is in the store, as keys whose
-//! changes are not sent, and in the configuration bucket, as definitions of destinations.
+//! **Input**: the event of a schedule, every minute, and messages of the relay queue ([`landfall_aws::RelayMessage`]),
+//! which are only bells: they name datasets whose rows have changed, or destinations with keys that are due. They may be
+//! lost, repeated and late. The work is in the store, as keys whose changes are not sent, and in the configuration
+//! bucket, as definitions of destinations.
 //!
 //! **Output**: calls, and for each key what has become of them: sent, due again later, set aside, or unknown.
 //!
@@ -14,6 +16,12 @@
 //! A call begins only if its time-out ends well before the lease does ([`LEASE`], [`USABLE`]). The rest allows for the
 //! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes
 //! on with a call after its time-out.
+//!
+//! # Bells
+//!
+//! A run ends when nothing is due. If a key or the probe of an open circuit is due within a minute, or its time is over
+//! before everything is sent, the run rings the relay for then. A run leaves a destination alone that another one has
+//! been working on for seconds, as the ledger says. That one looks for changes once more before it ends.
 //!
 //! # Pace
 //!
@@ -37,6 +45,8 @@
 //! bounds, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read.
 
 mod batch;
+mod bell;
+mod busy;
 mod circuit;
 mod context;
 mod error;
@@ -44,6 +54,7 @@ mod exchange;
 mod handler;
 
 pub use batch::{LEASE, USABLE};
+pub use bell::Scope;
 pub use context::Context;
 pub use error::RelayError;
 pub use handler::{handle, run};

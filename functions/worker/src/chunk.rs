@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::future;
 use landfall_domain::{
     ChunkMessage, Counts, Dataset, DeadChunk, DeadCode, Folded, PlannedChunk, Problem, ProblemCode,
-    Reject, RejectsLocation, StoreCounts, WarningCode,
+    Reject, RejectsLocation, StoreCounts, StoreKind, WarningCode,
 };
 use landfall_formats::{Header, decode_chunk, record_at};
 use landfall_ledger::{ChunkOutcome, JobHead};
@@ -21,7 +21,7 @@ use crate::give_up::{GivenUp, attempt, give_up, worker_died};
 use crate::prepare::prepare;
 use crate::refused::{self, RefusedPlace};
 use crate::wait::{wait_for_resume, wait_if_maintained};
-use crate::{Context, WorkError};
+use crate::{Context, WorkError, bell};
 
 /// The length of a rejects object after which further lines hold no record.
 const MAX_REJECTS_BYTES: usize = 32 * 1024 * 1024;
@@ -56,7 +56,16 @@ pub(crate) async fn process(
         {
             warn_of_unchanged(message, counts);
         }
-        let mark = ledger.mark_chunk(job, ordinal, &outcome).await?;
+        let ring = async {
+            if let ChunkOutcome::Done(counts) = &outcome {
+                let changed = stores_with(counts, |counts| {
+                    counts.inserted + counts.updated + counts.deleted
+                });
+                bell::ring(context, &message.dataset.name, changed).await;
+            }
+        };
+        let (mark, ()) = future::join(ledger.mark_chunk(job, ordinal, &outcome), ring).await;
+        let mark = mark?;
         if mark.added {
             measure(context, message, &outcome, started.elapsed());
         }
@@ -106,12 +115,38 @@ pub(crate) async fn close(
     until: Instant,
 ) -> Result<(), WorkError> {
     match context.closer.close(head, until).await {
-        Ok(_) => Ok(()),
+        Ok(head) => {
+            ring_of_prune(context, &head).await;
+            Ok(())
+        }
         Err(error) => {
             let error = wait_if_maintained(error.into());
             Err(context.circuits.wait_if_down(error).await)
         }
     }
+}
+
+/// Rings the relay if the job has pruned rows.
+async fn ring_of_prune(context: &Context, head: &JobHead) {
+    let Some(dataset) = &head.dataset else {
+        return;
+    };
+    let at_close = head.counts.iter();
+    let at_close = at_close.flat_map(|counts| stores_with(counts, |counts| counts.pruned));
+    let confirmed = head.pruned.iter().flatten();
+    let confirmed = confirmed.filter(|(_, pruned)| **pruned > 0);
+    let pruned = at_close.chain(confirmed.map(|(store, _)| *store));
+    bell::ring(context, &dataset.name, pruned).await;
+}
+
+/// Returns the stores for which a count is not 0.
+fn stores_with(
+    counts: &Counts,
+    count: impl Fn(&StoreCounts) -> u64,
+) -> impl Iterator<Item = StoreKind> {
+    let stores = counts.stores.iter();
+    let stores = stores.filter(move |(_, counts)| count(counts) > 0);
+    stores.map(|(store, _)| *store)
 }
 
 /// Ingests a chunk. It is dead if retrying cannot help, if this is the last delivery, or if it has waited too long for

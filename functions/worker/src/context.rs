@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_aws::{ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher};
+use landfall_aws::{Bell, ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher};
 use landfall_closing::Closer;
 use landfall_ledger::{CircuitTable, Ledger, LedgerTable, WriteTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
@@ -46,6 +46,8 @@ pub struct Context {
     pub work_bucket: String,
     /// How messages are delivered again.
     pub redelivery: Redelivery,
+    /// Rings the relay.
+    pub bell: Arc<dyn Bell>,
     /// What is counted and measured.
     pub metrics: Metrics,
     /// Closes jobs.
@@ -68,6 +70,7 @@ impl Context {
         stores: Vec<Arc<dyn Store>>,
         rejects_bucket: impl Into<String>,
         redelivery: Redelivery,
+        bell: Arc<dyn Bell>,
         metrics: Metrics,
         clock: Clock,
     ) -> Self {
@@ -97,6 +100,7 @@ impl Context {
             rejects_bucket,
             work_bucket,
             redelivery,
+            bell,
             metrics,
             circuits,
             deletable: Deletable::default(),
@@ -127,6 +131,7 @@ impl Context {
             environment.stores().await?,
             rejects_bucket,
             redelivery,
+            Arc::new(environment.queue("LANDFALL_RELAY_QUEUE_URL")?),
             Metrics::from_environment()?,
             Arc::new(Timestamp::now),
         ))

@@ -9,7 +9,8 @@
 //! chunk, it writes the metrics of the chunk to its log. Then, and for each close message, it runs the closer. If a
 //! prune takes longer than an invocation, the worker sends a close message for the rest. If a table lacks an index or
 //! totals that would take longer than a chunk may, the worker goes on without them, and sends a message to the
-//! maintenance queue.
+//! maintenance queue. If destinations follow the rows, the worker sends a message to the relay queue after it has stored
+//! changes, at most one for each message that it processes. If that fails, the changes leave a little later.
 //!
 //! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a
 //! failure.
@@ -52,6 +53,7 @@
 //! *Memory*: one chunk (8 MiB by default), with its rows (at most 32 MiB besides their text) and rejects. Rejects keep
 //! records up to 16 MiB, and their object has records up to 32 MiB. After that, they have only place and reason.
 
+mod bell;
 mod chunk;
 mod circuit;
 mod context;

@@ -22,7 +22,7 @@ use crate::delivery::Delivery;
 use crate::give_up::{GivenUp, attempt, give_up, worker_died};
 use crate::prepare::{check_age, prepare_stores};
 use crate::wait::wait_for_resume;
-use crate::{Context, WorkError};
+use crate::{Context, WorkError, bell};
 
 /// Remembers for which datasets the ledger says that the API deletes rows.
 #[derive(Default)]
@@ -128,9 +128,14 @@ async fn apply(
     });
     // Wait for all of them: a failure of one store does not interrupt a write to another.
     let applied = future::join_all(applied).await.into_iter();
-    let stores = applied.collect::<Result<_, _>>()?;
+    let stores: BTreeMap<_, _> = applied.collect::<Result<_, _>>()?;
+    let is_change =
+        |outcome: &RowOutcome| !matches!(outcome, RowOutcome::Unchanged | RowOutcome::Stale);
+    let changed = stores.iter().filter(|(_, outcome)| is_change(outcome));
+    let ring = bell::ring(context, &dataset.name, changed.map(|(store, _)| *store));
     // Before it is recorded: a reader that sees the write stored finds its row in every response.
-    context.ledger.raise_generation(&message.dataset).await?;
+    let (raised, ()) = future::join(context.ledger.raise_generation(&message.dataset), ring).await;
+    raised?;
     Ok(Some(stores))
 }
 

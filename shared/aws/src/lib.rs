@@ -30,11 +30,13 @@ pub use destinations::{DestinationLookup, Destinations};
 pub use error::{AwsError, Failure};
 pub use events::{EventBus, Publisher};
 pub use inbox::{Inbox, PostForm, S3Inbox, Stored};
-pub use message::{Earlier, MaintenanceMessage, MessageError, SplitMessage, Work, WorkMessage};
+pub use message::{
+    Earlier, MaintenanceMessage, MessageError, RelayMessage, SplitMessage, Work, WorkMessage,
+};
 pub use notification::{NotificationError, ObjectCreated};
 pub use objects::{Listed, Objects, S3Objects};
 pub use queue::{
-    ChunkQueue, Fifo, MAX_BATCH, MaintenanceQueue, OutgoingMessage, SplitQueue, SqsQueue,
+    Bell, ChunkQueue, Fifo, MAX_BATCH, MaintenanceQueue, OutgoingMessage, SplitQueue, SqsQueue,
 };
 pub use secret::Secret;
 pub use sources::{ListedSource, SourceLookup, Sources};

@@ -1,6 +1,6 @@
 //! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job), *redrive*
 //! (send the dead chunks of a job again) and *write* (store or delete one row). The maintenance queue has one type, the
-//! definition of a dataset.
+//! definition of a dataset, and the relay queue has names.
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. That of a write has the row, up to
 //! 200 KiB. The untagged form of earlier releases is still read for one more release. Unknown types are refused with an
@@ -104,6 +104,24 @@ pub struct MaintenanceMessage {
 }
 
 impl MaintenanceMessage {
+    /// Parses the body of a message.
+    pub fn parse(body: &str) -> Result<Self, MessageError> {
+        Ok(serde_json::from_str(body)?)
+    }
+}
+
+/// A message of the relay queue: there may be changes to send. It is only a bell: nothing is lost with it, as the relay
+/// also runs on a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayMessage {
+    /// Rows of the dataset of this name have changed.
+    Dataset(String),
+    /// Changes are due of the destination of this name.
+    Destination(String),
+}
+
+impl RelayMessage {
     /// Parses the body of a message.
     pub fn parse(body: &str) -> Result<Self, MessageError> {
         Ok(serde_json::from_str(body)?)

@@ -11,7 +11,7 @@ use landfall_domain::JobId;
 use serde::Serialize;
 
 use crate::batch::{RejectedEntry, send_batch};
-use crate::{AwsError, Failure, MaintenanceMessage, SplitMessage, Work, WorkMessage};
+use crate::{AwsError, Failure, MaintenanceMessage, RelayMessage, SplitMessage, Work, WorkMessage};
 
 const ATTRIBUTES: &str = "GetQueueAttributes";
 const SEND: &str = "SendMessageBatch";
@@ -42,6 +42,13 @@ pub trait SplitQueue: Send + Sync {
 pub trait MaintenanceQueue: Send + Sync {
     /// Sends a message, at least once.
     async fn request(&self, message: &MaintenanceMessage) -> Result<(), AwsError>;
+}
+
+/// Sends messages to the relay queue.
+#[async_trait]
+pub trait Bell: Send + Sync {
+    /// Rings the relay after so many seconds, at most 900.
+    async fn ring(&self, message: &RelayMessage, seconds: u32) -> Result<(), AwsError>;
 }
 
 /// A queue in SQS.
@@ -136,6 +143,22 @@ impl SqsQueue {
             })
             .collect::<Result<_, AwsError>>()?;
         self.send_messages(&messages).await
+    }
+
+    async fn send_delayed<T: Serialize>(&self, message: &T, seconds: u32) -> Result<(), AwsError> {
+        let body = serde_json::to_string(message);
+        let body = body.map_err(|error| self.refused(SEND_LATER, error))?;
+        let seconds = i32::try_from(seconds);
+        let seconds = seconds.map_err(|error| self.refused(SEND_LATER, error))?;
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .delay_seconds(seconds)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| AwsError::from_sdk(SEND_LATER, &self.url, &error))
     }
 
     async fn send_once(
@@ -244,19 +267,7 @@ impl ChunkQueue for SqsQueue {
     }
 
     async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
-        let refused =
-            |error: &dyn std::fmt::Display| AwsError::refused(SEND_LATER, &self.url, error);
-        let body = serde_json::to_string(work).map_err(|error| refused(&error))?;
-        let seconds = i32::try_from(seconds).map_err(|error| refused(&error))?;
-        self.client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body)
-            .delay_seconds(seconds)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| AwsError::from_sdk(SEND_LATER, &self.url, &error))
+        self.send_delayed(work, seconds).await
     }
 }
 
@@ -264,6 +275,13 @@ impl ChunkQueue for SqsQueue {
 impl SplitQueue for SqsQueue {
     async fn resume(&self, job: JobId) -> Result<(), AwsError> {
         self.send_all(&[SplitMessage::Resume { job }]).await
+    }
+}
+
+#[async_trait]
+impl Bell for SqsQueue {
+    async fn ring(&self, message: &RelayMessage, seconds: u32) -> Result<(), AwsError> {
+        self.send_delayed(message, seconds).await
     }
 }
 

@@ -10,6 +10,7 @@ use landfall_domain::{
     is_name,
 };
 
+use crate::changes::Followed;
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::{with_retries, with_timeout};
@@ -62,6 +63,11 @@ pub trait Store: Send + Sync {
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts, StoreError>;
+
+    /// Returns whether destinations follow the rows of a dataset, as the latest [`Store::apply`] or [`Store::prune`] of
+    /// this process has found. Runs no query. Only the store of [`connect_changes`](crate::connect_changes) has
+    /// datasets that are followed.
+    fn is_followed(&self, dataset: &str) -> bool;
 
     /// Takes a step to count the rows of the table, and those that [`Store::prune`] would delete. Changes no row.
     ///
@@ -129,6 +135,9 @@ pub(crate) struct Load<'a> {
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
     const KIND: StoreKind;
+
+    /// Returns the datasets that destinations follow, which writes note.
+    fn followed(&self) -> &Followed;
 
     /// Creates what is missing. Called again after [`StoreError::Contended`].
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared>;
@@ -284,6 +293,10 @@ impl<B: Backend> Store for BoundedStore<B> {
         self.explained(&table, applied)
             .await
             .inspect_err(|_| self.forget(&table))
+    }
+
+    fn is_followed(&self, dataset: &str) -> bool {
+        self.backend.followed().contains(dataset)
     }
 
     async fn preview_prune(

@@ -32,6 +32,10 @@ impl Store for PruneStore {
         StoreKind::Sqlite
     }
 
+    fn is_followed(&self, _: &str) -> bool {
+        false
+    }
+
     async fn prepare(&self, _: &Dataset) -> Result<Prepared, StoreError> {
         Ok(Prepared::Complete)
     }

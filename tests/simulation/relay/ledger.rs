@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use landfall_destinations::Breaker;
 use landfall_ledger::{
     Block, DestinationTable, Granted, LedgerError, PaceTable, StoredDestination,
@@ -30,6 +31,13 @@ impl DestinationTable for PausedTable {
         let saved = self.0.table.save_breaker(name, breaker, revision).await;
         pause().await;
         saved
+    }
+
+    async fn set_busy(&self, name: &str, until: Option<Timestamp>) -> Result<(), LedgerError> {
+        pause().await;
+        let set = self.0.table.set_busy(name, until).await;
+        pause().await;
+        set
     }
 }
 

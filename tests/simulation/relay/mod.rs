@@ -1,20 +1,22 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
-//! and are down. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
+//! and are down. Bells are lost and repeated. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
 //! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each
-//! key.
+//! key, and bells alone lead to those that change.
 
+mod bells;
 mod ledger;
 mod service;
 mod store;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::relay::{Context, RelayError};
+use ::relay::{Context, RelayError, Scope};
 use bytes::Bytes;
 use jiff::SignedDuration;
-use landfall_aws::{Datasets, Destinations, Objects};
+use landfall_aws::{Datasets, Destinations, Objects, RelayMessage};
 use landfall_ledger::{DestinationTable, PaceTable};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Slots};
@@ -23,6 +25,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::fakes::{Buckets, locked};
 use crate::schedule::{Schedule, Step, Task};
+use bells::Bells;
 use ledger::PausedTable;
 use service::Services;
 use store::Changes;
@@ -75,7 +78,12 @@ pub async fn simulate(seed: u64) {
     while world.now() < failing {
         if schedule.len() < 3 && rng.random_bool(0.02) {
             let context = &contexts[rng.random_range(0..2)];
-            schedule.start(&mut rng, (), invocation(context));
+            schedule.start(&mut rng, (), invocation(context, Scope::All));
+        }
+        if schedule.len() < 3 && world.next_bell().is_some_and(|at| at <= world.micros()) {
+            let context = &contexts[rng.random_range(0..2)];
+            let scope = Scope::rung(world.rung());
+            schedule.start(&mut rng, (), invocation(context, scope));
         }
         if rng.random_bool(0.02) {
             let status = ["open", "paid", "draft", "bad"][rng.random_range(0..4)];
@@ -101,7 +109,6 @@ pub async fn simulate(seed: u64) {
     }
     world.redrive();
     let end = world.now() + Duration::from_hours(2);
-    let mut settling = Schedule::<(), _>::new();
     // What runs still is not alone with those that follow.
     drop(schedule);
     while world.is_waiting() {
@@ -111,16 +118,47 @@ pub async fn simulate(seed: u64) {
             world.describe()
         );
         let context = &contexts[rng.random_range(0..2)];
-        settling.start(&mut rng, (), invocation(context));
-        while settling.len() > 0 {
-            world.pass(rng.random_range(0..20_000));
-            if let Step::Ended((), ended) = settling.step(&mut rng, false).await {
-                ended.unwrap();
-            }
-        }
+        alone(&world, &mut rng, context, Scope::All).await;
         world.pass(30_000_000);
     }
     world.check();
+    follow_bells(&world, &mut rng, &contexts).await;
+}
+
+/// Changes all rows. Bells alone must lead to all of them.
+async fn follow_bells(world: &Arc<World>, rng: &mut StdRng, contexts: &[Arc<Context>; 2]) {
+    for context in contexts {
+        let leases = || world.leases.load(Ordering::Relaxed);
+        let before = leases();
+        let others = Scope::rung([RelayMessage::Dataset("products".to_owned())]);
+        alone(world, rng, context, others).await;
+        assert_eq!(leases(), before, "a bell of another dataset");
+    }
+    // What is recorded of relays that died is over, whatever their clocks are.
+    world.pass(120_000_000);
+    locked(&world.bells).clear();
+    for key in 0..KEYS {
+        world.write(key, rng.random_bool(0.7).then_some("paid"));
+    }
+    while let Some(at) = world.next_bell() {
+        world.pass((at - world.micros()).max(0));
+        let context = &contexts[rng.random_range(0..2)];
+        alone(world, rng, context, Scope::rung(world.rung())).await;
+    }
+    assert!(!world.is_waiting(), "{}", world.describe());
+    world.check();
+}
+
+/// Runs an invocation with nothing beside it.
+async fn alone(world: &Arc<World>, rng: &mut StdRng, context: &Arc<Context>, scope: Scope) {
+    let mut schedule = Schedule::<(), _>::new();
+    schedule.start(rng, (), invocation(context, scope));
+    while schedule.len() > 0 {
+        world.pass(rng.random_range(0..20_000));
+        if let Step::Ended((), ended) = schedule.step(rng, false).await {
+            ended.unwrap();
+        }
+    }
 }
 
 fn context(world: &Arc<World>, skew: i64) -> Context {
@@ -145,6 +183,7 @@ fn context(world: &Arc<World>, skew: i64) -> Context {
         definitions: Destinations::new(Arc::clone(&objects), "config"),
         datasets: Datasets::new(objects, "config"),
         destinations_table: Arc::clone(&table) as Arc<dyn DestinationTable>,
+        bell: Arc::new(Bells(Arc::clone(world))),
         slots: Slots::new(table as Arc<dyn PaceTable>, Arc::clone(&clock)),
         transport: Arc::new(Services(Arc::clone(world))),
         policy: Policy::new("*", false).unwrap(),
@@ -154,11 +193,11 @@ fn context(world: &Arc<World>, skew: i64) -> Context {
     }
 }
 
-fn invocation(context: &Arc<Context>) -> Task<Result<(), RelayError>> {
+fn invocation(context: &Arc<Context>, scope: Scope) -> Task<Result<(), RelayError>> {
     let context = Arc::clone(context);
     Box::pin(async move {
         let stop_at = context.clock.now() + SignedDuration::try_from(INVOCATION).unwrap();
-        ::relay::run(&context, stop_at).await
+        ::relay::run(&context, &scope, stop_at).await
     })
 }
 

@@ -1,6 +1,7 @@
 //! The store that records changes, as its port promises.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ pub(super) struct Change {
     changed_at: Timestamp,
     holds: bool,
     seq: i64,
+    /// Whether no lease has looked at the change yet.
+    is_recorded: bool,
     lease: Option<(Lease, i64, bool)>,
     sent: Option<Sent>,
     attempts: u32,
@@ -44,6 +47,7 @@ impl Change {
         (self.seq, self.changed_at) = (seq, now);
         if !self.is_wanted {
             (self.is_wanted, self.wanted_at, self.due_at) = (true, now, now);
+            self.is_recorded = true;
         }
         if self.state != State::Waiting && !self.holds {
             (self.state, self.due_at) = (State::Waiting, now);
@@ -152,12 +156,17 @@ impl ChangeStore for Changes {
         lease: &Lease,
         limit: usize,
     ) -> Result<Vec<DueChange>, StoreError> {
+        self.0.leases.fetch_add(1, Ordering::Relaxed);
         self.reply().await?;
         let mut leased = Vec::new();
         {
             let rows = locked(&self.0.rows);
             let mut changes = locked(&self.0.changes);
             let changes = changes.get_mut(destination).unwrap();
+            for change in changes.values_mut().filter(|change| change.is_recorded) {
+                change.is_recorded = false;
+                change.due_at = change.due_at.min(lease.now);
+            }
             let due = changes
                 .iter_mut()
                 .filter(|(_, change)| change.is_due(lease.now));
@@ -201,7 +210,6 @@ impl ChangeStore for Changes {
         self.reply().await?;
         let mut recorded = 0;
         {
-            let now = self.0.now();
             let mut changes = locked(&self.0.changes);
             let changes = changes.get_mut(destination).unwrap();
             for result in results {
@@ -211,7 +219,7 @@ impl ChangeStore for Changes {
                 else {
                     continue;
                 };
-                change.settle(&result.outcome, result.version, leased, had_row, now);
+                change.settle(&result.outcome, result.version, leased, had_row, lease.now);
                 recorded += 1;
             }
         }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use landfall_aws::RelayMessage;
 use landfall_ledger::MemoryTable;
 use landfall_runtime::Clock;
 use rand::rngs::StdRng;
@@ -33,6 +35,10 @@ pub(super) struct World {
     pub(super) changes: Shared<BTreeMap<String, BTreeMap<i64, Change>>>,
     pub(super) services: Shared<BTreeMap<String, Service>>,
     down: Shared<BTreeSet<String>>,
+    /// Messages that ring the relay, and when they are delivered.
+    pub(super) bells: Shared<Vec<(i64, RelayMessage)>>,
+    /// How often the store was asked for keys.
+    pub(super) leases: AtomicUsize,
 }
 
 impl World {
@@ -48,6 +54,8 @@ impl World {
             changes: Shared::new(names().map(|name| (name, BTreeMap::new())).collect()),
             services: Shared::new(names().map(|name| (name, Service::default())).collect()),
             down: Shared::default(),
+            bells: Shared::default(),
+            leases: AtomicUsize::new(0),
         }
     }
 
@@ -80,7 +88,7 @@ impl World {
         *locked(&self.fails) && locked(&self.down).contains(name)
     }
 
-    /// Changes or deletes a row, as a worker does, and records that in the same transaction.
+    /// Changes or deletes a row, as a worker does, records that in the same transaction, and rings the relay.
     pub(super) fn write(&self, key: i64, status: Option<&'static str>) {
         let mut rows = locked(&self.rows);
         rows.1 += 1;
@@ -93,6 +101,7 @@ impl World {
         for changes in locked(&self.changes).values_mut() {
             changes.entry(key).or_default().changed(seq, now);
         }
+        self.ring(RelayMessage::Dataset("orders".to_owned()), 0);
     }
 
     /// Makes all keys due that are set aside.

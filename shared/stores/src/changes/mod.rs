@@ -36,6 +36,7 @@
 
 mod bounded;
 mod cells;
+mod followed;
 mod port;
 mod results;
 mod sequence;
@@ -50,6 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
 pub(crate) use bounded::ChangeBackend;
+pub(crate) use followed::Followed;
 pub use port::{
     ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,

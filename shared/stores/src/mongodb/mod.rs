@@ -49,6 +49,7 @@ use mongodb::results::CollectionType;
 use mongodb::{Client, Collection, Database, IndexModel};
 use tracing::info;
 
+use crate::changes::Followed;
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{all_stale, tombstones_of};
@@ -74,6 +75,7 @@ pub(crate) struct Mongodb {
     step_rows: u64,
     small_table_rows: u64,
     guess: Mutex<Guess>,
+    followed: Followed,
 }
 
 impl Mongodb {
@@ -84,6 +86,7 @@ impl Mongodb {
             step_rows: options.step_rows,
             small_table_rows: options.small_table_rows,
             guess: Mutex::default(),
+            followed: Followed::default(),
         })
     }
 
@@ -154,6 +157,10 @@ impl Mongodb {
 #[async_trait]
 impl Backend for Mongodb {
     const KIND: StoreKind = StoreKind::Mongodb;
+
+    fn followed(&self) -> &Followed {
+        &self.followed
+    }
 
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let name = dataset.name.as_str();
@@ -233,6 +240,7 @@ impl Backend for Mongodb {
             registry.expect_tombstones().await?;
         }
         let registered = known.registered()?;
+        self.followed.note(name, &registered.tracking);
         if registered.is_merged() {
             let merge = Merge::new(&self.database, load, &registered)?;
             return merge.apply(self.connections).await;
@@ -265,7 +273,8 @@ impl Backend for Mongodb {
     }
 
     async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
-        prune::step(&self.database, &table.name, floor, self.step_rows).await
+        let followed = &self.followed;
+        prune::step(&self.database, &table.name, followed, floor, self.step_rows).await
     }
 
     async fn rebuild_totals(&self, _: &Dataset, _: &Table) -> Result<Vec<(String, u64)>> {

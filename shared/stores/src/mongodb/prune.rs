@@ -12,6 +12,7 @@ use super::document::{CHANGED, binary_value};
 use super::error::{STORE, contended, unavailable};
 use super::registry::{Registration, Registry};
 use super::walk::{Range, Walk};
+use crate::changes::Followed;
 use crate::error::Result;
 use crate::registry::{signed, tombstones_of, unsigned};
 use crate::walk::Step;
@@ -24,11 +25,14 @@ const MAX_COUNTS: usize = 8;
 pub(super) async fn step(
     database: &Database,
     name: &str,
+    followed: &Followed,
     floor: RowVersion,
     step_rows: u64,
 ) -> Result<Step<u64>> {
     let registry = Registry::new(database, name);
     let known = registry.raise_floor(floor).await?;
+    let tracking = known.registered()?.tracking;
+    followed.note(name, &tracking);
     if let Some(pruned) = known.pruned_by(floor) {
         return Ok(Step::Done(pruned));
     }
@@ -50,7 +54,7 @@ pub(super) async fn step(
         if walk.is_in_tombstones {
             // Of deletes that no destination has looked at, they are all that is left.
             below.insert(CHANGED, doc! { "$exists": false });
-        } else if known.registered()?.tracking.is_on() {
+        } else if tracking.is_on() {
             bury_below(database, name, below.clone(), floor_bytes).await?;
         }
         documents(walk.is_in_tombstones).delete_many(below).await?;

@@ -35,6 +35,7 @@ use landfall_domain::{Dataset, PrunePreview, RowVersion, StoreCounts, StoreKind}
 use sqlx::MySql;
 use sqlx::pool::PoolConnection;
 
+use crate::changes::Followed;
 use crate::error::Result;
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
@@ -59,6 +60,7 @@ pub(crate) struct Mysql {
     server: Server,
     step_rows: u64,
     small_table_rows: u64,
+    followed: Followed,
 }
 
 impl Mysql {
@@ -68,6 +70,7 @@ impl Mysql {
             server: Server::new(url, options.connections, acquire_timeout, session)?,
             step_rows: options.step_rows,
             small_table_rows: options.small_table_rows,
+            followed: Followed::default(),
         })
     }
 
@@ -124,6 +127,10 @@ impl SqlDatabase for Mysql {
 #[async_trait]
 impl Backend for Mysql {
     const KIND: StoreKind = StoreKind::Mysql;
+
+    fn followed(&self) -> &Followed {
+        &self.followed
+    }
 
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let dialect = self.server.dialect().await.map_err(error)?;

@@ -65,6 +65,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use crate::changes::Followed;
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Entry;
@@ -93,6 +94,7 @@ pub(crate) struct Postgres {
     timeout: Duration,
     step_rows: u64,
     small_table_rows: u64,
+    followed: Followed,
 }
 
 impl Postgres {
@@ -110,6 +112,7 @@ impl Postgres {
             timeout: options.timeout,
             step_rows: options.step_rows,
             small_table_rows: options.small_table_rows,
+            followed: Followed::default(),
         })
     }
 
@@ -143,6 +146,7 @@ impl Postgres {
         let mut transaction = self.begin_with(part.statements.merge.begin.clone()).await?;
         let lane_lock = LaneLock::Lane(lane);
         let entry = transaction.lock(name, lane_lock).await?;
+        self.followed.note(name, &entry.registered.tracking);
         let is_sufficient = lane_lock.is_sufficient(&entry);
         if !is_sufficient || entry.has_floor_above(part.versions.first()) {
             transaction.rollback().await?;
@@ -248,6 +252,10 @@ impl SqlDatabase for Postgres {
 #[async_trait]
 impl Backend for Postgres {
     const KIND: StoreKind = StoreKind::Postgres;
+
+    fn followed(&self) -> &Followed {
+        &self.followed
+    }
 
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let (mut connection, small) = (self.connection().await?, self.small_table_rows);

@@ -31,6 +31,7 @@ pub(super) async fn attempt<D: SqlDatabase>(
     };
     let mut transaction = database.stage_keys(&chunk).await?;
     let mut entry = transaction.lock(name, LaneLock::All).await?;
+    database.followed().note(name, &entry.registered.tracking);
     if entry.has_floor_above(chunk.versions.first()) {
         transaction.rollback().await?;
         return Ok(all_stale(chunk.rows.len()));

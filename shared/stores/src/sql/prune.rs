@@ -52,6 +52,7 @@ pub(crate) async fn prune<D: SqlDatabase>(
     let name = &table.name;
     let mut transaction = database.begin_walk(table).await?;
     let mut entry = transaction.lock(name, LaneLock::All).await?;
+    database.followed().note(name, &entry.registered.tracking);
     if transaction.is_outdated(&entry) {
         return Err(outdated::<D>());
     }

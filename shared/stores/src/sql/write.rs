@@ -93,6 +93,8 @@ async fn attempt<D: SqlDatabase>(
 ) -> Result<Option<StoreCounts>> {
     let mut transaction = database.stage(chunk).await?;
     let mut entry = transaction.lock(&chunk.table.name, lock).await?;
+    let tracking = &entry.registered.tracking;
+    database.followed().note(&chunk.table.name, tracking);
     if !lock.is_sufficient(&entry) {
         transaction.rollback().await?;
         return Ok(None);

@@ -9,6 +9,7 @@ use landfall_domain::{Dataset, Row, RowVersion, RowVersions, StoreCounts};
 use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
+use super::columns;
 use super::error::{refused, unavailable};
 use super::recorder::Recorder;
 use super::statement::{Prepared, extra};
@@ -16,31 +17,30 @@ use super::table::quote;
 use super::tombstones::Tombstones;
 use super::totals::Totals;
 use super::values::Values;
-use super::{columns, registry};
 use crate::error::{Result, StoreError};
-use crate::registry::all_stale;
+use crate::registry::{Entry, all_stale};
 use crate::schema::{ColumnKind, Table, VERSION, list};
 
 pub(super) fn rows(
     transaction: &Transaction<'_>,
     table: &Table,
     dataset: &Dataset,
+    entry: &Entry,
     versions: RowVersions,
     rows: &[Row],
 ) -> Result<StoreCounts> {
-    let entry = registry::prepared(transaction, &table.name)?;
     if entry.has_floor_above(versions.first()) {
         return Ok(all_stale(rows.len()));
     }
     if entry.registered.is_merged() {
-        return columns::rows(transaction, table, dataset, &entry, versions, rows);
+        return columns::rows(transaction, table, dataset, entry, versions, rows);
     }
     let (key, totals) = (
         dataset.key_indexes(),
         Totals::new(&table.name, &entry.registered),
     );
     let mut merge = Merge::new(transaction, table, key, totals, entry.tombstones)?;
-    let mut recorder = Recorder::new(transaction, table, key, &entry)?;
+    let mut recorder = Recorder::new(transaction, table, key, entry)?;
     let mut counts = StoreCounts::default();
     for row in rows {
         merge.values.set(row);
@@ -60,7 +60,7 @@ pub(super) fn rows(
         merge.totals.write_if_many(transaction)?;
     }
     merge.totals.write(transaction)?;
-    merge.tombstones.finish(transaction, table, &entry)?;
+    merge.tombstones.finish(transaction, table, entry)?;
     Ok(counts)
 }
 

@@ -42,6 +42,7 @@ use landfall_domain::{Dataset, PrunePreview, RowVersion, StoreCounts, StoreKind}
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
+use crate::changes::Followed;
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::with_retries;
@@ -66,6 +67,7 @@ pub(crate) struct Sqlite {
 struct Database {
     path: PathBuf,
     opened: Mutex<Option<Opened>>,
+    followed: Followed,
 }
 
 struct Opened {
@@ -80,6 +82,7 @@ impl Sqlite {
         let file = Database {
             path: absolute(path)?,
             opened: Mutex::new(None),
+            followed: Followed::default(),
         };
         Ok(Self {
             file: Arc::new(file),
@@ -198,6 +201,10 @@ fn write<T>(
 impl Backend for Sqlite {
     const KIND: StoreKind = StoreKind::Sqlite;
 
+    fn followed(&self) -> &Followed {
+        &self.file.followed
+    }
+
     async fn prepare(&self, dataset: &Dataset, table: &Table) -> Result<Prepared> {
         let (dataset, table, small) = (dataset.clone(), table.clone(), self.small_table_rows);
         self.transact(move |transaction| prepare::make(transaction, &dataset, &table, small))
@@ -219,8 +226,11 @@ impl Backend for Sqlite {
         let attempt = || {
             let (table, dataset) = (load.table.clone(), load.dataset.clone());
             let (versions, rows) = (load.versions, Arc::clone(load.rows));
+            let file = Arc::clone(&self.file);
             self.transact(move |transaction| {
-                merge::rows(transaction, &table, &dataset, versions, &rows)
+                let entry = registry::prepared(transaction, &table.name)?;
+                file.followed.note(&table.name, &entry.registered.tracking);
+                merge::rows(transaction, &table, &dataset, &entry, versions, &rows)
             })
         };
         with_retries(attempt).await
@@ -233,9 +243,11 @@ impl Backend for Sqlite {
     }
 
     async fn prune(&self, table: &Table, floor: RowVersion) -> Result<Step<u64>> {
-        let (table, rows) = (table.clone(), self.step_rows);
-        self.transact(move |transaction| prune::step(transaction, &table, floor, rows))
-            .await
+        let (table, rows, file) = (table.clone(), self.step_rows, Arc::clone(&self.file));
+        self.transact(move |transaction| {
+            prune::step(transaction, &table, &file.followed, floor, rows)
+        })
+        .await
     }
 
     async fn next_to_sweep(&self, after: &str) -> Result<Option<String>> {

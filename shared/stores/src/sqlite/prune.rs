@@ -10,6 +10,7 @@ use super::error::STORE;
 use super::table::quote;
 use super::totals::Totals;
 use super::{recorder, registry};
+use crate::changes::Followed;
 use crate::error::Result;
 use crate::registry::{tombstones_of, unsigned};
 use crate::schema::{Table, VERSION};
@@ -87,10 +88,12 @@ pub(super) fn preview(
 pub(super) fn step(
     transaction: &Transaction<'_>,
     table: &Table,
+    followed: &Followed,
     floor: RowVersion,
     step_rows: u64,
 ) -> Result<Step<u64>> {
     let mut entry = registry::prepared(transaction, &table.name)?;
+    followed.note(&table.name, &entry.registered.tracking);
     if let Some(pruned) = entry.pruned_by(floor) {
         return Ok(Step::Done(pruned));
     }

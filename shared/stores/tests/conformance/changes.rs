@@ -17,11 +17,14 @@ fn pairs(ids: &[&str], note: &str) -> Vec<Row> {
 pub(crate) async fn only_changes_are_due(database: &Database) {
     let worker = Worker::of(database, PAIRS).await;
     worker.apply(1, pairs(&["a", "b"], "before")).await;
+    let is_followed = || worker.store.is_followed(&worker.dataset.name);
+    assert!(!is_followed());
     let mut follower = Follower::of(&worker, &["crm"]).await;
     assert_eq!(follower.drain("crm").await, []);
     // Unchanged, updated, inserted.
     let rows = vec![pair("a", "before"), pair("b", "2"), pair("c", "2")];
     worker.applies(2, rows.clone(), counts(1, 1, 1, 0)).await;
+    assert!(is_followed());
     let due = follower.drain("crm").await;
     assert_eq!(notes(&due), expected(&[("b", Some("2")), ("c", Some("2"))]));
     assert!(
