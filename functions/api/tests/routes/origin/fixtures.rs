@@ -11,18 +11,18 @@ use serde_json::Value as Json;
 
 use crate::fakes::{Api, PRODUCTS};
 
-pub const PATH: &str = "/datasets/products/rows/a/origin";
-pub const FILE: &str = "sku,name,price\na,Lamp,1\nb,Desk,x\nc,\"two\nlines\",3\n";
+pub(super) const PATH: &str = "/datasets/products/rows/a/origin";
+pub(super) const FILE: &str = "sku,name,price\na,Lamp,1\nb,Desk,x\nc,\"two\nlines\",3\n";
 
 /// What becomes of the chunks of a job.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Chunks {
+pub(super) enum Chunks {
     Done { rejected: u64 },
     Dead,
 }
 
 /// Ingests an object as splitter and workers do, in chunks of one record.
-pub async fn ingest(api: &Api, head: JobHead, file: &str, chunks: Chunks) -> JobHead {
+pub(super) async fn ingest(api: &Api, head: JobHead, file: &str, chunks: Chunks) -> JobHead {
     let key = head.object.key.clone();
     match &head.packed {
         None => api.buckets.put_text("inbox", &key, file),
@@ -85,7 +85,7 @@ pub async fn ingest(api: &Api, head: JobHead, file: &str, chunks: Chunks) -> Job
 }
 
 /// Returns the head of a job of an object of this time.
-pub fn head(api: &Api, key: &str, time_ms: i64, size: usize) -> JobHead {
+pub(super) fn head(api: &Api, key: &str, time_ms: i64, size: usize) -> JobHead {
     let job = JobId::for_object("inbox", key, "1");
     let object = ObjectRef {
         bucket: "inbox".to_owned(),
@@ -104,7 +104,7 @@ pub fn head(api: &Api, key: &str, time_ms: i64, size: usize) -> JobHead {
     head
 }
 
-pub async fn file(api: &Api, chunks: Chunks) -> JobHead {
+pub(super) async fn file(api: &Api, chunks: Chunks) -> JobHead {
     // Another object of the same dataset, before and after it.
     for (name, time) in [("products/0.csv", 1), ("products/2.csv", 3)] {
         let chunks = Chunks::Done { rejected: 0 };
@@ -119,15 +119,15 @@ pub async fn file(api: &Api, chunks: Chunks) -> JobHead {
     .await
 }
 
-pub fn place(record: &str) -> u64 {
+pub(super) fn place(record: &str) -> u64 {
     FILE.find(record).unwrap() as u64
 }
 
-pub fn has(api: &Api, versions: KeyVersions) {
+pub(super) fn has(api: &Api, versions: KeyVersions) {
     *api.rows.versions.lock().unwrap() = versions;
 }
 
-pub fn row(version: RowVersion) -> KeyVersions {
+pub(super) fn row(version: RowVersion) -> KeyVersions {
     KeyVersions {
         row: Some(StoredVersions {
             version: version.as_bytes().to_vec(),
@@ -137,7 +137,7 @@ pub fn row(version: RowVersion) -> KeyVersions {
     }
 }
 
-pub async fn explained(api: &Api) -> Json {
+pub(super) async fn explained(api: &Api) -> Json {
     let response = api.get(PATH).await;
     assert_eq!(response.status, StatusCode::OK, "{}", response.text());
     response.json()
