@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Generate a sample file with repeated keys, quoted newlines, Unicode and some bad rows; or with --count, write
     /// orders and their changes to a running stack, and wait until they are stored
-    Seed(seeding::Seed),
+    Seed(seeding::Arguments),
     /// Print the definition of a dataset that fits a file: format, types, key. Comments say what is uncertain, and how
     /// many rows of the file fit
     Infer {
@@ -214,7 +214,7 @@ enum Datasets {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Seed(seed) => seeding::act(seed).await?,
+        Command::Seed(arguments) => seeding::act(arguments).await?,
         Command::Jobs(Jobs::Cancel { job, operator }) => {
             match jobs::cancel(job, &operator.name).await? {
                 JobState::Open => {

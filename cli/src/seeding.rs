@@ -10,7 +10,7 @@ use landfall_cli::api::Api;
 use landfall_cli::seed::{Kind, Seeding, Way, seed_orders, write_revision};
 
 #[derive(clap::Args)]
-pub(crate) struct Seed {
+pub(crate) struct Arguments {
     /// What is generated
     kind: Kind,
     /// Number of rows in the file
@@ -58,10 +58,10 @@ struct Orders {
 }
 
 /// Writes a file, or orders to a stack.
-pub(crate) async fn act(seed: Seed) -> Result<()> {
-    if let Some(count) = seed.orders.count {
-        ensure!(seed.kind == Kind::Orders, "--count is only for orders");
-        let orders = seed.orders;
+pub(crate) async fn act(arguments: Arguments) -> Result<()> {
+    if let Some(count) = arguments.orders.count {
+        ensure!(arguments.kind == Kind::Orders, "--count is only for orders");
+        let orders = arguments.orders;
         let url = orders.url.context("set LANDFALL_API_URL, or pass --api")?;
         let token = orders
             .token
@@ -69,7 +69,7 @@ pub(crate) async fn act(seed: Seed) -> Result<()> {
         let seeding = Seeding {
             orders: count,
             changes: orders.changes,
-            seed: seed.seed,
+            seed: arguments.seed,
             cleans: orders.clean,
             way: orders.way,
             concurrency: orders.concurrency.into(),
@@ -81,17 +81,17 @@ pub(crate) async fn act(seed: Seed) -> Result<()> {
         );
         return Ok(());
     }
-    let out: Box<dyn Write> = match &seed.out {
+    let out: Box<dyn Write> = match &arguments.out {
         None => Box::new(stdout().lock()),
         Some(path) => Box::new(
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
         ),
     };
     write_revision(
-        seed.kind,
-        seed.rows,
-        seed.seed,
-        seed.revision,
+        arguments.kind,
+        arguments.rows,
+        arguments.seed,
+        arguments.revision,
         BufWriter::new(out),
     )
     .context("cannot write the file")

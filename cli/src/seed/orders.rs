@@ -229,15 +229,17 @@ async fn read(api: &Api, mut found: impl FnMut(Row)) -> Result<()> {
 }
 
 fn count(bar: &ProgressBar, step: &'static str, length: u64) {
-    bar.reset();
-    bar.set_length(length);
-    bar.set_message(step);
-    set_style(bar, "{msg} {bar:30} {human_pos}/{human_len}, {eta} left");
+    if length > 0 {
+        set_style(bar, "{msg} {bar:30} {human_pos}/{human_len}, {eta} left");
+        bar.set_length(length);
+        bar.set_message(step);
+        bar.reset();
+    }
 }
 
 fn spin(bar: &ProgressBar, step: &str) {
-    bar.set_message(step.to_owned());
     set_style(bar, "{spinner} {msg}");
+    bar.set_message(step.to_owned());
     bar.tick();
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn run(
     let mut interrupted = pin!(interrupted);
     let progress = Lines::default();
     let done = tokio::select! {
-        done = start(&arguments, &progress) => Some(done?),
+        done = Box::pin(start(&arguments, &progress)) => Some(done?),
         () = &mut interrupted => None,
     };
     let Some((stack, code, demo)) = done else {

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::held::{Action, Held, Order, Status, error};
+use super::held::{Action, Held, Order, Shown, error};
 use crate::command::demo::faults::Faults;
 
 /// The port in the definition of the demo.
@@ -85,7 +85,7 @@ async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
 }
 
-async fn status(State(erp): State<Erp>) -> Json<Status> {
+async fn status(State(erp): State<Erp>) -> Json<Shown> {
     let failing = erp.faults.waiting();
     Json(erp.lock().status(failing))
 }

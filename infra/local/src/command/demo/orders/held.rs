@@ -79,7 +79,7 @@ struct Latest {
 
 /// What the page shows.
 #[derive(Serialize)]
-pub(super) struct Status {
+pub(super) struct Shown {
     orders: usize,
     by_status: BTreeMap<String, u64>,
     calls: u64,
@@ -215,7 +215,7 @@ impl Held {
         json!({ "orders": orders })
     }
 
-    pub(super) fn status(&mut self, failing: usize) -> Status {
+    pub(super) fn status(&mut self, failing: usize) -> Shown {
         let mut by_status = BTreeMap::new();
         for (_, order) in self.orders.values() {
             let status = order.get("status").and_then(Value::as_str);
@@ -223,7 +223,7 @@ impl Held {
                 .entry(status.unwrap_or_default().to_owned())
                 .or_default() += 1;
         }
-        Status {
+        Shown {
             orders: self.orders.len(),
             by_status,
             calls: self.calls.number,
