@@ -57,6 +57,7 @@ impl ParentRows for StoredRows {
         let reader = self.reader.get_or_try_init(|| self.open()).await?;
         let query = RowQuery {
             filters: Vec::new(),
+            search: None,
             sort: None,
             start,
             limit: PAGE_ROWS,

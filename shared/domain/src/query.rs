@@ -2,6 +2,7 @@
 
 use crate::dataset::{Dataset, Field};
 use crate::excerpt::excerpt;
+use crate::search::{Search, SearchError};
 use crate::value::{FieldType, Value};
 
 /// The maximum number of rows in a page.
@@ -17,6 +18,8 @@ pub const SORTED_CHARS: usize = 200;
 pub struct RowQuery {
     /// Conditions, all of which must hold; at most [`MAX_FILTERS`].
     pub filters: Vec<Filter>,
+    /// The words that rows must have in the searched fields of the dataset.
+    pub search: Option<Search>,
     /// The sort order; by key if there is none.
     pub sort: Option<Sort>,
     /// Where the page starts.
@@ -129,6 +132,17 @@ pub enum QueryError {
     /// The number of values is not that of the key fields.
     #[error("the key must have {0} parts, one for each key field")]
     Key(usize),
+    /// The dataset has no searched fields.
+    #[error(
+        "the dataset {0} cannot be searched: list text fields in its definition, such as search = [\"name\"]"
+    )]
+    NoSearch(String),
+    /// The query for words is too long.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The store cannot search.
+    #[error("only SQL databases can be searched: leave out store=mongodb, or connect an SQL database")]
+    NotSearchable,
     /// The store does not keep totals.
     #[error("only SQL databases have totals: read them from the SQL store")]
     NoTotals,
@@ -147,6 +161,7 @@ impl RowQuery {
         });
         let query = Self {
             filters: filters.collect(),
+            search: None,
             sort: None,
             start: Start::First,
             limit: 1,
@@ -161,6 +176,9 @@ impl RowQuery {
         }
         for filter in &self.filters {
             filter.check(dataset)?;
+        }
+        if self.search.is_some() && dataset.search.is_empty() {
+            return Err(QueryError::NoSearch(dataset.name.clone()));
         }
         if let Some(sort) = self.sort {
             sort.check(dataset)?;

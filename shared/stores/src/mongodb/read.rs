@@ -39,6 +39,9 @@ impl ReadMongodb {
 
     async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         query.check(dataset)?;
+        if query.search.is_some() {
+            return Err(QueryError::NotSearchable.into());
+        }
         Table::new(dataset, StoreKind::Mongodb)?;
         let mut walk = Walk::new(self, dataset, query);
         for span in spans(dataset, query) {

@@ -18,6 +18,7 @@ pub(crate) mod fetch;
 pub(crate) mod key_versions;
 pub(crate) mod page;
 pub(crate) mod plan;
+pub(crate) mod search;
 pub(crate) mod sql;
 pub(crate) mod statement;
 

@@ -1,6 +1,6 @@
 //! Statements that read. They are the same for every SQL database, except for its [`Dialect`].
 
-use landfall_domain::{Dataset, FieldType, RowQuery, SORTED_CHARS, Value};
+use landfall_domain::{Clause, Dataset, FieldType, RowQuery, SORTED_CHARS, Search, Value};
 
 use super::StoredRow;
 use super::page::first_chars;
@@ -37,6 +37,29 @@ pub(crate) trait Dialect: Send + Sync {
     /// Returns a null of the type of texts.
     fn no_text(&self) -> &'static str {
         "NULL"
+    }
+
+    /// Whether an index finds the rows that match a search only if the statement neither sorts nor limits them.
+    const MATCHES_BEFORE_SORTING: bool = false;
+
+    /// Quotes a name.
+    fn quoted(&self, name: &str) -> String;
+
+    /// Returns the condition that a column of words contains the text at a place.
+    fn contains(&self, column: &str, place: &str) -> String;
+
+    /// Returns the text that an index has for a term, as [`Dialect::contains`] compares it.
+    fn needle(&self, clause: &Clause) -> String;
+
+    /// Returns the condition of the candidates of a search, with `?` for the placeholder, and its value; none if the
+    /// other conditions are all that an index needs.
+    fn candidates(
+        &self,
+        _dataset: &Dataset,
+        _columns: &[String],
+        _search: &Search,
+    ) -> Option<(String, String)> {
+        None
     }
 
     /// Returns the condition that a sort expression is not null, in a form that uses an index.
@@ -121,6 +144,9 @@ pub(crate) struct Rows<'a, D> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) table: &'a ReadTable,
     pub(crate) query: &'a RowQuery,
+    /// Whether a search looks for candidates in its index. If many rows match, it is faster to read rows in their
+    /// order.
+    pub(crate) uses_index: bool,
 }
 
 impl<D: Dialect> Rows<'_, D> {
@@ -147,18 +173,33 @@ impl<D: Dialect> Rows<'_, D> {
         });
         // With filters, another index may be better.
         let index = match sort {
-            _ if !self.query.filters.is_empty() => "",
+            _ if !self.query.filters.is_empty() || self.query.search.is_some() => "",
             None => self.table.by_key,
             Some(field) => &self.table.columns[field].by_index,
         };
+        let name = &self.table.name;
+        let from = if D::MATCHES_BEFORE_SORTING && self.uses_index && self.query.search.is_some() {
+            format!("(SELECT * FROM {name}{sql} OFFSET 0) t")
+        } else {
+            format!("{name}{index}{sql}")
+        };
         Statement {
             sql: format!(
-                "SELECT {values}{extra} FROM {}{index}{sql} ORDER BY {order} {}",
-                self.table.name,
+                "SELECT {values}{extra} FROM {from} ORDER BY {order} {}",
                 limited(limit, skip)
             ),
             values: bound,
         }
+    }
+
+    /// Returns the statement that counts the rows of a span, up to a number.
+    pub(crate) fn count_up_to(&self, span: &Span, most: u64) -> Statement {
+        let mut statement = self.conditions(span);
+        statement.sql = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {}{} LIMIT {most}) found",
+            self.table.name, statement.sql
+        );
+        statement
     }
 
     pub(crate) fn count(&self, span: &Span) -> Statement {
@@ -200,6 +241,9 @@ impl<D: Dialect> Rows<'_, D> {
                     conditions.compare(column.kind, &column.ordered, comparison, &value);
                 }
             }
+        }
+        if let Some(search) = &self.query.search {
+            super::search::add(self, &mut conditions, search);
         }
         if let Some(field) = self.query.sort_field(self.dataset) {
             self.bound(&mut conditions, field, &span.sort);
@@ -276,11 +320,11 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         }
     }
 
-    fn add(&mut self, condition: String) {
+    pub(crate) fn add(&mut self, condition: String) {
         self.all.push(condition);
     }
 
-    fn place(&mut self, kind: FieldType, value: &Value) -> String {
+    pub(crate) fn place(&mut self, kind: FieldType, value: &Value) -> String {
         self.values.push(value.clone());
         self.dialect.place(self.values.len(), kind)
     }

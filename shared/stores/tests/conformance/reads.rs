@@ -24,6 +24,7 @@ fn indexed_pairs() -> String {
 pub(crate) fn query(sort: Option<Sort>, limit: u32) -> RowQuery {
     RowQuery {
         filters: Vec::new(),
+        search: None,
         sort,
         start: Start::First,
         limit,
