@@ -59,6 +59,7 @@ impl ParentRows for StoredRows {
             filters: Vec::new(),
             search: None,
             sort: None,
+            by_relevance: false,
             start,
             limit: PAGE_ROWS,
         };

@@ -50,8 +50,9 @@ impl CursorCodec {
         filters: &[Filter],
         search: Option<&Search>,
         sort: Option<Sort>,
+        by_relevance: bool,
     ) -> Self {
-        let kinds = position_kinds(dataset, sort);
+        let kinds = position_kinds(dataset, sort, by_relevance);
         let sorted = sort.map(|sort| &dataset.fields[sort.field]);
         let names = sorted.into_iter().chain(dataset.key_fields());
         let mut filters: Vec<String> = filters
@@ -68,7 +69,7 @@ impl CursorCodec {
                 .collect(),
             is_descending: sort.is_some_and(|sort| sort.descending),
             filters,
-            search: search.map(|search| format!("{:?}", search.clauses())),
+            search: search.map(|search| format!("{:?} {by_relevance}", search.clauses())),
         };
         Self::new(&identity, kinds)
     }
@@ -186,8 +187,9 @@ columns = { number = "count" }
         let filter = |text| vec![Filter::parse(&dataset, text).unwrap()];
         let sort = |text| Some(Sort::parse(&dataset, text).unwrap());
         let (cheap, by_price) = (filter("price:lt:5"), sort("price"));
-        let cursors =
-            |filters: &[Filter], sort| CursorCodec::for_rows(store, &dataset, filters, None, sort);
+        let cursors = |filters: &[Filter], sort| {
+            CursorCodec::for_rows(store, &dataset, filters, None, sort, false)
+        };
         let decimal = Value::from_text(FieldType::Decimal, "4.99").unwrap();
         let search = Search::parse("word").unwrap();
         for value in [decimal, Value::Null] {
@@ -202,8 +204,9 @@ columns = { number = "count" }
                 cursors(&cheap, sort("-price")),
                 cursors(&cheap, sort("name")),
                 cursors(&cheap, None),
-                CursorCodec::for_rows(StoreKind::Mongodb, &dataset, &cheap, None, by_price),
-                CursorCodec::for_rows(store, &dataset, &cheap, Some(&search), by_price),
+                CursorCodec::for_rows(StoreKind::Mongodb, &dataset, &cheap, None, by_price, false),
+                CursorCodec::for_rows(store, &dataset, &cheap, Some(&search), by_price, false),
+                CursorCodec::for_rows(store, &dataset, &cheap, Some(&search), None, true),
                 CursorCodec::for_totals(store, &dataset, &dataset.totals[0]),
             ] {
                 assert_eq!(other.decode(&cursor), Err(QueryError::Cursor));

@@ -22,6 +22,8 @@ pub struct RowQuery {
     pub search: Option<Search>,
     /// The sort order; by key if there is none.
     pub sort: Option<Sort>,
+    /// Whether rows that match the search best come first, instead of a sort order.
+    pub by_relevance: bool,
     /// Where the page starts.
     pub start: Start,
     /// The maximum number of rows, 1 to [`MAX_PAGE_ROWS`].
@@ -141,7 +143,9 @@ pub enum QueryError {
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The store cannot search.
-    #[error("only SQL databases can be searched: leave out store=mongodb, or connect an SQL database")]
+    #[error(
+        "only SQL databases can be searched: leave out store=mongodb, or connect an SQL database"
+    )]
     NotSearchable,
     /// The store does not keep totals.
     #[error("only SQL databases have totals: read them from the SQL store")]
@@ -163,6 +167,7 @@ impl RowQuery {
             filters: filters.collect(),
             search: None,
             sort: None,
+            by_relevance: false,
             start: Start::First,
             limit: 1,
         };
@@ -183,10 +188,14 @@ impl RowQuery {
         if let Some(sort) = self.sort {
             sort.check(dataset)?;
         }
+        if self.by_relevance && (self.search.is_none() || self.sort.is_some()) {
+            return Err(QueryError::Sort("relevance".to_owned()));
+        }
         if let Start::After(position) = &self.start {
-            let kinds = position_kinds(dataset, self.sort);
+            let kinds = position_kinds(dataset, self.sort, self.by_relevance);
             // The value of the sort field, which precedes the key, may be null.
-            let nullable = kinds.len() - dataset.key_indexes().len();
+            let first = kinds.len() - dataset.key_indexes().len();
+            let nullable = if self.by_relevance { 0 } else { first };
             let fits = |(at, (value, kind)): (usize, (&Value, &FieldType))| {
                 value.kind().map_or(at < nullable, |found| found == *kind)
             };
@@ -290,11 +299,17 @@ impl Sort {
 }
 
 /// Returns the types of the values of a position: that of the sort field, unless the order is that of the
-/// key, then those of the key.
-pub(crate) fn position_kinds(dataset: &Dataset, sort: Option<Sort>) -> Vec<FieldType> {
+/// key, or that of the relevance, then those of the key.
+pub(crate) fn position_kinds(
+    dataset: &Dataset,
+    sort: Option<Sort>,
+    by_relevance: bool,
+) -> Vec<FieldType> {
+    let rank = by_relevance.then_some(FieldType::Integer);
     let sort = sort_field(dataset, sort);
     let fields = sort.iter().chain(dataset.key_indexes());
-    fields.map(|field| dataset.fields[*field].kind).collect()
+    let kinds = fields.map(|field| dataset.fields[*field].kind);
+    rank.into_iter().chain(kinds).collect()
 }
 
 fn sort_field(dataset: &Dataset, sort: Option<Sort>) -> Option<usize> {

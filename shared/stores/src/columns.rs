@@ -52,7 +52,12 @@ impl Columns {
         let searched = registered.search.iter();
         Self {
             numbers: fields.chain([extra]).collect(),
-            places: registered.merged.iter().map(place_of).chain(words).collect(),
+            places: registered
+                .merged
+                .iter()
+                .map(place_of)
+                .chain(words)
+                .collect(),
             searched: searched.filter_map(|name| number_of(name)).collect(),
         }
     }

@@ -186,8 +186,12 @@ impl Table {
 
     /// Returns the columns that are neither key nor version.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Column> {
-        let is_value =
-            |kind| matches!(kind, ColumnKind::Field(_) | ColumnKind::Extra | ColumnKind::Search);
+        let is_value = |kind| {
+            matches!(
+                kind,
+                ColumnKind::Field(_) | ColumnKind::Extra | ColumnKind::Search
+            )
+        };
         let columns = self.columns.iter();
         columns.filter(move |column| is_value(column.kind))
     }
@@ -262,7 +266,9 @@ impl Column {
 /// Returns the fields that a dataset searches.
 pub(crate) fn search_of(dataset: &Dataset) -> Vec<String> {
     let fields = dataset.search_indexes().iter();
-    fields.map(|index| dataset.fields[*index].name.clone()).collect()
+    fields
+        .map(|index| dataset.fields[*index].name.clone())
+        .collect()
 }
 
 /// Returns those of the searched fields that a dataset has, with their indexes.

@@ -239,7 +239,10 @@ impl<B: Backend> BoundedStore<B> {
 
     /// Returns the fields of a dataset whose words rows have.
     async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
-        let known = self.prepared().get(dataset).map(|(_, _, search)| search.clone());
+        let known = self
+            .prepared()
+            .get(dataset)
+            .map(|(_, _, search)| search.clone());
         match known {
             Some(search) => Ok(search),
             None => self.with_timeout(self.backend.searched(dataset)).await,
@@ -295,7 +298,9 @@ impl<B: Backend> Store for BoundedStore<B> {
         let prepared = self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)));
         let prepared = self.explained(&table, prepared.await).await?;
         if prepared != Prepared::Blocked {
-            let search = self.with_timeout(self.backend.searched(&table.name)).await?;
+            let search = self
+                .with_timeout(self.backend.searched(&table.name))
+                .await?;
             self.prepared()
                 .insert(table.name.clone(), (table, prepared, search));
         }

@@ -87,6 +87,7 @@ async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_query() {
         filters: Vec::new(),
         search: None,
         sort: None,
+        by_relevance: false,
         start: Start::First,
         limit: 1,
     };

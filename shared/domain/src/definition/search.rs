@@ -19,10 +19,14 @@ pub(super) fn check_search(
         let index = index.ok_or_else(|| format!("no field is named {name:?}"))?;
         if fields[index].kind != FieldType::Text {
             let kind = fields[index].kind.as_str();
-            return Err(format!("{name} is of type {kind}; only text fields are searched"));
+            return Err(format!(
+                "{name} is of type {kind}; only text fields are searched"
+            ));
         }
         if key.contains(&index) {
-            return Err(format!("{name} is in the key; use a condition on it, such as {name}:prefix:…"));
+            return Err(format!(
+                "{name} is in the key; use a condition on it, such as {name}:prefix:…"
+            ));
         }
         if indexes.contains(&index) {
             return Err(format!("{name} is listed twice"));

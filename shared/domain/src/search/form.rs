@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::MAX_SEARCHED_BYTES;
 use super::query::Clause;
 use super::words::{Piece, Unit, pieces};
-use super::MAX_SEARCHED_BYTES;
 
 /// The characters of a part of a word that is indexed.
 const GRAM: usize = 3;
@@ -47,11 +47,19 @@ impl SearchForm {
         let mut parts: Vec<String> = match self {
             Self::Words => {
                 let chars: Vec<char> = needle.chars().collect();
-                chars.windows(GRAM).map(|gram| gram.iter().collect()).collect()
+                chars
+                    .windows(GRAM)
+                    .map(|gram| gram.iter().collect())
+                    .collect()
             }
             Self::Parts => {
                 let whole = needle.split_inclusive(' ').filter(|part| *part != " ");
-                whole.map(|part| part.strip_suffix(' ').map_or_else(|| format!("{part}*"), str::to_owned)).collect()
+                whole
+                    .map(|part| {
+                        part.strip_suffix(' ')
+                            .map_or_else(|| format!("{part}*"), str::to_owned)
+                    })
+                    .collect()
             }
         };
         let mut seen = std::collections::HashSet::new();
@@ -106,8 +114,11 @@ fn in_parts(words: &str) -> String {
     for (at, token) in tokens.iter().enumerate() {
         let begins = (at > 0 || starts).then_some(None);
         let finishes = (at + 1 < tokens.len() || ends).then_some(None);
-        let chars: Vec<Option<char>> =
-            begins.into_iter().chain(token.chars().map(Some)).chain(finishes).collect();
+        let chars: Vec<Option<char>> = begins
+            .into_iter()
+            .chain(token.chars().map(Some))
+            .chain(finishes)
+            .collect();
         if chars.len() < GRAM {
             // Only at the end of a needle: the beginning of a part.
             put_part(&mut parts, &chars);

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::MAX_SEARCHED_BYTES;
 use super::form::tokens;
 use super::query::Search;
 use super::words::{Unit, pieces};
-use super::MAX_SEARCHED_BYTES;
 
 /// The characters before the first match that a snippet has at most, and those of all of it.
 const BEFORE: usize = 40;
@@ -35,7 +35,10 @@ pub fn highlight<'t>(text: &'t str, search: &Search) -> Vec<Segment<'t>> {
     let mut at = start;
     let mut add = |range: Range<usize>, is_match| {
         if !range.is_empty() {
-            segments.push(Segment { text: &text[range], is_match });
+            segments.push(Segment {
+                text: &text[range],
+                is_match,
+            });
         }
     };
     for found in matches.iter().take_while(|found| found.start < end) {
@@ -67,7 +70,9 @@ fn matches(text: &str, search: &Search) -> Vec<Range<usize>> {
         for (start, needle) in words.match_indices(clause.needle()) {
             let end = start + needle.len();
             let first = places.partition_point(|(stored, _)| stored.end <= start);
-            let matched = places[first..].iter().take_while(|(stored, _)| stored.start < end);
+            let matched = places[first..]
+                .iter()
+                .take_while(|(stored, _)| stored.start < end);
             found.extend(matched.map(|(_, source)| source.clone()));
         }
     }

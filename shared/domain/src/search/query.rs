@@ -27,6 +27,13 @@ pub struct Clause {
 pub struct SearchError;
 
 impl Clause {
+    /// Returns the term for words that begin as the found ones do, and the one for whole words.
+    pub fn closer(&self) -> [Self; 2] {
+        let begins = format!(" {}", self.needle.trim_start());
+        let whole = format!("{} ", begins.trim_end());
+        [begins, whole].map(|needle| Self { needle })
+    }
+
     /// Returns the text that the words of a matching field contain.
     pub(super) fn needle(&self) -> &str {
         &self.needle
@@ -60,6 +67,19 @@ impl Search {
         &self.clauses
     }
 
+    /// Returns how well a matching row with these texts in the searched fields matches: the sum of 3 for each term that
+    /// is a whole word, 2 for one that begins a word, and 1 for any other.
+    pub fn rank<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> i64 {
+        let words: Vec<String> = texts.into_iter().map(searched_words).collect();
+        let rank = |clause: &Clause| {
+            let is_found =
+                |closer: &Clause| words.iter().any(|words| words.contains(&closer.needle));
+            let [begins, whole] = clause.closer();
+            1 + i64::from(is_found(&begins)) + i64::from(is_found(&whole))
+        };
+        self.clauses.iter().map(rank).sum()
+    }
+
     /// Returns whether a row with these texts in the searched fields matches. Each term may be in another field.
     pub fn matches<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         let words: Vec<String> = texts.into_iter().map(searched_words).collect();
@@ -82,7 +102,10 @@ fn terms(text: &str) -> Vec<Term<'_>> {
         let Some(close) = after.find('"') else { break };
         add_plain(&mut terms, before);
         let text = &after[..close];
-        terms.push(Term { text, is_quoted: true });
+        terms.push(Term {
+            text,
+            is_quoted: true,
+        });
         rest = &after[close + 1..];
     }
     add_plain(&mut terms, rest);
@@ -91,7 +114,10 @@ fn terms(text: &str) -> Vec<Term<'_>> {
 
 fn add_plain<'t>(terms: &mut Vec<Term<'t>>, text: &'t str) {
     let plain = text.split_whitespace();
-    terms.extend(plain.map(|text| Term { text, is_quoted: false }));
+    terms.extend(plain.map(|text| Term {
+        text,
+        is_quoted: false,
+    }));
 }
 
 impl Term<'_> {
@@ -105,7 +131,9 @@ impl Term<'_> {
             && !is_prefix
             && word.folded.chars().nth(MIN_PART - 1).is_some()
         {
-            return Some(Clause { needle: word.folded.clone() });
+            return Some(Clause {
+                needle: word.folded.clone(),
+            });
         }
         let (last, before) = pieces.split_last()?;
         let mut needle = String::from(" ");

@@ -84,10 +84,17 @@ fn terms_may_be_in_different_fields() {
 fn long_queries_are_refused() {
     assert!(Search::parse(&"a".repeat(200)).is_ok());
     assert!(Search::parse(&"a".repeat(201)).is_err());
-    let terms = |count| (0..count).map(|term| format!("t{term} ")).collect::<String>();
+    let terms = |count| {
+        (0..count)
+            .map(|term| format!("t{term} "))
+            .collect::<String>()
+    };
     assert!(Search::parse(&terms(16)).is_ok());
     assert!(Search::parse(&terms(17)).is_err());
-    assert_eq!(Search::parse(&"same ".repeat(40)).unwrap().clauses().len(), 1);
+    assert_eq!(
+        Search::parse(&"same ".repeat(40)).unwrap().clauses().len(),
+        1
+    );
 }
 
 #[test]
@@ -102,7 +109,11 @@ fn marked(query: &str, text: &str) -> String {
     let search = Search::parse(query).unwrap();
     let segments = highlight(text, &search);
     let marked = segments.iter().map(|Segment { text, is_match }| {
-        if *is_match { format!("[{text}]") } else { (*text).to_owned() }
+        if *is_match {
+            format!("[{text}]")
+        } else {
+            (*text).to_owned()
+        }
     });
     marked.collect()
 }
@@ -142,9 +153,20 @@ fn texts() -> impl Strategy<Value = String> {
         "\\PC{0,3}",
         any::<char>().prop_map(String::from),
     ];
-    let separator = prop_oneof![Just(" "), Just(""), Just("-"), Just("'"), Just("\""), Just("*"), Just("_")];
+    let separator = prop_oneof![
+        Just(" "),
+        Just(""),
+        Just("-"),
+        Just("'"),
+        Just("\""),
+        Just("*"),
+        Just("_")
+    ];
     prop::collection::vec((piece, separator), 0..12).prop_map(|parts| {
-        parts.into_iter().map(|(piece, separator)| piece + separator).collect()
+        parts
+            .into_iter()
+            .map(|(piece, separator)| piece + separator)
+            .collect()
     })
 }
 

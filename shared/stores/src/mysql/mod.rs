@@ -156,7 +156,9 @@ impl Backend for Mysql {
 
     async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
         let entry = registry::read(&mut *self.connection().await?, dataset).await?;
-        Ok(entry.map(|entry| entry.registered.search).unwrap_or_default())
+        Ok(entry
+            .map(|entry| entry.registered.search)
+            .unwrap_or_default())
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

@@ -99,7 +99,9 @@ async fn add_words(
              WHERE t.{words} IS NULL AND t.{text} IS NOT NULL AND {}",
             range.condition
         );
-        let found = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(select))).await;
+        let found = connection
+            .fetch_all(sqlx::raw_sql(AssertSqlSafe(select)))
+            .await;
         let found = found.map_err(error)?;
         number += found.len() as u64;
         for batch in found.chunks(BATCH) {

@@ -94,7 +94,13 @@ async fn create_missing(
         if is_complete {
             entry.walks.indexing = None;
         } else {
-            search::step(&mut write.transaction, table, &mut entry, postgres.step_rows).await?;
+            search::step(
+                &mut write.transaction,
+                table,
+                &mut entry,
+                postgres.step_rows,
+            )
+            .await?;
         }
         write.save(&table.name, &entry).await?;
         write.commit().await?;

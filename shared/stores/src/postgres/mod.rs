@@ -280,7 +280,9 @@ impl Backend for Postgres {
 
     async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
         let entry = registry::entry(&mut *self.connection().await?, dataset).await?;
-        Ok(entry.map(|entry| entry.registered.search).unwrap_or_default())
+        Ok(entry
+            .map(|entry| entry.registered.search)
+            .unwrap_or_default())
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

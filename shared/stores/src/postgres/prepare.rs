@@ -43,7 +43,10 @@ pub(super) async fn prepared(
     table: &Table,
     small_table_rows: u64,
 ) -> Result<Option<Prepared>> {
-    let Some(Entry { registered, walks, .. }) = registry::entry(connection, &table.name).await? else {
+    let Some(Entry {
+        registered, walks, ..
+    }) = registry::entry(connection, &table.name).await?
+    else {
         return Ok(None);
     };
     let all = registered.merged_with(Registered::new(dataset, table), &table.name, STORE)?;

@@ -177,7 +177,10 @@ impl Dialect for ReadPostgres {
 
     fn needle(&self, clause: &Clause) -> String {
         let needle = SearchForm::Words.needle(clause);
-        let escaped = needle.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
+        let escaped = needle
+            .replace('\\', "\\\\")
+            .replace('_', "\\_")
+            .replace('%', "\\%");
         format!("%{escaped}%")
     }
 

@@ -35,7 +35,11 @@ pub(super) async fn complete(
     add_words(connection, table, &entry.registered.search, &all).await?;
     for (name, on) in indexes(connection, table, &entry.registered.search).await? {
         drop_invalid_index(connection, &name, "").await?;
-        run(connection, format!("CREATE INDEX IF NOT EXISTS {name} {on}")).await?;
+        run(
+            connection,
+            format!("CREATE INDEX IF NOT EXISTS {name} {on}"),
+        )
+        .await?;
     }
     Ok(())
 }

@@ -118,7 +118,8 @@ impl<D: SqlDatabase> SqlReader<D> {
         let spans = spans(dataset, query);
         for (at, span) in spans.iter().enumerate() {
             let before = page.len();
-            if query.search.as_ref().is_some_and(|search| !search.clauses().is_empty()) {
+            let search = query.search.as_ref().filter(|_| !query.by_relevance);
+            if search.is_some_and(|search| !search.clauses().is_empty()) {
                 rows.uses_index = true;
                 let found = rows.count_up_to(span, MANY_FOUND);
                 rows.uses_index = self.database.count(found).await? < MANY_FOUND;

@@ -177,6 +177,21 @@ impl<D: Dialect> Rows<'_, D> {
             None => self.table.by_key,
             Some(field) => &self.table.columns[field].by_index,
         };
+        let mut bound = bound;
+        let order = match self
+            .query
+            .search
+            .as_ref()
+            .filter(|_| self.query.by_relevance)
+        {
+            Some(search) => {
+                let mut ranked = Conditions::with_values(self.dialect, bound);
+                let rank = super::search::rank(self, &mut ranked, search);
+                bound = ranked.values;
+                format!("{rank} DESC, {order}")
+            }
+            None => order,
+        };
         let name = &self.table.name;
         let from = if D::MATCHES_BEFORE_SORTING && self.uses_index && self.query.search.is_some() {
             format!("(SELECT * FROM {name}{sql} OFFSET 0) t")
@@ -248,6 +263,17 @@ impl<D: Dialect> Rows<'_, D> {
         if let Some(field) = self.query.sort_field(self.dataset) {
             self.bound(&mut conditions, field, &span.sort);
         }
+        if let Some(search) = &self.query.search
+            && let Bound::Rank(rank) | Bound::RankBelow(rank) = span.sort
+        {
+            let operator = if matches!(span.sort, Bound::Rank(_)) {
+                "="
+            } else {
+                "<"
+            };
+            let expression = super::search::rank(self, &mut conditions, search);
+            conditions.add(format!("{expression} {operator} {rank}"));
+        }
         if let Some(key) = &span.after {
             let key = self.dataset.key_indexes().iter().zip(key);
             let ties = self.ties();
@@ -266,7 +292,7 @@ impl<D: Dialect> Rows<'_, D> {
         let column = &self.table.columns[field];
         let sorted = column.sorted();
         match bound {
-            Bound::Any => {}
+            Bound::Any | Bound::Rank(_) | Bound::RankBelow(_) => {}
             Bound::Present => conditions.add(self.dialect.present(column.kind, sorted)),
             Bound::Null => conditions.add(format!("{sorted} IS NULL")),
             Bound::Equal(value) => {
@@ -317,6 +343,14 @@ impl<'a, D: Dialect> Conditions<'a, D> {
             dialect,
             all: Vec::new(),
             values: Vec::new(),
+        }
+    }
+
+    /// Returns no conditions, whose placeholders follow those of these values.
+    fn with_values(dialect: &'a D, values: Vec<Value>) -> Self {
+        Self {
+            values,
+            ..Self::new(dialect)
         }
     }
 

@@ -35,7 +35,8 @@ pub(super) async fn attempt<D: SqlDatabase>(
         transaction.rollback().await?;
         return Ok(all_stale(chunk.rows.len()));
     }
-    if transaction.is_outdated(&entry) || entry.registered.merged != known.merged
+    if transaction.is_outdated(&entry)
+        || entry.registered.merged != known.merged
         || entry.registered.search != known.search
     {
         return Err(outdated::<D>());

@@ -242,7 +242,9 @@ impl Dialect for ReadSqlite {
     ) -> Option<(String, String)> {
         let clauses = search.clauses().iter();
         let parts = clauses.flat_map(|clause| SearchForm::Words.parts(clause));
-        let parts: Vec<String> = parts.map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+        let parts: Vec<String> = parts
+            .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+            .collect();
         let index = search::index(&dataset.name);
         let condition = format!("_rowid_ IN (SELECT rowid FROM {index} WHERE {index} MATCH ?)");
         (!parts.is_empty()).then(|| (condition, parts.join(" AND ")))

@@ -23,7 +23,9 @@ pub(super) fn index(dataset: &str) -> String {
 pub(super) fn fields(transaction: &Transaction<'_>, dataset: &str) -> Result<Vec<String>> {
     registry::make(transaction)?;
     let entry = registry::read(transaction, dataset)?;
-    Ok(entry.map(|entry| entry.registered.search).unwrap_or_default())
+    Ok(entry
+        .map(|entry| entry.registered.search)
+        .unwrap_or_default())
 }
 
 /// Fails unless the rows of a chunk have the words of the registered fields.
@@ -43,11 +45,20 @@ pub(super) fn forget(transaction: &Transaction<'_>, table: &Table) -> Result<()>
 /// Creates the index and its triggers, and adds the words of existing rows.
 pub(super) fn make(transaction: &Transaction<'_>, table: &Table, fields: &[String]) -> Result<()> {
     let (target, index) = (quote(&table.name), index(&table.name));
-    let columns: Vec<String> = fields.iter().map(|field| quote(words_column(field).name)).collect();
+    let columns: Vec<String> = fields
+        .iter()
+        .map(|field| quote(words_column(field).name))
+        .collect();
     let of = |row: &str| list(&columns, ", ", |column| format!("{row}.{column}"));
-    let has_words = |row: &str| list(&columns, " OR ", |column| format!("{row}.{column} IS NOT NULL"));
+    let has_words = |row: &str| {
+        list(&columns, " OR ", |column| {
+            format!("{row}.{column} IS NOT NULL")
+        })
+    };
     let names = columns.join(", ");
-    let is_changed = list(&columns, " OR ", |column| format!("old.{column} IS NOT new.{column}"));
+    let is_changed = list(&columns, " OR ", |column| {
+        format!("old.{column} IS NOT new.{column}")
+    });
     let trigger = |event: &str| quote(format!("_search_{event}_{}", table.name));
     let add = format!(
         "INSERT INTO {index} (rowid, {names}) SELECT new._rowid_, {} WHERE {}",
@@ -76,11 +87,14 @@ pub(super) fn make(transaction: &Transaction<'_>, table: &Table, fields: &[Strin
 
 fn add_words(transaction: &Transaction<'_>, target: &str, fields: &[String]) -> Result<()> {
     let texts = list(fields, ", ", quote);
-    let set = list(fields, ", ", |field| format!("{} = ?", quote(words_column(field).name)));
+    let set = list(fields, ", ", |field| {
+        format!("{} = ?", quote(words_column(field).name))
+    });
     let mut select = transaction.prepare(&format!(
         "SELECT _rowid_, {texts} FROM {target} WHERE _rowid_ > ? ORDER BY _rowid_ LIMIT 1000"
     ))?;
-    let mut update = transaction.prepare(&format!("UPDATE {target} SET {set} WHERE _rowid_ = ?"))?;
+    let mut update =
+        transaction.prepare(&format!("UPDATE {target} SET {set} WHERE _rowid_ = ?"))?;
     let mut last = i64::MIN;
     loop {
         let rows = select.query_map([last], |row| {

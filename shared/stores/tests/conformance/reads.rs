@@ -26,6 +26,7 @@ pub(crate) fn query(sort: Option<Sort>, limit: u32) -> RowQuery {
         filters: Vec::new(),
         search: None,
         sort,
+        by_relevance: false,
         start: Start::First,
         limit,
     }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use landfall_domain::{Dataset, Filter, Row, RowQuery, Search, Sort, Value};
-use landfall_stores::{
-    Current, Maintenance, Prepared, ReadOptions, StoreError, StoreOptions,
-};
+use landfall_stores::{Current, Maintenance, Prepared, ReadOptions, StoreError, StoreOptions};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng};
@@ -31,10 +29,46 @@ fields = [
 
 /// Words of several scripts, and what is between words.
 const WORDS: [&str; 40] = [
-    "garden", "Gardener", "GARD", "the", "a", "of", "I", "é", "Crème", "brûlée", "Straße", "STRASSE", "can't",
-    "e-mail", "example.com", "snake_case", "100%", "3.14", "x*y", "\"quoted\"", "back\\slash", "мой", "ёлка", "ДОМ",
-    "Ὀδυσσεύς", "שלום", "مَرْحَبًا", "नमस्ते", "東京都", "京都大学", "日本", "の", "カタカナ", "ｶﾅ", "สวัสดี", "한국어", "🦀",
-    "👩‍🚀", "❤️", "…—!?",
+    "garden",
+    "Gardener",
+    "GARD",
+    "the",
+    "a",
+    "of",
+    "I",
+    "é",
+    "Crème",
+    "brûlée",
+    "Straße",
+    "STRASSE",
+    "can't",
+    "e-mail",
+    "example.com",
+    "snake_case",
+    "100%",
+    "3.14",
+    "x*y",
+    "\"quoted\"",
+    "back\\slash",
+    "мой",
+    "ёлка",
+    "ДОМ",
+    "Ὀδυσσεύς",
+    "שלום",
+    "مَرْحَبًا",
+    "नमस्ते",
+    "東京都",
+    "京都大学",
+    "日本",
+    "の",
+    "カタカナ",
+    "ｶﾅ",
+    "สวัสดี",
+    "한국어",
+    "🦀",
+    "👩‍🚀",
+    "❤️",
+    "…—!?",
 ];
 
 fn sentence(random: &mut StdRng) -> String {
@@ -47,7 +81,10 @@ fn sentence(random: &mut StdRng) -> String {
 }
 
 fn post(id: i64, title: Value, body: Value) -> Row {
-    row(0, vec![Value::Integer(id), title, Value::Integer(id % 7), body])
+    row(
+        0,
+        vec![Value::Integer(id), title, Value::Integer(id % 7), body],
+    )
 }
 
 fn random_text(random: &mut StdRng) -> Value {
@@ -77,14 +114,15 @@ fn apply_to(posts: &mut Posts, rows: &[Row]) {
     }
 }
 
+fn texts(values: &[Value; 2]) -> Vec<String> {
+    let texts = values.iter().filter_map(|value| match value {
+        Value::Text(text) => Some(text.to_string()),
+        _ => None,
+    });
+    texts.collect()
+}
+
 fn scan(posts: &Posts, search: &Search) -> Vec<i64> {
-    let texts = |values: &[Value; 2]| {
-        let texts = values.iter().filter_map(|value| match value {
-            Value::Text(text) => Some(text.to_string()),
-            _ => None,
-        });
-        texts.collect::<Vec<_>>()
-    };
     let found = posts.iter().filter(|(_, values)| {
         let texts = texts(values);
         search.matches(texts.iter().map(String::as_str))
@@ -126,7 +164,10 @@ fn random_query(random: &mut StdRng) -> String {
             let words = sentence(random);
             part_of(&words, random)
         }
-        _ => (*["?!", "\"", "*", "%", "_", "'", "🦀 *", "a \"", "东", ""].choose(random).unwrap()).to_owned(),
+        _ => (*["?!", "\"", "*", "%", "_", "'", "🦀 *", "a \"", "东", ""]
+            .choose(random)
+            .unwrap())
+        .to_owned(),
     }
 }
 
@@ -156,7 +197,11 @@ async fn assert_searches(worker: &Worker<'_>, posts: &Posts, queries: usize, ran
         let expected = scan(posts, &search);
         hits += expected.len();
         let limit = *[3, 50, 1000].choose(random).unwrap();
-        assert_eq!(found(worker, searching(&text, limit)).await, expected, "{text:?}");
+        assert_eq!(
+            found(worker, searching(&text, limit)).await,
+            expected,
+            "{text:?}"
+        );
     }
     assert!(hits > queries, "few rows are found");
 }
@@ -171,7 +216,12 @@ pub(crate) async fn searches_equal_a_scan(database: &Database) {
             match random.random_range(0..10) {
                 0..3 if moment > 1 => {}
                 3 if moment > 1 => {
-                    rows.push(deletion(vec![Value::Integer(id), Value::Null, Value::Null, Value::Null]));
+                    rows.push(deletion(vec![
+                        Value::Integer(id),
+                        Value::Null,
+                        Value::Null,
+                        Value::Null,
+                    ]));
                 }
                 _ => rows.push(random_post(id, &mut random)),
             }
@@ -199,6 +249,21 @@ pub(crate) async fn searches_equal_a_scan(database: &Database) {
         by_place.sort_by_key(|id| std::cmp::Reverse((id % 7, *id)));
         assert_eq!(found(&worker, sorted).await, by_place, "{text}");
     }
+    // The best matches come first.
+    for text in ["gard", "gard* a", "an"] {
+        let search = Search::parse(text).unwrap();
+        let mut expected = scan(&posts, &search);
+        let rank = |id: &i64| {
+            let texts = texts(&posts[id]);
+            search.rank(texts.iter().map(String::as_str))
+        };
+        expected.sort_by_key(|id| (std::cmp::Reverse(rank(id)), *id));
+        let ranked = RowQuery {
+            by_relevance: true,
+            ..searching(text, 4)
+        };
+        assert_eq!(found(&worker, ranked).await, expected, "{text}");
+    }
     worker.drop_table().await;
 }
 
@@ -210,18 +275,32 @@ pub(crate) async fn common_words_are_found_in_order(database: &Database) {
     };
     // The first chunk is big enough for lanes.
     worker.apply(1, rows(0..2_500)).await;
-    worker.applies(2, rows(2_400..4_500), counts(2_000, 0, 100, 0)).await;
-    assert_eq!(found(&worker, searching("common", 1000)).await, (0..4_500).collect::<Vec<_>>());
+    worker
+        .applies(2, rows(2_400..4_500), counts(2_000, 0, 100, 0))
+        .await;
+    assert_eq!(
+        found(&worker, searching("common", 1000)).await,
+        (0..4_500).collect::<Vec<_>>()
+    );
     let some = found(&worker, searching("common number44*", 1000)).await;
-    let expected: Vec<i64> = (0..4_500).filter(|id| id.to_string().starts_with("44")).collect();
+    let expected: Vec<i64> = (0..4_500)
+        .filter(|id| id.to_string().starts_with("44"))
+        .collect();
     assert_eq!(some, expected);
-    assert_eq!(found(&worker, searching("\"number3999\"", 10)).await, [3_999]);
+    assert_eq!(
+        found(&worker, searching("\"number3999\"", 10)).await,
+        [3_999]
+    );
     worker.drop_table().await;
 }
 
 pub(crate) async fn a_search_follows_merged_columns(database: &Database) {
     let mut random = StdRng::seed_from_u64(28);
-    let worker = Worker::of(database, &format!("mode = \"merge\"\nunknown_columns = \"drop\"\n{POSTS}")).await;
+    let worker = Worker::of(
+        database,
+        &format!("mode = \"merge\"\nunknown_columns = \"drop\"\n{POSTS}"),
+    )
+    .await;
     let mut posts = Posts::new();
     let mut chunks = Vec::new();
     for moment in 1..=8 {
@@ -250,7 +329,14 @@ pub(crate) async fn a_search_follows_merged_columns(database: &Database) {
         worker.apply(moment, rows).await;
     }
     assert_searches(&worker, &posts, 60, &mut random).await;
-    let gone = (0..30).map(|id| deletion(vec![Value::Integer(id), Value::Null, Value::Null, Value::Null]));
+    let gone = (0..30).map(|id| {
+        deletion(vec![
+            Value::Integer(id),
+            Value::Null,
+            Value::Null,
+            Value::Null,
+        ])
+    });
     worker.apply(9, gone.collect()).await;
     posts.retain(|id, _| *id >= 30);
     assert_searches(&worker, &posts, 30, &mut random).await;
@@ -261,7 +347,9 @@ pub(crate) async fn pruned_rows_are_not_found(database: &Database) {
     let mut random = StdRng::seed_from_u64(29);
     let worker = Worker::of(database, &format!("mode = \"snapshot\"\n{POSTS}")).await;
     let mut posts = Posts::new();
-    worker.apply(1, (0..100).map(|id| random_post(id, &mut random)).collect()).await;
+    worker
+        .apply(1, (0..100).map(|id| random_post(id, &mut random)).collect())
+        .await;
     let rows: Vec<Row> = (50..120).map(|id| random_post(id, &mut random)).collect();
     apply_to(&mut posts, &rows);
     worker.apply(2, rows).await;
@@ -285,12 +373,17 @@ pub(crate) async fn a_small_table_gains_search(database: &Database) {
     worker.applies(2, rows, counts(0, 0, 100, 0)).await;
     // A process that has prepared the older definition goes on, and so does a new one.
     for (moment, late) in [(3, old), (4, worker.redefined(&plain).await)] {
-        let rows: Vec<Row> = (40..60 + moment).map(|id| random_post(id, &mut random)).collect();
+        let rows: Vec<Row> = (40..60 + moment)
+            .map(|id| random_post(id, &mut random))
+            .collect();
         apply_to(&mut posts, &rows);
         late.apply(moment, rows).await;
         assert_searches(&worker, &posts, 20, &mut random).await;
     }
-    let changed = redefined(&worker.dataset, &POSTS.replace("[\"title\", \"body\"]", "[\"body\"]"));
+    let changed = redefined(
+        &worker.dataset,
+        &POSTS.replace("[\"title\", \"body\"]", "[\"body\"]"),
+    );
     assert_refused(database, &changed, &["title, body", "keep the old fields"]).await;
     worker.drop_table().await;
 }
@@ -319,16 +412,28 @@ pub(crate) async fn a_big_table_gains_search_in_steps(database: &Database) {
     old.apply(1, rows).await;
     let dataset = redefined(&old.dataset, POSTS);
     let store = database.store_with(OPTIONS).await;
-    assert_eq!(store.prepare(&dataset).await.unwrap(), Prepared::NeedsMaintenance);
+    assert_eq!(
+        store.prepare(&dataset).await.unwrap(),
+        Prepared::NeedsMaintenance
+    );
     let mut moment = 2;
     loop {
         let early = search(database, &dataset).await;
         assert!(matches!(early, Err(StoreError::Indexing(_))), "{early:?}");
         // Other definitions of the dataset are loaded meanwhile.
-        let rows: Vec<Row> = (0..20).map(|n| random_post(moment * 20 + n, &mut random)).collect();
+        let rows: Vec<Row> = (0..20)
+            .map(|n| random_post(moment * 20 + n, &mut random))
+            .collect();
         apply_to(&mut posts, &rows);
-        let writer = if moment % 2 == 0 { &old.dataset } else { &dataset };
-        store.apply(writer, &order(moment), &rows.into()).await.unwrap();
+        let writer = if moment % 2 == 0 {
+            &old.dataset
+        } else {
+            &dataset
+        };
+        store
+            .apply(writer, &order(moment), &rows.into())
+            .await
+            .unwrap();
         moment += 1;
         match store.maintain(&dataset, &Current::default()).await.unwrap() {
             Maintenance::Continues if search(database, &dataset).await.is_ok() => break,
@@ -337,7 +442,10 @@ pub(crate) async fn a_big_table_gains_search_in_steps(database: &Database) {
         }
     }
     assert!(moment > 3 || database.is_sqlite());
-    assert_eq!(store.maintain(&dataset, &Current::default()).await.unwrap(), Maintenance::Done);
+    assert_eq!(
+        store.maintain(&dataset, &Current::default()).await.unwrap(),
+        Maintenance::Done
+    );
     let worker = Worker::with_store(database, dataset, store).await;
     assert_searches(&worker, &posts, 60, &mut random).await;
     worker.drop_table().await;
@@ -345,8 +453,13 @@ pub(crate) async fn a_big_table_gains_search_in_steps(database: &Database) {
 
 pub(crate) async fn mongodb_is_not_searched(database: &Database) {
     let worker = Worker::of(database, POSTS).await;
-    worker.apply(1, vec![post(1, text("garden"), Value::Null)]).await;
+    worker
+        .apply(1, vec![post(1, text("garden"), Value::Null)])
+        .await;
     let error = search(database, &worker.dataset).await.unwrap_err();
-    assert!(error.to_string().contains("leave out store=mongodb"), "{error}");
+    assert!(
+        error.to_string().contains("leave out store=mongodb"),
+        "{error}"
+    );
     worker.drop_table().await;
 }
