@@ -2,7 +2,8 @@
 
 use landfall_domain::{Clause, FieldType, Search, Value, search_column};
 
-use super::statement::{Conditions, Dialect, Rows};
+use super::conditions::Conditions;
+use super::statement::{Dialect, Rows};
 use crate::schema::search_of;
 
 /// Adds the conditions that rows match.

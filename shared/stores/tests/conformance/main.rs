@@ -24,6 +24,7 @@ mod ordered;
 mod overlap;
 mod owners;
 mod places;
+mod posts;
 mod random;
 mod reads;
 mod rows;
