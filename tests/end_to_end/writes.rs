@@ -84,7 +84,7 @@ pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
         (&json!("Bee"), &json!(2))
     );
     assert_eq!(api.json(&path).await, write);
-    let bee = json!([{ "text": "Bee", "match": true }]);
+    let bee = json!([{ "text": "Be", "match": true }, { "text": "e", "match": false }]);
     assert_eq!(found_by(api, "be*").await, Some(bee));
     assert_eq!(found_by(api, "ant").await, None);
 

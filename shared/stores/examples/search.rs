@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landfall_domain::{
-    Dataset, JobId, ObjectOrder, Row, RowQuery, Search, Start, Value, searched_words,
+    Dataset, JobId, ObjectOrder, Row, RowQuery, Search, SearchForm, Start, Value, searched_words,
 };
 use landfall_stores::{ReadOptions, Reader, StoreOptions, connect_sql, read_sql};
 use rand::rngs::StdRng;
@@ -190,10 +190,14 @@ async fn main() {
     for number in 0..QUERIES {
         let text = random_query(&lines, &mut random);
         let search = Search::parse(&text).unwrap();
-        let ids = 0_i64..;
-        let expected = ids
-            .zip(&lines)
-            .filter(|(_, line)| search.matches([line.as_str()]));
+        let clauses = search.clauses().iter();
+        let needles: Vec<String> = clauses
+            .map(|clause| SearchForm::Words.needle(clause))
+            .collect();
+        let is_found = |words: &String| needles.iter().all(|needle| words.contains(needle));
+        let expected = (0_i64..)
+            .zip(&words)
+            .filter(|(_, words)| !needles.is_empty() && is_found(words));
         let expected: Vec<i64> = expected.map(|(id, _)| id).collect();
         hits += expected.len();
         assert_eq!(

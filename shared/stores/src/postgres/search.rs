@@ -19,6 +19,10 @@ use crate::walk::Range;
 /// The maximum number of rows that get their words with one statement.
 const BATCH: usize = 1_000;
 
+/// The size of the list of entries that are not in the index yet, in KiB. Each search reads all of it, and with the
+/// usual 4 MiB, that takes much longer than the rest.
+const PENDING_KIB: u32 = 256;
+
 /// Adds the words of all rows and creates the index, if the dataset has gained search.
 pub(super) async fn complete(
     connection: &mut PgConnection,
@@ -116,7 +120,10 @@ pub(super) async fn indexes(
     }
     let on = |field: &String| {
         let words = quote(words_column(field).name);
-        let on = format!("ON {} USING gin ({words} gin_trgm_ops)", quote(&table.name));
+        let on = format!(
+            "ON {} USING gin ({words} gin_trgm_ops) WITH (gin_pending_list_limit = {PENDING_KIB})",
+            quote(&table.name)
+        );
         (name_for("_search", &on), on)
     };
     Ok(fields.iter().map(on).collect())
