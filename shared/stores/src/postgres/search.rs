@@ -114,14 +114,15 @@ pub(super) async fn indexes(
     table: &Table,
     fields: &[String],
 ) -> Result<Vec<(String, String)>> {
-    if !has_trigrams(connection).await? {
+    let Some(schema) = schema_of_trigrams(connection).await? else {
         warn!(table = %table.name, "there is no index for search: create the extension pg_trgm, or let Landfall do so");
         return Ok(Vec::new());
-    }
+    };
+    let operators = format!("\"{}\".gin_trgm_ops", schema.replace('"', "\"\""));
     let on = |field: &String| {
         let words = quote(words_column(field).name);
         let on = format!(
-            "ON {} USING gin ({words} gin_trgm_ops) WITH (gin_pending_list_limit = {PENDING_KIB})",
+            "ON {} USING gin ({words} {operators}) WITH (gin_pending_list_limit = {PENDING_KIB})",
             quote(&table.name)
         );
         (name_for("_search", &on), on)
@@ -129,16 +130,18 @@ pub(super) async fn indexes(
     Ok(fields.iter().map(on).collect())
 }
 
-async fn has_trigrams(connection: &mut PgConnection) -> Result<bool> {
-    let exists = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm')";
+/// Returns the schema of the extension, which may not be searched for names.
+async fn schema_of_trigrams(connection: &mut PgConnection) -> Result<Option<String>> {
+    let schema = "SELECT nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+         WHERE extname = 'pg_trgm'";
     // A failure ends the block only, not the transaction. Another session may be first.
     let create = "DO $$ BEGIN CREATE EXTENSION IF NOT EXISTS pg_trgm; \
          EXCEPTION WHEN OTHERS THEN NULL; END $$";
-    let found = sqlx::query_scalar(exists).fetch_one(&mut *connection).await;
-    if found.map_err(error)? {
-        return Ok(true);
+    let found = sqlx::query_scalar(schema).fetch_optional(&mut *connection).await;
+    if let Some(found) = found.map_err(error)? {
+        return Ok(Some(found));
     }
     run(connection, create).await?;
-    let found = sqlx::query_scalar(exists).fetch_one(&mut *connection).await;
+    let found = sqlx::query_scalar(schema).fetch_optional(&mut *connection).await;
     found.map_err(error)
 }
