@@ -28,7 +28,8 @@ impl Bell for Bells {
 impl World {
     /// Sends a message that is delivered after so many microseconds. It may be lost, or delivered twice.
     pub(super) fn ring(&self, message: RelayMessage, micros: i64) {
-        let copies = match locked(&self.rng).random_range(0..5) {
+        let chance = locked(&self.rng).random_range(0..5);
+        let copies = match chance {
             0 if self.goes_wrong(1.0) => 0,
             1 => 2,
             _ => 1,
