@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use landfall_domain::RowOrigin;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, StatusCode};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Method};
 
 pub(crate) use text::Explained;
 
@@ -46,14 +47,43 @@ impl Api {
             Some(StoreChoice::Mongodb) => "?store=mongodb",
         };
         let (dataset, key) = (encoded(dataset), key_segment(key));
-        let url = self.url.trim_end_matches('/');
-        let url = format!("{url}/datasets/{dataset}/rows/{key}/origin{store}");
+        let path = format!("datasets/{dataset}/rows/{key}/origin{store}");
+        let text = self.send(Method::GET, &path, None).await?;
+        let origin = serde_json::from_str(&text);
+        let origin = origin.context("the API is of another release, or this is not Landfall's")?;
+        Ok((origin, text))
+    }
+
+    /// Sends a request for a path below the address of the API, with a body of JSON. Returns the answer, which is JSON.
+    pub(crate) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        let text = self.send(method, path, body).await?;
+        let json = serde_json::from_str(&text);
+        json.context("this is not Landfall's API")
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<String> {
+        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
         let client = Client::builder().timeout(TIMEOUT).build()?;
-        let answer = client.get(url).bearer_auth(&self.token).send().await;
-        let answer = answer.context("the API does not respond")?;
+        let mut request = client.request(method, url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string());
+        }
+        let answer = request.send().await.context("the API does not respond")?;
         let status = answer.status();
         let text = answer.text().await.context("the API does not respond")?;
-        if status != StatusCode::OK {
+        if !status.is_success() {
             // An RFC 9457 problem, unless something else answers at this address.
             let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
             let detail = problem["detail"].as_str();
@@ -62,9 +92,7 @@ impl Api {
                 detail.unwrap_or("this is not Landfall's API")
             );
         }
-        let origin = serde_json::from_str(&text);
-        let origin = origin.context("the API is of another release, or this is not Landfall's")?;
-        Ok((origin, text))
+        Ok(text)
     }
 }
 

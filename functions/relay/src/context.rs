@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use landfall_aws::{Datasets, Destinations};
+use landfall_aws::{Datasets, Destinations, Webhooks};
 use landfall_fetch::{HttpTransport, Transport};
-use landfall_ledger::DestinationTable;
+use landfall_ledger::{DestinationTable, NotificationTable};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Environment, Error, Slots, SystemClock};
 use landfall_stores::ChangeStore;
@@ -18,6 +18,10 @@ pub struct Context {
     pub datasets: Datasets,
     /// What is recorded about destinations: their circuits.
     pub destinations_table: Arc<dyn DestinationTable>,
+    /// The webhooks that are notified of jobs.
+    pub webhooks: Webhooks,
+    /// The notifications that they are to receive.
+    pub notifications: Arc<dyn NotificationTable>,
     /// When calls may be sent.
     pub slots: Slots,
     /// Sends calls.
@@ -44,6 +48,8 @@ impl Context {
             definitions: environment.destinations()?,
             datasets: environment.datasets()?,
             destinations_table: table.clone(),
+            webhooks: environment.webhooks()?,
+            notifications: table.clone(),
             slots: Slots::new(table, Arc::clone(&clock)),
             transport: Arc::new(HttpTransport::new(policy.clone())?),
             policy,

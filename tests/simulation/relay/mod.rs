@@ -4,6 +4,7 @@
 //! key.
 
 mod ledger;
+mod notify;
 mod service;
 mod store;
 mod world;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use ::relay::{Context, RelayError};
 use bytes::Bytes;
 use jiff::SignedDuration;
-use landfall_aws::{Datasets, Destinations, Objects};
-use landfall_ledger::{DestinationTable, PaceTable};
+use landfall_aws::{Datasets, Destinations, Objects, Webhooks};
+use landfall_ledger::{DestinationTable, NotificationTable, PaceTable};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Slots};
 use rand::rngs::StdRng;
@@ -62,6 +63,8 @@ const DESTINATIONS: [(&str, &str); 4] = [
          update = { path = \"/o/{{ number }}\", not_found = \"create\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
     ),
 ];
+
+pub use notify::simulate as simulate_notifications;
 
 pub async fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -143,8 +146,10 @@ fn context(world: &Arc<World>, skew: i64) -> Context {
     Context {
         store: Arc::new(Changes(Arc::clone(world))),
         definitions: Destinations::new(Arc::clone(&objects), "config"),
-        datasets: Datasets::new(objects, "config"),
+        datasets: Datasets::new(Arc::clone(&objects), "config"),
         destinations_table: Arc::clone(&table) as Arc<dyn DestinationTable>,
+        webhooks: Webhooks::new(objects, "config"),
+        notifications: Arc::clone(&table) as Arc<dyn NotificationTable>,
         slots: Slots::new(table as Arc<dyn PaceTable>, Arc::clone(&clock)),
         transport: Arc::new(Services(Arc::clone(world))),
         policy: Policy::new("*", false).unwrap(),
