@@ -33,7 +33,12 @@ pub enum Action {
     EndLease,
 }
 
+/// The key, and everything that has to do with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is recorded by the store"
+)]
 pub struct State {
     /// What may still happen.
     pub changes: u8,

@@ -49,6 +49,8 @@ const SEEDS_OF_SOURCES: u64 = 20;
 
 /// A seed of the relay is most of an hour, with hundreds of calls.
 const SEEDS_OF_RELAYS: u64 = 20;
+/// A seed of notifications is more than three days.
+const SEEDS_OF_NOTIFICATIONS: u64 = 5;
 /// A seed of writes builds two apis, with their documents.
 const SEEDS_OF_WRITES: u64 = 40;
 
@@ -121,7 +123,7 @@ fn every_service_has_the_last_row_of_each_key_whatever_happens() {
 
 #[test]
 fn every_webhook_gets_each_event_that_it_wants_whatever_happens() {
-    run_some(SEEDS_OF_RELAYS, relay::simulate_notifications);
+    run_some(SEEDS_OF_NOTIFICATIONS, relay::simulate_notifications);
 }
 
 #[test]

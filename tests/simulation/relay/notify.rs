@@ -106,7 +106,7 @@ async fn settle(
                 ended.unwrap();
             }
         }
-        world.pass(rng.random_range(SECOND..1200 * SECOND));
+        world.pass(rng.random_range(SECOND..2400 * SECOND));
     }
 }
 
@@ -119,9 +119,9 @@ async fn redrive(world: &World) {
         assert_eq!(notification.url, DEAD);
         let ended = Timestamp::from_millisecond(notification.due_at).unwrap();
         let lasted = ended.duration_since(notification.since());
-        // Clocks differ by a minute, and the last wait is an hour, until a run that is up to 20 minutes later.
+        // Clocks differ by a minute, and the last wait is an hour, until a run that is up to 40 minutes later.
         let least = RETRY_FOR - SignedDuration::from_mins(2);
-        let most = RETRY_FOR + SignedDuration::from_mins(90);
+        let most = RETRY_FOR + SignedDuration::from_mins(110);
         assert!(lasted > least && lasted < most, "{lasted}");
         let redriven = world
             .table
