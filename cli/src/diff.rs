@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use landfall_aws::DestinationLookup;
+use landfall_cli::api::{Api as Client, Request};
 use landfall_destinations::{Call, Comparison, Destination};
 use landfall_domain::{Dataset, Field, FieldType, Value, ValueError};
 use landfall_fetch::{HttpTransport, Transport, TransportError};
@@ -66,17 +67,22 @@ impl Diff {
         let policy = Policy::new("*", self.private)?;
         let transport = HttpTransport::new(policy.clone())?;
         let service = Service::new(&destination, secrets, policy, &transport);
-        self.walk(&service, out).await
+        self.walk(&service, &self.api.client()?, out).await
     }
 
     /// Walks over the rows, page after page.
-    async fn walk(&self, service: &Service<'_>, out: &mut impl Write) -> Result<bool> {
+    async fn walk(
+        &self,
+        service: &Service<'_>,
+        api: &Client,
+        out: &mut impl Write,
+    ) -> Result<bool> {
         let dataset = service.destination.dataset();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         let (mut cursor, mut wrong) = (String::new(), Vec::new());
         loop {
             let path = format!("datasets/{}/rows?limit={PAGE}{cursor}", dataset.name);
-            let page = self.api.json(Method::GET, &path, None).await?;
+            let page: Json = api.get(&path).await?;
             let rows = page["rows"].as_array();
             let rows = rows.context("the API is of another release, or this is not Landfall's")?;
             let concurrency = service.destination.limits.concurrency;
@@ -94,7 +100,7 @@ impl Diff {
                     wrong.push(Json::Object(key));
                 }
                 if wrong.len() == KEYS {
-                    self.redrive(&std::mem::take(&mut wrong)).await?;
+                    self.redrive(api, &std::mem::take(&mut wrong)).await?;
                 }
             }
             match page["next"].as_str() {
@@ -102,7 +108,7 @@ impl Diff {
                 None => break,
             }
         }
-        self.redrive(&wrong).await?;
+        self.redrive(api, &wrong).await?;
         let total: u64 = counts.values().sum();
         let parts = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
         let parts: Vec<String> = parts.collect();
@@ -111,11 +117,15 @@ impl Diff {
     }
 
     /// Has keys sent again, if that is wanted.
-    async fn redrive(&self, keys: &[Json]) -> Result<()> {
+    async fn redrive(&self, api: &Client, keys: &[Json]) -> Result<()> {
         if self.repair && !keys.is_empty() {
             let path = format!("destinations/{}/redrive", self.name);
-            let body = json!({ "keys": keys });
-            self.api.json(Method::POST, &path, Some(&body)).await?;
+            let body = json!({ "keys": keys }).to_string();
+            let request = Request {
+                body: Some(("application/json", body.as_bytes())),
+                ..Request::default()
+            };
+            let _: Json = api.call(Method::POST, &path, request).await?;
         }
         Ok(())
     }

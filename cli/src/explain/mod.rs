@@ -2,18 +2,13 @@
 
 mod text;
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use landfall_cli::api::{Api as Client, Request};
 use landfall_domain::RowOrigin;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Method};
+use reqwest::Method;
 
 pub(crate) use text::Explained;
-
-/// Longer than the API takes for any request.
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The API of a stack.
 #[derive(clap::Args)]
@@ -34,6 +29,11 @@ pub(crate) enum StoreChoice {
 }
 
 impl Api {
+    /// Returns a client of the API.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Ok(Client::new(&self.url, &self.token)?)
+    }
+
     /// Returns where the row of a key is from: the API's answer, which is that JSON.
     pub(crate) async fn origin(
         &self,
@@ -48,51 +48,13 @@ impl Api {
         };
         let (dataset, key) = (encoded(dataset), key_segment(key));
         let path = format!("datasets/{dataset}/rows/{key}/origin{store}");
-        let text = self.send(Method::GET, &path, None).await?;
+        let text = self
+            .client()?
+            .send(&Method::GET, &path, Request::default())
+            .await?;
         let origin = serde_json::from_str(&text);
         let origin = origin.context("the API is of another release, or this is not Landfall's")?;
         Ok((origin, text))
-    }
-
-    /// Sends a request for a path below the address of the API, with a body of JSON. Returns the answer, which is JSON.
-    pub(crate) async fn json(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<serde_json::Value> {
-        let text = self.send(method, path, body).await?;
-        let json = serde_json::from_str(&text);
-        json.context("this is not Landfall's API")
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<String> {
-        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
-        let client = Client::builder().timeout(TIMEOUT).build()?;
-        let mut request = client.request(method, url).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.to_string());
-        }
-        let answer = request.send().await.context("the API does not respond")?;
-        let status = answer.status();
-        let text = answer.text().await.context("the API does not respond")?;
-        if !status.is_success() {
-            // An RFC 9457 problem, unless something else answers at this address.
-            let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            let detail = problem["detail"].as_str();
-            bail!(
-                "{status}: {}",
-                detail.unwrap_or("this is not Landfall's API")
-            );
-        }
-        Ok(text)
     }
 }
 
