@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use landfall_cli::definition_files;
 use landfall_cli::infer::stem;
+use landfall_destinations::Webhook;
 use landfall_domain::{Dataset, StoreKind};
 use landfall_stores::check_row_size;
 
@@ -54,11 +55,18 @@ pub(crate) fn check(paths: &[PathBuf], sql: &[Sql]) -> Result<Vec<Result<Dataset
                 ))
             }
             Ok(dataset) => check_tables(&dataset, sql)
-                .map(|()| dataset)
-                .map_err(|error| format!("{shown}: {error}")),
+                .map_err(|error| format!("{shown}: {error}"))
+                .and_then(|()| check_webhooks(&shown.to_string(), &text))
+                .map(|()| dataset),
         });
     }
     Ok(checked)
+}
+
+/// Checks the webhooks in the definition of a dataset.
+fn check_webhooks(file: &str, text: &str) -> Result<(), String> {
+    let webhooks = Webhook::of_dataset(file, text);
+    webhooks.map(drop).map_err(|error| error.to_string())
 }
 
 /// Reads files, and all `.toml` files of directories.

@@ -1,5 +1,6 @@
 //! Checks of definitions of destinations.
 
+use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use clap::Subcommand;
 use landfall_destinations::Draft;
 
 use crate::check::{print_lines, read_dataset, read_definitions};
+use crate::diff::Diff;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -20,12 +22,21 @@ pub(crate) enum Command {
         #[arg(long)]
         datasets: PathBuf,
     },
+    /// Look up each row of the dataset at the service, and print those that it does not have as they are. Rows that
+    /// still wait to be sent are among them. Exits with 1 if there are any. Needs the functions'
+    /// `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local` prints
+    Diff(Diff),
 }
 
 /// Does what a command says.
-pub(crate) fn act(command: Command) -> Result<ExitCode> {
-    let Command::Check { paths, datasets } = command;
-    Ok(print_lines(check(&paths, &datasets)?))
+pub(crate) async fn act(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Check { paths, datasets } => Ok(print_lines(check(&paths, &datasets)?)),
+        Command::Diff(diff) => {
+            let differs = diff.run(&mut stdout().lock()).await?;
+            Ok(ExitCode::from(u8::from(differs)))
+        }
+    }
 }
 
 /// Checks definitions. Returns a line about each destination, or one with its error.

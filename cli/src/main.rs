@@ -2,8 +2,10 @@
 
 mod check;
 mod destinations;
+mod diff;
 mod explain;
 mod jobs;
+mod notifications;
 mod pause;
 mod seeding;
 mod sources;
@@ -64,9 +66,12 @@ enum Command {
     /// Check definitions of sources, try them out, and act on those of a stack
     #[command(subcommand)]
     Sources(sources::Command),
-    /// Check definitions of destinations
+    /// Check definitions of destinations, and compare rows with what a service has
     #[command(subcommand)]
     Destinations(destinations::Command),
+    /// List notifications of webhooks, send them again, and check webhooks
+    #[command(subcommand)]
+    Notifications(notifications::Command),
     /// Act on jobs of a stack
     #[command(subcommand)]
     Jobs(Jobs),
@@ -272,7 +277,8 @@ async fn main() -> Result<ExitCode> {
             println!("{dataset} is not paused");
         }
         Command::Sources(command) => return sources::act(command).await,
-        Command::Destinations(command) => return destinations::act(command),
+        Command::Destinations(command) => return destinations::act(command).await,
+        Command::Notifications(command) => return notifications::act(command).await,
         Command::Explain {
             dataset,
             key,

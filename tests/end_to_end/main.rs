@@ -23,6 +23,7 @@ mod limits;
 mod logs;
 mod losing;
 mod maintenance;
+mod notifications;
 mod objects;
 mod outcomes;
 mod paging;

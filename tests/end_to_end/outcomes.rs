@@ -1,4 +1,4 @@
-//! Invalid objects, each of which closes its job with a clear outcome.
+//! Invalid objects, each of which closes its job with a clear outcome, of which a webhook is notified.
 
 use landfall_domain::{JobId, JobState, ProblemCode, RejectCode, WarningCode};
 use landfall_local::Sql;
@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
 use crate::http::{Api, json_of};
+use crate::notifications::Webhook;
 use crate::support::{completions, documents, land, rejects, start};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,6 +14,8 @@ async fn every_invalid_object_closes_its_job_with_a_reason() {
     use ProblemCode as P;
 
     let stack = start(Sql::Sqlite, &[]).await;
+    let webhook = Webhook::start(&stack).await;
+    let mut failed = Vec::new();
     stack
         .put_dataset(
             "broken",
@@ -121,7 +124,7 @@ async fn every_invalid_object_closes_its_job_with_a_reason() {
     ];
     for (key, body, state, code, message) in cases {
         let event = land(&stack, key, body).await;
-        let problem = event.problem.unwrap();
+        let problem = event.problem.clone().unwrap();
         assert_eq!(
             (event.state, problem.code),
             (state, code),
@@ -133,7 +136,11 @@ async fn every_invalid_object_closes_its_job_with_a_reason() {
             "{key}: {}",
             problem.message
         );
+        if event.state == JobState::Failed {
+            failed.push(event);
+        }
     }
+    webhook.check(&stack, &failed).await;
     // Records before the malformed one are ingested.
     assert_eq!(documents(stack.mongodb_uri(), "orders").await.len(), 1);
 }

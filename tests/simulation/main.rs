@@ -2,7 +2,8 @@
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
 //! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing` lost
 //! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, `writes` rows
-//! that clients write one by one, and `live` the pushes of the socket. `closing` stops the closer at each of its steps.
+//! that clients write one by one, and `live` the pushes of the socket. `relay` simulates destinations and
+//! notifications. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 
@@ -48,6 +49,8 @@ const SEEDS_OF_SOURCES: u64 = 20;
 
 /// A seed of the relay is most of an hour, with hundreds of calls.
 const SEEDS_OF_RELAYS: u64 = 20;
+/// A seed of notifications is more than three days.
+const SEEDS_OF_NOTIFICATIONS: u64 = 5;
 /// A seed of writes builds two apis, with their documents.
 const SEEDS_OF_WRITES: u64 = 40;
 
@@ -116,6 +119,11 @@ fn a_source_is_never_ahead_of_what_is_stored() {
 #[test]
 fn every_service_has_the_last_row_of_each_key_whatever_happens() {
     run_some(SEEDS_OF_RELAYS, relay::simulate);
+}
+
+#[test]
+fn every_webhook_gets_each_event_that_it_wants_whatever_happens() {
+    run_some(SEEDS_OF_NOTIFICATIONS, relay::simulate_notifications);
 }
 
 #[test]

@@ -29,6 +29,11 @@ pub(crate) enum StoreChoice {
 }
 
 impl Api {
+    /// Returns a client of the API.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Ok(Client::new(&self.url, &self.token)?)
+    }
+
     /// Returns where the row of a key is from: the API's answer, which is that JSON.
     pub(crate) async fn origin(
         &self,
@@ -43,8 +48,10 @@ impl Api {
         };
         let (dataset, key) = (encoded(dataset), key_segment(key));
         let path = format!("datasets/{dataset}/rows/{key}/origin{store}");
-        let api = Client::new(&self.url, &self.token)?;
-        let text = api.send(&Method::GET, &path, Request::default()).await?;
+        let text = self
+            .client()?
+            .send(&Method::GET, &path, Request::default())
+            .await?;
         let origin = serde_json::from_str(&text);
         let origin = origin.context("the API is of another release, or this is not Landfall's")?;
         Ok((origin, text))

@@ -7,7 +7,9 @@ use lambda_http::Error;
 use landfall_auth::Tokens;
 use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox, Sources};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{JobIndex, Ledger, PermitTable, RequestTable, SourceTable, WriteTable};
+use landfall_ledger::{
+    JobIndex, Ledger, NotificationTable, PermitTable, RequestTable, SourceTable, WriteTable,
+};
 use landfall_runtime::{Environment, Limiter, optional, required};
 use landfall_stores::Reader;
 
@@ -66,6 +68,8 @@ pub struct Context {
     pub source_records: Arc<dyn SourceTable>,
     /// The same ledger, for writes of single rows.
     pub writes: Arc<dyn WriteTable>,
+    /// The same ledger, for the notifications of webhooks.
+    pub notifications: Arc<dyn NotificationTable>,
     /// The same ledger, for idempotency keys.
     pub requests: Arc<dyn RequestTable>,
     /// The time of this instance, by which writes are ordered as far as the ledger allows.
@@ -77,10 +81,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, the writes, and the permits and
-    /// idempotency keys of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, the writes, the notifications, and the
+    /// permits and idempotency keys of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
-    pub fn new<L: JobIndex + PermitTable + SourceTable + WriteTable + RequestTable + 'static>(
+    pub fn new<
+        L: JobIndex
+            + PermitTable
+            + SourceTable
+            + WriteTable
+            + RequestTable
+            + NotificationTable
+            + 'static,
+    >(
         settings: Settings,
         tokens: Tokens,
         ledger: Arc<L>,
@@ -101,6 +113,7 @@ impl Context {
             ledger: Ledger::new(ledger.clone()),
             source_records: ledger.clone(),
             writes: ledger.clone(),
+            notifications: ledger.clone(),
             requests: ledger.clone(),
             clock,
             jobs: ledger,

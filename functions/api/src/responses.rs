@@ -53,6 +53,17 @@ pub(crate) enum SourceErrors {
     Conflict(Problem),
 }
 
+/// Further errors of routes about one notification.
+#[derive(IntoResponses)]
+pub(crate) enum NotificationErrors {
+    /// Not found, or the token does not cover its dataset
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// It is delivered
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+}
+
 /// None of the accepted media types is available
 #[derive(IntoResponses)]
 #[response(status = 406, content_type = "application/problem+json")]

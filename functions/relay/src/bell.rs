@@ -6,7 +6,6 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use jiff::Timestamp;
 use landfall_aws::RelayMessage;
 use landfall_destinations::Destination;
-use serde_json::Value;
 use tracing::warn;
 
 use crate::Context;
@@ -32,27 +31,17 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Returns the scope of an event: messages of the relay queue, or anything else, which is that of the schedule.
-    pub(crate) fn of_event(event: Value) -> Self {
-        if event.get("Records").is_none() {
-            return Self::All;
-        }
-        let event: SqsEvent = match serde_json::from_value(event) {
-            Ok(event) => event,
-            Err(error) => {
-                warn!(%error, "the event is neither that of the schedule nor of the queue");
-                return Self::All;
-            }
-        };
-        let bodies = event.records.into_iter().filter_map(|record| record.body);
-        let messages = bodies.filter_map(|body| match RelayMessage::parse(&body) {
-            Ok(message) => Some(message),
-            Err(error) => {
-                warn!(%error, "the message is not one of the relay queue");
-                None
-            }
-        });
-        Self::rung(messages)
+    /// Returns the scope of messages of the relay queue, or none if they are of another queue. An event has messages of
+    /// one queue only.
+    pub(crate) fn of_messages(event: &SqsEvent) -> Option<Self> {
+        let bodies = event
+            .records
+            .iter()
+            .filter_map(|record| record.body.as_deref());
+        let messages: Vec<_> = bodies
+            .filter_map(|body| RelayMessage::parse(body).ok())
+            .collect();
+        (!messages.is_empty()).then(|| Self::rung(messages))
     }
 
     /// Returns the scope of messages.
@@ -124,20 +113,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_of_the_schedule_is_for_all_and_messages_are_for_what_they_name() {
-        let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-        for event in [schedule, json!({}), json!({"Records": 1})] {
-            assert!(Scope::of_event(event).has("shop", "orders"));
-        }
-        let bodies = [
+    fn messages_are_for_what_they_name() {
+        let event = |bodies: &[&str]| {
+            let records: Vec<_> = bodies
+                .iter()
+                .map(|body| json!({"messageId": "1", "body": body}))
+                .collect();
+            serde_json::from_value(json!({ "Records": records })).unwrap()
+        };
+        let rung = event(&[
             r#"{"dataset":"orders"}"#,
             r#"{"destination":"crm"}"#,
             "{}",
             "x",
-        ];
-        let records = bodies.map(|body| json!({"messageId": "1", "body": body}));
-        let scope = Scope::of_event(json!({ "Records": records }));
+        ]);
+        let scope = Scope::of_messages(&rung).unwrap();
         assert!(scope.has("shop", "orders") && scope.has("crm", "products"));
         assert!(!scope.has("shop", "products") && !scope.has("orders", "crm"));
+        let completed = event(&[r#"{"detail-type":"landfall.job.completed","detail":{}}"#]);
+        assert_eq!(Scope::of_messages(&completed), None);
     }
 }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use landfall_aws::{Bell, Datasets, Destinations};
+use landfall_aws::{Bell, Datasets, Destinations, Webhooks};
 use landfall_fetch::{HttpTransport, Transport};
-use landfall_ledger::DestinationTable;
+use landfall_ledger::{DestinationTable, NotificationTable};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Environment, Error, Slots, SystemClock};
 use landfall_stores::ChangeStore;
@@ -20,6 +20,10 @@ pub struct Context {
     pub destinations_table: Arc<dyn DestinationTable>,
     /// Rings relays later.
     pub bell: Arc<dyn Bell>,
+    /// The webhooks that are notified of jobs.
+    pub webhooks: Webhooks,
+    /// The notifications that they are to receive.
+    pub notifications: Arc<dyn NotificationTable>,
     /// When calls may be sent.
     pub slots: Slots,
     /// Sends calls.
@@ -47,6 +51,8 @@ impl Context {
             datasets: environment.datasets()?,
             destinations_table: table.clone(),
             bell: Arc::new(environment.queue("LANDFALL_RELAY_QUEUE_URL")?),
+            webhooks: environment.webhooks()?,
+            notifications: table.clone(),
             slots: Slots::new(table, Arc::clone(&clock)),
             transport: Arc::new(HttpTransport::new(policy.clone())?),
             policy,

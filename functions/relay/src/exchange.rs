@@ -21,6 +21,9 @@ const ABSENT: &str = "";
 /// The id that is recorded for a key that the service has again, and has given no id. No id is blank.
 const PRESENT: &str = " ";
 
+/// An answer with the start of its body.
+pub(crate) type Answer = (StatusCode, HeaderMap, Vec<u8>);
+
 /// Sends a key with as many calls as it needs. No call begins unless it is over before `end`.
 pub(crate) async fn send(
     context: &Context,
@@ -202,7 +205,7 @@ async fn reply_to(
 }
 
 /// Reads the start of an answer, up to [`ANSWER_BYTES`].
-async fn read(mut received: Received) -> Result<(StatusCode, HeaderMap, Vec<u8>), TransportError> {
+pub(crate) async fn read(mut received: Received) -> Result<Answer, TransportError> {
     let mut body = Vec::new();
     while body.len() < ANSWER_BYTES {
         match received.body.next().await? {
@@ -216,7 +219,7 @@ async fn read(mut received: Received) -> Result<(StatusCode, HeaderMap, Vec<u8>)
 }
 
 /// Returns the start of an answer that stores keep.
-fn cut(mut answer: String) -> String {
+pub(crate) fn cut(mut answer: String) -> String {
     answer.truncate(answer.floor_char_boundary(MAX_ANSWER_BYTES));
     answer
 }

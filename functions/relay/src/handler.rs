@@ -1,18 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use futures::future::join;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use landfall_aws::{DestinationLookup, Lookup};
 use landfall_destinations::Destination;
-use landfall_runtime::Deadline;
+use landfall_domain::CompletionEvent;
+use landfall_runtime::{BatchLimits, Deadline, Message, batch_response, process_batch};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{Span, error, warn};
 
 use crate::batch::{Batch, send_batch};
 use crate::bell::Bells;
 use crate::busy::Busy;
+use crate::notify::{accept, send_due};
 use crate::{Context, RelayError, Scope};
 
 /// The time that is left for recording results when calls are over.
@@ -20,14 +25,58 @@ const RESERVE: Duration = Duration::from_secs(15);
 /// The maximum number of destinations that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
-/// Sends changes of all destinations, or of those that messages of the relay queue name.
-pub async fn handle(context: &Context, event: Value, deadline: Deadline) -> Result<(), RelayError> {
-    let scope = Scope::of_event(event);
+/// Sends the changes of all destinations and the notifications that are due, on the schedule; or the changes of those
+/// destinations that messages of the relay queue name. Messages with completion events become notifications, which are
+/// sent at once. Returns the messages that must be redelivered.
+pub async fn handle(
+    context: &Context,
+    event: Value,
+    deadline: Deadline,
+) -> Result<Option<SqsBatchResponse>, RelayError> {
     let left = deadline
         .stop_at(RESERVE)
         .saturating_duration_since(Instant::now());
     let now = context.clock.now();
-    run(context, &scope, now.saturating_add(left).unwrap_or(now)).await
+    let stop_at = now.saturating_add(left).unwrap_or(now);
+    if event.get("Records").is_none() {
+        let relayed = run(context, &Scope::All, stop_at);
+        let (relayed, notified) = join(relayed, send_due(context, stop_at)).await;
+        return relayed.and(notified).map(|()| None);
+    }
+    let event: SqsEvent = serde_json::from_value(event)?;
+    if let Some(scope) = Scope::of_messages(&event) {
+        return run(context, &scope, stop_at).await.map(|()| None);
+    }
+    let limits = BatchLimits {
+        stop_at: deadline.stop_at(RESERVE),
+        concurrency: CONCURRENCY,
+    };
+    let failed = process_batch(
+        event,
+        limits,
+        |_| Span::none(),
+        async |messages: &[Message]| {
+            for message in messages {
+                accept(context, &completion(&message.body)?).await?;
+            }
+            Ok::<_, RelayError>(())
+        },
+    );
+    let failed = failed.await;
+    // Those that are recorded are not lost: the next run on the schedule sends them.
+    if let Err(error) = send_due(context, stop_at).await {
+        error!(%error, "notifications are not sent");
+    }
+    Ok(Some(batch_response(failed)))
+}
+
+/// Returns the completion event in a message that a rule has sent.
+fn completion(body: &str) -> Result<CompletionEvent, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Event {
+        detail: CompletionEvent,
+    }
+    serde_json::from_str(body).map(|event: Event| event.detail)
 }
 
 /// Sends the changes of the destinations of a scope; no call goes on after `stop_at`. A failure of one does not stop
@@ -135,4 +184,22 @@ async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, R
         }
     }
     Ok(destinations)
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_domain::JobState;
+
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_completion_event_that_a_rule_has_sent() {
+        let sample = include_str!("../../../events/sqs-completion.json");
+        let event: SqsEvent = serde_json::from_str(sample).unwrap();
+        let body = event.records[0].body.as_ref().unwrap();
+        let completion = completion(body).unwrap();
+        assert_eq!(completion.state, JobState::Succeeded);
+        assert_eq!(completion.dataset.as_deref(), Some("orders"));
+        assert!(super::completion("{\"detail\":{}}").is_err());
+    }
 }

@@ -1,9 +1,9 @@
-//! Sends the changes of rows to the services that follow them.
+//! Sends the changes of rows to the services that follow them, and notifies webhooks of jobs that have closed.
 //!
-//! **Input**: the event of a schedule, every minute, and messages of the relay queue ([`landfall_aws::RelayMessage`]),
-//! which are only bells: they name datasets whose rows have changed, or destinations with keys that are due. They may be
-//! lost, repeated and late. The work is in the store, as keys whose changes are not sent, and in the configuration
-//! bucket, as definitions of destinations.
+//! **Input**: the event of a schedule, every minute, whose content is not read; messages of the relay queue
+//! ([`landfall_aws::RelayMessage`]), which are only bells: they name datasets whose rows have changed, or destinations
+//! with keys that are due, and may be lost, repeated and late; and completion events. The work is in the store, as keys
+//! whose changes are not sent, in the ledger, as notifications, and in the configuration bucket, as definitions.
 //!
 //! **Output**: calls, and for each key what has become of them: sent, due again later, set aside, or unknown.
 //!
@@ -39,10 +39,22 @@
 //! - The store cannot record results: the leases end, as if the relay had died.
 //! - A definition is invalid: the log says so, and nothing is sent. What is recorded for the destination is kept.
 //!
+//! # Notifications
+//!
+//! A rule sends completion events to a queue of the relay. Each becomes a *notification* in the ledger for each webhook
+//! that is to receive it. Its id follows from the event and the URL, so that an event which is repeated adds none.
+//! Notifications that are due are sent at once, and by the runs on the schedule, each after a *claim*, which is a
+//! conditional write, so that one relay at a time sends it. If a relay dies, the claim ends after four minutes. A
+//! delivered notification is recorded as such, and is not sent again. A URL that fails is left alone until the next run,
+//! so that it keeps no others waiting.
+//!
+//! If the webhooks of a job cannot be read, its event is redelivered, and those that could be read are notified.
+//!
 //! # Memory
 //!
 //! At most four destinations are worked on at a time, each with one batch of at most 200 keys, whose rows the store
-//! bounds, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read.
+//! bounds, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read. At most eight
+//! notifications are sent at a time, each with a completion event, which EventBridge bounds.
 
 mod batch;
 mod bell;
@@ -52,9 +64,11 @@ mod context;
 mod error;
 mod exchange;
 mod handler;
+mod notify;
 
 pub use batch::{LEASE, USABLE};
 pub use bell::Scope;
 pub use context::Context;
 pub use error::RelayError;
 pub use handler::{handle, run};
+pub use notify::{accept, send_due};

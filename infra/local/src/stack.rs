@@ -258,6 +258,19 @@ impl Stack {
         Ok(())
     }
 
+    /// Uploads a file of the configuration.
+    pub async fn put_config(&self, key: &str, text: &str) -> Result<()> {
+        self.s3
+            .put_object()
+            .bucket(&self.outputs.config_bucket)
+            .key(key)
+            .body(ByteStream::from(text.as_bytes().to_vec()))
+            .send()
+            .await
+            .with_context(|| format!("cannot upload {key}"))?;
+        Ok(())
+    }
+
     /// Uploads a dataset definition unless there is one already. Returns whether there was none.
     pub async fn create_dataset(&self, name: &str, toml: &str) -> Result<bool> {
         let objects = Arc::new(S3Objects::new(self.s3.clone()));

@@ -14,7 +14,7 @@ pub const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 /// The maximum number of cached definitions.
 const MAX_CACHED: usize = 200;
 
-const PREFIX: &str = "datasets/";
+pub(crate) const PREFIX: &str = "datasets/";
 const SUFFIX: &str = ".toml";
 const MEDIA_TYPE: &str = "application/toml";
 

@@ -22,6 +22,7 @@ mod objects;
 mod queue;
 mod secret;
 mod sources;
+mod webhooks;
 
 pub use config::{connect, s3};
 pub use contents::Contents;
@@ -40,3 +41,4 @@ pub use queue::{
 };
 pub use secret::Secret;
 pub use sources::{ListedSource, SourceLookup, Sources};
+pub use webhooks::{FoundWebhooks, Webhooks};

@@ -61,6 +61,8 @@ pub(crate) enum Body {
 pub(crate) struct Lookup {
     pub(crate) path: Template,
     pub(crate) id_from: Option<Vec<String>>,
+    /// The properties that lead to the row in the answer.
+    pub(crate) row_from: Vec<String>,
 }
 
 /// What it means that the service does not have a key.

@@ -147,7 +147,7 @@ impl Destination {
         }
     }
 
-    fn is_success(&self, status: StatusCode) -> bool {
+    pub(crate) fn is_success(&self, status: StatusCode) -> bool {
         match self.success.as_slice() {
             [] => status.is_success(),
             codes => codes.contains(&status),
@@ -155,7 +155,10 @@ impl Destination {
     }
 
     fn accepted(&self, due: &Due<'_>, call: &Call, body: &[u8]) -> Outcome {
-        let id = |path: &Option<Vec<String>>| path.as_ref().and_then(|path| text_at(body, path));
+        let id = |path: &Option<Vec<String>>| {
+            let json: Json = serde_json::from_slice(body).ok()?;
+            path.as_ref().and_then(|path| text_at(&json, path))
+        };
         match call.operation {
             Operation::Delete => Outcome::Sent {
                 exists: false,
@@ -262,16 +265,19 @@ fn retry_wait(attempt: u32, asked: Option<Duration>, random: f64) -> SignedDurat
     SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1))
 }
 
-/// Returns the text or number at a path in a JSON answer. Numbers in the path are indexes of arrays.
-fn text_at(body: &[u8], path: &[String]) -> Option<String> {
-    let json: Json = serde_json::from_slice(body).ok()?;
-    let found = path.iter().try_fold(&json, |json, name| match json {
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        json => json.get(name),
-    })?;
-    match found {
+/// Returns the text or number at a path in a JSON answer.
+pub(crate) fn text_at(json: &Json, path: &[String]) -> Option<String> {
+    match json_at(json, path)? {
         Json::String(text) if !text.trim().is_empty() => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Returns the value at a path. Numbers in the path are indexes of arrays.
+pub(crate) fn json_at<'j>(json: &'j Json, path: &[String]) -> Option<&'j Json> {
+    path.iter().try_fold(json, |json, name| match json {
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        json => json.get(name),
+    })
 }

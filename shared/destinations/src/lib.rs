@@ -8,7 +8,9 @@
 //! - [`Destination::judge`] decides what the reply to a call means. Some replies lead to another call at once, such as
 //!   an update that finds nothing to a create. [`Outcome::Again`] returns what is known then.
 //! - [`Call::reveal`] returns the request with its secrets and its signature.
+//! - [`Destination::compare`] compares a row with what the service has.
 //! - [`Breaker`] stops the calls to a service that is down.
+//! - [`Webhook`] is a URL that is notified when a job closes, and [`judge_delivery`] decides what its reply means.
 //!
 //! # Outcomes that are not known
 //!
@@ -45,17 +47,21 @@
 
 mod breaker;
 mod call;
+mod compare;
 mod definition;
 mod destination;
 mod judge;
 mod plan;
 mod signature;
 mod templates;
+mod webhooks;
 mod when;
 
 pub use breaker::{Breaker, Open, Permit};
 pub use call::{Call, Operation};
+pub use compare::Comparison;
 pub use definition::Draft;
 pub use destination::{Destination, Limits, OnRefused};
 pub use judge::{MAX_ATTEMPTS, Outcome, Reply};
 pub use plan::{Due, Plan};
+pub use webhooks::{Delivery, JobEvent, RETRY_FOR, Webhook, judge_delivery, payload};

@@ -66,7 +66,7 @@ impl Destination {
 
     fn plan_create(&self, due: &Due<'_>, row: &[Value]) -> Plan {
         if due.is_uncertain && self.lookup.is_some() {
-            return self.look_up(due);
+            return self.plan_lookup(due);
         }
         let Some((operation, endpoint)) = self.creating() else {
             return Plan::Nothing { exists: false };
@@ -102,7 +102,7 @@ impl Destination {
         }
         match &self.delete {
             None => Plan::Nothing { exists },
-            Some(_) if !exists && self.lookup.is_some() => self.look_up(due),
+            Some(_) if !exists && self.lookup.is_some() => self.plan_lookup(due),
             Some(endpoint) => self.call(due, Operation::Delete, endpoint, None),
         }
     }
@@ -121,15 +121,9 @@ impl Destination {
         row: Option<&[Value]>,
     ) -> Plan {
         if endpoint.uses_remote_id() && due.remote_id.is_none() {
-            return self.look_up(due);
+            return self.plan_lookup(due);
         }
-        let values = self.values(due, row);
-        let body = match (&endpoint.body, row) {
-            (Body::None, _) | (Body::Fields, None) => Ok(None),
-            (Body::Fields, Some(row)) => self.fields_of(row).map(Some),
-            (Body::Template(template), _) => json(template, &values).map(Some),
-        };
-        let body = match body {
+        let body = match self.body_of(endpoint, due, row) {
             Ok(body) => body,
             Err(error) => {
                 return Plan::Refused(format!("the body of {}: {error}", operation.as_str()));
@@ -144,14 +138,28 @@ impl Destination {
         )
     }
 
-    fn look_up(&self, due: &Due<'_>) -> Plan {
+    /// Returns the body of a call.
+    pub(crate) fn body_of(
+        &self,
+        endpoint: &Endpoint,
+        due: &Due<'_>,
+        row: Option<&[Value]>,
+    ) -> Result<Option<Vec<u8>>, RenderError> {
+        match (&endpoint.body, row) {
+            (Body::None, _) | (Body::Fields, None) => Ok(None),
+            (Body::Fields, Some(row)) => self.fields_of(row).map(Some),
+            (Body::Template(template), _) => json(template, &self.values(due, row)).map(Some),
+        }
+    }
+
+    fn plan_lookup(&self, due: &Due<'_>) -> Plan {
         match &self.lookup {
             None => Plan::Unknown(NO_ID),
             Some(lookup) => self.call_to(due, Operation::Lookup, Method::GET, &lookup.path, None),
         }
     }
 
-    fn call_to(
+    pub(crate) fn call_to(
         &self,
         due: &Due<'_>,
         operation: Operation,

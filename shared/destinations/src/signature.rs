@@ -13,6 +13,8 @@ use sha2::Sha256;
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// The headers of a signature of Standard Webhooks.
+pub(crate) const HEADERS: [HeaderName; 3] = [ID, TIMESTAMP, SIGNATURE];
 /// What secrets of Standard Webhooks start with.
 const PREFIX: &str = "whsec_";
 

@@ -7,6 +7,7 @@ use landfall_domain::{
     Counts, DeadChunk, DeadCode, JobId, StoreCounts, StoreKind, WarningCode, WriteId,
 };
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::{LedgerError, SHARD_CHUNKS, Shard};
 
@@ -19,6 +20,9 @@ const TRUNCATED: &str = "truncated_";
 /// Prefixes of the attributes of shards with the set of dead chunks of a code, and with one dead chunk.
 const DEAD_CODE: &str = "dead_code_";
 const DEAD_CHUNK: &str = "dead_chunk_";
+
+/// What the keys of notifications begin with.
+const NOTIFICATION: &str = "notification#";
 
 /// The key of the item with the open circuits of the stores.
 pub(crate) const CIRCUITS_KEY: &str = "circuits";
@@ -94,6 +98,16 @@ pub(crate) fn clock_key(clock: u8) -> String {
 /// Returns the key of an idempotency key, whose name says the token.
 pub(crate) fn request_key(name: &str) -> String {
     format!("request#{name}")
+}
+
+/// Returns the key of a notification.
+pub(crate) fn notification_key(id: Uuid) -> String {
+    format!("{NOTIFICATION}{id}")
+}
+
+/// Returns the notification of an item with this key.
+pub(crate) fn notification_of_item(key: &str) -> Option<Uuid> {
+    key.strip_prefix(NOTIFICATION)?.parse().ok()
 }
 
 /// Returns the attribute with the set of dead chunks of a code.

@@ -61,6 +61,9 @@
 //! `clock/<n>`, see [`WriteTable`], and the idempotency keys of such requests for a day, see [`RequestTable`]. The item
 //! of a dataset says whether rows may have been deleted so.
 //!
+//! It has the notifications that webhooks are to receive, at `notification#<id>`, with an index of those that are not
+//! delivered, see [`NotificationTable`].
+//!
 //! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts,
 //! see [`PaceTable`].
 //!
@@ -78,6 +81,7 @@ mod destination;
 mod dynamo;
 mod dynamo_head;
 mod dynamo_index;
+mod dynamo_notification;
 mod error;
 mod head;
 mod index;
@@ -87,6 +91,8 @@ mod maintenance;
 mod marks;
 mod memory;
 mod memory_index;
+mod notification;
+mod notification_view;
 mod pace;
 mod partitions;
 mod pause;
@@ -117,6 +123,11 @@ pub use item::job_of_item;
 pub use ledger::{Ledger, Mark, Sums};
 pub use maintenance::{Maintenance, MaintenanceStep};
 pub use memory::MemoryTable;
+pub use notification::{
+    ListedNotification, Notification, NotificationClaim, NotificationEnd, NotificationPlace,
+    NotificationState, NotificationTable, NotificationsPage, NotificationsQuery,
+};
+pub use notification_view::NotificationView;
 pub use pace::{Block, Granted, PaceTable};
 pub use pause::Pause;
 pub use permits::PermitTable;

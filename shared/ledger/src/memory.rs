@@ -7,6 +7,7 @@ use landfall_domain::{
 };
 
 use crate::head::now;
+use crate::notification::MemoryNotifications;
 use crate::request_key::MemoryRequests;
 use crate::source::MemorySources;
 use crate::write::MemoryWrites;
@@ -41,6 +42,7 @@ pub(crate) struct Items {
     pub(crate) slots: HashMap<String, i64>,
     /// The number of requests to a host on a day.
     pub(crate) requests: HashMap<String, u64>,
+    pub(crate) notifications: MemoryNotifications,
     pub(crate) writes: MemoryWrites,
     pub(crate) request_keys: MemoryRequests,
 }

@@ -1,7 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_config::SdkConfig;
-use landfall_aws::{Datasets, Destinations, EventBus, Objects, S3Objects, Sources, SqsQueue};
+use landfall_aws::{
+    Datasets, Destinations, EventBus, Objects, S3Objects, Sources, SqsQueue, Webhooks,
+};
 use landfall_ledger::DynamoTable;
 
 use crate::{SettingError, required};
@@ -63,6 +65,12 @@ impl Environment {
     pub fn destinations(&self) -> Result<Destinations, SettingError> {
         let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
         Ok(Destinations::new(self.objects(), bucket))
+    }
+
+    /// Returns the webhooks that are notified of jobs, from `LANDFALL_CONFIG_BUCKET`.
+    pub fn webhooks(&self) -> Result<Webhooks, SettingError> {
+        let bucket: String = required("LANDFALL_CONFIG_BUCKET")?;
+        Ok(Webhooks::new(self.objects(), bucket))
     }
 
     /// Returns the table of the ledger, from `LANDFALL_LEDGER_TABLE`.

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use landfall_aws::AwsError;
 use landfall_destinations::Breaker;
 use landfall_ledger::{
-    Block, DestinationTable, Granted, LedgerError, PaceTable, StoredDestination,
+    Block, DestinationTable, Granted, LedgerError, Notification, NotificationClaim,
+    NotificationEnd, NotificationPlace, NotificationTable, NotificationsPage, NotificationsQuery,
+    PaceTable, StoredDestination,
 };
+use uuid::Uuid;
 
 use super::world::World;
 use crate::schedule::pause;
@@ -56,5 +60,70 @@ impl PaceTable for PausedTable {
 
     async fn count_request(&self, host: &str, now: i64, most: u64) -> Result<bool, LedgerError> {
         self.0.table.count_request(host, now, most).await
+    }
+}
+
+impl PausedTable {
+    /// Lets other tasks run. An error after the effect is a lost reply.
+    async fn reply(&self) -> Result<(), LedgerError> {
+        pause().await;
+        if self.0.goes_wrong(0.02) {
+            return Err(AwsError::unavailable("UpdateItem", "ledger", "no reply").into());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl NotificationTable for PausedTable {
+    async fn add_notification(&self, notification: &Notification) -> Result<(), LedgerError> {
+        self.reply().await?;
+        self.0.table.add_notification(notification).await?;
+        self.reply().await
+    }
+
+    async fn list_notifications(
+        &self,
+        query: &NotificationsQuery,
+    ) -> Result<NotificationsPage, LedgerError> {
+        self.reply().await?;
+        self.0.table.list_notifications(query).await
+    }
+
+    async fn notifications(&self, ids: &[Uuid]) -> Result<Vec<Notification>, LedgerError> {
+        self.reply().await?;
+        self.0.table.notifications(ids).await
+    }
+
+    async fn claim_notification(
+        &self,
+        place: NotificationPlace,
+        claim: &NotificationClaim,
+    ) -> Result<Option<Notification>, LedgerError> {
+        self.reply().await?;
+        let claimed = self.0.table.claim_notification(place, claim).await?;
+        self.reply().await.map(|()| claimed)
+    }
+
+    async fn end_notification(
+        &self,
+        id: Uuid,
+        claim: &str,
+        end: &NotificationEnd,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.reply().await?;
+        let ended = self.0.table.end_notification(id, claim, end, now);
+        ended.await?;
+        self.reply().await
+    }
+
+    async fn redrive_notification(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<Option<Notification>, LedgerError> {
+        self.reply().await?;
+        self.0.table.redrive_notification(id, now).await
     }
 }

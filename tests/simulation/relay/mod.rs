@@ -1,10 +1,11 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
-//! and are down. Bells are lost and repeated. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
-//! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each
-//! key, and bells alone lead to those that change.
+//! and are down. Bells are lost and repeated. A service never has two calls for a key at once (but after a time-out),
+//! nor an older row after a newer one, nor more calls in any second than allowed. Once nothing fails any more, it has
+//! exactly the last row of each key, and bells alone lead to those that change.
 
 mod bells;
 mod ledger;
+mod notify;
 mod service;
 mod store;
 mod world;
@@ -16,8 +17,8 @@ use std::time::Duration;
 use ::relay::{Context, RelayError, Scope};
 use bytes::Bytes;
 use jiff::SignedDuration;
-use landfall_aws::{Datasets, Destinations, Objects, RelayMessage};
-use landfall_ledger::{DestinationTable, PaceTable};
+use landfall_aws::{Datasets, Destinations, Objects, RelayMessage, Webhooks};
+use landfall_ledger::{DestinationTable, NotificationTable, PaceTable};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Slots};
 use rand::rngs::StdRng;
@@ -65,6 +66,8 @@ const DESTINATIONS: [(&str, &str); 4] = [
          update = { path = \"/o/{{ number }}\", not_found = \"create\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
     ),
 ];
+
+pub use notify::simulate as simulate_notifications;
 
 pub async fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -181,9 +184,11 @@ fn context(world: &Arc<World>, skew: i64) -> Context {
     Context {
         store: Arc::new(Changes(Arc::clone(world))),
         definitions: Destinations::new(Arc::clone(&objects), "config"),
-        datasets: Datasets::new(objects, "config"),
+        datasets: Datasets::new(Arc::clone(&objects), "config"),
         destinations_table: Arc::clone(&table) as Arc<dyn DestinationTable>,
         bell: Arc::new(Bells(Arc::clone(world))),
+        webhooks: Webhooks::new(objects, "config"),
+        notifications: Arc::clone(&table) as Arc<dyn NotificationTable>,
         slots: Slots::new(table as Arc<dyn PaceTable>, Arc::clone(&clock)),
         transport: Arc::new(Services(Arc::clone(world))),
         policy: Policy::new("*", false).unwrap(),

@@ -240,7 +240,7 @@ impl Transport for Services {
     }
 }
 
-fn received(status: u16, headers: HeaderMap, body: &Value) -> Received {
+pub(super) fn received(status: u16, headers: HeaderMap, body: &Value) -> Received {
     Received {
         status: StatusCode::from_u16(status).unwrap(),
         headers,

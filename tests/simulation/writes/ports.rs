@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use landfall_aws::{AwsError, Inbox, PostForm, Stored};
 use landfall_domain::WriteId;
 use landfall_ledger::{
-    Claim, Claimed, LedgerError, PermitTable, RequestTable, Write, WriteEnd, WriteTable,
+    Claim, Claimed, LedgerError, Notification, NotificationClaim, NotificationEnd,
+    NotificationPlace, NotificationTable, NotificationsPage, NotificationsQuery, PermitTable,
+    RequestTable, Write, WriteEnd, WriteTable,
 };
+use uuid::Uuid;
 
 use crate::fakes::Table;
 use crate::schedule::pause;
@@ -115,4 +118,49 @@ impl Inbox for NoInbox {
 
 fn unused(key: &str) -> AwsError {
     AwsError::refused("none", key, "nothing is uploaded")
+}
+
+/// No write leads to one.
+#[async_trait]
+impl NotificationTable for Table {
+    async fn add_notification(&self, notification: &Notification) -> Result<(), LedgerError> {
+        self.0.add_notification(notification).await
+    }
+
+    async fn list_notifications(
+        &self,
+        query: &NotificationsQuery,
+    ) -> Result<NotificationsPage, LedgerError> {
+        self.0.list_notifications(query).await
+    }
+
+    async fn notifications(&self, ids: &[Uuid]) -> Result<Vec<Notification>, LedgerError> {
+        self.0.notifications(ids).await
+    }
+
+    async fn claim_notification(
+        &self,
+        place: NotificationPlace,
+        claim: &NotificationClaim,
+    ) -> Result<Option<Notification>, LedgerError> {
+        self.0.claim_notification(place, claim).await
+    }
+
+    async fn end_notification(
+        &self,
+        id: Uuid,
+        claim: &str,
+        end: &NotificationEnd,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.0.end_notification(id, claim, end, now).await
+    }
+
+    async fn redrive_notification(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<Option<Notification>, LedgerError> {
+        self.0.redrive_notification(id, now).await
+    }
 }

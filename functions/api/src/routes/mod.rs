@@ -6,6 +6,7 @@ mod datasets;
 mod fixed_rejects;
 mod jobs;
 mod key;
+mod notifications;
 mod origin;
 mod paging;
 mod pause;
@@ -59,6 +60,8 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(sources::run))
         .routes(routes!(sources::pause))
         .routes(routes!(sources::resume))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::redrive))
         .routes(routes!(uploads::begin))
         .routes(routes!(uploads::complete))
         .routes(routes!(jobs::list))

@@ -21,6 +21,7 @@ fn routes(job: &str) -> Vec<(Method, String)> {
                 .replace("{total}", "products_by_name")
                 .replace("{source}", "feed")
                 .replace("{write}", WRITE)
+                .replace("{notification}", NOTIFICATION)
                 .replace("{job}", job);
             methods.as_object().unwrap().keys().map(move |method| {
                 let method = method.to_uppercase().parse::<Method>().unwrap();
@@ -34,6 +35,8 @@ fn routes(job: &str) -> Vec<(Method, String)> {
 
 /// The id of a write that does not exist.
 const WRITE: &str = "019900000000000000000000000000ff00000000";
+/// The id of a notification that does not exist.
+const NOTIFICATION: &str = "6f2c0a1e-4a55-5d0b-9e1c-0d6f0a4b7c11";
 const FEED: &str = "dataset = \"products\"\nurl = \"https://shop.example/\"\nevery = \"1 hour\"\n";
 
 /// Returns whether a route about a source needs the scope `admin`, which the stranger lacks.
@@ -122,7 +125,8 @@ async fn a_token_for_another_dataset_is_refused() {
     let bearer = bearer(&api.others["stranger"]);
     for (method, path) in routes(&job) {
         let response = send(&api, &method, &path, Some(&bearer)).await;
-        let is_list = method == Method::GET && matches!(&*path, "/datasets" | "/jobs" | "/sources");
+        let lists = ["/datasets", "/jobs", "/sources", "/notifications"];
+        let is_list = method == Method::GET && lists.contains(&&*path);
         if is_list || path == "/session" {
             assert_eq!(response.status, StatusCode::OK, "{method} {path}");
             assert!(!response.text().contains("products"), "{}", response.text());
@@ -132,7 +136,7 @@ async fn a_token_for_another_dataset_is_refused() {
             let none = send(&api, &method, &none, Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
             assert_eq!(response.problem(), none.problem());
-        } else if path.starts_with("/writes/") {
+        } else if path.starts_with("/writes/") || path.starts_with("/notifications/") {
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
         } else if path.starts_with("/sources/") && !is_for_operators(&path) {
             let none = send(&api, &method, &path.replace("feed", "none"), Some(&bearer)).await;

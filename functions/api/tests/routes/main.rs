@@ -10,6 +10,7 @@ mod fakes;
 mod files;
 mod fixed;
 mod jobs;
+mod notifications;
 mod origin;
 mod pause;
 mod prune;

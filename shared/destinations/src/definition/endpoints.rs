@@ -26,6 +26,7 @@ pub(super) struct RawEndpoint {
 pub(super) struct RawLookup {
     path: Spanned<String>,
     pub(super) id_from: Option<Spanned<String>>,
+    row_from: Option<Spanned<String>>,
 }
 
 /// What an operation can have.
@@ -99,14 +100,27 @@ impl Checker<'_> {
         let own = self
             .text
             .check_optional("lookup.id_from", raw.id_from.as_ref(), |raw| path(raw))?;
+        let row_from = raw.row_from.as_ref();
+        let row_from = self
+            .text
+            .check_optional("lookup.row_from", row_from, |raw| path(raw))?;
         let path = self.path(Operation::Lookup, &raw.path)?;
         if path.uses_remote_id() {
             let message = format!("must not contain {REMOTE_ID}, which it is to find");
             return Err(self.error(&raw.path.span(), "lookup.path", message));
         }
+        let id_from = own.or_else(|| id_from.cloned());
+        // The row has its id.
+        let beside_id = || {
+            let names = id_from.as_deref().unwrap_or_default();
+            names
+                .split_last()
+                .map_or(Vec::new(), |(_, row)| row.to_vec())
+        };
         Ok(Some(Lookup {
             path,
-            id_from: own.or_else(|| id_from.cloned()),
+            row_from: row_from.unwrap_or_else(beside_id),
+            id_from,
         }))
     }
 

@@ -15,6 +15,7 @@ mod text;
 mod totals;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use crate::dataset::{Dataset, Format, Mode, UnknownColumns, check_table_name};
@@ -61,6 +62,9 @@ struct RawDataset {
     fields: Spanned<Vec<RawField>>,
     #[serde(default)]
     totals: Vec<RawTotal>,
+    /// Webhooks, which are not a part of the dataset: the relay reads and checks them.
+    #[expect(dead_code, reason = "it is only allowed to be there")]
+    notify: Option<IgnoredAny>,
 }
 
 impl Dataset {
