@@ -12,6 +12,7 @@ use landfall_domain::{
 
 use crate::error::{Result, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
+use crate::registry::Registered;
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::Table;
 use crate::walk::Step;
@@ -223,6 +224,12 @@ impl<B: Backend> BoundedStore<B> {
         let mut table = Table::new(dataset, B::KIND)?;
         table.owner.clone_from(&self.owner);
         Ok(table)
+    }
+
+    /// Returns whether this stack owns a dataset.
+    pub(crate) fn owns(&self, name: &str, registered: &Registered) -> bool {
+        let owner = self.owner.as_deref();
+        registered.check_owner(owner, name, B::KIND).is_ok()
     }
 
     /// Makes the next `prepare` look at the table again.

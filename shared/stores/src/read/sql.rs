@@ -70,6 +70,10 @@ impl<D: SqlDatabase> SqlReader<D> {
         }
     }
 
+    pub(crate) fn database(&self) -> &D {
+        &self.database
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, (Table, Arc<ReadTable>)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,7 +190,7 @@ impl<D: SqlDatabase> SqlReader<D> {
     }
 
     /// Fails if the database does not respond in time. After an error, the table is looked up again.
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         dataset: &Dataset,
         work: impl Future<Output = Result<T>>,
