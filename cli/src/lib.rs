@@ -1,5 +1,7 @@
-//! What other crates use of the command line: sample files, inferred definitions, and the places of definitions.
+//! What other crates use of the command line: sample data, inferred definitions, the places of definitions, and a client
+//! of the HTTP API.
 
+pub mod api;
 mod content;
 pub mod infer;
 pub mod seed;

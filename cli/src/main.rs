@@ -5,20 +5,18 @@ mod destinations;
 mod explain;
 mod jobs;
 mod pause;
+mod seeding;
 mod sources;
 mod tokens;
 mod totals;
 
-use std::fs::File;
-use std::io::{BufWriter, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use landfall_auth::Scope;
 use landfall_cli::infer::{check_file, infer_file};
-use landfall_cli::seed;
 use landfall_domain::{JobId, JobState, PruneState};
 
 #[derive(Parser)]
@@ -30,23 +28,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Generate a sample file with repeated keys, quoted newlines, Unicode and some bad rows
-    Seed {
-        /// What the file contains
-        kind: seed::Kind,
-        /// Number of rows
-        #[arg(long, default_value_t = 10_000)]
-        rows: u64,
-        /// Seed of the random content; the same seed generates the same file
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Revision of the file, from 1. A later one has the same keys in the same order, with other values
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        revision: u32,
-        /// File to write; standard output by default
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
+    /// Generate a sample file with repeated keys, quoted newlines, Unicode and some bad rows; or with --count, write
+    /// orders and their changes to a running stack, and wait until they are stored
+    Seed(seeding::Arguments),
     /// Print the definition of a dataset that fits a file: format, types, key. Comments say what is uncertain, and how
     /// many rows of the file fit
     Infer {
@@ -230,23 +214,7 @@ enum Datasets {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Seed {
-            kind,
-            rows,
-            seed,
-            revision,
-            out,
-        } => {
-            let out: Box<dyn Write> = match &out {
-                None => Box::new(stdout().lock()),
-                Some(path) => Box::new(
-                    File::create(path)
-                        .with_context(|| format!("cannot write {}", path.display()))?,
-                ),
-            };
-            seed::write_revision(kind, rows, seed, revision, BufWriter::new(out))
-                .context("cannot write the file")?;
-        }
+        Command::Seed(arguments) => seeding::act(arguments).await?,
         Command::Jobs(Jobs::Cancel { job, operator }) => {
             match jobs::cancel(job, &operator.name).await? {
                 JobState::Open => {

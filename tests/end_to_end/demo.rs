@@ -1,4 +1,4 @@
-//! The commands in `docs/sources.md`, in their order, as a reader runs them.
+//! The commands in `docs/sources.md` and `docs/orders.md`, in their order, as a reader runs them.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,14 +12,11 @@ use tokio::time::timeout;
 /// Longer than each command takes on a slow machine, with everything compiled.
 const WITHIN: Duration = Duration::from_mins(5);
 
-/// Returns the blocks of commands in a section of a document.
-fn commands(document: &str, heading: &str) -> Vec<String> {
-    let (_, section) = document.split_once(heading).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let blocks = section.split("```sh\n").skip(1);
-    blocks
-        .map(|block| block.split("\n```").next().unwrap().to_owned())
-        .collect()
+/// Returns the blocks of commands in a text.
+fn commands(text: &str) -> Vec<&str> {
+    let blocks = text.split("```sh\n").skip(1);
+    let blocks = blocks.map(|block| block.split("\n```").next().unwrap());
+    blocks.collect()
 }
 
 fn shell(commands: &str, directory: &Path) -> Command {
@@ -74,27 +71,36 @@ impl Drop for Demo {
     }
 }
 
+/// Runs the first block, with more options, and the others as one script beside it. Returns what they print.
+async fn run(blocks: &[&str], options: &str) -> String {
+    let workspace = workspace().unwrap();
+    let (first, rest) = blocks.split_first().unwrap();
+    let mut demo = Demo::start(&format!("{first} {options}"), &workspace).await;
+    // Each command is printed before it runs.
+    let script = format!("set -x\n{}", rest.join("\n"));
+    let run = shell(&script, &workspace).output();
+    let run = timeout(WITHIN, run).await.unwrap().unwrap();
+    let output = String::from_utf8_lossy(&run.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{output}\n{errors}");
+
+    demo.interrupt();
+    let ended = timeout(WITHIN, demo.0.wait()).await.unwrap();
+    assert!(ended.unwrap().success());
+    assert!(!workspace.join("target/demo.env").exists());
+    output
+}
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(workspace().unwrap().join("docs").join(name)).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_show_sources_at_work() {
-    let workspace = workspace().unwrap();
-    let document = std::fs::read_to_string(workspace.join("docs/sources.md")).unwrap();
-    let blocks = commands(&document, "\n## Try it\n");
-    let [first, variables, rest @ ..] = &blocks[..] else {
-        panic!("{blocks:?}");
-    };
-    let mut demo = Demo::start(first, &workspace).await;
-    let (variables, list) = variables.split_once('\n').unwrap();
-    let mut printed = String::new();
-    for block in std::iter::once(list).chain(rest.iter().map(String::as_str)) {
-        let script = format!("{variables}\n{block}");
-        let run = shell(&script, &workspace).output();
-        let run = timeout(WITHIN, run).await.unwrap().unwrap();
-        let output = String::from_utf8_lossy(&run.stdout).into_owned();
-        println!("$ {block}\n{output}");
-        let errors = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "{block}\n{output}\n{errors}");
-        printed.push_str(&output);
-    }
+    let document = document("sources.md");
+    let (_, section) = document.split_once("\n## Try it\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let printed = run(&commands(section), "").await;
     for part in [
         "shop_orders: dataset shop_orders, every 1 minute, ",
         "GET http://127.0.0.1:8701/orders?after=100",
@@ -105,11 +111,23 @@ async fn the_documented_commands_show_sources_at_work() {
         "\"schedule\":\"every 2 minutes\"",
         "stock is not paused",
     ] {
-        assert!(printed.contains(part), "{part:?} is missing");
+        assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }
+}
 
-    demo.interrupt();
-    let ended = timeout(WITHIN, demo.0.wait()).await.unwrap();
-    assert!(ended.unwrap().success());
-    assert!(!workspace.join("target/demo.env").exists());
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_commands_show_how_a_service_follows_orders() {
+    let document = document("orders.md");
+    let printed = run(&commands(&document), "--rows 300").await;
+    for part in [
+        "\"orders\":300",
+        "\"status\":\"created\"",
+        "\"status\":\"paid\"",
+        "\"orders\":[]",
+        "orders of earlier seedings that are deleted: 300",
+        "created 200, updated ",
+        "\"overlapping_calls\":0",
+    ] {
+        assert!(printed.contains(part), "{part:?} is missing: {printed}");
+    }
 }

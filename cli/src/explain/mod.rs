@@ -2,17 +2,13 @@
 
 mod text;
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use landfall_cli::api::{Api as Client, Request};
 use landfall_domain::RowOrigin;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, StatusCode};
+use reqwest::Method;
 
 pub(crate) use text::Explained;
-
-/// Longer than the API takes for any request.
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The API of a stack.
 #[derive(clap::Args)]
@@ -46,22 +42,9 @@ impl Api {
             Some(StoreChoice::Mongodb) => "?store=mongodb",
         };
         let (dataset, key) = (encoded(dataset), key_segment(key));
-        let url = self.url.trim_end_matches('/');
-        let url = format!("{url}/datasets/{dataset}/rows/{key}/origin{store}");
-        let client = Client::builder().timeout(TIMEOUT).build()?;
-        let answer = client.get(url).bearer_auth(&self.token).send().await;
-        let answer = answer.context("the API does not respond")?;
-        let status = answer.status();
-        let text = answer.text().await.context("the API does not respond")?;
-        if status != StatusCode::OK {
-            // An RFC 9457 problem, unless something else answers at this address.
-            let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            let detail = problem["detail"].as_str();
-            bail!(
-                "{status}: {}",
-                detail.unwrap_or("this is not Landfall's API")
-            );
-        }
+        let path = format!("datasets/{dataset}/rows/{key}/origin{store}");
+        let api = Client::new(&self.url, &self.token)?;
+        let text = api.send(&Method::GET, &path, Request::default()).await?;
         let origin = serde_json::from_str(&text);
         let origin = origin.context("the API is of another release, or this is not Landfall's")?;
         Ok((origin, text))

@@ -64,6 +64,12 @@ def variables(functions):
     return found
 
 
+def invoke(function):
+    """Invokes a function that needs no event, and returns its error, if it has one."""
+    invoked = boto3.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+    return invoked["Payload"].read().decode() if "FunctionError" in invoked else None
+
+
 def logs(groups, streams):
     """Returns the time, log group and message of every line in the last streams of each group."""
     client = boto3.client("logs")

@@ -25,16 +25,30 @@ const PROGRAM: &str = "import runpy, socketserver\n\
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0.002\n\
     runpy.run_module('ministack', run_name='__main__', alter_sys=True)";
 /// Put before [`PROGRAM`], has the rules of the puller and the relay fire every few seconds, which no rule of AWS can.
+/// At most three instances of a function run at a time: dozens that work on the same keys would only wait for each
+/// other.
 const OFTEN: &str = "
 import os
-from ministack.services import eventbridge
+from ministack.services import eventbridge, lambda_svc
+
+running = []
+
+def execute(record, event, run=lambda_svc._execute_function_with_config_scope):
+    name = (record.get('config') or record)['FunctionName']
+    running.append(name)
+    try:
+        return run(record, event)
+    finally:
+        running.remove(name)
 
 def fire(tick=eventbridge._tick_scheduled_rules):
     for key in list(eventbridge._rule_last_fired):
-        if 'Puller' in key[2] or 'Relay' in key[2]:
-            eventbridge._rule_last_fired[key] = 0
+        for function in ('Puller', 'Relay'):
+            if function in key[2] and sum(function in name for name in running.copy()) < 3:
+                eventbridge._rule_last_fired[key] = 0
     tick()
 
+lambda_svc._execute_function_with_config_scope = execute
 eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ['LANDFALL_PULL_SECONDS'])
 eventbridge._tick_scheduled_rules = fire
 ";

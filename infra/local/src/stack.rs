@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use landfall_auth::Token;
@@ -14,6 +14,7 @@ use landfall_setup::functions::zips;
 use landfall_setup::processes::Process;
 use landfall_setup::progress::{Progress, tasks};
 use landfall_setup::{python, workspace};
+use serde_json::json;
 
 use crate::aws::Aws;
 use crate::deploy::{self, Outputs};
@@ -298,6 +299,14 @@ impl Stack {
     /// Returns the next completion event, or nothing if none arrives in time.
     pub async fn next_event(&self, timeout: Duration) -> Result<Option<Event>> {
         self.events.next(timeout).await
+    }
+
+    /// Invokes a function that needs no event.
+    pub async fn invoke(&self, function: &str) -> Result<()> {
+        let arguments = json!({ "function": function });
+        let error: Option<String> = self.aws.call("invoke", &arguments).await?;
+        ensure!(error.is_none(), "{function}: {}", error.unwrap_or_default());
+        Ok(())
     }
 
     /// Returns the processes of a function, by its name in the outputs.

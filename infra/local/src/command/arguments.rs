@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use landfall_domain::is_name;
 use landfall_local::{Sql, StackOptions};
 
-use super::demo::{self, Demo};
+use super::demo::Demo;
 
 /// Starts the whole stack on this machine, ingests files, and shows their rows in the databases.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long = "file", value_name = "[DATASET=]PATH")]
     pub(crate) files: Vec<FileArgument>,
     /// Show a part of Landfall instead of ingesting a file.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "rows", "once", "json"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "once", "json"])]
     pub(crate) demo: Option<Demo>,
     /// A directory of dataset definitions, in addition to infra/datasets.
     #[arg(long, value_name = "DIR")]
@@ -34,14 +34,9 @@ pub(crate) struct Arguments {
     /// The URI of a running MongoDB, with the database as its path. Without this option, one is started.
     #[arg(long, value_name = "URI")]
     pub(crate) mongodb: Option<String>,
-    /// Rows of the sample file.
-    #[arg(
-        long,
-        default_value_t = 100_000,
-        value_name = "N",
-        conflicts_with = "files"
-    )]
-    pub(crate) rows: u64,
+    /// Rows of the sample file, by default 100,000, or orders of `--demo orders`, by default 10,000.
+    #[arg(long, value_name = "N", conflicts_with = "files")]
+    pub(crate) rows: Option<u64>,
     /// Keep all data in this directory, and continue with it next time.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
@@ -56,8 +51,12 @@ impl Arguments {
             datasets: self.datasets.clone(),
             ..StackOptions::default()
         };
-        if self.demo.is_some() {
-            demo::configure(&mut options)?;
+        if let Some(demo) = self.demo {
+            ensure!(
+                demo == Demo::Orders || self.rows.is_none(),
+                "--rows has no meaning for this demo"
+            );
+            demo.configure(&mut options)?;
         }
         Ok(options)
     }

@@ -16,10 +16,12 @@ use landfall_domain::{Dataset, JobState};
 use landfall_local::{Lines, Progress, Stack};
 
 pub(crate) use arguments::Arguments;
-use demo::Variables;
+use demo::Running;
 use jobs::Job;
 
 const INTERRUPTED: u8 = 130;
+/// The default number of rows of the sample file.
+const SAMPLE_ROWS: u64 = 100_000;
 
 /// Runs until the jobs are closed, or until interrupted. Stops everything it started before it returns.
 pub(crate) async fn run(
@@ -29,17 +31,18 @@ pub(crate) async fn run(
     let mut interrupted = pin!(interrupted);
     let progress = Lines::default();
     let done = tokio::select! {
-        done = start(&arguments, &progress) => Some(done?),
+        done = Box::pin(start(&arguments, &progress)) => Some(done?),
         () = &mut interrupted => None,
     };
-    let Some((stack, code, _variables)) = done else {
+    let Some((stack, code, demo)) = done else {
         progress.note("interrupted; everything is stopped");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     if !arguments.once {
         progress.note("\nRunning until Ctrl-C. Jobs of other files are shown here as they close.");
         tokio::select! {
-            shown = show_later_jobs(&stack) => shown?,
+            shown = show_later_jobs(&stack, &progress) => shown?,
+            shown = watch(demo.as_ref(), &progress) => shown?,
             () = &mut interrupted => {}
         }
         progress.step("stopping");
@@ -53,17 +56,17 @@ pub(crate) async fn run(
 async fn start(
     arguments: &Arguments,
     progress: &Lines,
-) -> Result<(Stack, ExitCode, Option<Variables>)> {
-    if arguments.demo.is_none() {
+) -> Result<(Stack, ExitCode, Option<Running>)> {
+    let Some(demo) = arguments.demo else {
         let (stack, code) = ingest(arguments, progress).await?;
         return Ok((stack, code, None));
-    }
-    demo::serve_both().await?;
+    };
+    let services = demo.serve().await?;
     let stack = Stack::start(arguments.stack_options()?, progress).await?;
     progress.clear();
     report::addresses(&stack);
-    let variables = demo::start(&stack, progress).await?;
-    Ok((stack, ExitCode::SUCCESS, Some(variables)))
+    let running = services.start(&stack, arguments, progress).await?;
+    Ok((stack, ExitCode::SUCCESS, Some(running)))
 }
 
 /// Starts the stack, ingests the files and reports on their jobs.
@@ -87,7 +90,8 @@ async fn ingest(arguments: &Arguments, progress: &Lines) -> Result<(Stack, ExitC
     }
     if sources.is_empty() {
         progress.step("writing the sample file");
-        sources.push(files::sample(arguments.rows, &stack.scratch()?)?);
+        let rows = arguments.rows.unwrap_or(SAMPLE_ROWS);
+        sources.push(files::sample(rows, &stack.scratch()?)?);
     }
     let closed = jobs::ingest(&stack, &sources, progress).await?;
     let mut reports = Vec::with_capacity(closed.len());
@@ -123,9 +127,18 @@ fn wrote_rows(jobs: &[Job], dataset: &Dataset) -> bool {
     })
 }
 
-async fn show_later_jobs(stack: &Stack) -> Result<()> {
+/// Shows what a demo does, if one runs.
+async fn watch(demo: Option<&Running>, progress: &Lines) -> Result<()> {
+    match demo {
+        Some(demo) => demo.watch(progress).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn show_later_jobs(stack: &Stack, progress: &Lines) -> Result<()> {
     loop {
         if let Some(event) = stack.next_event(Duration::from_mins(1)).await? {
+            progress.clear();
             report::line(&event.detail);
         }
     }

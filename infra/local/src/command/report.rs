@@ -199,13 +199,25 @@ pub(crate) fn addresses(stack: &Stack) {
 }
 
 /// Prints how to go on with the demo of sources.
-pub(crate) fn demo(variables: &Path) {
+pub(crate) fn sources_demo(variables: &Path) {
     eprintln!(
         "
 In another terminal, as in docs/sources.md:
   . {variables}
   landfall sources list
   landfall sources runs shop_orders",
+        variables = variables.display()
+    );
+}
+
+/// Prints how to go on with the demo of orders.
+pub(crate) fn orders_demo(service: &str, variables: &Path) {
+    eprintln!(
+        "
+The service that follows the orders: {service}
+In another terminal, as in docs/orders.md:
+  . {variables}
+  landfall seed orders --count 200 --changes 400 --clean --as both",
         variables = variables.display()
     );
 }

@@ -1,24 +1,21 @@
-//! Two services whose data changes, and that fail on demand.
+//! Two services whose data changes.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use axum::body::{Body, Bytes};
+use anyhow::Result;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
-use futures::stream;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::sleep;
+
+use crate::command::demo::faults::Faults;
 
 /// The addresses in the definitions of the demo.
 const SHOP_PORT: u16 = 8701;
@@ -29,23 +26,7 @@ const ORDERS: u64 = 450;
 const ITEMS: usize = 320;
 /// The time between two changes of the data.
 const PACE: Duration = Duration::from_secs(1);
-const SLOW: Duration = Duration::from_secs(3);
-/// The maximum number of failures that are waiting.
-const MAX_FAULTS: usize = 1_000;
 const STATES: [&str; 3] = ["placed", "paid", "sent"];
-
-/// What happens to a request instead of its answer.
-#[derive(Clone, Copy, Debug, Deserialize)]
-enum Fault {
-    #[serde(rename = "slow")]
-    Slow,
-    #[serde(rename = "429")]
-    TooMany,
-    #[serde(rename = "500")]
-    Failure,
-    #[serde(rename = "drop")]
-    Drop,
-}
 
 #[derive(Default)]
 struct Data {
@@ -55,12 +36,13 @@ struct Data {
     items: Vec<u64>,
     /// How often a quantity has changed.
     changes: usize,
-    faults: VecDeque<Fault>,
 }
 
-/// The data of a service.
 #[derive(Clone, Default)]
-struct Service(Arc<Mutex<Data>>);
+struct Service {
+    data: Arc<Mutex<Data>>,
+    faults: Faults,
+}
 
 /// Starts both services, which stop with this process.
 pub(crate) async fn serve_both() -> Result<()> {
@@ -73,8 +55,10 @@ pub(crate) async fn serve_both() -> Result<()> {
     warehouse.data().items = (0..ITEMS as u64).map(|item| item * 7 % 50).collect();
     let orders = Router::new().route("/orders", get(orders));
     let stock = Router::new().route("/stock", get(stock));
-    serve(SHOP_PORT, orders, shop.clone()).await?;
-    serve(WAREHOUSE_PORT, stock, warehouse.clone()).await?;
+    let orders = orders.with_state(shop.clone());
+    let stock = stock.with_state(warehouse.clone());
+    shop.faults.serve(SHOP_PORT, orders).await?;
+    warehouse.faults.serve(WAREHOUSE_PORT, stock).await?;
     tokio::spawn(async move {
         loop {
             sleep(PACE).await;
@@ -91,41 +75,9 @@ fn now() -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-async fn serve(port: u16, routes: Router<Service>, service: Service) -> Result<()> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("the demo needs {address}"))?;
-    let routes = routes
-        .route("/faults", post(add_faults))
-        .with_state(service);
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    Ok(())
-}
-
 impl Service {
     fn data(&self) -> MutexGuard<'_, Data> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the answer that a fault prescribes, if there is one.
-    async fn fail(&self) -> Option<Response> {
-        let fault = self.data().faults.pop_front()?;
-        match fault {
-            Fault::Slow => {
-                sleep(SLOW).await;
-                None
-            }
-            Fault::TooMany => {
-                let headers = [(header::RETRY_AFTER, "1")];
-                Some((StatusCode::TOO_MANY_REQUESTS, headers).into_response())
-            }
-            Fault::Failure => Some(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
-            Fault::Drop => {
-                let start = Ok(Bytes::from_static(b"{"));
-                let parts = [start, Err(io::Error::from(io::ErrorKind::ConnectionReset))];
-                Some(Body::from_stream(stream::iter(parts)).into_response())
-            }
-        }
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,25 +106,6 @@ impl Data {
 }
 
 #[derive(Deserialize)]
-struct Faults {
-    kind: Fault,
-    #[serde(default = "one")]
-    count: usize,
-}
-
-fn one() -> usize {
-    1
-}
-
-/// Makes the next requests fail.
-async fn add_faults(State(service): State<Service>, Query(faults): Query<Faults>) -> Json<Value> {
-    let queued = &mut service.data().faults;
-    let count = faults.count.min(MAX_FAULTS.saturating_sub(queued.len()));
-    queued.extend(std::iter::repeat_n(faults.kind, count));
-    Json(json!({ "failing": queued.len() }))
-}
-
-#[derive(Deserialize)]
 struct OrdersQuery {
     after: Option<u64>,
     updated_since: Option<Timestamp>,
@@ -184,23 +117,21 @@ async fn orders(
     Query(query): Query<OrdersQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(failed) = service.fail().await {
-        return failed;
-    }
-    let body = {
-        let data = service.data();
-        let after = data
-            .orders
-            .range(query.after.map_or(0, |after| after + 1)..);
-        let mut found = after.filter(|(_, (_, _, changed))| {
-            query.updated_since.is_none_or(|since| *changed >= since)
-        });
-        let page: Vec<_> = found.by_ref().take(PAGE).collect();
-        let last = page.last().map(|(id, _)| id.to_string());
-        let next = last.filter(|_| found.next().is_some());
-        let orders: Vec<_> = page.into_iter().map(order).collect();
-        json!({ "orders": orders, "next": next }).to_string()
-    };
+    let process = || orders_page(&service.data(), &query, &headers);
+    service.faults.answer(process).await
+}
+
+fn orders_page(data: &Data, query: &OrdersQuery, headers: &HeaderMap) -> Response {
+    let after = data
+        .orders
+        .range(query.after.map_or(0, |after| after + 1)..);
+    let mut found = after
+        .filter(|(_, (_, _, changed))| query.updated_since.is_none_or(|since| *changed >= since));
+    let page: Vec<_> = found.by_ref().take(PAGE).collect();
+    let last = page.last().map(|(id, _)| id.to_string());
+    let next = last.filter(|_| found.next().is_some());
+    let orders: Vec<_> = page.into_iter().map(order).collect();
+    let body = json!({ "orders": orders, "next": next }).to_string();
     let hash = blake3::hash(body.as_bytes()).to_hex();
     let etag = format!("\"{}\"", &hash[..16]);
     let known = headers.get(header::IF_NONE_MATCH);
@@ -229,14 +160,19 @@ struct StockQuery {
     page: usize,
 }
 
+fn one() -> usize {
+    1
+}
+
 /// Returns a page of the stock by its number, from 1.
 async fn stock(State(service): State<Service>, Query(query): Query<StockQuery>) -> Response {
-    if let Some(failed) = service.fail().await {
-        return failed;
-    }
-    let data = service.data();
+    let process = || stock_page(&service.data(), query.page);
+    service.faults.answer(process).await
+}
+
+fn stock_page(data: &Data, page: usize) -> Response {
     let items = data.items.iter().enumerate();
-    let items = items.skip(query.page.saturating_sub(1).saturating_mul(PAGE));
+    let items = items.skip(page.saturating_sub(1).saturating_mul(PAGE));
     let items = items.take(PAGE).map(
         |(number, quantity)| json!({ "sku": format!("sku-{number:04}"), "quantity": quantity }),
     );

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Share of rows with the key of an earlier row.
 const REPEATED: f64 = 0.07;
@@ -69,7 +69,9 @@ const WORDS: [&str; 18] = [
     "öko",
     "no tools needed",
 ];
-const STATUSES: [&str; 5] = ["created", "paid", "packed", "shipped", "cancelled"];
+const CUSTOMERS: [&str; 4] = ["Ana Pérez", "Li 雷", "Zoë", "Tom O'Neil"];
+/// The statuses of an order, in the order that it passes through them. The last one ends it.
+pub(super) const STATUSES: [&str; 5] = ["created", "paid", "packed", "shipped", "cancelled"];
 
 /// Kind of a sample file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -182,18 +184,10 @@ fn orders(rows: u64, seed: u64, revision: u32, mut out: impl Write) -> io::Resul
     let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000);
     for row in 0..rows {
         let order_id = keys.next(&mut rng) + 1;
-        let items: Vec<_> = (0..rng.random_range(1..4))
-            .map(|_| {
-                json!({
-                    "sku": format!("{:08X}", rng.random::<u32>()),
-                    "name": format!("{} {}", pick(&mut rng, &MATERIALS), pick(&mut rng, &THINGS)),
-                    "quantity": rng.random_range(1..6),
-                })
-            })
-            .collect();
+        let items = items(&mut rng);
         let mut order = json!({
             "order_id": order_id,
-            "customer": { "id": rng.random_range(1..50_000), "name": pick(&mut rng, &["Ana Pérez", "Li 雷", "Zoë", "Tom O'Neil"]) },
+            "customer": customer(&mut rng),
             "status": pick(&mut rng, &statuses),
             "items": items,
             "total": format!("{}.{:02}", rng.random_range(1..2_000), rng.random_range(0..100)),
@@ -216,6 +210,24 @@ fn orders(rows: u64, seed: u64, revision: u32, mut out: impl Write) -> io::Resul
         writeln!(out, "{order}")?;
     }
     out.flush()
+}
+
+/// Returns the items of an order.
+pub(super) fn items(rng: &mut StdRng) -> Vec<Value> {
+    let count = rng.random_range(1..4);
+    let items = (0..count).map(|_| {
+        json!({
+            "sku": format!("{:08X}", rng.random::<u32>()),
+            "name": format!("{} {}", pick(rng, &MATERIALS), pick(rng, &THINGS)),
+            "quantity": rng.random_range(1..6),
+        })
+    });
+    items.collect()
+}
+
+/// Returns the customer of an order.
+pub(super) fn customer(rng: &mut StdRng) -> Value {
+    json!({ "id": rng.random_range(1..50_000), "name": pick(rng, &CUSTOMERS) })
 }
 
 fn pick<'a>(rng: &mut StdRng, from: &[&'a str]) -> &'a str {
