@@ -2,7 +2,6 @@
 
 mod check;
 mod destinations;
-mod diff;
 mod explain;
 mod jobs;
 mod notifications;
@@ -66,7 +65,7 @@ enum Command {
     /// Check definitions of sources, try them out, and act on those of a stack
     #[command(subcommand)]
     Sources(sources::Command),
-    /// Check definitions of destinations, and compare rows with what a service has
+    /// Check definitions of destinations, compare rows with what a service has, and act on destinations of a stack
     #[command(subcommand)]
     Destinations(destinations::Command),
     /// List notifications of webhooks, send them again, and check webhooks

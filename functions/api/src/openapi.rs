@@ -20,7 +20,7 @@ use crate::{Context, routes};
     info(
         title = "Landfall",
         description = "Reads rows, totals, jobs and rejects of datasets, accepts files and rows, shows and runs \
-            sources, and shows and sends notifications of webhooks.\n\n\
+            sources and destinations, and shows and sends notifications of webhooks.\n\n\
             Rows and totals may be up to 2 seconds old, but always include every job that was closed before the \
             request. Responses have an `ETag`; a request with `If-None-Match` is answered with 304 if nothing has \
             changed. `Cache-Control: no-cache` bypasses the cache.",

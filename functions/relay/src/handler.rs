@@ -8,17 +8,19 @@ use jiff::Timestamp;
 use landfall_aws::{DestinationLookup, Lookup};
 use landfall_destinations::Destination;
 use landfall_domain::CompletionEvent;
+use landfall_ledger::{DestinationError, LedgerError};
 use landfall_runtime::{BatchLimits, Deadline, Message, batch_response, process_batch};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{Span, error, warn};
+use tracing::{Span, error, info, warn};
 
-use crate::batch::{Batch, send_batch};
+use crate::batch::{Sending, send_batch};
 use crate::bell::Bells;
 use crate::busy::Busy;
+use crate::circuit::Circuit;
 use crate::notify::{accept, send_due};
-use crate::{Context, RelayError, Scope};
+use crate::{Context, RelayError, Scope, tasks};
 
 /// The time that is left for recording results when calls are over.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -84,15 +86,17 @@ fn completion(body: &str) -> Result<CompletionEvent, serde_json::Error> {
 pub async fn run(context: &Context, scope: &Scope, stop_at: Timestamp) -> Result<(), RelayError> {
     let destinations = tracked(context, scope).await?;
     let relayed = stream::iter(&destinations).map(async |destination| {
-        if let Err(error) = relay(context, destination, stop_at).await {
+        let relayed = relay(context, destination, stop_at).await;
+        if let Err(error) = &relayed {
             error!(destination = destination.name, %error, "changes are not sent");
         }
+        note_problem(context, &destination.name, relayed.err()).await;
     });
     relayed.buffer_unordered(CONCURRENCY).collect::<()>().await;
     Ok(())
 }
 
-/// Sends the changes of a destination, and rings the relay for what is due soon.
+/// Sends the changes of a destination, carries out its tasks, and rings the relay for what is due soon.
 async fn relay(
     context: &Context,
     destination: &Destination,
@@ -106,7 +110,7 @@ async fn relay(
     sent.and(ended.map(drop).map_err(Into::into))
 }
 
-/// Sends the changes of a destination until there are no more, or the time is over.
+/// Sends the changes of a destination, and carries out its tasks, until nothing is left, or the time is over.
 async fn send_all(
     context: &Context,
     destination: &Destination,
@@ -116,6 +120,8 @@ async fn send_all(
 ) -> Result<(), RelayError> {
     let least = Duration::from_secs(destination.limits.timeout_seconds);
     let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
+    // Tasks make keys due only while few are, so that other changes need not wait for all of theirs.
+    let (mut are_few_due, mut has_tasks) = (true, false);
     loop {
         let now = context.clock.now();
         if now >= latest {
@@ -123,21 +129,49 @@ async fn send_all(
             return Ok(());
         }
         busy.go_on().await?;
-        match send_batch(context, destination, busy, bells, stop_at).await? {
-            Batch::Sent => {}
-            Batch::Stopped => return Ok(()),
-            Batch::Empty => {
+        let Some(circuit) = Circuit::enter(context, &destination.name, busy).await? else {
+            return Ok(());
+        };
+        if are_few_due {
+            has_tasks = tasks::step(context, destination, latest).await?;
+        }
+        are_few_due = match send_batch(context, destination, circuit, bells, stop_at).await? {
+            Sending::Stopped => return Ok(()),
+            Sending::Sent { is_full } => !is_full,
+            Sending::Nothing if has_tasks => true,
+            Sending::Nothing => {
                 bells.forget_past(now);
                 if !busy.end().await? {
                     return Ok(());
                 }
+                true
             }
+        };
+    }
+}
+
+/// Records why a relay could send nothing, or that it could.
+async fn note_problem(context: &Context, name: &str, problem: Option<RelayError>) {
+    let problem = problem.map(|error| error.to_string());
+    let noted = async {
+        let mut notes = context.destinations_table.destination(name).await?.notes;
+        let known = notes.problem.as_ref().map(|problem| &problem.message);
+        if known == problem.as_ref() {
+            return Ok(());
         }
+        let now = context.clock.now();
+        notes.problem = problem.map(|problem| DestinationError::new(now, &problem));
+        context.destinations_table.save_notes(name, &notes).await
+    };
+    let noted: Result<(), LedgerError> = noted.await;
+    if let Err(error) = noted {
+        warn!(destination = name, %error, "the problem is not stored");
     }
 }
 
 /// Returns the destinations of a scope whose definitions are valid, after the store has begun to record changes for all
-/// destinations of their datasets.
+/// destinations of their datasets. On the schedule, the store also ceases to do so for datasets that no definition
+/// names.
 async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, RelayError> {
     let mut destinations = Vec::new();
     let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -182,8 +216,29 @@ async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, R
                 error!(dataset, %error, "changes are not recorded");
             }
         }
+        if *scope == Scope::All {
+            untrack(context, |name| !by_dataset.contains_key(name)).await;
+        }
     }
     Ok(destinations)
+}
+
+/// Makes the store record no more changes of datasets that have no destination.
+async fn untrack(context: &Context, is_left: impl Fn(&str) -> bool) {
+    let tracked = match context.store.tracked().await {
+        Ok(tracked) => tracked,
+        Err(error) => {
+            error!(%error, "recording does not end");
+            return;
+        }
+    };
+    for dataset in tracked.iter().filter(|dataset| is_left(&dataset.name)) {
+        let name = &dataset.name;
+        info!(dataset = name, "changes are recorded no more");
+        if let Err(error) = context.store.track(dataset, &[]).await {
+            error!(dataset = name, %error, "what is recorded is not deleted");
+        }
+    }
 }
 
 #[cfg(test)]

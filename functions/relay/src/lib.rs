@@ -23,6 +23,12 @@
 //! before everything is sent, the run rings the relay for then. A run leaves a destination alone that another one has
 //! been working on for seconds, as the ledger says. That one looks for changes once more before it ends.
 //!
+//! # Tasks
+//!
+//! Operators redrive keys and synchronise rows by tasks, which the ledger has. Before and between batches, while few
+//! keys are due, the relay takes steps of them, each of which makes a bounded number of keys due. A destination that is
+//! paused sends nothing, and its tasks wait.
+//!
 //! # Pace
 //!
 //! Each call has a time slot of its destination ([`Slots`](landfall_runtime::Slots)), which all relays share.
@@ -38,6 +44,8 @@
 //! - A secret is missing, or the host is not allowed: nothing is sent, and the log says why.
 //! - The store cannot record results: the leases end, as if the relay had died.
 //! - A definition is invalid: the log says so, and nothing is sent. What is recorded for the destination is kept.
+//! - A definition is gone: what is recorded for the destination is deleted. Nothing is deleted unless all definitions
+//!   could be read.
 //!
 //! # Notifications
 //!
@@ -65,6 +73,7 @@ mod error;
 mod exchange;
 mod handler;
 mod notify;
+mod tasks;
 
 pub use batch::{LEASE, USABLE};
 pub use bell::Scope;

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use landfall_aws::AwsError;
 use landfall_destinations::Breaker;
 use landfall_ledger::{
-    Block, DestinationTable, Granted, LedgerError, Notification, NotificationClaim,
-    NotificationEnd, NotificationPlace, NotificationTable, NotificationsPage, NotificationsQuery,
-    PaceTable, StoredDestination,
+    Block, DestinationNotes, DestinationTable, Granted, LedgerError, Notification,
+    NotificationClaim, NotificationEnd, NotificationPlace, NotificationTable, NotificationsPage,
+    NotificationsQuery, PaceTable, Pause, StoredDestination, StoredTasks, Tasks,
 };
 use uuid::Uuid;
 
@@ -42,6 +42,36 @@ impl DestinationTable for PausedTable {
         let set = self.0.table.set_busy(name, until).await;
         pause().await;
         set
+    }
+
+    async fn save_notes(&self, name: &str, notes: &DestinationNotes) -> Result<(), LedgerError> {
+        pause().await;
+        self.0.table.save_notes(name, notes).await
+    }
+
+    async fn pause_destination(&self, name: &str, by: &str) -> Result<Pause, LedgerError> {
+        self.0.table.pause_destination(name, by).await
+    }
+
+    async fn resume_destination(&self, name: &str) -> Result<(), LedgerError> {
+        self.0.table.resume_destination(name).await
+    }
+
+    async fn tasks(&self, name: &str) -> Result<StoredTasks, LedgerError> {
+        pause().await;
+        self.0.table.tasks(name).await
+    }
+
+    async fn save_tasks(
+        &self,
+        name: &str,
+        tasks: &Tasks,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        pause().await;
+        let saved = self.0.table.save_tasks(name, tasks, revision).await;
+        pause().await;
+        saved
     }
 }
 

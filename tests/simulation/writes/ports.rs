@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use landfall_aws::{AwsError, Inbox, PostForm, Stored};
-use landfall_domain::WriteId;
+use landfall_destinations::Breaker;
+use landfall_domain::{ChangeState, Dataset, WriteId};
 use landfall_ledger::{
-    Claim, Claimed, LedgerError, Notification, NotificationClaim, NotificationEnd,
-    NotificationPlace, NotificationTable, NotificationsPage, NotificationsQuery, PermitTable,
-    RequestTable, Write, WriteEnd, WriteTable,
+    Claim, Claimed, DestinationNotes, DestinationTable, LedgerError, Notification,
+    NotificationClaim, NotificationEnd, NotificationPlace, NotificationTable, NotificationsPage,
+    NotificationsQuery, Pause, PermitTable, RequestTable, StoredDestination, StoredTasks, Tasks,
+    Write, WriteEnd, WriteTable,
 };
+use landfall_stores::{ChangePage, ChangeReader, ChangeSummary, StoreError};
 use uuid::Uuid;
 
 use crate::fakes::Table;
@@ -162,5 +165,69 @@ impl NotificationTable for Table {
         now: Timestamp,
     ) -> Result<Option<Notification>, LedgerError> {
         self.0.redrive_notification(id, now).await
+    }
+}
+
+#[async_trait]
+impl DestinationTable for Table {
+    async fn destination(&self, name: &str) -> Result<StoredDestination, LedgerError> {
+        paused!(self.0.destination(name))
+    }
+    async fn save_breaker(
+        &self,
+        name: &str,
+        breaker: &Breaker,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.save_breaker(name, breaker, revision))
+    }
+    async fn set_busy(&self, name: &str, until: Option<Timestamp>) -> Result<(), LedgerError> {
+        paused!(self.0.set_busy(name, until))
+    }
+    async fn save_notes(&self, name: &str, notes: &DestinationNotes) -> Result<(), LedgerError> {
+        paused!(self.0.save_notes(name, notes))
+    }
+    async fn pause_destination(&self, name: &str, by: &str) -> Result<Pause, LedgerError> {
+        paused!(self.0.pause_destination(name, by))
+    }
+    async fn resume_destination(&self, name: &str) -> Result<(), LedgerError> {
+        paused!(self.0.resume_destination(name))
+    }
+    async fn tasks(&self, name: &str) -> Result<StoredTasks, LedgerError> {
+        paused!(self.0.tasks(name))
+    }
+    async fn save_tasks(
+        &self,
+        name: &str,
+        tasks: &Tasks,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.save_tasks(name, tasks, revision))
+    }
+}
+
+/// Nothing is recorded for destinations.
+pub(super) struct NoChanges;
+
+#[async_trait]
+impl ChangeReader for NoChanges {
+    async fn summary(
+        &self,
+        _: &Dataset,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<ChangeSummary, StoreError> {
+        unreachable!("no client looks at destinations")
+    }
+
+    async fn list(
+        &self,
+        _: &Dataset,
+        _: &str,
+        _: ChangeState,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<ChangePage, StoreError> {
+        unreachable!("no client looks at destinations")
     }
 }
