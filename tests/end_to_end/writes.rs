@@ -12,6 +12,7 @@ const PARTS: &str = r#"
 name = "parts"
 key = ["sku"]
 mode = "merge"
+search = ["name"]
 fields = [
     { name = "sku", type = "text" },
     { name = "name", type = "text" },
@@ -49,6 +50,15 @@ async fn row(api: &Api) -> Option<Value> {
     rows.swap_remove(0)
 }
 
+/// Returns the parts of the name that a search finds, if it finds the row.
+async fn found_by(api: &Api, search: &str) -> Option<Value> {
+    let page = api
+        .json(&format!("datasets/parts/rows?search={search}"))
+        .await;
+    let row = page["rows"].as_array().unwrap().first().cloned();
+    row.map(|row| row["_highlight"]["name"].clone())
+}
+
 pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
     stack.put_dataset("parts", PARTS).await.unwrap();
     land(stack, "parts/1.csv", b"sku,name,pieces\na,Ant,1\n".to_vec()).await;
@@ -74,6 +84,9 @@ pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
         (&json!("Bee"), &json!(2))
     );
     assert_eq!(api.json(&path).await, write);
+    let bee = json!([{ "text": "Be", "match": true }, { "text": "e", "match": false }]);
+    assert_eq!(found_by(api, "be*").await, Some(bee));
+    assert_eq!(found_by(api, "ant").await, None);
 
     let patch = api.request(Method::PATCH, &format!("{PATH}?wait=true"));
     send(patch.json(&json!({"pieces": 3})), StatusCode::OK).await;
@@ -122,6 +135,7 @@ pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
     let delete = api.request(Method::DELETE, &format!("{PATH}?wait=true"));
     let (deleted, _) = send(delete, StatusCode::OK).await;
     assert_eq!(row(api).await, None);
+    assert_eq!(found_by(api, "xxx").await, None);
     let explained = api.json(&format!("{PATH}/origin")).await;
     assert_eq!(explained["state"], "deleted", "{explained}");
     assert_eq!(explained["origins"][0]["write"]["write"], deleted["write"]);
@@ -133,4 +147,6 @@ pub async fn rows_are_written_one_by_one(stack: &Stack, api: &Api) {
     )
     .await;
     assert_eq!(row(api).await.unwrap()["name"], "Cow");
+    let cow = json!([{ "text": "Cow", "match": true }]);
+    assert_eq!(found_by(api, "COW").await, Some(cow));
 }

@@ -8,6 +8,7 @@ import { column, empty, loading, problemPanel, table } from './parts.js';
 
 const SIZES = ['25', '50', '100', '200'];
 const SIZE = '50';
+const RELEVANCE = 'relevance';
 
 /** The previous cursor of each cursor, because the API only pages forward. */
 const before = new Map();
@@ -179,6 +180,7 @@ function rowsPart(dataset, address) {
     const focused = document.activeElement?.id;
     fill(
       controls,
+      dataset.search && parameters.store === 'sql' && searchForm(parameters),
       filterForm(dataset.fields, query.getAll('where'), (where) => {
         const target = addressOf({ where });
         if (target === address()) update(query, true, true);
@@ -187,6 +189,33 @@ function rowsPart(dataset, address) {
       h('div', { class: 'filters' }, stores.length > 1 && labelled('Read from', from), labelled('Rows per page', size)),
     );
     if (focused) document.getElementById(focused)?.focus();
+  }
+
+  function searchForm({ search }) {
+    const input = h('input', {
+      type: 'search',
+      id: 'rows-search',
+      value: search ?? '',
+      maxlength: 200,
+      placeholder: 'gard   gard*   "front garden"',
+      autocomplete: 'off',
+    });
+    const best = h('input', { type: 'checkbox', id: 'rows-best', checked: query.get('sort') === RELEVANCE });
+    function submit(event) {
+      event.preventDefault();
+      const words = input.value.trim();
+      const sort = words && best.checked ? RELEVANCE : query.get('sort');
+      const target = addressOf({ search: words, sort: !best.checked && sort === RELEVANCE ? null : sort });
+      if (target === address()) update(query, true, true);
+      else location.hash = target;
+    }
+    return h(
+      'form',
+      { class: 'filters', role: 'search', 'aria-label': `Search ${dataset.search.join(', ')}`, onsubmit: submit },
+      labelled(`Search ${dataset.search.join(', ')}`, input),
+      h('label', { class: 'check', for: 'rows-best' }, best, 'Best matches first'),
+      h('button', {}, 'Search'),
+    );
   }
 
   function draw(page, parameters) {
@@ -229,6 +258,7 @@ function rowsPart(dataset, address) {
   function noRows(here) {
     if (here)
       return empty('There are no more rows. ', h('a', { href: addressOf({}) }, 'Back to the first page'), '.');
+    if (query.get('search')) return empty('No rows match this search.');
     if (query.getAll('where').length > 0) return empty('No rows match these filters.');
     return empty(
       'There are no rows yet. ',
@@ -274,13 +304,17 @@ function rowsPart(dataset, address) {
 }
 
 /** Returns the API's parameters for the query of a URL. */
-function parametersOf(query, { stores }) {
+function parametersOf(query, { stores, search }) {
   const kinds = stores.map(storeParameter);
   const chosen = query.get('store');
+  const from = kinds.includes(chosen) ? chosen : kinds.includes('sql') ? 'sql' : kinds[0];
+  const words = search && from === 'sql' ? query.get('search') : null;
+  const sort = query.get('sort');
   return {
-    store: kinds.includes(chosen) ? chosen : kinds.includes('sql') ? 'sql' : kinds[0],
+    store: from,
     limit: SIZES.includes(query.get('limit')) ? query.get('limit') : SIZE,
-    sort: query.get('sort'),
+    sort: sort === RELEVANCE && !words ? null : sort,
+    search: words,
     where: query.getAll('where'),
     cursor: query.get('after'),
   };
@@ -301,7 +335,9 @@ function rowsTable({ name, key, fields }, rows, parameters, addressOf) {
       { href: `#/data/${encodeURIComponent(name)}/rows/${path}?${query}` },
       value(row[key[0]]) || '(empty)',
     );
-    const cells = ordered.slice(1).map(({ name: field, type }) => cell(row[field], type));
+    const cells = ordered
+      .slice(1)
+      .map(({ name: field, type }) => cell(row[field], type, row._highlight?.[field]));
     return h('tr', {}, h('th', { scope: 'row' }, link), cells, extra && cell(row._extra, 'json'));
   });
   return table(`Rows of ${name}`, head, h('tbody', {}, body));
@@ -328,11 +364,13 @@ function heading({ name, type, indexed }, key, sort, addressOf) {
 
 const isNumber = (type) => ['integer', 'decimal', 'float'].includes(type);
 
-function cell(content, type) {
+/** Returns a cell with a value, or with the part of it that matches a search. */
+function cell(content, type, highlight) {
   const text = value(content);
+  const marked = highlight?.map(({ text: part, match }) => (match ? h('mark', {}, part) : part));
   return h(
     'td',
-    { class: isNumber(type) ? 'number' : 'text' },
-    text === null ? h('span', { class: 'null' }, 'null') : text,
+    { class: isNumber(type) ? 'number' : 'text', title: marked ? text : null },
+    marked ?? (text === null ? h('span', { class: 'null' }, 'null') : text),
   );
 }

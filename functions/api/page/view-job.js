@@ -164,7 +164,12 @@ function maintenanceOf({ step, error, finished_at, updated_at }) {
   if (finished_at) return ['Created ', at(finished_at)];
   if (!step) return 'Waiting for other maintenance of this dataset.';
   const { kind, name, rows } = step.creates;
-  const what = { index: `the index of ${name}`, totals: `the totals ${name}`, versions: `longer versions in ${name}` }[kind];
+  const what = {
+    index: `the index of ${name}`,
+    totals: `the totals ${name}`,
+    versions: `longer versions in ${name}`,
+    search: `the search in ${name}`,
+  }[kind];
   const included = rows ? `, ${number(rows)} rows so far` : '';
   return [
     `Creating ${what} in ${store(step.store)}${included}. `,

@@ -1,9 +1,10 @@
 //! Encodes rows and totals as JSON, NDJSON and CSV.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use landfall_domain::{
-    EXPORT_MARKER, FieldType, JsonOf, JsonText, Value, escapes_text, is_formula,
+    EXPORT_MARKER, FieldType, JsonOf, JsonText, Search, Value, escapes_text, highlight, is_formula,
 };
 use landfall_stores::StoredRow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -34,6 +35,18 @@ pub(crate) struct Table<'a> {
     pub(crate) rest: Option<&'a str>,
     /// Whether files are marked, so that they can be edited and uploaded again.
     pub(crate) is_marked: bool,
+    /// What is highlighted in JSON.
+    pub(crate) highlights: Option<Highlights<'a>>,
+}
+
+/// Name of the property with the matches of a search.
+const HIGHLIGHT: &str = "_highlight";
+
+/// The matches of a search.
+pub(crate) struct Highlights<'a> {
+    pub(crate) search: &'a Search,
+    /// Indexes of the searched columns.
+    pub(crate) columns: &'a [usize],
 }
 
 impl Table<'_> {
@@ -120,9 +133,44 @@ impl Serialize for Object<'_> {
         }
         if *is_marked {
             map.serialize_entry(EXPORT_MARKER, &1)?;
+        } else if let Some(highlights) = &table.highlights {
+            map.serialize_entry(HIGHLIGHT, &highlights.of(table, record))?;
         }
         map.end()
     }
+}
+
+impl Highlights<'_> {
+    /// Returns the parts of the searched texts that match, by column.
+    fn of<'r>(
+        &self,
+        table: &'r Table<'_>,
+        record: &'r StoredRow,
+    ) -> BTreeMap<&'r str, Vec<HighlightedText<'r>>> {
+        let columns = self.columns.iter().filter_map(|column| {
+            let Value::Text(text) = &record.values[*column] else {
+                return None;
+            };
+            let segments = highlight(text.as_str(), self.search).into_iter();
+            let segments = segments.map(|segment| HighlightedText {
+                text: segment.text,
+                is_match: segment.is_match,
+            });
+            Some((table.columns[*column], segments.collect()))
+        });
+        columns
+            .filter(|(_, segments): &(_, Vec<_>)| !segments.is_empty())
+            .collect()
+    }
+}
+
+/// A part of a text that was searched.
+#[derive(serde::Serialize)]
+struct HighlightedText<'r> {
+    text: &'r str,
+    /// Whether it matches the search.
+    #[serde(rename = "match")]
+    is_match: bool,
 }
 
 fn csv_line<'a>(body: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
@@ -169,6 +217,7 @@ mod tests {
             columns: vec!["a", "b"],
             rest: Some("_extra"),
             is_marked: false,
+            highlights: None,
         }
     }
 

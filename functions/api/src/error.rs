@@ -278,7 +278,7 @@ impl From<StoreError> for ApiError {
             StoreError::Query(error) => Self::Query(error),
             StoreError::Exceeded { .. } => Self::Costly,
             // The message has names of tables and columns and what to do, but no values.
-            StoreError::Schema { .. } | StoreError::Building(_) => {
+            StoreError::Schema { .. } | StoreError::Building(_) | StoreError::Indexing(_) => {
                 Self::Conflict(error.to_string())
             }
             error => failure(error.is_retryable(), error.to_string()),

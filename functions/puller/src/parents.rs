@@ -57,7 +57,9 @@ impl ParentRows for StoredRows {
         let reader = self.reader.get_or_try_init(|| self.open()).await?;
         let query = RowQuery {
             filters: Vec::new(),
+            search: None,
             sort: None,
+            by_relevance: false,
             start,
             limit: PAGE_ROWS,
         };

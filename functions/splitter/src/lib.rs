@@ -55,7 +55,7 @@
 //!
 //! No decoder can be stored in a checkpoint, so an invocation that continues unpacks the object again from its start,
 //! without scanning or storing what is stored. That may take 12 of its 14 minutes, or the object is too large.
-//! `cargo run --release -p landfall-packed --example throughput` prints how fast each codec is unpacked.
+//! `cargo run --release -p landfall-packed --example unpacking` prints how fast each codec is unpacked.
 //!
 //! # Why the splitter reads every byte
 //!

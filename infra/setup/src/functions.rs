@@ -33,7 +33,8 @@ pub enum Build {
     Quick,
     /// As deployed: by cargo-lambda, optimized, each function with only the features it asks for.
     Release,
-    /// As deployed, but without link-time optimization, which takes a core several minutes for each function.
+    /// Packaged as deployed, but compiled with the optimizations of the local stack, because those of a release take
+    /// minutes for each function.
     Verify,
 }
 

@@ -8,6 +8,7 @@ use uuid::{Uuid, uuid};
 use crate::counts::StoreKind;
 use crate::dataset::{Dataset, Total};
 use crate::query::{Condition, Filter, QueryError, Sort, position_kinds};
+use crate::search::Search;
 use crate::value::{FieldType, Value};
 
 /// Namespace of query ids. Changing it invalidates all cursors that clients hold.
@@ -37,6 +38,8 @@ struct QueryIdentity<'a> {
     position: Vec<(&'a str, FieldType)>,
     is_descending: bool,
     filters: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<String>,
 }
 
 impl CursorCodec {
@@ -45,9 +48,11 @@ impl CursorCodec {
         store: StoreKind,
         dataset: &Dataset,
         filters: &[Filter],
+        search: Option<&Search>,
         sort: Option<Sort>,
+        by_relevance: bool,
     ) -> Self {
-        let kinds = position_kinds(dataset, sort);
+        let kinds = position_kinds(dataset, sort, by_relevance);
         let sorted = sort.map(|sort| &dataset.fields[sort.field]);
         let names = sorted.into_iter().chain(dataset.key_fields());
         let mut filters: Vec<String> = filters
@@ -64,6 +69,7 @@ impl CursorCodec {
                 .collect(),
             is_descending: sort.is_some_and(|sort| sort.descending),
             filters,
+            search: search.map(|search| format!("{:?} {by_relevance}", search.clauses())),
         };
         Self::new(&identity, kinds)
     }
@@ -81,6 +87,7 @@ impl CursorCodec {
             position: by.collect(),
             is_descending: false,
             filters: Vec::new(),
+            search: None,
         };
         // The names of groups order those whose values share a prefix.
         let kinds = identity.position.iter().map(|(_, kind)| *kind);
@@ -180,9 +187,11 @@ columns = { number = "count" }
         let filter = |text| vec![Filter::parse(&dataset, text).unwrap()];
         let sort = |text| Some(Sort::parse(&dataset, text).unwrap());
         let (cheap, by_price) = (filter("price:lt:5"), sort("price"));
-        let cursors =
-            |filters: &[Filter], sort| CursorCodec::for_rows(store, &dataset, filters, sort);
+        let cursors = |filters: &[Filter], sort| {
+            CursorCodec::for_rows(store, &dataset, filters, None, sort, false)
+        };
         let decimal = Value::from_text(FieldType::Decimal, "4.99").unwrap();
+        let search = Search::parse("word").unwrap();
         for value in [decimal, Value::Null] {
             let position = vec![value, Value::Text("a,b \u{1f600}".into())];
             let cursor = cursors(&cheap, by_price).encode(&position);
@@ -195,7 +204,9 @@ columns = { number = "count" }
                 cursors(&cheap, sort("-price")),
                 cursors(&cheap, sort("name")),
                 cursors(&cheap, None),
-                CursorCodec::for_rows(StoreKind::Mongodb, &dataset, &cheap, by_price),
+                CursorCodec::for_rows(StoreKind::Mongodb, &dataset, &cheap, None, by_price, false),
+                CursorCodec::for_rows(store, &dataset, &cheap, Some(&search), by_price, false),
+                CursorCodec::for_rows(store, &dataset, &cheap, Some(&search), None, true),
                 CursorCodec::for_totals(store, &dataset, &dataset.totals[0]),
             ] {
                 assert_eq!(other.decode(&cursor), Err(QueryError::Cursor));

@@ -28,6 +28,7 @@ mod query;
 mod reject;
 mod row;
 mod row_versions;
+mod search;
 mod similar;
 mod structure;
 mod value;
@@ -71,6 +72,10 @@ pub use query::{
 pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use row_versions::RowVersions;
+pub use search::{
+    Clause, MAX_CLAUSES, MAX_SEARCH_CHARS, MAX_SEARCHED_BYTES, Search, SearchError, SearchForm,
+    Segment, highlight, search_column, searched_words,
+};
 pub use structure::{Structure, StructureKind};
 pub use value::{
     FieldType, JsonOf, JsonText, Text, Timestamp, Value, ValueError, check_json, zone,

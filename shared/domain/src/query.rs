@@ -2,6 +2,7 @@
 
 use crate::dataset::{Dataset, Field};
 use crate::excerpt::excerpt;
+use crate::search::{Search, SearchError};
 use crate::value::{FieldType, Value};
 
 /// The maximum number of rows in a page.
@@ -17,8 +18,12 @@ pub const SORTED_CHARS: usize = 200;
 pub struct RowQuery {
     /// Conditions, all of which must hold; at most [`MAX_FILTERS`].
     pub filters: Vec<Filter>,
+    /// The words that rows must have in the searched fields of the dataset.
+    pub search: Option<Search>,
     /// The sort order; by key if there is none.
     pub sort: Option<Sort>,
+    /// Whether rows that match the search best come first, instead of a sort order.
+    pub by_relevance: bool,
     /// Where the page starts.
     pub start: Start,
     /// The maximum number of rows, 1 to [`MAX_PAGE_ROWS`].
@@ -129,6 +134,19 @@ pub enum QueryError {
     /// The number of values is not that of the key fields.
     #[error("the key must have {0} parts, one for each key field")]
     Key(usize),
+    /// The dataset has no searched fields.
+    #[error(
+        "the dataset {0} cannot be searched: list text fields in its definition, such as search = [\"name\"]"
+    )]
+    NoSearch(String),
+    /// The query for words is too long.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The store cannot search.
+    #[error(
+        "only SQL databases can be searched: leave out store=mongodb, or connect an SQL database"
+    )]
+    NotSearchable,
     /// The store does not keep totals.
     #[error("only SQL databases have totals: read them from the SQL store")]
     NoTotals,
@@ -147,7 +165,9 @@ impl RowQuery {
         });
         let query = Self {
             filters: filters.collect(),
+            search: None,
             sort: None,
+            by_relevance: false,
             start: Start::First,
             limit: 1,
         };
@@ -162,13 +182,20 @@ impl RowQuery {
         for filter in &self.filters {
             filter.check(dataset)?;
         }
+        if self.search.is_some() && dataset.search.is_empty() {
+            return Err(QueryError::NoSearch(dataset.name.clone()));
+        }
         if let Some(sort) = self.sort {
             sort.check(dataset)?;
         }
+        if self.by_relevance && (self.search.is_none() || self.sort.is_some()) {
+            return Err(QueryError::Sort("relevance".to_owned()));
+        }
         if let Start::After(position) = &self.start {
-            let kinds = position_kinds(dataset, self.sort);
+            let kinds = position_kinds(dataset, self.sort, self.by_relevance);
             // The value of the sort field, which precedes the key, may be null.
-            let nullable = kinds.len() - dataset.key_indexes().len();
+            let first = kinds.len() - dataset.key_indexes().len();
+            let nullable = if self.by_relevance { 0 } else { first };
             let fits = |(at, (value, kind)): (usize, (&Value, &FieldType))| {
                 value.kind().map_or(at < nullable, |found| found == *kind)
             };
@@ -272,11 +299,17 @@ impl Sort {
 }
 
 /// Returns the types of the values of a position: that of the sort field, unless the order is that of the
-/// key, then those of the key.
-pub(crate) fn position_kinds(dataset: &Dataset, sort: Option<Sort>) -> Vec<FieldType> {
+/// key, or that of the relevance, then those of the key.
+pub(crate) fn position_kinds(
+    dataset: &Dataset,
+    sort: Option<Sort>,
+    by_relevance: bool,
+) -> Vec<FieldType> {
+    let rank = by_relevance.then_some(FieldType::Integer);
     let sort = sort_field(dataset, sort);
     let fields = sort.iter().chain(dataset.key_indexes());
-    fields.map(|field| dataset.fields[*field].kind).collect()
+    let kinds = fields.map(|field| dataset.fields[*field].kind);
+    rank.into_iter().chain(kinds).collect()
 }
 
 fn sort_field(dataset: &Dataset, sort: Option<Sort>) -> Option<usize> {

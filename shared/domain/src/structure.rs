@@ -23,6 +23,8 @@ pub enum StructureKind {
     Totals,
     /// The versions of the rows, which get longer.
     Versions,
+    /// The words of the searched fields.
+    Search,
 }
 
 impl Structure {
@@ -41,6 +43,15 @@ impl Structure {
             kind: StructureKind::Versions,
             name: table.to_owned(),
             rows: None,
+        }
+    }
+
+    /// Returns the words of the searched fields of a table, which these rows have if they are added in steps.
+    pub fn search(table: &str, rows: Option<u64>) -> Self {
+        Self {
+            kind: StructureKind::Search,
+            name: table.to_owned(),
+            rows,
         }
     }
 

@@ -8,14 +8,17 @@ use landfall_domain::{
 
 use crate::error::StoreError;
 use crate::registry::Registered;
-use crate::schema::EXTRA;
+use crate::schema::{EXTRA, searched};
 
 /// The columns of a dataset among those that its registry has.
 pub(crate) struct Columns {
     /// For each field of the dataset, and then for unknown columns, the number of its column; none for the key.
     numbers: Vec<Option<usize>>,
-    /// For each registered column, where its value is in a row, if the dataset has the column.
+    /// For each registered column, and then for the words of each searched field, where its value is in a row, if the
+    /// dataset has the column.
     places: Vec<Option<Place>>,
+    /// For each searched field, the number of its column. Its words have no version of their own.
+    searched: Vec<usize>,
 }
 
 /// Where the value of a column is in a row.
@@ -41,13 +44,25 @@ impl Columns {
             let field = dataset.fields.iter().position(|field| field.name == *name);
             field.map(Place::Field)
         };
+        let words = registered.search.iter().map(|name| {
+            let mut searched = searched(dataset, &registered.search);
+            let place = searched.position(|(_, field)| field == name);
+            place.map(|place| Place::Field(dataset.fields.len() + place))
+        });
+        let searched = registered.search.iter();
         Self {
             numbers: fields.chain([extra]).collect(),
-            places: registered.merged.iter().map(place_of).collect(),
+            places: registered
+                .merged
+                .iter()
+                .map(place_of)
+                .chain(words)
+                .collect(),
+            searched: searched.filter_map(|name| number_of(name)).collect(),
         }
     }
 
-    /// Returns the number of registered columns.
+    /// Returns the number of registered columns and of columns with words.
     pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
@@ -60,7 +75,18 @@ impl Columns {
         stored: &StoredKey,
     ) -> Result<Merged, VersionsError> {
         let change = row.change(version, &self.numbers);
-        merge(stored, &change, self.count())
+        let count = self.count() - self.searched.len();
+        let mut merged = merge(stored, &change, count)?;
+        if let Merged::Write(update) = &mut merged {
+            for (words, field) in self.searched.iter().enumerate() {
+                for columns in [&mut update.taken, &mut update.nulls] {
+                    if columns.contains(*field) {
+                        columns.insert(count + words);
+                    }
+                }
+            }
+        }
+        Ok(merged)
     }
 
     /// Returns the number of the column of a field, unless it belongs to the key.

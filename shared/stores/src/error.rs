@@ -5,6 +5,9 @@ use landfall_domain::{QueryError, StoreKind};
 /// The result of most functions of this crate.
 pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// Why a chunk fails whose rows lack words that its table has.
+pub(crate) const SEARCH_CHANGED: &str = "the dataset has gained search";
+
 /// Why a store call failed.
 ///
 /// Messages and `Debug` contain codes and names of tables and columns, never values or credentials.
@@ -80,6 +83,9 @@ pub enum StoreError {
     /// The totals are not built yet.
     #[error("the totals {0} are not built yet: try again later")]
     Building(String),
+    /// The existing rows of a dataset that has gained search are not indexed yet.
+    #[error("the rows of {0} are not indexed for search yet: try again later")]
+    Indexing(String),
     /// No changes of the dataset are recorded for the destination.
     #[error(
         "{store} records no changes of {dataset} for {destination}: its definition may be new, or gone"

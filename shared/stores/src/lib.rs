@@ -79,6 +79,7 @@ mod read;
 mod registry;
 mod retry;
 mod schema;
+mod search;
 mod size;
 mod sql;
 mod sqlite;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Tracking;
 use crate::error::{Result, StoreError};
-use crate::schema::{Column, ColumnKind, Table};
+use crate::schema::{Column, ColumnKind, Table, words_column};
 use crate::walk::{Prune, Step, Walks};
 
 /// Name of the registry's table or collection. No dataset can have this name.
@@ -197,6 +197,9 @@ pub(crate) struct Registered {
     /// The stack that owns the dataset. Others would prune its rows, and order theirs by other objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<String>,
+    /// The fields that are searched, if any definition searches. Every writer stores the words of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) search: Vec<String>,
     /// Whether any definition is that of snapshots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) snapshots: bool,
@@ -230,6 +233,7 @@ impl Registered {
             },
             extra: dataset.unknown_columns == UnknownColumns::Keep,
             owner: table.owner.clone(),
+            search: table.search.clone(),
             snapshots: dataset.mode == Mode::Snapshot,
             tracking: Tracking::default(),
         }
@@ -243,23 +247,26 @@ impl Registered {
         !self.merged.is_empty()
     }
 
-    /// Returns the columns that are merged.
+    /// Returns the columns that are merged, and those of the words of searched fields, which follow these fields.
     pub(crate) fn merged_columns(&self) -> impl Iterator<Item = Column> {
-        self.merged.iter().map(|name| Column {
+        let merged = self.merged.iter().map(|name| Column {
             name: name.clone(),
             kind: if name == EXTRA_COLUMN {
                 ColumnKind::Extra
             } else {
                 ColumnKind::Field(self.kind_of(name))
             },
-        })
+        });
+        merged.chain(self.search.iter().map(|field| words_column(field)))
     }
 
-    /// Returns what a definition registers except its totals and indexes, which are registered once they are created.
+    /// Returns what a definition registers except its totals, indexes and search, which are registered once they are
+    /// created or begun.
     pub(crate) fn columns_of(dataset: &Dataset, table: &Table) -> Self {
         Self {
             totals: Vec::new(),
             indexes: BTreeSet::new(),
+            search: Vec::new(),
             ..Self::new(dataset, table)
         }
     }
@@ -356,6 +363,14 @@ impl Registered {
                     "field {name} is {is} and its column {was}: keep the old type, or use a new field name"
                 ));
             }
+        }
+        if all.search.is_empty() {
+            all.search = new.search;
+        } else if !new.search.is_empty() && all.search != new.search {
+            let (is, was) = (new.search.join(", "), all.search.join(", "));
+            return mismatch(format!(
+                "the dataset searches ({is}) and the table ({was}): keep the old fields, or use another dataset name"
+            ));
         }
         all.extra |= new.extra;
         all.snapshots |= new.snapshots;

@@ -7,7 +7,9 @@
 
 /// Name of the column with the input columns that the dataset does not define.
 pub(crate) use landfall_domain::EXTRA_COLUMN as EXTRA;
-use landfall_domain::{Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name};
+use landfall_domain::{
+    Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name, search_column,
+};
 
 use crate::error::{Result, StoreError};
 
@@ -22,6 +24,8 @@ pub(crate) enum ColumnKind {
     Field(FieldType),
     /// The input columns that the dataset does not define: a JSON object.
     Extra,
+    /// The words of a searched field.
+    Search,
     Version,
     /// The versions of the columns that are older than their row, if the dataset is merged by column.
     Versions,
@@ -63,8 +67,8 @@ impl Index {
     }
 }
 
-/// A table. Its columns are the fields in the dataset's order, `_extra` if kept, `_version`, and `_versions` if rows
-/// are merged by column.
+/// A table. Its columns are the fields in the dataset's order, those of the words of searched fields, `_extra` if kept,
+/// `_version`, and `_versions` if rows are merged by column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -75,6 +79,8 @@ pub(crate) struct Table {
     pub(crate) indexes: Vec<Index>,
     /// The field whose value decides which row is newer.
     pub(crate) order: Option<String>,
+    /// The fields that are searched.
+    pub(crate) search: Vec<String>,
     /// The stack that prepares the table, if the caller says so.
     pub(crate) owner: Option<String>,
     store: StoreKind,
@@ -142,9 +148,19 @@ impl Table {
                 .map(|field| Index::new(dataset, field))
                 .collect(),
             order: dataset.order().map(|field| field.name.clone()),
+            search: Vec::new(),
             owner: None,
             store,
         })
+    }
+
+    /// Adds the columns with the words of these fields, if the dataset has them.
+    pub(crate) fn with_search(mut self, dataset: &Dataset, search: &[String]) -> Self {
+        let columns = searched(dataset, search).map(|(_, field)| words_column(field));
+        let at = dataset.fields.len();
+        self.columns.splice(at..at, columns);
+        self.search = search.to_vec();
+        self
     }
 
     /// Returns the table with these columns, which are merged by column, after those of the key.
@@ -168,11 +184,16 @@ impl Table {
         columns.any(|column| column.kind == ColumnKind::Versions)
     }
 
-    /// Returns the columns that are neither key nor version: those that decide whether two rows have the same values.
+    /// Returns the columns that are neither key nor version.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Column> {
-        self.columns
-            .iter()
-            .filter(|column| matches!(column.kind, ColumnKind::Field(_) | ColumnKind::Extra))
+        let is_value = |kind| {
+            matches!(
+                kind,
+                ColumnKind::Field(_) | ColumnKind::Extra | ColumnKind::Search
+            )
+        };
+        let columns = self.columns.iter();
+        columns.filter(move |column| is_value(column.kind))
     }
 
     pub(crate) fn has_extra(&self) -> bool {
@@ -231,6 +252,41 @@ impl Table {
 
     fn mismatch(&self, reason: String) -> StoreError {
         StoreError::schema(self.store, &self.name, reason)
+    }
+}
+
+impl Column {
+    /// Returns whether the column decides whether two rows have the same values. Words follow from other columns, and
+    /// may be missing in rows that are older than the search.
+    pub(crate) fn is_compared(&self) -> bool {
+        matches!(self.kind, ColumnKind::Field(_) | ColumnKind::Extra)
+    }
+}
+
+/// Returns the fields that a dataset searches.
+pub(crate) fn search_of(dataset: &Dataset) -> Vec<String> {
+    let fields = dataset.search_indexes().iter();
+    fields
+        .map(|index| dataset.fields[*index].name.clone())
+        .collect()
+}
+
+/// Returns those of the searched fields that a dataset has, with their indexes.
+pub(crate) fn searched<'s>(
+    dataset: &Dataset,
+    search: &'s [String],
+) -> impl Iterator<Item = (usize, &'s String)> {
+    search.iter().filter_map(|name| {
+        let index = dataset.fields.iter().position(|field| field.name == *name);
+        index.map(|index| (index, name))
+    })
+}
+
+/// Returns the column of the words of a field.
+pub(crate) fn words_column(field: &str) -> Column {
+    Column {
+        name: search_column(field),
+        kind: ColumnKind::Search,
     }
 }
 

@@ -8,7 +8,7 @@
 use landfall_domain::{Dataset, FieldType, MAX_KEY_BYTES, RowVersion, StoreKind};
 
 use crate::error::{Result, StoreError};
-use crate::schema::{ColumnKind, Table};
+use crate::schema::{ColumnKind, Table, search_of};
 
 /// The bytes that rows may take on a page, and that parts of them take at most.
 struct Page {
@@ -62,7 +62,7 @@ impl Page {
             // With the bytes of its length; all texts of a key are counted together.
             ColumnKind::Key(FieldType::Text) if keeps_key => 2,
             ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.value(kind),
-            ColumnKind::Extra | ColumnKind::Versions => self.movable,
+            ColumnKind::Extra | ColumnKind::Search | ColumnKind::Versions => self.movable,
             ColumnKind::Version => self.version,
         });
         let is_text = |kind| kind == ColumnKind::Key(FieldType::Text);
@@ -82,7 +82,7 @@ impl Page {
 /// Without that, rows with few or very short values may still fit. A database refuses the others with
 /// [`StoreError::TooWide`].
 pub fn check_row_size(dataset: &Dataset, store: StoreKind) -> Result<()> {
-    let table = Table::new(dataset, store)?;
+    let table = Table::new(dataset, store)?.with_search(dataset, &search_of(dataset));
     let (limit, widest) = match store {
         StoreKind::Postgres => (POSTGRES.limit, POSTGRES.widest(&table, false)),
         StoreKind::Mysql => {

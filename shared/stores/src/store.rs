@@ -10,10 +10,11 @@ use landfall_domain::{
     is_name,
 };
 
-use crate::error::{Result, StoreError};
+use crate::error::{Result, SEARCH_CHANGED, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::retry::{with_retries, with_timeout};
-use crate::schema::Table;
+use crate::schema::{Table, search_of};
+use crate::search::{search_form, with_words};
 use crate::walk::Step;
 
 /// A database that rows are written to.
@@ -146,6 +147,11 @@ pub(crate) trait Backend: Send + Sync {
         current: &Current,
     ) -> Result<Maintenance>;
 
+    /// Returns the searched fields of a registered dataset, whose words every row has.
+    async fn searched(&self, _dataset: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Applies rows. Retries by itself, as it may write them in parts.
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts>;
 
@@ -174,8 +180,11 @@ pub(crate) struct BoundedStore<B> {
     backend: B,
     timeout: Duration,
     owner: Option<String>,
-    prepared: Mutex<HashMap<String, (Table, Prepared)>>,
+    prepared: Mutex<HashMap<String, Known>>,
 }
+
+/// A prepared table, and its searched fields.
+type Known = (Table, Prepared, Vec<String>);
 
 impl<B: Backend> BoundedStore<B> {
     pub(crate) fn new(backend: B, options: StoreOptions, owner: Option<&str>) -> Self {
@@ -222,7 +231,45 @@ impl<B: Backend> BoundedStore<B> {
     pub(crate) fn table(&self, dataset: &Dataset) -> Result<Table> {
         let mut table = Table::new(dataset, B::KIND)?;
         table.owner.clone_from(&self.owner);
-        Ok(table)
+        Ok(match search_form(B::KIND) {
+            Some(_) => table.with_search(dataset, &search_of(dataset)),
+            None => table,
+        })
+    }
+
+    /// Returns the fields of a dataset whose words rows have.
+    async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
+        let known = self
+            .prepared()
+            .get(dataset)
+            .map(|(_, _, search)| search.clone());
+        match known {
+            Some(search) => Ok(search),
+            None => self.with_timeout(self.backend.searched(dataset)).await,
+        }
+    }
+
+    /// Applies rows with the words of these fields.
+    async fn apply_with(
+        &self,
+        dataset: &Dataset,
+        order: &ObjectOrder,
+        rows: &Arc<Vec<Row>>,
+        search: &[String],
+    ) -> Result<StoreCounts> {
+        let table = Table::new(dataset, B::KIND)?.with_search(dataset, search);
+        let words = search_form(B::KIND).filter(|_| !search.is_empty());
+        let words = words.map(|form| Arc::new(with_words(dataset, search, form, rows)));
+        let load = Load {
+            dataset,
+            table: &table,
+            versions: dataset.versions(*order),
+            rows: words.as_ref().unwrap_or(rows),
+        };
+        let applied = self.with_timeout(self.backend.apply(load)).await;
+        self.explained(&table, applied)
+            .await
+            .inspect_err(|_| self.forget(&table))
     }
 
     /// Makes the next `prepare` look at the table again.
@@ -230,7 +277,7 @@ impl<B: Backend> BoundedStore<B> {
         self.prepared().remove(&table.name);
     }
 
-    fn prepared(&self) -> MutexGuard<'_, HashMap<String, (Table, Prepared)>> {
+    fn prepared(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -243,7 +290,7 @@ impl<B: Backend> Store for BoundedStore<B> {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<Prepared> {
         let table = self.table(dataset)?;
-        if let Some((known, prepared)) = self.prepared().get(&table.name)
+        if let Some((known, prepared, _)) = self.prepared().get(&table.name)
             && *known == table
         {
             return Ok(*prepared);
@@ -251,8 +298,11 @@ impl<B: Backend> Store for BoundedStore<B> {
         let prepared = self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)));
         let prepared = self.explained(&table, prepared.await).await?;
         if prepared != Prepared::Blocked {
+            let search = self
+                .with_timeout(self.backend.searched(&table.name))
+                .await?;
             self.prepared()
-                .insert(table.name.clone(), (table, prepared));
+                .insert(table.name.clone(), (table, prepared, search));
         }
         Ok(prepared)
     }
@@ -270,20 +320,19 @@ impl<B: Backend> Store for BoundedStore<B> {
         order: &ObjectOrder,
         rows: &Arc<Vec<Row>>,
     ) -> Result<StoreCounts> {
-        let table = Table::new(dataset, B::KIND)?;
         if rows.is_empty() {
             return Ok(StoreCounts::default());
         }
-        let load = Load {
-            dataset,
-            table: &table,
-            versions: dataset.versions(*order),
-            rows,
-        };
-        let applied = self.with_timeout(self.backend.apply(load)).await;
-        self.explained(&table, applied)
-            .await
-            .inspect_err(|_| self.forget(&table))
+        let search = self.searched(&dataset.name).await?;
+        let applied = self.apply_with(dataset, order, rows, &search).await;
+        match applied {
+            // Another worker has prepared a definition with search meanwhile.
+            Err(StoreError::Unavailable { reason, .. }) if reason == SEARCH_CHANGED => {
+                let search = self.searched(&dataset.name).await?;
+                self.apply_with(dataset, order, rows, &search).await
+            }
+            applied => applied,
+        }
     }
 
     async fn preview_prune(

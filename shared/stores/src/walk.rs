@@ -35,6 +35,9 @@ pub(crate) struct Walks {
     /// Build totals, up to a key. `SQLite` builds them in one transaction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) building: Vec<Building>,
+    /// Stores the words of existing rows, until search is possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) indexing: Option<Indexing>,
     /// Count what a prune would delete, by its floor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counts: BTreeMap<String, Count>,
@@ -51,6 +54,20 @@ pub(crate) struct Sync {
     pub(crate) place: Option<String>,
     /// The number of keys that were marked.
     marked: u64,
+}
+
+/// How far a table is whose dataset has gained search.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Indexing {
+    /// Where the next range begins; none for the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    /// The number of rows that have their words.
+    #[serde(default)]
+    pub(crate) rows: u64,
+    /// Whether all rows have their words, and only the index is left to create.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_complete: bool,
 }
 
 /// How far a table of totals is that is being built.
@@ -162,6 +179,15 @@ impl Walks {
     /// Forgets the first synchronisations of all other destinations.
     pub(crate) fn retain_syncs(&mut self, destinations: &[String]) {
         self.syncs.retain(|name, _| destinations.contains(name));
+    }
+}
+
+impl Indexing {
+    /// Adds a range of so many rows that ends at `next`, or is the last one.
+    pub(crate) fn advance(&mut self, rows: u64, next: Option<String>) {
+        self.rows += rows;
+        self.is_complete = next.is_none();
+        self.place = next;
     }
 }
 

@@ -85,7 +85,9 @@ async fn a_read_of_an_absent_database_is_worth_a_retry_and_no_narrower_query() {
     let dataset = Dataset::from_toml("absent.toml", DATASET).unwrap();
     let query = RowQuery {
         filters: Vec::new(),
+        search: None,
         sort: None,
+        by_relevance: false,
         start: Start::First,
         limit: 1,
     };

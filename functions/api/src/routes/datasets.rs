@@ -50,6 +50,9 @@ pub(crate) struct DatasetView {
     /// Names of the fields that make up the key.
     key: Vec<String>,
     fields: Vec<FieldView>,
+    /// Names of the fields that `search` finds words in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    search: Vec<String>,
     totals: Vec<TotalView>,
     /// The databases that store the rows. Reads use the first by default.
     stores: Vec<StoreKind>,
@@ -97,6 +100,11 @@ impl DatasetView {
                     required: field.required,
                     indexed: dataset.can_sort_by(index),
                 })
+                .collect(),
+            search: dataset
+                .search_indexes()
+                .iter()
+                .map(|field| dataset.fields[*field].name.clone())
                 .collect(),
             totals: dataset
                 .totals

@@ -6,8 +6,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    CursorCodec, Dataset, EXTRA_COLUMN, Filter, MAX_PAGE_ROWS, RowQuery, Sort, Start,
-    UnknownColumns,
+    CursorCodec, Dataset, EXTRA_COLUMN, Filter, MAX_PAGE_ROWS, QueryError, RowQuery, Search, Sort,
+    Start, UnknownColumns,
 };
 use landfall_stores::Reader;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -18,13 +18,15 @@ use super::key;
 use super::paging::{limit, read_page};
 use crate::auth::Caller;
 use crate::cache::{Content, QueryKey};
-use crate::encode::{MAX_RESPONSE_BYTES, Table, escaped_len};
+use crate::encode::{Highlights, MAX_RESPONSE_BYTES, Table, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
 use crate::responses::{CommonErrors, DatasetErrors, Forbidden, NotAcceptable, ReadResponses};
 use crate::{ApiError, Context};
 
 const DEFAULT_ROWS: u32 = 50;
+/// The sort order by how well rows match a search, unless a field has this name.
+const RELEVANCE: &str = "relevance";
 /// The most rows that may precede a page by number. The store reads them all, only to skip them.
 const MAX_SKIPPED: u64 = 100_000;
 
@@ -53,9 +55,16 @@ pub(crate) struct RowsParams {
     /// A page number, from 1, instead of a cursor. Pages shift when rows are inserted or deleted.
     #[param(minimum = 1)]
     page: Option<u64>,
-    /// An indexed field or the first field of the key; with a leading `-`, in descending order. Default: the key.
+    /// An indexed field or the first field of the key; with a leading `-`, in descending order. With `search`, also
+    /// `relevance`: rows with whole words come before those with words that begin with the terms, and these before all
+    /// others. Default: the key.
     #[param(example = "-name")]
     sort: Option<String>,
+    /// Words that rows must have in the searched fields of the dataset: `gard` finds words that contain it, `gard*`
+    /// words that begin with it, `"garden"` the word, and `"front garden"` the phrase. Terms of one or two letters are
+    /// whole words. At most 200 characters and 16 terms. Only SQL databases can be searched.
+    #[param(max_length = 200, example = "gard")]
+    search: Option<String>,
     /// Conditions `field:op:value`, which must all hold; `op` is `eq`, `gte`, `gt`, `lte`, `lt` or `prefix`.
     #[serde(default, rename = "where")]
     #[param(rename = "where", max_items = 16, example = json!(["name:prefix:La"]))]
@@ -70,7 +79,9 @@ pub(crate) struct RowsParams {
 )]
 struct RowsPage {
     /// Each row has its fields by name. Decimals are strings, so that no digit is lost; dates are ISO 8601 and
-    /// timestamps RFC 3339. `_extra` holds columns that the dataset does not define.
+    /// timestamps RFC 3339. `_extra` holds columns that the dataset does not define. With `search`, `_highlight` has a
+    /// part of each text that matches, of at most 160 characters, by field: a list of its parts, each as
+    /// `{"text": "…", "match": true}`.
     rows: Vec<BTreeMap<String, serde_json::Value>>,
     /// The cursor of the next page; null on the last page.
     next: Option<String>,
@@ -111,7 +122,12 @@ pub(crate) async fn list(
     let reader = context.reader(params.store)?;
     let dataset = &*dataset;
     let query = parse(reader, dataset, &params)?;
-    let table = table(dataset);
+    let mut table = table(dataset);
+    let search = query.search.as_ref();
+    table.highlights = search.map(|search| Highlights {
+        search,
+        columns: dataset.search_indexes(),
+    });
     let read_rows = |limit| {
         let query = RowQuery {
             limit,
@@ -120,7 +136,7 @@ pub(crate) async fn list(
         async move { reader.rows(dataset, &query).await }
     };
     let read = || async {
-        let cursor = CursorCodec::for_rows(reader.kind(), dataset, &query.filters, query.sort);
+        let cursor = codec(reader, dataset, &query);
         let (start, limit) = (&query.start, query.limit);
         let link = |next: &str| link(&params, next);
         read_page(encoding, &table, start, limit, read_rows, &cursor, link).await
@@ -207,6 +223,7 @@ pub(crate) fn table(dataset: &Dataset) -> Table<'_> {
         columns: names.collect(),
         rest: (dataset.unknown_columns == UnknownColumns::Keep).then_some(EXTRA_COLUMN),
         is_marked: true,
+        highlights: None,
     }
 }
 
@@ -222,31 +239,53 @@ fn parse(
         .iter()
         .map(|text| Filter::parse(dataset, text))
         .collect::<Result<Vec<_>, _>>()?;
+    let search = params.search.as_deref().map(Search::parse).transpose();
+    let search = search.map_err(QueryError::from)?;
+    if search.is_some() && dataset.search_indexes().is_empty() {
+        return Err(QueryError::NoSearch(dataset.name.clone()).into());
+    }
+    let has_field = dataset.fields.iter().any(|field| field.name == RELEVANCE);
+    let by_relevance = search.is_some() && !has_field && params.sort.as_deref() == Some(RELEVANCE);
     let sort = params
         .sort
         .as_deref()
+        .filter(|_| !by_relevance)
         .map(|text| Sort::parse(dataset, text))
         .transpose()?;
-    let start = match (&params.cursor, params.page) {
+    let mut query = RowQuery {
+        filters,
+        search,
+        sort,
+        by_relevance,
+        start: Start::First,
+        limit,
+    };
+    query.start = match (&params.cursor, params.page) {
         (None, None) => Start::First,
         (Some(_), Some(_)) => {
             return Err(ApiError::Invalid("send either cursor or page".to_owned()));
         }
         (Some(cursor), None) => {
-            let place =
-                CursorCodec::for_rows(reader.kind(), dataset, &filters, sort).decode(cursor)?;
+            let place = codec(reader, dataset, &query).decode(cursor)?;
             Start::After(place)
         }
         (None, Some(page)) => Start::Skip(skipped(page, limit)?),
     };
-    let query = RowQuery {
-        filters,
-        sort,
-        start,
-        limit,
-    };
     query.check(dataset)?;
     Ok(query)
+}
+
+/// Returns the cursors of a query.
+fn codec(reader: &dyn Reader, dataset: &Dataset, query: &RowQuery) -> CursorCodec {
+    let (filters, search) = (&query.filters, query.search.as_ref());
+    CursorCodec::for_rows(
+        reader.kind(),
+        dataset,
+        filters,
+        search,
+        query.sort,
+        query.by_relevance,
+    )
 }
 
 /// Returns the number of rows before a page.
@@ -275,7 +314,16 @@ fn link(params: &RowsParams, next: &str) -> String {
     let conditions = params.conditions.iter();
     let conditions = conditions.map(|condition| format!("where={}", encoded(condition)));
     let mut query = vec![format!("cursor={next}")];
-    query.extend(store.into_iter().chain(limit).chain(sort).chain(conditions));
+    let search = params.search.iter();
+    let search = search.map(|search| format!("search={}", encoded(search)));
+    query.extend(
+        store
+            .into_iter()
+            .chain(limit)
+            .chain(sort)
+            .chain(search)
+            .chain(conditions),
+    );
     query.join("&")
 }
 

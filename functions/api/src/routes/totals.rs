@@ -101,6 +101,7 @@ pub(crate) async fn list(
         columns: total.by.iter().chain(columns).map(|name| &**name).collect(),
         rest: None,
         is_marked: false,
+        highlights: None,
     };
     let (dataset, start) = (&*dataset, &start);
     let read_groups = |limit| async move {

@@ -44,14 +44,26 @@ impl FakeReader {
     }
 }
 
+fn text(value: &Value) -> &str {
+    match value {
+        Value::Text(text) => text.as_str(),
+        other => panic!("{other:?} is not searched"),
+    }
+}
+
 #[async_trait]
 impl Reader for FakeReader {
     fn kind(&self) -> StoreKind {
         StoreKind::Postgres
     }
 
-    async fn rows(&self, _: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
+    async fn rows(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage, StoreError> {
         let mut rows = self.read()?;
+        if let Some(search) = &query.search {
+            let fields = dataset.search_indexes();
+            rows.retain(|row| search.matches(fields.iter().map(|field| text(&row.values[*field]))));
+            assert!(!query.by_relevance || query.sort.is_none());
+        }
         for filter in &query.filters {
             let Condition::Equals(value) = &filter.condition else {
                 panic!("the fake knows no such condition");

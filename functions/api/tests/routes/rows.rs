@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::fakes::Api;
+use crate::fakes::{Api, PRODUCTS};
 
 const ROWS: &str = "/datasets/products/rows";
 
@@ -257,5 +257,81 @@ async fn datasets_are_described_by_their_definitions() {
     ] {
         let response = api.get(&format!("/datasets/{name}")).await;
         assert_eq!(response.status, status, "{name}");
+    }
+}
+
+fn searched() -> Api {
+    let api = three();
+    let definition = PRODUCTS.replace("key =", "search = [\"name\"]\nkey =");
+    api.buckets
+        .put_text("config", "datasets/products.toml", &definition);
+    api.rows.put("d", "A crème brûlée, please", "4", None);
+    api.rows.put("e", "Brûlées", "5", None);
+    api
+}
+
+#[tokio::test]
+async fn rows_are_found_by_their_words() {
+    let api = searched();
+    let page = api.get(&format!("{ROWS}?search=brulee&limit=1")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    let body = page.json();
+    assert_eq!(
+        body["rows"],
+        json!([{
+            "sku": "d", "name": "A crème brûlée, please", "price": "4",
+            "_highlight": { "name": [
+                { "text": "A crème ", "match": false },
+                { "text": "brûlée", "match": true },
+                { "text": ", please", "match": false },
+            ] }
+        }])
+    );
+    let next = body["next"].as_str().unwrap();
+    let link = page.header("link");
+    assert_eq!(
+        link,
+        format!("<?cursor={next}&limit=1&search=brulee>; rel=\"next\"")
+    );
+    let second = api
+        .get(&format!("{ROWS}?search=brulee&limit=1&cursor={next}"))
+        .await;
+    assert_eq!(second.json()["rows"][0]["sku"], "e");
+    // The cursor of another search.
+    let other = api
+        .get(&format!("{ROWS}?search=creme&limit=1&cursor={next}"))
+        .await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    let none = api.get(&format!("{ROWS}?search=%22%20!%20*")).await;
+    assert_eq!(none.json(), json!({ "rows": [], "next": null }));
+    let ranked = api
+        .get(&format!("{ROWS}?search=brulee&sort=relevance"))
+        .await;
+    assert_eq!(ranked.json()["rows"].as_array().unwrap().len(), 2);
+    let csv = [("accept", "text/csv")];
+    let csv = api.get_with(&format!("{ROWS}?search=brulee"), &csv).await;
+    assert!(!csv.text().contains("_highlight"));
+    let dataset = api.get("/datasets/products").await.json();
+    assert_eq!(dataset["search"], json!(["name"]));
+}
+
+#[tokio::test]
+async fn searches_that_are_not_possible_are_explained() {
+    for (api, query, expected) in [
+        (three(), "search=x", "search = [\"name\"]"),
+        (
+            searched(),
+            format!("search={}", "a".repeat(201)).as_str(),
+            "200 characters",
+        ),
+        (searched(), "sort=relevance", "relevance"),
+    ] {
+        let response = api.get(&format!("{ROWS}?{query}")).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(
+            response.detail().contains(expected),
+            "{}",
+            response.detail()
+        );
     }
 }

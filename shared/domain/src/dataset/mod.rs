@@ -65,6 +65,8 @@ pub struct Dataset {
     pub(crate) key: Vec<usize>,
     /// Index of the field whose value decides which of two rows of a key is newer.
     pub(crate) order: Option<usize>,
+    /// Indexes of the fields that are searched, in the order of the definition's list.
+    pub(crate) search: Vec<usize>,
     /// Whether the key is the place of the record, which the last two fields contain.
     pub(crate) by_place: bool,
 }
@@ -73,6 +75,11 @@ impl Dataset {
     /// Returns the indexes of the key fields, in the order of the key.
     pub fn key_indexes(&self) -> &[usize] {
         &self.key
+    }
+
+    /// Returns the indexes of the fields that are searched.
+    pub fn search_indexes(&self) -> &[usize] {
+        &self.search
     }
 
     /// Returns the field whose value decides which of two rows of a key is newer, before the time of their objects.

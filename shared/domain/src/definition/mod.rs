@@ -6,6 +6,7 @@ mod notation;
 mod order;
 #[cfg(test)]
 mod page_tests;
+mod search;
 mod settings;
 mod suggest;
 #[cfg(test)]
@@ -39,6 +40,7 @@ struct RawDataset {
     #[serde(default)]
     mode: Mode,
     order: Option<Spanned<String>>,
+    search: Option<Spanned<Vec<String>>>,
     max_delete_share: Option<Spanned<f64>>,
     operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
@@ -82,6 +84,9 @@ impl Dataset {
         let order = source.check_optional("order", raw.order.as_ref(), |name| {
             order::check_order(name, raw.mode, &fields, &key)
         })?;
+        let search = source.check_optional("search", raw.search.as_ref(), |names| {
+            search::check_search(names, &fields, &key)
+        })?;
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;
         let encoding = settings::check_encoding(&source, raw.encoding.as_ref(), &csv)?;
@@ -108,6 +113,7 @@ impl Dataset {
             fields,
             key,
             order,
+            search: search.unwrap_or_default(),
             by_place: false,
         };
         settings::check_positions(&source, &dataset, &raw.fields)?;

@@ -39,6 +39,9 @@ impl ReadMongodb {
 
     async fn page(&self, dataset: &Dataset, query: &RowQuery) -> Result<RowPage> {
         query.check(dataset)?;
+        if query.search.is_some() {
+            return Err(QueryError::NotSearchable.into());
+        }
         Table::new(dataset, StoreKind::Mongodb)?;
         let mut walk = Walk::new(self, dataset, query);
         for span in spans(dataset, query) {
@@ -117,7 +120,8 @@ impl<'a> Walk<'a> {
                 conditions.extend(self.beyond_key(after));
                 return self.read_all(conditions, self.by_field(&path)).await;
             }
-            Bound::Any | Bound::Present => None,
+            // Searches are refused.
+            Bound::Any | Bound::Present | Bound::Rank(_) | Bound::RankBelow(_) => None,
             Bound::After(value) => Some(value.clone()),
         };
         // An index has whole texts, but the order is by their beginnings. So rows that may begin alike are read by

@@ -54,7 +54,8 @@ impl Changes {
                 format!("{alias}{}", quote(&column.name))
             })
         };
-        let same = list(table.values(), "", |column| {
+        let compared = table.values().filter(|column| column.is_compared());
+        let same = list(compared, "", |column| {
             format!(" AND b.{0} <=> t.{0}", quote(&column.name))
         });
         let (with_row, with_stored) = (same_key(table, "t", "k"), same_key(table, "b", "k"));

@@ -43,7 +43,9 @@ impl Updates {
             let (byte, bit) = (number / 8 + 1, 1 << (number % 8));
             format!("ORD(SUBSTRING(u._kept, {byte}, 1)) & {bit}")
         };
-        let changed = list(table.values().enumerate(), " OR ", |(number, column)| {
+        let values = table.values().enumerate();
+        let compared = values.filter(|(_, column)| column.is_compared());
+        let changed = list(compared, " OR ", |(number, column)| {
             let kept = keeps(number);
             format!(
                 "NOT ({kept}) AND NOT (t.{0} <=> u.{0})",

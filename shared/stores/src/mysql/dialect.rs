@@ -39,6 +39,7 @@ impl Dialect {
             ColumnKind::Version => version_type(table),
             ColumnKind::Versions => "mediumblob".to_owned(),
             ColumnKind::Extra => self.field_type(FieldType::Json),
+            ColumnKind::Search => self.field_type(FieldType::Text),
             ColumnKind::Key(FieldType::Text) => self.key_text(table),
             ColumnKind::Key(kind) | ColumnKind::Field(kind) => self.field_type(kind),
         }

@@ -11,11 +11,12 @@ use super::dialect::{Dialect, beginning_of, create_index, index_name};
 use super::existing::columns;
 use super::prepare::{self, run_wide};
 use super::statement::{STORE, error, run};
-use super::{build, registry, versions};
+use super::{build, registry, search, versions};
 use crate::error::Result;
 use crate::maintenance::{Current, Maintenance};
 use crate::registry::Registered;
 use crate::schema::{Index, Table};
+use crate::sql::lanes::LaneLock;
 
 /// The name of the lock of a table, which is to be bound.
 const LOCK: &str = "SHA1(CONCAT(DATABASE(), '/', ?))";
@@ -73,6 +74,24 @@ pub(super) async fn maintain(
             connection.close().await.map_err(error)?;
             return Ok(Maintenance::Continues);
         }
+    }
+    if let Some(indexing) = &known.walks.indexing {
+        current.send_replace(Some(Structure::search(&table.name, Some(indexing.rows))));
+        if indexing.is_complete {
+            info!(table = %table.name, "creating the index for search");
+            search::create_index(&mut connection, table, &known.registered.search).await?;
+        }
+        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
+        if indexing.is_complete {
+            entry.walks.indexing = None;
+        } else {
+            search::step(&mut transaction, table, &mut entry, means.step_rows).await?;
+        }
+        registry::save(&mut transaction, &table.name, &entry).await?;
+        transaction.commit().await.map_err(error)?;
+        connection.close().await.map_err(error)?;
+        return Ok(Maintenance::Continues);
     }
     let mut totals = all.totals.iter();
     let missing = totals.find(|total| !known.registered.totals.contains(total));

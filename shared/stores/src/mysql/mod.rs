@@ -24,6 +24,7 @@ mod prepare;
 mod ranges;
 mod read;
 mod registry;
+mod search;
 mod statement;
 mod totals;
 mod upsert;
@@ -151,6 +152,13 @@ impl Backend for Mysql {
             small_table_rows: self.small_table_rows,
         };
         indexes::maintain(connection, dataset, table, current, &means).await
+    }
+
+    async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
+        let entry = registry::read(&mut *self.connection().await?, dataset).await?;
+        Ok(entry
+            .map(|entry| entry.registered.search)
+            .unwrap_or_default())
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

@@ -13,13 +13,13 @@ use super::indexes::{has_index, lacks_indexes, make_index, make_indexes};
 use super::statement::{STORE, error, run};
 use super::totals::{Totals, name_of_building};
 use super::versions::{fit_versions, lacks_room};
-use super::{changes, registry};
+use super::{changes, registry, search};
 use crate::error::{Result, StoreError};
 use crate::maintenance::Prepared;
 use crate::registry::{Entry, Registered, tombstones_of, unsigned};
 use crate::schema::{Column, Table};
 use crate::sql::lanes::LaneLock;
-use crate::walk::{Building, Walks};
+use crate::walk::{Building, Indexing, Walks};
 
 /// Creates and registers what is missing, and changes nothing else.
 pub(super) async fn prepare(
@@ -37,8 +37,14 @@ pub(super) async fn prepare(
     let is_there = !existing.is_empty();
     let known_totals = known.as_ref().map(|known| known.registered.totals.clone());
     let is_known = |total: &Total| known_totals.iter().flatten().any(|known| known == total);
-    let lacks_structures =
-        !dataset.totals.iter().all(is_known) || lacks_indexes(connection, table).await?;
+    let is_indexing = known.as_ref().is_some_and(|known| {
+        let gains_search = known.registered.search.is_empty() && !table.search.is_empty();
+        gains_search || known.walks.indexing.is_some()
+    });
+    let lacks_structures = !dataset.totals.iter().all(is_known)
+        || is_indexing
+        || lacks_indexes(connection, table).await?
+        || search::lacks_index(connection, table).await?;
     let is_left_out = known.is_some()
         && is_there
         && lacks_structures
@@ -96,17 +102,22 @@ pub(super) async fn prepare(
         let mut transaction = connection.begin().await.map_err(error)?;
         let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
         let all = with(&mut transaction, &entry, dataset, table, is_new).await?;
+        if all.search != entry.registered.search {
+            entry.walks.indexing = Some(Indexing::default());
+        }
         entry.registered = all.with_structures_of(&entry.registered);
         registry::save(&mut transaction, &table.name, &entry).await?;
         transaction.commit().await.map_err(error)?;
         return Ok(prepared);
     }
     let registered = with(connection, &entry, dataset, table, is_new).await?;
+    search::create_index(connection, table, &registered.search).await?;
     add_totals(connection, dataset, table, registered, is_new, dialect).await?;
     Ok(prepared)
 }
 
-/// Creates, fills and registers the totals that are new. Writers wait while they are filled.
+/// Creates, fills and registers the totals that are new, and adds the words of existing rows if the dataset has gained
+/// search. Writers wait meanwhile.
 async fn add_totals(
     connection: &mut MySqlConnection,
     dataset: &Dataset,
@@ -125,6 +136,10 @@ async fn add_totals(
             let statements = Totals::new(table, &registered, total, dialect);
             statements.refill(&mut transaction).await?;
         }
+    }
+    let gains_search = entry.registered.search != registered.search;
+    if entry.walks.indexing.take().is_some() || gains_search {
+        search::complete(&mut transaction, table, &registered.search).await?;
     }
     entry.registered = registered;
     if is_new {
@@ -203,7 +218,7 @@ async fn with(
     let mut all = all.unwrap_or_else(|_| Registered::new(dataset, table));
     let new = Registered::new(dataset, table);
     (all.indexes, all.merged, all.snapshots) = (new.indexes, new.merged, new.snapshots);
-    all.tracking = new.tracking;
+    (all.tracking, all.search) = (new.tracking, new.search);
     let existing = columns(connection, &dataset.name).await?;
     let is_there = |field: &str| existing.iter().any(|column| column.name == field);
     if all.is_merged() {

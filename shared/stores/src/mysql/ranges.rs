@@ -26,10 +26,7 @@ pub(super) async fn next(
         None => "TRUE".to_owned(),
     };
     let names = list(&key.columns, ", ", |(name, _)| format!("t.{}", quote(name)));
-    let values = list(&key.columns, ", ", |(name, kind)| match kind {
-        FieldType::Text => format!("HEX(t.{})", quote(name)),
-        _ => format!("CAST(t.{} AS CHAR)", quote(name)),
-    });
+    let values = key.selected();
     let last = format!(
         "SELECT {values} FROM {} t {BY_KEY} WHERE {after} ORDER BY {names} LIMIT 1 OFFSET {}",
         quote(name),
@@ -58,6 +55,25 @@ pub(super) fn up_to(table: &Table, place: &str) -> Result<String> {
     Key::new(table)?.compare(place, "<", "<=")
 }
 
+/// Returns the expressions that select the key of `t`, as [`is_key`] expects its values.
+pub(super) fn selected_key(table: &Table) -> Result<String> {
+    Ok(Key::new(table)?.selected())
+}
+
+/// Returns the condition that the key of `t` has these values.
+pub(super) fn is_key(table: &Table, values: &[String]) -> Result<String> {
+    let key = Key::new(table)?;
+    let columns = key.columns.iter().zip(values);
+    let conditions = columns.map(|((name, kind), value)| {
+        let literal = key.literal(*kind, value)?;
+        Some(format!("t.{} = {literal}", quote(name)))
+    });
+    let conditions: Option<Vec<String>> = conditions.collect();
+    let conditions = conditions.filter(|conditions| conditions.len() == key.columns.len());
+    let conditions = conditions.ok_or_else(|| unavailable("a key cannot be read"))?;
+    Ok(format!("({})", conditions.join(" AND ")))
+}
+
 struct Key<'a> {
     columns: Vec<(&'a str, FieldType)>,
 }
@@ -77,6 +93,13 @@ impl<'a> Key<'a> {
         let columns: Option<_> = table.key.iter().map(column).collect();
         let columns = columns.ok_or_else(|| unavailable("the table lacks a column of its key"))?;
         Ok(Self { columns })
+    }
+
+    fn selected(&self) -> String {
+        list(&self.columns, ", ", |(name, kind)| match kind {
+            FieldType::Text => format!("HEX(t.{})", quote(name)),
+            _ => format!("CAST(t.{} AS CHAR)", quote(name)),
+        })
     }
 
     /// Returns the condition that compares the key of the alias `t` with a place: its last column with `last`, the

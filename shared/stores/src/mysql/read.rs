@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, FieldType, SORTED_CHARS, StoreKind, Total, Value};
+use landfall_domain::{
+    Clause, Dataset, FieldType, SORTED_CHARS, Search, SearchForm, StoreKind, Total, Value,
+};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments as _, Error, MySql, Row as _};
 
@@ -177,6 +179,31 @@ impl Dialect for ReadMysql {
 
     fn place(&self, _: usize, kind: FieldType) -> String {
         place(kind).to_owned()
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        quote(name)
+    }
+
+    fn contains(&self, column: &str, place: &str) -> String {
+        format!("LOCATE({place}, {column}) > 0")
+    }
+
+    fn needle(&self, clause: &Clause) -> String {
+        SearchForm::Parts.needle(clause)
+    }
+
+    fn candidates(
+        &self,
+        _: &Dataset,
+        columns: &[String],
+        search: &Search,
+    ) -> Option<(String, String)> {
+        let clauses = search.clauses().iter();
+        let parts = clauses.flat_map(|clause| SearchForm::Parts.parts(clause));
+        let parts: Vec<String> = parts.map(|part| format!("+{part}")).collect();
+        let condition = format!("MATCH ({}) AGAINST (? IN BOOLEAN MODE)", columns.join(", "));
+        (!parts.is_empty()).then(|| (condition, parts.join(" ")))
     }
 
     fn tombstones(&self, dataset: &str) -> String {

@@ -53,7 +53,8 @@ impl Upsert {
             let columns = table.columns.iter();
             columns.filter(|column| !matches!(column.kind, ColumnKind::Key(_)))
         };
-        let same = list(table.values(), " AND ", |column| {
+        let compared = table.values().filter(|column| column.is_compared());
+        let same = list(compared, " AND ", |column| {
             format!("{0} <=> VALUES({0})", quote(&column.name))
         });
         let same = if same.is_empty() { "TRUE" } else { &same };

@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::info;
 
 use super::statement::{STORE, count, error, run};
-use super::{Postgres, build, registry, table, totals};
+use super::{Postgres, build, registry, search, table, totals};
 use crate::error::Result;
 use crate::maintenance::{Current, Maintenance};
 use crate::registry::Registered;
@@ -77,6 +77,31 @@ async fn create_missing(
         let mut write = postgres.begin().await?;
         let mut entry = write.lock(&table.name, LaneLock::All).await?;
         entry.registered.indexes.insert(index.field.clone());
+        write.save(&table.name, &entry).await?;
+        write.commit().await?;
+        return Ok(Maintenance::Continues);
+    }
+    if let Some(indexing) = &entry.walks.indexing {
+        current.send_replace(Some(Structure::search(&table.name, Some(indexing.rows))));
+        if indexing.is_complete {
+            for index in search::indexes(connection, table, &known.search).await? {
+                create_index(connection, table, index).await?;
+            }
+        }
+        let is_complete = indexing.is_complete;
+        let mut write = postgres.begin().await?;
+        let mut entry = write.lock(&table.name, LaneLock::All).await?;
+        if is_complete {
+            entry.walks.indexing = None;
+        } else {
+            search::step(
+                &mut write.transaction,
+                table,
+                &mut entry,
+                postgres.step_rows,
+            )
+            .await?;
+        }
         write.save(&table.name, &entry).await?;
         write.commit().await?;
         return Ok(Maintenance::Continues);

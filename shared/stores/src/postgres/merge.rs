@@ -174,7 +174,8 @@ impl Merge {
 
 /// Returns the condition that the stored row `t` gets another value from the staged row `s`.
 pub(super) fn differs(table: &Table) -> String {
-    let differs = list(table.values(), " OR ", |column| {
+    let compared = table.values().filter(|column| column.is_compared());
+    let differs = list(compared, " OR ", |column| {
         let name = &column.name;
         format!(
             "t.{} IS DISTINCT FROM {}",

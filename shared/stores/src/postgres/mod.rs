@@ -52,6 +52,7 @@ mod prepare;
 mod ranges;
 mod read;
 mod registry;
+mod search;
 mod statement;
 mod table;
 mod totals;
@@ -144,7 +145,8 @@ impl Postgres {
         let lane_lock = LaneLock::Lane(lane);
         let entry = transaction.lock(name, lane_lock).await?;
         let is_sufficient = lane_lock.is_sufficient(&entry);
-        if !is_sufficient || entry.has_floor_above(part.versions.first()) {
+        let has_words = entry.registered.search == part.table.search;
+        if !is_sufficient || !has_words || entry.has_floor_above(part.versions.first()) {
             transaction.rollback().await?;
             return Ok(None);
         }
@@ -274,6 +276,13 @@ impl Backend for Postgres {
         current: &Current,
     ) -> Result<Maintenance> {
         maintain::step(self, dataset, table, current).await
+    }
+
+    async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
+        let entry = registry::entry(&mut *self.connection().await?, dataset).await?;
+        Ok(entry
+            .map(|entry| entry.registered.search)
+            .unwrap_or_default())
     }
 
     async fn apply(&self, load: Load<'_>) -> Result<StoreCounts> {

@@ -5,12 +5,13 @@ use sqlx::PgConnection;
 
 use super::statement::{STORE, count, run};
 use super::table::quote;
-use super::{build, changes, deletes, known, maintain, registry, table, totals};
+use super::{build, changes, deletes, known, maintain, registry, search, table, totals};
 use crate::error::{Result, StoreError};
 use crate::maintenance::Prepared;
 use crate::registry::{Entry, Registered};
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
+use crate::walk::Indexing;
 
 /// The oldest server with `MERGE`, as in `server_version_num`.
 const OLDEST: u64 = 150_000;
@@ -42,11 +43,16 @@ pub(super) async fn prepared(
     table: &Table,
     small_table_rows: u64,
 ) -> Result<Option<Prepared>> {
-    let Some(Entry { registered, .. }) = registry::entry(connection, &table.name).await? else {
+    let Some(Entry {
+        registered, walks, ..
+    }) = registry::entry(connection, &table.name).await?
+    else {
         return Ok(None);
     };
     let all = registered.merged_with(Registered::new(dataset, table), &table.name, STORE)?;
-    let lacks_structures = all.indexes != registered.indexes || all.totals != registered.totals;
+    let lacks_structures = all.indexes != registered.indexes
+        || all.totals != registered.totals
+        || walks.indexing.is_some();
     let is_ready = all.with_structures_of(&registered) == registered
         && table::missing(connection, table)
             .await?
@@ -85,7 +91,13 @@ pub(super) async fn make(
     let before = entry.registered;
     entry.registered = before.merged_with(Registered::new(dataset, table), &table.name, STORE)?;
     let all = &entry.registered;
-    let lacks_structures = all.indexes != before.indexes || all.totals != before.totals;
+    let gains_search = all.search != before.search;
+    if gains_search {
+        entry.walks.indexing = Some(Indexing::default());
+    }
+    let lacks_structures = all.indexes != before.indexes
+        || all.totals != before.totals
+        || entry.walks.indexing.is_some();
     let is_left_out = lacks_structures && !is_small(connection, table, small_table_rows).await?;
     if is_left_out {
         for total in all
@@ -97,6 +109,7 @@ pub(super) async fn make(
         }
         entry.registered = entry.registered.with_structures_of(&before);
     } else {
+        search::complete(connection, table, &mut entry).await?;
         for index in &table.indexes {
             if !before.indexes.contains(&index.field) {
                 let (name, on) = table::index(table, index);

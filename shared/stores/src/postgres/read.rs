@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Span;
 use jiff::civil::date;
-use landfall_domain::{Dataset, FieldType, StoreKind, Timestamp, Total, Value};
+use landfall_domain::{Clause, Dataset, FieldType, SearchForm, StoreKind, Timestamp, Total, Value};
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::{Arguments as _, Error, Postgres, Row as _};
 
@@ -163,6 +163,25 @@ impl Dialect for ReadPostgres {
 
     fn deleted_at(&self) -> &'static str {
         "to_char(_deleted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+    }
+
+    const MATCHES_BEFORE_SORTING: bool = true;
+
+    fn quoted(&self, name: &str) -> String {
+        quote(name)
+    }
+
+    fn contains(&self, column: &str, place: &str) -> String {
+        format!("{column} LIKE {place}")
+    }
+
+    fn needle(&self, clause: &Clause) -> String {
+        let needle = SearchForm::Words.needle(clause);
+        let escaped = needle
+            .replace('\\', "\\\\")
+            .replace('_', "\\_")
+            .replace('%', "\\%");
+        format!("%{escaped}%")
     }
 
     fn no_bytes(&self) -> &'static str {

@@ -33,6 +33,7 @@ pub(super) fn type_of(column: &Column) -> String {
     let name = match column.kind {
         ColumnKind::Version | ColumnKind::Versions => "bytea",
         ColumnKind::Extra => "jsonb",
+        ColumnKind::Search => "text",
         ColumnKind::Key(kind) | ColumnKind::Field(kind) => field_type(kind),
     };
     name.to_owned()

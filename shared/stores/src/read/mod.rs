@@ -14,10 +14,12 @@
 //! Readers use read-only connections, with a timeout per statement and a number of bytes after which a page ends
 //! early. Totals are sorted for each page, which has to read every group.
 
+pub(crate) mod conditions;
 pub(crate) mod fetch;
 pub(crate) mod key_versions;
 pub(crate) mod page;
 pub(crate) mod plan;
+pub(crate) mod search;
 pub(crate) mod sql;
 pub(crate) mod statement;
 

@@ -53,8 +53,18 @@ impl PageBuilder {
         let sort = query.sort_field(dataset);
         let sort = sort.map(|field| beginning(dataset, field, &row.values[field]));
         let key = dataset.key_indexes().iter();
+        let search = query.search.as_ref().filter(|_| query.by_relevance);
+        let rank = search.map(|search| {
+            let fields = dataset.search_indexes().iter();
+            let texts = fields.filter_map(|field| match &row.values[*field] {
+                Value::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            Value::Integer(search.rank(texts))
+        });
         Some(
-            sort.into_iter()
+            rank.into_iter()
+                .chain(sort)
                 .chain(key.map(|field| row.values[*field].clone()))
                 .collect(),
         )

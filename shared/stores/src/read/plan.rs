@@ -26,6 +26,10 @@ pub(crate) enum Bound {
     Present,
     /// Equal; texts begin with this.
     Equal(Value),
+    /// As relevant as this.
+    Rank(i64),
+    /// Less relevant than this.
+    RankBelow(i64),
     /// After this in the direction of the query, and not null.
     After(Value),
     Null,
@@ -37,6 +41,15 @@ pub(crate) fn spans(dataset: &Dataset, query: &RowQuery) -> Vec<Span> {
         Start::After(place) => Some(place.clone()),
         Start::First | Start::Skip(_) => None,
     };
+    if query.by_relevance
+        && let Some(mut place) = place.clone()
+    {
+        let key = place.split_off(1.min(place.len()));
+        if let Some(Value::Integer(rank)) = place.pop() {
+            let equal = span(Bound::Rank(rank), Some(key));
+            return vec![equal, span(Bound::RankBelow(rank), None)];
+        }
+    }
     if query.sort_field(dataset).is_none() {
         return vec![span(Bound::Any, place)];
     }

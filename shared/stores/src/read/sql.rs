@@ -16,8 +16,11 @@ use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::{Result, StoreError};
 use crate::registry::Entry;
 use crate::retry::with_timeout;
-use crate::schema::{EXTRA, Table};
+use crate::schema::{EXTRA, Table, search_of};
 use crate::text::without_zeros;
+
+/// The number of matching rows from which a page is found sooner in the order of the rows than by an index.
+const MANY_FOUND: u64 = 2_000;
 
 pub(crate) struct Found {
     pub(crate) table: ReadTable,
@@ -98,11 +101,15 @@ impl<D: SqlDatabase> SqlReader<D> {
         let Some(table) = self.table(dataset).await? else {
             return Ok(page.finish(dataset, query));
         };
-        let rows = Rows {
+        if query.search.is_some() {
+            self.check_indexed(dataset).await?;
+        }
+        let mut rows = Rows {
             dialect: &self.database,
             dataset,
             table: &table,
             query,
+            uses_index: true,
         };
         let mut skip = match query.start {
             Start::Skip(rows) => rows,
@@ -111,6 +118,12 @@ impl<D: SqlDatabase> SqlReader<D> {
         let spans = spans(dataset, query);
         for (at, span) in spans.iter().enumerate() {
             let before = page.len();
+            let search = query.search.as_ref().filter(|_| !query.by_relevance);
+            if search.is_some_and(|search| !search.clauses().is_empty()) {
+                rows.uses_index = true;
+                let found = rows.count_up_to(span, MANY_FOUND);
+                rows.uses_index = self.database.count(found).await? < MANY_FOUND;
+            }
             let select = rows.select(span, page.wanted(), skip);
             page = self.database.fetch(&table, select, page).await?;
             if page.is_full() {
@@ -125,6 +138,18 @@ impl<D: SqlDatabase> SqlReader<D> {
             }
         }
         Ok(page.finish(dataset, query))
+    }
+
+    /// Fails if rows may lack the words by which they are searched.
+    async fn check_indexed(&self, dataset: &Dataset) -> Result<()> {
+        let entry = self.database.entry(&dataset.name).await?;
+        let is_indexed = entry.is_some_and(|entry| {
+            entry.registered.search == search_of(dataset) && entry.walks.indexing.is_none()
+        });
+        if is_indexed {
+            return Ok(());
+        }
+        Err(StoreError::Indexing(dataset.name.clone()))
     }
 
     async fn key_versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions> {

@@ -1,8 +1,9 @@
 //! Statements that read. They are the same for every SQL database, except for its [`Dialect`].
 
-use landfall_domain::{Dataset, FieldType, RowQuery, SORTED_CHARS, Value};
+use landfall_domain::{Clause, Dataset, FieldType, RowQuery, SORTED_CHARS, Search, Value};
 
 use super::StoredRow;
+use super::conditions::Conditions;
 use super::page::first_chars;
 use super::plan::{Bound, Comparison, Span, comparisons};
 use crate::schema::list;
@@ -37,6 +38,29 @@ pub(crate) trait Dialect: Send + Sync {
     /// Returns a null of the type of texts.
     fn no_text(&self) -> &'static str {
         "NULL"
+    }
+
+    /// Whether an index finds the rows that match a search only if the statement neither sorts nor limits them.
+    const MATCHES_BEFORE_SORTING: bool = false;
+
+    /// Quotes a name.
+    fn quoted(&self, name: &str) -> String;
+
+    /// Returns the condition that a column of words contains the text at a place.
+    fn contains(&self, column: &str, place: &str) -> String;
+
+    /// Returns the text that an index has for a term, as [`Dialect::contains`] compares it.
+    fn needle(&self, clause: &Clause) -> String;
+
+    /// Returns the condition of the candidates of a search, with `?` for the placeholder, and its value; none if the
+    /// other conditions are all that an index needs.
+    fn candidates(
+        &self,
+        _dataset: &Dataset,
+        _columns: &[String],
+        _search: &Search,
+    ) -> Option<(String, String)> {
+        None
     }
 
     /// Returns the condition that a sort expression is not null, in a form that uses an index.
@@ -104,7 +128,7 @@ impl ReadColumn {
         }
     }
 
-    fn sorted(&self) -> &str {
+    pub(super) fn sorted(&self) -> &str {
         self.beginning.as_ref().unwrap_or(&self.ordered)
     }
 }
@@ -121,6 +145,9 @@ pub(crate) struct Rows<'a, D> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) table: &'a ReadTable,
     pub(crate) query: &'a RowQuery,
+    /// Whether a search looks for candidates in its index. If many rows match, it is faster to read rows in their
+    /// order.
+    pub(crate) uses_index: bool,
 }
 
 impl<D: Dialect> Rows<'_, D> {
@@ -147,18 +174,48 @@ impl<D: Dialect> Rows<'_, D> {
         });
         // With filters, another index may be better.
         let index = match sort {
-            _ if !self.query.filters.is_empty() => "",
+            _ if !self.query.filters.is_empty() || self.query.search.is_some() => "",
             None => self.table.by_key,
             Some(field) => &self.table.columns[field].by_index,
         };
+        let mut bound = bound;
+        let order = match self
+            .query
+            .search
+            .as_ref()
+            .filter(|_| self.query.by_relevance)
+        {
+            Some(search) => {
+                let mut ranked = Conditions::with_values(self.dialect, bound);
+                let rank = super::search::rank(self, &mut ranked, search);
+                bound = ranked.values;
+                format!("{rank} DESC, {order}")
+            }
+            None => order,
+        };
+        let name = &self.table.name;
+        let from = if D::MATCHES_BEFORE_SORTING && self.uses_index && self.query.search.is_some() {
+            format!("(SELECT * FROM {name}{sql} OFFSET 0) t")
+        } else {
+            format!("{name}{index}{sql}")
+        };
         Statement {
             sql: format!(
-                "SELECT {values}{extra} FROM {}{index}{sql} ORDER BY {order} {}",
-                self.table.name,
+                "SELECT {values}{extra} FROM {from} ORDER BY {order} {}",
                 limited(limit, skip)
             ),
             values: bound,
         }
+    }
+
+    /// Returns the statement that counts the rows of a span, up to a number.
+    pub(crate) fn count_up_to(&self, span: &Span, most: u64) -> Statement {
+        let mut statement = self.conditions(span);
+        statement.sql = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {}{} LIMIT {most}) found",
+            self.table.name, statement.sql
+        );
+        statement
     }
 
     pub(crate) fn count(&self, span: &Span) -> Statement {
@@ -201,8 +258,22 @@ impl<D: Dialect> Rows<'_, D> {
                 }
             }
         }
+        if let Some(search) = &self.query.search {
+            super::search::add(self, &mut conditions, search);
+        }
         if let Some(field) = self.query.sort_field(self.dataset) {
             self.bound(&mut conditions, field, &span.sort);
+        }
+        if let Some(search) = &self.query.search
+            && let Bound::Rank(rank) | Bound::RankBelow(rank) = span.sort
+        {
+            let operator = if matches!(span.sort, Bound::Rank(_)) {
+                "="
+            } else {
+                "<"
+            };
+            let expression = super::search::rank(self, &mut conditions, search);
+            conditions.add(format!("{expression} {operator} {rank}"));
         }
         if let Some(key) = &span.after {
             let key = self.dataset.key_indexes().iter().zip(key);
@@ -222,7 +293,7 @@ impl<D: Dialect> Rows<'_, D> {
         let column = &self.table.columns[field];
         let sorted = column.sorted();
         match bound {
-            Bound::Any => {}
+            Bound::Any | Bound::Rank(_) | Bound::RankBelow(_) => {}
             Bound::Present => conditions.add(self.dialect.present(column.kind, sorted)),
             Bound::Null => conditions.add(format!("{sorted} IS NULL")),
             Bound::Equal(value) => {
@@ -236,130 +307,6 @@ impl<D: Dialect> Rows<'_, D> {
                 };
                 conditions.compare(column.kind, sorted, comparison, value);
             }
-        }
-    }
-}
-
-impl Comparison {
-    fn operator(self) -> &'static str {
-        match self {
-            Self::Equal => "=",
-            Self::AtLeast => ">=",
-            Self::Above => ">",
-            Self::AtMost => "<=",
-            Self::Below => "<",
-        }
-    }
-
-    /// Returns the comparison that the beginnings of two texts satisfy if the texts satisfy this one.
-    fn or_equal(self) -> Self {
-        match self {
-            Self::Above => Self::AtLeast,
-            Self::Below => Self::AtMost,
-            other => other,
-        }
-    }
-}
-
-pub(crate) struct Conditions<'a, D> {
-    dialect: &'a D,
-    all: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl<'a, D: Dialect> Conditions<'a, D> {
-    pub(crate) fn new(dialect: &'a D) -> Self {
-        Self {
-            dialect,
-            all: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, condition: String) {
-        self.all.push(condition);
-    }
-
-    fn place(&mut self, kind: FieldType, value: &Value) -> String {
-        self.values.push(value.clone());
-        self.dialect.place(self.values.len(), kind)
-    }
-
-    fn equal(&mut self, column: &ReadColumn, value: &Value) {
-        let place = self.place(column.kind, value);
-        self.add(format!("{} = {place}", column.raw));
-    }
-
-    fn compare(&mut self, kind: FieldType, ordered: &str, comparison: Comparison, value: &Value) {
-        let place = self.place(kind, value);
-        let place = self.dialect.ordered(kind, &place);
-        self.add(format!("{ordered} {} {place}", comparison.operator()));
-    }
-
-    /// Adds the condition that these columns, none of them null, follow these values.
-    fn after(&mut self, columns: &[(&ReadColumn, &Value)], is_descending: bool) {
-        let operator = if is_descending { "<" } else { ">" };
-        if D::HAS_ROW_VALUES {
-            let raw = list(columns, ", ", |(column, _)| column.raw.clone());
-            let places: Vec<String> = columns
-                .iter()
-                .map(|(column, value)| self.place(column.kind, value))
-                .collect();
-            self.add(format!("({raw}) {operator} ({})", places.join(", ")));
-            return;
-        }
-        let mut any = Vec::with_capacity(columns.len());
-        for (at, (last, value)) in columns.iter().enumerate() {
-            let mut all = Vec::with_capacity(at + 1);
-            for (column, value) in &columns[..at] {
-                all.push(format!(
-                    "{} = {}",
-                    column.raw,
-                    self.place(column.kind, value)
-                ));
-            }
-            let place = self.place(last.kind, value);
-            all.push(format!("{} {operator} {place}", last.raw));
-            any.push(format!("({})", all.join(" AND ")));
-        }
-        self.add(format!("({})", any.join(" OR ")));
-    }
-
-    /// Adds the condition that a group follows the one with these values, where nulls come last.
-    pub(crate) fn after_group(&mut self, columns: &[(&ReadColumn, &Value)]) {
-        let mut any = Vec::with_capacity(columns.len());
-        for (at, (last, value)) in columns.iter().enumerate() {
-            if value.is_null() {
-                continue;
-            }
-            let mut all = Vec::with_capacity(at + 1);
-            for (column, value) in &columns[..at] {
-                let sorted = column.sorted();
-                all.push(if value.is_null() {
-                    format!("{sorted} IS NULL")
-                } else {
-                    let place = self.place(column.kind, value);
-                    format!("{sorted} = {}", self.dialect.ordered(column.kind, &place))
-                });
-            }
-            let sorted = last.sorted();
-            let place = self.place(last.kind, value);
-            let place = self.dialect.ordered(last.kind, &place);
-            all.push(format!("({sorted} > {place} OR {sorted} IS NULL)"));
-            any.push(format!("({})", all.join(" AND ")));
-        }
-        self.add(format!("({})", any.join(" OR ")));
-    }
-
-    pub(crate) fn finish(self) -> Statement {
-        let sql = if self.all.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {}", self.all.join(" AND "))
-        };
-        Statement {
-            sql,
-            values: self.values,
         }
     }
 }

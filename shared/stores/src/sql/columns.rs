@@ -10,7 +10,7 @@
 
 use landfall_domain::StoreCounts;
 
-use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated};
+use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated, words_outdated};
 use super::lanes::LaneLock;
 use crate::columns::{Columns, Plan};
 use crate::error::Result;
@@ -35,8 +35,14 @@ pub(super) async fn attempt<D: SqlDatabase>(
         transaction.rollback().await?;
         return Ok(all_stale(chunk.rows.len()));
     }
-    if transaction.is_outdated(&entry) || entry.registered.merged != known.merged {
+    if transaction.is_outdated(&entry)
+        || entry.registered.merged != known.merged
+        || entry.registered.search != known.search
+    {
         return Err(outdated::<D>());
+    }
+    if entry.registered.search != chunk.table.search {
+        return Err(words_outdated::<D>());
     }
     let columns = Columns::new(chunk.dataset, &known);
     let stored = transaction.stored_keys(&chunk, &entry).await?;

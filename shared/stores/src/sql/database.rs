@@ -5,7 +5,7 @@ use landfall_domain::{Dataset, Row, RowVersions, StoreCounts, StoredKey};
 
 use super::lanes::{self, LaneLock};
 use crate::columns::{Columns, Plan};
-use crate::error::{Result, StoreError};
+use crate::error::{Result, SEARCH_CHANGED, StoreError};
 use crate::registry::Entry;
 use crate::schema::Table;
 use crate::store::Backend;
@@ -185,4 +185,9 @@ pub(crate) trait SqlTransaction<S>: Send + Sized {
 /// Another worker changed the registry after the transaction was staged.
 pub(super) fn outdated<D: SqlDatabase>() -> StoreError {
     StoreError::contended(D::KIND, "the dataset's registration changed")
+}
+
+/// The dataset has gained search after the words of the rows were to be stored.
+pub(super) fn words_outdated<D: SqlDatabase>() -> StoreError {
+    StoreError::unavailable(D::KIND, SEARCH_CHANGED)
 }

@@ -4,7 +4,7 @@ use futures::future;
 use landfall_domain::{Mode, StoreCounts};
 
 use super::columns;
-use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated};
+use super::database::{Change, Chunk, SqlDatabase, SqlTransaction, outdated, words_outdated};
 use super::lanes::{self, LaneLock, LaneRows};
 use crate::error::Result;
 use crate::registry::{Entry, all_stale};
@@ -108,6 +108,9 @@ async fn attempt<D: SqlDatabase>(
     }
     if transaction.is_outdated(&entry) {
         return Err(outdated::<D>());
+    }
+    if entry.registered.search != chunk.table.search {
+        return Err(words_outdated::<D>());
     }
     let counts = write(&mut transaction, chunk, &mut entry).await?;
     transaction.commit().await?;

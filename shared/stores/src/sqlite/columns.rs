@@ -76,7 +76,8 @@ impl<'t> Merge<'t> {
     ) -> Result<Self> {
         let prepare = |sql: String| Prepared::new(transaction, &sql);
         let target = quote(&table.name);
-        let names = &entry.registered.merged;
+        let columns = entry.registered.merged_columns();
+        let names: &Vec<String> = &columns.map(|column| column.name).collect();
         let keys = list(&table.key, ", ", quote);
         let key_places = vec!["?"; table.key.len()].join(", ");
         let is_key = list(&table.key, " AND ", |name| format!("{} = ?", quote(name)));

@@ -16,7 +16,7 @@ use super::table::quote;
 use super::tombstones::Tombstones;
 use super::totals::Totals;
 use super::values::Values;
-use super::{columns, registry};
+use super::{columns, registry, search};
 use crate::error::{Result, StoreError};
 use crate::registry::all_stale;
 use crate::schema::{ColumnKind, Table, VERSION, list};
@@ -32,6 +32,7 @@ pub(super) fn rows(
     if entry.has_floor_above(versions.first()) {
         return Ok(all_stale(rows.len()));
     }
+    search::check(table, &entry)?;
     if entry.registered.is_merged() {
         return columns::rows(transaction, table, dataset, &entry, versions, rows);
     }
@@ -116,7 +117,10 @@ impl<'t> Merge<'t> {
         let set = list(table.values(), "", |column| {
             format!("{} = ?, ", quote(&column.name))
         });
-        let is_field = |index: &usize| matches!(table.columns[*index].kind, ColumnKind::Field(_));
+        let is_field = |index: &usize| {
+            let kind = table.columns[*index].kind;
+            matches!(kind, ColumnKind::Field(_) | ColumnKind::Search)
+        };
         let total_columns = totals.columns().iter().map(|name| {
             let columns = &mut table.columns.iter();
             columns.position(|column| column.name == *name)

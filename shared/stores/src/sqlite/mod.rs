@@ -27,6 +27,7 @@ mod prune;
 mod read;
 mod recorder;
 mod registry;
+mod search;
 mod statement;
 mod table;
 mod tombstones;
@@ -212,6 +213,12 @@ impl Backend for Sqlite {
     ) -> Result<Maintenance> {
         let (dataset, table, current) = (dataset.clone(), table.clone(), current.clone());
         self.transact(move |transaction| prepare::maintain(transaction, &dataset, &table, &current))
+            .await
+    }
+
+    async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
+        let dataset = dataset.to_owned();
+        self.transact(move |transaction| search::fields(transaction, &dataset))
             .await
     }
 

@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::error::{STORE, mismatch};
 use super::table::{add_columns, create, create_index, exists, index_name, quote, tombstones};
-use super::{destinations, registry, totals};
+use super::{destinations, registry, search, totals};
 use crate::error::Result;
 use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::{Registered, unsigned};
@@ -28,6 +28,7 @@ pub(super) fn make(
         let drop = format!("DROP TABLE IF EXISTS {}", tombstones(&table.name));
         transaction.execute_batch(&drop)?;
         destinations::forget(transaction, table)?;
+        search::forget(transaction, table)?;
         registry::remove(transaction, &table.name)?;
     }
     create(transaction, table)?;
@@ -41,12 +42,20 @@ pub(super) fn make(
     let lacks_totals = known
         .as_ref()
         .is_some_and(|known| known.totals != registered.totals);
-    let is_left_out =
-        (lacks_totals || !missing.is_empty()) && !is_small(transaction, table, small_table_rows)?;
+    let known_search = known.as_ref().map_or(&[][..], |known| &known.search);
+    let lacks_search = known_search != registered.search;
+    let is_left_out = (lacks_totals || lacks_search || !missing.is_empty())
+        && !is_small(transaction, table, small_table_rows)?;
     let registered = match &known {
-        Some(known) if is_left_out => registered.with_structures_of(known),
+        Some(known) if is_left_out => Registered {
+            search: known.search.clone(),
+            ..registered.with_structures_of(known)
+        },
         _ => registered,
     };
+    if !is_left_out && lacks_search {
+        search::make(transaction, table, &registered.search)?;
+    }
     if !is_left_out {
         for index in missing {
             transaction.execute_batch(&create_index(table, index))?;
@@ -105,6 +114,12 @@ pub(super) fn maintain(
         current.send_replace(Some(Structure::index(&index.field)));
         info!(table = %table.name, field = %index.field, "creating an index");
         transaction.execute_batch(&create_index(table, index))?;
+        return Ok(Maintenance::Continues);
+    }
+    if known.registered.search.is_empty() && !table.search.is_empty() {
+        current.send_replace(Some(Structure::search(&table.name, None)));
+        info!(table = %table.name, "indexing for search");
+        make(transaction, dataset, table, u64::MAX)?;
         return Ok(Maintenance::Continues);
     }
     let mut totals = dataset.totals.iter();

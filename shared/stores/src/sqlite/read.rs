@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use landfall_domain::{Dataset, FieldType, StoreKind, Total};
+use landfall_domain::{Clause, Dataset, FieldType, Search, SearchForm, StoreKind, Total};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::error::{STORE, cut_off, unavailable};
 use super::file::{BUSY_TIMEOUT, absolute};
 use super::registry;
+use super::search;
 use super::table::{DELETED_AT, beginning, exists, missing, ordered, quote, tombstones};
 use super::values::{bound, value};
 use crate::error::{Result, StoreError};
@@ -219,6 +220,34 @@ impl Dialect for ReadSqlite {
 
     fn deleted_at(&self) -> &'static str {
         DELETED_AT
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        quote(name)
+    }
+
+    fn contains(&self, column: &str, place: &str) -> String {
+        format!("instr({column}, {place}) > 0")
+    }
+
+    fn needle(&self, clause: &Clause) -> String {
+        SearchForm::Words.needle(clause)
+    }
+
+    fn candidates(
+        &self,
+        dataset: &Dataset,
+        _: &[String],
+        search: &Search,
+    ) -> Option<(String, String)> {
+        let clauses = search.clauses().iter();
+        let parts = clauses.flat_map(|clause| SearchForm::Words.parts(clause));
+        let parts: Vec<String> = parts
+            .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+            .collect();
+        let index = search::index(&dataset.name);
+        let condition = format!("_rowid_ IN (SELECT rowid FROM {index} WHERE {index} MATCH ?)");
+        (!parts.is_empty()).then(|| (condition, parts.join(" AND ")))
     }
 
     fn present(&self, kind: FieldType, ordered: &str) -> String {

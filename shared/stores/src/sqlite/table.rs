@@ -27,7 +27,7 @@ pub(super) fn tombstones(dataset: &str) -> String {
 fn column_type(column: &Column) -> String {
     let name = match column.kind {
         ColumnKind::Version | ColumnKind::Versions => "BLOB",
-        ColumnKind::Extra => "TEXT",
+        ColumnKind::Extra | ColumnKind::Search => "TEXT",
         ColumnKind::Key(kind) | ColumnKind::Field(kind) => type_of(kind),
     };
     name.to_owned()

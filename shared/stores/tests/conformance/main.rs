@@ -24,9 +24,11 @@ mod ordered;
 mod overlap;
 mod owners;
 mod places;
+mod posts;
 mod random;
 mod reads;
 mod rows;
+mod search;
 mod tables;
 mod totals;
 mod values;
@@ -170,6 +172,7 @@ mod of_mongodb {
         document_keys::documents_as_keys_are_refused,
         document_keys::a_key_of_several_fields_is_a_text,
         expiry::the_server_deletes_expired_tombstones,
+        search::mongodb_is_not_searched,
     }
 }
 
@@ -199,6 +202,12 @@ mod sql {
                     filters::pages_of_totals,
                     expiry::expired_tombstones_are_swept_in_steps,
                     expiry::sweeps_beside_writers,
+                    search::searches_equal_a_scan,
+                    search::common_words_are_found_in_order,
+                    search::a_search_follows_merged_columns,
+                    search::pruned_rows_are_not_found,
+                    search::a_small_table_gains_search,
+                    search::a_big_table_gains_search_in_steps,
                 }
             )*
         };

@@ -24,7 +24,9 @@ fn indexed_pairs() -> String {
 pub(crate) fn query(sort: Option<Sort>, limit: u32) -> RowQuery {
     RowQuery {
         filters: Vec::new(),
+        search: None,
         sort,
+        by_relevance: false,
         start: Start::First,
         limit,
     }

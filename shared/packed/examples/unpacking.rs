@@ -1,7 +1,7 @@
 //! Prints the throughput of decompression for each kind of compressed object, as the median of several runs, in
 //! megabytes of content.
 //!
-//! `cargo run --release -p landfall-packed --example throughput`
+//! `cargo run --release -p landfall-packed --example unpacking`
 
 use std::fmt::Write as _;
 use std::io::{self, Cursor, Write};
