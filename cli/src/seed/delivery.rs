@@ -208,7 +208,7 @@ mod tests {
         let mut sent = sent.lock().unwrap();
         sent.called.remove(&id);
         let key = headers["idempotency-key"].to_str().unwrap();
-        if sent.keys.insert(key.to_owned()) && sent.keys.len() % 10 == 0 {
+        if sent.keys.insert(key.to_owned()) && sent.keys.len().is_multiple_of(10) {
             // Every tenth request fails once, and is repeated with its key.
             return StatusCode::SERVICE_UNAVAILABLE;
         }
