@@ -64,7 +64,7 @@ enum Command {
     /// Check definitions of sources, try them out, and act on those of a stack
     #[command(subcommand)]
     Sources(sources::Command),
-    /// Check definitions of destinations
+    /// Check definitions of destinations, and act on those of a stack
     #[command(subcommand)]
     Destinations(destinations::Command),
     /// Act on jobs of a stack
@@ -272,7 +272,7 @@ async fn main() -> Result<ExitCode> {
             println!("{dataset} is not paused");
         }
         Command::Sources(command) => return sources::act(command).await,
-        Command::Destinations(command) => return destinations::act(command),
+        Command::Destinations(command) => return destinations::act(command).await,
         Command::Explain {
             dataset,
             key,

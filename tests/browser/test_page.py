@@ -376,6 +376,15 @@ def test_every_view_is_accessible(visit: Visit, options: dict, request: pytest.F
     expect(page.get_by_role("button", name="Pause source")).to_be_visible()
     check(page)
 
+    page.get_by_role("link", name="Destinations").click()
+    expect(page.get_by_text("torn_shop does not send")).to_be_visible()
+    expect(page.get_by_role("region", name="Destinations")).to_be_visible()
+    check(page)
+    page.get_by_role("link", name="shop", exact=True).click()
+    expect(heading(page, "shop")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause destination")).to_be_visible()
+    check(page)
+
     page.get_by_role("button", name="Sign out").click()
     expect(heading(page, "Sign in")).to_be_visible()
     check(page)
@@ -470,3 +479,25 @@ def test_a_source_is_run_paused_and_resumed_on_its_page(visit: Visit) -> None:
     run.click()
     expect(page.locator("#status")).to_have_text("Run now: done")
     expect(page.get_by_text("within a minute")).to_be_visible()
+
+
+def test_a_destination_is_paused_and_resumed_on_its_page(visit: Visit) -> None:
+    page = visit("#/destinations")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="shop", exact=True))
+    expect(row).to_contain_text("orders")
+    row.get_by_role("link").click()
+    expect(heading(page, "shop")).to_be_focused()
+    expect(page.get_by_text("There are none.")).to_be_visible()
+
+    pause = page.get_by_role("button", name="Pause destination")
+    resume = page.get_by_role("button", name="Resume destination")
+    notice = page.get_by_text("The destination has been paused since")
+    pause.click()
+    expect(notice).to_be_visible()
+    # The task waits until the destination is resumed.
+    page.get_by_role("button", name="Send existing rows").click()
+    expect(page.get_by_role("region", name="Tasks")).to_contain_text("Send existing rows")
+    check(page)
+    resume.click()
+    expect(notice).to_be_hidden()
+    expect(pause).to_be_visible()

@@ -26,6 +26,9 @@ async fn files_are_loaded_and_rows_are_shown_in_a_browser() {
     // Nothing listens there.
     let feed = "dataset = \"products\"\nurl = \"http://127.0.0.1:9/feed\"\nevery = \"1 hour\"\n";
     stack.put_source("feed", feed).await.unwrap();
+    stack.put_destination("torn_shop", "url = ").await.unwrap();
+    let shop = "dataset = \"orders\"\nurl = \"http://127.0.0.1:9\"\nupdate = { path = \"/{{ order_id }}\" }\n";
+    stack.put_destination("shop", shop).await.unwrap();
 
     let directory = tempfile::tempdir().unwrap();
     let [file, expected] =

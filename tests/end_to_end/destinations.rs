@@ -1,6 +1,7 @@
 //! A destination: orders that files and single writes insert, change and delete, and a service that follows them,
 //! although it is slow, answers 429 and 500, drops connections, and the relay is killed.
 
+mod redo;
 mod service;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,8 @@ import { problemPanel } from './parts.js';
 import * as session from './session.js';
 import { cancelAll, sending } from './uploads.js';
 import { dataView } from './view-data.js';
+import { destinationView } from './view-destination.js';
+import { destinationsView } from './view-destinations.js';
 import { jobView } from './view-job.js';
 import { jobsView } from './view-jobs.js';
 import { loadView } from './view-load.js';
@@ -45,6 +47,8 @@ function viewOf([section, name, kind, ...rest], query) {
   if (section === 'jobs') return jobsView(query);
   if (section === 'sources' && name) return sourceView(name);
   if (section === 'sources') return sourcesView();
+  if (section === 'destinations' && name) return destinationView(name);
+  if (section === 'destinations') return destinationsView();
   if (section === 'data' && kind === 'rows' && rest.length > 0) return rowView(name, rest, query);
   if (section === 'data' && kind === 'totals' && rest.length > 0) return totalsView(name, rest[0], query);
   if (section === 'data') return dataView(name, query);

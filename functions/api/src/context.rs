@@ -5,11 +5,15 @@ use axum::http::HeaderValue;
 use jiff::Timestamp;
 use lambda_http::Error;
 use landfall_auth::Tokens;
-use landfall_aws::{ChunkQueue, Contents, Datasets, Inbox, Lookup, Objects, S3Inbox, Sources};
+use landfall_aws::{
+    ChunkQueue, Contents, Datasets, Destinations, Inbox, Lookup, Objects, S3Inbox, Sources,
+};
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
-use landfall_ledger::{JobIndex, Ledger, PermitTable, RequestTable, SourceTable, WriteTable};
+use landfall_ledger::{
+    DestinationTable, JobIndex, Ledger, PermitTable, RequestTable, SourceTable, WriteTable,
+};
 use landfall_runtime::{Environment, Limiter, optional, required};
-use landfall_stores::Reader;
+use landfall_stores::{ChangeReader, Reader};
 
 use crate::ApiError;
 use crate::cache::ResponseCache;
@@ -64,6 +68,12 @@ pub struct Context {
     pub sources: Sources,
     /// The same ledger, for what is recorded about sources.
     pub source_records: Arc<dyn SourceTable>,
+    /// Definitions of destinations.
+    pub destinations: Destinations,
+    /// The same ledger, for what is recorded about destinations.
+    pub destination_records: Arc<dyn DestinationTable>,
+    /// The changes that destinations have not got.
+    pub changes: Arc<dyn ChangeReader>,
     /// The same ledger, for writes of single rows.
     pub writes: Arc<dyn WriteTable>,
     /// The same ledger, for idempotency keys.
@@ -76,11 +86,28 @@ pub struct Context {
     pub(crate) limiter: Limiter,
 }
 
+/// What the API needs of the ledger.
+pub trait ApiLedger:
+    JobIndex + PermitTable + SourceTable + DestinationTable + WriteTable + RequestTable + 'static
+{
+}
+
+impl<L> ApiLedger for L where
+    L: JobIndex
+        + PermitTable
+        + SourceTable
+        + DestinationTable
+        + WriteTable
+        + RequestTable
+        + 'static
+{
+}
+
 impl Context {
-    /// Creates a context from its parts. `ledger` has the jobs, the records of sources, the writes, and the permits and
-    /// idempotency keys of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs, the records of sources and destinations, the writes, and
+    /// the permits and idempotency keys of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
-    pub fn new<L: JobIndex + PermitTable + SourceTable + WriteTable + RequestTable + 'static>(
+    pub fn new<L: ApiLedger>(
         settings: Settings,
         tokens: Tokens,
         ledger: Arc<L>,
@@ -89,7 +116,9 @@ impl Context {
         inbox: Arc<dyn Inbox>,
         datasets: Datasets,
         sources: Sources,
+        destinations: Destinations,
         readers: Vec<Arc<dyn Reader>>,
+        changes: Arc<dyn ChangeReader>,
         clock: Clock,
     ) -> Self {
         let contents = Contents::new(Arc::clone(&objects), settings.work_bucket.clone());
@@ -100,6 +129,7 @@ impl Context {
             cache: ResponseCache::new(ledger.clone()),
             ledger: Ledger::new(ledger.clone()),
             source_records: ledger.clone(),
+            destination_records: ledger.clone(),
             writes: ledger.clone(),
             requests: ledger.clone(),
             clock,
@@ -110,7 +140,9 @@ impl Context {
             inbox,
             datasets,
             sources,
+            destinations,
             readers,
+            changes,
             limiter,
         }
     }
@@ -132,11 +164,12 @@ impl Context {
         };
 
         let environment = Environment::load().await;
-        let (readers, tokens) = tokio::join!(
+        let (readers, changes, tokens) = tokio::join!(
             environment.readers(),
+            environment.change_reader(),
             Tokens::load(environment.sdk(), &tokens_secret)
         );
-        let (readers, tokens) = (readers?, tokens?);
+        let (readers, changes, tokens) = (readers?, changes?, tokens?);
         let inbox = S3Inbox::new(environment.sdk(), settings.inbox_bucket.clone());
         settings.upload_origin = origin(&inbox.url().await?);
         Ok(Self::new(
@@ -148,7 +181,9 @@ impl Context {
             Arc::new(inbox),
             environment.datasets()?,
             environment.sources()?,
+            environment.destinations()?,
             readers,
+            changes,
             Arc::new(Timestamp::now),
         ))
     }

@@ -20,7 +20,7 @@ use crate::{Context, routes};
     info(
         title = "Landfall",
         description = "Reads rows, totals, jobs and rejects of datasets, accepts files and rows, and shows and runs \
-            sources.\n\n\
+            sources and destinations.\n\n\
             Rows and totals may be up to 2 seconds old, but always include every job that was closed before the \
             request. Responses have an `ETag`; a request with `If-None-Match` is answered with 304 if nothing has \
             changed. `Cache-Control: no-cache` bypasses the cache.",

@@ -53,6 +53,17 @@ pub(crate) enum SourceErrors {
     Conflict(Problem),
 }
 
+/// Further errors of routes about one destination.
+#[derive(IntoResponses)]
+pub(crate) enum DestinationErrors {
+    /// Not found, or the token does not cover its dataset
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// The definition of the destination is invalid or new, or it has too many tasks
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+}
+
 /// None of the accepted media types is available
 #[derive(IntoResponses)]
 #[response(status = 406, content_type = "application/problem+json")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use landfall_destinations::Destination;
+use landfall_ledger::DestinationError;
 use landfall_stores::{ChangeOutcome, ChangeResult, DueChange, Lease};
 use tracing::{error, warn};
 use uuid::Uuid;
@@ -24,6 +25,8 @@ const MAX_KEYS: usize = 200;
 const SECONDS_OF_KEYS: f64 = 20.0;
 /// The number of results that are recorded at once.
 const MAX_RESULTS: usize = 50;
+/// The maximum number of answers of a batch that are kept as errors.
+const MAX_ERRORS: usize = 5;
 /// How long to wait before results are recorded again.
 const RECORD_WAITS: [Duration; 3] = [
     Duration::from_millis(200),
@@ -31,15 +34,26 @@ const RECORD_WAITS: [Duration; 3] = [
     Duration::from_secs(5),
 ];
 
-/// Leases keys and sends them, as far as time allows. Returns whether there may be more.
+/// What has become of an attempt to send a batch.
+pub(crate) enum Sending {
+    /// No more calls may be sent now.
+    Stopped,
+    /// Nothing is due.
+    Nothing,
+    /// Keys were sent: as many as a lease has, or all that are due.
+    Sent {
+        /// Whether it was as many as a lease has.
+        is_full: bool,
+    },
+}
+
+/// Leases keys and sends them, as far as time allows.
 pub(crate) async fn send_batch(
     context: &Context,
     destination: &Destination,
+    circuit: Circuit<'_>,
     stop_at: Timestamp,
-) -> Result<bool, RelayError> {
-    let Some(circuit) = Circuit::enter(context, &destination.name).await? else {
-        return Ok(false);
-    };
+) -> Result<Sending, RelayError> {
     let (dataset, name) = (destination.dataset(), &destination.name);
     let limit = if circuit.is_probe() {
         1
@@ -54,7 +68,7 @@ pub(crate) async fn send_batch(
     };
     let leased = context.store.lease(dataset, name, &lease, limit).await?;
     if leased.is_empty() {
-        return Ok(false);
+        return Ok(Sending::Nothing);
     }
     let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
     let failure = Mutex::new(None);
@@ -83,16 +97,37 @@ pub(crate) async fn send_batch(
         .buffer_unordered(concurrency)
         .ready_chunks(MAX_RESULTS);
     let mut is_whole = true;
+    let mut errors = Vec::new();
     while let Some(results) = results.next().await {
         is_whole &= results
             .iter()
             .all(|result| result.outcome != ChangeOutcome::Released);
         record(context, destination, &lease, &results).await;
+        let now = context.clock.now();
+        let answers = results.iter().filter_map(answer);
+        errors.extend(answers.map(|answer| DestinationError::new(now, answer)));
+        errors.drain(..errors.len().saturating_sub(MAX_ERRORS));
     }
     drop(results);
+    if !errors.is_empty() {
+        circuit.add_errors(errors).await;
+    }
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(is_whole),
+        None if !is_whole => Ok(Sending::Stopped),
+        None => Ok(Sending::Sent {
+            is_full: leased.len() >= limit,
+        }),
+    }
+}
+
+/// Returns what the service answered to a change that it did not accept.
+fn answer(result: &ChangeResult) -> Option<&str> {
+    match &result.outcome {
+        ChangeOutcome::Retry { answer, .. }
+        | ChangeOutcome::SetAside { answer, .. }
+        | ChangeOutcome::Unknown { answer, .. } => Some(answer),
+        ChangeOutcome::Sent { .. } | ChangeOutcome::Released => None,
     }
 }
 
@@ -102,7 +137,7 @@ pub(crate) async fn send_batch(
     clippy::cast_sign_loss,
     reason = "a definition allows from 0.001 to 1000 calls in a second"
 )]
-fn keys(destination: &Destination) -> usize {
+pub(crate) fn keys(destination: &Destination) -> usize {
     let limits = &destination.limits;
     let keys = (limits.per_second * SECONDS_OF_KEYS).ceil() as usize;
     keys.clamp(limits.concurrency.min(MAX_KEYS), MAX_KEYS)

@@ -3,12 +3,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use landfall_destinations::Permit;
-use landfall_ledger::StoredDestination;
+use landfall_ledger::{DestinationError, StoredDestination};
 use tracing::{info, warn};
 
 use crate::{Context, RelayError};
+
+/// How often the ledger is asked, while a batch is sent, whether the destination is paused.
+const CHECKS_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// The circuit while a batch is sent.
 pub(crate) struct Circuit<'a> {
@@ -16,15 +19,22 @@ pub(crate) struct Circuit<'a> {
     name: &'a str,
     is_probe: bool,
     state: Mutex<StoredDestination>,
+    /// When the ledger was last asked whether the destination is paused.
+    checked_at: Mutex<Timestamp>,
 }
 
 impl<'a> Circuit<'a> {
-    /// Returns the circuit if calls may be sent: any number of them, or one as a probe.
+    /// Returns the circuit if calls may be sent: any number of them, or one as a probe; none if the destination is
+    /// paused.
     pub(crate) async fn enter(
         context: &'a Context,
         name: &'a str,
     ) -> Result<Option<Self>, RelayError> {
+        let checked_at = Mutex::new(context.clock.now());
         let mut stored = context.destinations_table.destination(name).await?;
+        if stored.pause.is_some() {
+            return Ok(None);
+        }
         let is_probe = match stored.breaker.permit(context.clock.now()) {
             Permit::Go => false,
             Permit::Wait(_) => return Ok(None),
@@ -36,10 +46,8 @@ impl<'a> Circuit<'a> {
                 let Some(revision) = saved.await? else {
                     return Ok(None);
                 };
-                stored = StoredDestination {
-                    breaker: claimed,
-                    revision,
-                };
+                stored.breaker = claimed;
+                stored.revision = revision;
                 true
             }
         };
@@ -48,6 +56,7 @@ impl<'a> Circuit<'a> {
             name,
             is_probe,
             state: Mutex::new(stored),
+            checked_at,
         }))
     }
 
@@ -57,8 +66,24 @@ impl<'a> Circuit<'a> {
     }
 
     /// Returns whether another call may be sent.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_probe || self.state().breaker.open().is_none()
+    pub(crate) async fn may_call(&self) -> Result<bool, RelayError> {
+        let now = self.context.clock.now();
+        let is_checked = {
+            let checked_at = self.checked_at.lock();
+            let mut checked_at = checked_at.unwrap_or_else(PoisonError::into_inner);
+            let is_checked = now.duration_since(*checked_at) < CHECKS_EVERY;
+            if !is_checked {
+                *checked_at = now;
+            }
+            is_checked
+        };
+        if !is_checked {
+            let stored = self.context.destinations_table.destination(self.name);
+            let pause = stored.await?.pause;
+            self.state().pause = pause;
+        }
+        let state = self.state();
+        Ok(state.pause.is_none() && (self.is_probe || state.breaker.open().is_none()))
     }
 
     /// Records what a reply says about the service, and stores the circuit if it opens or closes.
@@ -82,7 +107,10 @@ impl<'a> Circuit<'a> {
             let is_changed = state.breaker.open() != before.as_ref();
             is_changed.then(|| state.clone())
         };
-        let Some(StoredDestination { breaker, revision }) = changed else {
+        let Some(StoredDestination {
+            breaker, revision, ..
+        }) = changed
+        else {
             return;
         };
         if let Some(open) = breaker.open() {
@@ -102,6 +130,19 @@ impl<'a> Circuit<'a> {
             Err(error) => {
                 warn!(destination = self.name, %error, "the state of the circuit is not stored");
             }
+        }
+    }
+
+    /// Adds errors, the newest last, to those that are shown. Failures to do so lose nothing that matters.
+    pub(crate) async fn add_errors(&self, errors: Vec<DestinationError>) {
+        let notes = {
+            let mut state = self.state();
+            state.notes.add(errors);
+            state.notes.clone()
+        };
+        let table = &self.context.destinations_table;
+        if let Err(error) = table.save_notes(self.name, &notes).await {
+            warn!(destination = self.name, %error, "the errors are not stored");
         }
     }
 

@@ -16,10 +16,6 @@ const MAX_CALLS: usize = 8;
 const ANSWER_BYTES: usize = 64 * 1024;
 /// When a key is due again that has had [`MAX_CALLS`].
 const AFTER_CALLS: SignedDuration = SignedDuration::from_secs(30);
-/// The id that is recorded for a key that the service does not have: of a row that it has nothing to do with.
-const ABSENT: &str = "";
-/// The id that is recorded for a key that the service has again, and has given no id. No id is blank.
-const PRESENT: &str = " ";
 
 /// Sends a key with as many calls as it needs. No call begins unless it is over before `end`.
 pub(crate) async fn send(
@@ -30,15 +26,14 @@ pub(crate) async fn send(
     end: Timestamp,
 ) -> Result<ChangeOutcome, RelayError> {
     let sent = change.sent.as_ref();
-    let id = sent.and_then(|sent| sent.id.as_deref());
     let mut due = Due {
         key: &change.key.values,
         row: change.row.as_ref().map(|row| row.values.as_slice()),
         version: change.version.as_bytes(),
-        exists: sent.is_some() && id != Some(ABSENT),
+        exists: sent.is_some_and(|sent| sent.exists),
         is_uncertain: change.is_uncertain,
         replays: 0,
-        remote_id: id.filter(|id| !matches!(*id, ABSENT | PRESENT)),
+        remote_id: sent.and_then(|sent| sent.id.as_deref()),
         attempts: change.attempts,
         wanted_at: change.wanted_at,
     };
@@ -57,7 +52,7 @@ pub(crate) async fn send(
         next.remote_id = found.as_deref().or(due.remote_id);
         let call = match destination.plan(&next) {
             Plan::Call(call) => call,
-            Plan::Nothing { exists } => return Ok(nothing_to_do(exists, found, change)),
+            Plan::Nothing { exists } => return Ok(ChangeOutcome::Sent { exists, id: found }),
             Plan::Unknown(reason) => return Ok(unknown(reason.to_owned())),
             Plan::Refused(reason) => return Ok(set_aside(reason)),
         };
@@ -66,11 +61,10 @@ pub(crate) async fn send(
         }
         let outcome = reply_to(context, destination, circuit, &next, &call).await?;
         match outcome {
-            Outcome::Sent { exists: true, id } => {
+            Outcome::Sent { exists, id } => {
                 let id = id.or(found);
-                return Ok(present(id, change));
+                return Ok(ChangeOutcome::Sent { exists, id });
             }
-            Outcome::Sent { exists: false, .. } => return Ok(absent()),
             Outcome::Again {
                 exists,
                 id,
@@ -109,27 +103,6 @@ pub(crate) async fn send(
     })
 }
 
-/// Returns the outcome for a key that the service has. Without an id, the store keeps the one that it knows.
-fn present(id: Option<String>, change: &DueChange) -> ChangeOutcome {
-    let known = change.sent.as_ref().and_then(|sent| sent.id.as_deref());
-    let id = id.or_else(|| (known == Some(ABSENT)).then(|| PRESENT.to_owned()));
-    ChangeOutcome::Sent { id }
-}
-
-fn absent() -> ChangeOutcome {
-    ChangeOutcome::Sent {
-        id: Some(ABSENT.to_owned()),
-    }
-}
-
-fn nothing_to_do(exists: bool, found: Option<String>, change: &DueChange) -> ChangeOutcome {
-    if exists {
-        present(found, change)
-    } else {
-        absent()
-    }
-}
-
 /// Waits for the slot of a call. Returns whether the call may begin.
 async fn begin(
     context: &Context,
@@ -141,7 +114,7 @@ async fn begin(
     let name = pace_name(destination);
     let latest = end.saturating_sub(timeout(destination)).unwrap_or(end);
     loop {
-        if context.clock.now() >= latest || !circuit.is_closed() {
+        if context.clock.now() >= latest || !circuit.may_call().await? {
             return Ok(false);
         }
         let slot = async {
@@ -152,7 +125,7 @@ async fn begin(
             None | Some(Err(SlotError::Wait(_))) => return Ok(false),
             Some(Err(SlotError::Ledger(error))) => return Err(error.into()),
             Some(Ok(false)) => {}
-            Some(Ok(true)) => return Ok(circuit.is_closed()),
+            Some(Ok(true)) => return circuit.may_call().await,
         }
     }
 }

@@ -5,13 +5,15 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use landfall_aws::{DestinationLookup, Lookup};
 use landfall_destinations::Destination;
+use landfall_ledger::{DestinationError, LedgerError};
 use landfall_runtime::Deadline;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use crate::batch::send_batch;
-use crate::{Context, RelayError};
+use crate::batch::{Sending, send_batch};
+use crate::circuit::Circuit;
+use crate::{Context, RelayError, tasks};
 
 /// The time that is left for recording results when calls are over.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -31,15 +33,17 @@ pub async fn handle(context: &Context, _: Value, deadline: Deadline) -> Result<(
 pub async fn run(context: &Context, stop_at: Timestamp) -> Result<(), RelayError> {
     let destinations = tracked(context).await?;
     let relayed = stream::iter(&destinations).map(async |destination| {
-        if let Err(error) = relay(context, destination, stop_at).await {
+        let relayed = relay(context, destination, stop_at).await;
+        if let Err(error) = &relayed {
             error!(destination = destination.name, %error, "changes are not sent");
         }
+        note_problem(context, &destination.name, relayed.err()).await;
     });
     relayed.buffer_unordered(CONCURRENCY).collect::<()>().await;
     Ok(())
 }
 
-/// Sends the changes of a destination until there are no more, or the time is over.
+/// Sends the changes of a destination, and carries out its tasks, until nothing is left, or the time is over.
 async fn relay(
     context: &Context,
     destination: &Destination,
@@ -47,15 +51,46 @@ async fn relay(
 ) -> Result<(), RelayError> {
     let least = Duration::from_secs(destination.limits.timeout_seconds);
     let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
+    // Tasks make keys due only while few are, so that other changes need not wait for all of theirs.
+    let (mut are_few_due, mut has_tasks) = (true, false);
     while context.clock.now() < latest {
-        if !send_batch(context, destination, stop_at).await? {
+        let Some(circuit) = Circuit::enter(context, &destination.name).await? else {
             return Ok(());
+        };
+        if are_few_due {
+            has_tasks = tasks::step(context, destination, latest).await?;
         }
+        are_few_due = match send_batch(context, destination, circuit, stop_at).await? {
+            Sending::Stopped => return Ok(()),
+            Sending::Nothing if !has_tasks => return Ok(()),
+            Sending::Nothing => true,
+            Sending::Sent { is_full } => !is_full,
+        };
     }
     Ok(())
 }
 
-/// Returns the destinations whose definitions are valid, after the store has begun to record changes for all of them.
+/// Records why a relay could send nothing, or that it could.
+async fn note_problem(context: &Context, name: &str, problem: Option<RelayError>) {
+    let problem = problem.map(|error| error.to_string());
+    let noted = async {
+        let mut notes = context.destinations_table.destination(name).await?.notes;
+        let known = notes.problem.as_ref().map(|problem| &problem.message);
+        if known == problem.as_ref() {
+            return Ok(());
+        }
+        let now = context.clock.now();
+        notes.problem = problem.map(|problem| DestinationError::new(now, &problem));
+        context.destinations_table.save_notes(name, &notes).await
+    };
+    let noted: Result<(), LedgerError> = noted.await;
+    if let Err(error) = noted {
+        warn!(destination = name, %error, "the problem is not stored");
+    }
+}
+
+/// Returns the destinations whose definitions are valid, after the store has begun to record changes for all of them,
+/// and has ceased to do so for datasets that no definition names.
 async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
     let mut destinations = Vec::new();
     let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -88,6 +123,16 @@ async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
             let names: Vec<String> = names.iter().cloned().collect();
             if let Err(error) = context.store.track(&definition, &names).await {
                 error!(dataset, %error, "changes are not recorded");
+            }
+        }
+        for dataset in context.store.tracked().await? {
+            let name = &dataset.name;
+            if by_dataset.contains_key(name) {
+                continue;
+            }
+            info!(dataset = name, "changes are recorded no more");
+            if let Err(error) = context.store.track(&dataset, &[]).await {
+                error!(dataset = name, %error, "what is recorded is not deleted");
             }
         }
     }

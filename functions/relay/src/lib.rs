@@ -15,6 +15,12 @@
 //! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes
 //! on with a call after its time-out.
 //!
+//! # Tasks
+//!
+//! Operators redrive keys and synchronise rows by tasks, which the ledger has. Before and between batches, while few
+//! keys are due, the relay takes steps of them, each of which makes a bounded number of keys due. A destination that is
+//! paused sends nothing, and its tasks wait.
+//!
 //! # Pace
 //!
 //! Each call has a time slot of its destination ([`Slots`](landfall_runtime::Slots)), which all relays share.
@@ -30,6 +36,8 @@
 //! - A secret is missing, or the host is not allowed: nothing is sent, and the log says why.
 //! - The store cannot record results: the leases end, as if the relay had died.
 //! - A definition is invalid: the log says so, and nothing is sent. What is recorded for the destination is kept.
+//! - A definition is gone: what is recorded for the destination is deleted. Nothing is deleted unless all definitions
+//!   could be read.
 //!
 //! # Memory
 //!
@@ -42,6 +50,7 @@ mod context;
 mod error;
 mod exchange;
 mod handler;
+mod tasks;
 
 pub use batch::{LEASE, USABLE};
 pub use context::Context;

@@ -110,6 +110,11 @@ impl Destination {
         &self.dataset
     }
 
+    /// Returns what all paths are appended to.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Returns the names of all secrets that the destination needs, each once.
     pub fn secrets(&self) -> Vec<String> {
         let headers = self.headers.iter().map(|(_, value)| value);

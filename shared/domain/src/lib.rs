@@ -4,6 +4,7 @@
 //! when a job may close) is a function of these values, so the tests, the simulation and the deployed
 //! functions run the same code.
 
+mod change;
 mod chunk;
 mod codec;
 mod columns;
@@ -36,6 +37,7 @@ mod version;
 mod warning;
 mod write;
 
+pub use change::ChangeState;
 pub use chunk::{ByteRange, ChunkKind, ChunkMessage, PlannedChunk, Reading};
 pub use codec::Codec;
 pub use columns::{

@@ -66,6 +66,11 @@ pub(crate) fn destination_key(name: &str) -> String {
     format!("destination#{name}")
 }
 
+/// Returns the key of the tasks of a destination.
+pub(crate) fn destination_tasks_key(name: &str) -> String {
+    format!("destination#{name}/tasks")
+}
+
 /// Returns the key of the slots of a host.
 pub(crate) fn pace_key(host: &str) -> String {
     format!("pace#{host}")

@@ -62,7 +62,7 @@
 //! of a dataset says whether rows may have been deleted so.
 //!
 //! It has the records of sources and their runs, see [`SourceTable`], and the time slots for requests to their hosts,
-//! see [`PaceTable`].
+//! see [`PaceTable`]. Likewise, it has the circuits, pauses and tasks of destinations, see [`DestinationTable`].
 //!
 //! [`Ledger`] implements these steps on the atomic updates of a [`LedgerTable`]: [`DynamoTable`] in the functions,
 //! [`MemoryTable`] in the simulation and in tests. Readers use [`JobIndex`] and present a job as a [`JobView`].
@@ -75,6 +75,7 @@ mod circuit;
 mod cursor;
 mod derived;
 mod destination;
+mod destination_view;
 mod dynamo;
 mod dynamo_head;
 mod dynamo_index;
@@ -101,6 +102,7 @@ mod shard;
 mod source;
 mod source_view;
 mod table;
+mod task;
 mod view;
 mod write;
 
@@ -108,7 +110,11 @@ pub use cancel::{CancelRefusal, Cancellation};
 pub use checkpoint::{Checkpoint, RecordedCheckpoint};
 pub use circuit::{Circuit, CircuitTable, StoreDown};
 pub use cursor::CursorTable;
-pub use destination::{DestinationTable, StoredDestination};
+pub use destination::{
+    DestinationError, DestinationNotes, DestinationTable, StoredDestination, StoredTasks,
+    change_tasks, request_task,
+};
+pub use destination_view::{CircuitState, DestinationView};
 pub use dynamo::DynamoTable;
 pub use error::LedgerError;
 pub use head::JobHead;
@@ -130,5 +136,9 @@ pub use shard::{SHARD_CHUNKS, Shard, chunks_in, shard_of, shards_of};
 pub use source::{MAX_RUNS, SourceTable, StoredSource};
 pub use source_view::{CurrentRun, RunView, SourceDefinition, SourceView};
 pub use table::{ChunkOutcome, Close, HeadUpdate, LedgerTable, Seal};
+pub use task::{
+    MAX_OPEN_TASKS, MAX_TASK_BYTES, Task, TaskKind, TaskRequest, TaskSelection, TaskView, Tasks,
+    TooManyTasks,
+};
 pub use view::{ChunksView, ClosingStep, JobView, ObjectView};
 pub use write::{Write, WriteEnd, WriteTable};

@@ -6,13 +6,14 @@ use landfall_domain::{
     DeadChunks, JobId, JobState, MAX_LISTED_DEAD_CHUNKS, ObjectOrder, StoreKind,
 };
 
+use crate::destination::MemoryDestination;
 use crate::head::now;
 use crate::request_key::MemoryRequests;
 use crate::source::MemorySources;
 use crate::write::MemoryWrites;
 use crate::{
     ChunkOutcome, Circuit, HeadUpdate, JobHead, LedgerError, LedgerTable, Pause, PlanBlock,
-    RecordedCheckpoint, SHARD_CHUNKS, Shard, StoredDestination, shard_of,
+    RecordedCheckpoint, SHARD_CHUNKS, Shard, shard_of,
 };
 
 /// A ledger table in memory, for tests and the simulation.
@@ -36,7 +37,7 @@ pub(crate) struct Items {
     pub(crate) circuits: BTreeMap<StoreKind, Circuit>,
     pub(crate) cursors: HashMap<String, String>,
     pub(crate) sources: MemorySources,
-    pub(crate) destinations: HashMap<String, StoredDestination>,
+    pub(crate) destinations: HashMap<String, MemoryDestination>,
     /// When the slots of a host are free, in microseconds since 1970.
     pub(crate) slots: HashMap<String, i64>,
     /// The number of requests to a host on a day.
@@ -46,6 +47,10 @@ pub(crate) struct Items {
 }
 
 impl Items {
+    pub(crate) fn destination(&mut self, name: &str) -> &mut MemoryDestination {
+        self.destinations.entry(name.to_owned()).or_default()
+    }
+
     fn head(&mut self, job: JobId) -> Result<&mut JobHead, LedgerError> {
         self.heads
             .get_mut(&job)

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use landfall_aws::{AwsError, Secret};
 use landfall_stores::{
-    ChangeStore, ReadOptions, Reader, Store, StoreError, StoreOptions, connect_changes,
-    connect_mongodb, connect_sql, read_mongodb, read_sql,
+    ChangeReader, ChangeStore, ReadOptions, Reader, Store, StoreError, StoreOptions,
+    connect_changes, connect_mongodb, connect_sql, read_changes, read_mongodb, read_sql,
 };
 use serde::Deserialize;
 
@@ -78,6 +78,16 @@ impl Environment {
             readers.push(read_mongodb(uri, ReadOptions::default()).await?);
         }
         Ok(readers)
+    }
+
+    /// Opens the database in `LANDFALL_STORES_SECRET` that has recorded changes for destinations, for reading.
+    pub async fn change_reader(&self) -> Result<Arc<dyn ChangeReader>, StoresError> {
+        let addresses = self.store_addresses().await?;
+        let (uri, url) = (
+            addresses.mongodb_uri.as_deref(),
+            addresses.sql_url.as_deref(),
+        );
+        Ok(read_changes(uri, url, ReadOptions::default()).await?)
     }
 
     async fn store_addresses(&self) -> Result<StoreAddresses, StoresError> {

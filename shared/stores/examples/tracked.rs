@@ -178,7 +178,10 @@ async fn drain(url: &str, dataset: &Dataset, rows: i64) {
         let results = due.into_iter().map(|change| ChangeResult {
             key: change.key,
             version: change.version,
-            outcome: ChangeOutcome::Sent { id: None },
+            outcome: ChangeOutcome::Sent {
+                exists: true,
+                id: None,
+            },
         });
         let results: Vec<_> = results.collect();
         let begun = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::changes::ChangeStore;
+use crate::changes::{ChangeReader, ChangeStore};
 use crate::error::StoreError;
 use crate::mongodb::{Mongodb, ReadMongodb};
 use crate::mysql::{Mysql, ReadMysql};
@@ -117,5 +117,25 @@ pub async fn connect_changes(
             options,
             owner,
         )),
+    })
+}
+
+/// Returns a reader of what the store of [`connect_changes`] has recorded.
+///
+/// The first call connects, and returns connection errors.
+pub async fn read_changes(
+    mongodb_uri: Option<&str>,
+    sql_url: Option<&str>,
+    options: ReadOptions,
+) -> Result<Arc<dyn ChangeReader>, StoreError> {
+    let Some(url) = sql_url else {
+        let uri =
+            mongodb_uri.ok_or_else(|| StoreError::Config("there is no database".to_owned()))?;
+        return Ok(Arc::new(ReadMongodb::new(uri, options).await?));
+    };
+    Ok(match Sql::parse(url)? {
+        Sql::Postgres(url) => Arc::new(SqlReader::new(ReadPostgres::new(url, options)?, options)),
+        Sql::Mysql(url) => Arc::new(SqlReader::new(ReadMysql::new(url, options)?, options)),
+        Sql::Sqlite(path) => Arc::new(SqlReader::new(ReadSqlite::new(path, options)?, options)),
     })
 }

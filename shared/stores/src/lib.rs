@@ -88,10 +88,13 @@ mod text;
 mod walk;
 
 pub use changes::{
-    ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
+    ChangeKey, ChangeOutcome, ChangePage, ChangeReader, ChangeResult, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
+    SyncStep,
 };
-pub use connect::{connect_changes, connect_mongodb, connect_sql, read_mongodb, read_sql};
+pub use connect::{
+    connect_changes, connect_mongodb, connect_sql, read_changes, read_mongodb, read_sql,
+};
 pub use error::StoreError;
 pub use maintenance::{Current, Maintenance, Prepared};
 pub use read::{

@@ -12,6 +12,7 @@ use landfall_domain::{
 
 use crate::error::{Result, SEARCH_CHANGED, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
+use crate::registry::Registered;
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::{Table, search_of};
 use crate::search::{search_form, with_words};
@@ -270,6 +271,12 @@ impl<B: Backend> BoundedStore<B> {
         self.explained(&table, applied)
             .await
             .inspect_err(|_| self.forget(&table))
+    }
+
+    /// Returns whether this stack owns a dataset.
+    pub(crate) fn owns(&self, name: &str, registered: &Registered) -> bool {
+        let owner = self.owner.as_deref();
+        registered.check_owner(owner, name, B::KIND).is_ok()
     }
 
     /// Makes the next `prepare` look at the table again.

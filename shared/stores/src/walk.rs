@@ -10,6 +10,8 @@ use std::time::Duration;
 use landfall_domain::{PrunePreview, RowVersion, Total};
 use serde::{Deserialize, Serialize};
 
+use crate::changes::SyncStep;
+
 /// The time that a step to build totals is to take: steps get longer until they do, so that they advance faster than
 /// writers add rows, and other writers do not wait for long.
 const STEP_TIME: Duration = Duration::from_secs(1);
@@ -162,18 +164,19 @@ impl Walks {
         destination: &str,
         marked: u64,
         next: Option<String>,
-    ) -> Step<u64> {
+    ) -> SyncStep {
         let marked = self.sync(destination).marked + marked;
-        if next.is_none() {
+        let is_done = next.is_none();
+        if is_done {
             self.syncs.remove(destination);
-            return Step::Done(marked);
+        } else {
+            let sync = Sync {
+                place: next,
+                marked,
+            };
+            self.syncs.insert(destination.to_owned(), sync);
         }
-        let sync = Sync {
-            place: next,
-            marked,
-        };
-        self.syncs.insert(destination.to_owned(), sync);
-        Step::Continues
+        SyncStep { marked, is_done }
     }
 
     /// Forgets the first synchronisations of all other destinations.

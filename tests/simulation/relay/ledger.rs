@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use landfall_destinations::Breaker;
 use landfall_ledger::{
-    Block, DestinationTable, Granted, LedgerError, PaceTable, StoredDestination,
+    Block, DestinationNotes, DestinationTable, Granted, LedgerError, PaceTable, Pause,
+    StoredDestination, StoredTasks, Tasks,
 };
 
 use super::world::World;
@@ -28,6 +29,36 @@ impl DestinationTable for PausedTable {
     ) -> Result<Option<u64>, LedgerError> {
         pause().await;
         let saved = self.0.table.save_breaker(name, breaker, revision).await;
+        pause().await;
+        saved
+    }
+
+    async fn save_notes(&self, name: &str, notes: &DestinationNotes) -> Result<(), LedgerError> {
+        pause().await;
+        self.0.table.save_notes(name, notes).await
+    }
+
+    async fn pause_destination(&self, name: &str, by: &str) -> Result<Pause, LedgerError> {
+        self.0.table.pause_destination(name, by).await
+    }
+
+    async fn resume_destination(&self, name: &str) -> Result<(), LedgerError> {
+        self.0.table.resume_destination(name).await
+    }
+
+    async fn tasks(&self, name: &str) -> Result<StoredTasks, LedgerError> {
+        pause().await;
+        self.0.table.tasks(name).await
+    }
+
+    async fn save_tasks(
+        &self,
+        name: &str,
+        tasks: &Tasks,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        pause().await;
+        let saved = self.0.table.save_tasks(name, tasks, revision).await;
         pause().await;
         saved
     }

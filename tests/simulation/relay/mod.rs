@@ -1,7 +1,7 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
 //! and are down. A service never has two calls for a key at once (but after a time-out), nor an older row after a newer
-//! one, nor more calls in any second than allowed. Once nothing fails any more, it has exactly the last row of each
-//! key.
+//! one, nor more calls in any second than allowed, nor calls while it is paused. Operators pause, redrive and
+//! synchronise. Once nothing fails any more, it has exactly the last row of each key.
 
 mod ledger;
 mod service;
@@ -15,7 +15,8 @@ use ::relay::{Context, RelayError};
 use bytes::Bytes;
 use jiff::SignedDuration;
 use landfall_aws::{Datasets, Destinations, Objects};
-use landfall_ledger::{DestinationTable, PaceTable};
+use landfall_domain::Dataset;
+use landfall_ledger::{DestinationTable, PaceTable, TaskRequest, TaskSelection};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Slots};
 use rand::rngs::StdRng;
@@ -35,7 +36,12 @@ const KEYS: i64 = 12;
 /// What is allowed, see the definitions.
 const PER_SECOND: usize = 10;
 
-const DATASET: &str = "name = \"orders\"\nkey = [\"number\"]\nfields = [{ name = \"number\", type = \"integer\" }, \
+/// The dataset that destinations follow, and one that has no definition any more.
+const ORDERS: &str = "orders";
+const GONE: &str = "gone";
+/// Keys that do not change: a synchronisation sends them.
+const UNCHANGED: i64 = 4;
+const FIELDS: &str = "key = [\"number\"]\nfields = [{ name = \"number\", type = \"integer\" }, \
                        { name = \"status\", type = \"text\" }, { name = \"seq\", type = \"integer\" }]\n";
 const REST: &str =
     "when = \"status != draft\"\n[limits]\nper_second = 10\nconcurrency = 4\ntimeout_seconds = 5\n";
@@ -79,7 +85,7 @@ pub async fn simulate(seed: u64) {
         }
         if rng.random_bool(0.02) {
             let status = ["open", "paid", "draft", "bad"][rng.random_range(0..4)];
-            let key = rng.random_range(0..KEYS);
+            let key = rng.random_range(0..KEYS - UNCHANGED);
             world.write(key, rng.random_bool(0.8).then_some(status));
         }
         if rng.random_bool(0.000_5) {
@@ -88,6 +94,9 @@ pub async fn simulate(seed: u64) {
                 rng.random_bool(0.5),
             );
         }
+        if rng.random_bool(0.001) {
+            operate(&world, &mut rng).await;
+        }
         world.pass(rng.random_range(0..20_000));
         if schedule.len() > 0 {
             let dies = rng.random_bool(0.001);
@@ -95,16 +104,32 @@ pub async fn simulate(seed: u64) {
         }
     }
     *locked(&world.fails) = false;
-    for key in 0..KEYS {
+    for key in 0..KEYS - UNCHANGED {
         let status = ["open", "paid", "draft"][rng.random_range(0..3)];
         world.write(key, rng.random_bool(0.7).then_some(status));
     }
-    world.redrive();
     let end = world.now() + Duration::from_hours(2);
     let mut settling = Schedule::<(), _>::new();
     // What runs still is not alone with those that follow.
     drop(schedule);
-    while world.is_waiting() {
+    for (name, _) in DESTINATIONS {
+        world.pause(name, false).await;
+    }
+    // What was requested before may have been for fewer keys.
+    let (mut is_redriven, mut is_synchronised) = (false, false);
+    loop {
+        if !world.has_tasks().await {
+            if is_redriven && is_synchronised && !world.is_waiting() {
+                break;
+            }
+            for (name, _) in DESTINATIONS {
+                world.redrive(name).await;
+                if !is_synchronised {
+                    world.request(name, &TaskRequest::Sync).await;
+                }
+            }
+            (is_redriven, is_synchronised) = (true, true);
+        }
         assert!(
             world.now() < end,
             "not everything is sent: {}",
@@ -123,10 +148,33 @@ pub async fn simulate(seed: u64) {
     world.check();
 }
 
+/// Does what an operator may do at any time.
+async fn operate(world: &World, rng: &mut StdRng) {
+    let (name, _) = DESTINATIONS[rng.random_range(0..DESTINATIONS.len())];
+    match rng.random_range(0..6) {
+        0 => world.pause(name, true).await,
+        1 | 2 => world.pause(name, false).await,
+        3 => world.redrive(name).await,
+        4 => world.request(name, &TaskRequest::Sync).await,
+        _ => {
+            let key = rng.random_range(0..KEYS);
+            let selection = TaskSelection::Keys(vec![vec![key.to_string()]]);
+            let redrive = TaskRequest::Redrive { selection, most: 1 };
+            world.request(name, &redrive).await;
+        }
+    }
+}
+
+/// Returns the definition of a dataset.
+fn dataset(name: &str) -> Dataset {
+    Dataset::from_toml("test.toml", &format!("name = \"{name}\"\n{FIELDS}")).unwrap()
+}
+
 fn context(world: &Arc<World>, skew: i64) -> Context {
     let buckets = Buckets::default();
     let place = |key: String| ("config".to_owned(), key);
-    locked(&buckets.latest).insert(place("datasets/orders.toml".to_owned()), DATASET.into());
+    let orders = format!("name = \"{ORDERS}\"\n{FIELDS}");
+    locked(&buckets.latest).insert(place(format!("datasets/{ORDERS}.toml")), orders.into());
     for (name, operations) in DESTINATIONS {
         let text =
             format!("dataset = \"orders\"\nurl = \"http://{name}.example\"\n{operations}{REST}");

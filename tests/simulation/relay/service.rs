@@ -200,6 +200,7 @@ impl Transport for Services {
         let key = locked(&world.services)[&name].key_of(request, body.as_ref());
         let is_waiting = locked(&world.changes)[&name][&key].state == State::Waiting;
         assert!(is_waiting, "{name}: {key} is set aside, and overtaken");
+        assert!(!world.is_paused(&name), "{name} is paused");
         {
             let mut services = locked(&world.services);
             let service = services.get_mut(&name).unwrap();

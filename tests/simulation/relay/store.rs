@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_domain::{Dataset, JobId, ObjectOrder, RowVersion, StoreKind, Value};
+use landfall_domain::{ChangeState, Dataset, JobId, ObjectOrder, RowVersion, StoreKind, Value};
 use landfall_stores::{
-    ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
-    DueChange, Lease, Selection, Sent, Step, StoreError, StoredRow,
+    ChangeKey, ChangeOutcome, ChangeResult, ChangeStore, DueChange, Lease, Selection, Sent,
+    StoreError, StoredRow, SyncStep,
 };
 
 use super::world::World;
+use super::{GONE, dataset};
 use crate::fakes::locked;
 use crate::schedule::pause;
+
+/// The number of rows of a step of a synchronisation.
+const SYNC_ROWS: usize = 3;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
@@ -50,6 +54,14 @@ impl Change {
         }
     }
 
+    /// Makes it due again, as an operator wants.
+    fn redrive(&mut self, now: Timestamp) {
+        if !self.is_wanted {
+            (self.is_wanted, self.wanted_at) = (true, now);
+        }
+        (self.state, self.due_at, self.attempts, self.holds) = (State::Waiting, now, 0, false);
+    }
+
     fn is_due(&self, now: Timestamp) -> bool {
         let is_leased = self
             .lease
@@ -68,11 +80,15 @@ impl Change {
     ) {
         let is_current = self.seq == leased;
         match outcome {
-            ChangeOutcome::Sent { id } => {
+            ChangeOutcome::Sent { exists, id } => {
                 let kept = self.sent.take().and_then(|sent| sent.id);
                 if had_row || !is_current {
-                    let id = id.clone().or(kept);
-                    self.sent = Some(Sent { version, id });
+                    let id = id.clone().or(kept).filter(|_| *exists);
+                    self.sent = Some(Sent {
+                        version,
+                        exists: *exists,
+                        id,
+                    });
                 }
                 (self.attempts, self.is_uncertain) = (0, false);
                 (self.wanted_at, self.due_at) = (self.changed_at, now);
@@ -139,7 +155,12 @@ impl ChangeStore for Changes {
         StoreKind::Sqlite
     }
 
-    async fn track(&self, _: &Dataset, destinations: &[String]) -> Result<(), StoreError> {
+    async fn track(&self, dataset: &Dataset, destinations: &[String]) -> Result<(), StoreError> {
+        if dataset.name == GONE {
+            assert_eq!(destinations, [""; 0]);
+            locked(&self.0.tracked).remove(GONE);
+            return self.reply().await;
+        }
         let known: Vec<String> = locked(&self.0.changes).keys().cloned().collect();
         assert_eq!(destinations, known);
         self.reply().await
@@ -218,38 +239,75 @@ impl ChangeStore for Changes {
         self.reply().await.map(|()| recorded)
     }
 
-    async fn summary(
-        &self,
-        _: &Dataset,
-        _: &str,
-        _: Timestamp,
-    ) -> Result<ChangeSummary, StoreError> {
-        unreachable!("the relay does not count")
-    }
-
-    async fn list(
-        &self,
-        _: &Dataset,
-        _: &str,
-        _: ChangeState,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<ChangePage, StoreError> {
-        unreachable!("the relay does not list")
+    async fn tracked(&self) -> Result<Vec<Dataset>, StoreError> {
+        self.reply().await?;
+        let names = locked(&self.0.tracked).clone();
+        Ok(names.iter().map(|name| dataset(name)).collect())
     }
 
     async fn redrive(
         &self,
         _: &Dataset,
-        _: &str,
-        _: &Selection,
-        _: Timestamp,
-        _: usize,
+        destination: &str,
+        selection: &Selection,
+        now: Timestamp,
+        limit: usize,
     ) -> Result<u64, StoreError> {
-        unreachable!("the relay does not redrive")
+        self.reply().await?;
+        let redriven = {
+            let mut changes = locked(&self.0.changes);
+            let changes = changes.get_mut(destination).unwrap();
+            let selected = changes.iter_mut().filter(|(key, change)| match selection {
+                Selection::Keys(keys) => {
+                    let is_leased = change.lease.as_ref();
+                    keys.contains(&vec![Value::Integer(**key)])
+                        && is_leased.is_none_or(|(lease, ..)| lease.until <= now)
+                }
+                Selection::Matching { states, .. } => {
+                    change.state == State::SetAside && states.contains(&ChangeState::SetAside)
+                }
+            });
+            let mut selected: Vec<_> = selected.map(|(_, change)| change).collect();
+            selected.sort_by_key(|change| change.due_at);
+            selected.truncate(limit);
+            for change in &mut selected {
+                change.redrive(now);
+            }
+            selected.len() as u64
+        };
+        self.reply().await.map(|()| redriven)
     }
 
-    async fn sync_step(&self, _: &Dataset, _: &str, _: Timestamp) -> Result<Step<u64>, StoreError> {
-        unreachable!("the relay does not synchronise")
+    async fn sync_step(
+        &self,
+        _: &Dataset,
+        destination: &str,
+        now: Timestamp,
+        _: u64,
+    ) -> Result<SyncStep, StoreError> {
+        self.reply().await?;
+        let step = {
+            let rows = locked(&self.0.rows);
+            let mut changes = locked(&self.0.changes);
+            let changes = changes.get_mut(destination).unwrap();
+            let mut syncs = locked(&self.0.syncs);
+            let sync = syncs.entry(destination.to_owned()).or_default();
+            let range: Vec<_> = rows.0.range(sync.0..).take(SYNC_ROWS).collect();
+            for (key, (_, seq)) in &range {
+                changes.entry(**key).or_insert_with(|| {
+                    sync.1 += 1;
+                    let mut change = Change::default();
+                    change.changed(*seq, now);
+                    change
+                });
+            }
+            let (marked, is_done) = (sync.1, range.len() < SYNC_ROWS);
+            match range.last() {
+                Some((last, _)) if !is_done => sync.0 = **last + 1,
+                _ => *sync = (0, 0),
+            }
+            SyncStep { marked, is_done }
+        };
+        self.reply().await.map(|()| step)
     }
 }

@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_ledger::MemoryTable;
+use landfall_domain::ChangeState;
+use landfall_ledger::{
+    DestinationTable as _, MemoryTable, TaskRequest, TaskSelection, request_task,
+};
 use landfall_runtime::Clock;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::service::Service;
 use super::store::{Change, State};
-use super::{DESTINATIONS, KEYS, Shared};
+use super::{DESTINATIONS, GONE, KEYS, ORDERS, Shared};
 use crate::fakes::locked;
 use crate::schedule::pause;
+
+/// How long after it is paused a destination may send calls, in microseconds: a relay finds that out from time to time.
+const PAUSES_WITHIN: i64 = 30_000_000;
 
 /// A row: its status, and a number that grows with each change.
 pub(super) type Row = (&'static str, i64);
@@ -33,10 +39,18 @@ pub(super) struct World {
     pub(super) changes: Shared<BTreeMap<String, BTreeMap<i64, Change>>>,
     pub(super) services: Shared<BTreeMap<String, Service>>,
     down: Shared<BTreeSet<String>>,
+    /// Since when destinations are paused.
+    paused: Shared<BTreeMap<String, i64>>,
+    /// The key that the next step of a synchronisation begins with, and the number of keys that it has marked.
+    pub(super) syncs: Shared<BTreeMap<String, (i64, u64)>>,
+    /// The datasets that changes are recorded of.
+    pub(super) tracked: Shared<BTreeSet<String>>,
 }
 
 impl World {
     pub(super) fn new(seed: u64, checks_rate: bool) -> Self {
+        // They are older than the destinations.
+        let rows = (0..KEYS).map(|key| (key, ("open", key + 1))).collect();
         let names = || DESTINATIONS.iter().map(|(name, _)| (*name).to_owned());
         Self {
             clock: 1_800_000_000_000_000.into(),
@@ -44,10 +58,13 @@ impl World {
             fails: true.into(),
             checks_rate,
             table: MemoryTable::default(),
-            rows: Shared::default(),
+            rows: (rows, KEYS).into(),
             changes: Shared::new(names().map(|name| (name, BTreeMap::new())).collect()),
             services: Shared::new(names().map(|name| (name, Service::default())).collect()),
             down: Shared::default(),
+            paused: Shared::default(),
+            syncs: Shared::default(),
+            tracked: Shared::new([GONE, ORDERS].map(str::to_owned).into()),
         }
     }
 
@@ -95,18 +112,60 @@ impl World {
         }
     }
 
-    /// Makes all keys due that are set aside.
-    pub(super) fn redrive(&self) {
+    /// Pauses or resumes a destination.
+    pub(super) async fn pause(&self, name: &str, is_paused: bool) {
+        if is_paused {
+            self.table.pause_destination(name, "ann").await.unwrap();
+            let now = self.micros();
+            locked(&self.paused).entry(name.to_owned()).or_insert(now);
+        } else {
+            locked(&self.paused).remove(name);
+            self.table.resume_destination(name).await.unwrap();
+        }
+    }
+
+    /// Returns whether a destination has been paused for so long that it sends nothing.
+    pub(super) fn is_paused(&self, name: &str) -> bool {
+        let paused = locked(&self.paused).get(name).copied();
+        paused.is_some_and(|since| self.micros() - since > PAUSES_WITHIN)
+    }
+
+    /// Requests a task, as the API does.
+    pub(super) async fn request(&self, name: &str, request: &TaskRequest) {
         let now = self.now();
-        for change in locked(&self.changes)
-            .values_mut()
-            .flat_map(BTreeMap::values_mut)
-        {
-            assert_ne!(change.state, State::Unknown, "every call can be repeated");
-            if change.state == State::SetAside {
-                (change.state, change.due_at) = (State::Waiting, now);
+        let requested = request_task(&self.table, name, request, "ann", now).await;
+        // There may be too many.
+        drop(requested.unwrap());
+    }
+
+    /// Requests that all keys are sent again that are set aside.
+    pub(super) async fn redrive(&self, name: &str) {
+        let most = {
+            let changes = locked(&self.changes);
+            let changes = changes[name].values();
+            let set_aside = changes.filter(|change| {
+                assert_ne!(change.state, State::Unknown, "every call can be repeated");
+                change.state == State::SetAside
+            });
+            set_aside.count() as u64
+        };
+        let states = vec![ChangeState::SetAside, ChangeState::Unknown];
+        let selection = TaskSelection::Matching {
+            states,
+            answer: None,
+        };
+        self.request(name, &TaskRequest::Redrive { selection, most })
+            .await;
+    }
+
+    /// Returns whether a task is unfinished.
+    pub(super) async fn has_tasks(&self) -> bool {
+        for (name, _) in DESTINATIONS {
+            if self.table.tasks(name).await.unwrap().tasks.open().count() > 0 {
+                return true;
             }
         }
+        false
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -130,6 +189,11 @@ impl World {
                 let expected: Vec<i64> = expected.map(|(_, seq)| *seq).into_iter().collect();
                 assert_eq!(service.seqs_of(key), expected, "{name} of {key}");
             }
+            let tracked = locked(&self.tracked);
+            assert!(
+                tracked.iter().eq([ORDERS]),
+                "changes are recorded of {tracked:?}"
+            );
             // One that is down for most of the time has few.
             assert!(service.calls() > 0, "{name} had no calls");
         }

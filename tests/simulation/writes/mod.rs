@@ -16,7 +16,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use jiff::SignedDuration;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{ChunkQueue, Datasets, Objects, Sources, WorkMessage};
+use landfall_aws::{ChunkQueue, Datasets, Destinations, Objects, Sources, WorkMessage};
 use landfall_domain::{WriteId, WriteMessage};
 use landfall_ledger::{Ledger, LedgerTable};
 use rand::rngs::StdRng;
@@ -30,7 +30,7 @@ use crate::files::Kind;
 use crate::schedule::{Schedule, Step, Task};
 use crate::world::{self, Message, RUNNING, World};
 use clients::Wish;
-use ports::NoInbox;
+use ports::{NoChanges, NoInbox};
 
 /// How much the clock of the second instance is ahead.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -153,7 +153,9 @@ impl Clients {
                 Arc::new(NoInbox),
                 Datasets::new(objects(), "config"),
                 Sources::new(objects(), "config"),
+                Destinations::new(objects(), "config"),
                 Vec::new(),
+                Arc::new(NoChanges),
                 Arc::new(move || time.now() + skew),
             );
             api::app(&Arc::new(context))

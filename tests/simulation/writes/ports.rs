@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use landfall_aws::{AwsError, Inbox, PostForm, Stored};
-use landfall_domain::WriteId;
+use landfall_destinations::Breaker;
+use landfall_domain::{ChangeState, Dataset, WriteId};
 use landfall_ledger::{
-    Claim, Claimed, LedgerError, PermitTable, RequestTable, Write, WriteEnd, WriteTable,
+    Claim, Claimed, DestinationNotes, DestinationTable, LedgerError, Pause, PermitTable,
+    RequestTable, StoredDestination, StoredTasks, Tasks, Write, WriteEnd, WriteTable,
 };
+use landfall_stores::{ChangePage, ChangeReader, ChangeSummary, StoreError};
 
 use crate::fakes::Table;
 use crate::schedule::pause;
@@ -115,4 +118,65 @@ impl Inbox for NoInbox {
 
 fn unused(key: &str) -> AwsError {
     AwsError::refused("none", key, "nothing is uploaded")
+}
+
+#[async_trait]
+impl DestinationTable for Table {
+    async fn destination(&self, name: &str) -> Result<StoredDestination, LedgerError> {
+        paused!(self.0.destination(name))
+    }
+    async fn save_breaker(
+        &self,
+        name: &str,
+        breaker: &Breaker,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.save_breaker(name, breaker, revision))
+    }
+    async fn save_notes(&self, name: &str, notes: &DestinationNotes) -> Result<(), LedgerError> {
+        paused!(self.0.save_notes(name, notes))
+    }
+    async fn pause_destination(&self, name: &str, by: &str) -> Result<Pause, LedgerError> {
+        paused!(self.0.pause_destination(name, by))
+    }
+    async fn resume_destination(&self, name: &str) -> Result<(), LedgerError> {
+        paused!(self.0.resume_destination(name))
+    }
+    async fn tasks(&self, name: &str) -> Result<StoredTasks, LedgerError> {
+        paused!(self.0.tasks(name))
+    }
+    async fn save_tasks(
+        &self,
+        name: &str,
+        tasks: &Tasks,
+        revision: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.save_tasks(name, tasks, revision))
+    }
+}
+
+/// Nothing is recorded for destinations.
+pub(super) struct NoChanges;
+
+#[async_trait]
+impl ChangeReader for NoChanges {
+    async fn summary(
+        &self,
+        _: &Dataset,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<ChangeSummary, StoreError> {
+        unreachable!("no client looks at destinations")
+    }
+
+    async fn list(
+        &self,
+        _: &Dataset,
+        _: &str,
+        _: ChangeState,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<ChangePage, StoreError> {
+        unreachable!("no client looks at destinations")
+    }
 }

@@ -3,6 +3,8 @@
 mod accepted;
 mod cancel;
 mod datasets;
+mod destination_changes;
+mod destinations;
 mod fixed_rejects;
 mod jobs;
 mod key;
@@ -59,6 +61,14 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(sources::run))
         .routes(routes!(sources::pause))
         .routes(routes!(sources::resume))
+        .routes(routes!(destinations::list))
+        .routes(routes!(destinations::one))
+        .routes(routes!(destinations::pause))
+        .routes(routes!(destinations::resume))
+        .routes(routes!(destination_changes::list))
+        .routes(routes!(destination_changes::redrive))
+        .routes(routes!(destination_changes::sync))
+        .routes(routes!(destination_changes::task))
         .routes(routes!(uploads::begin))
         .routes(routes!(uploads::complete))
         .routes(routes!(jobs::list))

@@ -4,13 +4,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use landfall_domain::{CursorCodec, Start};
 use landfall_stores::{RowPage, StoreError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 use crate::ApiError;
 use crate::cache::Content;
 use crate::encode::Table;
 use crate::encoding::Encoding;
+
+/// What part of a list is requested.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageParams {
+    /// The maximum number of entries.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub(super) limit: Option<u32>,
+    /// `next` of the previous page.
+    pub(super) cursor: Option<String>,
+}
 
 /// Returns the number of entries of a page: the requested one, from 1 to `most`.
 pub(super) fn limit(requested: Option<u32>, default: u32, most: u32) -> Result<u32, ApiError> {

@@ -10,10 +10,10 @@ use landfall_aws::SourceLookup;
 use landfall_domain::{excerpt, is_name};
 use landfall_ledger::{Pause, RunView, SourceView};
 use landfall_sources::Source;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::paging::{from_cursor, invalid_cursor, limit, to_cursor};
+use super::paging::{PageParams, from_cursor, invalid_cursor, limit, to_cursor};
 use crate::auth::Caller;
 use crate::extract::{Query, Segments};
 use crate::responses::{CommonErrors, Forbidden, SourceErrors};
@@ -23,18 +23,6 @@ const DEFAULT_ENTRIES: u32 = 20;
 const MAX_ENTRIES: u32 = 100;
 /// Sources that are read concurrently.
 const CONCURRENT_READS: usize = 8;
-
-/// What part of a list is requested.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageParams {
-    /// The maximum number of entries.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    limit: Option<u32>,
-    /// `next` of the previous page.
-    cursor: Option<String>,
-}
 
 /// A page of sources, by name.
 #[derive(Serialize, ToSchema)]

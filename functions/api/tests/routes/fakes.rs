@@ -11,13 +11,14 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{AwsError, ChunkQueue, Datasets, Sources, Work, WorkMessage};
+use landfall_aws::{AwsError, ChunkQueue, Datasets, Destinations, Sources, Work, WorkMessage};
 use landfall_domain::{DatasetRef, JobId, JobState, ObjectOrder, ObjectRef};
 use landfall_ledger::{JobHead, Ledger, LedgerTable, MemoryTable, Seal, Sums};
 use serde_json::Value as Json;
 use tower::ServiceExt;
 
 use crate::buckets::Buckets;
+use crate::changes::FakeChanges;
 use crate::reader::FakeReader;
 
 pub(crate) const PRODUCTS: &str = r#"
@@ -113,6 +114,7 @@ pub(crate) struct Api {
     pub(crate) app: Router,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) rows: Arc<FakeReader>,
+    pub(crate) changes: Arc<FakeChanges>,
     pub(crate) table: Arc<MemoryTable>,
     pub(crate) ledger: Ledger,
     pub(crate) queue: Arc<SentMessages>,
@@ -151,6 +153,7 @@ impl Api {
         let rows = Arc::new(FakeReader::default());
         let table = Arc::new(MemoryTable::default());
         let queue = Arc::new(SentMessages::default());
+        let changes = Arc::new(FakeChanges::default());
         let mut list = TokenList::default();
         let mut add = |name: &str, scopes: &[Scope], datasets: Access| {
             let token = Token::random();
@@ -188,7 +191,9 @@ impl Api {
             buckets.clone(),
             Datasets::new(buckets.clone(), "config"),
             Sources::new(buckets.clone(), "config"),
+            Destinations::new(buckets.clone(), "config"),
             vec![rows.clone()],
+            changes.clone(),
             Arc::new(Timestamp::now),
         );
         Self {
@@ -196,6 +201,7 @@ impl Api {
             ledger: Ledger::new(table.clone()),
             buckets,
             rows,
+            changes,
             table,
             queue,
             token,

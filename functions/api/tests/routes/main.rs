@@ -5,7 +5,9 @@
 mod access;
 mod buckets;
 mod cancel;
+mod changes;
 mod datasets;
+mod destinations;
 mod fakes;
 mod files;
 mod fixed;

@@ -2,15 +2,13 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_domain::{Dataset, RowQuery, StoreKind, is_name};
+use landfall_domain::{Dataset, RowQuery, StoreKind};
 
-use super::{
-    ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary, DueChange, Lease, Selection,
-};
+use super::{ChangeResult, ChangeStore, DueChange, Lease, Selection, SyncStep, check_name};
 use crate::error::{Result, StoreError};
+use crate::registry::Registered;
 use crate::schema::Table;
 use crate::store::{Backend, BoundedStore, Store as _};
-use crate::walk::Step;
 
 /// What each database implements of a [`ChangeStore`]. Its calls are repeated after [`StoreError::Contended`].
 #[async_trait]
@@ -22,6 +20,9 @@ pub(crate) trait ChangeBackend: Backend {
         table: &Table,
         destinations: &[String],
     ) -> Result<bool>;
+
+    /// Returns the entries of datasets that changes are, or were, recorded of.
+    async fn tracked(&self) -> Result<Vec<(String, Registered)>>;
 
     async fn lease(
         &self,
@@ -41,24 +42,6 @@ pub(crate) trait ChangeBackend: Backend {
         results: &[ChangeResult],
     ) -> Result<u64>;
 
-    async fn summary(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<ChangeSummary>;
-
-    async fn list(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage>;
-
     async fn redrive(
         &self,
         dataset: &Dataset,
@@ -75,21 +58,12 @@ pub(crate) trait ChangeBackend: Backend {
         table: &Table,
         destination: &str,
         now: Timestamp,
-    ) -> Result<Step<u64>>;
+        rows: u64,
+    ) -> Result<SyncStep>;
 }
 
 /// The maximum length of a lease's id.
 const MAX_LEASE_ID: usize = 64;
-
-/// Checks a name that becomes part of statements.
-fn check_name(name: &str) -> Result<()> {
-    if is_name(name) {
-        return Ok(());
-    }
-    Err(StoreError::Config(format!(
-        "not a name of a destination: {name:?}"
-    )))
-}
 
 fn check_lease(lease: &Lease) -> Result<()> {
     let id = &lease.id;
@@ -113,13 +87,23 @@ impl<B: ChangeBackend> ChangeStore for BoundedStore<B> {
         let mut destinations = destinations.to_vec();
         destinations.sort_unstable();
         destinations.dedup();
-        self.prepare(dataset).await?;
+        if !destinations.is_empty() {
+            self.prepare(dataset).await?;
+        }
         let (backend, table) = (self.backend(), self.table(dataset)?);
         while !self
             .call(|| backend.track(dataset, &table, &destinations))
             .await?
         {}
         Ok(())
+    }
+
+    async fn tracked(&self) -> Result<Vec<Dataset>> {
+        let backend = self.backend();
+        let tracked = self.call(|| backend.tracked()).await?.into_iter();
+        let own = tracked.filter(|(name, registered)| self.owns(name, registered));
+        own.map(|(name, registered)| registered.dataset(&name, B::KIND))
+            .collect()
     }
 
     async fn lease(
@@ -154,32 +138,6 @@ impl<B: ChangeBackend> ChangeStore for BoundedStore<B> {
             .await
     }
 
-    async fn summary(
-        &self,
-        dataset: &Dataset,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<ChangeSummary> {
-        check_name(destination)?;
-        let (backend, table) = (self.backend(), self.table(dataset)?);
-        self.call(|| backend.summary(dataset, &table, destination, now))
-            .await
-    }
-
-    async fn list(
-        &self,
-        dataset: &Dataset,
-        destination: &str,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage> {
-        check_name(destination)?;
-        let (backend, table) = (self.backend(), self.table(dataset)?);
-        self.call(|| backend.list(dataset, &table, destination, state, after, limit))
-            .await
-    }
-
     async fn redrive(
         &self,
         dataset: &Dataset,
@@ -204,10 +162,11 @@ impl<B: ChangeBackend> ChangeStore for BoundedStore<B> {
         dataset: &Dataset,
         destination: &str,
         now: Timestamp,
-    ) -> Result<Step<u64>> {
+        rows: u64,
+    ) -> Result<SyncStep> {
         check_name(destination)?;
         let (backend, table) = (self.backend(), self.table(dataset)?);
-        self.call(|| backend.sync_step(dataset, &table, destination, now))
+        self.call(|| backend.sync_step(dataset, &table, destination, now, rows))
             .await
     }
 }

@@ -1,6 +1,6 @@
 //! Reads what the statements select.
 
-use landfall_domain::{RowVersion, Value};
+use landfall_domain::{RowVersion, StoreKind, Value};
 
 use super::sequence::ChangeTransaction;
 use super::statements::table_of_numbers;
@@ -23,35 +23,32 @@ pub(super) async fn numbers<T: ChangeTransaction>(
     statement: Statement,
 ) -> Result<Vec<i64>> {
     let rows = all(tx, &table_of_numbers(), statement).await?;
-    let number = |row| Cells::<T>::new(row).integer();
+    let number = |row: StoredRow| Cells::new(T::STORE, row.values).integer();
     rows.into_iter().map(number).collect()
 }
 
 /// Splits a row into the number of its key, its version, and the row itself.
-pub(super) fn numbered<T: ChangeTransaction>(
+pub(super) fn numbered(
+    store: StoreKind,
     mut row: StoredRow,
 ) -> Result<(i64, RowVersion, StoredRow)> {
     let last = row.values.split_off(row.values.len().saturating_sub(2));
-    let mut cells = Cells::<T>::of(last);
-    let version = cells.version()?.ok_or_else(unreadable::<T>)?;
+    let mut cells = Cells::new(store, last);
+    let version = cells.version()?.ok_or_else(|| unreadable(store))?;
     Ok((cells.integer()?, version, row))
 }
 
 /// The values of a row, one after the other.
-pub(super) struct Cells<T> {
+pub(super) struct Cells {
     values: std::vec::IntoIter<Value>,
-    store: std::marker::PhantomData<T>,
+    store: StoreKind,
 }
 
-impl<T: ChangeTransaction> Cells<T> {
-    pub(super) fn new(row: StoredRow) -> Self {
-        Self::of(row.values)
-    }
-
-    pub(super) fn of(values: Vec<Value>) -> Self {
+impl Cells {
+    pub(super) fn new(store: StoreKind, values: Vec<Value>) -> Self {
         Self {
             values: values.into_iter(),
-            store: std::marker::PhantomData,
+            store,
         }
     }
 
@@ -59,19 +56,19 @@ impl<T: ChangeTransaction> Cells<T> {
         match self.values.next() {
             Some(Value::Integer(number)) => Ok(Some(number)),
             Some(Value::Null) => Ok(None),
-            _ => Err(unreadable::<T>()),
+            _ => Err(unreadable(self.store)),
         }
     }
 
     pub(super) fn integer(&mut self) -> Result<i64> {
-        self.maybe_integer()?.ok_or_else(unreadable::<T>)
+        self.maybe_integer()?.ok_or_else(|| unreadable(self.store))
     }
 
     pub(super) fn text(&mut self) -> Result<Option<String>> {
         match self.values.next() {
             Some(Value::Text(text)) => Ok(Some(text.to_string())),
             Some(Value::Null) => Ok(None),
-            _ => Err(unreadable::<T>()),
+            _ => Err(unreadable(self.store)),
         }
     }
 
@@ -86,10 +83,10 @@ impl<T: ChangeTransaction> Cells<T> {
         };
         let bytes: Option<Vec<u8>> = digits.iter().map(byte).collect();
         let version = bytes.and_then(|bytes| RowVersion::from_bytes(&bytes));
-        version.map(Some).ok_or_else(unreadable::<T>)
+        version.map(Some).ok_or_else(|| unreadable(self.store))
     }
 }
 
-pub(super) fn unreadable<T: ChangeTransaction>() -> StoreError {
-    StoreError::unavailable(T::STORE, "what is recorded about a key cannot be read")
+pub(super) fn unreadable(store: StoreKind) -> StoreError {
+    StoreError::unavailable(store, "what is recorded about a key cannot be read")
 }

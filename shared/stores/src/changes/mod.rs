@@ -14,7 +14,8 @@
 //! | column of `_keys_<dataset>` | |
 //! |---|---|
 //! | `_wanted`, `_wanted_at` | version of the newest known change; when the first one came that is not sent |
-//! | `_sent`, `_sent_as` | version that was sent, null if the service does not have the key; its id there |
+//! | `_sent` | version that was sent, null if the service has never had to do with the key, or it was deleted there |
+//! | `_exists`, `_sent_as` | whether the service has the key; its id there |
 //! | `_state` | `waiting`, `sent`, `set_aside`, `unknown` |
 //! | `_holds` | whether a key that is set aside or unknown stays so when it changes |
 //! | `_due_at` | when a key that waits is due; of a leased one, the end of the lease |
@@ -36,7 +37,10 @@
 
 mod bounded;
 mod cells;
+mod listed;
 mod port;
+mod reader;
+mod redrive;
 mod results;
 mod sequence;
 mod servers;
@@ -45,15 +49,17 @@ mod track;
 mod updates;
 
 use jiff::Timestamp;
-use landfall_domain::StoreKind;
+use landfall_domain::{StoreKind, is_name};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
 pub(crate) use bounded::ChangeBackend;
 pub use port::{
-    ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeStore, ChangeSummary,
+    ChangeKey, ChangeOutcome, ChangePage, ChangeReader, ChangeResult, ChangeStore, ChangeSummary,
     DueChange, Lease, ListedChange, MAX_ANSWER_BYTES, MAX_COUNTED_ENTRIES, Selection, Sent,
+    SyncStep,
 };
+pub(crate) use reader::ReadChanges;
 pub(crate) use results::cut;
 pub(crate) use sequence::{Call, ChangeTransaction};
 pub(crate) use servers::ServerChanges;
@@ -91,6 +97,18 @@ impl Tracking {
         !self.destinations.is_empty()
     }
 
+    /// Fails unless changes are recorded for a destination.
+    pub(crate) fn check(&self, store: StoreKind, dataset: &str, destination: &str) -> Result<()> {
+        if self.destinations.iter().any(|name| name == destination) {
+            return Ok(());
+        }
+        Err(StoreError::Untracked {
+            store,
+            dataset: dataset.to_owned(),
+            destination: destination.to_owned(),
+        })
+    }
+
     /// Returns whether it is for exactly these destinations, and nothing is left of others.
     pub(crate) fn is_for(&self, destinations: &[String]) -> bool {
         self.destinations == destinations && self.leaving.is_empty()
@@ -104,6 +122,16 @@ impl Tracking {
         let stays = |name: &&String| !self.leaving.contains(name);
         self.destinations = destinations.iter().filter(stays).cloned().collect();
     }
+}
+
+/// Checks the name of a destination, which becomes part of statements.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(StoreError::Config(format!(
+        "not a name of a destination: {name:?}"
+    )))
 }
 
 pub(crate) fn milliseconds(at: Timestamp) -> i64 {

@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use landfall_domain::{Dataset, RowVersion, StoreKind, Value};
+use landfall_domain::{ChangeState, Dataset, RowVersion, StoreKind, Value};
 
 use crate::error::StoreError;
 use crate::read::StoredRow;
-use crate::walk::Step;
 
 /// A store that records which keys of a dataset have changed, for destinations that are to follow.
 ///
@@ -17,13 +16,18 @@ pub trait ChangeStore: Send + Sync {
     /// Returns the kind of database.
     fn kind(&self) -> StoreKind;
 
-    /// Makes the store record changes of the dataset for exactly these destinations. Prepares the dataset if needed.
+    /// Makes the store record changes of the dataset for exactly these destinations. Prepares the dataset if there are
+    /// any.
     /// Changes that are committed later are recorded, whatever definition their worker uses.
     ///
     /// Nearly free if nothing changes. What was recorded for a destination that is no longer named is deleted in
     /// bounded steps; if the call ends before that, the next one goes on. Fails with [`StoreError::Schema`] if the
     /// server is too old.
     async fn track(&self, dataset: &Dataset, destinations: &[String]) -> Result<(), StoreError>;
+
+    /// Returns the datasets of this stack that changes are recorded of, or were until what is recorded is deleted, as
+    /// the store has registered them: a definition of them may no longer exist.
+    async fn tracked(&self) -> Result<Vec<Dataset>, StoreError>;
 
     /// Leases at most `limit` keys that are due, the one that is due for longest first, until `lease.until`. Returns
     /// them with their rows as they stand, and fewer if their rows are big.
@@ -50,6 +54,34 @@ pub trait ChangeStore: Send + Sync {
         results: &[ChangeResult],
     ) -> Result<u64, StoreError>;
 
+    /// Makes at most `limit` keys due now, and returns their number: 0 once none is left. Their rows are sent as they
+    /// stand. Keys that are leased are left out.
+    async fn redrive(
+        &self,
+        dataset: &Dataset,
+        destination: &str,
+        selection: &Selection,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<u64, StoreError>;
+
+    /// Takes a step of the first synchronisation: marks those of the next about `rows` rows as wanted whose keys the
+    /// destination has never had to do with. Any caller can take the next step. A call after the last step begins
+    /// again.
+    async fn sync_step(
+        &self,
+        dataset: &Dataset,
+        destination: &str,
+        now: Timestamp,
+        rows: u64,
+    ) -> Result<SyncStep, StoreError>;
+}
+
+/// Reads what is recorded about the changes of a dataset. It locks and changes nothing.
+///
+/// Its calls fail with [`StoreError::Untracked`] unless [`ChangeStore::track`] has named the destination.
+#[async_trait]
+pub trait ChangeReader: Send + Sync {
     /// Counts the keys that are not sent.
     async fn summary(
         &self,
@@ -68,27 +100,6 @@ pub trait ChangeStore: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ChangePage, StoreError>;
-
-    /// Makes at most `limit` keys due now, and returns their number: 0 once none is left. Their rows are sent as they
-    /// stand. Keys that are leased are left out.
-    async fn redrive(
-        &self,
-        dataset: &Dataset,
-        destination: &str,
-        selection: &Selection,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<u64, StoreError>;
-
-    /// Takes a step of the first synchronisation: marks the rows of a range of the table as wanted whose keys the
-    /// destination has never had to do with. Any caller can take the next step. Is done with the number of keys that
-    /// all steps have marked; a call after that begins again.
-    async fn sync_step(
-        &self,
-        dataset: &Dataset,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<Step<u64>, StoreError>;
 }
 
 /// A claim on keys, for a time.
@@ -121,7 +132,7 @@ pub struct DueChange {
     /// The version of the row, or that of the newest known change if it is deleted. An update and the delete after it
     /// may have the same one.
     pub version: RowVersion,
-    /// What was sent last; none if the destination does not have the key.
+    /// What was sent last; none if the destination has never had to do with the key, or it was deleted there.
     pub sent: Option<Sent>,
     /// The number of earlier attempts to send the key that count, since it was last sent.
     pub attempts: u32,
@@ -136,7 +147,9 @@ pub struct DueChange {
 pub struct Sent {
     /// The version of the row that was sent.
     pub version: RowVersion,
-    /// The id that the service gave to the key.
+    /// Whether the service has the key: not if it is not to have this row.
+    pub exists: bool,
+    /// The id that the service gave to the key, if it has the key.
     pub id: Option<String>,
 }
 
@@ -156,7 +169,9 @@ pub struct ChangeResult {
 pub enum ChangeOutcome {
     /// The service has it, or has nothing to do with it.
     Sent {
-        /// The id that the service gave; none keeps the one that is known.
+        /// Whether the service has the key now.
+        exists: bool,
+        /// The id that the service gave; none keeps the one that is known, while the service has the key.
         id: Option<String>,
     },
     /// It is due again later.
@@ -191,17 +206,6 @@ pub enum ChangeOutcome {
 /// The maximum number of bytes of an answer that a store keeps.
 pub const MAX_ANSWER_BYTES: usize = 2_000;
 
-/// A state that keys can be listed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChangeState {
-    /// To be sent, now or later, or leased.
-    Waiting,
-    /// Refused for good.
-    SetAside,
-    /// Sent with an outcome that is unknown.
-    Unknown,
-}
-
 /// How many keys are not sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSummary {
@@ -220,6 +224,21 @@ pub struct ChangeSummary {
     pub recorded: u64,
     /// When the oldest change was recorded that waits to be sent.
     pub oldest_wanted_at: Option<Timestamp>,
+}
+
+impl ChangeSummary {
+    /// Returns how many keys a redrive of these states has, see [`Selection::Matching`].
+    pub fn redriven(&self, states: &[ChangeState]) -> u64 {
+        let count = |state: &ChangeState| match state {
+            ChangeState::Waiting => {
+                let now = self.due.saturating_add(self.leased);
+                self.waiting.saturating_sub(now)
+            }
+            ChangeState::SetAside => self.set_aside,
+            ChangeState::Unknown => self.unknown,
+        };
+        states.iter().map(count).sum()
+    }
 }
 
 /// Up to how many changes [`ChangeSummary::recorded`] counts.
@@ -264,19 +283,21 @@ pub struct ListedChange {
 pub enum Selection {
     /// These keys, whatever their states are, also if they were sent. Keys that were never recorded are left out.
     Keys(Vec<Vec<Value>>),
-    /// All keys of a state. [`ChangeState::Waiting`] makes those due whose retries are later.
-    State(ChangeState),
-    /// All keys that are set aside or whose outcome is unknown.
-    All,
+    /// Keys by what has become of them. Those that have been set aside or unknown for longest come first. Of keys that
+    /// wait, only those whose retry is later, the latest first.
+    Matching {
+        /// Their states.
+        states: Vec<ChangeState>,
+        /// A part of the last answer.
+        answer: Option<String>,
+    },
 }
 
-impl ChangeState {
-    /// Returns the word that is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::SetAside => "set_aside",
-            Self::Unknown => "unknown",
-        }
-    }
+/// The result of a step of a first synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncStep {
+    /// The number of keys that all steps so far have marked.
+    pub marked: u64,
+    /// Whether this was the last one.
+    pub is_done: bool,
 }

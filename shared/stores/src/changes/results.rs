@@ -1,7 +1,9 @@
 //! What is recorded of the outcome of an attempt.
 
+use landfall_domain::ChangeState;
+
 use super::updates::UnsentKey;
-use super::{ChangeOutcome, ChangeResult, ChangeState, MAX_ANSWER_BYTES, milliseconds};
+use super::{ChangeOutcome, ChangeResult, MAX_ANSWER_BYTES, milliseconds};
 
 /// Returns what is recorded of a key that was not sent.
 pub(super) fn unsent_key<'r>(

@@ -3,19 +3,17 @@
 use jiff::Timestamp;
 use landfall_domain::{Dataset, RowVersion, StoreKind};
 
-use super::cells::{Cells, all, numbered, numbers, unreadable};
+use super::cells::{all, numbered, numbers};
+use super::listed::ListedKey;
 use super::results::unsent_key;
-use super::statements::{ChangeDialect, STATE_COLUMNS, Statements};
+use super::statements::{ChangeDialect, Statements};
 use super::updates::{Leased, SentKey};
-use super::{
-    ChangeKey, ChangeOutcome, ChangePage, ChangeResult, ChangeState, ChangeSummary, DueChange,
-    Lease, ListedChange, MAX_COUNTED_ENTRIES, Selection, Sent, milliseconds, timestamp,
-};
-use crate::error::{Result, StoreError};
+use super::{ChangeOutcome, ChangeResult, DueChange, Lease, Selection, milliseconds};
+use crate::error::Result;
 use crate::read::StoredRow;
 use crate::read::page::PageBuilder;
 use crate::read::statement::{ReadTable, Statement};
-use crate::registry::{Entry, unsigned};
+use crate::registry::Entry;
 use crate::schema::Table;
 
 /// The maximum number of recorded changes that a lease looks at.
@@ -75,15 +73,8 @@ impl Call<'_> {
 
     /// Fails unless changes are recorded for the destination.
     pub(crate) fn check(&self, store: StoreKind, entry: &Entry) -> Result<()> {
-        let destinations = &entry.registered.tracking.destinations;
-        if destinations.iter().any(|name| name == self.destination) {
-            return Ok(());
-        }
-        Err(StoreError::Untracked {
-            store,
-            dataset: self.table.name.clone(),
-            destination: self.destination.to_owned(),
-        })
+        let tracking = &entry.registered.tracking;
+        tracking.check(store, &self.table.name, self.destination)
     }
 
     /// Moves recorded changes to the keys of all destinations.
@@ -108,7 +99,7 @@ impl Call<'_> {
         let statements = self.statements(&dialect);
         let due = statements.due(self.destination, milliseconds(lease.now), limit);
         let due = all(tx, &statements.state_table(), due).await?;
-        let due = due.into_iter().map(read_key::<T>);
+        let due = due.into_iter().map(|row| ListedKey::read(T::STORE, row));
         let mut due: Vec<ListedKey> = due.collect::<Result<_>>()?;
         let ids: Vec<i64> = due.iter().map(ListedKey::id).collect();
         if ids.is_empty() {
@@ -121,7 +112,10 @@ impl Call<'_> {
             .fetch(&table, select, PageBuilder::new(most, LEASED_BYTES))
             .await?;
         let is_cut = page.is_full();
-        let rows = page.into_rows().into_iter().map(numbered::<T>);
+        let rows = page
+            .into_rows()
+            .into_iter()
+            .map(|row| numbered(T::STORE, row));
         let rows: Vec<(i64, RowVersion, StoredRow)> = rows.collect::<Result<_>>()?;
         if is_cut && let Some((last, ..)) = rows.last() {
             let last = due.iter().position(|key| key.id() == *last);
@@ -163,9 +157,10 @@ impl Call<'_> {
         let (mut sent, mut unsent) = (Vec::new(), Vec::new());
         for result in results {
             match &result.outcome {
-                ChangeOutcome::Sent { id } => sent.push(SentKey {
+                ChangeOutcome::Sent { exists, id } => sent.push(SentKey {
                     id: result.key.place,
                     version: result.version,
+                    exists: *exists,
                     sent_as: id.as_deref(),
                 }),
                 outcome => unsent.push(unsent_key(result, outcome, now)),
@@ -182,73 +177,6 @@ impl Call<'_> {
         Ok(held)
     }
 
-    pub(crate) async fn summary<T: ChangeTransaction>(
-        &self,
-        tx: &mut T,
-        now: Timestamp,
-    ) -> Result<ChangeSummary> {
-        let entry = tx.destinations(&self.table.name).await?;
-        self.check(T::STORE, &entry)?;
-        let dialect = tx.dialect();
-        let statements = self.statements(&dialect);
-        let (table, select) = statements.summary(self.destination, milliseconds(now));
-        let mut summary = ChangeSummary::default();
-        let mut oldest = None;
-        for row in all(tx, &table, select).await? {
-            let mut cells = Cells::<T>::new(row);
-            let state = cells.text()?.unwrap_or_default();
-            let count = unsigned(T::STORE, cells.integer()?)?;
-            let (leased, due) = (cells.integer()?, cells.integer()?);
-            match state.as_str() {
-                "set_aside" => summary.set_aside = count,
-                "unknown" => summary.unknown = count,
-                _ => {
-                    summary.waiting = count;
-                    summary.leased = unsigned(T::STORE, leased)?;
-                    summary.due = unsigned(T::STORE, due)?;
-                    oldest = cells.maybe_integer()?;
-                }
-            }
-        }
-        let (table, select) = statements.recorded(MAX_COUNTED_ENTRIES);
-        for row in all(tx, &table, select).await? {
-            let mut cells = Cells::<T>::new(row);
-            summary.recorded = unsigned(T::STORE, cells.integer()?)?;
-            oldest = [oldest, cells.maybe_integer()?].into_iter().flatten().min();
-        }
-        summary.oldest_wanted_at = oldest
-            .map(|oldest| timestamp(T::STORE, oldest))
-            .transpose()?;
-        Ok(summary)
-    }
-
-    pub(crate) async fn list<T: ChangeTransaction>(
-        &self,
-        tx: &mut T,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage> {
-        let entry = tx.destinations(&self.table.name).await?;
-        self.check(T::STORE, &entry)?;
-        let dialect = tx.dialect();
-        let statements = self.statements(&dialect);
-        let after = after.map(|after| {
-            let place = after.split_once(' ');
-            let place = place.and_then(|(due, id)| Some((due.parse().ok()?, id.parse().ok()?)));
-            place.ok_or_else(|| StoreError::from(landfall_domain::QueryError::Cursor))
-        });
-        let select = statements.listed(self.destination, state, after.transpose()?, limit + 1);
-        let mut rows = all(tx, &statements.state_table(), select).await?;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let changes = rows.into_iter().map(|row| Ok(read_key::<T>(row)?.listed));
-        let changes: Vec<ListedChange> = changes.collect::<Result<_>>()?;
-        let last = changes.last().filter(|_| has_more);
-        let next = last.map(|last| format!("{} {}", milliseconds(last.due_at), last.key.place));
-        Ok(ChangePage { changes, next })
-    }
-
     pub(crate) async fn redrive<T: ChangeTransaction>(
         &self,
         tx: &mut T,
@@ -262,19 +190,21 @@ impl Call<'_> {
         let statements = self.statements(&dialect);
         let now = milliseconds(now);
         let mut ids = Vec::new();
-        let of_states =
-            |states: &[ChangeState]| statements.of_states(self.destination, states, now, limit);
-        let selects = match selection {
+        match selection {
             Selection::Keys(keys) => {
-                let keys = keys.iter().take(limit);
-                keys.map(|key| statements.of_key(self.destination, key, now))
-                    .collect()
+                for key in keys.iter().take(limit) {
+                    let select = statements.of_key(self.destination, key, now);
+                    ids.extend(numbers(tx, select).await?);
+                }
             }
-            Selection::State(state) => vec![of_states(&[*state])],
-            Selection::All => vec![of_states(&[ChangeState::SetAside, ChangeState::Unknown])],
-        };
-        for select in selects {
-            ids.extend(numbers(tx, select).await?);
+            Selection::Matching { states, answer } => {
+                for state in states {
+                    let left = limit.saturating_sub(ids.len());
+                    let (destination, answer) = (self.destination, answer.as_deref());
+                    let select = statements.matching(destination, *state, answer, now, left);
+                    ids.extend(numbers(tx, select).await?);
+                }
+            }
         }
         ids.sort_unstable();
         ids.dedup();
@@ -297,60 +227,5 @@ impl Call<'_> {
             .statements(&dialect)
             .sync(self.destination, condition, milliseconds(now));
         tx.execute(sync).await
-    }
-}
-
-/// Reads the columns of a key and its state.
-fn read_key<T: ChangeTransaction>(row: StoredRow) -> Result<ListedKey> {
-    let mut values = row.values;
-    let state = values.split_off(values.len().saturating_sub(STATE_COLUMNS));
-    let mut cells = Cells::<T>::of(state);
-    let place = cells.integer()?;
-    let wanted = cells.version()?.ok_or_else(unreadable::<T>)?;
-    let wanted_at = timestamp(T::STORE, cells.integer()?)?;
-    let sent = cells.version()?;
-    let id = cells.text()?;
-    let attempts = u32::try_from(cells.integer()?).map_err(|_| unreadable::<T>())?;
-    Ok(ListedKey {
-        listed: ListedChange {
-            key: ChangeKey { values, place },
-            wanted,
-            wanted_at,
-            sent: sent.map(|version| Sent { version, id }),
-            attempts,
-            due_at: timestamp(T::STORE, cells.integer()?)?,
-            is_leased: cells.integer()? == 1,
-            is_uncertain: cells.integer()? == 1,
-            holds: cells.integer()? == 1,
-            answer: cells.text()?,
-        },
-    })
-}
-
-struct ListedKey {
-    listed: ListedChange,
-}
-
-impl ListedKey {
-    fn id(&self) -> i64 {
-        self.listed.key.place
-    }
-
-    /// Returns the change to send, with the row as it stands.
-    fn leased(self, row: Option<(i64, RowVersion, StoredRow)>) -> DueChange {
-        let listed = self.listed;
-        let version = row
-            .as_ref()
-            .map_or(listed.wanted, |(_, version, _)| *version);
-        DueChange {
-            key: listed.key,
-            row: row.map(|(.., row)| row),
-            version,
-            sent: listed.sent,
-            attempts: listed.attempts,
-            // A lease that ended without a result.
-            is_uncertain: listed.is_uncertain || listed.is_leased,
-            wanted_at: listed.wanted_at,
-        }
     }
 }

@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use landfall_domain::Dataset;
 
 use super::{
-    Call, ChangeBackend, ChangePage, ChangeResult, ChangeState, ChangeSummary, ChangeTransaction,
-    DueChange, Lease, Selection, track,
+    Call, ChangeBackend, ChangeResult, ChangeTransaction, DueChange, Lease, Selection, SyncStep,
+    track,
 };
 use crate::error::{Result, StoreError};
+use crate::registry::Registered;
 use crate::schema::Table;
 use crate::sql::lanes::LaneLock;
 use crate::sql::{SqlDatabase, SqlTransaction as _};
-use crate::walk::{Range, Step};
+use crate::walk::Range;
 
 /// What an SQL server supplies beside the steps of a transaction.
 #[async_trait]
@@ -38,7 +39,11 @@ pub(crate) trait ServerChanges: SqlDatabase<Transaction: ChangeTransaction> {
         transaction: &mut Self::Transaction,
         table: &Table,
         place: Option<&str>,
+        rows: u64,
     ) -> Result<Range>;
+
+    /// Returns the entries of datasets that changes are, or were, recorded of.
+    async fn tracked_entries(&self) -> Result<Vec<(String, Registered)>>;
 }
 
 #[async_trait]
@@ -79,6 +84,10 @@ impl<D: ServerChanges> ChangeBackend for D {
         transaction.save(name, &entry).await?;
         transaction.commit().await?;
         Ok(is_done)
+    }
+
+    async fn tracked(&self) -> Result<Vec<(String, Registered)>> {
+        self.tracked_entries().await
     }
 
     async fn lease(
@@ -122,44 +131,6 @@ impl<D: ServerChanges> ChangeBackend for D {
         Ok(held)
     }
 
-    async fn summary(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<ChangeSummary> {
-        let call = Call {
-            dataset,
-            table,
-            destination,
-        };
-        let mut transaction = self.begin().await?;
-        let summary = call.summary(&mut transaction, now).await?;
-        transaction.commit().await?;
-        Ok(summary)
-    }
-
-    async fn list(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage> {
-        let call = Call {
-            dataset,
-            table,
-            destination,
-        };
-        let mut transaction = self.begin().await?;
-        let page = call.list(&mut transaction, state, after, limit).await?;
-        transaction.commit().await?;
-        Ok(page)
-    }
-
     async fn redrive(
         &self,
         dataset: &Dataset,
@@ -188,7 +159,8 @@ impl<D: ServerChanges> ChangeBackend for D {
         table: &Table,
         destination: &str,
         now: Timestamp,
-    ) -> Result<Step<u64>> {
+        rows: u64,
+    ) -> Result<SyncStep> {
         let call = Call {
             dataset,
             table,
@@ -200,7 +172,7 @@ impl<D: ServerChanges> ChangeBackend for D {
         let known = entry.walks.sync(destination);
         let mut transaction = self.begin().await?;
         let range = self
-            .key_range(&mut transaction, table, known.place.as_deref())
+            .key_range(&mut transaction, table, known.place.as_deref(), rows)
             .await?;
         let marked = call.sync(&mut transaction, &range.condition, now).await?;
         let mut entry = transaction.lock(name, LaneLock::All).await?;

@@ -3,9 +3,9 @@
 //! Times are milliseconds since 1970, by the clocks of the callers. Names of columns begin with `_`, unlike those of
 //! fields. Numbers, versions and names of destinations are written into the statements; texts are bound.
 
-use landfall_domain::{Dataset, FieldType, Value};
+use landfall_domain::{ChangeState, Dataset, FieldType, Value};
 
-use super::{ChangeState, entries_of, keys_of};
+use super::{entries_of, keys_of};
 use crate::read::statement::{ReadColumn, ReadTable, Statement};
 use crate::schema::{Table, VERSION, list};
 
@@ -33,6 +33,9 @@ pub(crate) trait ChangeDialect: Send + Sync {
     /// Returns the placeholder of the `nth` value, which is a text or null.
     fn text(&self, nth: usize) -> String;
 
+    /// Returns the condition that a text contains another one.
+    fn contains(&self, text: &str, part: &str) -> String;
+
     /// Describes a column of the alias `t` for reading.
     fn column(&self, name: &str, kind: FieldType) -> ReadColumn;
 
@@ -50,7 +53,7 @@ pub(crate) trait ChangeDialect: Send + Sync {
 }
 
 /// The columns of a listed or leased key after those of the key itself.
-pub(crate) const STATE_COLUMNS: usize = 12;
+pub(crate) const STATE_COLUMNS: usize = 13;
 
 /// The statements for a dataset.
 pub(crate) struct Statements<'a, D> {
@@ -175,6 +178,7 @@ impl<D: ChangeDialect> Statements<'_, D> {
             text(self.dialect.hex("t._wanted")),
             integer("t._wanted_at"),
             text(self.dialect.hex("t._sent")),
+            integer("t._exists"),
             text("t._sent_as".to_owned()),
             integer("t._attempts"),
             integer("t._due_at"),
@@ -274,61 +278,11 @@ impl<D: ChangeDialect> Statements<'_, D> {
         )
     }
 
-    /// Selects the numbers of keys of these states that are not leased, and locks them. Of keys that wait, only those
-    /// that are due later.
-    pub(crate) fn of_states(
-        &self,
-        destination: &str,
-        states: &[ChangeState],
-        now: i64,
-        limit: usize,
-    ) -> Statement {
-        let states = list(states, ", ", |state| format!("'{}'", state.as_str()));
-        let condition = format!(
-            "t._destination = '{destination}' AND t._state IN ({states}) \
-             AND (t._state <> 'waiting' OR t._due_at > {now} AND t._lease IS NULL) LIMIT {limit} {}",
-            D::SKIP_LOCKED
-        );
-        self.ids(&condition, Vec::new())
-    }
-
-    /// Selects the number of a key that is not leased, and locks it.
-    pub(crate) fn of_key(&self, destination: &str, key: &[Value], now: i64) -> Statement {
-        let mut values = Vec::new();
-        let fields = self.dataset.key_fields().zip(key);
-        let is_key = list(fields, " AND ", |(field, value)| {
-            values.push(value.clone());
-            let column = self.dialect.column(&field.name, field.kind);
-            let place = self.dialect.place(values.len(), field.kind);
-            format!("{} = {place}", column.raw)
-        });
-        let condition = format!(
-            "t._destination = '{destination}' AND {is_key} \
-             AND (t._lease IS NULL OR t._due_at <= {now}) {}",
-            D::SKIP_LOCKED
-        );
-        self.ids(&condition, values)
-    }
-
-    fn ids(&self, condition: &str, values: Vec<Value>) -> Statement {
+    pub(super) fn ids(&self, condition: &str, values: Vec<Value>) -> Statement {
         let id = self.dialect.integer("t._id");
         Statement {
             sql: format!("SELECT {id} FROM {} t WHERE {condition}", self.keys_table()),
             values,
-        }
-    }
-
-    /// Makes keys due.
-    pub(crate) fn make_due(&self, ids: &[i64], now: i64) -> Statement {
-        let sql = format!(
-            "UPDATE {} SET _wanted_at = CASE WHEN _state = 'sent' THEN {now} ELSE _wanted_at END, \
-             _state = 'waiting', _due_at = {now}, _attempts = 0, _holds = 0 WHERE _id IN ({})",
-            self.keys_table(),
-            list(ids, ", ", i64::to_string)
-        );
-        Statement {
-            sql,
-            values: Vec::new(),
         }
     }
 

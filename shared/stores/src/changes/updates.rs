@@ -1,8 +1,7 @@
 //! The statements that change leased keys.
 
-use landfall_domain::{RowVersion, Value};
+use landfall_domain::{ChangeState, RowVersion, Value};
 
-use super::ChangeState;
 use super::statements::{ChangeDialect, Statements};
 use crate::read::statement::Statement;
 use crate::schema::list;
@@ -18,6 +17,7 @@ pub(crate) struct Leased {
 pub(crate) struct SentKey<'a> {
     pub(crate) id: i64,
     pub(crate) version: RowVersion,
+    pub(crate) exists: bool,
     pub(crate) sent_as: Option<&'a str>,
 }
 
@@ -66,15 +66,18 @@ impl<D: ChangeDialect> Statements<'_, D> {
         let query = list(keys, " UNION ALL ", |key| {
             values.push(text_or_null(key.sent_as));
             format!(
-                "SELECT {} AS new_id, {} AS new_version, {} AS new_sent_as",
+                "SELECT {} AS new_id, {} AS new_version, {} AS new_exists, {} AS new_sent_as",
                 key.id,
                 self.dialect.bytes(&key.version.to_string()),
+                u8::from(key.exists),
                 self.dialect.text(values.len())
             )
         });
         let set = format!(
             "_sent = CASE WHEN s._gone = 1 THEN NULL ELSE v.new_version END, \
-             _sent_as = CASE WHEN s._gone = 1 THEN NULL ELSE COALESCE(v.new_sent_as, s._sent_as) END, \
+             _exists = CASE WHEN s._gone = 1 THEN 0 ELSE v.new_exists END, \
+             _sent_as = CASE WHEN s._gone = 1 OR v.new_exists = 0 THEN NULL \
+             ELSE COALESCE(v.new_sent_as, s._sent_as) END, \
              _wanted_at = CASE WHEN s._wanted > v.new_version THEN {now} ELSE s._wanted_at END, \
              _state = CASE WHEN s._wanted > v.new_version THEN 'waiting' ELSE 'sent' END, \
              _due_at = {now}, _attempts = 0, _uncertain = 0, _holds = 0, _answer = NULL, _lease = NULL"

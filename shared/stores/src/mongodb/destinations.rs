@@ -2,58 +2,47 @@
 
 mod fold;
 mod lease;
+mod reader;
 mod state;
 mod sync;
 
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
 use jiff::Timestamp;
-use landfall_domain::{Dataset, RowVersion};
-use mongodb::Collection;
+use landfall_domain::{ChangeState, Dataset, RowVersion};
 use mongodb::bson::{Bson, Document, RawArrayBuf, doc};
+use mongodb::{Collection, Database};
 
 use super::Mongodb;
 use super::command::update;
-use super::document::{CHANGED, binary_value};
+use super::document::binary_value;
 use super::error::{STORE, contended, unavailable};
 use super::registry::{Registration, Registry};
 use crate::changes::{
-    ChangeBackend, ChangePage, ChangeResult, ChangeState, ChangeSummary, DueChange, Lease,
-    MAX_COUNTED_ENTRIES, Selection, keys_of, milliseconds, timestamp,
+    ChangeBackend, ChangeResult, DueChange, Lease, Selection, SyncStep, keys_of, milliseconds,
 };
 use crate::error::{Result, StoreError};
-use crate::registry::tombstones_of;
+use crate::registry::Registered;
 use crate::schema::Table;
-use crate::walk::Step;
 use lease::bytes_of;
-use state::{State, key_id, recorded};
+use state::{key_id, recorded};
 
 /// The maximum number of changed documents that a lease looks at.
 const FOLDED: i64 = 10_000;
 /// Bytes of rows after which a lease ends before its limit.
 const LEASED_BYTES: usize = 8 << 20;
 
+/// Returns the entry of a dataset. Fails unless changes are recorded for the destination.
+async fn tracked(database: &Database, name: &str, destination: &str) -> Result<Registration> {
+    let registration = Registry::new(database, name).get().await?;
+    let tracking = registration.registered()?.tracking;
+    tracking.check(STORE, name, destination)?;
+    Ok(registration)
+}
+
 impl Mongodb {
     fn keys(&self, name: &str) -> Collection<Document> {
         self.database.collection(&keys_of(name))
-    }
-
-    /// Returns the entry of a dataset. Fails unless changes are recorded for the destination.
-    async fn registration(&self, name: &str, destination: &str) -> Result<Registration> {
-        let registration = Registry::new(&self.database, name).get().await?;
-        let tracking = registration.registered()?.tracking;
-        if tracking
-            .destinations
-            .iter()
-            .any(|known| known == destination)
-        {
-            return Ok(registration);
-        }
-        Err(StoreError::Untracked {
-            store: STORE,
-            dataset: name.to_owned(),
-            destination: destination.to_owned(),
-        })
     }
 
     /// Deletes some documents of destinations that are gone, and returns their number.
@@ -139,6 +128,10 @@ impl ChangeBackend for Mongodb {
         Ok(is_done)
     }
 
+    async fn tracked(&self) -> Result<Vec<(String, Registered)>> {
+        Registry::tracked(&self.database).await
+    }
+
     async fn lease(
         &self,
         dataset: &Dataset,
@@ -148,7 +141,7 @@ impl ChangeBackend for Mongodb {
         limit: usize,
     ) -> Result<Vec<DueChange>> {
         let name = &table.name;
-        let registration = self.registration(name, destination).await?;
+        let registration = tracked(&self.database, name, destination).await?;
         let destinations = registration.registered()?.tracking.destinations;
         let now = milliseconds(lease.now);
         fold::run(&self.database, dataset, &destinations, now, FOLDED).await?;
@@ -210,100 +203,6 @@ impl ChangeBackend for Mongodb {
         Ok(held)
     }
 
-    async fn summary(
-        &self,
-        _: &Dataset,
-        table: &Table,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<ChangeSummary> {
-        let name = &table.name;
-        self.registration(name, destination).await?;
-        let (keys, now) = (self.keys(name), milliseconds(now));
-        let count = async |more: Document| {
-            let mut filter = doc! { "destination": destination };
-            filter.extend(more);
-            Ok::<u64, StoreError>(keys.count_documents(filter).await?)
-        };
-        let waiting = || doc! { "state": "waiting" };
-        let mut due = waiting();
-        due.insert("due_at", until(now));
-        let mut leased = waiting();
-        leased.insert("due_at", after(now));
-        leased.insert("lease", doc! { "$ne": null });
-        let mut summary = ChangeSummary {
-            waiting: count(waiting()).await?,
-            due: count(due).await?,
-            leased: count(leased).await?,
-            set_aside: count(doc! { "state": "set_aside" }).await?,
-            unknown: count(doc! { "state": "unknown" }).await?,
-            ..ChangeSummary::default()
-        };
-        let mut oldest = keys
-            .find_one(doc! { "destination": destination, "state": "waiting" })
-            .sort(doc! { "wanted_at": 1 })
-            .await?
-            .and_then(|oldest| oldest.get_i64("wanted_at").ok());
-        for collection in [name.clone(), tombstones_of(name)] {
-            let changed: Collection<Document> = self.database.collection(&collection);
-            let filter = doc! { CHANGED: { "$gt": 0 } };
-            let counted = changed
-                .count_documents(filter.clone())
-                .limit(MAX_COUNTED_ENTRIES);
-            summary.recorded += counted.await?;
-            let first = changed.find_one(filter).sort(doc! { CHANGED: 1 }).await?;
-            let first = first.and_then(|first| first.get_i64(CHANGED).ok());
-            oldest = [oldest, first].into_iter().flatten().min();
-        }
-        summary.recorded = summary.recorded.min(MAX_COUNTED_ENTRIES);
-        summary.oldest_wanted_at = oldest.map(|oldest| timestamp(STORE, oldest)).transpose()?;
-        Ok(summary)
-    }
-
-    async fn list(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage> {
-        self.registration(&table.name, destination).await?;
-        let mut filter = doc! { "destination": destination, "state": state.as_str() };
-        if let Some(after) = after {
-            let place = after.split_once(' ');
-            let place = place.and_then(|(due, id)| Some((due.parse::<i64>().ok()?, id)));
-            let (due_at, id) = place.ok_or(landfall_domain::QueryError::Cursor)?;
-            let beyond = vec![
-                doc! { "due_at": { "$gt": due_at } },
-                doc! { "due_at": due_at, "_id": { "$gt": id } },
-            ];
-            filter.insert("$or", beyond);
-        }
-        let mut found = self
-            .keys(&table.name)
-            .find(filter)
-            .sort(doc! { "due_at": 1, "_id": 1 })
-            .limit(i64::try_from(limit + 1).unwrap_or(i64::MAX))
-            .await?;
-        let (mut page, mut last) = (ChangePage::default(), None);
-        while let Some(document) = found.try_next().await? {
-            if page.changes.len() == limit {
-                page.next = last;
-                break;
-            }
-            let state = State::read(dataset, &document)?;
-            last = Some(format!(
-                "{} {}",
-                milliseconds(state.listed.due_at),
-                state.id
-            ));
-            page.changes.push(state.listed);
-        }
-        Ok(page)
-    }
-
     async fn redrive(
         &self,
         _: &Dataset,
@@ -313,49 +212,30 @@ impl ChangeBackend for Mongodb {
         now: Timestamp,
         limit: usize,
     ) -> Result<u64> {
-        self.registration(&table.name, destination).await?;
+        tracked(&self.database, &table.name, destination).await?;
         let (keys, now) = (self.keys(&table.name), milliseconds(now));
         let free = vec![doc! { "lease": null }, doc! { "due_at": until(now) }];
-        let filter = match selection {
+        let filters = match selection {
             Selection::Keys(keys) => {
                 let ids = keys.iter().take(limit);
                 let ids: Vec<String> = ids.map(|key| state::id_of(destination, key)).collect();
-                doc! { "_id": { "$in": ids }, "$or": free }
+                vec![(doc! { "_id": { "$in": ids }, "$or": free }, 1)]
             }
-            Selection::State(ChangeState::Waiting) => doc! {
-                "destination": destination,
-                "state": "waiting",
-                "due_at": after(now),
-                "lease": null,
-            },
-            Selection::State(state) => {
-                doc! { "destination": destination, "state": state.as_str() }
-            }
-            Selection::All => doc! {
-                "destination": destination,
-                "state": { "$in": ["set_aside", "unknown"] },
-            },
+            Selection::Matching { states, answer } => states
+                .iter()
+                .map(|state| matching(destination, *state, answer.as_deref(), now))
+                .collect(),
         };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let selected = keys.find(filter.clone()).projection(doc! { "_id": 1 });
-        let mut selected = selected.limit(limit).await?;
-        let mut ids = Vec::new();
-        while let Some(mut document) = selected.try_next().await? {
-            ids.extend(document.remove("_id"));
+        let mut made_due = 0;
+        for (filter, order) in filters {
+            let left = i64::try_from(limit).unwrap_or(i64::MAX);
+            let left = left.saturating_sub_unsigned(made_due);
+            // No limit at all is 0.
+            if left > 0 {
+                made_due += make_due(&keys, filter, order, now, left).await?;
+            }
         }
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let is_sent = doc! { "$eq": ["$state", "sent"] };
-        let pipeline = vec![doc! { "$set": {
-            "wanted_at": { "$cond": [is_sent, now, "$wanted_at"] },
-            "state": "waiting",
-            "due_at": now,
-            "attempts": 0_i64,
-            "holds": false,
-        } }];
-        let made_due = doc! { "$and": [{ "_id": { "$in": ids } }, filter] };
-        Ok(keys.update_many(made_due, pipeline).await?.matched_count)
+        Ok(made_due)
     }
 
     async fn sync_step(
@@ -364,17 +244,83 @@ impl ChangeBackend for Mongodb {
         table: &Table,
         destination: &str,
         now: Timestamp,
-    ) -> Result<Step<u64>> {
-        self.registration(&table.name, destination).await?;
+        rows: u64,
+    ) -> Result<SyncStep> {
+        tracked(&self.database, &table.name, destination).await?;
         sync::step(
             &self.database,
             dataset,
             destination,
             milliseconds(now),
-            self.step_rows,
+            rows,
         )
         .await
     }
+}
+
+/// Returns the filter of keys of a state that are not leased, and the order in which they are sent again: one that is
+/// refused again comes last, so that a bounded number of them has each one once.
+fn matching(
+    destination: &str,
+    state: ChangeState,
+    answer: Option<&str>,
+    now: i64,
+) -> (Document, i32) {
+    let mut filter = doc! { "destination": destination, "state": state.as_str() };
+    let mut order = 1;
+    if state == ChangeState::Waiting {
+        filter.extend(doc! { "due_at": after(now), "lease": null });
+        order = -1;
+    }
+    if let Some(answer) = answer {
+        filter.insert("answer", doc! { "$regex": escaped(answer) });
+    }
+    (filter, order)
+}
+
+/// Makes some keys due, and returns their number.
+async fn make_due(
+    keys: &Collection<Document>,
+    filter: Document,
+    order: i32,
+    now: i64,
+    limit: i64,
+) -> Result<u64> {
+    let mut selected = keys
+        .find(filter.clone())
+        .sort(doc! { "due_at": order, "_id": order })
+        .projection(doc! { "_id": 1 })
+        .limit(limit)
+        .await?;
+    let mut ids = Vec::new();
+    while let Some(mut document) = selected.try_next().await? {
+        ids.extend(document.remove("_id"));
+    }
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let is_sent = doc! { "$eq": ["$state", "sent"] };
+    let pipeline = vec![doc! { "$set": {
+        "wanted_at": { "$cond": [is_sent, now, "$wanted_at"] },
+        "state": "waiting",
+        "due_at": now,
+        "attempts": 0_i64,
+        "holds": false,
+    } }];
+    let selected = doc! { "$and": [{ "_id": { "$in": ids } }, filter] };
+    Ok(keys.update_many(selected, pipeline).await?.matched_count)
+}
+
+/// Returns the regular expression of a text.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for char in text.chars() {
+        if char.is_ascii_punctuation() {
+            escaped.push('\\');
+        }
+        escaped.push(char);
+    }
+    escaped
 }
 
 /// Returns a version as a value of a pipeline.

@@ -25,8 +25,8 @@ use crate::schema::{EXTRA, Table, VERSION};
 const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
 
 pub(crate) struct ReadMongodb {
-    database: Database,
-    options: ReadOptions,
+    pub(super) database: Database,
+    pub(super) options: ReadOptions,
 }
 
 impl ReadMongodb {

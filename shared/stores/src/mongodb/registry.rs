@@ -1,5 +1,6 @@
 //! The registry entry of a dataset.
 
+use futures::stream::TryStreamExt;
 use landfall_domain::{Dataset, RowVersion};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{ErrorKind, WriteFailure};
@@ -116,13 +117,30 @@ impl<'a> Registry<'a> {
         }
     }
 
+    /// Returns the entries of datasets that changes are, or were, recorded of.
+    pub(super) async fn tracked(database: &Database) -> Result<Vec<(String, Registered)>> {
+        let documents: Collection<Document> = database.collection(REGISTRY);
+        let mut found = documents.find(doc! {}).await?;
+        let mut tracked = Vec::new();
+        while let Some(document) = found.try_next().await? {
+            let Ok(name) = document.get_str("_id") else {
+                continue;
+            };
+            let registration = Registration::read(&document).ok_or_else(unreadable)?;
+            let registered = registration.registered()?;
+            if !registered.tracking.is_empty() {
+                tracked.push((name.to_owned(), registered));
+            }
+        }
+        Ok(tracked)
+    }
+
     /// Returns the entry, if there is one.
     pub(super) async fn find(&self) -> Result<Option<Registration>> {
         let found = self
             .documents
             .find_one(doc! { "_id": self.dataset })
             .await?;
-        let unreadable = || unavailable("the registry entry cannot be read");
         found
             .map(|document| Registration::read(&document).ok_or_else(unreadable))
             .transpose()
@@ -277,6 +295,10 @@ impl<'a> Registry<'a> {
         }
         Err(contended("the registry kept changing"))
     }
+}
+
+fn unreadable() -> StoreError {
+    unavailable("the registry entry cannot be read")
 }
 
 /// Returns whether another worker created the entry first.

@@ -13,17 +13,17 @@ use super::dialect::{self, BY_KEY, Dialect, name_for, quote, same_key};
 use super::read::{column, place};
 use super::statement::{STORE, error, run};
 use super::write::Write;
-use super::{Mysql, ranges, registry};
+use super::{Mysql, ReadMysql, ranges, registry};
 use crate::changes::statements::{ChangeDialect, Statements};
-use crate::changes::{ChangeTransaction, ServerChanges, entries_of, keys_of, now};
+use crate::changes::{ChangeTransaction, ReadChanges, ServerChanges, entries_of, keys_of, now};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::ReadRows as _;
 use crate::read::page::PageBuilder;
 use crate::read::sql::Found;
 use crate::read::statement::{ReadColumn, ReadTable, Statement};
-use crate::registry::Entry;
+use crate::registry::{Entry, Registered};
 use crate::schema::{EXTRA, Table, VERSION, list};
-use crate::sql::{Below, SqlDatabase as _};
+use crate::sql::Below;
 use crate::walk::Range;
 
 /// The statements that record which keys of a chunk change.
@@ -150,7 +150,8 @@ fn create(table: &Table, dialect: Dialect) -> String {
          {VERSION} {version} NOT NULL, _at bigint NOT NULL) {options}; \
          CREATE TABLE IF NOT EXISTS {keys} (_id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, \
          _destination varchar(48) {name} NOT NULL, {key}, \
-         _wanted {version} NOT NULL, _wanted_at bigint NOT NULL, _sent {version}, _sent_as text, \
+         _wanted {version} NOT NULL, _wanted_at bigint NOT NULL, _sent {version}, \
+         _exists tinyint NOT NULL DEFAULT 0, _sent_as text, \
          _state varchar(16) {name} NOT NULL, _holds tinyint NOT NULL DEFAULT 0, \
          _attempts bigint NOT NULL DEFAULT 0, _due_at bigint NOT NULL, _lease varchar(64) {name}, \
          _uncertain tinyint NOT NULL DEFAULT 0, _gone tinyint NOT NULL DEFAULT 0, _answer text, \
@@ -189,6 +190,10 @@ impl ChangeDialect for Dialect {
         "?".to_owned()
     }
 
+    fn contains(&self, text: &str, part: &str) -> String {
+        format!("LOCATE({part}, {text}) > 0")
+    }
+
     fn column(&self, name: &str, kind: FieldType) -> ReadColumn {
         column(name, kind, true, false)
     }
@@ -216,6 +221,15 @@ impl ChangeDialect for Dialect {
 
     fn update_from(&self, table: &str, query: &str, set: &str, condition: &str) -> String {
         format!("UPDATE {table} s JOIN ({query}) v ON s._id = v.new_id SET {set} WHERE {condition}")
+    }
+}
+
+#[async_trait]
+impl ReadChanges for ReadMysql {
+    type Changes = Dialect;
+
+    async fn changes(&self) -> Result<Dialect> {
+        self.dialect().await
     }
 }
 
@@ -325,6 +339,10 @@ impl ServerChanges for Mysql {
         run(&mut *self.connection().await?, &create).await.map(drop)
     }
 
+    async fn tracked_entries(&self) -> Result<Vec<(String, Registered)>> {
+        registry::tracked(&mut *self.connection().await?).await
+    }
+
     /// Readers of the destinations share the lock of the entry.
     async fn lock_destinations(&self, _: &mut Write, _: &str) -> Result<()> {
         Ok(())
@@ -335,8 +353,8 @@ impl ServerChanges for Mysql {
         write: &mut Write,
         table: &Table,
         place: Option<&str>,
+        rows: u64,
     ) -> Result<Range> {
-        let rows = self.step_rows();
         ranges::next(&mut write.transaction, table, &table.name, place, rows).await
     }
 }

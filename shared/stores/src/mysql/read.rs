@@ -51,6 +51,10 @@ impl ReadMysql {
             server: Server::new(url, options.connections, acquire_timeout, session)?,
         })
     }
+
+    pub(super) async fn dialect(&self) -> Result<super::dialect::Dialect> {
+        self.server.dialect().await.map_err(error)
+    }
 }
 
 #[async_trait]

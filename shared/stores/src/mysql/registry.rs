@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 use super::existing::columns;
 use super::statement::{STORE, error, run};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
+use crate::registry::{Entry, EntryColumns, IS_TRACKED, REGISTRY, Registered, signed, tracked_of};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
@@ -169,6 +169,16 @@ async fn fetch(
         .bind(dataset)
         .fetch_optional(connection)
         .await
+}
+
+/// Returns the entries of datasets that changes are, or were, recorded of.
+pub(super) async fn tracked(connection: &mut MySqlConnection) -> Result<Vec<(String, Registered)>> {
+    let select = format!("SELECT dataset, definition FROM _landfall WHERE {IS_TRACKED}");
+    let found = sqlx::query_as(AssertSqlSafe(select)).fetch_all(connection);
+    match found.await {
+        Err(sqlx::Error::Database(refused)) if is_no_table(refused.as_ref()) => Ok(Vec::new()),
+        found => tracked_of(STORE, found.map_err(error)?),
+    }
 }
 
 /// Returns the first dataset after this one, by name, that may have tombstones.

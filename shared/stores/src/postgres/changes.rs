@@ -12,18 +12,18 @@ use super::read::column;
 use super::statement::{STORE, count, error, run};
 use super::table::{definition, field_type, name_for, quote};
 use super::write::Write;
-use super::{Postgres, registry};
+use super::{Postgres, ReadPostgres, registry};
 use crate::changes::statements::{ChangeDialect, Statements};
-use crate::changes::{ChangeTransaction, ServerChanges, entries_of, keys_of};
+use crate::changes::{ChangeTransaction, ReadChanges, ServerChanges, entries_of, keys_of};
 use crate::error::Result;
 use crate::read::fetch::ReadRows as _;
 use crate::read::page::PageBuilder;
 use crate::read::sql::Found;
 use crate::read::statement::{ReadColumn, ReadTable, Statement};
-use crate::registry::Entry;
+use crate::registry::{Entry, Registered};
 use crate::schema::{Column, ColumnKind, EXTRA, Table, VERSION, list};
 use crate::sql::lanes::LaneLock;
-use crate::sql::{Below, SqlDatabase as _, SqlTransaction as _};
+use crate::sql::{Below, SqlTransaction as _};
 use crate::walk::Range;
 
 /// Numbers the lock of a dataset's destinations among its locks, the others of which are those of lanes.
@@ -123,7 +123,8 @@ fn create(table: &Table) -> String {
          CREATE TABLE IF NOT EXISTS {keys} (\
          _id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
          _destination text COLLATE \"C\" NOT NULL, {columns}\
-         _wanted bytea NOT NULL, _wanted_at bigint NOT NULL, _sent bytea, _sent_as text, \
+         _wanted bytea NOT NULL, _wanted_at bigint NOT NULL, _sent bytea, \
+         _exists smallint NOT NULL DEFAULT 0, _sent_as text, \
          _state text COLLATE \"C\" NOT NULL, _holds smallint NOT NULL DEFAULT 0, \
          _attempts bigint NOT NULL DEFAULT 0, _due_at bigint NOT NULL, _lease text, \
          _uncertain smallint NOT NULL DEFAULT 0, _gone smallint NOT NULL DEFAULT 0, _answer text, \
@@ -167,6 +168,10 @@ impl ChangeDialect for Dialect {
         format!("${nth}::text")
     }
 
+    fn contains(&self, text: &str, part: &str) -> String {
+        format!("strpos({text}, {part}) > 0")
+    }
+
     fn column(&self, name: &str, kind: FieldType) -> ReadColumn {
         column(name, kind, true, false)
     }
@@ -193,6 +198,15 @@ impl ChangeDialect for Dialect {
         format!(
             "UPDATE {table} s SET {set} FROM ({query}) v WHERE s._id = v.new_id AND {condition}"
         )
+    }
+}
+
+#[async_trait]
+impl ReadChanges for ReadPostgres {
+    type Changes = Dialect;
+
+    async fn changes(&self) -> Result<Dialect> {
+        Ok(Dialect)
     }
 }
 
@@ -284,6 +298,10 @@ impl ServerChanges for Postgres {
         write.commit().await
     }
 
+    async fn tracked_entries(&self) -> Result<Vec<(String, Registered)>> {
+        registry::tracked(&mut *self.connection().await?).await
+    }
+
     async fn lock_destinations(&self, write: &mut Write, dataset: &str) -> Result<()> {
         let lock = format!(
             "SELECT pg_advisory_xact_lock(hashtextextended('landfall:{dataset}', {DESTINATIONS}))"
@@ -296,8 +314,8 @@ impl ServerChanges for Postgres {
         write: &mut Write,
         table: &Table,
         place: Option<&str>,
+        rows: u64,
     ) -> Result<Range> {
-        let rows = self.step_rows();
         key_ranges::next(&mut write.transaction, table, place, rows).await
     }
 }

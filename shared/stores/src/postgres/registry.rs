@@ -1,11 +1,11 @@
 //! The registry entry of a dataset, and the locks of its writers.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::known;
 use super::statement::{STORE, count, error, run};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, EntryColumns, Registered, signed};
+use crate::registry::{Entry, EntryColumns, IS_TRACKED, Registered, signed, tracked_of};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\
@@ -85,6 +85,19 @@ pub(super) async fn entry(connection: &mut PgConnection, dataset: &str) -> Resul
             let entry = |columns: EntryColumns| Entry::from_columns(STORE, columns);
             found.map_err(error)?.map(entry).transpose()
         }
+    }
+}
+
+/// Returns the entries of datasets that changes are, or were, recorded of.
+pub(super) async fn tracked(connection: &mut PgConnection) -> Result<Vec<(String, Registered)>> {
+    let select = format!("SELECT dataset, definition FROM _landfall WHERE {IS_TRACKED}");
+    let found = sqlx::query_as(AssertSqlSafe(select)).fetch_all(connection);
+    match found.await {
+        // There is no registry yet.
+        Err(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42P01") => {
+            Ok(Vec::new())
+        }
+        found => tracked_of(STORE, found.map_err(error)?),
     }
 }
 

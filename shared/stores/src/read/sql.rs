@@ -73,6 +73,10 @@ impl<D: SqlDatabase> SqlReader<D> {
         }
     }
 
+    pub(crate) fn database(&self) -> &D {
+        &self.database
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, (Table, Arc<ReadTable>)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,7 +215,7 @@ impl<D: SqlDatabase> SqlReader<D> {
     }
 
     /// Fails if the database does not respond in time. After an error, the table is looked up again.
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         dataset: &Dataset,
         work: impl Future<Output = Result<T>>,

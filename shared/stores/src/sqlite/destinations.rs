@@ -13,19 +13,18 @@ use super::prune::Range;
 use super::read::column;
 use super::table::{definition, quote};
 use super::values::{bound, value};
-use super::{Sqlite, registry};
+use super::{ReadSqlite, Sqlite, registry};
 use crate::changes::statements::{ChangeDialect, Statements};
 use crate::changes::{
-    Call, ChangeBackend, ChangePage, ChangeResult, ChangeState, ChangeSummary, ChangeTransaction,
-    DueChange, Lease, Selection, entries_of, keys_of, track,
+    Call, ChangeBackend, ChangeResult, ChangeTransaction, DueChange, Lease, ReadChanges, Selection,
+    SyncStep, entries_of, keys_of, track,
 };
 use crate::error::Result;
 use crate::read::page::PageBuilder;
 use crate::read::sql::Found;
 use crate::read::statement::{ReadColumn, ReadTable, Statement};
-use crate::registry::{Entry, unsigned};
+use crate::registry::{Entry, Registered, unsigned};
 use crate::schema::{Column, ColumnKind, EXTRA, Table, VERSION, list};
-use crate::walk::Step;
 
 /// Drops what was recorded about a table that no longer exists.
 pub(super) fn forget(transaction: &Transaction<'_>, table: &Table) -> Result<()> {
@@ -41,7 +40,8 @@ fn create(table: &Table) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {entries} ({columns}, {VERSION} BLOB NOT NULL, _at INTEGER NOT NULL) STRICT;
          CREATE TABLE IF NOT EXISTS {table} (_id INTEGER PRIMARY KEY, _destination TEXT NOT NULL, {columns}, \
-         _wanted BLOB NOT NULL, _wanted_at INTEGER NOT NULL, _sent BLOB, _sent_as TEXT, \
+         _wanted BLOB NOT NULL, _wanted_at INTEGER NOT NULL, _sent BLOB, \
+         _exists INTEGER NOT NULL DEFAULT 0, _sent_as TEXT, \
          _state TEXT NOT NULL, _holds INTEGER NOT NULL DEFAULT 0, _attempts INTEGER NOT NULL DEFAULT 0, \
          _due_at INTEGER NOT NULL, _lease TEXT, _uncertain INTEGER NOT NULL DEFAULT 0, \
          _gone INTEGER NOT NULL DEFAULT 0, _answer TEXT, UNIQUE (_destination, {key})) STRICT;
@@ -86,6 +86,10 @@ impl ChangeDialect for Dialect {
         format!("?{nth}")
     }
 
+    fn contains(&self, text: &str, part: &str) -> String {
+        format!("instr({text}, {part}) > 0")
+    }
+
     fn column(&self, name: &str, kind: FieldType) -> ReadColumn {
         column(name, kind, true, false)
     }
@@ -119,6 +123,15 @@ impl ChangeDialect for Dialect {
         format!(
             "UPDATE {table} AS s SET {set} FROM ({query}) AS v WHERE s._id = v.new_id AND {condition}"
         )
+    }
+}
+
+#[async_trait]
+impl ReadChanges for ReadSqlite {
+    type Changes = Dialect;
+
+    async fn changes(&self) -> Result<Dialect> {
+        Ok(Dialect)
     }
 }
 
@@ -266,7 +279,9 @@ impl ChangeBackend for Sqlite {
             if entry.registered.tracking.is_for(&destinations) {
                 return Ok(true);
             }
-            transaction.execute_batch(&create(&table))?;
+            if !destinations.is_empty() {
+                transaction.execute_batch(&create(&table))?;
+            }
             let tx = &mut Tx(transaction);
             let is_done = ended(track(tx, &dataset, &table, &mut entry, &destinations, rows))?;
             registry::write(transaction, &table.name, &entry.registered)?;
@@ -274,6 +289,11 @@ impl ChangeBackend for Sqlite {
             Ok(is_done)
         })
         .await
+    }
+
+    async fn tracked(&self) -> Result<Vec<(String, Registered)>> {
+        self.transact(|transaction| registry::tracked(transaction))
+            .await
     }
 
     async fn lease(
@@ -307,35 +327,6 @@ impl ChangeBackend for Sqlite {
         .await
     }
 
-    async fn summary(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        now: Timestamp,
-    ) -> Result<ChangeSummary> {
-        self.call(dataset, table, destination, move |call, tx| {
-            ended(call.summary(tx, now))
-        })
-        .await
-    }
-
-    async fn list(
-        &self,
-        dataset: &Dataset,
-        table: &Table,
-        destination: &str,
-        state: ChangeState,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<ChangePage> {
-        let after = after.map(str::to_owned);
-        self.call(dataset, table, destination, move |call, tx| {
-            ended(call.list(tx, state, after.as_deref(), limit))
-        })
-        .await
-    }
-
     async fn redrive(
         &self,
         dataset: &Dataset,
@@ -358,8 +349,8 @@ impl ChangeBackend for Sqlite {
         table: &Table,
         destination: &str,
         now: Timestamp,
-    ) -> Result<Step<u64>> {
-        let rows = self.step_rows;
+        rows: u64,
+    ) -> Result<SyncStep> {
         self.call(dataset, table, destination, move |call, tx| {
             let (transaction, name) = (tx.0, &call.table.name);
             let mut entry = registry::prepared(transaction, name)?;

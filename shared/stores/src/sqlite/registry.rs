@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use super::error::{STORE, unavailable};
 use super::table::exists;
 use crate::error::Result;
-use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
+use crate::registry::{Entry, EntryColumns, IS_TRACKED, REGISTRY, Registered, signed, tracked_of};
 
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
     let create = format!(
@@ -57,6 +57,17 @@ pub(super) fn remove(transaction: &Transaction<'_>, dataset: &str) -> Result<()>
     let delete = format!("DELETE FROM {REGISTRY} WHERE dataset = ?");
     transaction.execute(&delete, [dataset])?;
     Ok(())
+}
+
+/// Returns the entries of datasets that changes are, or were, recorded of.
+pub(super) fn tracked(connection: &Connection) -> Result<Vec<(String, Registered)>> {
+    if !exists(connection, REGISTRY)? {
+        return Ok(Vec::new());
+    }
+    let select = format!("SELECT dataset, definition FROM {REGISTRY} WHERE {IS_TRACKED}");
+    let mut select = connection.prepare(&select)?;
+    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tracked_of(STORE, found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Returns the first dataset after this one, by name, that has tombstones.

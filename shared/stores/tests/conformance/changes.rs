@@ -1,16 +1,15 @@
 //! Changes of rows for destinations: what is due, leased, recorded and sent again.
 
-use landfall_domain::{Row, Value};
-use landfall_stores::{
-    ChangeOutcome, ChangeState, ChangeSummary, DueChange, Selection, Step, StoreError,
-};
+use landfall_domain::{ChangeState, Row, Value};
+use landfall_stores::{ChangeOutcome, ChangeSummary, DueChange, Selection, StoreError};
 
+use crate::changes_again::{all, matching};
 use crate::databases::Database;
 use crate::follower::{Follower, expected, notes, sent};
 use crate::rows::{PAIRS, counts, deleted_pair, pair, text};
 use crate::worker::Worker;
 
-fn pairs(ids: &[&str], note: &str) -> Vec<Row> {
+pub(crate) fn pairs(ids: &[&str], note: &str) -> Vec<Row> {
     ids.iter().map(|id| pair(id, note)).collect()
 }
 
@@ -195,10 +194,12 @@ pub(crate) async fn retries_and_refusals(database: &Database) {
     states.sort_unstable();
     assert_eq!(states, [(0, false), (1, true)]);
     // Redriven, as they stand.
-    let state = Selection::State(ChangeState::Unknown);
+    let other = matching(&[ChangeState::Unknown], Some("answer to (held"));
+    assert_eq!(follower.redrive("crm", &other, 10).await, 0);
+    let state = matching(&[ChangeState::Unknown], Some("answer to unk"));
     assert_eq!(follower.redrive("crm", &state, 10).await, 1);
     assert_eq!(follower.redrive("crm", &state, 10).await, 0);
-    assert_eq!(follower.redrive("crm", &Selection::All, 10).await, 1);
+    assert_eq!(follower.redrive("crm", &all(), 10).await, 1);
     let due = follower.drain("crm").await;
     assert_eq!(
         notes(&due),
@@ -247,11 +248,15 @@ pub(crate) async fn existing_rows_are_synchronised(database: &Database) {
     worker.apply(2, rows(&ids[..10], "2")).await;
     assert_eq!(follower.drain("crm").await.len(), 10);
     let mut steps = 1;
+    let mut marked = 0;
     let marked = loop {
-        match follower.sync_step("crm").await {
-            Step::Continues => steps += 1,
-            Step::Done(marked) => break marked,
+        let step = follower.sync_step("crm").await;
+        assert!(step.marked >= marked);
+        marked = step.marked;
+        if step.is_done {
+            break marked;
         }
+        steps += 1;
         // Between two steps: some that are marked, others that are not yet.
         worker
             .apply(10 + steps, rows(&ids[40..50], &format!("{steps}")))
@@ -262,8 +267,9 @@ pub(crate) async fn existing_rows_are_synchronised(database: &Database) {
     assert_eq!(follower.drain_all("crm").await.len(), 85);
     // All have been marked, or sent before.
     let again = loop {
-        if let Step::Done(marked) = follower.sync_step("crm").await {
-            break marked;
+        let step = follower.sync_step("crm").await;
+        if step.is_done {
+            break step.marked;
         }
     };
     assert_eq!(again, 0);
@@ -280,6 +286,7 @@ pub(crate) async fn destinations_come_and_go(database: &Database) {
     let mut follower = Follower::of(&worker, &[]).await;
     worker.apply(1, pairs(&["a"], "1")).await;
     assert_eq!(tables().await, 0);
+    assert_eq!(follower.tracked().await, None);
     let untracked = follower.try_lease("crm", 10).await;
     assert!(
         matches!(untracked, Err(StoreError::Untracked { .. })),
@@ -311,7 +318,10 @@ pub(crate) async fn destinations_come_and_go(database: &Database) {
     assert!(notes(&due).contains(&("b".to_owned(), Some("5".to_owned()))));
     assert!(due.len() <= 2, "{due:?}");
     assert_eq!(follower.drain("crm").await.len(), 2);
-    follower.track(&[]).await;
+    // The dataset has no definition any more.
+    let registered = follower.tracked().await.unwrap();
+    follower.store.track(&registered, &[]).await.unwrap();
+    assert_eq!(follower.tracked().await, None);
     worker.apply(6, pairs(&["a", "b"], "6")).await;
     follower.track(&["crm"]).await;
     assert_eq!(follower.drain("crm").await, []);

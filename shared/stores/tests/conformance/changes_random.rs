@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use landfall_domain::{Row, RowVersion, Value};
-use landfall_stores::{ChangeOutcome, ChangeSummary, DueChange, Lease, Selection};
+use landfall_stores::{ChangeOutcome, ChangeSummary, DueChange, Lease};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 
+use crate::changes_again::all;
 use crate::databases::{Database, dataset};
 use crate::follower::Follower;
 use crate::random::{Repeat, seed};
@@ -124,7 +125,10 @@ impl Service {
             4 => ChangeOutcome::Released,
             _ => {
                 self.receive(change);
-                ChangeOutcome::Sent { id: None }
+                ChangeOutcome::Sent {
+                    exists: change.row.is_some(),
+                    id: None,
+                }
             }
         }
     }
@@ -205,13 +209,13 @@ async fn random_case(database: &Database, definition: &str, random: &mut StdRng)
                 }
             }
             9 if random.random_ratio(1, 4) => follower.pass_lease(),
-            9 => drop(follower.redrive("crm", &Selection::All, 3).await),
+            9 => drop(follower.redrive("crm", &all(), 3).await),
             _ => {}
         }
     }
     // Everything is sent in the end.
     follower.pass_lease();
-    while follower.redrive("crm", &Selection::All, 5).await > 0 {}
+    while follower.redrive("crm", &all(), 5).await > 0 {}
     loop {
         let (lease, due) = follower.lease("crm", 5).await;
         service.lease(&lease, &due);
@@ -222,7 +226,10 @@ async fn random_case(database: &Database, definition: &str, random: &mut StdRng)
             service.receive(change);
             service.leased.remove(&key_of(change));
         }
-        let sent = |_: &DueChange| ChangeOutcome::Sent { id: None };
+        let sent = |change: &DueChange| ChangeOutcome::Sent {
+            exists: change.row.is_some(),
+            id: None,
+        };
         assert_eq!(
             follower.record("crm", &lease, &due, &sent).await,
             due.len() as u64
@@ -280,7 +287,10 @@ pub(crate) async fn two_callers_beside_two_writers(database: &Database) {
             for change in &due {
                 service.lock().unwrap().leased.remove(&key_of(change));
             }
-            let sent = |_: &DueChange| ChangeOutcome::Sent { id: None };
+            let sent = |change: &DueChange| ChangeOutcome::Sent {
+                exists: change.row.is_some(),
+                id: None,
+            };
             assert_eq!(
                 follower.record("crm", &lease, &due, &sent).await,
                 due.len() as u64

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use landfall_domain::Dataset;
 use landfall_stores::{
-    ChangeStore, ReadOptions, Reader, Store, StoreOptions, connect_changes, connect_mongodb,
-    connect_sql, read_mongodb, read_sql,
+    ChangeReader, ChangeStore, ReadOptions, Reader, Store, StoreOptions, connect_changes,
+    connect_mongodb, connect_sql, read_changes, read_mongodb, read_sql,
 };
 use mongodb::bson::{Document, doc};
 use sqlx::mysql::MySqlConnection;
@@ -134,6 +134,21 @@ impl Database {
             (None, Some(url.as_str()))
         };
         connect_changes(mongodb, sql, options, None).await.unwrap()
+    }
+
+    /// Returns a reader of what the store of changes has recorded.
+    pub(crate) async fn change_reader(&self) -> Arc<dyn ChangeReader> {
+        let url = self.url();
+        let (mongodb, sql) = if self.is_mongodb() {
+            (Some(url.as_str()), None)
+        } else {
+            (None, Some(url.as_str()))
+        };
+        let options = ReadOptions {
+            timeout: Duration::from_mins(10),
+            ..ReadOptions::default()
+        };
+        read_changes(mongodb, sql, options).await.unwrap()
     }
 
     /// Returns a reader with its own pool, like another process.

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use landfall_domain::{Dataset, Value};
+use landfall_domain::{ChangeState, Dataset, Value};
 use landfall_stores::{
-    ChangeOutcome, ChangeResult, ChangeState, ChangeStore, ChangeSummary, DueChange, Lease,
-    ListedChange, Selection, Step, StoreError, StoreOptions,
+    ChangeOutcome, ChangeReader, ChangeResult, ChangeStore, ChangeSummary, DueChange, Lease,
+    ListedChange, Selection, StoreError, StoreOptions, SyncStep,
 };
 
 use crate::worker::Worker;
 
+/// The number of rows of a step of a first synchronisation.
+const STEP_ROWS: u64 = 20;
 /// Seconds that a lease lasts.
 const LEASE: i64 = 60;
 
 pub(crate) struct Follower {
     pub(crate) store: Arc<dyn ChangeStore>,
+    reader: Arc<dyn ChangeReader>,
     dataset: Dataset,
     pub(crate) now: Timestamp,
     name: String,
@@ -31,7 +34,10 @@ pub(crate) fn sent(change: &DueChange) -> ChangeOutcome {
         (Value::Text(id), true) => Some(format!("id of {}", id.as_str())),
         _ => None,
     };
-    ChangeOutcome::Sent { id }
+    ChangeOutcome::Sent {
+        exists: change.row.is_some(),
+        id,
+    }
 }
 
 /// Returns the notes of changes by id; none for a delete of a key that was sent. A store may know that the others are
@@ -71,17 +77,24 @@ impl Follower {
     /// Returns a follower, like another process.
     pub(crate) async fn named(worker: &Worker<'_>, name: &str) -> Self {
         let options = StoreOptions {
-            step_rows: 20,
+            step_rows: STEP_ROWS,
             ..StoreOptions::default()
         };
         Self {
             store: worker.database.changes(options).await,
+            reader: worker.database.change_reader().await,
             dataset: worker.dataset.clone(),
             // Ahead of the clock by which changes are recorded.
             now: Timestamp::now() + SignedDuration::from_hours(1),
             name: name.to_owned(),
             leases: 0,
         }
+    }
+
+    /// Returns what the store has registered of the dataset, if changes of it are recorded.
+    pub(crate) async fn tracked(&self) -> Option<Dataset> {
+        let mut tracked = self.store.tracked().await.unwrap().into_iter();
+        tracked.find(|dataset| dataset.name == self.dataset.name)
     }
 
     pub(crate) async fn track(&self, destinations: &[&str]) {
@@ -177,7 +190,7 @@ impl Follower {
     }
 
     pub(crate) async fn summary(&self, destination: &str) -> ChangeSummary {
-        let summary = self.store.summary(&self.dataset, destination, self.now);
+        let summary = self.reader.summary(&self.dataset, destination, self.now);
         summary.await.unwrap()
     }
 
@@ -186,7 +199,7 @@ impl Follower {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let page = self
-                .store
+                .reader
                 .list(&self.dataset, destination, state, after.as_deref(), 1);
             let page = page.await.unwrap();
             all.extend(page.changes);
@@ -209,8 +222,10 @@ impl Follower {
         redriven.await.unwrap()
     }
 
-    pub(crate) async fn sync_step(&self, destination: &str) -> Step<u64> {
-        let step = self.store.sync_step(&self.dataset, destination, self.now);
+    pub(crate) async fn sync_step(&self, destination: &str) -> SyncStep {
+        let step = self
+            .store
+            .sync_step(&self.dataset, destination, self.now, STEP_ROWS);
         step.await.unwrap()
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod changes;
+mod changes_again;
 mod changes_random;
 mod client;
 mod databases;
@@ -122,6 +123,8 @@ macro_rules! conformance {
                 changes::changes_supersede_each_other,
                 changes::a_lost_lease_is_due_again,
                 changes::retries_and_refusals,
+                changes_again::redrives_in_parts,
+                changes_again::what_the_service_has,
                 changes::a_prune_is_a_delete_of_each_key,
                 changes::existing_rows_are_synchronised,
                 changes::destinations_come_and_go,

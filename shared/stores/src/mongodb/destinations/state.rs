@@ -45,7 +45,11 @@ impl State {
                 key: ChangeKey { values, place: 0 },
                 wanted: version("wanted").ok_or_else(unreadable)?,
                 wanted_at: timestamp(STORE, number("wanted_at")?)?,
-                sent: version("sent").map(|version| Sent { version, id }),
+                sent: version("sent").map(|version| Sent {
+                    version,
+                    exists: flag("exists"),
+                    id,
+                }),
                 attempts: u32::try_from(number("attempts")?).map_err(|_| unreadable())?,
                 due_at: timestamp(STORE, number("due_at")?)?,
                 is_leased: text("lease").is_some(),
@@ -165,14 +169,16 @@ pub(super) fn recorded(id: &str, lease: &Lease, result: &ChangeResult) -> Result
             }
         };
     match &result.outcome {
-        ChangeOutcome::Sent { id } => {
+        ChangeOutcome::Sent { exists, id } => {
             let sent_as = match id {
+                _ if !exists => Bson::Null,
                 Some(id) => doc! { "$literal": id.as_str() }.into(),
                 None => Bson::from("$sent_as"),
             };
             let unless_gone = |value: Bson| doc! { "$cond": ["$gone", null, value] };
             set.extend(doc! {
                 "sent": unless_gone(version.clone().into()),
+                "exists": { "$and": [*exists, { "$ne": ["$gone", true] }] },
                 "sent_as": unless_gone(sent_as),
                 "wanted_at": { "$cond": [is_current.clone(), "$wanted_at", now] },
                 "state": { "$cond": [is_current.clone(), "sent", "waiting"] },

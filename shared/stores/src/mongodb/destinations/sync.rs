@@ -12,11 +12,10 @@ use super::super::registry::Registry;
 use super::super::walk::Range;
 use super::state::{id_of as state_id, new, values_of, version_of};
 use super::unreadable;
-use crate::changes::keys_of;
+use crate::changes::{SyncStep, keys_of};
 use crate::error::Result;
 use crate::registry::unsigned;
 use crate::schema::VERSION;
-use crate::walk::Step;
 
 /// Marks the rows of the next range whose keys the destination has never had to do with.
 pub(super) async fn step(
@@ -25,7 +24,7 @@ pub(super) async fn step(
     destination: &str,
     now: i64,
     step_rows: u64,
-) -> Result<Step<u64>> {
+) -> Result<SyncStep> {
     let name = &dataset.name;
     let registry = Registry::new(database, name);
     let (step, place, marked) = registry.sync(destination).await?;
@@ -73,9 +72,8 @@ pub(super) async fn step(
     if !registry.update(as_read, update).await? {
         return Err(contended("another caller has marked the range"));
     }
-    Ok(if is_done {
-        Step::Done(unsigned(STORE, marked)?)
-    } else {
-        Step::Continues
+    Ok(SyncStep {
+        marked: unsigned(STORE, marked)?,
+        is_done,
     })
 }

@@ -1,35 +1,14 @@
 //! Checks of definitions of destinations.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Subcommand;
 use landfall_destinations::Draft;
 
-use crate::check::{print_lines, read_dataset, read_definitions};
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Check definitions of destinations, and print the file, line and setting of the first error in each
-    Check {
-        /// Files, or directories of .toml files
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Directory with the definitions of the datasets, whose fields the definitions name
-        #[arg(long)]
-        datasets: PathBuf,
-    },
-}
-
-/// Does what a command says.
-pub(crate) fn act(command: Command) -> Result<ExitCode> {
-    let Command::Check { paths, datasets } = command;
-    Ok(print_lines(check(&paths, &datasets)?))
-}
+use crate::check::{read_dataset, read_definitions};
 
 /// Checks definitions. Returns a line about each destination, or one with its error.
-fn check(paths: &[PathBuf], datasets: &Path) -> Result<Vec<Result<String, String>>> {
+pub(super) fn check(paths: &[PathBuf], datasets: &Path) -> Result<Vec<Result<String, String>>> {
     let read = read_definitions(paths)?;
     let checked = read.iter().map(|(file, text)| {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
