@@ -169,3 +169,115 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::{Path, State};
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::{post, put};
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::seed::Life;
+
+    const JOB: &str = "3f2b8f2e-7d3c-5a55-9d3e-0a5f6a1b2c3d";
+
+    /// What an API was sent.
+    #[derive(Default)]
+    struct Sent {
+        rows: BTreeMap<u64, Value>,
+        files: usize,
+        /// Idempotency keys.
+        keys: HashSet<String>,
+        /// Orders that a request is in progress for.
+        called: HashSet<u64>,
+    }
+
+    type Shared = Arc<Mutex<Sent>>;
+
+    async fn write(sent: Shared, id: u64, headers: HeaderMap, row: Option<Value>) -> StatusCode {
+        assert!(
+            sent.lock().unwrap().called.insert(id),
+            "two requests at once"
+        );
+        sleep(Duration::from_millis(1)).await;
+        let mut sent = sent.lock().unwrap();
+        sent.called.remove(&id);
+        let key = headers["idempotency-key"].to_str().unwrap();
+        if sent.keys.insert(key.to_owned()) && sent.keys.len().is_multiple_of(10) {
+            // Every tenth request fails once, and is repeated with its key.
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        match row {
+            Some(row) => sent.rows.insert(id, row),
+            None => sent.rows.remove(&id),
+        };
+        StatusCode::ACCEPTED
+    }
+
+    async fn serve(sent: Shared) -> Api {
+        let upload = async |State(sent): State<Shared>, file: String| {
+            let mut sent = sent.lock().unwrap();
+            sent.files += 1;
+            for line in file.lines() {
+                let row: Value = serde_json::from_str(line).unwrap();
+                let id = row["order_id"].as_u64().unwrap();
+                match row["op"].as_str() {
+                    Some("delete") => sent.rows.remove(&id),
+                    _ => sent.rows.insert(id, row),
+                };
+            }
+            Json(json!({ "job": JOB }))
+        };
+        let routes = Router::new()
+            .route("/datasets/orders/rows", post(upload))
+            .route(
+                "/datasets/orders/rows/{id}",
+                put(
+                    async |State(sent), Path(id), headers: HeaderMap, Json(row): Json<Value>| {
+                        (write(sent, id, headers, Some(row)).await, Json(json!({})))
+                    },
+                )
+                .delete(async |State(sent), Path(id), headers: HeaderMap| {
+                    (write(sent, id, headers, None).await, Json(json!({})))
+                }),
+            );
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes.with_state(sent)).await });
+        Api::new(&url, "secret").unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_changes_of_an_order_arrive_one_after_the_other() {
+        for (way, files, requests) in [
+            (Way::Files, 1, false),
+            (Way::Requests, 0, true),
+            (Way::Both, 1, true),
+        ] {
+            let sent = Shared::default();
+            let api = serve(Arc::clone(&sent)).await;
+            let bar = ProgressBar::hidden();
+            let mut life = Life::new(12, 60, 1);
+            let delivery = Delivery::new(&api, &bar, 5);
+            let jobs = delivery.deliver(life.by_ref(), way).await.unwrap();
+            assert_eq!(jobs.len(), files, "{way:?}");
+            assert_eq!(bar.position(), 72, "{way:?}");
+            let orders = life.into_orders().into_iter();
+            let expected: BTreeMap<_, _> = orders.map(|order| (order.id, order.row())).collect();
+            let sent = sent.lock().unwrap();
+            assert_eq!(sent.rows, expected, "{way:?}");
+            assert_eq!(
+                (sent.files, !sent.keys.is_empty()),
+                (files, requests),
+                "{way:?}"
+            );
+        }
+    }
+}

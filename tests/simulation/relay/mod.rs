@@ -20,9 +20,7 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use landfall_aws::{Datasets, Destinations, Objects, RelayMessage, Webhooks};
 use landfall_domain::Dataset;
-use landfall_ledger::{
-    DestinationTable, NotificationTable, PaceTable, TaskRequest, TaskSelection,
-};
+use landfall_ledger::{DestinationTable, NotificationTable, PaceTable, TaskRequest, TaskSelection};
 use landfall_requests::{Policy, Secrets};
 use landfall_runtime::{Clock, Slots};
 use rand::rngs::StdRng;

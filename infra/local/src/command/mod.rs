@@ -42,7 +42,7 @@ pub(crate) async fn run(
         progress.note("\nRunning until Ctrl-C. Jobs of other files are shown here as they close.");
         tokio::select! {
             shown = show_later_jobs(&stack, &progress) => shown?,
-            shown = watch(demo.as_ref(), &progress) => shown?,
+            shown = watch(demo.as_ref(), &stack, &progress) => shown?,
             () = &mut interrupted => {}
         }
         progress.step("stopping");
@@ -128,9 +128,9 @@ fn wrote_rows(jobs: &[Job], dataset: &Dataset) -> bool {
 }
 
 /// Shows what a demo does, if one runs.
-async fn watch(demo: Option<&Running>, progress: &Lines) -> Result<()> {
+async fn watch(demo: Option<&Running>, stack: &Stack, progress: &Lines) -> Result<()> {
     match demo {
-        Some(demo) => demo.watch(progress).await,
+        Some(demo) => demo.watch(stack, progress).await,
         None => std::future::pending().await,
     }
 }

@@ -217,6 +217,7 @@ pub(crate) fn orders_demo(service: &str, variables: &Path) {
 The service that follows the orders: {service}
 In another terminal, as in docs/orders.md:
   . {variables}
+  landfall destinations show erp
   landfall seed orders --count 200 --changes 400 --clean --as both",
         variables = variables.display()
     );

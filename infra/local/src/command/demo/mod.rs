@@ -97,10 +97,10 @@ impl Services {
 
 impl Running {
     /// Shows what happens until it is dropped.
-    pub(crate) async fn watch(&self, progress: &Lines) -> Result<()> {
+    pub(crate) async fn watch(&self, stack: &Stack, progress: &Lines) -> Result<()> {
         match &self.services {
             Services::Sources => std::future::pending().await,
-            Services::Orders(erp) => orders::watch(erp, progress).await,
+            Services::Orders(erp) => orders::watch(stack, erp, progress).await,
         }
     }
 }

@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use landfall_cli::api::Api;
 use landfall_cli::seed::{Seeding, Way, seed_orders};
 use landfall_local::{Lines, Progress, Stack};
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::directory;
@@ -22,6 +23,16 @@ const NAME: &str = "erp";
 const POLL: Duration = Duration::from_secs(1);
 /// How long the service may receive nothing although changes wait.
 const STALLED: Duration = Duration::from_mins(3);
+
+/// What waits to be sent.
+#[derive(Deserialize)]
+struct Destination {
+    circuit: String,
+    waiting: u64,
+    /// Changes that no relay has looked at.
+    recorded: u64,
+    lag_seconds: Option<u64>,
+}
 
 /// Uploads the destination, seeds orders, and waits until the service has them.
 pub(super) async fn start(
@@ -44,7 +55,7 @@ pub(super) async fn start(
     } else {
         progress.clear();
     }
-    let api = Api::new(&stack.outputs().api_url, stack.token())?;
+    let api = api(stack)?;
     let seeding = Seeding {
         orders,
         changes: 0,
@@ -58,8 +69,7 @@ pub(super) async fn start(
     progress.clear();
     progress.note(&format!("seeded: {} orders", seeded.orders()));
     let (mut calls, mut called_at) = (0, Instant::now());
-    while (erp.held() as u64) < seeded.orders() {
-        show(erp, progress);
+    while show(&api, erp, progress).await? > 0 {
         if erp.calls() > calls {
             (calls, called_at) = (erp.calls(), Instant::now());
         }
@@ -72,17 +82,31 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Shows what the service holds until it is dropped.
-pub(super) async fn watch(erp: &Erp, progress: &Lines) -> Result<()> {
+/// Shows how the service follows until it is dropped.
+pub(super) async fn watch(stack: &Stack, erp: &Erp, progress: &Lines) -> Result<()> {
+    let api = api(stack)?;
     loop {
-        show(erp, progress);
+        show(&api, erp, progress).await?;
         sleep(POLL).await;
     }
 }
 
-fn show(erp: &Erp, progress: &Lines) {
+fn api(stack: &Stack) -> Result<Api> {
+    Ok(Api::new(&stack.outputs().api_url, stack.token())?)
+}
+
+/// Shows what the service holds and what waits. Returns how many orders wait.
+async fn show(api: &Api, erp: &Erp, progress: &Lines) -> Result<u64> {
+    let path = format!("destinations/{NAME}");
+    let destination = api.get::<Destination>(&path).await;
+    let destination = destination.context("cannot read the destination")?;
     let (held, calls) = (erp.held(), erp.calls_per_second());
+    let waiting = destination.waiting + destination.recorded;
+    let lag = destination.lag_seconds.unwrap_or_default();
+    let circuit = destination.circuit;
     progress.step(&format!(
-        "following: the service holds {held} orders, {calls} calls per second"
+        "following: the service holds {held} orders; {waiting} changes wait, the oldest for {lag} s; {calls} calls per \
+         second; circuit {circuit}"
     ));
+    Ok(waiting)
 }
