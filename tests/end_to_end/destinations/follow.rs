@@ -1,5 +1,5 @@
-//! A service follows orders in each store, although it is slow, answers 429 and 500, drops connections and restarts, and
-//! relays and workers are killed.
+//! A service follows orders in each store, although it is slow, answers 429 and 500, drops connections and restarts,
+//! and relays and workers are killed.
 //!
 //! With `LANDFALL_DESTINATION_ORDERS=10000`, so many orders are changed twice as often, and functions are killed at
 //! random; what they have leased is free after four minutes.
