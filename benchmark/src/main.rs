@@ -4,6 +4,7 @@ mod boundaries;
 mod chart;
 mod data;
 mod debian;
+mod destinations;
 mod empty;
 mod floors;
 mod functions;
@@ -62,6 +63,8 @@ enum PartName {
     Peers,
     /// Pages of an HTTP API, also by dlt: 1,000,000 records.
     Sources,
+    /// Loads with and without a destination, on 500,000 rows, and calls of the relay.
+    Destinations,
     /// The fixed part of the time, and the seconds per million rows, beside the database alone.
     Line,
     /// Bytes per second of the scanners.
@@ -74,7 +77,7 @@ enum PartName {
     Report,
 }
 
-const ALL: [PartName; 11] = [
+const ALL: [PartName; 12] = [
     PartName::Functions,
     PartName::Http,
     PartName::Boundaries,
@@ -85,6 +88,7 @@ const ALL: [PartName; 11] = [
     PartName::Both,
     PartName::Peers,
     PartName::Sources,
+    PartName::Destinations,
     PartName::Line,
 ];
 
@@ -195,6 +199,7 @@ async fn measure(part: PartName, plan: &Plan, progress: &Lines) -> Result<Option
         PartName::Both => stores::both(plan, progress).await?,
         PartName::Peers => peers::measure(plan, progress).await?,
         PartName::Sources => sources::measure(plan, progress).await?,
+        PartName::Destinations => destinations::measure(plan, progress).await?,
         PartName::Line => line::measure(plan, progress).await?,
         PartName::Boundaries => boundaries::measure(plan, progress)?,
         PartName::Functions => functions::measure(plan, progress).await?,

@@ -11,7 +11,7 @@ use crate::chart;
 use crate::result::{Measurement, Part, Run, median};
 
 /// The order of the parts in the docs.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "postgres",
     "mariadb",
     "sqlite",
@@ -19,6 +19,7 @@ const ORDER: [&str; 11] = [
     "both",
     "peers",
     "sources",
+    "destinations",
     "line",
     "boundaries",
     "functions",

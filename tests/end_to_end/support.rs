@@ -112,6 +112,19 @@ pub fn kill(stack: &Stack, function: &str) -> usize {
     killed.count()
 }
 
+/// Ends the processes of the functions that cache definitions for a minute, while they are idle.
+pub fn forget_definitions(stack: &Stack) {
+    let outputs = stack.outputs();
+    for function in [
+        &outputs.splitter_function,
+        &outputs.worker_function,
+        &outputs.maintenance_function,
+        &outputs.api_function,
+    ] {
+        kill(stack, function);
+    }
+}
+
 /// Opens the database of a stack with SQLite.
 pub fn sqlite(stack: &Stack) -> rusqlite::Connection {
     let path = stack.sql_url().strip_prefix("sqlite://").unwrap();

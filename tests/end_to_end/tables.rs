@@ -6,7 +6,7 @@ use std::time::Duration;
 use landfall_domain::{CompletionEvent, JobState, ProblemCode, StoreCounts};
 use landfall_local::{Sql, Stack};
 
-use crate::support::{documents, land, products_file, start};
+use crate::support::{documents, forget_definitions, land, products_file, start};
 
 const STOCK: &str = r#"
 name = "stock"
@@ -220,7 +220,8 @@ async fn a_field_is_added_and_a_changed_type_is_refused() {
     );
 
     let changed = wider.replace("\"maker\", type = \"text\"", "\"maker\", type = \"date\"");
-    replace_dataset(&stack, &changed).await;
+    stack.put_dataset("stock", &changed).await.unwrap();
+    forget_definitions(&stack);
     let third = "sku,shelf,pieces,maker\na,right,1,2026-11-21\nc,left,3,2026-11-21\n";
     let event = land(&stack, "stock/3.csv", third.as_bytes().to_vec()).await;
     assert_eq!(event.state, JobState::Failed);

@@ -1,12 +1,13 @@
 //! A service that fails in many ways, and checks who calls it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
@@ -17,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
 pub struct Service {
+    address: SocketAddr,
     url: String,
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
@@ -24,7 +26,22 @@ pub struct Service {
 
 struct Shared {
     token: String,
+    /// Whether calls fail now and then.
+    fails: bool,
     state: Mutex<Held>,
+}
+
+/// How a service answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Usual,
+    /// So slowly that some calls are always in progress.
+    Slow,
+    /// With 503.
+    Down,
+    /// With a redirect to this port of the machine.
+    Moved(u16),
 }
 
 #[derive(Default)]
@@ -37,8 +54,9 @@ struct Held {
     revisions: BTreeMap<i64, i64>,
     /// Orders that a call is in progress for.
     called: BTreeSet<i64>,
-    /// When calls arrived.
-    arrivals: Vec<Instant>,
+    mode: Mode,
+    /// When calls arrived, and for which orders.
+    arrivals: Vec<(Instant, i64)>,
     /// How often each kind of fault occurred.
     faults: BTreeMap<&'static str, u32>,
     /// What callers did wrong.
@@ -63,28 +81,66 @@ impl Drop for Call<'_> {
 }
 
 impl Service {
+    /// Starts a service that fails now and then.
     pub fn start(token: &str) -> Self {
+        Self::new(token, true)
+    }
+
+    /// Starts a service that does not fail by itself.
+    pub fn reliable(token: &str) -> Self {
+        Self::new(token, false)
+    }
+
+    fn new(token: &str, fails: bool) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             token: format!("Bearer {token}"),
+            fails,
             state: Mutex::default(),
         });
-        let router = Router::new()
-            .route("/orders", get(look_up).post(create))
-            .route("/orders/{id}", put(update).delete(delete))
-            .with_state(Arc::clone(&shared));
-        let runtime = Runtime::new().unwrap();
-        runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, router).await
-        });
         Self {
-            url,
+            address,
+            url: format!("http://{address}"),
+            runtime: Some(serve(listener, Arc::clone(&shared))),
             shared,
-            runtime: Some(runtime),
         }
+    }
+
+    /// Ends all connections, and starts again with what it holds.
+    pub async fn restart(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        loop {
+            if let Ok(listener) = std::net::TcpListener::bind(self.address) {
+                self.runtime = Some(serve(listener, Arc::clone(&self.shared)));
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn set_mode(&self, mode: Mode) {
+        self.shared.state().mode = mode;
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Returns the number of calls that have arrived.
+    pub fn calls(&self) -> usize {
+        self.shared.state().arrivals.len()
+    }
+
+    /// Returns the orders of the calls that have arrived after so many.
+    pub fn called_after(&self, calls: usize) -> Vec<i64> {
+        let state = self.shared.state();
+        state.arrivals[calls..]
+            .iter()
+            .map(|(_, order)| *order)
+            .collect()
     }
 
     pub fn url(&self) -> &str {
@@ -122,13 +178,29 @@ impl Service {
     pub fn check(&self, per_second: usize) {
         let held = self.shared.state();
         assert!(held.wrong.is_empty(), "{:#?}", held.wrong);
-        for pair in held.arrivals.windows(per_second + 2) {
+        for calls in held.arrivals.windows(per_second + 2) {
             // One more for what the machine delays between sending and arrival.
-            let within = pair[per_second + 1].duration_since(pair[0]);
+            let within = calls[per_second + 1].0.duration_since(calls[0].0);
             assert!(within >= Duration::from_secs(1), "{within:?}");
         }
-        assert_eq!(held.faults.len(), 6, "{:?}", held.faults);
+        let faults = if self.shared.fails { 6 } else { 0 };
+        assert_eq!(held.faults.len(), faults, "{:?}", held.faults);
     }
+}
+
+/// Serves calls in threads of its own.
+fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> Runtime {
+    listener.set_nonblocking(true).unwrap();
+    let router = Router::new()
+        .route("/orders", get(look_up).post(create))
+        .route("/orders/{id}", put(update).delete(delete))
+        .with_state(shared);
+    let runtime = Runtime::new().unwrap();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, router).await
+    });
+    runtime
 }
 
 impl Drop for Service {
@@ -146,9 +218,9 @@ impl Shared {
 
     /// Processes a call of an order, unless a fault prevents that.
     async fn call(&self, headers: &HeaderMap, order: i64, action: Action) -> Response {
-        let (_call, number) = {
+        let (_call, number, mode) = {
             let mut held = self.state();
-            held.arrivals.push(Instant::now());
+            held.arrivals.push((Instant::now(), order));
             let number = held.arrivals.len();
             let token = headers.get(AUTHORIZATION);
             if token.is_none_or(|token| token.as_bytes() != self.token.as_bytes()) {
@@ -157,12 +229,24 @@ impl Shared {
             if !held.called.insert(order) {
                 held.wrong.push(format!("two calls of order {order}"));
             }
-            (Call(self, order), number)
+            (Call(self, order), number, held.mode)
         };
         let note = |fault| *self.state().faults.entry(fault).or_default() += 1;
+        match mode {
+            Mode::Usual => {}
+            Mode::Slow => sleep(Duration::from_millis(500)).await,
+            Mode::Down => {
+                return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "2")]).into_response();
+            }
+            Mode::Moved(port) => {
+                let place = format!("http://127.0.0.1:{port}/orders");
+                return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, place)]).into_response();
+            }
+        }
         // Never several faults in a row, which would open the circuit.
         let fault = number * 37 % 100;
         match fault {
+            _ if !self.fails || mode != Mode::Usual => {}
             0 => {
                 note("no answer");
                 sleep(Duration::from_secs(30)).await;

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::service::received;
 use super::world::World;
-use super::{DATASET, Shared, context};
+use super::{FIELDS, ORDERS, Shared, context};
 use crate::fakes::{Buckets, locked};
 use crate::schedule::{Schedule, Step, Task, pause};
 
@@ -188,7 +188,10 @@ fn notifying(world: &Arc<World>, hooks: &Arc<Hooks>, skew: i64) -> Context {
     let buckets = Buckets::default();
     let place = |key: &str| ("config".to_owned(), key.to_owned());
     let installation = hook(OPS, "") + &hook(DEAD, "");
-    let dataset = format!("{DATASET}{}", hook(SHOP, "events = [\"job.completed\"]\n"));
+    let dataset = format!(
+        "name = \"{ORDERS}\"\n{FIELDS}{}",
+        hook(SHOP, "events = [\"job.completed\"]\n")
+    );
     locked(&buckets.latest).extend([
         (place("notify.toml"), Bytes::from(installation)),
         (place("datasets/orders.toml"), Bytes::from(dataset)),
