@@ -17,6 +17,8 @@ use crate::{Context, RelayError, tasks};
 
 /// The time that is left for recording results when calls are over.
 const RESERVE: Duration = Duration::from_secs(15);
+/// The number of definitions that are listed at once. If there are as many, there may be more.
+const MAX_DEFINITIONS: usize = 1_000;
 /// The maximum number of destinations that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
@@ -94,8 +96,9 @@ async fn note_problem(context: &Context, name: &str, problem: Option<RelayError>
 async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
     let mut destinations = Vec::new();
     let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut is_known = true;
-    for name in context.definitions.names(None).await? {
+    let names = context.definitions.names(None).await?;
+    let mut is_known = names.len() < MAX_DEFINITIONS;
+    for name in names {
         let dataset = match context.definitions.lookup(&name, &context.datasets).await? {
             DestinationLookup::Found(destination) => {
                 let dataset = destination.dataset().name.clone();
@@ -125,16 +128,25 @@ async fn tracked(context: &Context) -> Result<Vec<Destination>, RelayError> {
                 error!(dataset, %error, "changes are not recorded");
             }
         }
-        for dataset in context.store.tracked().await? {
-            let name = &dataset.name;
-            if by_dataset.contains_key(name) {
-                continue;
-            }
-            info!(dataset = name, "changes are recorded no more");
-            if let Err(error) = context.store.track(&dataset, &[]).await {
-                error!(dataset = name, %error, "what is recorded is not deleted");
-            }
-        }
+        untrack(context, |name| !by_dataset.contains_key(name)).await;
     }
     Ok(destinations)
+}
+
+/// Makes the store record no more changes of datasets that have no destination.
+async fn untrack(context: &Context, is_left: impl Fn(&str) -> bool) {
+    let tracked = match context.store.tracked().await {
+        Ok(tracked) => tracked,
+        Err(error) => {
+            error!(%error, "recording does not end");
+            return;
+        }
+    };
+    for dataset in tracked.iter().filter(|dataset| is_left(&dataset.name)) {
+        let name = &dataset.name;
+        info!(dataset = name, "changes are recorded no more");
+        if let Err(error) = context.store.track(dataset, &[]).await {
+            error!(dataset = name, %error, "what is recorded is not deleted");
+        }
+    }
 }

@@ -137,11 +137,15 @@ async fn schema_of_trigrams(connection: &mut PgConnection) -> Result<Option<Stri
     // A failure ends the block only, not the transaction. Another session may be first.
     let create = "DO $$ BEGIN CREATE EXTENSION IF NOT EXISTS pg_trgm; \
          EXCEPTION WHEN OTHERS THEN NULL; END $$";
-    let found = sqlx::query_scalar(schema).fetch_optional(&mut *connection).await;
+    let found = sqlx::query_scalar(schema)
+        .fetch_optional(&mut *connection)
+        .await;
     if let Some(found) = found.map_err(error)? {
         return Ok(Some(found));
     }
     run(connection, create).await?;
-    let found = sqlx::query_scalar(schema).fetch_optional(&mut *connection).await;
+    let found = sqlx::query_scalar(schema)
+        .fetch_optional(&mut *connection)
+        .await;
     found.map_err(error)
 }
