@@ -24,6 +24,8 @@ use crate::{Context, RelayError, Scope, tasks};
 
 /// The time that is left for recording results when calls are over.
 const RESERVE: Duration = Duration::from_secs(15);
+/// The number of definitions that are listed at once. If there are as many, there may be more.
+const MAX_DEFINITIONS: usize = 1_000;
 /// The maximum number of destinations that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
@@ -175,9 +177,10 @@ async fn note_problem(context: &Context, name: &str, problem: Option<RelayError>
 async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, RelayError> {
     let mut destinations = Vec::new();
     let mut by_dataset: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut is_known = true;
+    let names = context.definitions.names(None).await?;
+    let mut is_known = names.len() < MAX_DEFINITIONS;
     let mut meant = BTreeSet::new();
-    for name in context.definitions.names(None).await? {
+    for name in names {
         let dataset = match context.definitions.lookup(&name, &context.datasets).await? {
             DestinationLookup::Found(destination) => {
                 let dataset = destination.dataset().name.clone();

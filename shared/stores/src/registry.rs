@@ -36,24 +36,6 @@ pub(crate) fn tombstones_of(dataset: &str) -> String {
     format!("_deleted_{dataset}")
 }
 
-/// The condition that a definition may have destinations. Most have none, and lack that part.
-pub(crate) const IS_TRACKED: &str = "definition LIKE '%\"tracking\"%'";
-
-/// Returns those of these entries, by dataset, that changes are, or were, recorded of.
-pub(crate) fn tracked_of(
-    store: StoreKind,
-    entries: Vec<(String, String)>,
-) -> Result<Vec<(String, Registered)>> {
-    let mut tracked = Vec::new();
-    for (dataset, definition) in entries {
-        let registered = Registered::from_json(store, &definition)?;
-        if !registered.tracking.is_empty() {
-            tracked.push((dataset, registered));
-        }
-    }
-    Ok(tracked)
-}
-
 /// The columns of a registry entry as SQL databases return them: definition, tombstones, floor, pruned, walks.
 pub(crate) type EntryColumns = (String, bool, Option<Vec<u8>>, i64, Option<String>);
 
@@ -316,24 +298,6 @@ impl Registered {
     /// matter: statements about it fail.
     pub(crate) fn kind_of(&self, field: &str) -> FieldType {
         self.fields.get(field).copied().unwrap_or(FieldType::Text)
-    }
-
-    /// Returns a definition of the dataset with every field that is registered.
-    pub(crate) fn dataset(&self, name: &str, store: StoreKind) -> Result<Dataset> {
-        let mut text = format!("name = {name:?}\nkey = {:?}\n", self.key);
-        if let Some(order) = &self.order {
-            let _ = writeln!(text, "order = {order:?}");
-        }
-        for (field, kind) in &self.fields {
-            let required = self.order.as_ref() == Some(field);
-            let kind = kind.as_str();
-            let _ = write!(
-                text,
-                "[[fields]]\nname = {field:?}\ntype = {kind:?}\nrequired = {required}\n"
-            );
-        }
-        Dataset::from_toml(REGISTRY, &text)
-            .map_err(|_| StoreError::unavailable(store, "the registry entry is no definition"))
     }
 
     pub(crate) fn to_json(&self, store: StoreKind) -> Result<String> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use landfall_domain::{Dataset, RowQuery, StoreKind};
 
-use super::{ChangeResult, ChangeStore, DueChange, Lease, Selection, SyncStep, check_name};
+use super::{ChangeResult, ChangeStore, DueChange, Lease, Selection, SyncStep, check_name, keyed};
 use crate::error::{Result, StoreError};
 use crate::registry::Registered;
 use crate::schema::Table;
@@ -102,7 +102,7 @@ impl<B: ChangeBackend> ChangeStore for BoundedStore<B> {
         let backend = self.backend();
         let tracked = self.call(|| backend.tracked()).await?.into_iter();
         let own = tracked.filter(|(name, registered)| self.owns(name, registered));
-        own.map(|(name, registered)| registered.dataset(&name, B::KIND))
+        own.map(|(name, registered)| keyed(&registered, &name, B::KIND))
             .collect()
     }
 

@@ -47,6 +47,7 @@ mod sequence;
 mod servers;
 pub(crate) mod statements;
 mod track;
+mod tracked;
 mod updates;
 
 use jiff::Timestamp;
@@ -66,6 +67,7 @@ pub(crate) use results::cut;
 pub(crate) use sequence::{Call, ChangeTransaction};
 pub(crate) use servers::ServerChanges;
 pub(crate) use track::track;
+pub(crate) use tracked::{IS_TRACKED, keyed, tracked_of};
 
 /// Returns the name of the table to which writers add changed keys. No dataset can have this name.
 pub(crate) fn entries_of(dataset: &str) -> String {

@@ -25,8 +25,8 @@ pub trait ChangeStore: Send + Sync {
     /// server is too old.
     async fn track(&self, dataset: &Dataset, destinations: &[String]) -> Result<(), StoreError>;
 
-    /// Returns the datasets of this stack that changes are recorded of, or were until what is recorded is deleted, as
-    /// the store has registered them: a definition of them may no longer exist.
+    /// Returns the datasets of this stack that changes are recorded of, or were until what is recorded is deleted, with
+    /// the keys that the store has registered: a definition of them may no longer exist.
     async fn tracked(&self) -> Result<Vec<Dataset>, StoreError>;
 
     /// Leases at most `limit` keys that are due, the one that is due for longest first, until `lease.until`. Returns

@@ -5,8 +5,9 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::existing::columns;
 use super::statement::{STORE, error, run};
+use crate::changes::{IS_TRACKED, tracked_of};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, EntryColumns, IS_TRACKED, REGISTRY, Registered, signed, tracked_of};
+use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\

@@ -4,8 +4,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::known;
 use super::statement::{STORE, count, error, run};
+use crate::changes::{IS_TRACKED, tracked_of};
 use crate::error::{Result, StoreError};
-use crate::registry::{Entry, EntryColumns, IS_TRACKED, Registered, signed, tracked_of};
+use crate::registry::{Entry, EntryColumns, Registered, signed};
 use crate::sql::lanes::{LANES, LaneLock};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _landfall (\

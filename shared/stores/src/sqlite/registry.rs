@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::error::{STORE, unavailable};
 use super::table::exists;
+use crate::changes::{IS_TRACKED, tracked_of};
 use crate::error::Result;
-use crate::registry::{Entry, EntryColumns, IS_TRACKED, REGISTRY, Registered, signed, tracked_of};
+use crate::registry::{Entry, EntryColumns, REGISTRY, Registered, signed};
 
 pub(super) fn make(transaction: &Transaction<'_>) -> Result<()> {
     let create = format!(
