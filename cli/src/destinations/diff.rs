@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use landfall_aws::DestinationLookup;
@@ -13,19 +13,25 @@ use landfall_cli::api::{Api as Client, Request};
 use landfall_destinations::{Call, Comparison, Destination};
 use landfall_domain::{Dataset, Field, FieldType, Value, ValueError};
 use landfall_fetch::{HttpTransport, Transport, TransportError};
+use landfall_ledger::TaskView;
 use landfall_requests::{Policy, Secrets, retry_after, wait};
 use landfall_runtime::Environment;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::explain::Api;
 
 /// The number of rows that are read at once.
 const PAGE: usize = 200;
-/// The number of keys that are sent again with one request.
+/// The maximum number of keys that one task sends again, and of their bytes as JSON.
 const KEYS: usize = 100;
+const KEY_BYTES: usize = 8 * 1024;
+/// How often a task is looked at.
+const POLL: Duration = Duration::from_secs(1);
+/// How long a task is waited for.
+const WITHIN: Duration = Duration::from_mins(10);
 /// How often a call is sent until it has an answer.
 const ATTEMPTS: u32 = 4;
 /// How much of an answer is read.
@@ -79,7 +85,7 @@ impl Diff {
     ) -> Result<bool> {
         let dataset = service.destination.dataset();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-        let (mut cursor, mut wrong) = (String::new(), Vec::new());
+        let (mut cursor, mut wrong, mut bytes) = (String::new(), Vec::new(), 0);
         loop {
             let path = format!("datasets/{}/rows?limit={PAGE}{cursor}", dataset.name);
             let page: Json = api.get(&path).await?;
@@ -95,12 +101,16 @@ impl Diff {
                 if comparison == Comparison::Same {
                     continue;
                 }
-                writeln!(out, "{}: {line}", Json::Object(key.clone()))?;
+                let key = Json::Object(key);
+                let text = key.to_string();
+                writeln!(out, "{text}: {line}")?;
                 if !matches!(comparison, Comparison::Unknown(_)) {
-                    wrong.push(Json::Object(key));
+                    bytes += text.len();
+                    wrong.push(key);
                 }
-                if wrong.len() == KEYS {
+                if wrong.len() == KEYS || bytes >= KEY_BYTES {
                     self.redrive(api, &std::mem::take(&mut wrong)).await?;
+                    bytes = 0;
                 }
             }
             match page["next"].as_str() {
@@ -116,7 +126,7 @@ impl Diff {
         Ok(counts.keys().any(|kind| *kind != SAME))
     }
 
-    /// Has keys sent again, if that is wanted.
+    /// Has keys sent again, if that is wanted. Returns once they are due, since a destination has few tasks at a time.
     async fn redrive(&self, api: &Client, keys: &[Json]) -> Result<()> {
         if self.repair && !keys.is_empty() {
             let path = format!("destinations/{}/redrive", self.name);
@@ -125,7 +135,21 @@ impl Diff {
                 body: Some(("application/json", body.as_bytes())),
                 ..Request::default()
             };
-            let _: Json = api.call(Method::POST, &path, request).await?;
+            let mut task: TaskView = api.call(Method::POST, &path, request).await?;
+            let path = format!("destinations/{}/tasks/{}", self.name, task.id);
+            let stop_at = Instant::now() + WITHIN;
+            while task.finished_at.is_none() {
+                ensure!(
+                    Instant::now() < stop_at,
+                    "the rows are not due after ten minutes; `landfall destinations show {}` says why",
+                    self.name
+                );
+                sleep(POLL).await;
+                task = api.get(&path).await?;
+            }
+            if let Some(problem) = task.problem {
+                bail!("{problem}");
+            }
         }
         Ok(())
     }
