@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landfall_domain::{
-    Dataset, JobId, ObjectOrder, Row, RowQuery, Search, SearchForm, Start, Value, searched_words,
+    Dataset, JobId, ObjectOrder, Row, RowQuery, Search, Start, Value, searched_words,
 };
 use landfall_stores::{ReadOptions, Reader, StoreOptions, connect_sql, read_sql};
 use rand::rngs::StdRng;
@@ -191,9 +191,7 @@ async fn main() {
         let text = random_query(&lines, &mut random);
         let search = Search::parse(&text).unwrap();
         let clauses = search.clauses().iter();
-        let needles: Vec<String> = clauses
-            .map(|clause| SearchForm::Words.needle(clause))
-            .collect();
+        let needles: Vec<String> = clauses.map(|clause| clause.needle().to_owned()).collect();
         let is_found = |words: &String| needles.iter().all(|needle| words.contains(needle));
         let expected = (0_i64..)
             .zip(&words)

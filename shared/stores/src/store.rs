@@ -16,7 +16,7 @@ use crate::maintenance::{Current, Maintenance, Prepared};
 use crate::registry::Registered;
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::{Table, search_of};
-use crate::search::{search_form, with_words};
+use crate::search::{can_search, with_words};
 use crate::walk::Step;
 
 /// A database that rows are written to.
@@ -241,10 +241,10 @@ impl<B: Backend> BoundedStore<B> {
     pub(crate) fn table(&self, dataset: &Dataset) -> Result<Table> {
         let mut table = Table::new(dataset, B::KIND)?;
         table.owner.clone_from(&self.owner);
-        Ok(match search_form(B::KIND) {
-            Some(_) => table.with_search(dataset, &search_of(dataset)),
-            None => table,
-        })
+        if can_search(B::KIND) {
+            table = table.with_search(dataset, &search_of(dataset));
+        }
+        Ok(table)
     }
 
     /// Returns the fields of a dataset whose words rows have.
@@ -268,8 +268,7 @@ impl<B: Backend> BoundedStore<B> {
         search: &[String],
     ) -> Result<StoreCounts> {
         let table = Table::new(dataset, B::KIND)?.with_search(dataset, search);
-        let words = search_form(B::KIND).filter(|_| !search.is_empty());
-        let words = words.map(|form| Arc::new(with_words(dataset, search, form, rows)));
+        let words = (!search.is_empty()).then(|| Arc::new(with_words(dataset, search, rows)));
         let load = Load {
             dataset,
             table: &table,

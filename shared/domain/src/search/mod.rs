@@ -1,8 +1,8 @@
 //! Search: what a word is, what a query means, and which texts match it.
 //!
-//! This is the only definition of both. Databases store the words of a text in a form that this module creates
-//! ([`SearchForm`]), and match a query by looking for texts in it ([`Clause`]). Their indexes only find candidates, so
-//! all of them return the same rows.
+//! This is the only definition of both. Databases store the words of a text as this module returns them
+//! ([`searched_words`]), and match a query by looking for texts in them ([`Clause`]). Their indexes only find
+//! candidates, so all of them return the same rows.
 //!
 //! # Words
 //!
@@ -33,7 +33,7 @@ mod query;
 mod tests;
 mod words;
 
-pub use form::{SearchForm, search_column, searched_words};
+pub use form::{search_column, searched_words};
 pub use highlight::{Segment, highlight};
 pub use query::{Clause, Search, SearchError};
 

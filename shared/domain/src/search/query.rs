@@ -13,7 +13,7 @@ pub struct Search {
     clauses: Vec<Clause>,
 }
 
-/// A term of a query: a part of the words of a field, see [`SearchForm`](super::SearchForm).
+/// A term of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
     /// A text that the stored words contain. It begins with a space if a word has to begin there, and ends with one if
@@ -35,8 +35,14 @@ impl Clause {
     }
 
     /// Returns the text that the words of a matching field contain.
-    pub(super) fn needle(&self) -> &str {
+    pub fn needle(&self) -> &str {
         &self.needle
+    }
+
+    /// Returns the parts of three characters of that text, which an index of such parts has.
+    pub fn trigrams(&self) -> Vec<String> {
+        let chars: Vec<char> = self.needle.chars().collect();
+        chars.windows(3).map(|part| part.iter().collect()).collect()
     }
 }
 

@@ -77,10 +77,6 @@ pub(super) async fn maintain(
     }
     if let Some(indexing) = &known.walks.indexing {
         current.send_replace(Some(Structure::search(&table.name, Some(indexing.rows))));
-        if indexing.is_complete {
-            info!(table = %table.name, "creating the index for search");
-            search::create_index(&mut connection, table, &known.registered.search).await?;
-        }
         let mut transaction = connection.begin().await.map_err(error)?;
         let mut entry = registry::lock(&mut transaction, &table.name, LaneLock::All).await?;
         if indexing.is_complete {

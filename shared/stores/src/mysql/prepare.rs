@@ -43,8 +43,7 @@ pub(super) async fn prepare(
     });
     let lacks_structures = !dataset.totals.iter().all(is_known)
         || is_indexing
-        || lacks_indexes(connection, table).await?
-        || search::lacks_index(connection, table).await?;
+        || lacks_indexes(connection, table).await?;
     let is_left_out = known.is_some()
         && is_there
         && lacks_structures
@@ -111,7 +110,6 @@ pub(super) async fn prepare(
         return Ok(prepared);
     }
     let registered = with(connection, &entry, dataset, table, is_new).await?;
-    search::create_index(connection, table, &registered.search).await?;
     add_totals(connection, dataset, table, registered, is_new, dialect).await?;
     Ok(prepared)
 }

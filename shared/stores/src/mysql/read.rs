@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use landfall_domain::{
-    Clause, Dataset, FieldType, SORTED_CHARS, Search, SearchForm, StoreKind, Total, Value,
-};
+use landfall_domain::{Clause, Dataset, FieldType, SORTED_CHARS, StoreKind, Total, Value};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments as _, Error, MySql, Row as _};
 
@@ -185,6 +183,8 @@ impl Dialect for ReadMysql {
         place(kind).to_owned()
     }
 
+    const INDEXES_WORDS: bool = false;
+
     fn quoted(&self, name: &str) -> String {
         quote(name)
     }
@@ -194,20 +194,7 @@ impl Dialect for ReadMysql {
     }
 
     fn needle(&self, clause: &Clause) -> String {
-        SearchForm::Parts.needle(clause)
-    }
-
-    fn candidates(
-        &self,
-        _: &Dataset,
-        columns: &[String],
-        search: &Search,
-    ) -> Option<(String, String)> {
-        let clauses = search.clauses().iter();
-        let parts = clauses.flat_map(|clause| SearchForm::Parts.parts(clause));
-        let parts: Vec<String> = parts.map(|part| format!("+{part}")).collect();
-        let condition = format!("MATCH ({}) AGAINST (? IN BOOLEAN MODE)", columns.join(", "));
-        (!parts.is_empty()).then(|| (condition, parts.join(" ")))
+        clause.needle().to_owned()
     }
 
     fn tombstones(&self, dataset: &str) -> String {

@@ -1,50 +1,20 @@
-//! The words of existing rows, and their index.
-//!
-//! `FULLTEXT` indexes whole words, and leaves out short and common ones. It is therefore an index of parts of words,
-//! which are words to it ([`SearchForm::Parts`]).
+//! The words of existing rows.
 
-use landfall_domain::SearchForm;
+use landfall_domain::searched_words;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
 use super::dialect::quote;
-use super::indexes::{has_index, make_index};
 use super::ranges;
 use super::statement::error;
 use crate::error::Result;
 use crate::registry::Entry;
-use crate::schema::{Table, list, words_column};
+use crate::schema::{Table, words_column};
 use crate::walk::Range;
 
 /// The maximum number of rows that get their words with one statement.
 const BATCH: usize = 64;
 /// The maximum number of rows of a step: all writers wait for it.
 const STEP_ROWS: u64 = 5_000;
-
-const INDEX: &str = "_search";
-
-/// Returns the columns of words, quoted.
-fn columns(fields: &[String]) -> String {
-    list(fields, ", ", |field| quote(words_column(field).name))
-}
-
-/// Returns whether the table lacks the index of its searched fields.
-pub(super) async fn lacks_index(connection: &mut MySqlConnection, table: &Table) -> Result<bool> {
-    Ok(!table.search.is_empty() && !has_index(connection, &table.name, INDEX).await?)
-}
-
-/// Creates the index of the words of these fields if it is missing. The server may copy the table.
-pub(super) async fn create_index(
-    connection: &mut MySqlConnection,
-    table: &Table,
-    fields: &[String],
-) -> Result<()> {
-    if fields.is_empty() {
-        return Ok(());
-    }
-    let (target, columns) = (quote(&table.name), columns(fields));
-    let create = format!("CREATE FULLTEXT INDEX {INDEX} ON {target} ({columns})");
-    make_index(connection, table, INDEX, &create).await
-}
 
 /// Adds the words of all rows, of a dataset that is locked and has gained search.
 pub(super) async fn complete(
@@ -113,7 +83,7 @@ async fn add_words(
                 let is_key = ranges::is_key(table, &values)?;
                 cases += &format!(" WHEN {is_key} THEN ?");
                 keys.push(is_key);
-                stored.push(SearchForm::Parts.stored(&text));
+                stored.push(searched_words(&text));
             }
             let update = format!(
                 "UPDATE {target} t SET t.{words} = CASE{cases} ELSE t.{words} END WHERE {}",

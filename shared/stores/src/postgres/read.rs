@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Span;
 use jiff::civil::date;
-use landfall_domain::{Clause, Dataset, FieldType, SearchForm, StoreKind, Timestamp, Total, Value};
+use landfall_domain::{Clause, Dataset, FieldType, StoreKind, Timestamp, Total, Value};
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::{Arguments as _, Error, Postgres, Row as _};
 
@@ -176,7 +176,7 @@ impl Dialect for ReadPostgres {
     }
 
     fn needle(&self, clause: &Clause) -> String {
-        let needle = SearchForm::Words.needle(clause);
+        let needle = clause.needle();
         let escaped = needle
             .replace('\\', "\\\\")
             .replace('_', "\\_")

@@ -3,7 +3,7 @@
 //! `pg_trgm` indexes the trigrams of words, which find their parts. Where the extension cannot be created, there is no
 //! index: the result is the same, and a search reads all rows that its other conditions allow.
 
-use landfall_domain::SearchForm;
+use landfall_domain::searched_words;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tracing::warn;
 
@@ -92,7 +92,7 @@ async fn add_words(
             let mut stored = Vec::with_capacity(rows.len());
             for row in &rows {
                 places.push(row.try_get(0).map_err(error)?);
-                stored.push(SearchForm::Words.stored(row.try_get(1).map_err(error)?));
+                stored.push(searched_words(row.try_get(1).map_err(error)?));
             }
             let update = sqlx::query(AssertSqlSafe(update.as_str())).persistent(false);
             let update = update.bind(places).bind(stored).execute(&mut *connection);

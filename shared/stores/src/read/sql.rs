@@ -122,7 +122,10 @@ impl<D: SqlDatabase> SqlReader<D> {
         let spans = spans(dataset, query);
         for (at, span) in spans.iter().enumerate() {
             let before = page.len();
-            let search = query.search.as_ref().filter(|_| !query.by_relevance);
+            let search = query
+                .search
+                .as_ref()
+                .filter(|_| D::INDEXES_WORDS && !query.by_relevance);
             if search.is_some_and(|search| !search.clauses().is_empty()) {
                 rows.uses_index = true;
                 let found = rows.count_up_to(span, MANY_FOUND);

@@ -40,6 +40,9 @@ pub(crate) trait Dialect: Send + Sync {
         "NULL"
     }
 
+    /// Whether an index finds the candidates of a search.
+    const INDEXES_WORDS: bool = true;
+
     /// Whether an index finds the rows that match a search only if the statement neither sorts nor limits them.
     const MATCHES_BEFORE_SORTING: bool = false;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use landfall_domain::{Clause, Dataset, FieldType, Search, SearchForm, StoreKind, Total};
+use landfall_domain::{Clause, Dataset, FieldType, Search, StoreKind, Total};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -231,7 +231,7 @@ impl Dialect for ReadSqlite {
     }
 
     fn needle(&self, clause: &Clause) -> String {
-        SearchForm::Words.needle(clause)
+        clause.needle().to_owned()
     }
 
     fn candidates(
@@ -241,7 +241,7 @@ impl Dialect for ReadSqlite {
         search: &Search,
     ) -> Option<(String, String)> {
         let clauses = search.clauses().iter();
-        let parts = clauses.flat_map(|clause| SearchForm::Words.parts(clause));
+        let parts = clauses.flat_map(Clause::trigrams);
         let parts: Vec<String> = parts
             .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
             .collect();

@@ -3,7 +3,7 @@
 //! The index has no content of its own, and no positions: it only finds candidates. Words are deleted from it with the
 //! values that they were added with, so both triggers leave out the same rows.
 
-use landfall_domain::SearchForm;
+use landfall_domain::searched_words;
 use rusqlite::Transaction;
 use rusqlite::types::Value;
 
@@ -100,7 +100,7 @@ fn add_words(transaction: &Transaction<'_>, target: &str, fields: &[String]) -> 
         let rows = select.query_map([last], |row| {
             let words = (1..=fields.len()).map(|field| {
                 let text: Option<String> = row.get(field)?;
-                let words = text.map(|text| SearchForm::Words.stored(&text));
+                let words = text.map(|text| searched_words(&text));
                 Ok(words.map_or(Value::Null, Value::Text))
             });
             Ok((row.get(0)?, words.collect::<rusqlite::Result<Vec<_>>>()?))
