@@ -78,7 +78,6 @@ impl Model for Rules {
         for (index, relay) in state.relays.iter().enumerate() {
             match relay {
                 Relay::Idle if state.is_due() => actions.push(Action::Lease(index)),
-                Relay::Idle => {}
                 Relay::Working(work) => {
                     let is_leased = state
                         .lease
@@ -90,7 +89,7 @@ impl Model for Rules {
                         Action::GiveUp(index)
                     });
                 }
-                Relay::Calling(_) => {}
+                Relay::Idle | Relay::Calling(_) => {}
                 Relay::Recording(..) => actions.push(Action::Record(index)),
             }
             if !matches!(relay, Relay::Idle) && state.crashes > 0 {

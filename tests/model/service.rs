@@ -48,7 +48,6 @@ impl Service {
         let is_named = |id: u8| named.as_deref() == Some("7") || named == Some(format!("id{id}"));
         match (&call.method, id) {
             (&Method::GET, Some(id)) => (200, json!({ "id": format!("id{id}") })),
-            (&Method::GET, None) => (404, Json::Null),
             (&Method::POST, _) => {
                 assert_eq!(id, None, "the service gets the row twice");
                 self.put(version)
@@ -62,7 +61,7 @@ impl Service {
                 self.row = None;
                 (204, Json::Null)
             }
-            (&Method::PUT | &Method::DELETE, _) => (404, Json::Null),
+            (&Method::GET | &Method::PUT | &Method::DELETE, _) => (404, Json::Null),
             (method, _) => panic!("{method}"),
         }
     }

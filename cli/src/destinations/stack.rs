@@ -59,7 +59,7 @@ impl Stack {
         for name in self.definitions.names(None).await? {
             match self.definitions.lookup(&name, &self.datasets).await? {
                 DestinationLookup::Found(found) => {
-                    lines.push(Ok(describe(&self.view(&found).await?)))
+                    lines.push(Ok(describe(&self.view(&found).await?)));
                 }
                 DestinationLookup::Bad(error, _) => lines.push(Err(error.to_string())),
                 DestinationLookup::Unknown => {}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use landfall_destinations::Breaker;
-use landfall_domain::Dataset;
+use landfall_domain::{ChangeState, Dataset};
 use landfall_ledger::{DestinationTable, DynamoTable};
 use landfall_local::Stack;
-use landfall_stores::{ChangeState, ChangeStore, ChangeSummary, StoreOptions, connect_changes};
+use landfall_stores::{ChangeReader, ChangeSummary, ReadOptions, read_changes};
 use mongodb::bson::{Document, doc};
 use sqlx::{Connection, MySqlConnection, PgConnection};
 
@@ -19,7 +19,7 @@ const END_LEASES: &str =
 
 pub struct Keys<'a> {
     stack: &'a Stack,
-    store: Arc<dyn ChangeStore>,
+    store: Arc<dyn ChangeReader>,
     dataset: Dataset,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Keys<'a> {
     pub async fn of(stack: &'a Stack) -> Self {
         let address = |address: &'a str| (!address.is_empty()).then_some(address);
         let (mongodb, sql) = (address(stack.mongodb_uri()), address(stack.sql_url()));
-        let store = connect_changes(mongodb, sql, StoreOptions::default(), None).await;
+        let store = read_changes(mongodb, sql, ReadOptions::default()).await;
         Self {
             stack,
             store: store.unwrap(),

@@ -19,7 +19,7 @@ impl Bell for Bells {
         if self.0.goes_wrong(0.1) {
             return Err(AwsError::unavailable("SendMessage", "relay", "down"));
         }
-        self.0.ring(message.clone(), i64::from(seconds) * 1_000_000);
+        self.0.ring(message, i64::from(seconds) * 1_000_000);
         pause().await;
         Ok(())
     }
@@ -27,7 +27,7 @@ impl Bell for Bells {
 
 impl World {
     /// Sends a message that is delivered after so many microseconds. It may be lost, or delivered twice.
-    pub(super) fn ring(&self, message: RelayMessage, micros: i64) {
+    pub(super) fn ring(&self, message: &RelayMessage, micros: i64) {
         let chance = locked(&self.rng).random_range(0..5);
         let copies = match chance {
             0 if self.goes_wrong(1.0) => 0,

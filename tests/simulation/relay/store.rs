@@ -29,6 +29,7 @@ pub(super) enum State {
 
 /// What is recorded about a key.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the columns are independent")]
 pub(super) struct Change {
     pub(super) is_wanted: bool,
     pub(super) state: State,

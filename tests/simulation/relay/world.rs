@@ -118,7 +118,7 @@ impl World {
         for changes in locked(&self.changes).values_mut() {
             changes.entry(key).or_default().changed(seq, now);
         }
-        self.ring(RelayMessage::Dataset("orders".to_owned()), 0);
+        self.ring(&RelayMessage::Dataset("orders".to_owned()), 0);
     }
 
     /// Pauses or resumes a destination.

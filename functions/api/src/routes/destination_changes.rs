@@ -52,6 +52,7 @@ pub(crate) struct ChangesPage {
 
 /// A key that the destination does not have as it stands.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is shown by itself")]
 struct ChangeView {
     /// The fields of the key.
     key: Map<String, JsonValue>,

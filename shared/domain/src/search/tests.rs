@@ -85,9 +85,8 @@ fn long_queries_are_refused() {
     assert!(Search::parse(&"a".repeat(200)).is_ok());
     assert!(Search::parse(&"a".repeat(201)).is_err());
     let terms = |count| {
-        (0..count)
-            .map(|term| format!("t{term} "))
-            .collect::<String>()
+        let terms: Vec<_> = (0..count).map(|term| format!("t{term}")).collect();
+        terms.join(" ")
     };
     assert!(Search::parse(&terms(16)).is_ok());
     assert!(Search::parse(&terms(17)).is_err());

@@ -75,18 +75,19 @@ async fn add_words(
         let found = found.map_err(error)?;
         number += found.len() as u64;
         for batch in found.chunks(BATCH) {
-            let (mut cases, mut keys, mut stored) = (String::new(), Vec::new(), Vec::new());
+            let (mut cases, mut keys, mut stored) = (Vec::new(), Vec::new(), Vec::new());
             for row in batch {
                 let text: String = row.try_get_unchecked(0).map_err(error)?;
                 let values = (1..=table.key.len()).map(|place| row.try_get_unchecked(place));
                 let values: Vec<String> = values.collect::<Result<_, _>>().map_err(error)?;
                 let is_key = ranges::is_key(table, &values)?;
-                cases += &format!(" WHEN {is_key} THEN ?");
+                cases.push(format!(" WHEN {is_key} THEN ?"));
                 keys.push(is_key);
                 stored.push(searched_words(&text));
             }
             let update = format!(
-                "UPDATE {target} t SET t.{words} = CASE{cases} ELSE t.{words} END WHERE {}",
+                "UPDATE {target} t SET t.{words} = CASE{} ELSE t.{words} END WHERE {}",
+                cases.concat(),
                 keys.join(" OR ")
             );
             let mut update = sqlx::query(AssertSqlSafe(update)).persistent(false);
