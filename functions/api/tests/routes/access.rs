@@ -20,6 +20,12 @@ fn routes(job: &str) -> Vec<(Method, String)> {
                 .replace("{key}", "a")
                 .replace("{total}", "products_by_name")
                 .replace("{source}", "feed")
+                .replace(
+                    "{destination}/changes",
+                    "{destination}/changes?state=waiting",
+                )
+                .replace("{destination}", "shop")
+                .replace("{task}", "1")
                 .replace("{write}", WRITE)
                 .replace("{notification}", NOTIFICATION)
                 .replace("{job}", job);
@@ -37,9 +43,11 @@ fn routes(job: &str) -> Vec<(Method, String)> {
 const WRITE: &str = "019900000000000000000000000000ff00000000";
 /// The id of a notification that does not exist.
 const NOTIFICATION: &str = "6f2c0a1e-4a55-5d0b-9e1c-0d6f0a4b7c11";
+const SHOP: &str =
+    "dataset = \"products\"\nurl = \"https://shop.example/\"\n[update]\npath = \"/{{ sku }}\"\n";
 const FEED: &str = "dataset = \"products\"\nurl = \"https://shop.example/\"\nevery = \"1 hour\"\n";
 
-/// Returns whether a route about a source needs the scope `admin`, which the stranger lacks.
+/// Returns whether a route about a source or a destination needs the scope `admin`, which the stranger lacks.
 fn is_for_operators(path: &str) -> bool {
     path.ends_with("/pause") || path.ends_with("/resume")
 }
@@ -58,6 +66,7 @@ async fn send(api: &Api, method: &Method, path: &str, authorization: Option<&str
             json!({ "dataset": "products", "name": "a.csv", "size": 1, "start": "YQ==" })
         }
         "/datasets" => json!({ "definition": PRODUCTS }),
+        _ if path.starts_with("/destinations/") => json!({ "all": true }),
         _ => json!([{ "sku": "a" }]),
     };
     let mut request = Request::builder()
@@ -120,12 +129,20 @@ async fn every_route_needs_its_scope() {
 async fn a_token_for_another_dataset_is_refused() {
     let api = Api::new();
     api.buckets.put_text("config", "sources/feed.toml", FEED);
+    api.buckets
+        .put_text("config", "destinations/shop.toml", SHOP);
     api.rows.put("a", "secret", "1", None);
     let job = api.start_job("products/1.csv").await.job.to_string();
     let bearer = bearer(&api.others["stranger"]);
     for (method, path) in routes(&job) {
         let response = send(&api, &method, &path, Some(&bearer)).await;
-        let lists = ["/datasets", "/jobs", "/sources", "/notifications"];
+        let lists = [
+            "/datasets",
+            "/jobs",
+            "/sources",
+            "/destinations",
+            "/notifications",
+        ];
         let is_list = method == Method::GET && lists.contains(&&*path);
         if is_list || path == "/session" {
             assert_eq!(response.status, StatusCode::OK, "{method} {path}");
@@ -138,11 +155,13 @@ async fn a_token_for_another_dataset_is_refused() {
             assert_eq!(response.problem(), none.problem());
         } else if path.starts_with("/writes/") || path.starts_with("/notifications/") {
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
-        } else if path.starts_with("/sources/") && !is_for_operators(&path) {
-            let none = send(&api, &method, &path.replace("feed", "none"), Some(&bearer)).await;
+        } else if (path.starts_with("/sources/") || path.starts_with("/destinations/"))
+            && !is_for_operators(&path)
+        {
+            let unknown = |text: &str| text.replace("feed", "none").replace("shop", "none");
+            let none = send(&api, &method, &unknown(&path), Some(&bearer)).await;
             assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
-            let detail = response.detail().replace("feed", "none");
-            assert_eq!(detail, none.detail());
+            assert_eq!(unknown(&response.detail()), none.detail());
         } else {
             assert_eq!(response.status, StatusCode::FORBIDDEN, "{method} {path}");
         }
