@@ -21,7 +21,7 @@ use crate::support::{completions, invoke, kill, land, upload};
 const ORDERS_VARIABLE: &str = "LANDFALL_DESTINATION_ORDERS";
 const ORDERS: i64 = 120;
 /// Files that change orders, each beside single writes.
-const ROUNDS: i64 = 4;
+const ROUNDS: i64 = 2;
 /// One of so many changes is a single write.
 const WRITES: usize = 6;
 const SHOP: &str = "shop";
