@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use landfall_auth::{Access, Scope, Token};
 use landfall_domain::{CompletionEvent, JobId, JobState};
@@ -11,9 +12,10 @@ use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::time::{sleep, timeout};
 
 use crate::http::{Api, json_of, post_form};
-use crate::support::{add_token, land, start};
+use crate::support::{add_token, invoke, land, start};
 
 /// Six products, and the sku of one of them.
 const PRODUCTS: &str =
@@ -25,9 +27,23 @@ const BAD_ORDERS: &str = "{\"order_id\":1}\nnot json\n[]\n";
 /// A source at an address where nothing listens. Its name is the one that the document has as an example.
 const FEED: &str = "dataset = \"products\"\nurl = \"http://127.0.0.1:9/\"\nevery = \"1 hour\"\n";
 
-/// Ingests the products and the bad orders, and adds a source.
+/// A destination at such an address. Its name is the one that the document has as an example.
+const SHOP: &str =
+    "dataset = \"products\"\nurl = \"http://127.0.0.1:9/\"\nupdate = { path = \"/{{ sku }}\" }\n";
+
+/// A webhook at such an address.
+const HOOK: &str = "[[notify]]\nurl = \"http://127.0.0.1:9/\"\nsecret = \"{secret:hook}\"\n";
+
+/// The id of a notification that does not exist.
+const NOTIFICATION: &str = "6f2c0a1e-4a55-5d0b-9e1c-0d6f0a4b7c11";
+
+/// Ingests the products and the bad orders, and adds a source, a destination and a webhook.
 async fn land_both(stack: &Stack) -> (CompletionEvent, CompletionEvent) {
     stack.put_source("shop_orders", FEED).await.unwrap();
+    stack.put_destination("shop", SHOP).await.unwrap();
+    stack.put_config("notify.toml", HOOK).await.unwrap();
+    // From here on, changes are recorded.
+    assert!(invoke(stack, &stack.outputs().relay_function).await);
     let good = land(stack, "products/1.csv", PRODUCTS.as_bytes().to_vec()).await;
     assert_eq!(good.state, JobState::Succeeded, "{:?}", good.problem);
     let bad = land(stack, "orders/1.ndjson", BAD_ORDERS.as_bytes().to_vec()).await;
@@ -44,6 +60,13 @@ fn operations(document: &Value, job: &str, write: &str) -> Vec<(Method, String)>
             .replace("{key}", SKU)
             .replace("{total}", "products_by_name")
             .replace("{source}", "shop_orders")
+            .replace(
+                "{destination}/changes",
+                "{destination}/changes?state=waiting",
+            )
+            .replace("{destination}", "shop")
+            .replace("{task}", "1")
+            .replace("{notification}", NOTIFICATION)
             .replace("{write}", write)
             .replace("{job}", job);
         assert!(
@@ -69,9 +92,13 @@ async fn write_row(api: &Api) -> String {
     write["write"].as_str().unwrap().to_owned()
 }
 
-/// Returns whether a route about a source is as if there was none, for a token that has the scope.
+/// Returns whether a route about one item is as if there was none, for a token that has the scope.
 fn is_hidden(path: &str) -> bool {
-    path.starts_with("/sources/") && !path.ends_with("/pause") && !path.ends_with("/resume")
+    let is_for_operators = path.ends_with("/pause") || path.ends_with("/resume");
+    let of_items = ["/jobs/", "/writes/", "/notifications/"];
+    let of_definitions = ["/sources/", "/destinations/"];
+    of_items.iter().any(|start| path.starts_with(start))
+        || of_definitions.iter().any(|start| path.starts_with(start)) && !is_for_operators
 }
 
 async fn call(api: &Api, method: &Method, path: &str) -> (StatusCode, String, String) {
@@ -92,6 +119,7 @@ async fn call(api: &Api, method: &Method, path: &str) -> (StatusCode, String, St
             "/previews" => {
                 json!({"dataset": "products", "name": "a.csv", "size": 4, "start": "YQoxCg=="})
             }
+            _ if path.starts_with("/destinations/") => json!({"all": true}),
             _ if path.ends_with("/redrive") => json!({}),
             _ => json!([{"sku": SKU, "name": "Lamp"}]),
         });
@@ -147,7 +175,15 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
             assert_refused(api, method, path, StatusCode::UNAUTHORIZED).await;
         }
         let spans_datasets = *method == Method::GET
-            && matches!(&**path, "/session" | "/datasets" | "/jobs" | "/sources");
+            && matches!(
+                &**path,
+                "/session"
+                    | "/datasets"
+                    | "/jobs"
+                    | "/sources"
+                    | "/destinations"
+                    | "/notifications"
+            );
         if path != "/session" {
             let other = if *method == Method::GET {
                 &writer
@@ -160,17 +196,17 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
             let (status, _, text) = call(&outsider, method, path).await;
             assert_eq!(status, StatusCode::OK, "{method} {path}: {text}");
             assert!(!text.contains("products"), "{text}");
-        } else if path.starts_with("/jobs/") || path.starts_with("/writes/") || is_hidden(path) {
+        } else if is_hidden(path) {
             assert_refused(&outsider, method, path, StatusCode::NOT_FOUND).await;
         } else {
             assert_refused(&outsider, method, path, StatusCode::FORBIDDEN).await;
         }
         // The operation exists for a token with all permissions.
         let (status, _, text) = call(&all, method, path).await;
-        if path == "/uploads/complete" {
+        if path == "/uploads/complete" || path.starts_with("/notifications/") {
             assert_eq!(status, StatusCode::NOT_FOUND, "{text}");
         } else if path.ends_with("/prune")
-            || path.ends_with("/redrive")
+            || (path.ends_with("/redrive") && path.starts_with("/jobs/"))
             || (*method == Method::POST && path == "/datasets")
             || (*method == Method::DELETE && path.starts_with("/jobs/"))
             // Products are not merged by column.
@@ -192,8 +228,27 @@ async fn every_operation_requires_a_token_with_its_scope_and_dataset() {
     .await;
 }
 
+/// Returns the id of a notification, once there is one.
+async fn notification(api: &Api) -> String {
+    let waits = async {
+        loop {
+            let listed = api.json("notifications?state=waiting").await;
+            if let Some(id) = listed["notifications"][0]["id"].as_str() {
+                return id.to_owned();
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), waits).await.unwrap()
+}
+
 /// Returns the configuration of schemathesis. Many of the generated requests refer to existing items.
-fn configuration(url: &str, seed: u32, jobs: [JobId; 2], write: &str, upload: &str) -> String {
+fn configuration(
+    url: &str,
+    seed: u32,
+    jobs: [JobId; 2],
+    [write, notification, upload]: [&str; 3],
+) -> String {
     let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/end_to_end/ndjson.py");
     format!(
         r#"
@@ -228,6 +283,9 @@ key = {{ values = ["{SKU}", "1"] }}
 total = {{ values = ["products_by_name"] }}
 job = {{ values = ["{}", "{}"] }}
 source = {{ values = ["shop_orders"] }}
+destination = {{ values = ["shop"] }}
+task = {{ values = [1] }}
+notification = {{ values = ["{notification}"] }}
 write = {{ values = ["{write}"] }}
 upload = {{ values = ["{upload}"] }}
 sort = {{ values = ["name", "-name", "sku", "order_id"] }}
@@ -240,6 +298,9 @@ wait = {{ values = ["false"] }}
 "path.total" = {{ dictionary = "total", probability = 0.8 }}
 "path.job" = {{ dictionary = "job", probability = 0.95 }}
 "path.source" = {{ dictionary = "source", probability = 0.8 }}
+"path.destination" = {{ dictionary = "destination", probability = 0.95 }}
+"path.task" = {{ dictionary = "task", probability = 0.9 }}
+"path.notification" = {{ dictionary = "notification", probability = 0.9 }}
 "path.write" = {{ dictionary = "write", probability = 0.9 }}
 "query.sort" = {{ dictionary = "sort", probability = 0.5 }}
 "query.wait" = {{ dictionary = "wait", probability = 0.9 }}
@@ -300,8 +361,12 @@ async fn every_response_is_declared_in_the_document() {
     let file = stack.scratch().unwrap().join("schemathesis.toml");
     let key = target["key"].as_str().unwrap();
     let write = write_row(&api).await;
+    let sync = api.request(Method::POST, "destinations/shop/sync").send();
+    json_of(sync.await.unwrap(), StatusCode::ACCEPTED).await;
+    let notification = notification(&api).await;
     let url = &stack.outputs().api_url;
-    let text = configuration(url, seed, [good.job, bad.job], &write, key);
+    let ids = [write.as_str(), &notification, key];
+    let text = configuration(url, seed, [good.job, bad.job], ids);
     fs::write(&file, text).unwrap();
     schemathesis(&stack, &file).await;
 }

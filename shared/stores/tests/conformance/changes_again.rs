@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use landfall_domain::ChangeState;
 use landfall_stores::{ChangeOutcome, DueChange, Selection};
 
@@ -48,7 +49,11 @@ pub(crate) async fn redrives_in_parts(database: &Database) {
     // Retries that are far away come first, so that those that fail again are not in front.
     assert_eq!(follower.redrive("crm", &all(), 10).await, 5);
     let (lease, due) = follower.lease("crm", 10).await;
-    let times: Vec<_> = (1..=5).map(|hour| follower.after(hour * 3600)).collect();
+    // Stores keep milliseconds.
+    let hour = |hour| follower.after(hour * 3600).as_millisecond();
+    let times: Vec<_> = (1..=5)
+        .map(|number| Timestamp::from_millisecond(hour(number)).unwrap())
+        .collect();
     let id = |change: &DueChange| format!("{:?}", change.key.values);
     let by_id: BTreeMap<_, _> = due.iter().map(id).zip(times.iter().copied()).collect();
     let retry = |change: &DueChange| ChangeOutcome::Retry {
