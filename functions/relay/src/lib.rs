@@ -53,8 +53,8 @@
 //! that is to receive it. Its id follows from the event and the URL, so that an event which is repeated adds none.
 //! Notifications that are due are sent at once, and by the runs on the schedule, each after a *claim*, which is a
 //! conditional write, so that one relay at a time sends it. If a relay dies, the claim ends after four minutes. A
-//! delivered notification is recorded as such, and is not sent again. A URL that fails is left alone until the next run,
-//! so that it keeps no others waiting.
+//! delivered notification is recorded as such, and is not sent again. A URL that fails is left alone until the next
+//! run, so that it keeps no others waiting.
 //!
 //! If the webhooks of a job cannot be read, its event is redelivered, and those that could be read are notified.
 //!

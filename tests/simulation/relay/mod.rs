@@ -1,8 +1,8 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
-//! and are down. Bells are lost and repeated, and operators pause, redrive and synchronise. A service never has two calls
-//! for a key at once (but after a time-out), nor an older row after a newer one, nor more calls in any second than
-//! allowed, nor calls while it is paused. Once nothing fails any more, it has exactly the last row of each key, and bells
-//! alone lead to those that change.
+//! and are down. Bells are lost and repeated, and operators pause, redrive and synchronise. A service never has two
+//! calls for a key at once (but after a time-out), nor an older row after a newer one, nor more calls in any second
+//! than allowed, nor calls while it is paused. Once nothing fails any more, it has exactly the last row of each key,
+//! and bells alone lead to those that change.
 
 mod bells;
 mod ledger;
