@@ -67,6 +67,7 @@
 mod batch;
 mod bell;
 mod busy;
+mod call;
 mod circuit;
 mod context;
 mod error;
@@ -74,6 +75,7 @@ mod exchange;
 mod handler;
 mod notify;
 mod tasks;
+mod together;
 
 pub use batch::{LEASE, USABLE};
 pub use bell::Scope;

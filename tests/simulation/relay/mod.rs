@@ -51,7 +51,7 @@ const FIELDS: &str = "key = [\"number\"]\nfields = [{ name = \"number\", type = 
 const REST: &str =
     "when = \"status != draft\"\n[limits]\nper_second = 10\nconcurrency = 4\ntimeout_seconds = 5\n";
 /// The operations of each destination, which has the host of its name.
-const DESTINATIONS: [(&str, &str); 4] = [
+const DESTINATIONS: [(&str, &str); 5] = [
     (
         "by_key",
         "on_refused = \"skip\"\nupdate = { path = \"/o/{{ number }}\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
@@ -71,6 +71,10 @@ const DESTINATIONS: [(&str, &str); 4] = [
         "unique",
         "create = { path = \"/o\", conflict = \"update\" }\n\
          update = { path = \"/o/{{ number }}\", not_found = \"create\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
+    ),
+    (
+        "bulk",
+        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\" }\ndelete = { path = \"/o\" }\n",
     ),
 ];
 
