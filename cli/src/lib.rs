@@ -1,5 +1,5 @@
-//! What other crates use of the command line: sample data, inferred definitions, the places of definitions, and a client
-//! of the HTTP API.
+//! What other crates use of the command line: sample data, inferred definitions, the places of definitions, and a
+//! client of the HTTP API.
 
 pub mod api;
 mod content;

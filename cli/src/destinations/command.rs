@@ -19,8 +19,8 @@ use crate::check::print_lines;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// List the destinations of a stack, and whether they are paused or fail. Like all commands about a stack, it needs
-    /// the functions' `LANDFALL_LEDGER_TABLE` and `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo local`
-    /// prints
+    /// the functions' `LANDFALL_LEDGER_TABLE` and `LANDFALL_CONFIG_BUCKET`, as in the environment file that `cargo
+    /// local` prints
     List,
     /// Show what waits for a destination, since when, what went wrong lately, and its tasks. It also needs
     /// `LANDFALL_STORES_SECRET`

@@ -115,8 +115,8 @@ impl<L> ApiLedger for L where
 }
 
 impl Context {
-    /// Creates a context from its parts. `ledger` has the jobs, the records of sources and destinations, the writes, the
-    /// notifications, and the permits and idempotency keys of tokens.
+    /// Creates a context from its parts. `ledger` has the jobs, the records of sources and destinations, the writes,
+    /// the notifications, and the permits and idempotency keys of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
     pub fn new<L: ApiLedger>(
         settings: Settings,

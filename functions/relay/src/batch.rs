@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::bell::Bells;
 use crate::circuit::Circuit;
 use crate::exchange::send;
+use crate::together::send_together;
 use crate::{Context, RelayError};
 
 /// The length of a lease.
@@ -74,29 +75,30 @@ pub(crate) async fn send_batch(
     }
     let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
     let failure = Mutex::new(None);
-    let outcomes = stream::iter(&leased).map(async |change| {
-        let has_failed = || {
-            failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_some()
-        };
-        let outcome = if has_failed() {
-            ChangeOutcome::Released
-        } else {
-            match send(context, destination, &circuit, change, end).await {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    ChangeOutcome::Released
+    let outcomes =
+        stream::iter(leased.chunks(destination.batch().unwrap_or(1))).map(async |changes| {
+            let has_failed = || {
+                failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .is_some()
+            };
+            let mut outcomes = vec![ChangeOutcome::Released; changes.len()];
+            if !has_failed() {
+                match send_all(context, destination, &circuit, changes, end).await {
+                    Ok(sent) => outcomes = sent,
+                    Err(error) => {
+                        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    }
                 }
             }
-        };
-        result(change, outcome)
-    });
+            let results: Vec<_> = changes.iter().zip(outcomes).map(result).collect();
+            stream::iter(results)
+        });
     let concurrency = destination.limits.concurrency;
     let mut results = outcomes
         .buffer_unordered(concurrency)
+        .flatten()
         .ready_chunks(MAX_RESULTS);
     let mut is_whole = true;
     let mut errors = Vec::new();
@@ -130,6 +132,23 @@ pub(crate) async fn send_batch(
     }
 }
 
+/// Sends keys: several at once if calls have several rows, and one otherwise. Returns their outcomes.
+async fn send_all(
+    context: &Context,
+    destination: &Destination,
+    circuit: &Circuit<'_>,
+    changes: &[DueChange],
+    end: Timestamp,
+) -> Result<Vec<ChangeOutcome>, RelayError> {
+    match changes {
+        [change] if destination.batch().is_none() => {
+            let sent = send(context, destination, circuit, change, end).await;
+            sent.map(|outcome| vec![outcome])
+        }
+        changes => send_together(context, destination, circuit, changes, end).await,
+    }
+}
+
 /// Returns what the service answered to a change that it did not accept.
 fn answer(result: &ChangeResult) -> Option<&str> {
     match &result.outcome {
@@ -147,12 +166,13 @@ fn answer(result: &ChangeResult) -> Option<&str> {
     reason = "a definition allows from 0.001 to 1000 calls in a second"
 )]
 pub(crate) fn keys(destination: &Destination) -> usize {
-    let limits = &destination.limits;
-    let keys = (limits.per_second * SECONDS_OF_KEYS).ceil() as usize;
-    keys.clamp(limits.concurrency.min(MAX_KEYS), MAX_KEYS)
+    let (limits, rows) = (&destination.limits, destination.batch().unwrap_or(1));
+    let calls = (limits.per_second * SECONDS_OF_KEYS).ceil() as usize;
+    let calls = calls.max(limits.concurrency);
+    calls.saturating_mul(rows).min(MAX_KEYS)
 }
 
-fn result(change: &DueChange, outcome: ChangeOutcome) -> ChangeResult {
+fn result((change, outcome): (&DueChange, ChangeOutcome)) -> ChangeResult {
     ChangeResult {
         key: change.key.clone(),
         version: change.version,

@@ -25,8 +25,8 @@ pub(crate) struct Circuit<'a> {
 }
 
 impl<'a> Circuit<'a> {
-    /// Returns the circuit if calls may be sent: any number of them, or one as a probe. Returns none if the destination is
-    /// paused, or another relay works on it.
+    /// Returns the circuit if calls may be sent: any number of them, or one as a probe. Returns none if the destination
+    /// is paused, or another relay works on it.
     pub(crate) async fn enter(
         context: &'a Context,
         name: &'a str,

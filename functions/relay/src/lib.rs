@@ -53,8 +53,8 @@
 //! that is to receive it. Its id follows from the event and the URL, so that an event which is repeated adds none.
 //! Notifications that are due are sent at once, and by the runs on the schedule, each after a *claim*, which is a
 //! conditional write, so that one relay at a time sends it. If a relay dies, the claim ends after four minutes. A
-//! delivered notification is recorded as such, and is not sent again. A URL that fails is left alone until the next run,
-//! so that it keeps no others waiting.
+//! delivered notification is recorded as such, and is not sent again. A URL that fails is left alone until the next
+//! run, so that it keeps no others waiting.
 //!
 //! If the webhooks of a job cannot be read, its event is redelivered, and those that could be read are notified.
 //!
@@ -67,6 +67,7 @@
 mod batch;
 mod bell;
 mod busy;
+mod call;
 mod circuit;
 mod context;
 mod error;
@@ -74,6 +75,7 @@ mod exchange;
 mod handler;
 mod notify;
 mod tasks;
+mod together;
 
 pub use batch::{LEASE, USABLE};
 pub use bell::Scope;

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::exchange::{Answer, cut, read};
+use crate::call::{Answer, cut, read};
 use crate::{Context, RelayError};
 
 /// How long a relay has to send a notification before others may. The rest of it, after the time-out, is for recording,

@@ -1,8 +1,8 @@
 //! Tasks that operators have requested: redrives and first synchronisations.
 //!
-//! Each step makes a bounded number of keys due, in the store, and records that in the ledger afterwards. Steps are safe
-//! to repeat: a relay that dies in between, or another one at the same time, at most counts fewer keys, or makes some
-//! due once more.
+//! Each step makes a bounded number of keys due, in the store, and records that in the ledger afterwards. Steps are
+//! safe to repeat: a relay that dies in between, or another one at the same time, at most counts fewer keys, or makes
+//! some due once more.
 
 use jiff::Timestamp;
 use landfall_destinations::Destination;

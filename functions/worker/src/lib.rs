@@ -4,13 +4,13 @@
 //! (close a job), *redrive* (send the dead chunks of a reopened job again) and *write* (a row that the API has
 //! accepted).
 //!
-//! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the
-//! rejects bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a
-//! chunk, it writes the metrics of the chunk to its log. Then, and for each close message, it runs the closer. If a
-//! prune takes longer than an invocation, the worker sends a close message for the rest. If a table lacks an index or
-//! totals that would take longer than a chunk may, the worker goes on without them, and sends a message to the
-//! maintenance queue. If destinations follow the rows, the worker sends a message to the relay queue after it has stored
-//! changes, at most one for each message that it processes. If that fails, the changes leave a little later.
+//! *Output*: the chunk's rows in MongoDB and in SQL, guarded by version; its rejects as an NDJSON object in the rejects
+//! bucket, under a key derived from job and chunk; its mark and counts in the ledger. After marking a chunk, it writes
+//! the metrics of the chunk to its log. Then, and for each close message, it runs the closer. If a prune takes longer
+//! than an invocation, the worker sends a close message for the rest. If a table lacks an index or totals that would
+//! take longer than a chunk may, the worker goes on without them, and sends a message to the maintenance queue. If
+//! destinations follow the rows, the worker sends a message to the relay queue after it has stored changes, at most one
+//! for each message that it processes. If that fails, the changes leave a little later.
 //!
 //! *Failure policy*: each message succeeds or fails by itself. A row that cannot be ingested is a reject, not a
 //! failure.

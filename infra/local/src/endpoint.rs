@@ -53,8 +53,8 @@ eventbridge._SCHEDULER_TICK_INTERVAL = float(os.environ['LANDFALL_PULL_SECONDS']
 eventbridge._tick_scheduled_rules = fire
 ";
 
-/// Starts an endpoint and returns its address. With `pull_every`, the puller and the relay run that often. State kept in
-/// `kept` contains the port, so the port is kept too.
+/// Starts an endpoint and returns its address. With `pull_every`, the puller and the relay run that often. State kept
+/// in `kept` contains the port, so the port is kept too.
 pub(crate) async fn start(
     python_bin: &Path,
     scratch: &Path,

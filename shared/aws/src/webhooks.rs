@@ -19,8 +19,8 @@ pub struct FoundWebhooks {
     pub error: Option<InvalidDefinition>,
 }
 
-/// The webhooks in the configuration bucket: of the installation, in `notify.toml`, and of a dataset, in its definition.
-/// They are not cached.
+/// The webhooks in the configuration bucket: of the installation, in `notify.toml`, and of a dataset, in its
+/// definition. They are not cached.
 pub struct Webhooks {
     installation: Definitions,
     datasets: Definitions,

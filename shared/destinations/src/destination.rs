@@ -31,6 +31,8 @@ pub struct Destination {
     pub(crate) update: Option<Endpoint>,
     pub(crate) delete: Option<Endpoint>,
     pub(crate) lookup: Option<Lookup>,
+    /// The maximum number of rows in a call, whose body is an array; none if it is one row.
+    pub(crate) batch: Option<usize>,
     /// The status codes of success; all 2xx if there are none.
     pub(crate) success: Vec<StatusCode>,
     pub(crate) signature: Option<Signature>,

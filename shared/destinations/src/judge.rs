@@ -142,7 +142,9 @@ impl Destination {
             },
             // Behind a gateway that answers with 502 or 504, the service may have processed the call.
             500 | 502 | 504 => retry(answer, retry_after(headers, now), true),
-            401 | 408 | 425 | 429 | 501..=599 => retry(answer, retry_after(headers, now), false),
+            _ if is_temporary(status) || status.is_server_error() => {
+                retry(answer, retry_after(headers, now), false)
+            }
             _ => Outcome::SetAside(answer),
         }
     }
@@ -238,6 +240,11 @@ impl Destination {
             .as_ref()
             .map_or(Conflict::Refused, |endpoint| endpoint.conflict)
     }
+}
+
+/// Returns whether a status of 4xx says that the same call may succeed later.
+pub(crate) fn is_temporary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 408 | 425 | 429)
 }
 
 /// Returns the outcome of a call that has not found the key.

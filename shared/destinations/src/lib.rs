@@ -8,6 +8,7 @@
 //! - [`Destination::judge`] decides what the reply to a call means. Some replies lead to another call at once, such as
 //!   an update that finds nothing to a create. [`Outcome::Again`] returns what is known then.
 //! - [`Call::reveal`] returns the request with its secrets and its signature.
+//! - [`Destination::batches`] and [`Call::join`] make one call of several, for services that take several rows.
 //! - [`Destination::compare`] compares a row with what the service has.
 //! - [`Breaker`] stops the calls to a service that is down.
 //! - [`Webhook`] is a URL that is notified when a job closes, and [`judge_delivery`] decides what its reply means.
@@ -45,6 +46,7 @@
 //! # Ok::<(), landfall_domain::InvalidDefinition>(())
 //! ```
 
+mod batch;
 mod breaker;
 mod call;
 mod compare;

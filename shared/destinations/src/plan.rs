@@ -3,7 +3,7 @@
 use http::Method;
 use jiff::Timestamp;
 use landfall_domain::{JsonOf, Value};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serializer as _;
 
 use crate::destination::{Body, Conflict, Destination, Endpoint, NotFound};
 use crate::templates::{self, MAX_BODY_BYTES, RenderError, Template};
@@ -145,10 +145,19 @@ impl Destination {
         due: &Due<'_>,
         row: Option<&[Value]>,
     ) -> Result<Option<Vec<u8>>, RenderError> {
+        let key = self.dataset.key_indexes();
         match (&endpoint.body, row) {
-            (Body::None, _) | (Body::Fields, None) => Ok(None),
-            (Body::Fields, Some(row)) => self.fields_of(row).map(Some),
             (Body::Template(template), _) => json(template, &self.values(due, row)).map(Some),
+            (Body::Fields, Some(row)) => {
+                let fields = self.fields.iter().map(|index| (*index, row.get(*index)));
+                self.fields_of(fields).map(Some)
+            }
+            // The path does not name the row.
+            _ if self.batch.is_some() => {
+                let fields = key.iter().copied().zip(due.key.iter().map(Some));
+                self.fields_of(fields).map(Some)
+            }
+            (Body::None | Body::Fields, _) => Ok(None),
         }
     }
 
@@ -206,12 +215,19 @@ impl Destination {
         }
     }
 
-    fn fields_of(&self, row: &[Value]) -> Result<Vec<u8>, RenderError> {
-        let body = serde_json::to_vec(&Fields {
-            destination: self,
-            row,
+    /// Returns a JSON object of these fields, each with its index.
+    fn fields_of<'v>(
+        &self,
+        fields: impl Iterator<Item = (usize, Option<&'v Value>)>,
+    ) -> Result<Vec<u8>, RenderError> {
+        let fields = fields.map(|(index, value)| {
+            let name = self.dataset.fields[index].name.as_str();
+            (name, JsonOf(value.unwrap_or(&Value::Null)))
         });
-        let body = body.map_err(|error| RenderError::Failed(error.to_string()))?;
+        let mut body = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut body);
+        let written = serializer.collect_map(fields);
+        written.map_err(|error| RenderError::Failed(error.to_string()))?;
         if body.len() > MAX_BODY_BYTES {
             return Err(RenderError::TooLong(MAX_BODY_BYTES));
         }
@@ -259,24 +275,5 @@ pub(crate) fn json(template: &Template, values: &minijinja::Value) -> Result<Vec
     match serde_json::from_str::<serde::de::IgnoredAny>(&body) {
         Ok(_) => Ok(body.into_bytes()),
         Err(_) => Err(RenderError::Failed("it is not JSON".to_owned())),
-    }
-}
-
-/// Serializes the fields of a row that are sent.
-struct Fields<'a> {
-    destination: &'a Destination,
-    row: &'a [Value],
-}
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = &self.destination.fields;
-        let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for index in fields {
-            let field = &self.destination.dataset.fields[*index];
-            let value = self.row.get(*index).unwrap_or(&Value::Null);
-            map.serialize_entry(&field.name, &JsonOf(value))?;
-        }
-        map.end()
     }
 }

@@ -101,8 +101,8 @@ pub trait DestinationTable: Send + Sync {
         revision: u64,
     ) -> Result<Option<u64>, LedgerError>;
 
-    /// Sets until when a relay works on a destination; none if it has ended. This excludes no other relay: it only saves
-    /// their work.
+    /// Sets until when a relay works on a destination; none if it has ended. This excludes no other relay: it only
+    /// saves their work.
     async fn set_busy(&self, name: &str, until: Option<Timestamp>) -> Result<(), LedgerError>;
 
     /// Stores what went wrong lately. Of two relays that do so at once, one counts.

@@ -92,6 +92,7 @@ mod maintenance;
 mod marks;
 mod memory;
 mod memory_index;
+mod memory_notification;
 mod notification;
 mod notification_view;
 mod pace;

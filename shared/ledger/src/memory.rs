@@ -8,7 +8,7 @@ use landfall_domain::{
 
 use crate::destination::MemoryDestination;
 use crate::head::now;
-use crate::notification::MemoryNotifications;
+use crate::memory_notification::MemoryNotifications;
 use crate::request_key::MemoryRequests;
 use crate::source::MemorySources;
 use crate::write::MemoryWrites;

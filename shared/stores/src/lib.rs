@@ -60,11 +60,11 @@
 //! # Changes
 //!
 //! An outside service can follow the rows of a dataset. [`ChangeStore`] says what is due for it: the store that records
-//! changes ([`connect_changes`]) notes each key that is inserted, updated or deleted, also by a merge or a prune, in the
-//! transaction that writes the row (in MongoDB, in the document itself). A row that is unchanged or stale is no change.
-//! The sender leases keys, sends their rows as they stand, and records the results. For each key, what is
-//! sent is never older than what was sent before, and each change is sent, superseded by a newer one that is, or kept
-//! with the answer of the service. How this is stored is described in `changes`.
+//! changes ([`connect_changes`]) notes each key that is inserted, updated or deleted, also by a merge or a prune, in
+//! the transaction that writes the row (in MongoDB, in the document itself). A row that is unchanged or stale is no
+//! change. The sender leases keys, sends their rows as they stand, and records the results. For each key, what is sent
+//! is never older than what was sent before, and each change is sent, superseded by a newer one that is, or kept with
+//! the answer of the service. How this is stored is described in `changes`.
 
 mod changes;
 mod columns;

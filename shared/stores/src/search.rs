@@ -1,8 +1,8 @@
 //! The words of searched fields, which SQL stores keep beside the rows.
 //!
-//! Each searched field has a column `_search_<field>` with its words, as `landfall_domain` defines them. It is written by
-//! the statement that writes the field, so a row is found once it is stored, and is gone with it. A query is a condition
-//! on these columns, the same for every database. An index only finds candidates:
+//! Each searched field has a column `_search_<field>` with its words, as `landfall_domain` defines them. It is written
+//! by the statement that writes the field, so a row is found once it is stored, and is gone with it. A query is a
+//! condition on these columns, the same for every database. An index only finds candidates:
 //!
 //! | | index |
 //! |---|---|

@@ -64,7 +64,7 @@ impl Plan {
         let orders = orders.map_or(ORDERS, |orders| orders.parse().unwrap());
         Self {
             orders,
-            changes: usize::try_from(2 * orders / ROUNDS).unwrap() / 2,
+            changes: usize::try_from(orders / ROUNDS).unwrap(),
             per_second: if orders > ORDERS { 400 } else { 100 },
             is_long: orders > ORDERS,
         }
@@ -170,7 +170,7 @@ async fn kill_the_relay(stack: &Stack, service: &Service) {
     assert!(killed > 0, "no relay ran");
     service.is_idle().await;
     assert!(keys.end_leases().await > 0, "the relay had no lease");
-    reserve(6).await;
+    reserve(8).await;
     service.set_mode(Mode::Usual);
     let invoked = timeout(WITHIN, invoke(stack, relay)).await;
     assert!(invoked.unwrap(), "{}", logs(stack).await);

@@ -1,8 +1,8 @@
 //! The relay: two instances whose clocks differ, which die at any point, and services that fail, are slow, lose replies
-//! and are down. Bells are lost and repeated, and operators pause, redrive and synchronise. A service never has two calls
-//! for a key at once (but after a time-out), nor an older row after a newer one, nor more calls in any second than
-//! allowed, nor calls while it is paused. Once nothing fails any more, it has exactly the last row of each key, and bells
-//! alone lead to those that change.
+//! and are down. Bells are lost and repeated, and operators pause, redrive and synchronise. A service never has two
+//! calls for a key at once (but after a time-out), nor an older row after a newer one, nor more calls in any second
+//! than allowed, nor calls while it is paused. Once nothing fails any more, it has exactly the last row of each key,
+//! and bells alone lead to those that change.
 
 mod bells;
 mod ledger;
@@ -51,7 +51,7 @@ const FIELDS: &str = "key = [\"number\"]\nfields = [{ name = \"number\", type = 
 const REST: &str =
     "when = \"status != draft\"\n[limits]\nper_second = 10\nconcurrency = 4\ntimeout_seconds = 5\n";
 /// The operations of each destination, which has the host of its name.
-const DESTINATIONS: [(&str, &str); 4] = [
+const DESTINATIONS: [(&str, &str); 5] = [
     (
         "by_key",
         "on_refused = \"skip\"\nupdate = { path = \"/o/{{ number }}\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
@@ -71,6 +71,10 @@ const DESTINATIONS: [(&str, &str); 4] = [
         "unique",
         "create = { path = \"/o\", conflict = \"update\" }\n\
          update = { path = \"/o/{{ number }}\", not_found = \"create\" }\ndelete = { path = \"/o/{{ number }}\" }\n",
+    ),
+    (
+        "bulk",
+        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\" }\ndelete = { path = \"/o\" }\n",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! Notifications: two relays whose clocks differ and which die at any point, events that are repeated, replies that are
-//! lost, and webhooks that fail. Each event reaches each webhook that wants it, at least once and with one id, and never
-//! after its delivery is recorded. What is not accepted within three days is set aside, and sent again on request.
+//! lost, and webhooks that fail. Each event reaches each webhook that wants it, at least once and with one id, and
+//! never after its delivery is recorded. What is not accepted within three days is set aside, and sent again on
+//! request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

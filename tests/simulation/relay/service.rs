@@ -51,7 +51,18 @@ impl Service {
         self.calls
     }
 
-    /// Returns the key of a call.
+    /// Returns the keys of a call, each with the number of its change.
+    fn keys_of(&self, request: &Revealed, body: Option<&Value>) -> Vec<(i64, Option<i64>)> {
+        if let Some(Value::Array(rows)) = body {
+            let rows = rows.iter();
+            return rows
+                .map(|row| (row["number"].as_i64().unwrap(), row["seq"].as_i64()))
+                .collect();
+        }
+        let seq = body.and_then(|body| body["seq"].as_i64());
+        vec![(self.key_of(request, body), seq)]
+    }
+
     fn key_of(&self, request: &Revealed, body: Option<&Value>) -> i64 {
         let named = request.url.query_pairs().find(|(name, _)| name == "number");
         let number = named.map(|(_, number)| number.parse().unwrap());
@@ -66,17 +77,19 @@ impl Service {
     }
 
     /// Checks order, concurrency and rate when a call arrives.
-    fn arrive(&mut self, name: &str, key: i64, seq: Option<i64>, now: i64, checks_rate: bool) {
+    fn arrive(&mut self, name: &str, keys: &[(i64, Option<i64>)], now: i64, checks_rate: bool) {
         self.calls += 1;
-        assert!(
-            !self.active.contains(&key),
-            "{name} has two calls for {key} at once"
-        );
-        self.active.push(key);
-        if let Some(seq) = seq {
-            let seen = self.seen.entry(key).or_default();
-            assert!(seq >= *seen, "{name} got {seq} of {key} after {seen}");
-            *seen = seq;
+        for &(key, seq) in keys {
+            assert!(
+                !self.active.contains(&key),
+                "{name} has two calls for {key} at once"
+            );
+            self.active.push(key);
+            if let Some(seq) = seq {
+                let seen = self.seen.entry(key).or_default();
+                assert!(seq >= *seen, "{name} got {seq} of {key} after {seen}");
+                *seen = seq;
+            }
         }
         self.recent.push_back(now);
         while self.recent.front().is_some_and(|at| *at <= now - SECOND) {
@@ -106,6 +119,25 @@ impl Service {
             self.answers.insert(idempotency, answer.clone());
         }
         answer
+    }
+
+    /// Stores or deletes several rows, or none of them.
+    fn act_on_all(&mut self, method: &Method, rows: &[Value]) -> (u16, Value) {
+        if rows.iter().any(|row| row["status"] == "bad") {
+            return (422, json!("bad"));
+        }
+        let is_put = method == Method::PUT;
+        assert!(is_put || method == Method::DELETE);
+        for row in rows {
+            let number = row["number"].as_i64().unwrap();
+            if is_put {
+                let seq = row["seq"].as_i64().unwrap();
+                self.rows.insert(number.to_string(), (number, seq));
+            } else if self.rows.remove(&number.to_string()).is_none() && rows.len() > 1 {
+                return (404, Value::Null);
+            }
+        }
+        (200, Value::Null)
     }
 
     fn act(
@@ -159,7 +191,7 @@ pub(super) struct Services(pub(super) Arc<World>);
 struct Active<'a> {
     world: &'a World,
     name: String,
-    key: i64,
+    keys: Vec<(i64, Option<i64>)>,
 }
 
 impl Drop for Active<'_> {
@@ -169,7 +201,7 @@ impl Drop for Active<'_> {
             .get_mut(&self.name)
             .unwrap()
             .active
-            .retain(|key| *key != self.key);
+            .retain(|active| self.keys.iter().all(|(key, _)| key != active));
     }
 }
 
@@ -196,20 +228,21 @@ impl Transport for Services {
             .body
             .as_ref()
             .map(|body| serde_json::from_slice(body).unwrap());
-        let seq = body.as_ref().and_then(|body| body["seq"].as_i64());
-        let key = locked(&world.services)[&name].key_of(request, body.as_ref());
-        let is_waiting = locked(&world.changes)[&name][&key].state == State::Waiting;
-        assert!(is_waiting, "{name}: {key} is set aside, and overtaken");
+        let keys = locked(&world.services)[&name].keys_of(request, body.as_ref());
+        for (key, _) in &keys {
+            let is_waiting = locked(&world.changes)[&name][key].state == State::Waiting;
+            assert!(is_waiting, "{name}: {key} is set aside, and overtaken");
+        }
         assert!(!world.is_paused(&name), "{name} is paused");
         {
             let mut services = locked(&world.services);
             let service = services.get_mut(&name).unwrap();
-            service.arrive(&name, key, seq, world.micros(), world.checks_rate);
+            service.arrive(&name, &keys, world.micros(), world.checks_rate);
         }
         let _active = Active {
             world,
             name: name.clone(),
-            key,
+            keys: keys.clone(),
         };
         if world.is_down(&name) {
             return Err(TransportError::Unreached("down".to_owned()));
@@ -227,7 +260,10 @@ impl Transport for Services {
         let (status, answer) = {
             let mut services = locked(&world.services);
             let service = services.get_mut(&name).unwrap();
-            service.process(&name, request, key, body.as_ref())
+            match &body {
+                Some(Value::Array(rows)) => service.act_on_all(&request.method, rows),
+                body => service.process(&name, request, keys[0].0, body.as_ref()),
+            }
         };
         if world.goes_wrong(0.15) {
             match self.random(3) {

@@ -121,8 +121,8 @@ impl ChangeView {
 
 /// List the changes of a state
 ///
-/// `waiting`: to be sent, now or later, or being sent. `set_aside`: refused for good. `unknown`: sent, without an answer
-/// that says what has become of it.
+/// `waiting`: to be sent, now or later, or being sent. `set_aside`: refused for good. `unknown`: sent, without an
+/// answer that says what has become of it.
 #[utoipa::path(
     get,
     path = "/destinations/{destination}/changes",

@@ -103,8 +103,8 @@ pub(crate) async fn list(
 
 /// Send a notification again
 ///
-/// One that is set aside is retried for three days again, and one that waits is due now. One that is being sent stays as
-/// it is. The response is 404 also if the token does not cover its dataset.
+/// One that is set aside is retried for three days again, and one that waits is due now. One that is being sent stays
+/// as it is. The response is 404 also if the token does not cover its dataset.
 #[utoipa::path(
     post,
     path = "/notifications/{notification}/redrive",

@@ -1,5 +1,6 @@
 //! Definitions of destinations: parses their TOML and checks it.
 
+mod batch;
 mod endpoints;
 mod limits;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::Destination;
 use crate::destination::{Endpoint, OnRefused};
 use crate::templates::REMOTE_ID;
 use crate::when::When;
+use batch::RawBatch;
 use endpoints::{RawEndpoint, RawLookup};
 use limits::RawLimits;
 use signature::RawSignature;
@@ -39,6 +41,7 @@ const TABLES: Tables = &[
         settings_of::<RawEndpoint>,
     ),
     ("[lookup]", settings_of::<RawLookup>),
+    ("[batch]", settings_of::<RawBatch>),
     ("[limits]", settings_of::<RawLimits>),
     ("[signature]", settings_of::<RawSignature>),
 ];
@@ -55,7 +58,7 @@ struct RawDestination {
     #[serde(default)]
     on_refused: OnRefused,
     idempotency_header: Option<Spanned<String>>,
-    batch: Option<Spanned<toml::Value>>,
+    batch: Option<Spanned<RawBatch>>,
     #[serde(default)]
     headers: RawPairs,
     create: Option<Spanned<RawEndpoint>>,
@@ -120,10 +123,6 @@ impl<'a> Draft<'a> {
     /// The first mistake, with its line.
     pub fn check(&self, dataset: &Dataset) -> Result<Destination, InvalidDefinition> {
         let (text, raw) = (self.text, &self.raw);
-        if let Some(batch) = &raw.batch {
-            let message = "is not supported yet: each call has one row";
-            return Err(text.error(&batch.span(), "batch", message));
-        }
         let url = text.check("url", &raw.url, |url| base_url(url))?;
         let id_from = text.check_optional("id_from", raw.id_from.as_ref(), |raw| path(raw))?;
         self.check_remote_id(dataset)?;
@@ -150,6 +149,11 @@ impl<'a> Draft<'a> {
             lookup: checker.lookup(raw.lookup.as_ref(), id_from.as_ref())?,
             id_from,
             success: self.success()?,
+            batch: raw
+                .batch
+                .as_ref()
+                .map(|raw| batch::size(&text, raw.get_ref()))
+                .transpose()?,
             signature: raw
                 .signature
                 .as_ref()
@@ -162,6 +166,9 @@ impl<'a> Draft<'a> {
             )?,
         };
         self.check_operations(&destination)?;
+        if let Some(raw) = &raw.batch {
+            batch::check(&text, raw, &destination)?;
+        }
         Ok(destination)
     }
 

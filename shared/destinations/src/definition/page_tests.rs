@@ -1,7 +1,7 @@
 use super::TABLES;
 
 /// Tables whose settings are listed one by one.
-const LISTED: [&str; 3] = ["[lookup]", "[limits]", "[signature]"];
+const LISTED: [&str; 4] = ["[batch]", "[lookup]", "[limits]", "[signature]"];
 
 #[test]
 fn the_page_lists_every_setting() {

@@ -1,7 +1,7 @@
 //! Webhooks: URLs that are notified when a job closes.
 //!
-//! A file `notify.toml` and the definitions of datasets name them, in tables `[[notify]]`. A notification is an event for
-//! a URL. It is signed as Standard Webhooks says, and retried for [`RETRY_FOR`].
+//! A file `notify.toml` and the definitions of datasets name them, in tables `[[notify]]`. A notification is an event
+//! for a URL. It is signed as Standard Webhooks says, and retried for [`RETRY_FOR`].
 
 mod definition;
 mod delivery;

@@ -3,7 +3,7 @@
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use landfall_destinations::{Destination, Due, MAX_ATTEMPTS, Outcome, Plan, Reply};
+use landfall_destinations::{Call, Destination, Due, MAX_ATTEMPTS, Outcome, Plan, Reply};
 use landfall_domain::Value;
 use landfall_requests::Secrets;
 
@@ -370,4 +370,50 @@ fn retries_go_on_for_days() {
     }
     let hours = waited.as_hours();
     assert!((48..120).contains(&hours), "{hours} hours");
+}
+
+#[test]
+fn calls_of_several_rows_have_one_operation_and_an_array() {
+    let bulk = "dataset = \"orders\"\nurl = \"http://shop.example\"\nfields = [\"number\"]\nbatch = { size = 2 }\n\
+                update = { path = \"/o\" }\ndelete = { path = \"/gone\", method = \"POST\" }\n";
+    let destination = parse(bulk).unwrap();
+    let keys = ["1", "2", "3", "4"].map(|key| [text(key)]);
+    let rows = keys.clone().map(|[number]| vec![number, text("open")]);
+    let dues = keys.iter().zip(&rows).map(|(key, row)| Due {
+        key,
+        row: (key[0] != text("2")).then_some(row.as_slice()),
+        exists: true,
+        version: b"1",
+        ..Due::default()
+    });
+    let calls = dues.map(|due| match destination.plan(&due) {
+        Plan::Call(call) => ((), call),
+        plan => panic!("{plan:?}"),
+    });
+    let batches = destination.batches(calls.collect());
+    let joined = batches.iter().map(|batch| {
+        let call = Call::join(batch.iter().map(|(_, call)| call)).unwrap();
+        let body = String::from_utf8(call.body.unwrap()).unwrap();
+        format!("{} {} {body}", call.method, call.url.path())
+    });
+    assert_eq!(
+        joined.collect::<Vec<_>>(),
+        [
+            r#"PUT /o [{"number":"1"},{"number":"3"}]"#,
+            r#"POST /gone [{"number":"2"}]"#,
+            r#"PUT /o [{"number":"4"}]"#,
+        ]
+    );
+    let none = HeaderMap::new();
+    let refused = [200, 204, 400, 404, 422, 401, 429, 500, 503].map(|status| {
+        let status = StatusCode::from_u16(status).unwrap();
+        destination.refuses(&Reply::Answer {
+            status,
+            headers: &none,
+            body: b"",
+        })
+    });
+    let expected = [false, false, true, true, true, false, false, false, false];
+    assert_eq!(refused, expected);
+    assert!(!destination.refuses(&Reply::Lost("closed")));
 }

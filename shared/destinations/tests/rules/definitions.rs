@@ -211,8 +211,8 @@ fn mistakes_are_reported_with_line_and_setting() {
         ),
         (
             "on_refused",
-            "batch = 10\non_refused",
-            "7: batch: is not supported yet",
+            "batch = { size = 10 }\non_refused",
+            "7: batch: needs an [update] that also creates rows",
         ),
     ] {
         assert!(SHOP.contains(from), "{from}");
@@ -243,6 +243,18 @@ fn operations_go_together() {
         (
             "create = { path = \"/a\" }\nupdate = { path = \"/a/{{ remote_id }}\" }\n",
             "4: update.path: uses remote_id, the service's own id, which needs id_from",
+        ),
+        (
+            "batch = { size = 2 }\nupdate = { path = \"/a/{{ number }}\" }\n",
+            "3: batch: needs paths without fields",
+        ),
+        (
+            "idempotency_header = \"Key\"\nbatch = { size = 2 }\nupdate = { path = \"/a\" }\n",
+            "4: batch: is not possible with idempotency_header",
+        ),
+        (
+            "batch = { size = 201 }\nupdate = { path = \"/a\" }\n",
+            "3: batch.size: must be from 1 to 200",
         ),
     ] {
         let error = parse(&format!("{base}{rest}")).unwrap_err().to_string();

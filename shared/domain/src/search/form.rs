@@ -8,8 +8,8 @@ pub fn search_column(field: &str) -> String {
     format!("_search_{field}")
 }
 
-/// Returns the words of a text as stores keep them, each between spaces: `" front garden "`. The text matches a clause if
-/// they contain [`Clause::needle`](super::Clause::needle).
+/// Returns the words of a text as stores keep them, each between spaces: `" front garden "`. The text matches a clause
+/// if they contain [`Clause::needle`](super::Clause::needle).
 pub fn searched_words(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_SEARCHED_BYTES);
     let mut words = String::from(" ");

@@ -1,8 +1,8 @@
 //! Records which keys have changed, for destinations that follow the rows of a dataset.
 //!
-//! Level-triggered: what is recorded is not a log of changes, but that the *wanted* version of a key is ahead of the one
-//! that was *sent*. The row is sent as it stands, so changes supersede each other, and a repeated or late step does no
-//! harm. If a key changes while it is sent, it is due again.
+//! Level-triggered: what is recorded is not a log of changes, but that the *wanted* version of a key is ahead of the
+//! one that was *sent*. The row is sent as it stands, so changes supersede each other, and a repeated or late step does
+//! no harm. If a key changes while it is sent, it is due again.
 //!
 //! # In SQL
 //!
