@@ -392,7 +392,7 @@ fn calls_of_several_rows_have_one_operation_and_an_array() {
     });
     let batches = destination.batches(calls.collect());
     let joined = batches.iter().map(|batch| {
-        let call = Call::join(batch.iter().map(|(_, call)| call)).unwrap();
+        let call = Call::join(batch.iter().map(|((), call)| call)).unwrap();
         let body = String::from_utf8(call.body.unwrap()).unwrap();
         format!("{} {} {body}", call.method, call.url.path())
     });

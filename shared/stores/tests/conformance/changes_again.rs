@@ -50,7 +50,7 @@ pub(crate) async fn redrives_in_parts(database: &Database) {
     assert_eq!(follower.redrive("crm", &all(), 10).await, 5);
     let (lease, due) = follower.lease("crm", 10).await;
     // Stores keep milliseconds.
-    let hour = |hour| follower.after(hour * 3600).as_millisecond();
+    let hour = |hour: i64| follower.after(hour * 3600).as_millisecond();
     let times: Vec<_> = (1..=5)
         .map(|number| Timestamp::from_millisecond(hour(number)).unwrap())
         .collect();
