@@ -10,8 +10,8 @@ use crate::call::{begin, due, exchange, judge, plan, recorded};
 use crate::circuit::Circuit;
 use crate::{Context, RelayError};
 
-/// Sends keys with a call for each operation, and those of a call that is refused one by one. Returns their outcomes, in
-/// their order. No call begins unless it is over before `end`.
+/// Sends keys with a call for each operation, and those of a call that is refused one by one. Returns their outcomes,
+/// in their order. No call begins unless it is over before `end`.
 ///
 /// If this fails, the keys are due again, and calls that were sent are repeated: a definition of batches allows only
 /// calls that can be.
