@@ -73,6 +73,7 @@ impl Destination {
         };
         let is_repeatable = endpoint.method == Method::PUT
             || endpoint.conflict == Conflict::Update
+            || self.batch.is_some()
             || self.idempotency_header.is_some();
         if !due.is_uncertain || is_repeatable {
             return self.call(due, operation, endpoint, Some(row));

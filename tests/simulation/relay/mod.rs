@@ -74,7 +74,7 @@ const DESTINATIONS: [(&str, &str); 5] = [
     ),
     (
         "bulk",
-        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\" }\ndelete = { path = \"/o\" }\n",
+        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\", method = \"POST\" }\ndelete = { path = \"/o\" }\n",
     ),
 ];
 

@@ -126,11 +126,11 @@ impl Service {
         if rows.iter().any(|row| row["status"] == "bad") {
             return (422, json!("bad"));
         }
-        let is_put = method == Method::PUT;
-        assert!(is_put || method == Method::DELETE);
+        let is_upsert = method == Method::POST;
+        assert!(is_upsert || method == Method::DELETE);
         for row in rows {
             let number = row["number"].as_i64().unwrap();
-            if is_put {
+            if is_upsert {
                 let seq = row["seq"].as_i64().unwrap();
                 self.rows.insert(number.to_string(), (number, seq));
             } else if self.rows.remove(&number.to_string()).is_none() && rows.len() > 1 {
