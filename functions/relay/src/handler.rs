@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
@@ -26,6 +27,8 @@ use crate::{Context, RelayError, Scope, tasks};
 const RESERVE: Duration = Duration::from_secs(15);
 /// The number of definitions that are listed at once. If there are as many, there may be more.
 const MAX_DEFINITIONS: usize = 1_000;
+/// The number of definitions that are read at a time.
+const LOOKUPS: usize = 16;
 /// The maximum number of destinations that an invocation works on at a time.
 const CONCURRENCY: usize = 4;
 
@@ -88,63 +91,74 @@ fn completion(body: &str) -> Result<CompletionEvent, serde_json::Error> {
 pub async fn run(context: &Context, scope: &Scope, stop_at: Timestamp) -> Result<(), RelayError> {
     let destinations = tracked(context, scope).await?;
     let relayed = stream::iter(&destinations).map(async |destination| {
-        let relayed = relay(context, destination, stop_at).await;
-        if let Err(error) = &relayed {
-            error!(destination = destination.name, %error, "changes are not sent");
-        }
-        note_problem(context, &destination.name, relayed.err()).await;
+        let problem = match relay(context, destination, stop_at).await {
+            // It is paused, it fails, or another relay works on it.
+            Ok(false) => return,
+            Ok(true) => None,
+            Err(error) => {
+                error!(destination = destination.name, %error, "changes are not sent");
+                Some(error)
+            }
+        };
+        note_problem(context, &destination.name, problem).await;
     });
     relayed.buffer_unordered(CONCURRENCY).collect::<()>().await;
     Ok(())
 }
 
-/// Sends the changes of a destination, carries out its tasks, and rings the relay for what is due soon.
+/// Sends the changes of a destination, carries out its tasks, and rings the relay for what is due soon. Returns whether
+/// it could be worked on.
 async fn relay(
     context: &Context,
     destination: &Destination,
     stop_at: Timestamp,
-) -> Result<(), RelayError> {
+) -> Result<bool, RelayError> {
     let mut busy = Busy::new(context, &destination.name);
     let mut bells = Bells::default();
     let sent = send_all(context, destination, &mut busy, &mut bells, stop_at).await;
     let ended = busy.end().await;
     bells.ring(context, destination).await;
-    sent.and(ended.map(drop).map_err(Into::into))
+    let could_send = sent?;
+    ended?;
+    Ok(could_send)
 }
 
-/// Sends the changes of a destination, and carries out its tasks, until nothing is left, or the time is over.
+/// Sends the changes of a destination, and carries out its tasks, until nothing is left, or the time is over. Returns
+/// whether calls could be sent.
 async fn send_all(
     context: &Context,
     destination: &Destination,
     busy: &mut Busy<'_>,
     bells: &mut Bells,
     stop_at: Timestamp,
-) -> Result<(), RelayError> {
+) -> Result<bool, RelayError> {
     let least = Duration::from_secs(destination.limits.timeout_seconds);
     let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
     // Tasks make keys due only while few are, so that other changes need not wait for all of theirs.
     let (mut are_few_due, mut has_tasks) = (true, false);
+    let mut could_send = false;
     loop {
         let now = context.clock.now();
         if now >= latest {
             bells.add(now);
-            return Ok(());
+            return Ok(could_send);
         }
         busy.go_on().await?;
         let Some(circuit) = Circuit::enter(context, &destination.name, busy).await? else {
-            return Ok(());
+            return Ok(could_send);
         };
+        could_send = true;
         if are_few_due {
             has_tasks = tasks::step(context, destination, latest).await?;
         }
         are_few_due = match send_batch(context, destination, circuit, bells, stop_at).await? {
-            Sending::Stopped => return Ok(()),
+            Sending::Stopped => return Ok(could_send),
             Sending::Sent { is_full } => !is_full,
             Sending::Nothing if has_tasks => true,
             Sending::Nothing => {
                 bells.forget_past(now);
                 if !busy.end().await? {
-                    return Ok(());
+                    return Ok(could_send);
                 }
                 true
             }
@@ -180,8 +194,13 @@ async fn tracked(context: &Context, scope: &Scope) -> Result<Vec<Destination>, R
     let names = context.definitions.names(None).await?;
     let mut is_known = names.len() < MAX_DEFINITIONS;
     let mut meant = BTreeSet::new();
-    for name in names {
-        let dataset = match context.definitions.lookup(&name, &context.datasets).await? {
+    let looked_up = stream::iter(names).map(async |name| {
+        let found = context.definitions.lookup(&name, &context.datasets).await;
+        (name, found)
+    });
+    let mut looked_up = pin!(looked_up.buffered(LOOKUPS));
+    while let Some((name, found)) = looked_up.next().await {
+        let dataset = match found? {
             DestinationLookup::Found(destination) => {
                 let dataset = destination.dataset().name.clone();
                 if scope.has(&name, &dataset) {
