@@ -30,7 +30,7 @@ const MAX_RESULTS: usize = 50;
 /// The maximum number of answers of a batch that are kept as errors.
 const MAX_ERRORS: usize = 5;
 /// How long to wait before results are recorded again.
-const RECORD_WAITS: [Duration; 3] = [
+pub(crate) const RECORD_WAITS: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(5),

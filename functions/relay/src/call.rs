@@ -18,7 +18,7 @@ const AFTER_CALLS: SignedDuration = SignedDuration::from_secs(30);
 /// An answer with the start of its body.
 pub(crate) type Answer = (StatusCode, HeaderMap, Vec<u8>);
 
-/// What came of a call.
+/// The reply to a call, or why there is none.
 pub(crate) enum Heard {
     Answer(Answer),
     NotSent(String),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +16,7 @@ use tokio::sync::OnceCell;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::batch::RECORD_WAITS;
 use crate::call::{Answer, cut, read};
 use crate::{Context, RelayError};
 
@@ -29,12 +29,6 @@ const TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
 const CONCURRENCY: usize = 8;
 /// The number of notifications that are listed at once.
 const PAGE: usize = 100;
-/// How long to wait before an end is recorded again.
-const RECORD_WAITS: [Duration; 3] = [
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-];
 
 /// Records a notification for each webhook that is to receive an event. It may be repeated: the ids are the same.
 pub async fn accept(context: &Context, completion: &CompletionEvent) -> Result<(), RelayError> {
@@ -123,20 +117,21 @@ impl Run<'_> {
         let Some(claimed) = table.claim_notification(listed.place, &claim).await? else {
             return Ok(());
         };
-        let (id, job, url) = (claimed.id, claimed.job, &claimed.url);
+        // Not the URL, whose path may be a secret.
+        let (id, job) = (claimed.id, claimed.job);
         let end = match self.deliver(&claimed).await? {
             Delivery::Delivered => {
-                info!(notification = %id, %job, url, "delivered");
+                info!(notification = %id, %job, "delivered");
                 NotificationEnd::Delivered
             }
             Delivery::Retry { at, answer } => {
-                warn!(notification = %id, %job, url, %at, "not delivered");
-                self.failing().insert(url.clone());
+                warn!(notification = %id, %job, %at, "not delivered");
+                self.failing().insert(claimed.url.clone());
                 let answer = cut(answer);
                 NotificationEnd::Retry { at, answer }
             }
             Delivery::SetAside(answer) => {
-                error!(notification = %id, %job, url, "set aside");
+                error!(notification = %id, %job, "set aside");
                 NotificationEnd::SetAside(cut(answer))
             }
         };
@@ -206,7 +201,7 @@ impl Run<'_> {
         }
     }
 
-    /// Records what came of an attempt. If that fails, the claim ends without it, and the notification is sent again.
+    /// Records the outcome of an attempt. If that fails, the claim ends without it, and the notification is sent again.
     async fn record(&self, id: Uuid, claim: &str, end: &NotificationEnd) -> Result<(), RelayError> {
         let context = self.context;
         let mut waits = RECORD_WAITS.into_iter();
