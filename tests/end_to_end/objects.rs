@@ -2,6 +2,7 @@
 
 use landfall_domain::JobState;
 use landfall_local::Sql;
+use serde_json::json;
 
 use crate::support::{documents, land, start};
 
@@ -44,9 +45,14 @@ async fn objects_with_special_characters_in_their_keys_are_ingested() {
 async fn every_format_yields_the_same_rows() {
     let stack = start(Sql::Sqlite, &[("ChunkBytes", "64")]).await;
     let orders = (1..=9).map(|id| {
-        format!(
-            r#"{{"order_id":{id},"customer":{{"name":"Zoë \"{id}\""}},"items":[{id}],"total":"{id}.50","placed_at":"2026-11-20T08:30:0{id}Z"}}"#
-        )
+        let order = json!({
+            "order_id": id,
+            "customer": { "name": format!("Zoë \"{id}\"") },
+            "items": [id],
+            "total": format!("{id}.50"),
+            "placed_at": format!("2026-11-20T08:30:0{id}Z"),
+        });
+        order.to_string()
     });
     let lines: Vec<_> = orders.collect();
     let ndjson = lines.join("\n");

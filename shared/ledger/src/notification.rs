@@ -140,7 +140,7 @@ pub struct NotificationClaim {
     pub until: i64,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotificationEnd {
     /// It was accepted.
@@ -180,8 +180,8 @@ pub trait NotificationTable: Send + Sync {
         claim: &NotificationClaim,
     ) -> Result<Option<Notification>, LedgerError>;
 
-    /// Records what came of an attempt, and ends its claim. Once it is delivered, it stays so, whoever has claimed it.
-    /// What else came of an attempt is recorded only if its claim has not ended.
+    /// Records the outcome of an attempt, and ends its claim. A delivery is always recorded, and is final. Any other
+    /// outcome is recorded only if the claim has not ended.
     async fn end_notification(
         &self,
         id: Uuid,

@@ -188,7 +188,7 @@ impl Service {
     }
 }
 
-/// Serves calls in threads of its own.
+/// Serves calls in separate threads, so that the test does not slow them down.
 fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> Runtime {
     listener.set_nonblocking(true).unwrap();
     let router = Router::new()

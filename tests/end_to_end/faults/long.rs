@@ -1,7 +1,7 @@
 //! The long forms, which `cargo faults` runs: they print what they measure.
 //!
-//! On two cores that other builds shared, with functions of the `dev` profile and a million rows each: 16 jobs closed 24
-//! seconds after the last of 114 kills. With PostgreSQL stopped for 20 and for 300 seconds, the job closed 8 and 30
+//! On two cores that other builds shared, with functions of the `dev` profile and a million rows each: 16 jobs closed
+//! 24 seconds after the last of 114 kills. With PostgreSQL stopped for 20 and for 300 seconds, the job closed 8 and 30
 //! seconds after its return.
 
 use std::time::Duration;

@@ -45,7 +45,7 @@ async fn add(api: &Api, dataset: Option<&str>, due: i64) -> Uuid {
     id
 }
 
-/// Records what came of an attempt to deliver the one that is due at this second.
+/// Records the outcome of an attempt to deliver the one that is due at this second.
 async fn end(api: &Api, id: Uuid, due: i64, end: NotificationEnd) {
     let place = NotificationPlace {
         due_at: due * 1000,

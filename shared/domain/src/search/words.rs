@@ -97,7 +97,7 @@ fn once(text: &str) -> String {
     let cased = cased.flat_map(char::to_lowercase);
     let mut plain = String::with_capacity(text.len());
     for char in cased.nfkd() {
-        // й is a letter of its own, not an и with an accent.
+        // й is a separate letter, not an и with an accent.
         let is_letter = char == '\u{306}' && plain.ends_with('и');
         if is_letter || !is_dropped(char) {
             plain.push(char);

@@ -1,6 +1,6 @@
 //! The index of searched fields: a table of FTS5 with the trigrams of their words, which triggers keep.
 //!
-//! The index has no content of its own, and no positions: it only finds candidates. Words are deleted from it with the
+//! The index stores neither the words nor their positions: it only finds candidates. Words are deleted from it with the
 //! values that they were added with, so both triggers leave out the same rows.
 
 use landfall_domain::searched_words;

@@ -18,7 +18,7 @@ use crate::command::demo::faults::Faults;
 const PORT: u16 = 8703;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A service that has orders of its own, and follows those of Landfall.
+/// A service that stores the orders it is sent, under ids that it gives.
 #[derive(Clone, Default)]
 pub(crate) struct Erp {
     held: Arc<Mutex<Held>>,
