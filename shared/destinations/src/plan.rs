@@ -188,7 +188,7 @@ impl Destination {
         match url {
             Err(error) => Plan::Refused(format!("the path of {}: {error}", operation.as_str())),
             Ok(url) => Plan::Call(Call {
-                id: self.id_of(due, operation, body.as_deref()),
+                id: self.id_of(due, operation, &url, body.as_deref()),
                 operation,
                 method,
                 url,
@@ -237,7 +237,13 @@ impl Destination {
 
     /// Returns an id that is the same whenever a call is repeated. That of a create is the same for every version of
     /// the row, since one of them may have been created already.
-    fn id_of(&self, due: &Due<'_>, operation: Operation, body: Option<&[u8]>) -> String {
+    fn id_of(
+        &self,
+        due: &Due<'_>,
+        operation: Operation,
+        url: &url::Url,
+        body: Option<&[u8]>,
+    ) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut add = |part: &[u8]| {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -253,6 +259,8 @@ impl Destination {
             // A service does not create again what an idempotency key has created and another call has deleted.
             add(&due.replays.to_le_bytes());
         } else {
+            // A row that is created again has another id at the service.
+            add(url.as_str().as_bytes());
             add(due.version);
             add(body.unwrap_or_default());
         }

@@ -418,3 +418,25 @@ fn calls_of_several_rows_have_one_operation_and_an_array() {
     assert_eq!(refused, expected);
     assert!(!destination.refuses(&Reply::Lost("closed")));
 }
+
+#[test]
+fn updates_under_another_id_are_other_calls() {
+    let destination = parse(&format!("{IDEMPOTENT}{OWN_ID}")).unwrap();
+    let (key, row) = ([text("a/b")], row("open"));
+    let id_of = |remote_id| {
+        let due = Due {
+            key: &key,
+            row: Some(&row),
+            version: b"1",
+            exists: true,
+            remote_id: Some(remote_id),
+            ..Due::default()
+        };
+        match destination.plan(&due) {
+            Plan::Call(call) => call.id,
+            plan => panic!("{plan:?}"),
+        }
+    };
+    assert_eq!(id_of("7"), id_of("7"));
+    assert_ne!(id_of("7"), id_of("8"));
+}
