@@ -1,4 +1,4 @@
-//! Half a million products in PostgreSQL, fewer in SQLite, and all of them in `MongoDB`.
+//! Products in PostgreSQL or SQLite, and in `MongoDB`: with `LANDFALL_PRODUCTS=500000`, half a million of them.
 
 use landfall_domain::{JobState, RejectCode};
 use landfall_local::Sql;
@@ -6,7 +6,12 @@ use landfall_tests::Products;
 
 use crate::support::{assert_counts, assert_products, land, products_file, rejects, start};
 
-async fn products_are_ingested(sql: Sql, rows: u64) {
+/// Products in the file, unless `LANDFALL_PRODUCTS` is set.
+const PRODUCTS: u64 = 100_000;
+
+async fn products_are_ingested(sql: Sql) {
+    let rows = std::env::var("LANDFALL_PRODUCTS");
+    let rows = rows.map_or(PRODUCTS, |rows| rows.parse().unwrap());
     let stack = start(sql, &[]).await;
     let file = products_file(rows, 11);
     let expected = Products::from_file(&file);
@@ -53,11 +58,11 @@ async fn products_are_ingested(sql: Sql, rows: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_million_products_are_ingested_into_postgres_and_mongodb() {
-    products_are_ingested(Sql::Postgres, 500_000).await;
+async fn products_are_ingested_into_postgres_and_mongodb() {
+    products_are_ingested(Sql::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn products_are_ingested_into_sqlite_and_mongodb() {
-    products_are_ingested(Sql::Sqlite, 100_000).await;
+    products_are_ingested(Sql::Sqlite).await;
 }

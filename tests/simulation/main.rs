@@ -43,12 +43,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rand::Rng;
 
 /// The number of fixed seeds, and of random ones, unless `LANDFALL_SEEDS` is set.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 /// A seed of sources is most of an hour, with hundreds of pages.
-const SEEDS_OF_SOURCES: u64 = 20;
-
+const SEEDS_OF_SOURCES: u64 = 12;
 /// A seed of the relay is most of an hour, with hundreds of calls.
-const SEEDS_OF_RELAYS: u64 = 20;
+const SEEDS_OF_RELAYS: u64 = 12;
 /// A seed of notifications is more than three days.
 const SEEDS_OF_NOTIFICATIONS: u64 = 5;
 /// A seed of writes builds two apis, with their documents.

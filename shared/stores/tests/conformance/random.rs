@@ -15,7 +15,7 @@ use crate::rows::order;
 use crate::totals;
 
 /// The number of cases that are the same in each run; new ones follow.
-const FIXED: u64 = 16;
+const FIXED: u64 = 8;
 /// How long cases are tried, unless `LANDFALL_MINUTES` is set.
 const TRIED_FOR: Duration = Duration::from_secs(10);
 
