@@ -3,11 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join;
 use futures::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use landfall_destinations::Destination;
 use landfall_ledger::DestinationError;
-use landfall_stores::{ChangeOutcome, ChangeResult, DueChange, Lease};
+use landfall_stores::{ChangeOutcome, ChangeResult, DueChange, Lease, StoreError};
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 use uuid::Uuid;
 
@@ -22,11 +24,13 @@ pub const LEASE: SignedDuration = SignedDuration::from_mins(4);
 /// How much of a lease is used for calls. The rest is for recording, and for clocks that differ by up to two minutes.
 pub const USABLE: SignedDuration = SignedDuration::from_secs(90);
 /// The maximum number of keys in a lease.
-const MAX_KEYS: usize = 200;
+const MAX_KEYS: usize = 500;
 /// How long the keys of a lease take, as far as its limits say.
 const SECONDS_OF_KEYS: f64 = 20.0;
+/// Calls in a second, from which on keys are leased while others are sent.
+const FAST: f64 = 100.0;
 /// The number of results that are recorded at once.
-const MAX_RESULTS: usize = 50;
+const MAX_RESULTS: usize = 200;
 /// The maximum number of answers of a batch that are kept as errors.
 const MAX_ERRORS: usize = 5;
 /// How long to wait before results are recorded again.
@@ -40,95 +44,114 @@ pub(crate) const RECORD_WAITS: [Duration; 3] = [
 pub(crate) enum Sending {
     /// No more calls may be sent now.
     Stopped,
-    /// Nothing is due.
-    Nothing,
-    /// Keys were sent: as many as a lease has, or all that are due.
-    Sent {
-        /// Whether it was as many as a lease has.
-        is_full: bool,
-    },
+    /// All keys were sent.
+    Sent,
 }
 
-/// Leases keys and sends them, as far as time allows.
+/// Keys that a relay has leased.
+pub(crate) struct Leased {
+    lease: Lease,
+    changes: Vec<DueChange>,
+    /// Whether it has as many keys as a lease may have, so that there are probably more.
+    pub(crate) is_full: bool,
+}
+
+impl Leased {
+    /// Leases keys that are due, if there are any: one as a probe, or as many as can be sent soon.
+    pub(crate) async fn next(
+        context: &Context,
+        destination: &Destination,
+        is_probe: bool,
+    ) -> Result<Option<Self>, StoreError> {
+        let limit = if is_probe { 1 } else { keys(destination) };
+        let now = context.clock.now();
+        let lease = Lease {
+            id: Uuid::new_v4().to_string(),
+            now,
+            until: now.saturating_add(LEASE).unwrap_or(now),
+        };
+        let (dataset, name) = (destination.dataset(), &destination.name);
+        let changes = context.store.lease(dataset, name, &lease, limit).await?;
+        Ok((!changes.is_empty()).then_some(Self {
+            lease,
+            is_full: changes.len() >= limit,
+            changes,
+        }))
+    }
+
+    /// Makes the keys due again, unsent.
+    pub(crate) async fn release(&self, context: &Context, destination: &Destination) {
+        let released = std::iter::repeat(ChangeOutcome::Released);
+        let results: Vec<_> = self.changes.iter().zip(released).map(result).collect();
+        record(context, destination, &self.lease, &results).await;
+    }
+}
+
+/// Sends keys, as far as time allows, and records the results of some while others are sent.
 pub(crate) async fn send_batch(
     context: &Context,
     destination: &Destination,
-    circuit: Circuit<'_>,
+    circuit: &Circuit<'_>,
     bells: &mut Bells,
+    leased: &Leased,
     stop_at: Timestamp,
 ) -> Result<Sending, RelayError> {
-    let (dataset, name) = (destination.dataset(), &destination.name);
-    let limit = if circuit.is_probe() {
-        1
-    } else {
-        keys(destination)
-    };
-    let now = context.clock.now();
-    let lease = Lease {
-        id: Uuid::new_v4().to_string(),
-        now,
-        until: now.saturating_add(LEASE).unwrap_or(now),
-    };
-    let leased = context.store.lease(dataset, name, &lease, limit).await?;
-    if leased.is_empty() {
-        return Ok(Sending::Nothing);
-    }
+    let now = leased.lease.now;
     let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
-    let failure = Mutex::new(None);
-    let outcomes =
-        stream::iter(leased.chunks(destination.batch().unwrap_or(1))).map(async |changes| {
-            let has_failed = || {
-                failure
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .is_some()
-            };
-            let mut outcomes = vec![ChangeOutcome::Released; changes.len()];
-            if !has_failed() {
-                match send_all(context, destination, &circuit, changes, end).await {
-                    Ok(sent) => outcomes = sent,
-                    Err(error) => {
-                        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    let (sent, mut results) = mpsc::channel(MAX_RESULTS);
+    let sending = async move {
+        let calls = destination.batch().unwrap_or(1);
+        let failure = Mutex::new(None);
+        let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
+        stream::iter(leased.changes.chunks(calls))
+            .for_each_concurrent(destination.limits.concurrency, async |changes| {
+                let mut outcomes = vec![ChangeOutcome::Released; changes.len()];
+                let has_failed = failed().is_some();
+                if !has_failed {
+                    match send_all(context, destination, circuit, changes, end).await {
+                        Ok(sent) => outcomes = sent,
+                        Err(error) => *failed() = Some(error),
                     }
                 }
+                for result in changes.iter().zip(outcomes).map(result) {
+                    // The other side receives until this one has ended.
+                    let _ = sent.send(result).await;
+                }
+            })
+            .await;
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner)
+    };
+    let recording = async {
+        let (mut is_whole, mut errors) = (true, Vec::new());
+        let mut some = Vec::new();
+        while results.recv_many(&mut some, MAX_RESULTS).await > 0 {
+            for result in &some {
+                match &result.outcome {
+                    ChangeOutcome::Released => is_whole = false,
+                    ChangeOutcome::Retry { at, .. } => bells.add(*at),
+                    _ => {}
+                }
             }
-            let results: Vec<_> = changes.iter().zip(outcomes).map(result).collect();
-            stream::iter(results)
-        });
-    let concurrency = destination.limits.concurrency;
-    let mut results = outcomes
-        .buffer_unordered(concurrency)
-        .flatten()
-        .ready_chunks(MAX_RESULTS);
-    let mut is_whole = true;
-    let mut errors = Vec::new();
-    while let Some(results) = results.next().await {
-        for result in &results {
-            match &result.outcome {
-                ChangeOutcome::Released => is_whole = false,
-                ChangeOutcome::Retry { at, .. } => bells.add(*at),
-                _ => {}
-            }
+            record(context, destination, &leased.lease, &some).await;
+            let now = context.clock.now();
+            let answers = some.iter().filter_map(answer);
+            errors.extend(answers.map(|answer| DestinationError::new(now, answer)));
+            errors.drain(..errors.len().saturating_sub(MAX_ERRORS));
+            some.clear();
         }
-        record(context, destination, &lease, &results).await;
-        let now = context.clock.now();
-        let answers = results.iter().filter_map(answer);
-        errors.extend(answers.map(|answer| DestinationError::new(now, answer)));
-        errors.drain(..errors.len().saturating_sub(MAX_ERRORS));
-    }
-    drop(results);
+        (is_whole, errors)
+    };
+    let (failure, (is_whole, errors)) = join(sending, recording).await;
     if let Some(at) = circuit.probe_at() {
         bells.add(at);
     }
     if !errors.is_empty() {
         circuit.add_errors(errors).await;
     }
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match failure {
         Some(error) => Err(error),
         None if !is_whole => Ok(Sending::Stopped),
-        None => Ok(Sending::Sent {
-            is_full: leased.len() >= limit,
-        }),
+        None => Ok(Sending::Sent),
     }
 }
 
@@ -163,13 +186,18 @@ fn answer(result: &ChangeResult) -> Option<&str> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a definition allows from 0.001 to 1000 calls in a second"
+    reason = "a definition allows from 0.001 to 10,000 calls in a second"
 )]
 pub(crate) fn keys(destination: &Destination) -> usize {
     let (limits, rows) = (&destination.limits, destination.batch().unwrap_or(1));
     let calls = (limits.per_second * SECONDS_OF_KEYS).ceil() as usize;
     let calls = calls.max(limits.concurrency);
     calls.saturating_mul(rows).min(MAX_KEYS)
+}
+
+/// Returns whether the keys of a lease take so little time that those of the next one are leased meanwhile.
+pub(crate) fn is_fast(destination: &Destination) -> bool {
+    destination.limits.per_second >= FAST
 }
 
 fn result((change, outcome): (&DueChange, ChangeOutcome)) -> ChangeResult {

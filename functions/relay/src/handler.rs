@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Span, error, info, warn};
 
-use crate::batch::{Sending, send_batch};
+use crate::batch::{Leased, Sending, is_fast, send_batch};
 use crate::bell::Bells;
 use crate::busy::Busy;
 use crate::circuit::Circuit;
@@ -132,6 +132,23 @@ async fn send_all(
     bells: &mut Bells,
     stop_at: Timestamp,
 ) -> Result<bool, RelayError> {
+    let mut ahead = None;
+    let sent = send_from(context, destination, busy, bells, &mut ahead, stop_at).await;
+    if let Some(leased) = ahead {
+        leased.release(context, destination).await;
+    }
+    sent
+}
+
+/// As [`send_all`]. `ahead` has keys that are leased while others are sent.
+async fn send_from(
+    context: &Context,
+    destination: &Destination,
+    busy: &mut Busy<'_>,
+    bells: &mut Bells,
+    ahead: &mut Option<Leased>,
+    stop_at: Timestamp,
+) -> Result<bool, RelayError> {
     let least = Duration::from_secs(destination.limits.timeout_seconds);
     let latest = stop_at.saturating_sub(least).unwrap_or(stop_at);
     // Tasks make keys due only while few are, so that other changes need not wait for all of theirs.
@@ -151,18 +168,36 @@ async fn send_all(
         if are_few_due {
             has_tasks = tasks::step(context, destination, latest).await?;
         }
-        are_few_due = match send_batch(context, destination, circuit, bells, stop_at).await? {
-            Sending::Stopped => return Ok(could_send),
-            Sending::Sent { is_full } => !is_full,
-            Sending::Nothing if has_tasks => true,
-            Sending::Nothing => {
+        let leased = match ahead.take() {
+            Some(leased) if circuit.is_probe() => {
+                leased.release(context, destination).await;
+                Leased::next(context, destination, true).await?
+            }
+            Some(leased) => Some(leased),
+            None => Leased::next(context, destination, circuit.is_probe()).await?,
+        };
+        let Some(leased) = leased else {
+            if !has_tasks {
                 bells.forget_past(now);
                 if !busy.end().await? {
                     return Ok(could_send);
                 }
-                true
             }
+            are_few_due = true;
+            continue;
         };
+        are_few_due = !leased.is_full;
+        let sending = send_batch(context, destination, &circuit, bells, &leased, stop_at);
+        let sending = if leased.is_full && is_fast(destination) && !circuit.is_probe() {
+            let (sending, next) = join(sending, Leased::next(context, destination, false)).await;
+            *ahead = next?;
+            sending?
+        } else {
+            sending.await?
+        };
+        if matches!(sending, Sending::Stopped) {
+            return Ok(could_send);
+        }
     }
 }
 

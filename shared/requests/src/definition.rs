@@ -93,8 +93,10 @@ pub fn web_url(text: &str) -> Result<Url, String> {
 
 /// Checks a number of requests per second.
 pub fn per_second(rate: f64) -> Result<f64, &'static str> {
-    let is_valid = (0.001..=1000.0).contains(&rate);
-    is_valid.then_some(rate).ok_or("must be from 0.001 to 1000")
+    let is_valid = (0.001..=10_000.0).contains(&rate);
+    is_valid
+        .then_some(rate)
+        .ok_or("must be from 0.001 to 10000")
 }
 
 /// Returns the text of a setting that must contain a secret.

@@ -29,6 +29,8 @@ pub struct Slots {
     table: Arc<dyn PaceTable>,
     clock: Arc<dyn Clock>,
     kept: Mutex<HashMap<String, Kept>>,
+    /// Names whose next block is being taken: others that wait for one share it.
+    taking: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// Why there is no slot.
@@ -70,7 +72,7 @@ impl Kept {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "a definition allows from 0.001 to 1000 requests in a second"
+    reason = "a definition allows from 0.001 to 10,000 requests in a second"
 )]
 fn plan(per_second: f64) -> (i64, u32) {
     let period = (SECOND / per_second).max(SECOND);
@@ -81,13 +83,19 @@ fn plan(per_second: f64) -> (i64, u32) {
 }
 
 impl Slots {
-    /// Returns the slots that everybody has who uses this table.
+    /// Returns the slots that all users of this table share.
     pub fn new(table: Arc<dyn PaceTable>, clock: Arc<dyn Clock>) -> Self {
         Self {
             table,
             clock,
             kept: Mutex::default(),
+            taking: Mutex::default(),
         }
+    }
+
+    fn taking(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(taking.entry(name.to_owned()).or_default())
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
@@ -100,12 +108,21 @@ impl Slots {
 
     /// Takes a slot of a name, of which there are `per_second`. Returns its time in microseconds since 1970.
     pub async fn take(&self, name: &str, per_second: f64) -> Result<i64, SlotError> {
-        let (interval, slots) = plan(per_second);
-        loop {
+        let take_kept = || {
             let now = self.micros();
-            if let Some(slot) = self.kept().get_mut(name).and_then(|kept| kept.take(now)) {
+            self.kept().get_mut(name).and_then(|kept| kept.take(now))
+        };
+        if let Some(slot) = take_kept() {
+            return Ok(slot);
+        }
+        let (interval, slots) = plan(per_second);
+        let taking = self.taking(name);
+        let _guard = taking.lock().await;
+        loop {
+            if let Some(slot) = take_kept() {
                 return Ok(slot);
             }
+            let now = self.micros();
             let block = Block {
                 now,
                 latest: now + AHEAD,
