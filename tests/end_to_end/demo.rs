@@ -132,6 +132,7 @@ async fn the_documented_commands_show_how_a_service_follows_orders() {
         "orders of earlier seedings that are deleted: 300",
         "created 200, updated ",
         "\"overlapping_calls\":0",
+        "{\"order_id\":900002}: missing",
     ] {
         assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }

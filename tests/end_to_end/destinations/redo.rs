@@ -1,5 +1,6 @@
 //! What a service refuses is listed, holds later changes of its key, and is sent again once the definition is right. A
-//! paused destination sends nothing. Rows that are older than a destination are synchronised.
+//! paused destination sends nothing. Rows that are older than a destination are synchronised. Calls can have several
+//! rows, of which one that is refused does not keep the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::{WITHIN, wait_until};
 use crate::http::{Api, json_of};
 use crate::support::{invoke, land, start};
 
@@ -46,6 +48,7 @@ impl Shop {
         let shop = Self::default();
         let router = Router::new()
             .route("/rows/{id}", put(receive))
+            .route("/rows", put(receive_many))
             .with_state(shop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -81,6 +84,19 @@ async fn receive(
     }
     held.rows.insert(id, row);
     (StatusCode::NO_CONTENT, String::new())
+}
+
+/// Receives the rows of a call, all or none.
+async fn receive_many(State(shop): State<Shop>, Json(rows): Json<Vec<Value>>) -> StatusCode {
+    let mut held = shop.held();
+    held.calls += 1;
+    if rows.iter().any(|row| row["price"].is_null()) {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    for row in rows {
+        held.rows.insert(row["id"].as_i64().unwrap(), row);
+    }
+    StatusCode::NO_CONTENT
 }
 
 struct Scenario {
@@ -208,4 +224,32 @@ async fn what_is_set_aside_is_redriven_and_older_rows_are_synchronised() {
     assert_eq!(names(&shop.held()), ["a", "b", "c", "d2", "e"]);
     assert_eq!(shop.calls(), 6);
     assert_eq!(scenario.shop().await["waiting"], 0);
+    send_together(&scenario).await;
+}
+
+/// Lands 60 rows that a second destination sends with 25 in a call, one of which the service refuses.
+async fn send_together(scenario: &Scenario) {
+    let (shop, url) = Shop::start().await;
+    let definition = format!(
+        "dataset = \"stock\"\nurl = \"{url}\"\n[update]\npath = \"/rows\"\n[batch]\nsize = 25\n"
+    );
+    let stack = &scenario.stack;
+    stack.put_destination("bulk", &definition).await.unwrap();
+    scenario.relay().await;
+    let price = |id: i64| (id != 130).then(|| id.to_string()).unwrap_or_default();
+    let rows: String = (101..=160)
+        .map(|id| format!("{id},row {id},{}\n", price(id)))
+        .collect();
+    let file = format!("id,name,price\n{rows}").into_bytes();
+    land(stack, "stock/2.csv", file).await;
+    // The worker has rung another relay, which may be at work.
+    let is_refused = async || {
+        let bulk = scenario.api.json("destinations/bulk").await;
+        bulk["set_aside"] == 1 && bulk["waiting"] == 0 && bulk["recorded"] == 0
+    };
+    assert!(wait_until("one row is refused", WITHIN, is_refused).await);
+    assert_eq!(shop.held().rows.len(), 59);
+    assert_eq!(shop.row(130), None);
+    // Three calls, and one for each row of the refused one.
+    assert_eq!(shop.calls(), 3 + 25);
 }
