@@ -40,14 +40,6 @@ pub(crate) const RECORD_WAITS: [Duration; 3] = [
     Duration::from_secs(5),
 ];
 
-/// What has become of an attempt to send a batch.
-pub(crate) enum Sending {
-    /// No more calls may be sent now.
-    Stopped,
-    /// All keys were sent.
-    Sent,
-}
-
 /// Keys that a relay has leased.
 pub(crate) struct Leased {
     lease: Lease,
@@ -87,7 +79,8 @@ impl Leased {
     }
 }
 
-/// Sends keys, as far as time allows, and records the results of some while others are sent.
+/// Sends keys, as far as time allows, and records the results of some while others are sent. Returns whether more calls
+/// may be sent.
 pub(crate) async fn send_batch(
     context: &Context,
     destination: &Destination,
@@ -95,52 +88,10 @@ pub(crate) async fn send_batch(
     bells: &mut Bells,
     leased: &Leased,
     stop_at: Timestamp,
-) -> Result<Sending, RelayError> {
-    let now = leased.lease.now;
-    let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
-    let (sent, mut results) = mpsc::channel(MAX_RESULTS);
-    let sending = async move {
-        let calls = destination.batch().unwrap_or(1);
-        let failure = Mutex::new(None);
-        let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
-        stream::iter(leased.changes.chunks(calls))
-            .for_each_concurrent(destination.limits.concurrency, async |changes| {
-                let mut outcomes = vec![ChangeOutcome::Released; changes.len()];
-                let has_failed = failed().is_some();
-                if !has_failed {
-                    match send_all(context, destination, circuit, changes, end).await {
-                        Ok(sent) => outcomes = sent,
-                        Err(error) => *failed() = Some(error),
-                    }
-                }
-                for result in changes.iter().zip(outcomes).map(result) {
-                    // The other side receives until this one has ended.
-                    let _ = sent.send(result).await;
-                }
-            })
-            .await;
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner)
-    };
-    let recording = async {
-        let (mut is_whole, mut errors) = (true, Vec::new());
-        let mut some = Vec::new();
-        while results.recv_many(&mut some, MAX_RESULTS).await > 0 {
-            for result in &some {
-                match &result.outcome {
-                    ChangeOutcome::Released => is_whole = false,
-                    ChangeOutcome::Retry { at, .. } => bells.add(*at),
-                    _ => {}
-                }
-            }
-            record(context, destination, &leased.lease, &some).await;
-            let now = context.clock.now();
-            let answers = some.iter().filter_map(answer);
-            errors.extend(answers.map(|answer| DestinationError::new(now, answer)));
-            errors.drain(..errors.len().saturating_sub(MAX_ERRORS));
-            some.clear();
-        }
-        (is_whole, errors)
-    };
+) -> Result<bool, RelayError> {
+    let (sent, results) = mpsc::channel(MAX_RESULTS);
+    let sending = send_keys(context, destination, circuit, leased, sent, stop_at);
+    let recording = record_all(context, destination, bells, &leased.lease, results);
     let (failure, (is_whole, errors)) = join(sending, recording).await;
     if let Some(at) = circuit.probe_at() {
         bells.add(at);
@@ -148,11 +99,68 @@ pub(crate) async fn send_batch(
     if !errors.is_empty() {
         circuit.add_errors(errors).await;
     }
-    match failure {
-        Some(error) => Err(error),
-        None if !is_whole => Ok(Sending::Stopped),
-        None => Ok(Sending::Sent),
+    failure.map_or(Ok(is_whole), Err)
+}
+
+/// Sends the keys of a lease until a call cannot be made, and passes on a result for each. Returns why a call could not
+/// be made.
+async fn send_keys(
+    context: &Context,
+    destination: &Destination,
+    circuit: &Circuit<'_>,
+    leased: &Leased,
+    results: mpsc::Sender<ChangeResult>,
+    stop_at: Timestamp,
+) -> Option<RelayError> {
+    let now = leased.lease.now;
+    let end = stop_at.min(now.saturating_add(USABLE).unwrap_or(now));
+    let failure = Mutex::new(None);
+    let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
+    stream::iter(leased.changes.chunks(destination.batch().unwrap_or(1)))
+        .for_each_concurrent(destination.limits.concurrency, async |changes| {
+            let mut outcomes = vec![ChangeOutcome::Released; changes.len()];
+            let has_failed = failed().is_some();
+            if !has_failed {
+                match send_all(context, destination, circuit, changes, end).await {
+                    Ok(sent) => outcomes = sent,
+                    Err(error) => *failed() = Some(error),
+                }
+            }
+            for result in changes.iter().zip(outcomes).map(result) {
+                // They are received until all are sent.
+                let _ = results.send(result).await;
+            }
+        })
+        .await;
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Records results as they come. Returns whether all keys were sent, and the last answers that are errors.
+async fn record_all(
+    context: &Context,
+    destination: &Destination,
+    bells: &mut Bells,
+    lease: &Lease,
+    mut results: mpsc::Receiver<ChangeResult>,
+) -> (bool, Vec<DestinationError>) {
+    let (mut is_whole, mut errors) = (true, Vec::new());
+    let mut some = Vec::new();
+    while results.recv_many(&mut some, MAX_RESULTS).await > 0 {
+        for result in &some {
+            match &result.outcome {
+                ChangeOutcome::Released => is_whole = false,
+                ChangeOutcome::Retry { at, .. } => bells.add(*at),
+                _ => {}
+            }
+        }
+        record(context, destination, lease, &some).await;
+        let now = context.clock.now();
+        let answers = some.iter().filter_map(answer);
+        errors.extend(answers.map(|answer| DestinationError::new(now, answer)));
+        errors.drain(..errors.len().saturating_sub(MAX_ERRORS));
+        some.clear();
     }
+    (is_whole, errors)
 }
 
 /// Sends keys: several at once if calls have several rows, and one otherwise. Returns their outcomes.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Span, error, info, warn};
 
-use crate::batch::{Leased, Sending, is_fast, send_batch};
+use crate::batch::{Leased, is_fast, send_batch};
 use crate::bell::Bells;
 use crate::busy::Busy;
 use crate::circuit::Circuit;
@@ -188,14 +188,14 @@ async fn send_from(
         };
         are_few_due = !leased.is_full;
         let sending = send_batch(context, destination, &circuit, bells, &leased, stop_at);
-        let sending = if leased.is_full && is_fast(destination) && !circuit.is_probe() {
-            let (sending, next) = join(sending, Leased::next(context, destination, false)).await;
+        let may_go_on = if leased.is_full && is_fast(destination) && !circuit.is_probe() {
+            let (sent, next) = join(sending, Leased::next(context, destination, false)).await;
             *ahead = next?;
-            sending?
+            sent?
         } else {
             sending.await?
         };
-        if matches!(sending, Sending::Stopped) {
+        if !may_go_on {
             return Ok(could_send);
         }
     }

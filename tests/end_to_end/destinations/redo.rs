@@ -236,11 +236,12 @@ async fn send_together(scenario: &Scenario) {
     let stack = &scenario.stack;
     stack.put_destination("bulk", &definition).await.unwrap();
     scenario.relay().await;
-    let price = |id: i64| (id != 130).then(|| id.to_string()).unwrap_or_default();
-    let rows: String = (101..=160)
-        .map(|id| format!("{id},row {id},{}\n", price(id)))
-        .collect();
-    let file = format!("id,name,price\n{rows}").into_bytes();
+    let rows = (101..=160).map(|id| match id {
+        130 => format!("{id},without a price,"),
+        _ => format!("{id},row {id},{id}"),
+    });
+    let rows: Vec<String> = rows.collect();
+    let file = format!("id,name,price\n{}\n", rows.join("\n")).into_bytes();
     land(stack, "stock/2.csv", file).await;
     // The worker has rung another relay, which may be at work.
     let is_refused = async || {
