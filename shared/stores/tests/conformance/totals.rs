@@ -312,8 +312,16 @@ pub(crate) async fn two_prepare_totals_at_once(database: &Database) {
         let (store, rows) = (database.store().await, rows().into());
         let dataset = if moment % 2 == 0 { &with } else { without }.clone();
         running.spawn(async move {
-            store.prepare(&dataset).await.unwrap();
-            store.apply(&dataset, &order(moment), &rows).await.unwrap();
+            let deliver = async || {
+                store.prepare(&dataset).await?;
+                store.apply(&dataset, &order(moment), &rows).await
+            };
+            // The queue delivers again what fails for a while.
+            if let Err(error) = deliver().await {
+                assert!(error.is_retryable(), "{error}");
+                println!("delivered again: {error}");
+                deliver().await.unwrap();
+            }
         });
     }
     running.join_all().await;
