@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
 use axum::Router;
 use axum::http::StatusCode;
@@ -31,6 +32,8 @@ const RELAY: &str = "one relay";
 const WHAT: &str =
     "from the first call of a service that answers at once to the last; each call has one row";
 const WITHIN: Duration = Duration::from_mins(10);
+/// How long to wait while another relay runs.
+const BUSY: Duration = Duration::from_millis(50);
 /// The default: what is sent beside a load takes next to nothing of the machine.
 const SLOWLY: &str = "";
 const FAST: &str = "[limits]\nper_second = 10000\nconcurrency = 64\n";
@@ -125,15 +128,22 @@ async fn reserve(stack: &Stack, relays: i32) -> Result<()> {
         .map(drop)
 }
 
-/// Runs the relay until nothing is due.
+/// Runs the relay until nothing is due. While another one runs that was rung or is on the schedule, waits for it.
 async fn invoke(stack: &Stack) -> Result<()> {
-    let invoked = aws_sdk_lambda::Client::new(stack.sdk_config()).invoke();
-    let invoked = invoked.function_name(&stack.outputs().relay_function);
-    let invoked = invoked.payload(Blob::new("{}")).send().await;
-    let invoked = invoked.context("cannot call the relay")?;
-    let error = invoked.function_error;
-    ensure!(error.is_none(), "the relay failed: {error:?}");
-    Ok(())
+    loop {
+        let invoked = aws_sdk_lambda::Client::new(stack.sdk_config()).invoke();
+        let invoked = invoked.function_name(&stack.outputs().relay_function);
+        let invoked = invoked.payload(Blob::new("{}")).send().await;
+        if let Err(error) = &invoked
+            && let Some(InvokeError::TooManyRequestsException(_)) = error.as_service_error()
+        {
+            sleep(BUSY).await;
+            continue;
+        }
+        let error = invoked.context("cannot call the relay")?.function_error;
+        ensure!(error.is_none(), "the relay failed: {error:?}");
+        return Ok(());
+    }
 }
 
 /// Has one relay send so many rows.
