@@ -58,7 +58,16 @@ pub(crate) async fn process(
                 return Ok(());
             }
             Ok(Some(stores)) => {
-                let is_new = end(context, message, &WriteEnd::Stored(stores)).await?;
+                let is_create = message.created_at.is_some();
+                // A create is not recorded: whether its row is new says whether this delivery is the first.
+                let inserted = stores
+                    .values()
+                    .any(|outcome| *outcome == RowOutcome::Inserted);
+                let is_new = if is_create {
+                    inserted
+                } else {
+                    end(context, message, &WriteEnd::Stored(stores)).await?
+                };
                 if is_new {
                     let dataset = message.dataset.name.as_str();
                     let metrics = &[Metric::Rows(1)];
@@ -73,7 +82,9 @@ pub(crate) async fn process(
     if let Some(GivenUp { code, reason }) = given_up {
         let problem = WriteProblem::new(code, reason);
         let (code, reason) = (code.as_str(), problem.message.clone());
-        end(context, message, &WriteEnd::Failed(problem)).await?;
+        if message.created_at.is_none() {
+            end(context, message, &WriteEnd::Failed(problem)).await?;
+        }
         error!(code, reason, "the write has failed");
     }
     Ok(())
@@ -90,11 +101,15 @@ async fn apply(
     message: &WriteMessage,
     is_first: bool,
 ) -> Result<Option<BTreeMap<StoreKind, RowOutcome>>, WorkError> {
-    let (known, pause) = future::try_join(
-        context.writes.find_write(message.write),
-        context.ledger.find_pause(&message.dataset),
-    )
-    .await?;
+    let known = async {
+        match message.created_at {
+            // A create is not recorded.
+            Some(_) => Ok(None),
+            None => context.writes.find_write(message.write).await,
+        }
+    };
+    let pause = context.ledger.find_pause(&message.dataset);
+    let (known, pause) = future::try_join(known, pause).await?;
     // What is known of it expires before its message if the dataset is paused for long.
     if known.is_some_and(|known| known.state != WriteState::Waiting) {
         return Ok(None);
@@ -107,7 +122,7 @@ async fn apply(
     }
     let order = message.write.order();
     let dataset = &*context.datasets.require(&message.dataset).await?;
-    check_age(context, order, dataset).await?;
+    check_age(context, message.aged().map_err(rejected)?, dataset).await?;
     let (row, prepared) = future::join(
         row(context, message, dataset),
         prepare_stores(context, (None, &message.dataset), dataset),

@@ -192,6 +192,7 @@ mod tests {
             operation: WriteOperation::Put,
             key: vec!["a".to_owned()],
             order_value: None,
+            created_at: None,
             row: Some(WrittenRow::Json("{\"sku\":\"a\"}".to_owned())),
         }))
     }

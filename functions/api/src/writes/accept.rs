@@ -115,6 +115,7 @@ async fn begin(
             operation: new.operation,
             key: new.key.iter().map(text).collect(),
             order_value: new.order.as_ref().map(text),
+            created_at: None,
             row,
         };
         let message = WorkMessage::Write(Box::new(message));
