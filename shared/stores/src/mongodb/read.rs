@@ -82,6 +82,16 @@ impl Reader for ReadMongodb {
     async fn totals(&self, _: &Dataset, _: &Total, _: &Start, _: u32) -> Result<TotalsPage> {
         Err(QueryError::NoTotals.into())
     }
+
+    async fn groups(
+        &self,
+        _: &Dataset,
+        _: &Total,
+        _: &[Value],
+        _: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
+        Err(QueryError::NoTotals.into())
+    }
 }
 
 /// A query on its way through the spans of its rows.

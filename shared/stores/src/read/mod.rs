@@ -155,4 +155,15 @@ pub trait Reader: Send + Sync {
         start: &Start,
         limit: u32,
     ) -> Result<TotalsPage, StoreError>;
+
+    /// Returns the groups of one of the dataset's totals whose first values are `first`, and whose next value, the last
+    /// one, is one of `last`, of which there are at most as many as a page has rows. They are in no order, each as in a
+    /// [`TotalsPage`]. Only SQL stores have totals.
+    async fn groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>, StoreError>;
 }

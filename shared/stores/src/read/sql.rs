@@ -11,7 +11,7 @@ use landfall_domain::{
 use super::key_versions::{self, VersionColumns};
 use super::page::{PageBuilder, cut};
 use super::plan::spans;
-use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
+use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups, groups_of};
 use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::{Result, StoreError};
 use crate::registry::Entry;
@@ -170,7 +170,7 @@ impl<D: SqlDatabase> SqlReader<D> {
         key_versions::found(D::KIND, entry, rows)
     }
 
-    async fn groups(
+    async fn groups_page(
         &self,
         dataset: &Dataset,
         total: &Total,
@@ -207,14 +207,41 @@ impl<D: SqlDatabase> SqlReader<D> {
             values.chain(group.last().cloned()).collect()
         });
         for group in &mut groups {
-            group.pop();
-            for (value, column) in group[by..].iter_mut().zip(&total.columns) {
-                if let (Measure::Sum(field), Value::Text(text)) = (&column.measure, &value) {
-                    *value = sum(kind_of(dataset, field), text);
-                }
-            }
+            finish(group, dataset, total);
         }
         Ok(TotalsPage { groups, next })
+    }
+
+    async fn some_groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
+        let limit = u32::try_from(last.len()).unwrap_or(u32::MAX);
+        if first.len() + 1 != total.by.len()
+            || !(1..=landfall_domain::MAX_PAGE_ROWS).contains(&limit)
+        {
+            return Err(QueryError::Limit.into());
+        }
+        let Some(table) = self.database.totals(dataset, total).await? else {
+            if self.table(dataset).await?.is_some() {
+                return Err(StoreError::Building(total.name.clone()));
+            }
+            return Ok(Vec::new());
+        };
+        let table = Arc::new(table);
+        let select = groups_of(&self.database, &table, first, last);
+        // Groups without texts beside those of the request fit any page.
+        let page = PageBuilder::new(limit, usize::MAX);
+        let page = self.database.fetch(&table, select, page).await?;
+        let groups = page.into_rows().into_iter().map(|row| {
+            let mut group = row.values;
+            finish(&mut group, dataset, total);
+            group
+        });
+        Ok(groups.collect())
     }
 
     /// Fails if the database does not respond in time. After an error, the table is looked up again.
@@ -256,8 +283,29 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         start: &Start,
         limit: u32,
     ) -> Result<TotalsPage> {
-        self.within(dataset, self.groups(dataset, total, start, limit))
+        self.within(dataset, self.groups_page(dataset, total, start, limit))
             .await
+    }
+
+    async fn groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
+        self.within(dataset, self.some_groups(dataset, total, first, last))
+            .await
+    }
+}
+
+/// Removes the name of a group, and makes its sums numbers.
+fn finish(group: &mut Vec<Value>, dataset: &Dataset, total: &Total) {
+    group.pop();
+    for (value, column) in group[total.by.len()..].iter_mut().zip(&total.columns) {
+        if let (Measure::Sum(field), Value::Text(text)) = (&column.measure, &value) {
+            *value = sum(kind_of(dataset, field), text);
+        }
     }
 }
 
