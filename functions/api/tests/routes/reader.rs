@@ -1,7 +1,8 @@
 //! A store in memory.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -153,6 +154,15 @@ impl Reader for FakeReader {
             });
         }
         Ok(self.versions.lock().unwrap().clone())
+    }
+
+    async fn stored_numbers(
+        &self,
+        _: &Dataset,
+        _: &[Value],
+        _: RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        panic!("only workers look for numbers")
     }
 
     async fn totals(

@@ -1,6 +1,7 @@
 //! Reads from an SQL database: turns queries into statements, and results into pages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use landfall_domain::{
 };
 
 use super::key_versions::{self, VersionColumns};
+use super::numbers;
 use super::page::{PageBuilder, cut};
 use super::plan::spans;
 use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups, groups_of};
@@ -170,6 +172,26 @@ impl<D: SqlDatabase> SqlReader<D> {
         key_versions::found(D::KIND, entry, rows)
     }
 
+    async fn find_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        range: &RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>> {
+        let count = numbers::check(dataset, parent, range)?;
+        let Some(table) = self.table(dataset).await? else {
+            return Ok(BTreeSet::new());
+        };
+        let entry = self.database.entry(&dataset.name).await?;
+        let has_tombstones = entry.is_some_and(|entry| entry.tombstones);
+        let (database, result) = (&self.database, Arc::new(numbers::table()));
+        let select = numbers::select(database, dataset, &table, has_tombstones, parent, range);
+        let page = database
+            .fetch(&result, select, numbers::page(count))
+            .await?;
+        Ok(numbers::found(page))
+    }
+
     async fn groups_page(
         &self,
         dataset: &Dataset,
@@ -274,6 +296,16 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
 
     async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions> {
         self.within(dataset, self.key_versions(dataset, key)).await
+    }
+
+    async fn stored_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        numbers: RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>> {
+        self.within(dataset, self.find_numbers(dataset, parent, &numbers))
+            .await
     }
 
     async fn totals(
