@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
 use landfall_domain::{
-    ByteRange, Dataset, Field, Row, RowOutcome, StoreKind, Value, ValueError, WriteMessage,
-    WriteProblem, WriteState, WrittenRow,
+    ByteRange, Dataset, Field, ObjectOrder, Row, RowOutcome, StoreKind, Value, ValueError,
+    WriteMessage, WriteProblem, WriteState, WrittenRow,
 };
 use landfall_formats::Written;
 use landfall_ledger::WriteEnd;
@@ -30,7 +30,7 @@ pub(crate) struct Deletable(Mutex<HashSet<String>>);
 
 impl Deletable {
     /// Records in the ledger that the API deletes rows of a dataset, unless this process has.
-    async fn record(&self, context: &Context, dataset: &str) -> Result<(), WorkError> {
+    pub(crate) async fn record(&self, context: &Context, dataset: &str) -> Result<(), WorkError> {
         let recorded = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !recorded().contains(dataset) {
             context.writes.allow_deletes(dataset).await?;
@@ -133,6 +133,19 @@ async fn apply(
     if row.deleted {
         context.deletable.record(context, &dataset.name).await?;
     }
+    let stores = store(context, dataset, order, row).await?;
+    // Before it is recorded: a reader that sees the write stored finds its row in every response.
+    context.ledger.raise_generation(&message.dataset).await?;
+    Ok(Some(stores))
+}
+
+/// Applies a row to all stores, and rings the relay. Returns what it did in each.
+pub(crate) async fn store(
+    context: &Context,
+    dataset: &Dataset,
+    order: ObjectOrder,
+    row: Row,
+) -> Result<BTreeMap<StoreKind, RowOutcome>, WorkError> {
     let rows = Arc::new(vec![row]);
     let applied = context.stores.iter().map(|store| async {
         let applied = store.apply(dataset, &order, &rows).await;
@@ -147,11 +160,8 @@ async fn apply(
     let is_change =
         |outcome: &RowOutcome| !matches!(outcome, RowOutcome::Unchanged | RowOutcome::Stale);
     let changed = stores.iter().filter(|(_, outcome)| is_change(outcome));
-    let ring = bell::ring(context, &dataset.name, changed.map(|(store, _)| *store));
-    // Before it is recorded: a reader that sees the write stored finds its row in every response.
-    let (raised, ()) = future::join(context.ledger.raise_generation(&message.dataset), ring).await;
-    raised?;
-    Ok(Some(stores))
+    bell::ring(context, &dataset.name, changed.map(|(store, _)| *store)).await;
+    Ok(stores)
 }
 
 /// Returns the row of a write, as the API has accepted it.

@@ -62,7 +62,7 @@ pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};
 pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use fold::{Folded, fold_by_key};
 pub use job::{JobId, JobState, ObjectRef};
-pub use numbers::{MAX_VOIDS, Numbers, ParentRow};
+pub use numbers::{MAX_VOIDS, Numbers, NumbersToCheck, ParentRow};
 pub use origin::{
     KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord,
     OriginWrite, Outcome, RowOrigin, Source,

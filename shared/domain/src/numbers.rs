@@ -23,6 +23,19 @@ impl fmt::Display for ParentRow {
     }
 }
 
+/// Numbers that were given out long ago: those without a row become voids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumbersToCheck {
+    /// The parent.
+    pub parent: ParentRow,
+    /// The dataset of its numbered rows.
+    pub child: String,
+    /// The number before the first one.
+    pub from: u64,
+    /// The last number.
+    pub to: u64,
+}
+
 /// The numbers that are given out to the rows of one dataset with one parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
