@@ -1,7 +1,8 @@
-//! Numbered rows: handlers allocate numbers and send rows, and die in between; replies are lost; messages are
+//! Numbered rows: instances of the api give out numbers and send rows, and die in between; replies are lost; messages are
 //! duplicated, reordered, and sometimes hours late; rows are deleted; workers and the janitor die; a store is down, or the
 //! dataset is paused. In the end, every number has a row, a deleted row or a void.
 
+mod api_calls;
 mod check;
 mod reader;
 
@@ -10,13 +11,12 @@ use std::sync::Arc;
 
 use landfall_aws::{ChunkQueue, WorkMessage};
 use landfall_domain::{
-    DatasetRef, KeyDigest, ParentRow, Value, WriteId, WriteMessage, WriteOperation, WrittenRow,
+    DatasetRef, KeyDigest, ParentRow, Value, WriteId, WriteMessage, WriteOperation,
 };
 use landfall_ledger::{Ledger, LedgerTable, ListedStage, ParentTable, WriteTable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
 
 use crate::fakes::{Table, locked};
 use crate::files::Kind;
@@ -24,16 +24,11 @@ use crate::queue::{Queue, SimulatedTime};
 use crate::repair::Janitor;
 use crate::schedule::{Schedule, Step, Task};
 use crate::world::{self, Message, RUNNING, World};
+use api_calls::Api;
 
 const START: i64 = 1_795_000_000_000;
 const MINUTE: i64 = 60_000;
 const DATASET: &str = "messages";
-
-/// The simulated stores cannot delete rows that are merged by column.
-fn definition() -> String {
-    let text = include_str!("../../../infra/examples/chats/messages.toml");
-    text.replace("mode = \"merge\"\n", "")
-}
 
 enum Cause {
     /// A request of a client, by its index.
@@ -47,6 +42,10 @@ enum Cause {
 enum Outcome {
     /// The number of a new row, or of a deleted one.
     Answered(u64),
+    /// Another handler has the request, or its number is being checked.
+    InFlight,
+    /// The number of the idempotency key is a void.
+    Void,
     Failed(HashSet<String>),
     Done,
 }
@@ -59,6 +58,8 @@ struct Clients {
     pending: Vec<usize>,
     /// The request of each number that was answered.
     answered: BTreeMap<(ParentRow, u64), usize>,
+    /// How often a client has sent its request with another idempotency key.
+    keys: BTreeMap<usize, u32>,
     deleted: BTreeSet<(ParentRow, u64)>,
     /// The numbers whose messages were hours late.
     late: BTreeSet<(ParentRow, u64)>,
@@ -85,11 +86,10 @@ impl Clients {
 pub async fn simulate(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let world = World::new(100_000, Kind::Plain);
-    let place = ("config".to_owned(), format!("datasets/{DATASET}.toml"));
-    locked(&world.buckets.latest).insert(place, definition().into());
     world.queue.time.pass(START);
     let janitor = Janitor::new(&world, u32::MAX);
     let mut clients = Clients::new(&mut rng);
+    let api = Api::new(&world, &clients.parents).await;
     let faults = Faults::random(&mut rng);
     let (mut schedule, mut ran) = (Schedule::new(), START);
     for step in 0.. {
@@ -111,7 +111,7 @@ pub async fn simulate(seed: u64) {
             schedule.start(&mut rng, Cause::Janitor, run(&janitor));
         }
         if schedule.len() == 0 || (schedule.len() < RUNNING && rng.random_bool(0.2)) {
-            if let Some((cause, task)) = clients.next(&world, &faults, step, &mut rng) {
+            if let Some((cause, task)) = clients.next((&world, &api), &faults, step, &mut rng) {
                 schedule.start(&mut rng, cause, task);
             }
             continue;
@@ -123,12 +123,20 @@ pub async fn simulate(seed: u64) {
             | Step::Ended(Cause::Janitor, _) => {}
             Step::Ended(Cause::Request(request), Outcome::Answered(number)) => {
                 let place = (clients.parent(request).clone(), number);
-                let first = clients.answered.insert(place, request);
-                assert_eq!(first, None, "a number is given to two requests");
+                let first = *clients.answered.entry(place).or_insert(request);
+                assert_eq!(first, request, "a number is given to two requests");
                 // The answer may be lost.
                 if faults.may_kill(step) && rng.random_bool(0.1) {
                     clients.pending.push(request);
                 }
+            }
+            Step::Ended(Cause::Request(request), Outcome::InFlight) => {
+                time.pass(rng.random_range(0..10 * MINUTE));
+                clients.pending.push(request);
+            }
+            Step::Ended(Cause::Request(request), Outcome::Void) => {
+                *clients.keys.entry(request).or_default() += 1;
+                clients.pending.push(request);
             }
             Step::Died(Cause::Request(request)) => clients.pending.push(request),
             Step::Ended(Cause::Delete(parent, number), _) => {
@@ -171,7 +179,7 @@ impl Clients {
     /// Returns what happens next.
     fn next(
         &mut self,
-        world: &World,
+        (world, api): (&World, &Api),
         faults: &Faults,
         step: usize,
         rng: &mut StdRng,
@@ -195,7 +203,8 @@ impl Clients {
         }
         let request = self.pending.pop()?;
         let is_lost = faults.may_kill(step) && rng.random_bool(0.1);
-        let task = create(world, self.parent(request).clone(), request, is_lost);
+        let key = self.keys.get(&request).copied().unwrap_or_default();
+        let task = api.create(self.parent(request).clone(), (request, key), is_lost);
         Some((Cause::Request(request), task))
     }
 
@@ -216,7 +225,7 @@ impl Clients {
     }
 }
 
-/// What sends messages of rows with one parent.
+/// What deletes rows with one parent.
 struct Numbered {
     queue: Arc<Queue>,
     table: Arc<Table>,
@@ -241,50 +250,22 @@ impl Numbered {
         KeyDigest::new(DATASET, &key)
     }
 
-    async fn send(&self, number: u64, write: WriteId, row: Option<String>) {
-        let is_create = row.is_some();
+    async fn delete(&self, number: u64, write: WriteId) {
         let message = WriteMessage {
             write,
             dataset: DatasetRef {
                 name: DATASET.to_owned(),
                 version: None,
             },
-            operation: if is_create {
-                WriteOperation::Put
-            } else {
-                WriteOperation::Delete
-            },
+            operation: WriteOperation::Delete,
             key: [&self.parent.key[..], &[number.to_string()]].concat(),
             order_value: None,
-            row: row.map(WrittenRow::Json),
-            created_at: is_create.then(|| self.time.millis()),
+            row: None,
+            created_at: None,
         };
         let message = WorkMessage::Write(Box::new(message));
         self.queue.send(&[message]).await.unwrap();
     }
-}
-
-/// Creates a row, as a handler without an idempotency key does. If a reply is lost, the client of the ledger repeats the
-/// allocation.
-fn create(world: &World, parent: ParentRow, request: usize, is_lost: bool) -> Task<Outcome> {
-    let row = Numbered::new(world, parent);
-    Box::pin(async move {
-        let allocate = || {
-            row.table
-                .allocate(&row.parent, DATASET, true, row.time.millis())
-        };
-        let mut number = allocate().await.unwrap().unwrap();
-        if is_lost {
-            number = allocate().await.unwrap().unwrap();
-        }
-        let json = json!({
-            "application": row.parent.key[0], "chat": row.parent.key[1].parse::<u64>().unwrap(),
-            "message": number, "body": request.to_string(),
-        });
-        let write = row.digest(number).create();
-        row.send(number, write, Some(json.to_string())).await;
-        Outcome::Answered(number)
-    })
 }
 
 fn delete(world: &World, parent: ParentRow, number: u64) -> Task<Outcome> {
@@ -294,7 +275,7 @@ fn delete(world: &World, parent: ParentRow, number: u64) -> Task<Outcome> {
         let (clock, now) = (digest.clock(), row.time.millis());
         let (time, count) = row.table.tick(clock, now).await.unwrap();
         let write = digest.write_at(time, count).unwrap();
-        row.send(number, write, None).await;
+        row.delete(number, write).await;
         Outcome::Answered(number)
     })
 }

@@ -5,7 +5,7 @@
 mod check;
 mod clients;
 mod dead;
-mod ports;
+pub mod ports;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

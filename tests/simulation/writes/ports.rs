@@ -145,7 +145,7 @@ impl PermitTable for Table {
 }
 
 /// An inbox that nothing is uploaded to.
-pub(super) struct NoInbox;
+pub struct NoInbox;
 
 #[async_trait]
 impl Inbox for NoInbox {
@@ -264,7 +264,7 @@ impl DestinationTable for Table {
 }
 
 /// Nothing is recorded for destinations.
-pub(super) struct NoChanges;
+pub struct NoChanges;
 
 #[async_trait]
 impl ChangeReader for NoChanges {
