@@ -35,7 +35,10 @@ async fn a_splitter_whose_time_is_short_is_continued_until_the_object_is_read() 
         .iter()
         .map(|body| match WorkMessage::parse(body).unwrap() {
             WorkMessage::Chunk(chunk) => *chunk,
-            WorkMessage::Close { .. } | WorkMessage::Redrive { .. } | WorkMessage::Write(_) => {
+            WorkMessage::Close { .. }
+            | WorkMessage::Redrive { .. }
+            | WorkMessage::Write(_)
+            | WorkMessage::Check(_) => {
                 panic!("no chunk is done")
             }
         });

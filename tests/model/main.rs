@@ -1,3 +1,5 @@
+//! Models of two protocols, beside numbered children in [`numbers`].
+//!
 //! A model of a key that is sent to a service, which checks every order of the steps: changes of the row, two relays
 //! that lease, call, record and die, answers that are lost, refusals, and leases that end. What is called, and what an
 //! answer means, is decided by the deployed code.
@@ -6,6 +8,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod key;
+mod numbers;
 mod service;
 
 use landfall_destinations::{Destination, Draft};

@@ -2,7 +2,7 @@
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
 //! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing` lost
 //! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, `writes` rows
-//! that clients write one by one, and `live` the pushes of the socket. `relay` simulates destinations and
+//! that clients write one by one, `numbers` numbered rows, and `live` the pushes of the socket. `relay` simulates destinations and
 //! notifications. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
@@ -20,6 +20,7 @@ mod giving_up;
 mod live;
 mod losing;
 mod maintenance;
+mod numbers;
 mod outages;
 mod outcome;
 mod packed;
@@ -50,6 +51,8 @@ const SEEDS_OF_SOURCES: u64 = 12;
 const SEEDS_OF_RELAYS: u64 = 12;
 /// A seed of notifications is more than three days.
 const SEEDS_OF_NOTIFICATIONS: u64 = 5;
+/// A seed of numbers is several hours.
+const SEEDS_OF_NUMBERS: u64 = 30;
 /// A seed of writes builds two apis, with their documents.
 const SEEDS_OF_WRITES: u64 = 40;
 
@@ -163,6 +166,11 @@ fn a_seed_determines_the_schedule() {
 #[test]
 fn writes_of_a_key_end_in_the_order_in_which_they_were_acknowledged() {
     run_some(SEEDS_OF_WRITES, writes::simulate);
+}
+
+#[test]
+fn every_number_ends_as_a_row_or_a_void() {
+    run_some(SEEDS_OF_NUMBERS, numbers::simulate);
 }
 
 #[test]

@@ -133,7 +133,10 @@ pub fn sent(world: &World) -> Vec<ChunkMessage> {
         .iter()
         .map(|body| match WorkMessage::parse(body).unwrap() {
             WorkMessage::Chunk(chunk) => *chunk,
-            WorkMessage::Close { .. } | WorkMessage::Redrive { .. } | WorkMessage::Write(_) => {
+            WorkMessage::Close { .. }
+            | WorkMessage::Redrive { .. }
+            | WorkMessage::Write(_)
+            | WorkMessage::Check(_) => {
                 panic!("the job has chunks")
             }
         });

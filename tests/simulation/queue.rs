@@ -102,7 +102,7 @@ impl ChunkQueue for Queue {
                 WorkMessage::Close { job } => {
                     locked(&self.closes).insert(*job);
                 }
-                WorkMessage::Redrive { .. } | WorkMessage::Write(_) => {}
+                WorkMessage::Redrive { .. } | WorkMessage::Write(_) | WorkMessage::Check(_) => {}
             }
         }
         pause().await;
@@ -110,13 +110,16 @@ impl ChunkQueue for Queue {
     }
 
     async fn send_later(&self, work: &Work, seconds: u32) -> Result<(), AwsError> {
-        assert!((1..=300).contains(&seconds), "{seconds}");
+        assert!((1..=900).contains(&seconds), "{seconds}");
         pause().await;
         let body = serde_json::to_string(work).unwrap();
         {
             let mut later = locked(&self.later);
             // `seconds` are random, and only the seed may determine the schedule.
-            let millis = 1_000 * (1 + 7 * i64::try_from(later.len()).unwrap() % 30);
+            let millis = match work.message {
+                WorkMessage::Check(_) => i64::from(seconds) * 1_000,
+                _ => 1_000 * (1 + 7 * i64::try_from(later.len()).unwrap() % 30),
+            };
             later.push((self.time.millis() + millis, body));
         }
         pause().await;

@@ -11,7 +11,7 @@ use janitor::{Backlog, Inventory, Patience, Splitter, StoredVersion, VersionMark
 use jiff::SignedDuration;
 use landfall_aws::{AwsError, ChunkQueue, SplitQueue};
 use landfall_domain::ObjectRef;
-use landfall_ledger::{CursorTable, JobIndex, Ledger, LedgerTable, WriteTable};
+use landfall_ledger::{CursorTable, JobIndex, Ledger, LedgerTable, ParentTable, WriteTable};
 use landfall_runtime::{Deadline, Metrics};
 use serde_json::Value;
 
@@ -19,6 +19,9 @@ use crate::fakes::{Buckets, locked};
 use crate::queue::Queue;
 use crate::schedule::{Task, pause};
 use crate::world::{Outcome, World};
+
+/// When a number without a row becomes a void.
+pub const VOID_AFTER: Duration = Duration::from_hours(1);
 
 /// The janitor, and its effects on the world.
 pub struct Janitor {
@@ -103,11 +106,13 @@ impl Janitor {
         let notifications = Arc::new(Notifications::default());
         let in_progress = Arc::new(AtomicUsize::new(0));
         let table = Arc::clone(&world.table);
+        let time = world.queue.time.clone();
         let waiting = Waiting(Arc::clone(&world.queue), Arc::clone(&in_progress));
         let context = janitor::Context {
             ledger: Ledger::new(Arc::clone(&table) as Arc<dyn LedgerTable>),
             index: Arc::clone(&table) as Arc<dyn JobIndex>,
             writes: Arc::clone(&table) as Arc<dyn WriteTable>,
+            parents: Arc::clone(&table) as Arc<dyn ParentTable>,
             cursors: table as Arc<dyn CursorTable>,
             queue: Arc::clone(&world.queue) as Arc<dyn ChunkQueue>,
             backlog: Arc::new(waiting),
@@ -125,6 +130,8 @@ impl Janitor {
                 },
                 max_object_age: SignedDuration::MAX,
             },
+            void_after: VOID_AFTER,
+            clock: Arc::new(move || time.now()),
         };
         Self {
             context: Arc::new(context),

@@ -72,6 +72,12 @@ impl Map {
         })
     }
 
+    /// Stores a row with this key, without values.
+    pub fn put(&self, key: &str) {
+        let version = RowVersion::from_bytes(&[0; RowVersion::LEN]).unwrap();
+        locked(&self.rows).insert(key.to_owned(), (version, Some(Vec::new())));
+    }
+
     /// Merges the columns that a row has beside its key, the first one. Returns whether any changes.
     fn merge(&self, row: &Row, version: RowVersion, values: &mut [Value], key: &str) -> bool {
         let mut columns = locked(&self.columns);

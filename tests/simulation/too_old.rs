@@ -96,6 +96,7 @@ async fn a_chunk_is_dead_if_the_api_may_have_deleted_its_rows() {
         operation: WriteOperation::Delete,
         key: vec!["a".to_owned()],
         order_value: None,
+        created_at: None,
         row: None,
     }));
     let body = serde_json::to_string(&delete).unwrap();

@@ -16,7 +16,7 @@ use landfall_closing::{
 use landfall_domain::{JobId, PruneState, StoreKind};
 use landfall_ledger::{Ledger, LedgerTable, PruneRefusal};
 use landfall_runtime::{Deadline, Metrics, Visibility};
-use landfall_stores::Store;
+use landfall_stores::{Reader, Store};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -123,6 +123,9 @@ impl World {
             let both = stores
                 .iter()
                 .map(|store| Arc::clone(store) as Arc<dyn Store>);
+            let readers = stores
+                .iter()
+                .map(|store| Arc::clone(store) as Arc<dyn Reader>);
             let time = queue.time.clone();
             Arc::new(worker::Context::new(
                 Arc::clone(&objects),
@@ -131,6 +134,7 @@ impl World {
                 Arc::clone(&table),
                 Arc::clone(&bus) as Arc<dyn Publisher>,
                 both.collect(),
+                readers.collect(),
                 "rejects",
                 Redelivery {
                     visibility: Arc::clone(&queue) as Arc<dyn Visibility>,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jiff::Timestamp;
 use landfall_auth::{Access, Grant, Scope};
 
+use crate::children::is_row_token;
 use crate::{ApiError, Context};
 
 /// What the token of a request allows.
@@ -70,12 +71,12 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(bearer)
-        .ok_or(ApiError::Unauthorized)?;
+    if is_row_token(request.headers()) {
+        return Err(ApiError::NotFound(
+            "nothing exists at this path; the token of a row opens only the paths that begin with it".to_owned(),
+        ));
+    }
+    let token = bearer_of(request.headers()).ok_or(ApiError::Unauthorized)?;
     let grant = context.tokens.check(token).await?;
     let grant = grant.ok_or(ApiError::Unauthorized)?;
     // Wall-clock time, because all instances share the windows.
@@ -85,6 +86,11 @@ pub(crate) async fn authenticate(
     let mut response = next.run(request).await;
     response.extensions_mut().insert(name);
     Ok(response)
+}
+
+/// Returns the bearer token of a request.
+pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
 }
 
 /// Returns the token of `Bearer <token>`; the scheme is not case-sensitive.

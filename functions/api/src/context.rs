@@ -1,5 +1,6 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use jiff::Timestamp;
@@ -10,14 +11,16 @@ use landfall_aws::{
 };
 use landfall_domain::{Dataset, DatasetRef, StoreKind, excerpt};
 use landfall_ledger::{
-    DestinationTable, JobIndex, Ledger, NotificationTable, PermitTable, RequestTable, SourceTable,
-    WriteTable,
+    DestinationTable, JobIndex, Ledger, NotificationTable, ParentTable, PermitTable, RequestTable,
+    SourceTable, WriteTable,
 };
 use landfall_runtime::{Environment, Limiter, optional, required};
 use landfall_stores::{ChangeReader, Reader};
+use moka::future::Cache;
 
 use crate::ApiError;
 use crate::cache::ResponseCache;
+use crate::children::{Documents, Families};
 use crate::routes::StoreChoice;
 
 /// Returns the time.
@@ -25,6 +28,11 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Default of [`Settings::requests_per_second`].
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
+
+/// Rows with tokens that an instance remembers.
+const KNOWN_ROWS: u64 = 10_000;
+/// Default of [`Settings::void_seconds`].
+const VOID_SECONDS: u32 = 3600;
 
 /// Settings from the environment.
 #[derive(Clone, Debug)]
@@ -43,6 +51,8 @@ pub struct Settings {
     pub upload_origin: Option<String>,
     /// Requests per second of a token, across all instances, on average over five seconds.
     pub requests_per_second: NonZeroU32,
+    /// Seconds after which a number without a row may become a void.
+    pub void_seconds: u32,
 }
 
 /// The API's settings and clients.
@@ -85,6 +95,12 @@ pub struct Context {
     pub clock: Clock,
     /// The databases.
     pub readers: Vec<Arc<dyn Reader>>,
+    /// The same ledger, for the rows that are parents of numbered ones.
+    pub parents: Arc<dyn ParentTable>,
+    pub(crate) families: Families,
+    pub(crate) documents: Documents,
+    /// Rows with tokens that exist, or did a minute ago.
+    pub(crate) known_rows: Cache<(String, String), ()>,
     pub(crate) cache: ResponseCache,
     pub(crate) limiter: Limiter,
 }
@@ -97,6 +113,7 @@ pub trait ApiLedger:
     + DestinationTable
     + WriteTable
     + RequestTable
+    + ParentTable
     + NotificationTable
     + 'static
 {
@@ -109,6 +126,8 @@ impl<L> ApiLedger for L where
         + DestinationTable
         + WriteTable
         + RequestTable
+        + ParentTable
+        + ParentTable
         + NotificationTable
         + 'static
 {
@@ -116,7 +135,7 @@ impl<L> ApiLedger for L where
 
 impl Context {
     /// Creates a context from its parts. `ledger` has the jobs, the records of sources and destinations, the writes,
-    /// the notifications, and the permits and idempotency keys of tokens.
+    /// the notifications, the parents of numbered rows, and the permits and idempotency keys of tokens.
     #[expect(clippy::too_many_arguments, reason = "one for each dependency")]
     pub fn new<L: ApiLedger>(
         settings: Settings,
@@ -144,6 +163,13 @@ impl Context {
             writes: ledger.clone(),
             notifications: ledger.clone(),
             requests: ledger.clone(),
+            parents: ledger.clone(),
+            families: Families::default(),
+            documents: Documents::default(),
+            known_rows: Cache::builder()
+                .max_capacity(KNOWN_ROWS)
+                .time_to_live(Duration::from_mins(1))
+                .build(),
             clock,
             jobs: ledger,
             queue,
@@ -173,6 +199,7 @@ impl Context {
             upload_origin: None,
             requests_per_second: optional("LANDFALL_REQUESTS_PER_SECOND")?
                 .unwrap_or(REQUESTS_PER_SECOND),
+            void_seconds: optional("LANDFALL_VOID_SECONDS")?.unwrap_or(VOID_SECONDS),
         };
 
         let environment = Environment::load().await;

@@ -16,8 +16,8 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::auth::{TokenName, authenticate};
-use crate::openapi::Document;
-use crate::{ApiError, Context, MAX_BODY_BYTES, openapi, page};
+use crate::children::RouteName;
+use crate::{ApiError, Context, MAX_BODY_BYTES, children, openapi};
 
 /// Timeout of a request. That of API Gateway is 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(25);
@@ -26,14 +26,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Returns the whole application.
 pub fn app(context: &Arc<Context>) -> Router {
-    let (api, document) = openapi::router().split_for_parts();
-    let document = Arc::new(Document::new(&document));
+    let (api, _) = openapi::router().split_for_parts();
     let api = api.route_layer(from_fn_with_state(Arc::clone(context), authenticate));
     let open = Router::new()
         .route("/openapi.json", axum::routing::get(openapi::serve))
-        .with_state(document);
+        .with_state(Arc::clone(context));
     let mut app = api
-        .fallback(page::serve)
+        .fallback_service(children::fallback(context))
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .with_state(Arc::clone(context))
         .merge(open)
@@ -96,6 +95,10 @@ async fn finish(request: Request, next: Next) -> Response {
     };
     let started_job = response.extensions().get::<JobId>().copied();
     let job = started_job.or(named).map(display);
+    let route = response
+        .extensions_mut()
+        .remove::<RouteName>()
+        .map_or(route, |RouteName(route)| route);
     let TokenName(token) = response.extensions_mut().remove().unwrap_or_default();
     if let Some(failed) = response.extensions_mut().remove::<ApiError>() {
         if response.status().is_server_error() {

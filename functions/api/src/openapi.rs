@@ -71,7 +71,7 @@ impl Document {
     /// # Panics
     ///
     /// If it cannot be encoded, which would be a defect of the routes' declarations.
-    pub(crate) fn new(document: &OpenApi) -> Self {
+    pub(crate) fn new(document: &serde_json::Value) -> Self {
         let body = serde_json::to_vec(document).expect("strings and maps with string keys");
         let etag = etag(&[&body]);
         Self {
@@ -81,8 +81,12 @@ impl Document {
     }
 }
 
-/// Serves the document.
-pub(crate) async fn serve(State(document): State<Arc<Document>>, headers: HeaderMap) -> Response {
+/// Serves the document, with the paths of rows that have tokens or numbers.
+pub(crate) async fn serve(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+    let document = match context.documents.get(&context).await {
+        Ok(document) => document,
+        Err(error) => return error.into_response(),
+    };
     let body = document.body.clone();
     let response = conditional_response(&headers, &document.etag, "application/json", body);
     ([(header::CACHE_CONTROL, "no-cache")], response).into_response()

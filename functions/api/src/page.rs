@@ -1,9 +1,7 @@
 //! The web page. Its files hold no data, so they need no token.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::Embed;
@@ -19,10 +17,7 @@ struct Files;
 const INDEX: &str = "index.html";
 
 /// Serves a file of the page. Any other path is not found.
-pub(crate) async fn serve(
-    State(context): State<Arc<Context>>,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub(crate) fn serve(context: &Context, request: &Request) -> Result<Response, ApiError> {
     let path = match request.uri().path() {
         "/" => Some(INDEX),
         path => path.strip_prefix("/page/"),
@@ -38,7 +33,7 @@ pub(crate) async fn serve(
     let response = conditional_response(request.headers(), &etag(&[&body]), &media_type, body);
     let headers = [
         (header::CACHE_CONTROL, "no-cache".to_owned()),
-        (header::CONTENT_SECURITY_POLICY, security_policy(&context)),
+        (header::CONTENT_SECURITY_POLICY, security_policy(context)),
     ];
     Ok((headers, response).into_response())
 }

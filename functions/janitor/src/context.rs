@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use landfall_aws::{AwsError, ChunkQueue, SplitQueue};
-use landfall_ledger::{CursorTable, JobIndex, Ledger, WriteTable};
+use landfall_ledger::{CursorTable, JobIndex, Ledger, ParentTable, WriteTable};
 use landfall_runtime::{Environment, Metrics, SettingError, optional, required};
 use serde_json::Value;
 
@@ -12,6 +13,12 @@ use crate::{Inventory, Patience};
 
 /// Seconds of the first pause, unless configured otherwise.
 const FIRST_PAUSE: i64 = 120;
+
+/// Seconds after which a number without a row becomes a void, unless configured otherwise.
+const VOID_AFTER: u64 = 3_600;
+
+/// Returns the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Runs the splitter.
 #[async_trait]
@@ -35,6 +42,8 @@ pub struct Context {
     pub index: Arc<dyn JobIndex>,
     /// The writes of the API.
     pub writes: Arc<dyn WriteTable>,
+    /// The numbers of rows.
+    pub parents: Arc<dyn ParentTable>,
     /// Where the last run ended.
     pub cursors: Arc<dyn CursorTable>,
     /// The chunk queue.
@@ -53,6 +62,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// How long to wait before anything is done.
     pub patience: Patience,
+    /// When a number becomes a void whose row has not arrived, after it was first seen.
+    pub void_after: Duration,
+    /// Returns the time, for numbers.
+    pub clock: Clock,
 }
 
 impl Context {
@@ -67,6 +80,7 @@ impl Context {
             ledger: Ledger::new(table.clone()),
             index: table.clone(),
             writes: table.clone(),
+            parents: table.clone(),
             cursors: table,
             queue: queue.clone(),
             backlog: queue,
@@ -87,6 +101,10 @@ impl Context {
                 split_within: SignedDuration::from_secs(seconds.saturating_mul(360)),
                 max_object_age: SignedDuration::from_hours(7 * 24),
             },
+            void_after: Duration::from_secs(
+                optional("LANDFALL_VOID_SECONDS")?.unwrap_or(VOID_AFTER),
+            ),
+            clock: Arc::new(Timestamp::now),
         })
     }
 }

@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use crate::patience::is_over;
 use crate::sweep::{close, fail_split};
-use crate::{Context, JanitorError, notification};
+use crate::{Context, JanitorError, notification, numbers};
 
 const LOST: &str = "the message was received as often as the queue allows, and no worker could record a result: see \
                     the worker's log";
@@ -69,6 +69,7 @@ pub(crate) async fn process(context: &Context, body: &str) -> Result<(), Janitor
             info!(%job, "a message to close or to redrive a job has failed in every attempt");
             Ok(())
         }
+        WorkMessage::Check(check) => numbers::failed(context, *check).await,
         WorkMessage::Write(message) => {
             let end = WriteEnd::Failed(WriteProblem::new(DeadCode::Lost, LOST));
             let now = Timestamp::now();

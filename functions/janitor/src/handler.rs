@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracing::{Span, error, info};
 
 use crate::report::Report;
-use crate::{Context, JanitorError, dead_letters, inventory, sweep, upgrade};
+use crate::{Context, JanitorError, dead_letters, inventory, numbers, sweep, upgrade};
 
 /// Time that is reserved for the end of a run.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -37,20 +37,21 @@ pub async fn handle(
     Ok(Some(batch_response(failed.await)))
 }
 
-/// Looks at the open jobs, at those of an earlier release, and at a part of the inbox. A failure of one does not stop
+/// Looks at the open jobs, at those of an earlier release, at numbers without a row, and at a part of the inbox. A failure of one does not stop
 /// the others.
 pub async fn run(context: &Context, deadline: Deadline) -> Result<Report, JanitorError> {
     let mut report = Report::default();
     let stop_at = deadline.stop_at(RESERVE);
     let adopted = upgrade::adopt(context, &mut report, stop_at).await;
     let swept = sweep::sweep(context, &mut report, stop_at).await;
+    let looked = numbers::look(context, &mut report, stop_at).await;
     let listed = inventory::take(context, &mut report, stop_at).await;
     info!(?report, "the run is over");
-    for error in [&adopted, &swept, &listed]
+    for error in [&adopted, &swept, &looked, &listed]
         .into_iter()
         .filter_map(|it| it.as_ref().err())
     {
         error!(%error, "a part of the run failed");
     }
-    adopted.and(swept).and(listed).map(|()| report)
+    adopted.and(swept).and(looked).and(listed).map(|()| report)
 }

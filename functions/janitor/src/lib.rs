@@ -53,10 +53,18 @@
 //! run. It runs the splitter for those that have no job at the ages of 16, 32, 64, … minutes, up to 7 days. The order
 //! of such an object is that of its time in S3, cut to seconds.
 //!
+//! # Numbers
+//!
+//! A request that creates a numbered row gets the number first, and then sends the row. If it dies in between, the number
+//! has no row. The ledger lists parents with numbers that are not checked. In the first run that finds one, the janitor
+//! records its last numbers. An hour later, it enqueues a message for a worker to check them, every hour until they are
+//! checked; those without a row become voids. A message of a row never takes as long, unless a store is down or the
+//! dataset is paused: then a worker checks nothing.
+//!
 //! *Failure policy*: a job or an object that cannot be repaired is logged and counted, and the next run tries again. A
 //! failure that stops a run is an error, which an alarm counts. Every step may be repeated.
 //!
-//! *Memory*: the heads of 100 jobs, the plans of 100 shards, or 1,000 versions of objects.
+//! *Memory*: the heads of 100 jobs, the plans of 100 shards, 100 parents, or 1,000 versions of objects.
 
 mod aws;
 mod context;
@@ -66,12 +74,13 @@ mod error;
 mod handler;
 mod inventory;
 mod notification;
+mod numbers;
 mod patience;
 mod report;
 mod sweep;
 mod upgrade;
 
-pub use context::{Backlog, Context, Splitter};
+pub use context::{Backlog, Clock, Context, Splitter};
 pub use error::JanitorError;
 pub use handler::{handle, run};
 pub use inventory::{Inventory, StoredVersion, VersionMarker};

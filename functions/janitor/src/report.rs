@@ -21,6 +21,10 @@ pub struct Report {
     pub objects: usize,
     /// Objects whose notifications it has replaced.
     pub started: usize,
-    /// Jobs and objects for which it could not do what it has decided.
+    /// Parents with numbers that it has looked at.
+    pub parents: usize,
+    /// Checks of numbers that it has requested.
+    pub checks: usize,
+    /// Jobs, objects and parents for which it could not do what it has decided.
     pub failed: usize,
 }

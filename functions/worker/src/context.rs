@@ -3,9 +3,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use landfall_aws::{Bell, ChunkQueue, Contents, Datasets, MaintenanceQueue, Objects, Publisher};
 use landfall_closing::Closer;
-use landfall_ledger::{CircuitTable, Ledger, LedgerTable, WriteTable};
+use landfall_ledger::{CircuitTable, Ledger, LedgerTable, ParentTable, WriteTable};
 use landfall_runtime::{Environment, Metrics, StoresError, Visibility, required};
-use landfall_stores::Store;
+use landfall_stores::{Reader, Store};
 
 use crate::circuit::{Circuits, Clock};
 use crate::header::HeaderCache;
@@ -38,8 +38,12 @@ pub struct Context {
     pub ledger: Ledger,
     /// The same ledger, for writes by the API.
     pub writes: Arc<dyn WriteTable>,
+    /// The same ledger, for the numbers of rows.
+    pub parents: Arc<dyn ParentTable>,
     /// The databases.
     pub stores: Vec<Arc<dyn Store>>,
+    /// The same databases, for reading.
+    pub readers: Vec<Arc<dyn Reader>>,
     /// Bucket of the rejects.
     pub rejects_bucket: String,
     /// Bucket of large rows of writes.
@@ -61,13 +65,14 @@ pub struct Context {
 impl Context {
     /// Returns a context with these dependencies.
     #[expect(clippy::too_many_arguments, reason = "each is another service")]
-    pub fn new<L: LedgerTable + CircuitTable + WriteTable + 'static>(
+    pub fn new<L: LedgerTable + CircuitTable + WriteTable + ParentTable + 'static>(
         objects: Arc<dyn Objects>,
         work_bucket: impl Into<String>,
         datasets: Datasets,
         ledger: Arc<L>,
         publisher: Arc<dyn Publisher>,
         stores: Vec<Arc<dyn Store>>,
+        readers: Vec<Arc<dyn Reader>>,
         rejects_bucket: impl Into<String>,
         redelivery: Redelivery,
         bell: Arc<dyn Bell>,
@@ -76,6 +81,7 @@ impl Context {
     ) -> Self {
         let circuits = Circuits::new(ledger.clone(), clock, metrics.clone());
         let writes = ledger.clone();
+        let parents = ledger.clone();
         let ledger = Ledger::new(ledger);
         let work_bucket = work_bucket.into();
         let contents = Contents::new(Arc::clone(&objects), work_bucket.clone());
@@ -96,7 +102,9 @@ impl Context {
             datasets,
             ledger,
             writes,
+            parents,
             stores,
+            readers,
             rejects_bucket,
             work_bucket,
             redelivery,
@@ -129,6 +137,7 @@ impl Context {
             Arc::new(environment.ledger_table()?),
             Arc::new(environment.event_bus()?),
             environment.stores().await?,
+            environment.readers().await?,
             rejects_bucket,
             redelivery,
             Arc::new(environment.queue("LANDFALL_RELAY_QUEUE_URL")?),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Span, error_span, info};
 
 use crate::delivery::Delivery;
-use crate::{Context, Wait, WorkError, chunk, redrive, write};
+use crate::{Context, Wait, WorkError, chunk, numbers, redrive, write};
 
 /// Time that is reserved for the response.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -54,6 +54,9 @@ fn span_of(messages: &[Message]) -> Span {
             error_span!("redrive", %job, attempt)
         }
         Some(Ok(WorkMessage::Write(write))) => error_span!("write", write = %write.write),
+        Some(Ok(WorkMessage::Check(check))) => {
+            error_span!("check", parent = %check.parent, child = check.child, to = check.to)
+        }
         Some(Err(_)) | None => Span::none(),
     }
 }
@@ -80,6 +83,7 @@ async fn process(
             shard,
         } => redrive::resend(context, (*job, *attempt), *shard, delivery.close_until).await,
         WorkMessage::Write(message) => write::process(context, message, delivery).await,
+        WorkMessage::Check(check) => numbers::check(context, check, delivery).await,
     };
     match done {
         Err(WorkError::Wait(wait)) => put_off(context, work.message, delivery, &wait).await,

@@ -63,6 +63,7 @@ mod error;
 mod give_up;
 mod handler;
 mod header;
+mod numbers;
 mod prepare;
 mod redrive;
 mod refused;

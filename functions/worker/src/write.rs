@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
 use landfall_domain::{
-    ByteRange, Dataset, Field, Row, RowOutcome, StoreKind, Value, ValueError, WriteMessage,
-    WriteProblem, WriteState, WrittenRow,
+    ByteRange, Dataset, Field, ObjectOrder, Row, RowOutcome, StoreKind, Value, ValueError,
+    WriteMessage, WriteProblem, WriteState, WrittenRow,
 };
 use landfall_formats::Written;
 use landfall_ledger::WriteEnd;
@@ -30,7 +30,7 @@ pub(crate) struct Deletable(Mutex<HashSet<String>>);
 
 impl Deletable {
     /// Records in the ledger that the API deletes rows of a dataset, unless this process has.
-    async fn record(&self, context: &Context, dataset: &str) -> Result<(), WorkError> {
+    pub(crate) async fn record(&self, context: &Context, dataset: &str) -> Result<(), WorkError> {
         let recorded = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !recorded().contains(dataset) {
             context.writes.allow_deletes(dataset).await?;
@@ -58,7 +58,16 @@ pub(crate) async fn process(
                 return Ok(());
             }
             Ok(Some(stores)) => {
-                let is_new = end(context, message, &WriteEnd::Stored(stores)).await?;
+                let is_create = message.created_at.is_some();
+                // A create is not recorded: whether its row is new says whether this delivery is the first.
+                let inserted = stores
+                    .values()
+                    .any(|outcome| *outcome == RowOutcome::Inserted);
+                let is_new = if is_create {
+                    inserted
+                } else {
+                    end(context, message, &WriteEnd::Stored(stores)).await?
+                };
                 if is_new {
                     let dataset = message.dataset.name.as_str();
                     let metrics = &[Metric::Rows(1)];
@@ -73,7 +82,9 @@ pub(crate) async fn process(
     if let Some(GivenUp { code, reason }) = given_up {
         let problem = WriteProblem::new(code, reason);
         let (code, reason) = (code.as_str(), problem.message.clone());
-        end(context, message, &WriteEnd::Failed(problem)).await?;
+        if message.created_at.is_none() {
+            end(context, message, &WriteEnd::Failed(problem)).await?;
+        }
         error!(code, reason, "the write has failed");
     }
     Ok(())
@@ -90,11 +101,15 @@ async fn apply(
     message: &WriteMessage,
     is_first: bool,
 ) -> Result<Option<BTreeMap<StoreKind, RowOutcome>>, WorkError> {
-    let (known, pause) = future::try_join(
-        context.writes.find_write(message.write),
-        context.ledger.find_pause(&message.dataset),
-    )
-    .await?;
+    let known = async {
+        match message.created_at {
+            // A create is not recorded.
+            Some(_) => Ok(None),
+            None => context.writes.find_write(message.write).await,
+        }
+    };
+    let pause = context.ledger.find_pause(&message.dataset);
+    let (known, pause) = future::try_join(known, pause).await?;
     // What is known of it expires before its message if the dataset is paused for long.
     if known.is_some_and(|known| known.state != WriteState::Waiting) {
         return Ok(None);
@@ -107,7 +122,7 @@ async fn apply(
     }
     let order = message.write.order();
     let dataset = &*context.datasets.require(&message.dataset).await?;
-    check_age(context, order, dataset).await?;
+    check_age(context, message.aged().map_err(rejected)?, dataset).await?;
     let (row, prepared) = future::join(
         row(context, message, dataset),
         prepare_stores(context, (None, &message.dataset), dataset),
@@ -118,6 +133,19 @@ async fn apply(
     if row.deleted {
         context.deletable.record(context, &dataset.name).await?;
     }
+    let stores = store(context, dataset, order, row).await?;
+    // Before it is recorded: a reader that sees the write stored finds its row in every response.
+    context.ledger.raise_generation(&message.dataset).await?;
+    Ok(Some(stores))
+}
+
+/// Applies a row to all stores, and rings the relay. Returns what it did in each.
+pub(crate) async fn store(
+    context: &Context,
+    dataset: &Dataset,
+    order: ObjectOrder,
+    row: Row,
+) -> Result<BTreeMap<StoreKind, RowOutcome>, WorkError> {
     let rows = Arc::new(vec![row]);
     let applied = context.stores.iter().map(|store| async {
         let applied = store.apply(dataset, &order, &rows).await;
@@ -132,11 +160,8 @@ async fn apply(
     let is_change =
         |outcome: &RowOutcome| !matches!(outcome, RowOutcome::Unchanged | RowOutcome::Stale);
     let changed = stores.iter().filter(|(_, outcome)| is_change(outcome));
-    let ring = bell::ring(context, &dataset.name, changed.map(|(store, _)| *store));
-    // Before it is recorded: a reader that sees the write stored finds its row in every response.
-    let (raised, ()) = future::join(context.ledger.raise_generation(&message.dataset), ring).await;
-    raised?;
-    Ok(Some(stores))
+    bell::ring(context, &dataset.name, changed.map(|(store, _)| *store)).await;
+    Ok(stores)
 }
 
 /// Returns the row of a write, as the API has accepted it.

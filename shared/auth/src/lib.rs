@@ -19,10 +19,12 @@
 
 mod grant;
 mod list;
+mod row_token;
 mod token;
 mod tokens;
 
 pub use grant::{Access, Grant, Scope};
 pub use list::{ListError, MAX_DATASETS, MAX_TOKENS, TokenList};
+pub use row_token::RowToken;
 pub use token::Token;
 pub use tokens::{AuthError, Tokens};

@@ -92,9 +92,14 @@ impl Datasets {
 
     /// Returns the sorted names of the datasets that have a definition, at most a minute old and at most 1,000.
     pub async fn names(&self) -> Result<Arc<[String]>, AwsError> {
+        self.names_within(FRESH).await
+    }
+
+    /// Returns the same names, at most so old.
+    pub async fn names_within(&self, age: Duration) -> Result<Arc<[String]>, AwsError> {
         let cached = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((since, names)) = &*cached()
-            && is_fresh(*since)
+            && is_within(*since, age)
         {
             return Ok(Arc::clone(names));
         }
@@ -189,8 +194,12 @@ impl Datasets {
 
 /// Compares wall-clock time: the monotonic clock may stop while a function is frozen.
 fn is_fresh(since: SystemTime) -> bool {
+    is_within(since, FRESH)
+}
+
+fn is_within(since: SystemTime, age: Duration) -> bool {
     // The age is unknown if the clock was set back.
-    since.elapsed().is_ok_and(|age| age < FRESH)
+    since.elapsed().is_ok_and(|elapsed| elapsed < age)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job), *redrive*
-//! (send the dead chunks of a job again) and *write* (store or delete one row). The maintenance queue has one type, the
+//! (send the dead chunks of a job again), *write* (store or delete one row) and *check* (find numbers without a row). The maintenance queue has one type, the
 //! definition of a dataset, and the relay queue has names.
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. That of a write has the row, up to
@@ -10,7 +10,7 @@
 //! message carries what is known from [`Earlier`] ones.
 
 use jiff::Timestamp;
-use landfall_domain::{ChunkMessage, DatasetRef, JobId, WriteMessage};
+use landfall_domain::{ChunkMessage, DatasetRef, JobId, NumbersToCheck, WriteMessage};
 use serde::{Deserialize, Serialize};
 
 /// A message of the chunk queue, as JSON tagged by `type`.
@@ -35,6 +35,8 @@ pub enum WorkMessage {
     },
     /// A row to write.
     Write(Box<WriteMessage>),
+    /// Numbers to check.
+    Check(Box<NumbersToCheck>),
 }
 
 /// What a message carries over from earlier ones for the same work.
@@ -165,7 +167,7 @@ impl WorkMessage {
 
 #[cfg(test)]
 mod tests {
-    use landfall_domain::{KeyDigest, WriteOperation, WrittenRow};
+    use landfall_domain::{KeyDigest, ParentRow, WriteOperation, WrittenRow};
     use serde_json::{Value, json};
 
     use super::*;
@@ -192,13 +194,31 @@ mod tests {
             operation: WriteOperation::Put,
             key: vec!["a".to_owned()],
             order_value: None,
+            created_at: None,
             row: Some(WrittenRow::Json("{\"sku\":\"a\"}".to_owned())),
+        }))
+    }
+
+    fn check() -> WorkMessage {
+        WorkMessage::Check(Box::new(NumbersToCheck {
+            parent: ParentRow {
+                dataset: "chats".to_owned(),
+                key: vec!["a1".to_owned(), "7".to_owned()],
+            },
+            child: "messages".to_owned(),
+            from: 0,
+            to: 12,
         }))
     }
 
     #[test]
     fn messages_are_tagged_by_type() {
-        for (message, kind) in [(chunk(), "chunk"), (close(), "close"), (write(), "write")] {
+        for (message, kind) in [
+            (chunk(), "chunk"),
+            (close(), "close"),
+            (write(), "write"),
+            (check(), "check"),
+        ] {
             let body = serde_json::to_string(&message).unwrap();
             let sent: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(sent["type"], kind);
@@ -220,7 +240,7 @@ mod tests {
 
     #[test]
     fn work_that_waits_keeps_what_happened_earlier() {
-        for message in [chunk(), close(), write()] {
+        for message in [chunk(), close(), write(), check()] {
             let body = serde_json::to_string(&message).unwrap();
             let first = Work::parse(&body).unwrap();
             assert_eq!(first.earlier, Earlier::default());
@@ -246,7 +266,7 @@ mod tests {
         let error = WorkMessage::parse(&body).unwrap_err().to_string();
         assert!(
             error.contains(
-                "unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`, `write`"
+                "unknown variant `reopen`, expected one of `chunk`, `close`, `redrive`, `write`, `check`"
             ),
             "{error}"
         );

@@ -21,6 +21,7 @@ mod exported;
 mod fixed;
 mod fold;
 mod job;
+mod numbers;
 mod origin;
 mod packed;
 mod problem;
@@ -48,9 +49,9 @@ pub use completion::{CompletionEvent, RejectsLocation};
 pub use counts::{Counts, StoreCounts, StoreKind};
 pub use cursor::CursorCodec;
 pub use dataset::{
-    CsvOptions, Dataset, DatasetRef, Field, Format, JsonOptions, Limits, MAX_KEY_BYTES, Measure,
-    Mode, NAME_RULE, Operation, Quote, RejectLimits, Total, TotalColumn, UnknownColumns, is_name,
-    key_text_bytes,
+    Child, CsvOptions, Dataset, DatasetRef, FamilyError, Field, Format, JsonOptions, Limits,
+    MAX_GENERATIONS, MAX_KEY_BYTES, Measure, Mode, NAME_RULE, Operation, Quote, RejectLimits,
+    Total, TotalColumn, UnknownColumns, check_family, is_name, key_text_bytes,
 };
 pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
 pub use definition::{DefinitionText, InvalidDefinition, Tables, settings_of};
@@ -61,6 +62,7 @@ pub use exported::{EXPORT_MARKER, EXTRA_COLUMN, escapes_text, is_formula};
 pub use fixed::{FixedReject, FixedRejectError, MAX_FIXED_BYTES, RejectsOrigin};
 pub use fold::{Folded, fold_by_key};
 pub use job::{JobId, JobState, ObjectRef};
+pub use numbers::{MAX_VOIDS, Numbers, NumbersToCheck, ParentRow};
 pub use origin::{
     KeyState, MAX_ORIGINS, MissingRecord, Origin, OriginKind, OriginObject, OriginRecord,
     OriginWrite, Outcome, RowOrigin, Source,

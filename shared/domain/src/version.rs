@@ -110,6 +110,16 @@ impl ObjectOrder {
         Ok(Self(bytes))
     }
 
+    /// Returns the order of the write that creates the row of a key, before all other writes and objects.
+    pub(crate) fn of_create(count: u64, hash: [u8; TIE_BREAKER]) -> Self {
+        let mut bytes = [0; Self::LEN];
+        let (number, end) = bytes[TIME..TIME + SEQUENCER].split_at_mut(size_of::<u64>());
+        number.copy_from_slice(&count.to_be_bytes());
+        end.copy_from_slice(&OF_WRITE);
+        bytes[TIME + SEQUENCER..].copy_from_slice(&hash);
+        Self(bytes)
+    }
+
     /// Returns whether this is the order of a write by the API.
     pub fn is_of_write(&self) -> bool {
         self.0[TIME + SEQUENCER - OF_WRITE.len()..TIME + SEQUENCER] == OF_WRITE

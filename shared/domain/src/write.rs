@@ -90,6 +90,15 @@ impl KeyDigest {
         let [a, b, c, d, ..] = *self.0.as_bytes();
         ObjectOrder::of_write(time_ms, count, [a, b, c, d]).map(WriteId)
     }
+
+    /// Returns the id of the write that creates the row of this key, whose number or token is given out only once. It is
+    /// less than every other write of the key, and than every object, whatever the clocks say.
+    pub fn create(self) -> WriteId {
+        let [a, b, c, d, ..] = *self.0.as_bytes();
+        // The count distinguishes keys whose hashes begin alike.
+        let (_, count) = self.0.as_u64_pair();
+        WriteId(ObjectOrder::of_create(count, [a, b, c, d]))
+    }
 }
 
 impl fmt::Display for KeyDigest {
@@ -139,6 +148,22 @@ pub struct WriteMessage {
     /// The row, unless it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<WrittenRow>,
+    /// When the row was created, in milliseconds since 1970, if its order is that of [`KeyDigest::create`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
+}
+
+impl WriteMessage {
+    /// Returns the order that says the age of the write.
+    ///
+    /// # Errors
+    /// The time of the creation is out of range.
+    pub fn aged(&self) -> Result<ObjectOrder, VersionError> {
+        match self.created_at {
+            None => Ok(self.write.order()),
+            Some(created_at) => ObjectOrder::of_write(created_at, 0, [0; 4]),
+        }
+    }
 }
 
 /// Where the row of a write is.
@@ -253,6 +278,32 @@ mod tests {
         for text in [object.to_string(), job.to_string(), String::new()] {
             assert_eq!(text.parse::<WriteId>(), Err(InvalidWriteId), "{text}");
         }
+    }
+
+    #[test]
+    fn a_create_precedes_every_write_and_object_and_has_the_age_of_its_creation() {
+        let digest = |number| KeyDigest::new("messages", &[Value::Integer(number)]);
+        let create = digest(7).create();
+        assert!(create < digest(7).write_at(1, 0).unwrap());
+        let job = JobId::for_object("inbox", "messages/a.csv", "v1");
+        assert!(create.order() < ObjectOrder::new(1, "", job).unwrap());
+        assert_eq!(create.to_string().parse(), Ok(create));
+        assert_ne!(create, digest(8).create());
+        let mut message = WriteMessage {
+            write: create,
+            dataset: DatasetRef {
+                name: "messages".to_owned(),
+                version: None,
+            },
+            operation: WriteOperation::Put,
+            key: vec!["7".to_owned()],
+            order_value: None,
+            row: None,
+            created_at: Some(1_700_000_000_000),
+        };
+        assert_eq!(message.aged().unwrap().time_ms(), 1_700_000_000_000);
+        message.created_at = None;
+        assert_eq!(message.aged(), Ok(create.order()));
     }
 
     #[test]

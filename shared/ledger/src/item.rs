@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_aws::dynamo::{Item, ItemError, find, from_attribute, from_item, require, text};
 use landfall_domain::{
-    Counts, DeadChunk, DeadCode, JobId, StoreCounts, StoreKind, WarningCode, WriteId,
+    Counts, DeadChunk, DeadCode, JobId, ParentRow, StoreCounts, StoreKind, WarningCode, WriteId,
 };
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -103,6 +103,11 @@ pub(crate) fn clock_key(clock: u8) -> String {
 /// Returns the key of an idempotency key, whose name says the token.
 pub(crate) fn request_key(name: &str) -> String {
     format!("request#{name}")
+}
+
+/// Returns the key of a row that is a parent.
+pub(crate) fn parent_key(row: &ParentRow) -> String {
+    format!("parent#{row}")
 }
 
 /// Returns the key of a notification.

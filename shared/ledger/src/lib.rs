@@ -61,6 +61,10 @@
 //! `clock/<n>`, see [`WriteTable`], and the idempotency keys of such requests for a day, see [`RequestTable`]. The item
 //! of a dataset says whether rows may have been deleted so.
 //!
+//! It has the rows that are parents of numbered rows at `parent#<dataset>/<key>`, see [`ParentTable`]: what was given out
+//! of the numbers of each child, and how far the janitor has checked them. The index of open jobs lists those with numbers
+//! that are not checked, in partitions of their own.
+//!
 //! It has the notifications that webhooks are to receive, at `notification#<id>`, with an index of those that are not
 //! delivered, see [`NotificationTable`].
 //!
@@ -83,6 +87,7 @@ mod dynamo;
 mod dynamo_head;
 mod dynamo_index;
 mod dynamo_notification;
+mod dynamo_parent;
 mod error;
 mod head;
 mod index;
@@ -96,6 +101,7 @@ mod memory_notification;
 mod notification;
 mod notification_view;
 mod pace;
+mod parent;
 mod partitions;
 mod pause;
 mod permits;
@@ -136,6 +142,7 @@ pub use notification::{
 };
 pub use notification_view::NotificationView;
 pub use pace::{Block, Granted, PaceTable};
+pub use parent::{CheckedNumbers, Listed, ListedStage, Parent, ParentTable, Relisting};
 pub use pause::Pause;
 pub use permits::PermitTable;
 pub use plan::PlanBlock;

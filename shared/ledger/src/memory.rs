@@ -9,6 +9,7 @@ use landfall_domain::{
 use crate::destination::MemoryDestination;
 use crate::head::now;
 use crate::memory_notification::MemoryNotifications;
+use crate::parent::MemoryParents;
 use crate::request_key::MemoryRequests;
 use crate::source::MemorySources;
 use crate::write::MemoryWrites;
@@ -46,6 +47,7 @@ pub(crate) struct Items {
     pub(crate) notifications: MemoryNotifications,
     pub(crate) writes: MemoryWrites,
     pub(crate) request_keys: MemoryRequests,
+    pub(crate) parents: MemoryParents,
 }
 
 impl Items {

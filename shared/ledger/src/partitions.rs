@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::future::Future;
 
 use futures::future::try_join_all;
-use landfall_domain::JobId;
+use landfall_domain::{JobId, ParentRow};
 
-use crate::JobsCursor;
+use crate::{JobsCursor, ListedStage};
 
 /// The attributes that select a partition of an index. Only heads have them.
 pub(crate) const KIND: &str = "kind";
@@ -15,6 +15,10 @@ pub(crate) const OPEN: &str = "open_shard";
 
 /// The partition of heads that earlier releases created. They expire 90 days after that.
 pub(crate) const UNSHARDED_KIND: &str = "job";
+
+/// What the partitions of parents in the index of open jobs begin with.
+const NEW_PARENTS: &str = "new_parents#";
+const SEEN_PARENTS: &str = "seen_parents#";
 
 /// Partitions per value of an index. One accepts about 1,000 writes per second, and a job needs about five. Each page
 /// of a list queries all of them.
@@ -42,6 +46,47 @@ pub(crate) fn dataset_partition(dataset: &str, shard: u8) -> String {
 
 pub(crate) fn open_partition(shard: u8) -> String {
     shard.to_string()
+}
+
+/// Returns the shards of the list of parents with numbers that are not checked.
+pub(crate) fn parents_shards() -> std::ops::Range<u8> {
+    index_shards()
+}
+
+/// Returns the partition of such parents in a stage.
+pub(crate) fn parents_partition(stage: ListedStage, shard: u8) -> String {
+    let stage = match stage {
+        ListedStage::New => NEW_PARENTS,
+        ListedStage::Seen => SEEN_PARENTS,
+    };
+    format!("{stage}{shard}")
+}
+
+/// Returns the place in a partition of parents that are there since this time, in milliseconds since 1970. Places sort
+/// like times.
+pub(crate) fn place_of_parents(since: i64) -> String {
+    format!("{since:015}")
+}
+
+/// Returns the partition of a parent, and its place there.
+pub(crate) fn parents_place(row: &ParentRow, stage: ListedStage, since: i64) -> (String, String) {
+    let bytes = row.to_string().into_bytes().into_iter();
+    let sum = bytes.fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    let partition = parents_partition(stage, sum % INDEX_SHARDS);
+    (partition, place_of_parents(since))
+}
+
+impl ListedStage {
+    /// Returns the stage of the parents in a partition.
+    pub(crate) fn of_partition(partition: &str) -> Option<Self> {
+        if partition.starts_with(NEW_PARENTS) {
+            Some(Self::New)
+        } else if partition.starts_with(SEEN_PARENTS) {
+            Some(Self::Seen)
+        } else {
+            None
+        }
+    }
 }
 
 /// The direction of a list, by creation.

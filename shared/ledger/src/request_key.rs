@@ -53,6 +53,17 @@ pub trait RequestTable: Send + Sync {
 
     /// Ends a claim before its time, because its request has failed. The key stays that of the write.
     async fn release_request(&self, name: &str, write: WriteId) -> Result<(), LedgerError>;
+
+    /// Records the number of the row that a request creates, unless one is recorded. Returns the recorded one.
+    async fn record_number(
+        &self,
+        name: &str,
+        write: WriteId,
+        number: u64,
+    ) -> Result<u64, LedgerError>;
+
+    /// Returns the number that is recorded, if one is.
+    async fn find_number(&self, name: &str, write: WriteId) -> Result<Option<u64>, LedgerError>;
 }
 
 /// What is stored of a key.
@@ -60,6 +71,7 @@ pub trait RequestTable: Send + Sync {
 struct Stored {
     request: String,
     write: WriteId,
+    number: Option<u64>,
     is_sent: bool,
     until: i64,
 }
@@ -70,6 +82,7 @@ impl Stored {
         Ok(Self {
             request: require(item, "request").map_err(corrupt)?,
             write: require(item, "write").map_err(corrupt)?,
+            number: find(item, "number").map_err(corrupt)?,
             is_sent: find(item, "sent").map_err(corrupt)?.unwrap_or_default(),
             until: require(item, "until").map_err(corrupt)?,
         })
@@ -106,11 +119,13 @@ impl RequestTable for DynamoTable {
             // Expired items stay readable for a while.
             .condition_expression("attribute_not_exists(pk) OR expires_at < :now")
             .update_expression(
-                "SET #request = :request, #write = :write, #until = :until, expires_at = :expires_at REMOVE sent",
+                "SET #request = :request, #write = :write, #until = :until, expires_at = :expires_at \
+                 REMOVE sent, #number",
             )
             .expression_attribute_names("#request", "request")
             .expression_attribute_names("#write", "write")
             .expression_attribute_names("#until", "until")
+            .expression_attribute_names("#number", "number")
             .expression_attribute_values(":request", text(&claim.request))
             .expression_attribute_values(":write", attribute(&key, claim.write)?)
             .expression_attribute_values(":until", number(claim.until))
@@ -169,6 +184,37 @@ impl RequestTable for DynamoTable {
             .expression_attribute_values(":zero", number(0));
         self.send(key, update).await.map(drop)
     }
+
+    async fn record_number(
+        &self,
+        name: &str,
+        write: WriteId,
+        given: u64,
+    ) -> Result<u64, LedgerError> {
+        let key = request_key(name);
+        let update = self
+            .update(&key)
+            .condition_expression("#write = :write")
+            .update_expression("SET #number = if_not_exists(#number, :number)")
+            .expression_attribute_names("#write", "write")
+            .expression_attribute_names("#number", "number")
+            .expression_attribute_values(":write", attribute(&key, write)?)
+            .expression_attribute_values(":number", number(given));
+        match self.send(key.clone(), update).await? {
+            Updated::Applied(item) => {
+                require(&item, "number").map_err(|error| LedgerError::corrupt(&key, error))
+            }
+            Updated::Unmet(_) => Err(LedgerError::corrupt(&key, "it is of another request")),
+        }
+    }
+
+    async fn find_number(&self, name: &str, write: WriteId) -> Result<Option<u64>, LedgerError> {
+        let key = request_key(name);
+        let item = self.get(&key).await?;
+        let stored = item.map(|item| Stored::read(&key, &item)).transpose()?;
+        let stored = stored.filter(|stored| stored.write == write);
+        Ok(stored.and_then(|stored| stored.number))
+    }
 }
 
 /// The keys in memory, with the times at which they expire.
@@ -196,6 +242,7 @@ impl RequestTable for MemoryTable {
                 let stored = Stored {
                     request: claim.request.clone(),
                     write: claim.write,
+                    number: None,
                     is_sent: false,
                     until: claim.until,
                 };
@@ -221,6 +268,26 @@ impl RequestTable for MemoryTable {
             stored.until = 0;
         }
         Ok(())
+    }
+
+    async fn record_number(
+        &self,
+        name: &str,
+        write: WriteId,
+        number: u64,
+    ) -> Result<u64, LedgerError> {
+        let mut items = self.items();
+        let stored = items.request_keys.0.get_mut(name);
+        let stored = stored.filter(|(stored, _)| stored.write == write);
+        let (stored, _) = stored.ok_or_else(|| LedgerError::Missing(request_key(name)))?;
+        Ok(*stored.number.get_or_insert(number))
+    }
+
+    async fn find_number(&self, name: &str, write: WriteId) -> Result<Option<u64>, LedgerError> {
+        let items = self.items();
+        let stored = items.request_keys.0.get(name);
+        let stored = stored.filter(|(stored, _)| stored.write == write);
+        Ok(stored.and_then(|(stored, _)| stored.number))
     }
 }
 
@@ -250,8 +317,18 @@ mod tests {
         assert_eq!(claim("a", 5, 132).await, Claimed::InFlight(161));
         table.release_request("t/1", write(1)).await.unwrap();
         assert_eq!(claim("a", 6, 133).await, Claimed::Again(write(1)));
+        // A number that another handler of the request has got later is a void.
+        for number in [5, 6] {
+            assert_eq!(
+                table.record_number("t/1", write(1), number).await.unwrap(),
+                5
+            );
+        }
+        assert_eq!(table.find_number("t/1", write(1)).await.unwrap(), Some(5));
+        assert_eq!(table.find_number("t/1", write(2)).await.unwrap(), None);
         table.record_sent("t/1", write(1)).await.unwrap();
         assert_eq!(claim("a", 7, 134).await, Claimed::Sent(write(1)));
         assert_eq!(claim("b", 8, 101 + LIFETIME_MS).await, Claimed::New);
+        assert_eq!(table.find_number("t/1", write(8)).await.unwrap(), None);
     }
 }

@@ -19,6 +19,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Length of a window in seconds.
 const WINDOW: u32 = 5;
+/// The most tokens whose permits are held. Rows can have tokens, so their number has no other bound.
+const MAX_HELD: usize = 10_000;
 /// Blocks in an allowance. They are small, because unspent permits are lost when the window ends.
 const BLOCKS: u32 = 20;
 
@@ -48,7 +50,7 @@ pub struct Limiter {
     table: Arc<dyn PermitTable>,
     /// Permits of a token in a window.
     allowance: u32,
-    /// Permits by the name of their token; the list of tokens bounds them. The inner lock makes concurrent requests
+    /// Permits by the name of their token. The inner lock makes concurrent requests
     /// acquire one block together.
     held: Mutex<HashMap<String, Arc<AsyncMutex<Held>>>>,
 }
@@ -93,6 +95,10 @@ impl Limiter {
 
     fn held(&self, token: &str) -> Arc<AsyncMutex<Held>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MAX_HELD && !held.contains_key(token) {
+            // They only cost further blocks.
+            held.clear();
+        }
         held.entry(token.to_owned()).or_default().clone()
     }
 }

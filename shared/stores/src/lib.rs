@@ -97,6 +97,7 @@ pub use connect::{
 };
 pub use error::StoreError;
 pub use maintenance::{Current, Maintenance, Prepared};
+pub use read::numbers::MAX_NUMBERS;
 pub use read::{
     KeyVersions, ReadOptions, Reader, RowPage, StoredRow, StoredVersions, Tombstone, TotalsPage,
 };

@@ -43,6 +43,7 @@ async fn a_write_in_the_dead_letter_queue_has_failed() {
         operation: WriteOperation::Delete,
         key: vec!["a".to_owned()],
         order_value: None,
+        created_at: None,
         row: None,
     }));
     let body = serde_json::to_string(&message).unwrap();

@@ -5,7 +5,7 @@
 mod check;
 mod clients;
 mod dead;
-mod ports;
+pub mod ports;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -143,6 +143,7 @@ impl Clients {
                 socket_url: None,
                 upload_origin: None,
                 requests_per_second: 1_000_000.try_into().unwrap(),
+                void_seconds: 3600,
             };
             let context = api::Context::new(
                 settings,

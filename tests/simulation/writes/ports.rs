@@ -7,12 +7,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use landfall_aws::{AwsError, Inbox, PostForm, Stored};
 use landfall_destinations::Breaker;
-use landfall_domain::{ChangeState, Dataset, WriteId};
+use landfall_domain::{ChangeState, Dataset, ParentRow, WriteId};
 use landfall_ledger::{
-    Claim, Claimed, DestinationNotes, DestinationTable, LedgerError, Notification,
-    NotificationClaim, NotificationEnd, NotificationPlace, NotificationTable, NotificationsPage,
-    NotificationsQuery, Pause, PermitTable, RequestTable, StoredDestination, StoredTasks, Tasks,
-    Write, WriteEnd, WriteTable,
+    CheckedNumbers, Claim, Claimed, DestinationNotes, DestinationTable, LedgerError, ListedStage,
+    Notification, NotificationClaim, NotificationEnd, NotificationPlace, NotificationTable,
+    NotificationsPage, NotificationsQuery, Parent, ParentTable, Pause, PermitTable, Relisting,
+    RequestTable, StoredDestination, StoredTasks, Tasks, Write, WriteEnd, WriteTable,
 };
 use landfall_stores::{ChangePage, ChangeReader, ChangeSummary, StoreError};
 use uuid::Uuid;
@@ -72,6 +72,63 @@ impl RequestTable for Table {
     async fn release_request(&self, name: &str, write: WriteId) -> Result<(), LedgerError> {
         paused!(self.0.release_request(name, write))
     }
+    async fn record_number(
+        &self,
+        name: &str,
+        write: WriteId,
+        number: u64,
+    ) -> Result<u64, LedgerError> {
+        paused!(self.0.record_number(name, write, number))
+    }
+    async fn find_number(&self, name: &str, write: WriteId) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.find_number(name, write))
+    }
+}
+
+#[async_trait]
+impl ParentTable for Table {
+    async fn create_parent(&self, row: &ParentRow) -> Result<bool, LedgerError> {
+        paused!(self.0.create_parent(row))
+    }
+    async fn delete_parent(&self, row: &ParentRow) -> Result<(), LedgerError> {
+        paused!(self.0.delete_parent(row))
+    }
+    async fn allocate(
+        &self,
+        parent: &ParentRow,
+        child: &str,
+        creates: bool,
+        now: i64,
+    ) -> Result<Option<u64>, LedgerError> {
+        paused!(self.0.allocate(parent, child, creates, now))
+    }
+    async fn parents(&self, rows: &[ParentRow]) -> Result<Vec<Parent>, LedgerError> {
+        paused!(self.0.parents(rows))
+    }
+    async fn listed_parents(
+        &self,
+        stage: ListedStage,
+        until: i64,
+        limit: usize,
+    ) -> Result<Vec<Parent>, LedgerError> {
+        paused!(self.0.listed_parents(stage, until, limit))
+    }
+    async fn relist(
+        &self,
+        parent: &Parent,
+        relisting: Relisting,
+        now: i64,
+    ) -> Result<bool, LedgerError> {
+        paused!(self.0.relist(parent, relisting, now))
+    }
+    async fn record_checked(
+        &self,
+        parent: &ParentRow,
+        child: &str,
+        checked: &CheckedNumbers,
+    ) -> Result<bool, LedgerError> {
+        paused!(self.0.record_checked(parent, child, checked))
+    }
 }
 
 #[async_trait]
@@ -88,7 +145,7 @@ impl PermitTable for Table {
 }
 
 /// An inbox that nothing is uploaded to.
-pub(super) struct NoInbox;
+pub struct NoInbox;
 
 #[async_trait]
 impl Inbox for NoInbox {
@@ -207,7 +264,7 @@ impl DestinationTable for Table {
 }
 
 /// Nothing is recorded for destinations.
-pub(super) struct NoChanges;
+pub struct NoChanges;
 
 #[async_trait]
 impl ChangeReader for NoChanges {

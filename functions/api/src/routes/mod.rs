@@ -33,8 +33,9 @@ use utoipa_axum::routes;
 
 use crate::Context;
 
+pub(crate) use paging::next_link;
+pub(crate) use row_writes::{WriteParams, json_of, respond};
 pub(crate) use rows::StoreChoice;
-#[cfg(test)]
 pub(crate) use rows::table;
 
 /// Returns all routes, and `document` with their descriptions added.

@@ -58,7 +58,7 @@ pub(super) fn from_cursor<T: DeserializeOwned>(cursor: &str) -> Result<T, ApiErr
 
 /// Returns the `Link` to the next page: the same path with this query, whatever prefix a gateway has added to the
 /// path.
-pub(super) fn next_link(query: &str) -> String {
+pub(crate) fn next_link(query: &str) -> String {
     format!("<?{query}>; rel=\"next\"")
 }
 

@@ -10,6 +10,7 @@ use landfall_packed::Unpacker;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
+use super::row_writes::refuse_numbered;
 use crate::auth::Caller;
 use crate::extract::{Body, Segments, media_type};
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
@@ -54,6 +55,7 @@ pub(crate) async fn post_rows(
 ) -> Result<Response, ApiError> {
     caller.require(Scope::Write, &name)?;
     let (dataset, _) = context.dataset(&name).await?;
+    refuse_numbered(&dataset)?;
     let format = format_of(&headers)?;
     let (content, extension) = match codec_of(&headers, format)? {
         None => (Cow::Borrowed(&body[..]), ""),

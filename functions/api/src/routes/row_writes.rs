@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use landfall_auth::Scope;
-use landfall_domain::{Format, QueryError, RejectCode, Value, WriteOperation, WriteState};
+use landfall_domain::{Dataset, Format, QueryError, RejectCode, Value, WriteOperation, WriteState};
 use landfall_ledger::Write;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -24,7 +24,7 @@ use crate::{ApiError, Context};
 pub(crate) struct WriteParams {
     /// Whether to wait until the stores have the row, for at most 10 seconds.
     #[serde(default)]
-    wait: bool,
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -188,6 +188,7 @@ impl Request {
         let (name, segment) = &self.path;
         self.caller.require(Scope::Write, name)?;
         let (dataset, reference) = context.dataset(name).await?;
+        refuse_numbered(&dataset)?;
         let json = body.map(|body| json_of(&self.headers, body)).transpose()?;
         let idempotency_key = IdempotencyKey::of(&self.headers)?;
         let key = key::values(&dataset, segment)?;
@@ -210,12 +211,25 @@ impl Request {
         if self.waits {
             write = wait_for_end(context, write).await?;
         }
-        respond(write, self.waits)
+        // The path has four segments.
+        respond(write, self.waits, 4)
     }
 }
 
-/// Returns the response to a write that is accepted, and perhaps has ended.
-fn respond(write: Write, waits: bool) -> Result<Response, ApiError> {
+/// Fails if rows of a dataset have tokens or numbers.
+pub(super) fn refuse_numbered(dataset: &Dataset) -> Result<(), ApiError> {
+    if dataset.is_numbered() {
+        return Err(ApiError::Conflict(format!(
+            "rows of {} have tokens or numbers: create and change them at the paths below their token, which \
+             /openapi.json lists",
+            dataset.name
+        )));
+    }
+    Ok(())
+}
+
+/// Returns the response to a write that is accepted, and perhaps has ended, at a path with so many segments.
+pub(crate) fn respond(write: Write, waits: bool, segments: usize) -> Result<Response, ApiError> {
     let status = match (write.state, &write.problem) {
         (WriteState::Failed, Some(problem)) if waits => {
             let message = format!("write {} has failed: {}", write.write, problem.message);
@@ -225,12 +239,13 @@ fn respond(write: Write, waits: bool) -> Result<Response, ApiError> {
         _ => StatusCode::ACCEPTED,
     };
     // Relative to the route, which holds whatever prefix a gateway has added to the path.
-    let location = format!("../../../writes/{}", write.write);
+    let root = "../".repeat(segments.saturating_sub(1));
+    let location = format!("{root}writes/{}", write.write);
     let view = Json(WriteView::from(write));
     Ok((status, [(header::LOCATION, location)], view).into_response())
 }
 
-fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<String, ApiError> {
+pub(crate) fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<String, ApiError> {
     if format_of(headers)? != Format::Json {
         return Err(ApiError::MediaType(
             "send the row with Content-Type: application/json".to_owned(),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::accepted::Accepted;
 use super::fixed_rejects;
+use super::row_writes::refuse_numbered;
 use crate::auth::Caller;
 use crate::extract::Json;
 use crate::responses::{BodyErrors, CommonErrors, DatasetErrors, Forbidden};
@@ -142,7 +143,8 @@ pub(crate) async fn begin(
             "size must be 1 to {MAX_UPLOAD_BYTES} bytes: split larger files"
         )));
     }
-    context.dataset(&upload.dataset).await?;
+    let (dataset, _) = context.dataset(&upload.dataset).await?;
+    refuse_numbered(&dataset)?;
     let key = match &upload.rejects_of {
         None => new_key(&upload.dataset, &upload.name),
         Some(job) => fixed_rejects::new_key(&context, &caller, &upload.dataset, job).await?,

@@ -13,12 +13,12 @@ use super::request::{IdempotencyKey, RowWrite, text};
 use crate::{ApiError, Context};
 
 /// How long a request has its idempotency key for itself, in milliseconds. Longer than any request takes.
-const CLAIM_MS: i64 = 30_000;
+pub(crate) const CLAIM_MS: i64 = 30_000;
 /// How long a request waits for the end of its write.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The first and the longest time between two looks at a write.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-const LONGEST_LOOK: Duration = Duration::from_millis(400);
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_LOOK: Duration = Duration::from_millis(400);
 
 /// Orders, records and sends a write of a token. With an idempotency key, returns the write of the first such request.
 pub(crate) async fn accept(
@@ -48,11 +48,7 @@ pub(crate) async fn accept(
             let found = context.writes.find_write(first).await?;
             return found.ok_or_else(|| ApiError::Internal(format!("write {first} is gone")));
         }
-        Claimed::InFlight(until) => {
-            // Claims are of clocks that may differ.
-            let seconds = u64::try_from((until - now).clamp(0, CLAIM_MS)).unwrap_or_default();
-            return Err(ApiError::InFlight(seconds.div_ceil(1000).max(1)));
-        }
+        Claimed::InFlight(until) => return Err(in_flight(until, now)),
         Claimed::Other => return Err(ApiError::OtherRequest),
     };
     match begin(context, new, (write, digest), by).await {
@@ -71,6 +67,13 @@ pub(crate) async fn accept(
     }
 }
 
+/// The error of a request whose idempotency key is claimed until a time.
+pub(crate) fn in_flight(until: i64, now: i64) -> ApiError {
+    // Claims are of clocks that may differ.
+    let seconds = u64::try_from((until - now).clamp(0, CLAIM_MS)).unwrap_or_default();
+    ApiError::InFlight(seconds.div_ceil(1000).max(1))
+}
+
 /// Records and sends a write, unless it has ended.
 async fn begin(
     context: &Context,
@@ -78,18 +81,9 @@ async fn begin(
     (write, digest): (WriteId, KeyDigest),
     by: &str,
 ) -> Result<Write, ApiError> {
-    let row = match new.json.clone() {
+    let row = match &new.json {
         None => None,
-        Some(json) if is_inline(&json) => Some(WrittenRow::Json(json)),
-        Some(json) => {
-            let (bucket, key) = (&context.settings.work_bucket, write.object_key());
-            let (length, body) = (json.len() as u64, Bytes::from(json));
-            let stored = context
-                .objects
-                .write(bucket, &key, "application/json", body);
-            stored.await?;
-            Some(WrittenRow::ObjectBytes(length))
-        }
+        Some(json) => Some(written(context, write, json).await?),
     };
     let now = (context.clock)();
     let begun = Write {
@@ -115,12 +109,31 @@ async fn begin(
             operation: new.operation,
             key: new.key.iter().map(text).collect(),
             order_value: new.order.as_ref().map(text),
+            created_at: None,
             row,
         };
         let message = WorkMessage::Write(Box::new(message));
         context.queue.send(&[message]).await?;
     }
     Ok(begun)
+}
+
+/// Returns where the row of a write is: here if it fits into a message, else in an object, which is stored now.
+pub(crate) async fn written(
+    context: &Context,
+    write: WriteId,
+    json: &str,
+) -> Result<WrittenRow, ApiError> {
+    if is_inline(json) {
+        return Ok(WrittenRow::Json(json.to_owned()));
+    }
+    let (bucket, key) = (&context.settings.work_bucket, write.object_key());
+    let body = Bytes::from(json.to_owned());
+    let stored = context
+        .objects
+        .write(bucket, &key, "application/json", body);
+    stored.await?;
+    Ok(WrittenRow::ObjectBytes(json.len() as u64))
 }
 
 /// Returns whether a row fits into a message, as a JSON string: quotes, backslashes and line ends are escaped there.

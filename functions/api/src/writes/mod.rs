@@ -16,6 +16,8 @@ mod accept;
 mod request;
 mod view;
 
-pub(crate) use accept::{accept, wait_for_end};
+pub(crate) use accept::{
+    CLAIM_MS, FIRST_LOOK, LONGEST_LOOK, LONGEST_WAIT, accept, in_flight, wait_for_end, written,
+};
 pub(crate) use request::{IdempotencyKey, RowWrite};
 pub(crate) use view::WriteView;

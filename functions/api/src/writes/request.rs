@@ -120,7 +120,7 @@ impl IdempotencyKey {
     }
 
     /// Returns the name under which the ledger has the key of a token.
-    pub(super) fn name(&self, token: &str) -> String {
+    pub(crate) fn name(&self, token: &str) -> String {
         let hash = blake3::hash(self.0.as_bytes()).to_hex();
         format!("{token}/{}", &hash[..32])
     }

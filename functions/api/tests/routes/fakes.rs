@@ -92,13 +92,16 @@ impl ApiResponse {
     }
 }
 
-/// A chunk queue that only keeps what is sent.
+/// A chunk queue that only keeps what is sent, and says whether it is down.
 #[derive(Default)]
-pub(crate) struct SentMessages(pub(crate) Mutex<Vec<WorkMessage>>);
+pub(crate) struct SentMessages(pub(crate) Mutex<Vec<WorkMessage>>, pub(crate) Mutex<bool>);
 
 #[async_trait]
 impl ChunkQueue for SentMessages {
     async fn send(&self, messages: &[WorkMessage]) -> Result<(), AwsError> {
+        if *self.1.lock().unwrap() {
+            return Err(AwsError::unavailable("SendMessage", "chunks", "down"));
+        }
         self.0.lock().unwrap().extend_from_slice(messages);
         Ok(())
     }
@@ -180,6 +183,7 @@ impl Api {
             socket_url: Some("wss://socket.example/live".to_owned()),
             upload_origin: Some("https://inbox.example".to_owned()),
             requests_per_second: 10_000.try_into().unwrap(),
+            void_seconds: 3600,
         };
         set(&mut settings);
         let context = Context::new(

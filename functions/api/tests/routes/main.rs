@@ -6,6 +6,7 @@ mod access;
 mod buckets;
 mod cancel;
 mod changes;
+mod children;
 mod datasets;
 mod destinations;
 mod fakes;

@@ -1,5 +1,6 @@
 //! Datasets: what a file contains.
 
+mod child;
 mod field;
 mod name;
 mod options;
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
 
+pub(crate) use child::count_table;
+pub use child::{Child, FamilyError, MAX_GENERATIONS, check_family};
 pub use field::Field;
 pub use name::{NAME_RULE, is_name};
 pub(crate) use name::{check_table_name, is_system_column};
@@ -59,6 +62,10 @@ pub struct Dataset {
     pub operation: Option<Operation>,
     /// Tables of totals, kept beside the rows in SQL.
     pub totals: Vec<Total>,
+    /// The name under which the API shows the token of a new row to its creator, if rows have tokens.
+    pub token: Option<String>,
+    /// How rows are numbered within those of another dataset, if they are.
+    pub child: Option<Child>,
     /// The fields, in the order of the definition.
     pub fields: Vec<Field>,
     /// Indexes of the key fields, in the order of the key.

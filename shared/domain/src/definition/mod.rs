@@ -1,5 +1,6 @@
 //! Definitions of datasets: parses their TOML and checks it.
 
+mod child;
 mod fields;
 mod key;
 mod notation;
@@ -42,6 +43,10 @@ struct RawDataset {
     mode: Mode,
     order: Option<Spanned<String>>,
     search: Option<Spanned<Vec<String>>>,
+    token: Option<Spanned<String>>,
+    parent: Option<Spanned<String>>,
+    number: Option<Spanned<String>>,
+    count_in_parent: Option<Spanned<String>>,
     max_delete_share: Option<Spanned<f64>>,
     operation: Option<RawOperation>,
     nulls: Option<Vec<String>>,
@@ -91,6 +96,7 @@ impl Dataset {
         let search = source.check_optional("search", raw.search.as_ref(), |names| {
             search::check_search(names, &fields, &key)
         })?;
+        let (token, child) = child::check_family(&source, &raw, &fields, &key)?;
         let csv = settings::check_csv(&source, &raw.csv)?;
         let json = settings::check_json(&source, &raw.json)?;
         let encoding = settings::check_encoding(&source, raw.encoding.as_ref(), &csv)?;
@@ -102,7 +108,7 @@ impl Dataset {
             .map(|operation| settings::check_operation(&source, operation, &fields))
             .transpose()?;
         let totals = totals::check_totals(&source, raw.name.get_ref(), &raw.totals, &fields)?;
-        let dataset = Self {
+        let mut dataset = Self {
             name: raw.name.into_inner(),
             format: raw.format,
             encoding,
@@ -114,12 +120,20 @@ impl Dataset {
             max_delete_share,
             operation,
             totals,
+            token,
+            child,
             fields,
             key,
             order,
             search: search.unwrap_or_default(),
             by_place: false,
         };
+        child::add_count(
+            &source,
+            raw.count_in_parent.as_ref(),
+            &mut dataset,
+            totals::MAX_TOTALS,
+        )?;
         settings::check_positions(&source, &dataset, &raw.fields)?;
         settings::check_mode(&source, &dataset, &raw.fields)?;
         Ok(if dataset.key.is_empty() {

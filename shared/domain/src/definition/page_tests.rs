@@ -113,6 +113,15 @@ fn with(owner: &str, field: usize, settings: Table) -> Result<Dataset, String> {
     if settings.get("key").is_some_and(Value::is_str) {
         table.remove("operation");
     }
+    if ["parent", "number", "count_in_parent"]
+        .iter()
+        .any(|name| settings.contains_key(*name))
+    {
+        let key = ["sku", "quantity"].map(Value::from).to_vec();
+        table.insert("key".to_owned(), key.into());
+        table.insert("parent".to_owned(), "shops".into());
+        table.insert("number".to_owned(), "quantity".into());
+    }
     for (name, value) in settings {
         let value = match (table.remove(&name), value) {
             (Some(Value::Table(mut inner)), Value::Table(value)) if owner == "dataset" => {

@@ -13,7 +13,7 @@ use crate::dataset::{
 use crate::value::FieldType;
 
 /// The maximum number of tables of totals. Every chunk updates each of them.
-const MAX_TOTALS: usize = 16;
+pub(super) const MAX_TOTALS: usize = 16;
 /// The maximum number of columns of a table of totals.
 const MAX_COLUMNS: usize = 32;
 

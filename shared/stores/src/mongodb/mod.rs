@@ -23,6 +23,7 @@ mod document;
 mod error;
 mod json;
 mod key_text;
+mod numbers;
 mod prune;
 mod read;
 mod registry;

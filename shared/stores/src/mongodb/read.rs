@@ -1,5 +1,8 @@
 //! Reads by `find` in the order of an index.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
 use jiff::civil::date;
@@ -14,6 +17,7 @@ use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
 use super::document::{CHANGED, DIGEST, KEY, compared, id_of_key, path};
 use super::error::{from_read, unavailable};
 use super::json::to_text;
+use super::numbers::stored_numbers;
 use super::versions::key_versions;
 use crate::error::Result;
 use crate::read::page::{PageBuilder, after_prefix, beginning};
@@ -79,7 +83,28 @@ impl Reader for ReadMongodb {
         with_timeout(StoreKind::Mongodb, self.options.call_timeout(), versions).await
     }
 
+    async fn stored_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        numbers: RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>> {
+        let (database, timeout) = (&self.database, self.options.timeout);
+        let found = stored_numbers(database, timeout, dataset, parent, numbers);
+        with_timeout(StoreKind::Mongodb, self.options.call_timeout(), found).await
+    }
+
     async fn totals(&self, _: &Dataset, _: &Total, _: &Start, _: u32) -> Result<TotalsPage> {
+        Err(QueryError::NoTotals.into())
+    }
+
+    async fn groups(
+        &self,
+        _: &Dataset,
+        _: &Total,
+        _: &[Value],
+        _: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
         Err(QueryError::NoTotals.into())
     }
 }

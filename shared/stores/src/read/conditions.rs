@@ -64,6 +64,14 @@ impl<'a, D: Dialect> Conditions<'a, D> {
         self.add(format!("{} = {place}", column.raw));
     }
 
+    pub(super) fn one_of(&mut self, column: &ReadColumn, values: &[Value]) {
+        let places: Vec<String> = values
+            .iter()
+            .map(|value| self.place(column.kind, value))
+            .collect();
+        self.add(format!("{} IN ({})", column.raw, places.join(", ")));
+    }
+
     pub(super) fn compare(
         &mut self,
         kind: FieldType,

@@ -17,12 +17,15 @@
 pub(crate) mod conditions;
 pub(crate) mod fetch;
 pub(crate) mod key_versions;
+pub(crate) mod numbers;
 pub(crate) mod page;
 pub(crate) mod plan;
 pub(crate) mod search;
 pub(crate) mod sql;
 pub(crate) mod statement;
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -146,6 +149,15 @@ pub trait Reader: Send + Sync {
     /// Returns what the store has of a key, whose values are in the order of the key.
     async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions, StoreError>;
 
+    /// Returns which of these numbers have a row or a tombstone under a parent: the key of the dataset is `parent`, then
+    /// the number, an integer. There may be at most [`MAX_NUMBERS`](crate::MAX_NUMBERS) numbers.
+    async fn stored_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        numbers: RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>, StoreError>;
+
     /// Returns a page of at most `limit` groups of one of the dataset's totals, ordered by their values, nulls last.
     /// Only SQL stores have totals.
     async fn totals(
@@ -155,4 +167,15 @@ pub trait Reader: Send + Sync {
         start: &Start,
         limit: u32,
     ) -> Result<TotalsPage, StoreError>;
+
+    /// Returns the groups of one of the dataset's totals whose first values are `first`, and whose next value, the last
+    /// one, is one of `last`, of which there are at most as many as a page has rows. They are in no order, each as in a
+    /// [`TotalsPage`]. Only SQL stores have totals.
+    async fn groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>, StoreError>;
 }

@@ -1,6 +1,7 @@
 //! Reads from an SQL database: turns queries into statements, and results into pages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,9 +10,10 @@ use landfall_domain::{
 };
 
 use super::key_versions::{self, VersionColumns};
+use super::numbers;
 use super::page::{PageBuilder, cut};
 use super::plan::spans;
-use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups};
+use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups, groups_of};
 use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::{Result, StoreError};
 use crate::registry::Entry;
@@ -170,7 +172,27 @@ impl<D: SqlDatabase> SqlReader<D> {
         key_versions::found(D::KIND, entry, rows)
     }
 
-    async fn groups(
+    async fn find_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        range: &RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>> {
+        let count = numbers::check(dataset, parent, range)?;
+        let Some(table) = self.table(dataset).await? else {
+            return Ok(BTreeSet::new());
+        };
+        let entry = self.database.entry(&dataset.name).await?;
+        let has_tombstones = entry.is_some_and(|entry| entry.tombstones);
+        let (database, result) = (&self.database, Arc::new(numbers::table()));
+        let select = numbers::select(database, dataset, &table, has_tombstones, parent, range);
+        let page = database
+            .fetch(&result, select, numbers::page(count))
+            .await?;
+        Ok(numbers::found(page))
+    }
+
+    async fn groups_page(
         &self,
         dataset: &Dataset,
         total: &Total,
@@ -207,14 +229,41 @@ impl<D: SqlDatabase> SqlReader<D> {
             values.chain(group.last().cloned()).collect()
         });
         for group in &mut groups {
-            group.pop();
-            for (value, column) in group[by..].iter_mut().zip(&total.columns) {
-                if let (Measure::Sum(field), Value::Text(text)) = (&column.measure, &value) {
-                    *value = sum(kind_of(dataset, field), text);
-                }
-            }
+            finish(group, dataset, total);
         }
         Ok(TotalsPage { groups, next })
+    }
+
+    async fn some_groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
+        let limit = u32::try_from(last.len()).unwrap_or(u32::MAX);
+        if first.len() + 1 != total.by.len()
+            || !(1..=landfall_domain::MAX_PAGE_ROWS).contains(&limit)
+        {
+            return Err(QueryError::Limit.into());
+        }
+        let Some(table) = self.database.totals(dataset, total).await? else {
+            if self.table(dataset).await?.is_some() {
+                return Err(StoreError::Building(total.name.clone()));
+            }
+            return Ok(Vec::new());
+        };
+        let table = Arc::new(table);
+        let select = groups_of(&self.database, &table, first, last);
+        // Groups without texts beside those of the request fit any page.
+        let page = PageBuilder::new(limit, usize::MAX);
+        let page = self.database.fetch(&table, select, page).await?;
+        let groups = page.into_rows().into_iter().map(|row| {
+            let mut group = row.values;
+            finish(&mut group, dataset, total);
+            group
+        });
+        Ok(groups.collect())
     }
 
     /// Fails if the database does not respond in time. After an error, the table is looked up again.
@@ -249,6 +298,16 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         self.within(dataset, self.key_versions(dataset, key)).await
     }
 
+    async fn stored_numbers(
+        &self,
+        dataset: &Dataset,
+        parent: &[Value],
+        numbers: RangeInclusive<i64>,
+    ) -> Result<BTreeSet<i64>> {
+        self.within(dataset, self.find_numbers(dataset, parent, &numbers))
+            .await
+    }
+
     async fn totals(
         &self,
         dataset: &Dataset,
@@ -256,8 +315,29 @@ impl<D: SqlDatabase> Reader for SqlReader<D> {
         start: &Start,
         limit: u32,
     ) -> Result<TotalsPage> {
-        self.within(dataset, self.groups(dataset, total, start, limit))
+        self.within(dataset, self.groups_page(dataset, total, start, limit))
             .await
+    }
+
+    async fn groups(
+        &self,
+        dataset: &Dataset,
+        total: &Total,
+        first: &[Value],
+        last: &[Value],
+    ) -> Result<Vec<Vec<Value>>> {
+        self.within(dataset, self.some_groups(dataset, total, first, last))
+            .await
+    }
+}
+
+/// Removes the name of a group, and makes its sums numbers.
+fn finish(group: &mut Vec<Value>, dataset: &Dataset, total: &Total) {
+    group.pop();
+    for (value, column) in group[total.by.len()..].iter_mut().zip(&total.columns) {
+        if let (Measure::Sum(field), Value::Text(text)) = (&column.measure, &value) {
+            *value = sum(kind_of(dataset, field), text);
+        }
     }
 }
 

@@ -350,6 +350,30 @@ pub(crate) fn groups(
     }
 }
 
+/// Returns the statement of the groups of a table of totals with these first values, and one of these last ones.
+pub(crate) fn groups_of(
+    dialect: &impl Dialect,
+    table: &ReadTable,
+    first: &[Value],
+    last: &[Value],
+) -> Statement {
+    let mut conditions = Conditions::new(dialect);
+    for (column, value) in table.columns.iter().zip(first) {
+        conditions.equal(column, value);
+    }
+    conditions.one_of(&table.columns[first.len()], last);
+    let Statement { sql, values } = conditions.finish();
+    let select = list(&table.columns, ", ", |column| column.value.clone());
+    Statement {
+        sql: format!(
+            "SELECT {select} FROM {}{sql} {}",
+            table.name,
+            limited(last.len(), 0)
+        ),
+        values,
+    }
+}
+
 fn limited(limit: usize, skip: u64) -> String {
     match skip {
         0 => format!("LIMIT {limit}"),

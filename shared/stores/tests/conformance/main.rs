@@ -21,6 +21,7 @@ mod maintenance;
 mod matrix;
 mod merge;
 mod merge_random;
+mod numbers;
 mod ordered;
 mod overlap;
 mod owners;
@@ -143,6 +144,8 @@ macro_rules! conformance {
                 key_versions::versions_of_a_key,
                 key_versions::versions_of_keys_of_several_fields,
                 key_versions::versions_of_columns,
+                numbers::numbers_with_rows_and_tombstones,
+                numbers::many_numbers,
                 matrix::matrix_of_keys_and_sizes,
                 random::random_datasets_and_chunks,
             }
