@@ -5,6 +5,7 @@
 
 mod browser;
 mod cases;
+mod children;
 mod compressed;
 mod control;
 mod delivery;

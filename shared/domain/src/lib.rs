@@ -51,7 +51,7 @@ pub use cursor::CursorCodec;
 pub use dataset::{
     Child, CsvOptions, Dataset, DatasetRef, FamilyError, Field, Format, JsonOptions, Limits,
     MAX_GENERATIONS, MAX_KEY_BYTES, Measure, Mode, NAME_RULE, Operation, Quote, RejectLimits,
-    Total, TotalColumn, UnknownColumns, check_family, is_name, key_text_bytes,
+    Total, TotalColumn, UnknownColumns, check_family, is_name, is_total_name, key_text_bytes,
 };
 pub use dead::{DeadChunk, DeadChunks, DeadCode, MAX_LISTED as MAX_LISTED_DEAD_CHUNKS};
 pub use definition::{DefinitionText, InvalidDefinition, Tables, settings_of};

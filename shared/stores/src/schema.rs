@@ -8,7 +8,8 @@
 /// Name of the column with the input columns that the dataset does not define.
 pub(crate) use landfall_domain::EXTRA_COLUMN as EXTRA;
 use landfall_domain::{
-    Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name, search_column,
+    Dataset, Field, FieldType, Mode, StoreKind, Total, UnknownColumns, is_name, is_total_name,
+    search_column,
 };
 
 use crate::error::{Result, StoreError};
@@ -101,7 +102,7 @@ impl Table {
         let fields = records.fields.iter().map(|field| &field.name);
         let totals = dataset.totals.iter().flat_map(|total| {
             let columns = total.columns.iter().map(|column| &column.name);
-            columns.chain([&total.name])
+            columns.chain(Some(&total.name).filter(|name| !is_total_name(name)))
         });
         let mut names = fields.chain(totals).chain([&dataset.name]);
         if let Some(name) = names.find(|name| !is_name(name)) {

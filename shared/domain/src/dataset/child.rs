@@ -3,11 +3,14 @@
 //! The key of a child is that of its parent, then the number. The first dataset of a family has tokens: each of its
 //! rows is created with one, and the key is a hash of it.
 
-use super::{Dataset, Total};
+use super::{Dataset, Total, is_name};
 use crate::value::FieldType;
 
 /// The maximum number of datasets from one with tokens to its last child.
 pub const MAX_GENERATIONS: usize = 4;
+
+/// What the names of tables begin with that count the rows of a child.
+const COUNT_TABLE: &str = "_count_";
 
 /// The rows of another dataset, to which rows belong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +57,13 @@ pub enum FamilyError {
 
 /// Returns the name of the table that counts the rows of a child. No dataset and no total of a definition can have it.
 pub(crate) fn count_table(dataset: &str) -> String {
-    format!("_count_{dataset}")
+    format!("{COUNT_TABLE}{dataset}")
+}
+
+/// Returns whether a text can be the name of a table of totals: one of a definition, or one that counts the rows of a
+/// child.
+pub fn is_total_name(name: &str) -> bool {
+    is_name(name.strip_prefix(COUNT_TABLE).unwrap_or(name))
 }
 
 /// Checks a line of datasets, from a child to its ancestor with a token.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoding::Encoding;
 
 pub(crate) use child::count_table;
-pub use child::{Child, FamilyError, MAX_GENERATIONS, check_family};
+pub use child::{Child, FamilyError, MAX_GENERATIONS, check_family, is_total_name};
 pub use field::Field;
 pub use name::{NAME_RULE, is_name};
 pub(crate) use name::{check_table_name, is_system_column};
