@@ -16,8 +16,9 @@ use crate::mysql::dialect::{BY_KEY, quote};
 use crate::read::statement::{Candidates, Statement};
 use crate::schema::{Table, list};
 
-/// The number of candidates that are not collected any more.
-const MANY: u64 = 5_000;
+/// The number of candidates that are not collected any more: in the order of the rows, a page is then full after about
+/// one row of a hundred.
+const MANY: u64 = 2_000;
 /// The maximum number of words of a query that candidates are looked for by: the longest.
 const MAX_WORDS: usize = 8;
 /// The maximum number of whole words that all candidates have.
