@@ -77,8 +77,8 @@ pub use reject::{MAX_RAW_BYTES, Record, RecordsBudget, Reject, RejectCode};
 pub use row::{Row, Values, latest_by_key};
 pub use row_versions::RowVersions;
 pub use search::{
-    Clause, MAX_CLAUSES, MAX_SEARCH_CHARS, MAX_SEARCHED_BYTES, Search, SearchError, Segment,
-    highlight, search_column, searched_words,
+    Clause, MAX_CLAUSES, MAX_SEARCH_CHARS, MAX_SEARCHED_BYTES, Occurrence, Search, SearchError,
+    Segment, highlight, parts_of_word, search_column, searched_words,
 };
 pub use structure::{Structure, StructureKind};
 pub use value::{

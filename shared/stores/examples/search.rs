@@ -1,4 +1,4 @@
-//! Search in a table of texts, beside a scan and, in PostgreSQL, beside its own index of words.
+//! Search in a table of texts, beside scans and, in PostgreSQL, beside its own index of words.
 //!
 //! `cargo run --release -p landfall-stores --example search -- FILE` with one text per line, and the database in
 //! `LANDFALL_SEARCH_URL`. Loads the texts without and with search. Then compares 500 random queries with a scan in
@@ -19,7 +19,7 @@ use landfall_stores::{ReadOptions, Reader, StoreOptions, connect_sql, read_sql};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection};
 
 const PLAIN: &str = r#"
 name = "texts_plain"
@@ -170,6 +170,12 @@ async fn main() {
         .collect();
     let rare: Vec<&str> = rare.choose_multiple(&mut random, WORDS).copied().collect();
 
+    // First, as the server is still busy with the load for a while.
+    if url.starts_with("postgres") {
+        beside_postgres(&url, &rare).await;
+    } else if url.starts_with("mysql") {
+        beside_mysql(&url, &rare).await;
+    }
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         for word in &rare {
@@ -182,9 +188,6 @@ async fn main() {
         }
     }
     print("search", times);
-    if url.starts_with("postgres") {
-        beside_postgres(&url, &rare).await;
-    }
 
     let mut hits = 0;
     for number in 0..QUERIES {
@@ -205,6 +208,41 @@ async fn main() {
         );
     }
     println!("{QUERIES} queries find what a scan finds, {hits} rows");
+}
+
+/// Prints how long scans take, and the sizes of the tables.
+async fn beside_mysql(url: &str, rare: &[&str]) {
+    let mut connection = MySqlConnection::connect(url).await.unwrap();
+    for (table, condition) in [
+        ("texts_plain", "body LIKE CONCAT('%', ?, '%')"),
+        ("texts_searched", "LOCATE(?, _search_body) > 0"),
+    ] {
+        let select = format!("SELECT id, body FROM {table} WHERE {condition} ORDER BY id LIMIT 21");
+        let mut times = Vec::new();
+        for word in rare {
+            let started = Instant::now();
+            let rows = sqlx::query(AssertSqlSafe(select.as_str())).bind(*word);
+            rows.fetch_all(&mut connection).await.unwrap();
+            times.push(started.elapsed());
+        }
+        print(condition, times);
+    }
+    let tables = [
+        "texts_plain",
+        "texts_searched",
+        "_search_texts_searched",
+        "_words_texts_searched",
+    ];
+    let analyze = format!("ANALYZE TABLE {}", tables.join(", "));
+    let analyze = sqlx::raw_sql(AssertSqlSafe(analyze));
+    analyze.fetch_all(&mut connection).await.unwrap();
+    for table in tables {
+        let size = "SELECT CAST(data_length / 1000000 AS SIGNED) FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = ?";
+        let size = sqlx::query_scalar(size).bind(table);
+        let size: i64 = size.fetch_one(&mut connection).await.unwrap();
+        println!("{table}: {size} MB");
+    }
 }
 
 /// Prints how long a scan takes, and the server's own index of words.

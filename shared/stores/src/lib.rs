@@ -74,6 +74,7 @@ mod json;
 mod maintenance;
 mod mongodb;
 mod mysql;
+mod options;
 mod postgres;
 mod read;
 mod registry;

@@ -7,7 +7,7 @@
 //! | | index |
 //! |---|---|
 //! | PostgreSQL | GIN of trigrams, by the extension `pg_trgm`; without it, none |
-//! | MySQL, MariaDB | none: rows are compared one by one |
+//! | MySQL, MariaDB | two tables of the words, which the writer keeps: `mysql::search` |
 //! | SQLite | FTS5 of trigrams, which triggers keep |
 //!
 //! The registry has the searched fields. Every chunk stores their words, whatever its definition is: under its lock, it

@@ -13,6 +13,7 @@ use landfall_domain::{
 use crate::changes::Followed;
 use crate::error::{Result, SEARCH_CHANGED, StoreError};
 use crate::maintenance::{Current, Maintenance, Prepared};
+pub use crate::options::StoreOptions;
 use crate::registry::Registered;
 use crate::retry::{with_retries, with_timeout};
 use crate::schema::{Table, search_of};
@@ -100,30 +101,6 @@ pub trait Store: Send + Sync {
     async fn rebuild_totals(&self, dataset: &Dataset) -> Result<Vec<(String, u64)>, StoreError>;
 }
 
-/// Limits of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct StoreOptions {
-    /// The maximum number of connections of this process. `SQLite` has one.
-    pub connections: u32,
-    /// The longest that one call may take, including waits and retries.
-    pub timeout: Duration,
-    /// The approximate number of rows that one step of work on a whole table handles.
-    pub step_rows: u64,
-    /// The maximum number of rows of a table on which [`Store::prepare`] creates indexes.
-    pub small_table_rows: u64,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            connections: 2,
-            timeout: Duration::from_mins(1),
-            step_rows: 20_000,
-            small_table_rows: 100_000,
-        }
-    }
-}
-
 /// Rows of one object on their way into a table, at least one.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a> {
@@ -190,11 +167,10 @@ pub(crate) struct BoundedStore<B> {
     backend: B,
     timeout: Duration,
     owner: Option<String>,
-    prepared: Mutex<HashMap<String, Known>>,
+    prepared: Mutex<HashMap<String, (Table, Prepared)>>,
+    /// The registered searched fields of datasets for which these are not those of the definition.
+    searched: Mutex<HashMap<String, Vec<String>>>,
 }
-
-/// A prepared table, and its searched fields.
-type Known = (Table, Prepared, Vec<String>);
 
 impl<B: Backend> BoundedStore<B> {
     pub(crate) fn new(backend: B, options: StoreOptions, owner: Option<&str>) -> Self {
@@ -203,6 +179,7 @@ impl<B: Backend> BoundedStore<B> {
             timeout: options.timeout,
             owner: owner.map(str::to_owned),
             prepared: Mutex::default(),
+            searched: Mutex::default(),
         }
     }
 
@@ -247,16 +224,20 @@ impl<B: Backend> BoundedStore<B> {
         Ok(table)
     }
 
-    /// Returns the fields of a dataset whose words rows have.
-    async fn searched(&self, dataset: &str) -> Result<Vec<String>> {
-        let known = self
-            .prepared()
-            .get(dataset)
-            .map(|(_, _, search)| search.clone());
-        match known {
-            Some(search) => Ok(search),
-            None => self.with_timeout(self.backend.searched(dataset)).await,
+    /// Returns the fields of a dataset whose words rows have, if the registry has not changed since it was read.
+    fn searched(&self, dataset: &Dataset) -> Vec<String> {
+        match lock(&self.searched).get(&dataset.name) {
+            Some(search) => search.clone(),
+            None if can_search(B::KIND) => search_of(dataset),
+            None => Vec::new(),
         }
+    }
+
+    /// Reads the fields of a dataset whose words rows have.
+    async fn read_searched(&self, dataset: &str) -> Result<Vec<String>> {
+        let search = self.with_timeout(self.backend.searched(dataset)).await?;
+        lock(&self.searched).insert(dataset.to_owned(), search.clone());
+        Ok(search)
     }
 
     /// Applies rows with the words of these fields.
@@ -276,6 +257,9 @@ impl<B: Backend> BoundedStore<B> {
             rows: words.as_ref().unwrap_or(rows),
         };
         let applied = self.with_timeout(self.backend.apply(load)).await;
+        if applied.as_ref().is_err_and(is_search_changed) {
+            return applied;
+        }
         self.explained(&table, applied)
             .await
             .inspect_err(|_| self.forget(&table))
@@ -289,12 +273,16 @@ impl<B: Backend> BoundedStore<B> {
 
     /// Makes the next `prepare` look at the table again.
     fn forget(&self, table: &Table) {
-        self.prepared().remove(&table.name);
+        lock(&self.prepared).remove(&table.name);
     }
+}
 
-    fn prepared(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn is_search_changed(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable { reason, .. } if reason == SEARCH_CHANGED)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -305,7 +293,7 @@ impl<B: Backend> Store for BoundedStore<B> {
 
     async fn prepare(&self, dataset: &Dataset) -> Result<Prepared> {
         let table = self.table(dataset)?;
-        if let Some((known, prepared, _)) = self.prepared().get(&table.name)
+        if let Some((known, prepared)) = lock(&self.prepared).get(&table.name)
             && *known == table
         {
             return Ok(*prepared);
@@ -313,11 +301,7 @@ impl<B: Backend> Store for BoundedStore<B> {
         let prepared = self.with_timeout(with_retries(|| self.backend.prepare(dataset, &table)));
         let prepared = self.explained(&table, prepared.await).await?;
         if prepared != Prepared::Blocked {
-            let search = self
-                .with_timeout(self.backend.searched(&table.name))
-                .await?;
-            self.prepared()
-                .insert(table.name.clone(), (table, prepared, search));
+            lock(&self.prepared).insert(table.name.clone(), (table, prepared));
         }
         Ok(prepared)
     }
@@ -338,12 +322,12 @@ impl<B: Backend> Store for BoundedStore<B> {
         if rows.is_empty() {
             return Ok(StoreCounts::default());
         }
-        let search = self.searched(&dataset.name).await?;
+        let search = self.searched(dataset);
         let applied = self.apply_with(dataset, order, rows, &search).await;
         match applied {
-            // Another worker has prepared a definition with search meanwhile.
-            Err(StoreError::Unavailable { reason, .. }) if reason == SEARCH_CHANGED => {
-                let search = self.searched(&dataset.name).await?;
+            // Another definition than this one has search.
+            Err(error) if is_search_changed(&error) => {
+                let search = self.read_searched(&dataset.name).await?;
                 self.apply_with(dataset, order, rows, &search).await
             }
             applied => applied,

@@ -1,7 +1,7 @@
 //! The form in which stores keep the words of a text.
 
-use super::MAX_SEARCHED_BYTES;
 use super::words::{Piece, Unit, pieces};
+use super::{MAX_SEARCHED_BYTES, MIN_PART};
 
 /// Returns the name of the column with the words of a field.
 pub fn search_column(field: &str) -> String {
@@ -20,6 +20,14 @@ pub fn searched_words(text: &str) -> String {
         words.push(' ');
     }
     words
+}
+
+/// Returns the ends of a stored word, one of which begins with each part by which the word is found
+/// ([`Occurrence::Part`](super::Occurrence::Part)).
+pub fn parts_of_word(word: &str) -> impl Iterator<Item = &str> {
+    let starts = word.char_indices();
+    let parts = (word.chars().count() + 1).saturating_sub(MIN_PART);
+    starts.take(parts).map(|(start, _)| &word[start..])
 }
 
 /// Returns the tokens of pieces: the words, and each character of a script without spaces with the one that follows.

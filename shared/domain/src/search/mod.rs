@@ -33,9 +33,9 @@ mod query;
 mod tests;
 mod words;
 
-pub use form::{search_column, searched_words};
+pub use form::{parts_of_word, search_column, searched_words};
 pub use highlight::{Segment, highlight};
-pub use query::{Clause, Search, SearchError};
+pub use query::{Clause, Occurrence, Search, SearchError};
 
 /// The bytes of a text that are searched; the rest is not found. Bounds what stores keep for each row.
 pub const MAX_SEARCHED_BYTES: usize = 64 << 10;
@@ -43,5 +43,7 @@ pub const MAX_SEARCHED_BYTES: usize = 64 << 10;
 pub const MAX_SEARCH_CHARS: usize = 200;
 /// The maximum number of terms of a query.
 pub const MAX_CLAUSES: usize = 16;
+/// The minimum number of characters of a term that is found within words.
+const MIN_PART: usize = 3;
 /// The maximum number of fields of a dataset that are searched.
 pub(crate) const MAX_SEARCH_FIELDS: usize = 4;

@@ -2,10 +2,7 @@
 
 use super::form::searched_words;
 use super::words::{Piece, pieces};
-use super::{MAX_CLAUSES, MAX_SEARCH_CHARS};
-
-/// The minimum number of characters of a term that is found within words.
-const MIN_PART: usize = 3;
+use super::{MAX_CLAUSES, MAX_SEARCH_CHARS, MIN_PART};
 
 /// A query for rows that contain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +16,17 @@ pub struct Clause {
     /// A text that the stored words contain. It begins with a space if a word has to begin there, and ends with one if
     /// a word has to end there.
     needle: String,
+}
+
+/// How a word of a term occurs among the stored words of a field that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occurrence<'c> {
+    /// As this word.
+    Word(&'c str),
+    /// As the beginning of a word.
+    Beginning(&'c str),
+    /// Anywhere in a word. It has at least three characters.
+    Part(&'c str),
 }
 
 /// A query is too long.
@@ -37,6 +45,18 @@ impl Clause {
     /// Returns the text that the words of a matching field contain.
     pub fn needle(&self) -> &str {
         &self.needle
+    }
+
+    /// Returns the words of the term in its order. A field that matches has all of them; whether it has them next to
+    /// each other, only [`Clause::needle`] decides.
+    pub fn occurrences(&self) -> Vec<Occurrence<'_>> {
+        let Some(words) = self.needle.strip_prefix(' ') else {
+            return vec![Occurrence::Part(&self.needle)];
+        };
+        let (whole, last) = words.rsplit_once(' ').unwrap_or(("", words));
+        let whole = whole.split_terminator(' ').map(Occurrence::Word);
+        let last = (!last.is_empty()).then_some(Occurrence::Beginning(last));
+        whole.chain(last).collect()
     }
 
     /// Returns the parts of three characters of that text, which an index of such parts has.

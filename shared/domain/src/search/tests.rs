@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::words::fold;
-use super::{Search, Segment, highlight, searched_words};
+use super::{Clause, Occurrence, Search, Segment, highlight, parts_of_word, searched_words};
 
 fn is_found(query: &str, text: &str) -> bool {
     Search::parse(query).unwrap().matches([text])
@@ -69,6 +69,26 @@ fn terms_find_words_and_their_parts() {
     ] {
         assert!(!is_found(query, text), "{query}");
     }
+}
+
+#[test]
+fn terms_consist_of_words_that_occur_somehow() {
+    use Occurrence::{Beginning, Part, Word};
+    for (query, words) in [
+        ("gard", vec![Part("gard")]),
+        ("of", vec![Word("of")]),
+        ("g*", vec![Beginning("g")]),
+        ("\"garden\"", vec![Word("garden")]),
+        ("front-gard*", vec![Word("front"), Beginning("gard")]),
+        ("東京都", vec![Word("東京"), Word("京都")]),
+        ("東", vec![Beginning("東")]),
+    ] {
+        let search = Search::parse(query).unwrap();
+        assert_eq!(search.clauses()[0].occurrences(), words, "{query}");
+    }
+    let parts: Vec<&str> = parts_of_word("crème").collect();
+    assert_eq!(parts, ["crème", "rème", "ème"]);
+    assert_eq!(parts_of_word("of").count(), 0);
 }
 
 #[test]
@@ -169,6 +189,21 @@ fn texts() -> impl Strategy<Value = String> {
     })
 }
 
+/// Returns whether an index of words finds a text for every term.
+fn is_candidate(search: &Search, text: &str) -> bool {
+    let words = searched_words(text);
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let clauses = search.clauses().iter();
+    let mut occurrences = clauses.flat_map(Clause::occurrences);
+    occurrences.all(|occurrence| {
+        words.iter().any(|word| match occurrence {
+            Occurrence::Word(wanted) => *word == wanted,
+            Occurrence::Beginning(wanted) => word.starts_with(wanted),
+            Occurrence::Part(wanted) => parts_of_word(word).any(|part| part.starts_with(wanted)),
+        })
+    })
+}
+
 proptest! {
     #[test]
     fn folding_twice_changes_nothing(text in texts()) {
@@ -182,6 +217,7 @@ proptest! {
             let is_match = search.matches([text.as_str()]);
             let marks = highlight(&text, &search);
             prop_assert!(!is_match || marks.iter().any(|segment| segment.is_match));
+            prop_assert!(!is_match || is_candidate(&search, &text));
         }
     }
 
@@ -190,6 +226,7 @@ proptest! {
         let text = text.replace(['"', '*'], "-");
         if let Ok(search) = Search::parse(&text) {
             prop_assert!(search.clauses().is_empty() || search.matches([text.as_str()]));
+            prop_assert!(is_candidate(&search, &text));
         }
     }
 

@@ -10,7 +10,7 @@ use super::upsert::{add, bind, fill};
 use crate::columns::{Columns, Place, Plan};
 use crate::error::Result;
 use crate::registry::unsigned;
-use crate::schema::{ColumnKind, Table, list};
+use crate::schema::{Column, ColumnKind, Table, list};
 
 pub(super) struct Updates {
     pub(super) create: String,
@@ -18,6 +18,10 @@ pub(super) struct Updates {
     places: String,
     columns: usize,
     count_changed: String,
+    /// The updates `u` with the stored rows `t`.
+    pub(super) rows: String,
+    /// The expressions of the words of searched fields that these rows will have.
+    pub(super) words: Vec<String>,
     /// Select the updates that change existing rows, and those that insert.
     pub(super) changed: [String; 2],
     /// Updates the existing rows, and inserts the new ones.
@@ -56,6 +60,14 @@ impl Updates {
             let (kept, name) = (keeps(number), quote(&column.name));
             format!("t.{name} = IF({kept}, t.{name}, u.{name}), ")
         });
+        let is_words = |column: &&Column| column.kind == ColumnKind::Search;
+        let words = table.values().enumerate();
+        let words = words.filter(|(_, column)| is_words(column));
+        let words = words.map(|(number, column)| {
+            let (kept, name) = (keeps(number), quote(&column.name));
+            format!("IF({kept}, t.{name}, u.{name})")
+        });
+        let words = words.collect();
         let is_version = |kind| matches!(kind, ColumnKind::Version | ColumnKind::Versions);
         let versions = table
             .columns
@@ -64,11 +76,11 @@ impl Updates {
         let versions = list(versions, ", ", |column| {
             format!("t.{0} = u.{0}", quote(&column.name))
         });
-        let joined = format!(
-            "{name} u STRAIGHT_JOIN {target} t {BY_KEY} ON {}",
-            same_key(table, "t", "u")
-        );
+        let with_row = same_key(table, "t", "u");
+        let joined = format!("{name} u STRAIGHT_JOIN {target} t {BY_KEY} ON {with_row}");
         Self {
+            rows: format!("{name} u LEFT JOIN {target} t {BY_KEY} ON {with_row}"),
+            words,
             create: format!(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS {name} {definition}; TRUNCATE TABLE {name}"
             ),

@@ -44,10 +44,15 @@ pub(super) async fn prepare(
     let lacks_structures = !dataset.totals.iter().all(is_known)
         || is_indexing
         || lacks_indexes(connection, table).await?;
+    let small_rows = if is_indexing {
+        small_table_rows.min(search::SMALL_TABLE_ROWS)
+    } else {
+        small_table_rows
+    };
     let is_left_out = known.is_some()
         && is_there
         && lacks_structures
-        && !is_small(connection, &table.name, small_table_rows).await?;
+        && !is_small(connection, &table.name, small_rows).await?;
     let prepared = Prepared::lacking(is_left_out);
     if let Some(known) = known.filter(|_| is_there) {
         // Checks that it fits before anything changes.
@@ -86,6 +91,9 @@ pub(super) async fn prepare(
     let is_new = make_table(connection, table, is_there, &missing, dialect).await?;
     if !is_left_out {
         make_indexes(connection, table, dialect).await?;
+    }
+    if !table.search.is_empty() {
+        search::create(connection, table, dialect).await?;
     }
     let registered = Registered::columns_of(dataset, table);
     let entry = registry::add(connection, &table.name, &registered).await?;

@@ -26,7 +26,7 @@ pub(super) async fn next(
         None => "TRUE".to_owned(),
     };
     let names = list(&key.columns, ", ", |(name, _)| format!("t.{}", quote(name)));
-    let values = key.selected();
+    let values = key.selected("t");
     let last = format!(
         "SELECT {values} FROM {} t {BY_KEY} WHERE {after} ORDER BY {names} LIMIT 1 OFFSET {}",
         quote(name),
@@ -55,31 +55,13 @@ pub(super) fn up_to(table: &Table, place: &str) -> Result<String> {
     Key::new(table)?.compare(place, "<", "<=")
 }
 
-/// Returns the expressions that select the key of `t`, as [`is_key`] expects its values.
-pub(super) fn selected_key(table: &Table) -> Result<String> {
-    Ok(Key::new(table)?.selected())
-}
-
-/// Returns the condition that the key of `t` has these values.
-pub(super) fn is_key(table: &Table, values: &[String]) -> Result<String> {
-    let key = Key::new(table)?;
-    let columns = key.columns.iter().zip(values);
-    let conditions = columns.map(|((name, kind), value)| {
-        let literal = key.literal(*kind, value)?;
-        Some(format!("t.{} = {literal}", quote(name)))
-    });
-    let conditions: Option<Vec<String>> = conditions.collect();
-    let conditions = conditions.filter(|conditions| conditions.len() == key.columns.len());
-    let conditions = conditions.ok_or_else(|| unavailable("a key cannot be read"))?;
-    Ok(format!("({})", conditions.join(" AND ")))
-}
-
-struct Key<'a> {
+/// The columns of a key, whose values are read and written as texts.
+pub(super) struct Key<'a> {
     columns: Vec<(&'a str, FieldType)>,
 }
 
 impl<'a> Key<'a> {
-    fn new(table: &'a Table) -> Result<Self> {
+    pub(super) fn new(table: &'a Table) -> Result<Self> {
         let column = |name: &'a String| {
             let mut columns = table.columns.iter();
             columns.find_map(|column| match column {
@@ -95,11 +77,35 @@ impl<'a> Key<'a> {
         Ok(Self { columns })
     }
 
-    fn selected(&self) -> String {
+    /// Returns the expressions that select the values of an alias.
+    pub(super) fn selected(&self, alias: &str) -> String {
         list(&self.columns, ", ", |(name, kind)| match kind {
-            FieldType::Text => format!("HEX(t.{})", quote(name)),
-            _ => format!("CAST(t.{} AS CHAR)", quote(name)),
+            FieldType::Text => format!("HEX({alias}.{})", quote(name)),
+            _ => format!("CAST({alias}.{} AS CHAR)", quote(name)),
         })
+    }
+
+    /// Returns the condition that the key of `t` has these values.
+    pub(super) fn is(&self, values: &[String]) -> Result<String> {
+        let literals = self.all_literals(values)?;
+        let conditions = self.columns.iter().zip(literals);
+        let conditions = list(conditions, " AND ", |((name, _), literal)| {
+            format!("t.{} = {literal}", quote(name))
+        });
+        Ok(format!("({conditions})"))
+    }
+
+    /// Returns the literals of these values, as a list.
+    pub(super) fn literals(&self, values: &[String]) -> Result<String> {
+        Ok(self.all_literals(values)?.join(","))
+    }
+
+    fn all_literals(&self, values: &[String]) -> Result<Vec<String>> {
+        let columns = self.columns.iter().zip(values);
+        let literals = columns.map(|((_, kind), value)| self.literal(*kind, value));
+        let literals: Option<Vec<String>> = literals.collect();
+        let literals = literals.filter(|literals| literals.len() == self.columns.len());
+        literals.ok_or_else(|| unavailable("a key cannot be read"))
     }
 
     /// Returns the condition that compares the key of the alias `t` with a place: its last column with `last`, the

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use landfall_domain::{Clause, Dataset, FieldType, SORTED_CHARS, StoreKind, Total, Value};
+use landfall_domain::{
+    Clause, Dataset, FieldType, RowQuery, SORTED_CHARS, Search, StoreKind, Total, Value,
+};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments as _, Error, MySql, Row as _};
 
@@ -13,13 +15,14 @@ use super::dialect::{beginning_of, index_name, quote};
 use super::existing::columns;
 use super::indexes::has_index;
 use super::registry;
+use super::search::Sources;
 use super::statement::{STORE, Server};
 use crate::error::{Result, StoreError};
 use crate::read::fetch::{self, ReadRows};
 use crate::read::key_versions::VersionColumns;
 use crate::read::page::PageBuilder;
 use crate::read::sql::{Found, SqlDatabase, table_of_totals};
-use crate::read::statement::{Dialect, ReadColumn, ReadTable, Statement};
+use crate::read::statement::{Candidates, Dialect, ReadColumn, ReadTable, Statement};
 use crate::read::{ReadOptions, StoredRow};
 use crate::registry::{Entry, tombstones_of, unsigned};
 use crate::schema::{EXTRA, Table};
@@ -129,6 +132,17 @@ impl SqlDatabase for ReadMysql {
             .await
             .map_err(error)?;
         unsigned(STORE, count)
+    }
+
+    async fn find_candidates(
+        &self,
+        dataset: &Dataset,
+        query: &RowQuery,
+        search: &Search,
+    ) -> Result<Option<Candidates>> {
+        let sources = Sources::new(dataset, query, search)?;
+        let counted = self.count(sources.count()).await?;
+        Ok(sources.candidates(counted))
     }
 
     async fn entry(&self, dataset: &str) -> Result<Option<Entry>> {

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 use landfall_domain::{StoreCounts, StoredKey};
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, MySql, Transaction};
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Transaction};
 
 use super::changes::{self, Changes};
 use super::columns::Updates;
 use super::dialect::Dialect;
 use super::keys::{self, Keys};
+use super::search::{self, Postings};
 use super::statement::{error, run, unavailable};
 use super::totals::{self, Totals};
 use super::upsert::Upsert;
@@ -28,7 +29,7 @@ pub(super) type Chunk<'a> = sql::Chunk<'a, Statements>;
 pub(crate) struct Statements {
     dialect: Dialect,
     upsert: Upsert,
-    keys: Keys,
+    pub(super) keys: Keys,
     changes: Changes,
     /// Only for rows that are merged by column.
     updates: Option<Updates>,
@@ -64,6 +65,8 @@ pub(crate) struct Write {
     has_deleted_key: Vec<bool>,
     /// Whether the dataset that is locked has destinations.
     tracks: bool,
+    /// If the dataset has search.
+    postings: Option<Postings>,
 }
 
 impl Write {
@@ -79,6 +82,7 @@ impl Write {
             written: None,
             has_deleted_key: Vec::new(),
             tracks: false,
+            postings: None,
         })
     }
 
@@ -91,14 +95,16 @@ impl Write {
         let entry = registry::registered(&mut connection, &table.name).await?;
         let totals = Totals::all(table, &entry, dialect)?;
         totals::stage(&mut connection, &totals).await?;
+        let postings = postings(&mut connection, table, &entry, dialect).await?;
         Ok(Self {
             staged_for: Some(entry),
             totals,
+            postings,
             ..Self::begin(connection, dialect).await?
         })
     }
 
-    /// Stages the keys of a chunk if totals, deletes or tombstones need them, and begins its transaction.
+    /// Stages the keys of a chunk if totals, search, deletes or tombstones need them, and begins its transaction.
     pub(super) async fn chunk(
         mut connection: PoolConnection<MySql>,
         chunk: &Chunk<'_>,
@@ -122,7 +128,13 @@ impl Write {
         if tracks && updates.is_none() {
             run(&mut connection, &changes.create).await?;
         }
-        let needs_keys = tracks || !totals.is_empty() || entry.tombstones || chunk.deletes > 0;
+        let postings = postings(&mut connection, chunk.table, &entry, dialect).await?;
+        if postings.is_some() {
+            let first = chunk.dataset.fields.len();
+            search::add_words(&mut connection, &chunk.table.name, &chunk.rows, first).await?;
+        }
+        let has_changes = tracks || postings.is_some() || !totals.is_empty();
+        let needs_keys = has_changes || entry.tombstones || chunk.deletes > 0;
         if needs_keys || updates.is_some() {
             keys.stage(&mut connection, chunk.key, chunk.versions, &chunk.rows)
                 .await?;
@@ -133,9 +145,26 @@ impl Write {
         Ok(Self {
             staged_for: Some(entry),
             totals,
+            postings,
             ..Self::begin(connection, dialect).await?
         })
     }
+}
+
+/// Returns the statements for the words of a dataset, if it has search, with what they are staged in.
+async fn postings(
+    connection: &mut MySqlConnection,
+    table: &Table,
+    entry: &Entry,
+    dialect: Dialect,
+) -> Result<Option<Postings>> {
+    let fields = &entry.registered.search;
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let postings = Postings::new(table, fields, dialect);
+    run(connection, &postings.create_removed).await?;
+    Ok(Some(postings))
 }
 
 #[async_trait]
@@ -220,6 +249,9 @@ impl SqlTransaction<Statements> for Write {
                 changes.record(&mut self.transaction, "u", changed).await?;
             }
         }
+        if let Some(postings) = &self.postings {
+            postings.update(&mut self.transaction, updates).await?;
+        }
         updates.write(&mut self.transaction).await
     }
 
@@ -229,6 +261,12 @@ impl SqlTransaction<Statements> for Write {
         } = chunk.statements;
         if self.tracks {
             changes.copy_stored(&mut self.transaction).await?;
+        }
+        if let Some(postings) = &self.postings {
+            let has_deleted_key = &self.has_deleted_key;
+            postings
+                .upsert(&mut self.transaction, chunk, has_deleted_key)
+                .await?;
         }
         let mut upserts = Cow::Borrowed(chunk.rows.as_slice());
         if rows < upserts.len() as u64 {
@@ -252,6 +290,9 @@ impl SqlTransaction<Statements> for Write {
         if self.tracks {
             changes.record_deletes(&mut self.transaction).await?;
         }
+        if let Some(postings) = &self.postings {
+            postings.delete(&mut self.transaction, chunk).await?;
+        }
         keys.delete(&mut self.transaction, chunk.deletes).await
     }
 
@@ -272,6 +313,9 @@ impl SqlTransaction<Statements> for Write {
     async fn delete_below(&mut self, table: &Table, name: &str, below: &Below<'_>) -> Result<u64> {
         if self.tracks && *name == table.name {
             changes::record_prune(&mut self.transaction, table, below).await?;
+        }
+        if let Some(postings) = self.postings.as_ref().filter(|_| *name == table.name) {
+            postings.prune(&mut self.transaction, below).await?;
         }
         ranges::delete_below(&mut self.transaction, name, below).await
     }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use landfall_domain::{
-    Dataset, FieldType, Measure, QueryError, RowQuery, Start, StoreKind, Total, Value,
+    Dataset, FieldType, Measure, QueryError, RowQuery, Search, Start, StoreKind, Total, Value,
 };
 
 use super::key_versions::{self, VersionColumns};
 use super::numbers;
 use super::page::{PageBuilder, cut};
 use super::plan::spans;
-use super::statement::{Dialect, ReadColumn, ReadTable, Rows, Statement, groups, groups_of};
+use super::statement::{
+    Candidates, Dialect, ReadColumn, ReadTable, Rows, Statement, groups, groups_of,
+};
 use super::{KeyVersions, ReadOptions, Reader, RowPage, StoredRow, TotalsPage};
 use crate::error::{Result, StoreError};
 use crate::registry::Entry;
@@ -52,6 +54,17 @@ pub(crate) trait SqlDatabase: Dialect {
 
     /// Runs a statement that counts, and returns its number.
     async fn count(&self, statement: Statement) -> Result<u64>;
+
+    /// Returns the candidates of a search, for databases in which they are not a condition; none if a page is full
+    /// sooner in the order of the rows.
+    async fn find_candidates(
+        &self,
+        _dataset: &Dataset,
+        _query: &RowQuery,
+        _search: &Search,
+    ) -> Result<Option<Candidates>> {
+        Ok(None)
+    }
 
     /// Returns the entry of a dataset in the registry, if it has one.
     async fn entry(&self, dataset: &str) -> Result<Option<Entry>>;
@@ -116,7 +129,16 @@ impl<D: SqlDatabase> SqlReader<D> {
             table: &table,
             query,
             uses_index: true,
+            candidates: None,
         };
+        let candidates = match query.search.as_ref() {
+            Some(search) if !search.clauses().is_empty() => {
+                let database = &self.database;
+                database.find_candidates(dataset, query, search).await?
+            }
+            _ => None,
+        };
+        rows.candidates = candidates.as_ref();
         let mut skip = match query.start {
             Start::Skip(rows) => rows,
             Start::First | Start::After(_) => 0,

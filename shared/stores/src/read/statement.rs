@@ -40,7 +40,7 @@ pub(crate) trait Dialect: Send + Sync {
         "NULL"
     }
 
-    /// Whether an index finds the candidates of a search.
+    /// Whether conditions find the candidates of a search by an index.
     const INDEXES_WORDS: bool = true;
 
     /// Whether an index finds the rows that match a search only if the statement neither sorts nor limits them.
@@ -142,6 +142,17 @@ pub(crate) struct Statement {
     pub(crate) values: Vec<Value>,
 }
 
+/// A list of the keys of the rows that may match a search, for databases in which that is not a condition.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    /// Precedes the table's name.
+    pub(crate) rows: String,
+    /// The condition that a row of the table has a key of the list.
+    pub(crate) on: String,
+    /// The values of its placeholders.
+    pub(crate) values: Vec<Value>,
+}
+
 /// Builds the statements that read rows of a dataset.
 pub(crate) struct Rows<'a, D> {
     pub(crate) dialect: &'a D,
@@ -151,6 +162,8 @@ pub(crate) struct Rows<'a, D> {
     /// Whether a search looks for candidates in its index. If many rows match, it is faster to read rows in their
     /// order.
     pub(crate) uses_index: bool,
+    /// Where the rows that match a search are, if that is not all of the table.
+    pub(crate) candidates: Option<&'a Candidates>,
 }
 
 impl<D: Dialect> Rows<'_, D> {
@@ -200,7 +213,7 @@ impl<D: Dialect> Rows<'_, D> {
         let from = if D::MATCHES_BEFORE_SORTING && self.uses_index && self.query.search.is_some() {
             format!("(SELECT * FROM {name}{sql} OFFSET 0) t")
         } else {
-            format!("{name}{index}{sql}")
+            format!("{}{sql}", self.from(index))
         };
         Statement {
             sql: format!(
@@ -216,14 +229,24 @@ impl<D: Dialect> Rows<'_, D> {
         let mut statement = self.conditions(span);
         statement.sql = format!(
             "SELECT COUNT(*) FROM (SELECT 1 FROM {}{} LIMIT {most}) found",
-            self.table.name, statement.sql
+            self.from(""),
+            statement.sql
         );
         statement
     }
 
+    /// Returns the rows that conditions apply to. `index` follows the name of the table.
+    fn from(&self, index: &str) -> String {
+        let ReadTable { name, by_key, .. } = self.table;
+        match self.candidates {
+            Some(Candidates { rows, on, .. }) => format!("{rows} {name}{by_key} ON {on}"),
+            None => format!("{name}{index}"),
+        }
+    }
+
     pub(crate) fn count(&self, span: &Span) -> Statement {
         let mut statement = self.conditions(span);
-        statement.sql = format!("SELECT COUNT(*) FROM {}{}", self.table.name, statement.sql);
+        statement.sql = format!("SELECT COUNT(*) FROM {}{}", self.from(""), statement.sql);
         statement
     }
 
@@ -235,7 +258,8 @@ impl<D: Dialect> Rows<'_, D> {
     }
 
     fn conditions(&self, span: &Span) -> Statement {
-        let mut conditions = Conditions::new(self.dialect);
+        let candidates = self.candidates.map(|candidates| candidates.values.clone());
+        let mut conditions = Conditions::with_values(self.dialect, candidates.unwrap_or_default());
         for filter in &self.query.filters {
             let column = &self.table.columns[filter.field];
             let is_key = self.dataset.key_indexes().contains(&filter.field);

@@ -96,8 +96,8 @@ fn mysql_class(error: &MySqlDatabaseError) -> Class {
         1040 | 1203 | 1226 | 1045 | 1698 | 1044 | 1049 | 1053 | 1129 | 1130 | 1927 | 1290
         | 1836 | 1021 => DOWN,
         // Lock wait timeout, deadlock, record changed since last read (MariaDB), table changed since the transaction's
-        // snapshot (another worker has added an index or column).
-        1205 | 1213 | 1020 | 1412 => CONTENDED,
+        // snapshot (another worker has added an index or column), table exists (it was created and dropped meanwhile).
+        1205 | 1213 | 1020 | 1412 | 1050 => CONTENDED,
         // No such table.
         1146 => UNAVAILABLE,
         // Row size, too many columns, index too long.

@@ -230,6 +230,8 @@ impl Database {
                     format!("_deleted_{name}"),
                     format!("_changed_{name}"),
                     format!("_keys_{name}"),
+                    format!("_search_{name}"),
+                    format!("_words_{name}"),
                 ];
                 more.extend(dataset.totals.iter().map(|total| total.name.clone()));
                 let drop = format!(

@@ -214,6 +214,7 @@ mod sql {
                     search::pruned_rows_are_not_found,
                     search::a_small_table_gains_search,
                     search::a_big_table_gains_search_in_steps,
+                    search::searches_beside_writers,
                 }
             )*
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use landfall_domain::{Dataset, Filter, Row, RowQuery, Search, Sort, Value};
 use landfall_stores::{Current, Maintenance, Prepared, ReadOptions, StoreError, StoreOptions};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng, SeedableRng};
 
 use crate::databases::{Database, redefined};
@@ -60,14 +60,7 @@ pub(crate) async fn searches_equal_a_scan(database: &Database) {
         for id in 0..200 {
             match random.random_range(0..10) {
                 0..3 if moment > 1 => {}
-                3 if moment > 1 => {
-                    rows.push(deletion(vec![
-                        Value::Integer(id),
-                        Value::Null,
-                        Value::Null,
-                        Value::Null,
-                    ]));
-                }
+                3 if moment > 1 => rows.push(gone(id)),
                 _ => rows.push(random_post(id, &mut random)),
             }
         }
@@ -174,15 +167,7 @@ pub(crate) async fn a_search_follows_merged_columns(database: &Database) {
         worker.apply(moment, rows).await;
     }
     assert_searches(&worker, &posts, 60, &mut random).await;
-    let gone = (0..30).map(|id| {
-        deletion(vec![
-            Value::Integer(id),
-            Value::Null,
-            Value::Null,
-            Value::Null,
-        ])
-    });
-    worker.apply(9, gone.collect()).await;
+    worker.apply(9, (0..30).map(gone).collect()).await;
     posts.retain(|id, _| *id >= 30);
     assert_searches(&worker, &posts, 30, &mut random).await;
     worker.drop_table().await;
@@ -294,6 +279,72 @@ pub(crate) async fn a_big_table_gains_search_in_steps(database: &Database) {
     let worker = Worker::with_store(database, dataset, store).await;
     assert_searches(&worker, &posts, 60, &mut random).await;
     worker.drop_table().await;
+}
+
+/// Rows that stay are found by every search while others are written, changed and deleted, and in the end, searches
+/// equal a scan.
+pub(crate) async fn searches_beside_writers(database: &Database) {
+    const MOMENTS: i64 = 24;
+    let mut random = StdRng::seed_from_u64(32);
+    let worker = Worker::of(database, POSTS).await;
+    let stays = |id| post(id, text(&format!("unchanged garden{id}")), Value::Null);
+    let rows: Vec<Row> = (1_000..1_020).map(stays).collect();
+    let mut posts = Posts::new();
+    apply_to(&mut posts, &rows);
+    worker.apply(1, rows).await;
+    let mut files = Vec::new();
+    for moment in 2..=MOMENTS {
+        let rows: Vec<Row> = (0..300)
+            .filter_map(|id| match random.random_range(0..4) {
+                0 => None,
+                1 if moment > MOMENTS / 2 => Some(gone(id)),
+                _ => Some(random_post(id, &mut random)),
+            })
+            .collect();
+        apply_to(&mut posts, &rows);
+        files.push((moment, rows));
+    }
+    files.shuffle(&mut random);
+    let write = async |files: Vec<(i64, Vec<Row>)>| {
+        let worker = worker.other().await;
+        for (moment, rows) in files {
+            worker.apply(moment, rows).await;
+        }
+    };
+    let read = async |queries: [&str; 3]| {
+        for _ in 0..10 {
+            for text in queries {
+                let found = found(&worker, searching(text, 7)).await;
+                let stayed = found.into_iter().filter(|id| *id >= 1_000);
+                assert_eq!(
+                    stayed.collect::<Vec<_>>(),
+                    (1_000..1_020).collect::<Vec<_>>()
+                );
+            }
+        }
+    };
+    let rest = files.split_off(files.len() / 2);
+    tokio::join!(
+        write(files),
+        write(rest),
+        read(["unchanged", "gard", "\"unchanged\" garden*"]),
+        read(["garden", "unchan*", "nchang arden"]),
+    );
+    assert_searches(&worker, &posts, 60, &mut random).await;
+    worker
+        .apply(MOMENTS + 1, (0..1_020).map(gone).collect())
+        .await;
+    assert_eq!(found(&worker, searching("a*", 10)).await, [0; 0]);
+    worker.drop_table().await;
+}
+
+fn gone(id: i64) -> Row {
+    deletion(vec![
+        Value::Integer(id),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+    ])
 }
 
 pub(crate) async fn mongodb_is_not_searched(database: &Database) {
