@@ -70,8 +70,10 @@ impl Orders {
                 let answer = request.try_clone().unwrap().send().await.unwrap();
                 match answer.status() {
                     StatusCode::OK | StatusCode::ACCEPTED => return,
-                    // The limit of the token.
-                    StatusCode::TOO_MANY_REQUESTS => sleep(Duration::from_secs(1)).await,
+                    // The limit of the token, or a database that is slow to answer.
+                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                        sleep(Duration::from_secs(1)).await;
+                    }
                     status => panic!("{status}: {}", answer.text().await.unwrap()),
                 }
             }
