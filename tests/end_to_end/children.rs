@@ -74,7 +74,7 @@ async fn open(stack: &Stack, name: &str) -> (Api, String, String) {
 /// Kills the api, and workers in the long form, again and again.
 async fn kill_all(stack: Arc<Stack>, kills_workers: bool) {
     loop {
-        let pause = Duration::from_millis(rand::rng().random_range(1_000..4_000));
+        let pause = Duration::from_millis(rand::rng().random_range(4_000..8_000));
         sleep(pause).await;
         let outputs = stack.outputs();
         if kills_workers && rand::rng().random() {
@@ -85,8 +85,8 @@ async fn kill_all(stack: Arc<Stack>, kills_workers: bool) {
     }
 }
 
-/// Returns the JSON of a path, or `None` after a moment if the api was killed, all of its processes are busy, or the row
-/// is not stored yet.
+/// Returns the JSON of a path, or `None` after a moment if the api was killed, all of its processes are busy, or the
+/// row is not stored yet.
 async fn read(api: &Api, path: &str) -> Option<Value> {
     if let Ok(answer) = api.get(path).send().await {
         let status = answer.status();

@@ -2,8 +2,8 @@
 //! messages are duplicated, delayed and reordered, responses are lost, and functions die between any two steps.
 //! `world` simulates ingestion, `failing` chunks that cannot be processed and stores that are down, `losing` lost
 //! messages, redrives that end half-way, and the janitor, `unprunable` snapshots that cannot be pruned, `writes` rows
-//! that clients write one by one, `numbers` numbered rows, and `live` the pushes of the socket. `relay` simulates destinations and
-//! notifications. `closing` stops the closer at each of its steps.
+//! that clients write one by one, `numbers` numbered rows, and `live` the pushes of the socket. `relay` simulates
+//! destinations and notifications. `closing` stops the closer at each of its steps.
 //!
 //! A failure prints its seed; `LANDFALL_SEED=<seed> cargo nextest run --test simulation` repeats it.
 

@@ -29,8 +29,10 @@
 //! decoded as by a worker: about seven times its bytes.
 //!
 //! *Permissions of its role*: `dynamodb:GetItem` and `BatchGetItem` on the ledger, `Query` on its indexes, `UpdateItem`
-//! of items at `rate#*`, `job/*`, `dataset#*`, `source#*`, `clock/*`, `request#*` and `parent#*`, and `PutItem` of items at
-//! `job/*`, `write/*` and `parent#*`; `sqs:SendMessage` on the chunk queue; `s3:PutObject` of objects at `writes/*` in the work bucket;
+//! of items at `rate#*`, `job/*`, `dataset#*`, `source#*`, `clock/*`, `request#*` and `parent#*`, and `PutItem` of
+//! items at
+//! `job/*`, `write/*` and `parent#*`; `sqs:SendMessage` on the chunk queue; `s3:PutObject` of objects at `writes/*` in
+//! the work bucket;
 //! `s3:GetObject`, `GetObjectVersion` and `ListBucket` on the configuration and rejects buckets; `s3:GetObject` and
 //! `ListBucket` on the work bucket; `s3:PutObject`, `GetObject`, `GetObjectVersion` (for HEAD, and for the records of
 //! rows) and `ListBucket` (so that HEAD distinguishes missing from denied) on the inbox, whose lifecycle aborts

@@ -37,8 +37,8 @@ pub async fn handle(
     Ok(Some(batch_response(failed.await)))
 }
 
-/// Looks at the open jobs, at those of an earlier release, at numbers without a row, and at a part of the inbox. A failure of one does not stop
-/// the others.
+/// Looks at the open jobs, at those of an earlier release, at numbers without a row, and at a part of the inbox. A
+/// failure of one does not stop the others.
 pub async fn run(context: &Context, deadline: Deadline) -> Result<Report, JanitorError> {
     let mut report = Report::default();
     let stop_at = deadline.stop_at(RESERVE);

@@ -55,11 +55,11 @@
 //!
 //! # Numbers
 //!
-//! A request that creates a numbered row gets the number first, and then sends the row. If it dies in between, the number
-//! has no row. The ledger lists parents with numbers that are not checked. In the first run that finds one, the janitor
-//! records its last numbers. An hour later, it enqueues a message for a worker to check them, every hour until they are
-//! checked; those without a row become voids. A message of a row never takes as long, unless a store is down or the
-//! dataset is paused: then a worker checks nothing.
+//! A request that creates a numbered row gets the number first, and then sends the row. If it dies in between, the
+//! number has no row. The ledger lists parents with numbers that are not checked. In the first run that finds one, the
+//! janitor records its last numbers. An hour later, it enqueues a message for a worker to check them, every hour until
+//! they are checked; those without a row become voids. A message of a row never takes as long, unless a store is down
+//! or the dataset is paused: then a worker checks nothing.
 //!
 //! *Failure policy*: a job or an object that cannot be repaired is logged and counted, and the next run tries again. A
 //! failure that stops a run is an error, which an alarm counts. Every step may be repeated.

@@ -10,8 +10,9 @@
 //! # A key
 //!
 //! The relay *leases* keys that are due, in batches. A lease is exclusive, so that there is one call for a key at a
-//! time. Where calls are fast, the next keys are leased while others are sent. The row is sent as it stands. If it changes meanwhile, the key stays due, and the newer row follows. A key can
-//! take several calls: a lookup or an update that finds nothing leads to a create at once.
+//! time. Where calls are fast, the next keys are leased while others are sent. The row is sent as it stands. If it
+//! changes meanwhile, the key stays due, and the newer row follows. A key can take several calls: a lookup or an update
+//! that finds nothing leads to a create at once.
 //!
 //! A call begins only if its time-out ends well before the lease does ([`LEASE`], [`USABLE`]). The rest allows for the
 //! time that recording takes, and for clocks that differ. So two relays call for a key at once only if a service goes
@@ -61,8 +62,8 @@
 //! # Memory
 //!
 //! At most four destinations are worked on at a time, each with at most two batches of 500 keys, whose rows the store
-//! bounds to 8 MiB, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read. At most eight
-//! notifications are sent at a time, each with a completion event, which EventBridge bounds.
+//! bounds to 8 MiB, and with the bodies of its concurrent calls, at most 1 MiB each. 64 KiB of an answer are read. At
+//! most eight notifications are sent at a time, each with a completion event, which EventBridge bounds.
 
 mod batch;
 mod bell;

@@ -1,8 +1,8 @@
 //! Numbers that were given out long ago, and whose rows have not arrived: they become voids.
 //!
 //! The ledger decides which numbers are voids, and only then do these get tombstones. So of two workers that find
-//! different numbers without rows, because a row arrives in between, both leave the same voids. If a worker dies before it
-//! has written tombstones, the message is delivered again, and they are written for the voids in the ledger.
+//! different numbers without rows, because a row arrives in between, both leave the same voids. If a worker dies before
+//! it has written tombstones, the message is delivered again, and they are written for the voids in the ledger.
 //!
 //! Nothing is checked while a store is down or the dataset is paused: rows wait then. The janitor requests the check
 //! again, an hour later.

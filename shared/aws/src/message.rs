@@ -1,6 +1,6 @@
 //! Messages of the chunk queue, as JSON tagged by `type`: *chunk* (process a chunk), *close* (close a job), *redrive*
-//! (send the dead chunks of a job again), *write* (store or delete one row) and *check* (find numbers without a row). The maintenance queue has one type, the
-//! definition of a dataset, and the relay queue has names.
+//! (send the dead chunks of a job again), *write* (store or delete one row) and *check* (find numbers without a row).
+//! The maintenance queue has one type, the definition of a dataset, and the relay queue has names.
 //!
 //! A message holds the location of a chunk, never its content, and is about 1 KB. That of a write has the row, up to
 //! 200 KiB. The untagged form of earlier releases is still read for one more release. Unknown types are refused with an

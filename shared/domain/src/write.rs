@@ -91,8 +91,8 @@ impl KeyDigest {
         ObjectOrder::of_write(time_ms, count, [a, b, c, d]).map(WriteId)
     }
 
-    /// Returns the id of the write that creates the row of this key, whose number or token is given out only once. It is
-    /// less than every other write of the key, and than every object, whatever the clocks say.
+    /// Returns the id of the write that creates the row of this key, whose number or token is given out only once. It
+    /// is less than every other write of the key, and than every object, whatever the clocks say.
     pub fn create(self) -> WriteId {
         let [a, b, c, d, ..] = *self.0.as_bytes();
         // The count distinguishes keys whose hashes begin alike.

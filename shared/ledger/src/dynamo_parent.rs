@@ -60,7 +60,8 @@ impl ParentTable for DynamoTable {
             .update(&key)
             .condition_expression(condition)
             .update_expression(
-                "SET parent = :parent, #open = if_not_exists(#open, :partition), #since = if_not_exists(#since, :since) \
+                "SET parent = :parent, #open = if_not_exists(#open, :partition), \
+                 #since = if_not_exists(#since, :since) \
                  ADD #last :one, given :one",
             )
             .expression_attribute_names("#open", OPEN)
@@ -199,8 +200,8 @@ impl ParentTable for DynamoTable {
 }
 
 impl DynamoTable {
-    /// Sends an update. Returns the attributes that it has set, or `None` if its condition is not met. The item may have
-    /// many voids, so it is not returned.
+    /// Sends an update. Returns the attributes that it has set, or `None` if its condition is not met. The item may
+    /// have many voids, so it is not returned.
     async fn apply(
         &self,
         key: &str,

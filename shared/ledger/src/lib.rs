@@ -61,9 +61,9 @@
 //! `clock/<n>`, see [`WriteTable`], and the idempotency keys of such requests for a day, see [`RequestTable`]. The item
 //! of a dataset says whether rows may have been deleted so.
 //!
-//! It has the rows that are parents of numbered rows at `parent#<dataset>/<key>`, see [`ParentTable`]: what was given out
-//! of the numbers of each child, and how far the janitor has checked them. The index of open jobs lists those with numbers
-//! that are not checked, in partitions of their own.
+//! It has the rows that are parents of numbered rows at `parent#<dataset>/<key>`, see [`ParentTable`]: what was given
+//! out of the numbers of each child, and how far the janitor has checked them. The index of open jobs lists those with
+//! numbers that are not checked, in partitions of their own.
 //!
 //! It has the notifications that webhooks are to receive, at `notification#<id>`, with an index of those that are not
 //! delivered, see [`NotificationTable`].

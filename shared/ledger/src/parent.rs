@@ -1,8 +1,8 @@
 //! The rows that are parents of numbered rows, one item each.
 //!
 //! A number is given out by one update of its parent's item, on the condition that the parent exists. An update whose
-//! reply is lost, and which the client repeats, leaves a number without a row. The janitor finds such numbers: an update
-//! that gives out a number lists the item in the index of open jobs, in partitions of its own.
+//! reply is lost, and which the client repeats, leaves a number without a row. The janitor finds such numbers: an
+//! update that gives out a number lists the item in the index of open jobs, in partitions of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -99,8 +99,8 @@ pub trait ParentTable: Send + Sync {
     /// Records that a row is deleted: it gets no children any more.
     async fn delete_parent(&self, row: &ParentRow) -> Result<(), LedgerError>;
 
-    /// Gives out the next number of a dataset under a parent. Returns `None` if the parent is deleted, or is not recorded
-    /// and `creates` is false.
+    /// Gives out the next number of a dataset under a parent. Returns `None` if the parent is deleted, or is not
+    /// recorded and `creates` is false.
     async fn allocate(
         &self,
         parent: &ParentRow,
@@ -120,8 +120,8 @@ pub trait ParentTable: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Parent>, LedgerError>;
 
-    /// Moves a parent in the list, unless its place is not what it was, or a number was given out that its removal would
-    /// hide. Returns whether it was moved.
+    /// Moves a parent in the list, unless its place is not what it was, or a number was given out that its removal
+    /// would hide. Returns whether it was moved.
     async fn relist(
         &self,
         parent: &Parent,

@@ -103,8 +103,8 @@ impl Api {
         }
     }
 
-    /// Creates a row. Every other request has an idempotency key. If a reply is lost, the client of the ledger repeats the
-    /// allocation, and a number has no request.
+    /// Creates a row. Every other request has an idempotency key. If a reply is lost, the client of the ledger repeats
+    /// the allocation, and a number has no request.
     pub(super) fn create(
         &self,
         parent: ParentRow,

@@ -1,6 +1,6 @@
-//! Numbered rows: instances of the api give out numbers and send rows, and die in between; replies are lost; messages are
-//! duplicated, reordered, and sometimes hours late; rows are deleted; workers and the janitor die; a store is down, or the
-//! dataset is paused. In the end, every number has a row, a deleted row or a void.
+//! Numbered rows: instances of the api give out numbers and send rows, and die in between; replies are lost; messages
+//! are duplicated, reordered, and sometimes hours late; rows are deleted; workers and the janitor die; a store is down,
+//! or the dataset is paused. In the end, every number has a row, a deleted row or a void.
 
 mod api_calls;
 mod check;

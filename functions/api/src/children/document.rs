@@ -113,7 +113,8 @@ fn parameter(dataset: &Dataset) -> Json {
         return json!({ "name": name, "in": "path", "required": true, "description": description,
             "schema": { "type": "string" } });
     }
-    json!({ "name": name, "in": "path", "required": true, "description": format!("The number of a row of {}", dataset.name),
+    let description = format!("The number of a row of {}", dataset.name);
+    json!({ "name": name, "in": "path", "required": true, "description": description,
         "schema": { "type": "integer", "format": "int64", "minimum": 1 } })
 }
 
@@ -184,7 +185,7 @@ fn list(dataset: &Dataset, verb: &str, parameters: &[Json], what: &str) -> Json 
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 50 });
     parameters.push(query("limit", "The maximum number of rows", &limit));
     parameters.push(query("cursor", "`next` of the previous page", &text()));
-    let sort = "The number, an indexed field, or with `search` also `relevance`; with a leading `-`, in descending order";
+    let sort = "The number, an indexed field, or with `search` also `relevance`; descending with a leading `-`";
     parameters.push(query("sort", sort, &text()));
     if !dataset.search_indexes().is_empty() {
         let search = json!({ "type": "string", "maxLength": 200 });
@@ -212,7 +213,8 @@ fn list(dataset: &Dataset, verb: &str, parameters: &[Json], what: &str) -> Json 
         "properties": {
             "rows": { "type": "array", "items": row(dataset) },
             "next": { "type": ["string", "null"], "description": "The cursor of the next page; null on the last page" },
-            "last_number": { "type": ["integer", "null"], "description": "The last number that is given out under the parent" },
+            "last_number": { "type": ["integer", "null"],
+                "description": "The last number that is given out under the parent" },
             "voids": { "type": "array", "items": { "type": "integer" },
                 "description": "The numbers in the range of the page whose rows never arrived" },
         },

@@ -8,8 +8,8 @@
 //! 3. The row is sent to the workers, and the request is answered.
 //!
 //! A row has the least version of its key, because its number is given out only once: every later change of it wins,
-//! also one that is applied before it. A handler that dies between the second and the third step leaves a number without
-//! a row, which the janitor makes a void.
+//! also one that is applied before it. A handler that dies between the second and the third step leaves a number
+//! without a row, which the janitor makes a void.
 //!
 //! The token of a row is also a bearer token for it and all rows below it. Everything else is not found.
 

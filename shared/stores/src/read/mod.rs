@@ -149,8 +149,8 @@ pub trait Reader: Send + Sync {
     /// Returns what the store has of a key, whose values are in the order of the key.
     async fn versions(&self, dataset: &Dataset, key: &[Value]) -> Result<KeyVersions, StoreError>;
 
-    /// Returns which of these numbers have a row or a tombstone under a parent: the key of the dataset is `parent`, then
-    /// the number, an integer. There may be at most [`MAX_NUMBERS`](crate::MAX_NUMBERS) numbers.
+    /// Returns which of these numbers have a row or a tombstone under a parent: the key of the dataset is `parent`,
+    /// then the number, an integer. There may be at most [`MAX_NUMBERS`](crate::MAX_NUMBERS) numbers.
     async fn stored_numbers(
         &self,
         dataset: &Dataset,

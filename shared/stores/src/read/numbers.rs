@@ -1,7 +1,7 @@
 //! Which numbers a parent's rows have, also deleted ones.
 //!
-//! One statement reads rows and tombstones, as a delete replaces the row by the tombstone, and a newer row the tombstone
-//! by a row.
+//! One statement reads rows and tombstones, as a delete replaces the row by the tombstone, and a newer row the
+//! tombstone by a row.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
