@@ -2,7 +2,7 @@
 //!
 //! A number is given out by one update of its parent's item, on the condition that the parent exists. An update whose
 //! reply is lost, and which the client repeats, leaves a number without a row. The janitor finds such numbers: an
-//! update that gives out a number lists the item in the index of open jobs, in partitions of its own.
+//! update that gives out a number lists the item in the index of open jobs, in separate partitions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -31,8 +31,8 @@ pub struct StoredSource {
 
 /// The records of sources, and their runs.
 ///
-/// A record is a single attribute, which is replaced by a conditional write on the revision that was read. A pause and a
-/// requested run are separate attributes, so changing them never invalidates a lease.
+/// A record is a single attribute, which is replaced by a conditional write on the revision that was read. A pause and
+/// a requested run are separate attributes, so changing them never invalidates a lease.
 #[async_trait]
 pub trait SourceTable: Send + Sync {
     /// Reads the record of a source; an empty one if there is none.

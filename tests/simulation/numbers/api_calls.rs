@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use api::Settings;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{ChunkQueue, Datasets, Destinations, Objects, Sources};
+use jiff::SignedDuration;
+use landfall_auth::Token;
 use landfall_domain::ParentRow;
 use landfall_ledger::ParentTable;
 use serde_json::{Value, json};
@@ -15,10 +14,10 @@ use tower::ServiceExt;
 
 use super::{DATASET, Outcome};
 use crate::fakes::{Table, locked};
+use crate::instances::api_of;
 use crate::queue::SimulatedTime;
 use crate::schedule::Task;
 use crate::world::World;
-use crate::writes::ports::{NoChanges, NoInbox};
 
 const DEFINITIONS: [(&str, &str); 3] = [
     (
@@ -67,36 +66,9 @@ impl Api {
                 store.put(&chat.key.join("@"));
             }
         }
-        let (token, mut list) = (Token::random(), TokenList::default());
-        let scopes = [Scope::Read, Scope::Write].into();
-        list.add("shop", &token, scopes, Access::All).unwrap();
-        let objects = || Arc::clone(&world.buckets) as Arc<dyn Objects>;
-        let clock = time.clone();
-        let context = api::Context::new(
-            Settings {
-                inbox_bucket: "inbox".to_owned(),
-                rejects_bucket: "rejects".to_owned(),
-                work_bucket: "work".to_owned(),
-                cors_origins: Vec::new(),
-                socket_url: None,
-                upload_origin: None,
-                requests_per_second: 1_000_000.try_into().unwrap(),
-                void_seconds: 3600,
-            },
-            Tokens::fixed(list),
-            Arc::clone(&table),
-            Arc::clone(&world.queue) as Arc<dyn ChunkQueue>,
-            objects(),
-            Arc::new(NoInbox),
-            Datasets::new(objects(), "config"),
-            Sources::new(objects(), "config"),
-            Destinations::new(objects(), "config"),
-            Vec::new(),
-            Arc::new(NoChanges),
-            Arc::new(move || clock.now()),
-        );
+        let token = Token::random();
         Self {
-            router: api::app(&Arc::new(context)),
+            router: api_of(world, &token, SignedDuration::ZERO),
             token,
             table,
             time,

@@ -13,12 +13,13 @@ use landfall_aws::{ChunkQueue, WorkMessage};
 use landfall_domain::{
     DatasetRef, KeyDigest, ParentRow, Value, WriteId, WriteMessage, WriteOperation,
 };
-use landfall_ledger::{Ledger, LedgerTable, ListedStage, ParentTable, WriteTable};
+use landfall_ledger::{ListedStage, ParentTable, WriteTable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::fakes::{Table, locked};
+use crate::faults::Faults;
 use crate::files::Kind;
 use crate::queue::{Queue, SimulatedTime};
 use crate::repair::Janitor;
@@ -90,13 +91,13 @@ pub async fn simulate(seed: u64) {
     let janitor = Janitor::new(&world, u32::MAX);
     let mut clients = Clients::new(&mut rng);
     let api = Api::new(&world, &clients.parents).await;
-    let faults = Faults::random(&mut rng);
+    let faults = Faults::random(&mut rng, 1_000);
     let (mut schedule, mut ran) = (Schedule::new(), START);
     for step in 0.. {
         assert!(step < 200_000, "the numbers are not checked");
         let time = &world.queue.time;
         time.pass(rng.random_range(0..20));
-        faults.apply(&world, step).await;
+        faults.apply(&world, DATASET, step).await;
         let next = world.queue.deliver_due();
         let is_waiting = !locked(&world.queue.waiting).is_empty() || !clients.pending.is_empty();
         if !is_waiting && schedule.len() == 0 {
@@ -278,52 +279,4 @@ fn delete(world: &World, parent: ParentRow, number: u64) -> Task<Outcome> {
         row.delete(number, write).await;
         Outcome::Answered(number)
     })
-}
-
-/// What goes wrong beside crashes, and until when.
-struct Faults {
-    /// The steps between which a store is down, or the dataset is paused.
-    outage: Option<(usize, usize)>,
-    pause: Option<(usize, usize)>,
-    kills_until: usize,
-}
-
-impl Faults {
-    fn random(rng: &mut StdRng) -> Self {
-        let mut span = |probability| {
-            let from = rng.random_range(0..500);
-            let to = from + rng.random_range(1..1_000);
-            rng.random_bool(probability).then_some((from, to))
-        };
-        Self {
-            outage: span(0.4),
-            pause: span(0.3),
-            kills_until: rng.random_range(0..3_000),
-        }
-    }
-
-    async fn apply(&self, world: &World, step: usize) {
-        if let Some((from, to)) = self.outage {
-            let is_down = (from..to).contains(&step);
-            let store = &world.stores[from % 2].is_down;
-            store.store(is_down, std::sync::atomic::Ordering::Relaxed);
-        }
-        if let Some((from, to)) = self.pause {
-            let ledger = Ledger::new(Arc::clone(&world.table) as Arc<dyn LedgerTable>);
-            if step == from {
-                ledger.pause(DATASET, "operator").await.unwrap();
-            } else if step == to {
-                ledger.resume(DATASET).await.unwrap();
-            }
-        }
-    }
-
-    fn may_kill(&self, step: usize) -> bool {
-        step < self.kills_until
-    }
-
-    fn are_over(&self, step: usize) -> bool {
-        let ends = [self.outage, self.pause].into_iter().flatten();
-        ends.map(|(_, to)| to).all(|to| to < step)
-    }
 }

@@ -74,7 +74,8 @@ const DESTINATIONS: [(&str, &str); 5] = [
     ),
     (
         "bulk",
-        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\", method = \"POST\" }\ndelete = { path = \"/o\" }\n",
+        "on_refused = \"skip\"\nbatch = { size = 3 }\nupdate = { path = \"/o\", method = \"POST\" }\n\
+         delete = { path = \"/o\" }\n",
     ),
 ];
 

@@ -8,17 +8,14 @@ mod dead;
 pub mod ports;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
-use api::Settings;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use jiff::SignedDuration;
-use landfall_auth::{Access, Scope, Token, TokenList, Tokens};
-use landfall_aws::{ChunkQueue, Datasets, Destinations, Objects, Sources, WorkMessage};
+use landfall_auth::Token;
+use landfall_aws::WorkMessage;
 use landfall_domain::{WriteId, WriteMessage};
-use landfall_ledger::{Ledger, LedgerTable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -26,11 +23,12 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::fakes::locked;
+use crate::faults::Faults;
 use crate::files::Kind;
+use crate::instances::api_of;
 use crate::schedule::{Schedule, Step, Task};
 use crate::world::{self, Message, RUNNING, World};
 use clients::Wish;
-use ports::{NoChanges, NoInbox};
 
 /// How much the clock of the second instance is ahead.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
@@ -71,13 +69,13 @@ pub async fn simulate(seed: u64) {
     let world = World::new(100_000, kind);
     world.queue.time.pass(START);
     let mut clients = Clients::new(&world, kind, &mut rng);
-    let faults = Faults::random(&mut rng);
+    let faults = Faults::random(&mut rng, 500);
     let mut schedule = Schedule::new();
     for step in 0.. {
         assert!(step < 200_000, "the writes do not end");
         let time = &world.queue.time;
         time.pass(rng.random_range(0..20));
-        faults.apply(&world, step).await;
+        faults.apply(&world, "products", step).await;
         let next = world.queue.deliver_due();
         clients.note_sent(&world);
         let waiting = locked(&world.queue.waiting).len();
@@ -129,38 +127,8 @@ pub async fn simulate(seed: u64) {
 
 impl Clients {
     fn new(world: &World, kind: Kind, rng: &mut StdRng) -> Self {
-        let (token, mut list) = (Token::random(), TokenList::default());
-        let scopes = [Scope::Read, Scope::Write].into();
-        list.add("shop", &token, scopes, Access::All).unwrap();
-        let instance = |skew: SignedDuration| {
-            let objects = || Arc::clone(&world.buckets) as Arc<dyn Objects>;
-            let time = world.queue.time.clone();
-            let settings = Settings {
-                inbox_bucket: "inbox".to_owned(),
-                rejects_bucket: "rejects".to_owned(),
-                work_bucket: "work".to_owned(),
-                cors_origins: Vec::new(),
-                socket_url: None,
-                upload_origin: None,
-                requests_per_second: 1_000_000.try_into().unwrap(),
-                void_seconds: 3600,
-            };
-            let context = api::Context::new(
-                settings,
-                Tokens::fixed(list.clone()),
-                Arc::clone(&world.table),
-                Arc::clone(&world.queue) as Arc<dyn ChunkQueue>,
-                objects(),
-                Arc::new(NoInbox),
-                Datasets::new(objects(), "config"),
-                Sources::new(objects(), "config"),
-                Destinations::new(objects(), "config"),
-                Vec::new(),
-                Arc::new(NoChanges),
-                Arc::new(move || time.now() + skew),
-            );
-            api::app(&Arc::new(context))
-        };
+        let token = Token::random();
+        let instance = |ahead| api_of(world, &token, ahead);
         let wishes = Wish::some(kind, rng);
         let mut pending: Vec<usize> = (0..wishes.len()).rev().collect();
         // Some clients send a request twice at the same time.
@@ -276,53 +244,5 @@ impl Clients {
         if self.wishes[index].is_repeated {
             self.pending.push(index);
         }
-    }
-}
-
-/// What goes wrong beside crashes, and until when.
-struct Faults {
-    /// The steps between which a store is down, or the dataset is paused.
-    outage: Option<(usize, usize)>,
-    pause: Option<(usize, usize)>,
-    kills_until: usize,
-}
-
-impl Faults {
-    fn random(rng: &mut StdRng) -> Self {
-        let mut span = |probability| {
-            let from = rng.random_range(0..500);
-            let to = from + rng.random_range(1..500);
-            rng.random_bool(probability).then_some((from, to))
-        };
-        Self {
-            outage: span(0.4),
-            pause: span(0.3),
-            kills_until: rng.random_range(0..3_000),
-        }
-    }
-
-    async fn apply(&self, world: &World, step: usize) {
-        if let Some((from, to)) = self.outage {
-            let is_down = (from..to).contains(&step);
-            let store = &world.stores[from % 2].is_down;
-            store.store(is_down, std::sync::atomic::Ordering::Relaxed);
-        }
-        if let Some((from, to)) = self.pause {
-            let ledger = Ledger::new(Arc::clone(&world.table) as Arc<dyn LedgerTable>);
-            if step == from {
-                ledger.pause("products", "operator").await.unwrap();
-            } else if step == to {
-                ledger.resume("products").await.unwrap();
-            }
-        }
-    }
-
-    fn may_kill(&self, step: usize) -> bool {
-        step < self.kills_until
-    }
-
-    fn are_over(&self, step: usize) -> bool {
-        let ends = [self.outage, self.pause].into_iter().flatten();
-        ends.map(|(_, to)| to).all(|to| to < step)
     }
 }

@@ -5,8 +5,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use landfall_auth::Scope;
 use landfall_domain::{
-    Condition, CursorCodec, Dataset, Filter, MAX_FILTERS, Numbers, QueryError, RowQuery, Search,
-    Sort, Start, Value,
+    Condition, Dataset, Filter, MAX_FILTERS, Numbers, QueryError, RowQuery, Search, Sort, Start,
+    Value,
 };
 use landfall_ledger::Parent;
 use landfall_stores::{Reader, RowPage};
@@ -22,7 +22,7 @@ use super::rows::{answer, not_stored, wait_for};
 use crate::encode::{Highlights, MAX_RESPONSE_BYTES, Table, escaped_len};
 use crate::encoding::Encoding;
 use crate::extract::{Query, Segments};
-use crate::routes::{next_link, table};
+use crate::routes::{codec, next_link, table};
 use crate::{ApiError, Context};
 
 const DEFAULT_ROWS: u32 = 50;
@@ -201,18 +201,6 @@ fn sort(dataset: &Dataset, text: &str) -> Result<Sort, QueryError> {
         return Ok(by_key(dataset, name.is_some()));
     }
     Sort::parse(dataset, text)
-}
-
-fn codec(reader: &dyn Reader, dataset: &Dataset, query: &RowQuery) -> CursorCodec {
-    let (filters, search) = (&query.filters, query.search.as_ref());
-    CursorCodec::for_rows(
-        reader.kind(),
-        dataset,
-        filters,
-        search,
-        query.sort,
-        query.by_relevance,
-    )
 }
 
 /// Returns the numbers in the range of a page that are voids. A page by relevance, or by another field, has no range.

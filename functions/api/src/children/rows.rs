@@ -62,8 +62,7 @@ pub(super) async fn one(
     let Some(row) = reader.row(dataset, &place.key).await? else {
         let versions = reader.versions(dataset, &place.key).await?;
         // It may have been stored in between.
-        if versions.row.is_none() && (versions.tombstone.is_some() || is_checked(&place, &numbers))
-        {
+        if is_gone(&versions, &place, &numbers) {
             return Err(not_found());
         }
         return Ok(not_stored(Some(&place)));
@@ -98,9 +97,7 @@ pub(super) async fn patch(
         .versions(place.dataset(), &place.key)
         .await?;
     // Otherwise the columns would be a new row of a number that is gone.
-    let is_gone =
-        versions.row.is_none() && (versions.tombstone.is_some() || is_checked(&place, &numbers));
-    if is_gone {
+    if is_gone(&versions, &place, &numbers) {
         return Err(not_found());
     }
     let new = row_write(&place, WriteOperation::Patch, Some(json))?;
@@ -183,6 +180,11 @@ async fn require_live(context: &Context, place: &Place) -> Result<Numbers, ApiEr
     Ok(parent.map_or_else(Numbers::default, |parent: &Parent| {
         parent.numbers(&place.dataset().name)
     }))
+}
+
+/// Returns whether a row is deleted, or never arrived.
+fn is_gone(versions: &KeyVersions, place: &Place, numbers: &Numbers) -> bool {
+    versions.row.is_none() && (versions.tombstone.is_some() || is_checked(place, numbers))
 }
 
 /// Returns whether the number of a row is checked: it is stored by now, or never will be.

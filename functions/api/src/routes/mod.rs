@@ -35,8 +35,7 @@ use crate::Context;
 
 pub(crate) use paging::next_link;
 pub(crate) use row_writes::{WriteParams, json_of, respond};
-pub(crate) use rows::StoreChoice;
-pub(crate) use rows::table;
+pub(crate) use rows::{StoreChoice, codec, table};
 
 /// Returns all routes, and `document` with their descriptions added.
 pub(crate) fn router(document: OpenApi) -> OpenApiRouter<Arc<Context>> {

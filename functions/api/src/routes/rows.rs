@@ -276,7 +276,7 @@ fn parse(
 }
 
 /// Returns the cursors of a query.
-fn codec(reader: &dyn Reader, dataset: &Dataset, query: &RowQuery) -> CursorCodec {
+pub(crate) fn codec(reader: &dyn Reader, dataset: &Dataset, query: &RowQuery) -> CursorCodec {
     let (filters, search) = (&query.filters, query.search.as_ref());
     CursorCodec::for_rows(
         reader.kind(),

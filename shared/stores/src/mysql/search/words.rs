@@ -14,7 +14,7 @@ use super::super::statement::error;
 use super::{Inserts, WordId, dictionary_of, id_of};
 use crate::error::Result;
 
-/// The bytes of a part that an entry has. Longer ones are told apart by the words of the rows.
+/// The maximum number of bytes of a part in an entry. The rest of a longer part is compared with the words of the rows.
 pub(super) const PART_BYTES: usize = 24;
 /// The maximum number of bytes of an entry's part, which may be followed by the id of a word.
 pub(super) const ENTRY_BYTES: usize = PART_BYTES + size_of::<WordId>();
